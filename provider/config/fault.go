@@ -1,0 +1,86 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Faults is everything that is wrong with one plugin_config: the keys in the order of the documentation, then the
+// unknown keys, sorted. It holds neither tokens nor user data.
+type Faults []Fault
+
+func (f Faults) Error() string {
+	lines := make([]string, len(f))
+	for i, fault := range f {
+		lines[i] = fault.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Fault is one thing that is wrong.
+type Fault struct {
+	Key  string // as the user spells it; empty when plugin_config as a whole is at fault
+	Text string // what is wrong, following "plugin_config.<key>: "
+	Hint string // what to write instead, safe to paste; empty when there is no telling
+}
+
+// Error returns the fault as one line.
+func (f Fault) Error() string {
+	line := "plugin_config"
+	if f.Key != "" {
+		line += "." + f.Key
+	}
+	line += ": " + f.Text
+	if f.Hint != "" {
+		line += "; " + f.Hint
+	}
+	return line
+}
+
+// tokenLike matches DigitalOcean's tokens: personal (dop), OAuth (doo) and refresh (dor) ones, also as a proposed name
+// would spell them, and the 64 hexadecimal digits of those made before 2021.
+var tokenLike = regexp.MustCompile(`(?i)do[opr][_-]v1[_-][0-9a-z]{8,}|\b[0-9a-f]{64}\b`)
+
+// shown is the most bytes of a value that a fault repeats.
+const shown = 80
+
+// quote makes a value from the config fit to be shown in a fault: on one line, of bounded length, and without anything
+// that looks like a token or a private key, since people paste those into the wrong key.
+func quote(value string) string {
+	if strings.Contains(value, "PRIVATE KEY") {
+		return `"[secret]"`
+	}
+	value = tokenLike.ReplaceAllString(value, "[secret]")
+	if len(value) > shown {
+		return strconv.Quote(strings.ToValidUTF8(value[:shown], "")) + "..."
+	}
+	return strconv.Quote(value)
+}
+
+func quoteAll(values []string, separator string) string {
+	quoted := make([]string, len(values))
+	for i, value := range values {
+		quoted[i] = quote(value)
+	}
+	return strings.Join(quoted, separator)
+}
+
+var plainKey = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$`)
+
+// quoteKey is [quote] for a key, which needs no quotes unless it would need them in TOML.
+func quoteKey(name string) string {
+	if plainKey.MatchString(name) && !tokenLike.MatchString(name) {
+		return name
+	}
+	return quote(name)
+}
+
+// didYouMean is the hint to write value instead, or "" when value cannot be shown whole.
+func didYouMean(value string) string {
+	if len(value) > shown || tokenLike.MatchString(value) {
+		return ""
+	}
+	return fmt.Sprintf("did you mean %q?", value)
+}

@@ -1,0 +1,68 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// minimal is the shortest plugin_config that is accepted.
+const minimal = `{"name": "ci", "token": "dop_v1_minimal", "region": "nyc3", "size": "s-2vcpu-4gb", "image": "debian-13-x64"}`
+
+// minimalAnd returns minimal with the members of the JSON object change added, or in the place of their namesakes. The
+// value {"remove": 1} removes the namesake.
+func minimalAnd(t testing.TB, change string) []byte {
+	t.Helper()
+	base, err := members([]byte(minimal))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changes, err := members([]byte(change))
+	if err != nil {
+		t.Fatalf("%s: %v", change, err)
+	}
+	base = slices.DeleteFunc(base, func(b member) bool {
+		return slices.ContainsFunc(changes, func(c member) bool { return strings.EqualFold(b.name, c.name) })
+	})
+	var parts []string
+	for _, m := range append(base, changes...) {
+		if string(m.value) == `{"remove": 1}` {
+			continue
+		}
+		parts = append(parts, fmt.Sprintf("%q: %s", m.name, m.value))
+	}
+	return []byte("{" + strings.Join(parts, ", ") + "}")
+}
+
+// emptyHost has no environment variables and no files.
+var emptyHost = hostWith(nil, nil)
+
+// hostWith returns a host with these environment variables and files.
+func hostWith(env, files map[string]string) Host {
+	return Host{
+		Getenv: func(name string) string { return env[name] },
+		ReadFile: func(path string, limit int64) ([]byte, error) {
+			content, ok := files[path]
+			if !ok {
+				return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+			}
+			if int64(len(content)) > limit {
+				return nil, errors.New("it is too large")
+			}
+			return []byte(content), nil
+		},
+	}
+}
+
+// accept returns the Config of minimal with a change.
+func accept(t *testing.T, change string, host Host) Config {
+	t.Helper()
+	config, err := Parse(minimalAnd(t, change), host)
+	if err != nil {
+		t.Fatalf("%s was refused:\n%v", change, err)
+	}
+	return config
+}

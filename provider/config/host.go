@@ -1,0 +1,61 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// Host is what of the machine a plugin_config may refer to. Tests give their own. Neither field may be nil.
+type Host struct {
+	// Getenv returns an environment variable, or "" when it is not set.
+	Getenv func(name string) string
+
+	// ReadFile returns the content of a file. A file longer than limit bytes is an error.
+	ReadFile func(path string, limit int64) ([]byte, error)
+}
+
+// ThisHost is the machine that the plugin runs on.
+func ThisHost() Host { return Host{Getenv: os.Getenv, ReadFile: readFile} }
+
+// read is ReadFile with an error that follows the path in a sentence, and so leaves the path out.
+func (h Host) read(path string, limit int64) ([]byte, error) {
+	content, err := h.ReadFile(path, limit)
+	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pathError.Err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot be read: %w", err)
+	}
+	return content, nil
+}
+
+func readFile(path string, limit int64) ([]byte, error) {
+	// Looked at before it is opened: opening a pipe that nobody writes to blocks for ever.
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		return nil, errors.New("it is a directory")
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("it is not a regular file")
+	}
+
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }() // nothing was written that could be lost
+	content, err := io.ReadAll(io.LimitReader(file, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(content)) > limit {
+		return nil, fmt.Errorf("it is larger than %d bytes", limit)
+	}
+	return content, nil
+}

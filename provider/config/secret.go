@@ -1,0 +1,60 @@
+package config
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// Secret holds a string that must not reach a log, an error or a file. However it is printed or marshalled, alone or
+// inside another value, it comes out as "[secret]", or as nothing when it is empty. The zero Secret is empty.
+type Secret struct {
+	// A pointer, because fmt calls no methods on what it finds in an unexported field of somebody else's struct, and
+	// prints the memory instead: of a pointer it then shows the address.
+	value *string
+}
+
+// NewSecret returns a Secret that holds value.
+func NewSecret(value string) Secret {
+	if value == "" {
+		return Secret{}
+	}
+	return Secret{&value}
+}
+
+// Reveal returns the string itself. It belongs only where the string is sent.
+func (s Secret) Reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return *s.value
+}
+
+// IsZero reports whether the Secret is empty.
+func (s Secret) IsZero() bool { return s.value == nil }
+
+// Equal reports whether both hold the same string; == compares identity.
+func (s Secret) Equal(other Secret) bool { return s.Reveal() == other.Reveal() }
+
+// String returns "[secret]", or "" when the Secret is empty.
+func (s Secret) String() string {
+	if s.IsZero() {
+		return ""
+	}
+	return "[secret]"
+}
+
+// Format covers every verb, also those that do not fit a string.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
+
+// GoString returns what String does.
+func (s Secret) GoString() string { return s.String() }
+
+// MarshalText returns what String does.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// MarshalJSON returns what String does.
+func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + s.String() + `"`), nil }
+
+// LogValue returns what String does.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }

@@ -1,0 +1,93 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestTokenSources takes the sources away one by one: each time the next one counts.
+func TestTokenSources(t *testing.T) {
+	t.Parallel()
+	env := map[string]string{"DIGITALOCEAN_TOKEN": " dop_v1_env\n", "DIGITALOCEAN_ACCESS_TOKEN": "dop_v1_access"}
+	host := hostWith(env, map[string]string{"/etc/do-token": "dop_v1_file\n"})
+
+	for _, step := range []struct {
+		change string
+		want   Token
+	}{
+		{
+			change: `{"token": " dop_v1_key ", "token_file": "/etc/do-token"}`,
+			want:   Token{Value: NewSecret("dop_v1_key"), Source: "plugin_config.token"},
+		},
+		{
+			change: `{"token": "", "token_file": "/etc/do-token"}`,
+			want:   Token{File: "/etc/do-token", Source: "plugin_config.token_file /etc/do-token"},
+		},
+		{
+			change: `{"token": "", "token_file": ""}`,
+			want:   Token{Value: NewSecret("dop_v1_env"), Source: "the environment variable DIGITALOCEAN_TOKEN"},
+		},
+	} {
+		if diff := cmp.Diff(step.want, accept(t, step.change, host).Token); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", step.change, diff)
+		}
+	}
+
+	delete(env, "DIGITALOCEAN_TOKEN")
+	want := Token{Value: NewSecret("dop_v1_access"), Source: "the environment variable DIGITALOCEAN_ACCESS_TOKEN"}
+	if diff := cmp.Diff(want, accept(t, `{"token": {"remove": 1}}`, host).Token); diff != "" {
+		t.Errorf("without DIGITALOCEAN_TOKEN (-want +got):\n%s", diff)
+	}
+}
+
+func TestTokenFileIsReadAgain(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "token")
+	write := func(content string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("dop_v1_first\n")
+	token := accept(t, fmt.Sprintf(`{"token": "", "token_file": %q}`, path), ThisHost()).Token
+
+	for _, want := range []string{"dop_v1_first", "dop_v1_second"} {
+		write("\n " + want + " \r\n")
+		if got, err := token.Read(); err != nil || got.Reveal() != want {
+			t.Errorf("Read() = %q, %v, want %s", got.Reveal(), err, want)
+		}
+	}
+
+	source := "plugin_config.token_file " + path
+	for content, want := range map[string]string{
+		" \n":                         source + " is empty: put the token into it",
+		"dop_v1_0123 and so on":       source + " holds something other than a token, which is printable ASCII without spaces",
+		strings.Repeat("x", 64<<10+1): source + " cannot be read: it is larger than 65536 bytes",
+	} {
+		write(content)
+		if got, err := token.Read(); err == nil || err.Error() != want || !got.IsZero() {
+			t.Errorf("Read() = %q, %v, want the error %s", got.Reveal(), err, want)
+		}
+	}
+
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := token.Read(); err == nil || !strings.HasPrefix(err.Error(), source+" cannot be read: ") {
+		t.Errorf("Read() of a file that is gone: %v", err)
+	}
+}
+
+func TestTokenThatIsNoFile(t *testing.T) {
+	t.Parallel()
+	token := Token{Value: NewSecret("dop_v1_0123")}
+	if got, err := token.Read(); err != nil || got.Reveal() != "dop_v1_0123" {
+		t.Errorf("Read() = %q, %v", got.Reveal(), err)
+	}
+}
