@@ -1,0 +1,218 @@
+package instancegroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Cloud is what a Group needs of DigitalOcean. Its one implementation on the
+// wire is provider/digitalocean; the tests of this package bring another.
+//
+// Every method honours ctx and may be called concurrently. Every error is a
+// *CloudError, or wraps ctx's error. Create, Delete and AssignProject are sent
+// once: whoever calls them decides whether to send again. List, Get, Usage and
+// TaggedImages only read, so an implementation may repeat them.
+type Cloud interface {
+	// List returns all Droplets that carry tag, GPU Droplets too if gpus is
+	// set. It is complete or it is an error: a part of a list would make the
+	// Group take the rest for gone.
+	List(ctx context.Context, tag string, gpus bool) (List, error)
+
+	// Get returns one Droplet, or ErrNotFound.
+	Get(ctx context.Context, id int) (Droplet, error)
+
+	// Create asks for one Droplet per name, at most MaxNames. Success means
+	// accepted: a create can still fail later. Names that the answer leaves out
+	// may or may not exist.
+	Create(ctx context.Context, r CreateRequest) (Created, error)
+
+	// Delete asks for a Droplet's removal and returns DigitalOcean's request
+	// id. Success means accepted, not carried out: only a later List proves it.
+	Delete(ctx context.Context, id int) (requestID string, err error)
+
+	// DeleteTag removes a tag from the account and from whatever carries it.
+	DeleteTag(ctx context.Context, tag string) error
+
+	// AssignProject moves Droplets to a project, at most MaxAssign at once.
+	AssignProject(ctx context.Context, project string, ids []int) error
+
+	// TaggedImages returns the account's private images that carry tag.
+	TaggedImages(ctx context.Context, tag string) ([]TaggedImage, error)
+
+	// Usage tells how much of the account's quota is taken, and by how many.
+	Usage(ctx context.Context) (Usage, error)
+}
+
+// MaxNames is how many Droplets one create request may ask for
+// (DigitalOcean's documented limit of POST /v2/droplets).
+const MaxNames = 10
+
+// MaxAssign is how many Droplets AssignProject takes at once.
+const MaxAssign = 100
+
+// Droplet is one Droplet as DigitalOcean described it last.
+type Droplet struct {
+	ID          int
+	Name        string
+	Status      string // StatusNew, StatusActive, StatusOff or StatusArchive
+	Tags        []string
+	Region      string
+	Size        string
+	PublicIPv4  string // "" = none (yet)
+	PublicIPv6  string
+	PrivateIPv4 string
+	PriceHourly float64 // USD
+	Created     time.Time
+}
+
+// The values of Droplet.Status.
+const (
+	StatusNew     = "new"
+	StatusActive  = "active" // powered on; SSH follows some seconds later
+	StatusOff     = "off"    // billed in full
+	StatusArchive = "archive"
+)
+
+// External returns the address by which the Droplet is reached from the
+// internet: IPv4 if it has one, else IPv6, else "".
+func (d Droplet) External() string {
+	if d.PublicIPv4 != "" {
+		return d.PublicIPv4
+	}
+	return d.PublicIPv6
+}
+
+// List is a complete answer to Cloud.List.
+type List struct {
+	Droplets []Droplet
+	Requests int       // how many requests it took: one per page of 200
+	Date     time.Time // DigitalOcean's clock as the list began; zero = unknown
+
+	// Limit and Remaining are the token's hourly budget as DigitalOcean last
+	// told it; Limit 0 = unknown.
+	Limit, Remaining int
+}
+
+// Image names what a Droplet boots: a slug, or else a numeric id.
+type Image struct {
+	Slug string
+	ID   int
+}
+
+func (i Image) String() string {
+	if i.Slug != "" {
+		return i.Slug
+	}
+	return fmt.Sprint(i.ID)
+}
+
+// TaggedImage is a private image that was found by its tag.
+type TaggedImage struct {
+	ID      int
+	Created time.Time
+	Regions []string // where it can be used
+}
+
+// CreateRequest is one POST /v2/droplets.
+type CreateRequest struct {
+	Names   []string
+	Region  string
+	Size    string
+	Image   Image
+	SSHKeys []string // ids or fingerprints
+	VPC     string   // "" = the region's default VPC
+	Tags    []string
+	Template
+}
+
+// Template is what all Droplets of a group have in common, in DigitalOcean's
+// own terms.
+type Template struct {
+	PublicNetworking bool
+	IPv6             bool
+	Monitoring       bool
+	Backups          bool
+	WithDropletAgent *bool // nil = DigitalOcean's default
+	UserData         string
+}
+
+// Created is the answer to an accepted create.
+type Created struct {
+	Droplets  []Droplet
+	RequestID string
+}
+
+// Usage is how far the account's Droplet quota is used.
+type Usage struct {
+	Limit int // the account's droplet_limit; 0 = unknown
+	Total int // Droplets on the account, whosever they are
+}
+
+// The classes of errors that a Group tells apart. All but ErrAmbiguous are
+// definite: what was asked for was not done.
+var (
+	ErrNotFound     = errors.New("not found")
+	ErrCapacity     = errors.New("no capacity for this size in this region")
+	ErrQuota        = errors.New("the account's Droplet limit is reached")
+	ErrKey          = errors.New("an SSH key is not known to the account")
+	ErrInvalid      = errors.New("the request was refused")
+	ErrPending      = errors.New("the Droplet has a pending event")
+	ErrThrottled    = errors.New("too many requests")
+	ErrUnauthorized = errors.New("the token was refused")
+	ErrForbidden    = errors.New("the token lacks a scope")
+	ErrUnsent       = errors.New("DigitalOcean could not be reached")
+
+	// ErrAmbiguous is every failure after which the request may have been
+	// carried out all the same: a 5xx, a cut or a late answer, an answer that
+	// makes no sense.
+	ErrAmbiguous = errors.New("DigitalOcean did not answer clearly")
+)
+
+// CloudError is an error of a Cloud. errors.Is finds its class.
+type CloudError struct {
+	Class      error         // one of the classes above
+	Op         string        // "POST /v2/droplets"
+	Status     int           // HTTP status; 0 = no answer
+	Message    string        // DigitalOcean's words, or what went wrong
+	RequestID  string        // DigitalOcean's, for its support; may be ""
+	RetryAfter time.Duration // 0 = not told
+}
+
+func (e *CloudError) Error() string {
+	s := e.Op + ": "
+	if e.Status != 0 {
+		s += fmt.Sprintf("%d ", e.Status)
+	}
+	s += e.Message
+	if e.RequestID != "" {
+		s += " (request id " + e.RequestID + ")"
+	}
+	return s
+}
+
+func (e *CloudError) Unwrap() error { return e.Class }
+
+// definite tells whether err proves that nothing was done. Anything unknown,
+// a deadline for one, proves nothing.
+func definite(err error) bool {
+	e, ok := errors.AsType[*CloudError](err)
+	return ok && e.Class != ErrAmbiguous
+}
+
+// requestID returns DigitalOcean's id of the request that failed with err.
+func requestID(err error) string {
+	if e, ok := errors.AsType[*CloudError](err); ok {
+		return e.RequestID
+	}
+	return ""
+}
+
+// retryAfter returns how long DigitalOcean asked to wait, or 0.
+func retryAfter(err error) time.Duration {
+	if e, ok := errors.AsType[*CloudError](err); ok {
+		return e.RetryAfter
+	}
+	return 0
+}

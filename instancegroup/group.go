@@ -1,0 +1,275 @@
+// Package instancegroup decides what happens to a group of Droplets: which are
+// created where, what the runner is told of them, which are destroyed, and what
+// is left alone. It knows DigitalOcean through the interface Cloud and the
+// runner not at all, and uses the standard library only.
+//
+// What must hold, whatever DigitalOcean answers:
+//
+//   - No create is sent twice for one name; only a definite refusal frees it.
+//   - What Increase accepted is shown by Update until it is gone.
+//   - A Droplet that lives is never shown as deleted.
+//   - A Droplet of somebody else is never touched.
+//   - There are never more Droplets than MaxInstances, but for the seconds of
+//     one that appears after it was given up, and is destroyed.
+package instancegroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Settings is what a Group is made of. It is not changed after New.
+type Settings struct {
+	Name string // the group's
+	Run  string // this process's, from NewSuffix
+
+	// DeadRuns are earlier runs of this group that are known to have ended:
+	// their Droplets are taken over whenever they appear, and their tags are
+	// removed once nothing carries them.
+	DeadRuns []string
+
+	Placements    []Placement // in the order they are tried
+	Image         Image       // unless ImageTag
+	ImageTag      string
+	VPC           map[string]string // by region; none = the default VPC
+	Tags          []string          // the user's own
+	Project       string            // "" = the account's default project
+	Template      Template
+	GPUs          bool // a size is a GPU size: its Droplets need a list of their own
+	MaxInstances  int  // > 0
+	MaxCreating   int  // 0 = no limit
+	CreateTimeout time.Duration
+
+	// Keys returns the SSH keys to create with. refused says that
+	// DigitalOcean just did not know them: Keys then sees to it that it will.
+	Keys func(ctx context.Context, refused bool) ([]string, error)
+}
+
+// Logger is the part of hclog.Logger that a Group uses.
+type Logger interface {
+	Debug(msg string, args ...any)
+	Info(msg string, args ...any)
+	Warn(msg string, args ...any)
+	Error(msg string, args ...any)
+}
+
+// Group is one group of Droplets. Start comes first; after that all methods
+// may be called concurrently. It has no goroutines that outlive a call.
+type Group struct {
+	Settings
+	cloud Cloud
+	log   Logger
+
+	increasing turn      // held by the one Increase at a time
+	updating   turn      // held by the one Update, or Shutdown, at a time that lists and acts
+	lastUpdate time.Time // end of the last Update; owned by the holder of updating
+
+	mu       sync.Mutex // guards all that follows; never held over a request
+	members  map[string]*member
+	byID     map[int]*member // members and strays
+	strays   map[int]*member // Droplets of ours that the runner never hears of, all deleting
+	released map[int]bool    // ours once, taken from us by hand: never touched again
+	noted    map[int]bool    // somebody else's, logged once
+	deadRuns map[string]bool // runs whose Droplets are ours, whenever they appear
+	litter   map[string]bool // runs whose tag is to be removed when nothing carries it
+	unplaced map[int]int     // by Droplet id: attempts to assign it to the project
+	seq      int
+	places   placements
+	throttle throttle
+	images   map[string]Image // by region, when ImageTag
+	imagesAt time.Time
+	list     List          // the last complete one
+	listedAt time.Time     // when it began; zero = never
+	failure  error         // why the last list failed; nil = it was complete
+	failedAt time.Time     // since when lists fail
+	holdList time.Time     // no list before then: DigitalOcean asked to wait
+	started  time.Time     // when Start began, by DigitalOcean's clock
+	skew     time.Duration // DigitalOcean's clock minus ours
+	closed   bool
+}
+
+// New makes a Group that has not asked DigitalOcean anything yet.
+func New(s Settings, cloud Cloud, log Logger) *Group {
+	g := &Group{
+		Settings:   s,
+		cloud:      cloud,
+		log:        log,
+		increasing: make(turn, 1),
+		updating:   make(turn, 1),
+		members:    map[string]*member{},
+		byID:       map[int]*member{},
+		strays:     map[int]*member{},
+		released:   map[int]bool{},
+		noted:      map[int]bool{},
+		deadRuns:   map[string]bool{},
+		litter:     map[string]bool{},
+		unplaced:   map[int]int{},
+		places:     placements{order: s.Placements, rests: map[Placement]rest{}},
+	}
+	for _, run := range s.DeadRuns {
+		if run != s.Run {
+			g.deadRuns[run], g.litter[run] = true, true
+		}
+	}
+	return g
+}
+
+// Start finds the Droplets that earlier runs of the group left and takes them
+// over. Its list is what the first Update shows. It creates and changes nothing.
+func (g *Group) Start(ctx context.Context) error {
+	began := time.Now()
+	// GPU Droplets are listed too, whatever the sizes are now: they may have
+	// been others when the Droplets were made.
+	l, err := g.cloud.List(ctx, GroupTag(g.Name), true)
+	if definite(err) && !g.GPUs {
+		l, err = g.cloud.List(ctx, GroupTag(g.Name), false)
+	}
+	if err != nil {
+		return fmt.Errorf("list the Droplets with the tag %s: %w", GroupTag(g.Name), err)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !l.Date.IsZero() {
+		g.skew = l.Date.Sub(began)
+	}
+	g.started = began.Add(g.skew)
+	for _, d := range l.Droplets {
+		if !Owns(g.Name, d) {
+			g.noteForeign(d)
+			continue
+		}
+		if run := runOf(d); run != "" {
+			g.deadRuns[run], g.litter[run] = true, true
+		}
+		g.takeOver(d, began)
+	}
+	g.merge(l, began, time.Now())
+	g.list, g.listedAt = l, began
+	if n := len(g.members); n > 0 {
+		g.log.Info("took over the Droplets of earlier runs", "group", g.Name, "run", g.Run,
+			"droplets", n, "usd_per_hour", g.hourly(), "names", strings.Join(slices.Sorted(maps.Keys(g.members)), " "))
+	}
+	return nil
+}
+
+// Count returns how many Droplets the group has now, as far as it knows.
+func (g *Group) Count() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.living()
+}
+
+// Droplet returns what is known of an instance, so that it can be dialed. It
+// asks DigitalOcean only if no list has had an address for it yet.
+func (g *Group) Droplet(ctx context.Context, name string) (Droplet, error) {
+	g.mu.Lock()
+	m, err := g.known(name)
+	if err != nil {
+		g.mu.Unlock()
+		return Droplet{}, err
+	}
+	id, d := m.id, m.droplet
+	m.dialed = m.dialed || reachable(d)
+	g.mu.Unlock()
+	if g.complete(d) {
+		return d, nil
+	}
+	if id == 0 {
+		return Droplet{}, fmt.Errorf("instance %s: its create was not answered clearly, so it has no address yet; "+
+			"lists will show whether it exists", name)
+	}
+
+	fresh, err := g.cloud.Get(ctx, id)
+	switch {
+	case err == nil && reachable(fresh):
+		d = fresh
+	case reachable(d): // what we have is not all, but can be dialed
+	case err != nil:
+		return Droplet{}, fmt.Errorf("instance %s: look up its address: %w", name, err)
+	default:
+		return Droplet{}, fmt.Errorf("instance %s: Droplet %d is %s and has no address yet", name, id, fresh.Status)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m.droplet, m.dialed = d, true
+	return d, nil
+}
+
+// complete tells whether d has the addresses that the group's Droplets have.
+func (g *Group) complete(d Droplet) bool {
+	return reachable(d) && (d.External() != "" || !g.Template.PublicNetworking)
+}
+
+// Health returns nil for an instance that, as far as the last list tells, lives
+// or is about to. It asks nobody.
+func (g *Group) Health(name string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m, err := g.known(name)
+	switch {
+	case err != nil:
+		return err
+	case m.phase == deleting:
+		return fmt.Errorf("instance %s is being destroyed: %s", name, m.reason)
+	case !m.off.IsZero():
+		return fmt.Errorf("instance %s: Droplet %d is powered off", name, m.id)
+	}
+	return nil
+}
+
+// known returns the member of that name that is not gone.
+func (g *Group) known(name string) (*member, error) {
+	m := g.members[name]
+	if m == nil || m.inFlight {
+		return nil, fmt.Errorf("instance %s is not in group %s", name, g.Name)
+	}
+	if m.phase == gone {
+		return nil, fmt.Errorf("instance %s is gone: %s", name, m.reason)
+	}
+	return m, nil
+}
+
+// living returns how many Droplets exist or may exist.
+func (g *Group) living() int {
+	n := len(g.strays)
+	for _, m := range g.members {
+		if m.phase != gone {
+			n++
+		}
+	}
+	return n
+}
+
+// hourly returns what the group costs an hour, in USD, as far as it is known.
+func (g *Group) hourly() float64 {
+	var usd float64
+	for _, m := range g.byID {
+		if m.phase != gone {
+			usd += m.droplet.PriceHourly
+		}
+	}
+	return float64(int(usd*1e5+0.5)) / 1e5
+}
+
+// turn is a lock whose waiting ends with the context.
+type turn chan struct{}
+
+func (t turn) lock(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t turn) unlock() { <-t }
+
+// errClosed is what a Group answers after Shutdown.
+var errClosed = errors.New("the group is shut down")

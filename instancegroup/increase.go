@@ -1,0 +1,350 @@
+package instancegroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// callBound keeps Increase, Update and Decrease under 15 s, whatever
+	// DigitalOcean does: the runner has one loop, and it waits for them.
+	callBound = 13 * time.Second
+
+	// listBound leaves time to act on what was listed.
+	listBound = 9 * time.Second
+
+	// enoughTime is what a create request should have left of that: one that
+	// is cut off before the answer has to be settled by lists for a minute.
+	enoughTime = 5 * time.Second
+
+	// concurrency is how many requests of one kind are under way at once.
+	concurrency = 10
+
+	// keyAttempts is how often a create that was refused for an unknown SSH key
+	// is repeated. DigitalOcean knows a new key within seconds.
+	keyAttempts = 4
+)
+
+// Increase asks DigitalOcean for n more Droplets and returns how many it
+// accepted, or may have accepted: each of these is shown by Update until it is
+// gone. It does not wait for them to boot. It accepts fewer than n, and that is
+// no error, where MaxInstances or MaxCreating say so. An error means that
+// nothing at all was accepted.
+//
+// Invariants: a name is sent once. A refused create frees its names and the next
+// attempt mints others; the names of one that was not answered clearly stay, as
+// requested, until lists settle them. (TestIncreaseNeverReusesAName,
+// TestAmbiguousCreate)
+func (g *Group) Increase(ctx context.Context, n int) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, callBound)
+	defer cancel()
+	deadline, _ := ctx.Deadline()
+
+	// One at a time: what admit counts must not change before it is minted.
+	if err := g.increasing.lock(ctx); err != nil {
+		return 0, err
+	}
+	defer g.increasing.unlock()
+	n, err := g.admit(n)
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	if err := g.refreshImages(ctx); err != nil {
+		return 0, g.refuse(fmt.Errorf("find the newest image with the tag %s: %w", g.ImageTag, err))
+	}
+	keys, err := g.Keys(ctx, false)
+	if err != nil {
+		return 0, g.refuse(fmt.Errorf("SSH key for new Droplets: %w", err))
+	}
+
+	var (
+		accepted  int
+		refusal   error // the last one
+		tried     = map[Placement]bool{}
+		keyTries  int
+		quotaSeen bool
+	)
+	for accepted < n && time.Until(deadline) > enoughTime {
+		at, ok := g.nextPlacement(tried)
+		if !ok {
+			break
+		}
+		got, err := g.createAt(ctx, at, n-accepted, keys)
+		accepted += got
+		switch {
+		case err == nil:
+			g.placementWorked(at)
+			refusal = nil
+		case errors.Is(err, ErrCapacity):
+			tried[at] = true
+			g.placementRefused(at, err)
+			refusal = alsoAt(refusal, at, err)
+			continue
+		case errors.Is(err, ErrKey) && keyTries < keyAttempts:
+			keyTries++
+			g.log.Warn("DigitalOcean does not know the SSH key (yet)", "group", g.Name, "attempt", keyTries,
+				"request_id", requestID(err), "err", err)
+			if pause(ctx, time.Duration(keyTries)*time.Second) == nil {
+				fresh, kerr := g.Keys(ctx, true)
+				if kerr == nil {
+					keys = fresh
+					continue
+				}
+				err = fmt.Errorf("%w; upload it again: %w", err, kerr)
+			}
+			refusal = err
+		case errors.Is(err, ErrQuota):
+			free, explained := g.quota(ctx, err)
+			refusal = explained
+			// All names of a create are refused together: ask for what fits.
+			if !quotaSeen && free > 0 && free < n-accepted {
+				quotaSeen = true
+				n = accepted + free
+				continue
+			}
+		default:
+			refusal = err
+		}
+		break
+	}
+	return accepted, g.concluded(accepted, n, refusal)
+}
+
+// admit returns how many of n Droplets may be asked for now.
+func (g *Group) admit(n int) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return 0, errClosed
+	}
+	if n <= 0 {
+		return 0, nil
+	}
+	if err := g.throttle.check(time.Now()); err != nil {
+		return 0, err
+	}
+	room := g.MaxInstances - g.living()
+	limit := "max_instances"
+	if g.MaxCreating > 0 {
+		if slots := g.MaxCreating - g.underWay(); slots < room {
+			room, limit = slots, "max_creating"
+		}
+	}
+	if room < n {
+		g.log.Debug("fewer than asked for", "group", g.Name, "asked", n, "accepted", max(0, room), "limit", limit)
+	}
+	return max(0, min(n, room)), nil
+}
+
+// underWay counts the Droplets that are asked for and not running yet.
+func (g *Group) underWay() int {
+	n := 0
+	for _, m := range g.members {
+		if m.phase == requested || m.phase == creating {
+			n++
+		}
+	}
+	return n
+}
+
+// createAt creates n Droplets in one place, in concurrent requests of at most
+// MaxNames. It returns how many may exist now, and the last refusal.
+func (g *Group) createAt(ctx context.Context, at Placement, n int, keys []string) (accepted int, err error) {
+	req := CreateRequest{
+		Region:   at.Region,
+		Size:     at.Size,
+		Image:    g.imageFor(at.Region),
+		SSHKeys:  keys,
+		VPC:      g.VPC[at.Region],
+		Tags:     append([]string{commonTag, GroupTag(g.Name), RunTag(g.Run)}, g.Tags...),
+		Template: g.Template,
+	}
+	if req.Image == (Image{}) {
+		return 0, &CloudError{Class: ErrCapacity, Op: "GET /v2/images",
+			Message: fmt.Sprintf("no private image with the tag %s is in region %s", g.ImageTag, at.Region)}
+	}
+	var (
+		mu sync.Mutex
+		wg sync.WaitGroup
+	)
+	slots := make(chan struct{}, concurrency)
+	for names := range slices.Chunk(g.mint(n), MaxNames) {
+		r := req
+		r.Names = names
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			got, cerr := g.create(ctx, at, r)
+			mu.Lock()
+			defer mu.Unlock()
+			accepted += got
+			if cerr != nil {
+				err = cerr
+			}
+		})
+	}
+	wg.Wait()
+	return accepted, err
+}
+
+// mint adds n members, in flight, and returns their names.
+func (g *Group) mint(n int) []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	names := make([]string, 0, n)
+	for len(names) < n {
+		name := g.Name + "-" + NewSuffix()
+		if g.members[name] != nil {
+			continue
+		}
+		g.seq++
+		now := time.Now()
+		g.members[name] = &member{name: name, seq: g.seq, run: g.Run, inFlight: true, born: now, proved: now}
+		names = append(names, name)
+	}
+	return names
+}
+
+// create sends one create request and settles its names.
+func (g *Group) create(ctx context.Context, at Placement, r CreateRequest) (accepted int, err error) {
+	answer, err := g.cloud.Create(ctx, r)
+	now := time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+
+	if definite(err) {
+		for _, name := range r.Names {
+			if g.members[name].id == 0 { // else a list has shown it: the refusal was wrong
+				delete(g.members, name)
+				continue
+			}
+			g.members[name].inFlight = false
+			accepted++
+		}
+		return accepted, err
+	}
+	for _, name := range r.Names {
+		m := g.members[name]
+		m.inFlight, m.born, m.proved = false, now, now
+	}
+	if err != nil {
+		// Not a refusal: the names may exist, so they count as accepted.
+		g.log.Warn("a create was not answered clearly; lists will show whether its Droplets exist",
+			"group", g.Name, "names", strings.Join(r.Names, " "), "size", at.Size, "region", at.Region,
+			"request_id", requestID(err), "err", err)
+		return len(r.Names), nil
+	}
+	for _, d := range answer.Droplets {
+		m := g.members[d.Name]
+		if m != nil && m.id == d.ID && m.seen {
+			continue // a list was faster than this answer
+		}
+		if m == nil || m.id != 0 || d.ID == 0 || !slices.Contains(r.Names, d.Name) {
+			g.log.Warn("DigitalOcean's answer to a create has a Droplet that was not asked for; it is left to the next list",
+				"group", g.Name, "name", d.Name, "id", d.ID, "request_id", answer.RequestID)
+			continue
+		}
+		m.id, m.droplet = d.ID, d
+		if m.phase == requested {
+			m.phase = creating
+		}
+		g.byID[d.ID] = m
+		if g.Project != "" {
+			g.unplaced[d.ID] = 0
+		}
+	}
+	g.log.Info("Droplets requested", "group", g.Name, "count", len(r.Names), "names", strings.Join(r.Names, " "),
+		"size", at.Size, "region", at.Region, "image", r.Image, "request_id", answer.RequestID)
+	return len(r.Names), nil
+}
+
+// alsoAt adds one place's refusal to those of the places before it.
+func alsoAt(before error, at Placement, err error) error {
+	if before == nil {
+		return fmt.Errorf("%s: %w", at, err)
+	}
+	return fmt.Errorf("%w; %s: %w", before, at, err)
+}
+
+// quota explains a refusal for the account's limit, and returns how many
+// Droplets still fit (0 when that cannot be told).
+func (g *Group) quota(ctx context.Context, err error) (free int, explained error) {
+	u, uerr := g.cloud.Usage(ctx)
+	ours := g.Count()
+	if uerr != nil || u.Limit == 0 {
+		return 0, fmt.Errorf("%w; the group has %d Droplets (the account's limit could not be read: %v). "+
+			"Ask DigitalOcean to raise the limit, or lower max_instances", err, ours, uerr)
+	}
+	return max(0, u.Limit-u.Total), fmt.Errorf("%w; the account's limit is %d Droplets: this group has %d, "+
+		"and there are %d others on the account. Ask DigitalOcean to raise the limit, or lower max_instances",
+		err, u.Limit, ours, max(0, u.Total-ours))
+}
+
+// concluded logs what came of an Increase, and decides what the runner hears:
+// an error only if nothing was accepted, since an error makes it forget a count.
+func (g *Group) concluded(accepted, n int, refusal error) error {
+	if accepted >= n {
+		g.mu.Lock()
+		g.throttle.worked()
+		g.mu.Unlock()
+		if refusal != nil {
+			g.log.Warn("fewer Droplets fit than were asked for", "group", g.Name, "accepted", accepted, "err", refusal)
+		}
+		return nil
+	}
+	if refusal == nil {
+		refusal = errors.New("no time was left for another attempt")
+	}
+	refusal = g.refuse(fmt.Errorf("create %d Droplets: %w", n-accepted, refusal))
+	if accepted > 0 {
+		g.log.Error("some Droplets were refused", "group", g.Name, "accepted", accepted, "refused", n-accepted,
+			"request_id", requestID(refusal), "err", refusal)
+		return nil
+	}
+	return refusal
+}
+
+// refuse lets the group rest after a refusal.
+func (g *Group) refuse(err error) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.throttle.refused(err, time.Now())
+	return err
+}
+
+func (g *Group) nextPlacement(tried map[Placement]bool) (Placement, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.places.next(time.Now(), tried)
+}
+
+func (g *Group) placementWorked(at Placement) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.places.worked(at)
+}
+
+func (g *Group) placementRefused(at Placement, err error) {
+	g.mu.Lock()
+	rests := g.places.refused(at, time.Now())
+	g.mu.Unlock()
+	g.log.Warn("no capacity; this place rests and the next is tried", "group", g.Name, "size", at.Size,
+		"region", at.Region, "rests", rests, "request_id", requestID(err), "err", err)
+}
+
+// pause waits for d, or for the end of ctx.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,212 @@
+// Package guest is what boots in a simulated Droplet: an SSH server on the
+// Droplet's own loopback addresses that accepts just the keys the Droplet was
+// created with and runs commands with the host's shell.
+//
+// A guest is a directory, not a container. Its commands run as the user that
+// runs the simulator, in a directory of their own, with an environment that
+// holds nothing of the host's, and each in a process group that dies with its
+// session. A process that leaves that group (setsid) is beyond its reach.
+//
+// cloud-init, docker and hostname are stand-ins (see standins), first in the PATH
+// of every command. A test or demo that wants a Docker in a guest listens on
+// [Fleet.DockerSocket].
+package guest
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// Options are what the guests of a Fleet share. The zero value works.
+type Options struct {
+	// Port is the TCP port that every guest listens on, each on its own
+	// addresses. 0 picks a free one.
+	Port int
+
+	// Dir is where the fleet makes its temporary directory; "" is the
+	// system's. Unix sockets are made below it, so it has to be short: a
+	// testing.T's TempDir often is not.
+	Dir string
+
+	// Log receives one line per event worth reading (refused logins, commands
+	// that could not start, addresses that could not be bound). It is called
+	// from many goroutines, never after Close. Nil discards.
+	Log func(format string, args ...any)
+}
+
+// Fleet runs the guests of one simulated account. All of its methods may be
+// called at the same time.
+type Fleet struct {
+	port    int
+	dir     string     // holds bin and one directory per guest
+	hostKey ssh.Signer // one for all guests: no client of ours verifies it
+	log     func(format string, args ...any)
+	journal journal
+
+	listen func(network, address string) (net.Listener, error) // net.Listen
+
+	mu     sync.Mutex // owns what follows
+	closed bool
+	guests map[int]*guest
+	// reserved keeps other processes off a port that was picked for the
+	// guests before the first of them listens. Nil when the caller chose it.
+	reserved net.Listener
+	// standIns has, for every guest address that could not be bound, where
+	// its guest listens instead: "" once the guest is stopped.
+	standIns map[netip.AddrPort]string
+}
+
+// NewFleet makes a fleet without guests. The caller must Close it.
+func NewFleet(o Options) (*Fleet, error) {
+	if o.Port < 0 || o.Port > 65535 {
+		return nil, fmt.Errorf("guests cannot listen on port %d: choose one from 1 to 65535, or 0 for any free one", o.Port)
+	}
+	f := &Fleet{
+		port:     o.Port,
+		log:      o.Log,
+		listen:   net.Listen,
+		guests:   make(map[int]*guest),
+		standIns: make(map[netip.AddrPort]string),
+	}
+	if f.log == nil {
+		f.log = func(string, ...any) {}
+	}
+
+	_, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return nil, fmt.Errorf("generating the guests' host key: %w", err)
+	}
+	if f.hostKey, err = ssh.NewSignerFromSigner(private); err != nil {
+		return nil, fmt.Errorf("generating the guests' host key: %w", err)
+	}
+
+	if f.dir, err = os.MkdirTemp(o.Dir, "guests"); err != nil {
+		return nil, fmt.Errorf("making the guests' directory: %w", err)
+	}
+	if err := installStandIns(f.binDir()); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+
+	if f.port == 0 {
+		if f.reserved, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return nil, errors.Join(fmt.Errorf("picking a port for the guests: %w", err), f.Close())
+		}
+		f.port = f.reserved.Addr().(*net.TCPAddr).Port
+	}
+
+	return f, nil
+}
+
+// Start powers a guest on. It listens when Start returns, and serves once
+// [Spec.ReadyIn] has passed. It fails, and leaves nothing behind, when the
+// spec is invalid, the id is already running or an address is taken.
+func (f *Fleet) Start(spec Spec) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+
+	if f.closed {
+		return fmt.Errorf("starting guest %d (%s): the fleet is closed", spec.ID, spec.Name)
+	}
+	if g, ok := f.guests[spec.ID]; ok {
+		return fmt.Errorf("starting guest %d (%s): it already runs as %s; stop it first", spec.ID, spec.Name, g.spec.Name)
+	}
+
+	g, err := newGuest(f, spec)
+	if err != nil {
+		return fmt.Errorf("starting guest %d (%s): %w", spec.ID, spec.Name, err)
+	}
+	for _, addr := range g.addrs {
+		l, err := f.bind(addr)
+		if err != nil {
+			g.stop()
+			f.forget(g)
+			return fmt.Errorf("starting guest %d (%s): %w", spec.ID, spec.Name, err)
+		}
+		g.wg.Go(func() { g.serve(l) })
+	}
+	f.guests[spec.ID] = g
+
+	return nil
+}
+
+// Stop is a power cut: the guest's listeners and connections are closed, its
+// commands are killed, and its directory is removed. When it returns, nothing
+// of the guest is left, and the id may be started again with an empty disk.
+// An unknown id is no error, since a Droplet may be destroyed before it booted.
+func (f *Fleet) Stop(id int) {
+	f.mu.Lock()
+	g, ok := f.guests[id]
+	f.mu.Unlock()
+	if !ok {
+		return
+	}
+
+	g.stop()
+
+	// Only now may the id be started again: the directory has its name.
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.guests[id] == g {
+		delete(f.guests, id)
+		f.forget(g)
+	}
+}
+
+// Port is the port that the guests listen on: the runner's
+// connector_config.protocol_port.
+func (f *Fleet) Port() int { return f.port }
+
+// DockerSocket is the path at which something may listen to be the Docker
+// daemon of guest id. It can be listened on while the guest runs.
+func (f *Fleet) DockerSocket(id int) string {
+	return filepath.Join(f.guestDir(id), "docker.sock")
+}
+
+// Sessions returns the latest 10,000 commands that the guests ran or are
+// running, in the order in which they started. The slice is the caller's.
+func (f *Fleet) Sessions() []Session { return f.journal.sessions() }
+
+// Close stops all guests, waits for their goroutines and processes, and
+// removes the fleet's directory. Closing again does nothing.
+func (f *Fleet) Close() error {
+	f.mu.Lock()
+	if f.closed {
+		f.mu.Unlock()
+		return nil
+	}
+	f.closed = true
+	guests := f.guests
+	f.guests = nil
+	for _, g := range guests {
+		f.forget(g)
+	}
+	if f.reserved != nil {
+		f.reserved.Close()
+	}
+	f.mu.Unlock()
+
+	var wg sync.WaitGroup
+	for _, g := range guests {
+		wg.Go(g.stop)
+	}
+	wg.Wait()
+
+	if err := os.RemoveAll(f.dir); err != nil {
+		return fmt.Errorf("removing the guests' directory: %w", err)
+	}
+
+	return nil
+}
+
+func (f *Fleet) binDir() string { return filepath.Join(f.dir, "bin") }
+
+func (f *Fleet) guestDir(id int) string { return filepath.Join(f.dir, strconv.Itoa(id)) }

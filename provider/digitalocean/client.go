@@ -1,0 +1,121 @@
+// Package digitalocean is the wire: instancegroup.Cloud, and what else the
+// plugin asks of DigitalOcean's API, over godo. It turns every failure into an
+// instancegroup.CloudError, repeats what only reads, and never sends anything
+// else twice.
+package digitalocean
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/digitalocean/godo"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+)
+
+// Options is what a Client is made of.
+type Options struct {
+	URL       string // of the API, "https://api.digitalocean.com"
+	UserAgent string // ours, put before godo's
+
+	// Token returns the token. It is called for the first request, and after a
+	// 401, so that a token in a file can be rotated while we run.
+	Token func() (string, error)
+
+	// Transport carries the requests; nil = a transport of the Client's own,
+	// which honours HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE.
+	Transport http.RoundTripper
+}
+
+// Client speaks to one account. It may be used concurrently.
+type Client struct {
+	api  *godo.Client
+	auth *authorizer
+
+	limit, remaining atomic.Int64 // of the token's hourly budget, as last told
+}
+
+var _ instancegroup.Cloud = (*Client)(nil)
+
+// New makes a Client. It sends nothing.
+func New(o Options) (*Client, error) {
+	base := o.Transport
+	if base == nil {
+		base = newTransport()
+	}
+	c := &Client{auth: &authorizer{base: limitBodies{base}, token: o.Token}}
+	api, err := godo.New(
+		&http.Client{Transport: repeatReads(c.auth), CheckRedirect: refuseRedirects},
+		godo.SetBaseURL(strings.TrimSuffix(o.URL, "/")+"/"),
+		godo.SetUserAgent(o.UserAgent),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("the API's address %q: %w", o.URL, err)
+	}
+	api.OnRequestCompleted(c.noteBudget)
+	c.api = api
+	return c, nil
+}
+
+// noteBudget keeps what DigitalOcean tells of the token's hourly budget.
+func (c *Client) noteBudget(_ *http.Request, r *http.Response) {
+	limit, err1 := strconv.ParseInt(r.Header.Get("ratelimit-limit"), 10, 64)
+	remaining, err2 := strconv.ParseInt(r.Header.Get("ratelimit-remaining"), 10, 64)
+	if err1 == nil && err2 == nil {
+		c.limit.Store(limit)
+		c.remaining.Store(remaining)
+	}
+}
+
+// get reads path into v.
+func (c *Client) get(ctx context.Context, path string, query url.Values, v any) (*godo.Response, error) {
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	req, err := c.api.NewRequest(ctx, http.MethodGet, strings.TrimPrefix(path, "/"), nil)
+	if err != nil {
+		return nil, err
+	}
+	return c.api.Do(ctx, req, v)
+}
+
+// perPage is the most entries that DigitalOcean puts on a page.
+const perPage = 200
+
+// pages reads every page of a list. read gets one page's number, and returns
+// whether there is another.
+func pages(read func(page int) (more bool, err error)) error {
+	for page := 1; ; page++ {
+		more, err := read(page)
+		if err != nil || !more {
+			return err
+		}
+		if page == maxPages {
+			return fmt.Errorf("the list has more than %d pages", maxPages)
+		}
+	}
+}
+
+// maxPages bounds a list whose answers always name a next page: 200,000
+// entries, far beyond any account.
+const maxPages = 1000
+
+// paging is the part of a list's answer that tells of other pages.
+type paging struct {
+	Links *godo.Links `json:"links"`
+	Meta  *godo.Meta  `json:"meta"`
+}
+
+// more tells whether there is another page.
+func (p paging) more() bool {
+	return p.Links != nil && p.Links.Pages != nil && p.Links.Pages.Next != ""
+}
+
+func pageQuery(page int) url.Values {
+	return url.Values{"page": {strconv.Itoa(page)}, "per_page": {strconv.Itoa(perPage)}}
+}

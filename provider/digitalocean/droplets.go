@@ -1,0 +1,225 @@
+package digitalocean
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/digitalocean/godo"
+
+	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+)
+
+// droplet is what we read of a Droplet. godo's own type would decode each one's
+// region, size and image in full, which is most of a page.
+type droplet struct {
+	ID     int      `json:"id"`
+	Name   string   `json:"name"`
+	Status string   `json:"status"`
+	Tags   []string `json:"tags"`
+	Region struct {
+		Slug string `json:"slug"`
+	} `json:"region"`
+	SizeSlug string `json:"size_slug"`
+	Size     struct {
+		PriceHourly float64 `json:"price_hourly"`
+	} `json:"size"`
+	Networks godo.Networks `json:"networks"`
+	Created  string        `json:"created_at"`
+}
+
+func (d droplet) Droplet() ig.Droplet {
+	created, _ := time.Parse(time.RFC3339, d.Created) // none: the zero time, before any Init
+	out := ig.Droplet{
+		ID: d.ID, Name: d.Name, Status: d.Status, Tags: d.Tags, Region: d.Region.Slug, Size: d.SizeSlug,
+		PriceHourly: d.Size.PriceHourly, Created: created,
+	}
+	// By type, never by position: the order is not documented.
+	for _, n := range d.Networks.V4 {
+		switch {
+		case n.Type == "public" && out.PublicIPv4 == "":
+			out.PublicIPv4 = n.IPAddress
+		case n.Type == "private" && out.PrivateIPv4 == "":
+			out.PrivateIPv4 = n.IPAddress
+		}
+	}
+	for _, n := range d.Networks.V6 {
+		if n.Type == "public" && out.PublicIPv6 == "" {
+			out.PublicIPv6 = n.IPAddress
+		}
+	}
+	return out
+}
+
+const (
+	opList   = "GET /v2/droplets"
+	opGet    = "GET /v2/droplets/{id}"
+	opCreate = "POST /v2/droplets"
+	opDelete = "DELETE /v2/droplets/{id}"
+)
+
+// listTries is how often a list is read that shifts between its pages.
+const listTries = 3
+
+// List implements instancegroup.Cloud.
+func (c *Client) List(ctx context.Context, tag string, gpus bool) (ig.List, error) {
+	l, err := c.list(ctx, url.Values{"tag_name": {tag}})
+	if err == nil && gpus {
+		// DigitalOcean leaves GPU Droplets out of every other list, and does
+		// not combine type with tag_name.
+		var g ig.List
+		g, err = c.list(ctx, url.Values{"type": {"gpus"}})
+		l.Droplets = append(l.Droplets, g.Droplets...)
+		l.Requests += g.Requests
+	}
+	if err != nil {
+		return ig.List{}, err
+	}
+	l.Droplets = slices.DeleteFunc(l.Droplets, func(d ig.Droplet) bool {
+		return !hasTag(d.Tags, tag)
+	})
+	slices.SortFunc(l.Droplets, func(a, b ig.Droplet) int { return a.ID - b.ID })
+	l.Droplets = slices.CompactFunc(l.Droplets, func(a, b ig.Droplet) bool { return a.ID == b.ID })
+	l.Limit, l.Remaining = int(c.limit.Load()), int(c.remaining.Load())
+	return l, nil
+}
+
+// hasTag compares as DigitalOcean does, which ignores case.
+func hasTag(tags []string, tag string) bool {
+	return slices.ContainsFunc(tags, func(t string) bool { return strings.EqualFold(t, tag) })
+}
+
+// list reads all pages of the Droplets that match query. A list can shift
+// between its pages while Droplets come and go; one that has fewer entries than
+// its last page says there are is read again.
+func (c *Client) list(ctx context.Context, query url.Values) (ig.List, error) {
+	var requests int
+	for range listTries {
+		var l ig.List
+		var total int
+		ids := map[int]bool{}
+		err := pages(func(page int) (bool, error) {
+			var answer struct {
+				Droplets *[]droplet `json:"droplets"`
+				paging
+			}
+			q := pageQuery(page)
+			for k, v := range query {
+				q[k] = v
+			}
+			resp, err := c.get(ctx, "v2/droplets", q, &answer)
+			requests++
+			if err != nil {
+				return false, err
+			}
+			if answer.Droplets == nil {
+				// Valid JSON, but not a list: not the same as an empty one.
+				return false, fmt.Errorf("the answer has no list of Droplets")
+			}
+			if page == 1 {
+				l.Date, _ = http.ParseTime(resp.Header.Get("Date"))
+			}
+			for _, d := range *answer.Droplets {
+				if !ids[d.ID] {
+					ids[d.ID] = true
+					l.Droplets = append(l.Droplets, d.Droplet())
+				}
+			}
+			if answer.Meta != nil {
+				total = answer.Meta.Total
+			}
+			return answer.more(), nil
+		})
+		if err != nil {
+			return ig.List{}, c.fail(opList, err)
+		}
+		if len(l.Droplets) >= total {
+			l.Requests = requests
+			return l, nil
+		}
+	}
+	return ig.List{}, c.fail(opList, fmt.Errorf("the list changed between its pages %d times", listTries))
+}
+
+// Get implements instancegroup.Cloud.
+func (c *Client) Get(ctx context.Context, id int) (ig.Droplet, error) {
+	var answer struct {
+		Droplet *droplet `json:"droplet"`
+	}
+	_, err := c.get(ctx, "v2/droplets/"+strconv.Itoa(id), nil, &answer)
+	if err == nil && (answer.Droplet == nil || answer.Droplet.ID != id) {
+		err = fmt.Errorf("the answer is not Droplet %d", id)
+	}
+	if err != nil {
+		return ig.Droplet{}, c.fail(opGet, err)
+	}
+	return answer.Droplet.Droplet(), nil
+}
+
+// Create implements instancegroup.Cloud.
+func (c *Client) Create(ctx context.Context, r ig.CreateRequest) (ig.Created, error) {
+	body := &godo.DropletMultiCreateRequest{
+		Names:            r.Names,
+		Region:           r.Region,
+		Size:             r.Size,
+		Image:            godo.DropletCreateImage{ID: r.Image.ID, Slug: r.Image.Slug},
+		SSHKeys:          sshKeys(r.SSHKeys),
+		Backups:          r.Backups,
+		IPv6:             r.IPv6,
+		Monitoring:       r.Monitoring,
+		UserData:         r.UserData,
+		Tags:             r.Tags,
+		VPCUUID:          r.VPC,
+		WithDropletAgent: r.WithDropletAgent,
+	}
+	if !r.PublicNetworking { // true is DigitalOcean's default
+		body.PublicNetworking = new(false)
+	}
+	req, err := c.api.NewRequest(ctx, http.MethodPost, "v2/droplets", body)
+	if err != nil {
+		return ig.Created{}, c.fail(opCreate, err)
+	}
+	var answer struct {
+		Droplets []droplet `json:"droplets"`
+		Droplet  *droplet  `json:"droplet"` // of a create by a single name
+	}
+	resp, err := c.api.Do(ctx, req, &answer)
+	if err != nil {
+		return ig.Created{}, c.fail(opCreate, err)
+	}
+	if answer.Droplet != nil {
+		answer.Droplets = append(answer.Droplets, *answer.Droplet)
+	}
+	created := ig.Created{RequestID: resp.Header.Get("x-request-id")}
+	for _, d := range answer.Droplets {
+		created.Droplets = append(created.Droplets, d.Droplet())
+	}
+	return created, nil
+}
+
+// sshKeys sends ids as numbers and all else as fingerprints.
+func sshKeys(keys []string) []godo.DropletCreateSSHKey {
+	out := make([]godo.DropletCreateSSHKey, 0, len(keys))
+	for _, k := range keys {
+		if id, err := strconv.Atoi(k); err == nil {
+			out = append(out, godo.DropletCreateSSHKey{ID: id})
+		} else {
+			out = append(out, godo.DropletCreateSSHKey{Fingerprint: k})
+		}
+	}
+	return out
+}
+
+// Delete implements instancegroup.Cloud.
+func (c *Client) Delete(ctx context.Context, id int) (string, error) {
+	resp, err := c.api.Droplets.Delete(ctx, id)
+	if err != nil {
+		return "", c.fail(opDelete, err)
+	}
+	return resp.Header.Get("x-request-id"), nil
+}
