@@ -1,0 +1,133 @@
+// Command dosim serves a simulated DigitalOcean account on loopback: for doctl, curl, or a fleeting plugin that is to
+// be tried without an account.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintf(os.Stderr, "dosim: error: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// run serves until ctx is done.
+func run(ctx context.Context, args []string, out io.Writer) error {
+	cfg, err := parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		_, err = io.WriteString(out, usage)
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("%w (dosim -help explains the flags)", err)
+	}
+	clock := dosim.NewScaledClock(cfg.scale)
+	cfg.options.Clock = clock
+	if cfg.guests {
+		fleet, err := boot(&cfg.options, clock, cfg.scale)
+		if err != nil {
+			return err
+		}
+		defer fleet.Close()
+		fmt.Fprintf(out, "Guests listen for SSH on port %d of their Droplets' addresses.\n", fleet.Port())
+	}
+	sim := dosim.New(cfg.options)
+	sim.Inject(cfg.faults...)
+
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.listen)
+	if err != nil {
+		return fmt.Errorf("cannot serve: %w; choose another address with -listen, port 0 is any free one", err)
+	}
+	server := &http.Server{Handler: handler(sim), ReadHeaderTimeout: 10 * time.Second}
+	greet(out, "http://"+listener.Addr().String(), cfg.options.Token)
+
+	stopped := context.AfterFunc(ctx, func() {
+		sim.Close()
+		_ = server.Close()
+	})
+	defer stopped()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	sim.Close()
+	return nil
+}
+
+func greet(out io.Writer, url, token string) {
+	fmt.Fprintf(out, `A simulated DigitalOcean is at %[1]s, and its token is %[2]s. To try it:
+  curl -s -H 'Authorization: Bearer %[2]s' %[1]s/v2/account
+  doctl --api-url %[1]s --access-token %[2]s compute size list
+  export DIGITALOCEAN_API_URL=%[1]s DIGITALOCEAN_TOKEN=%[2]s   # for the plugin
+What is really there, and what it would cost: curl -s %[1]s/_sim
+`, url, token)
+}
+
+// config is what the flags say.
+type config struct {
+	listen  string
+	scale   float64
+	guests  bool
+	options dosim.Options
+	faults  []dosim.Fault
+}
+
+func parse(args []string) (config, error) {
+	var c config
+	flags := flag.NewFlagSet("dosim", flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // run reports
+	flags.StringVar(&c.listen, "listen", "127.0.0.1:8787", "")
+	flags.StringVar(&c.options.Token, "token", dosim.DefaultToken, "")
+	flags.DurationVar(&c.options.BootTime, "boot", 30*time.Second, "")
+	flags.DurationVar(&c.options.DeleteTime, "delete", 3*time.Second, "")
+	flags.DurationVar(&c.options.ListLag, "list-lag", 0, "")
+	flags.DurationVar(&c.options.Latency, "latency", 0, "")
+	flags.IntVar(&c.options.DropletLimit, "droplet-limit", 100, "")
+	flags.IntVar(&c.options.PerMinute, "per-minute", 250, "")
+	flags.IntVar(&c.options.PerHour, "per-hour", 5000, "")
+	flags.Float64Var(&c.scale, "scale", 1, "")
+	flags.BoolVar(&c.guests, "guests", false, "")
+	flags.Func("fault", "", func(text string) error {
+		fault, err := dosim.ParseFault(text)
+		c.faults = append(c.faults, fault)
+		return err
+	})
+	if err := flags.Parse(args); err != nil {
+		return c, err
+	}
+	if flags.NArg() > 0 {
+		return c, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if !(c.scale > 0) {
+		return c, fmt.Errorf("-scale %v: time can only pass forward, at a factor above 0", c.scale)
+	}
+	return c, loopback(c.listen)
+}
+
+// loopback refuses to serve an account without real authentication to a network.
+func loopback(listen string) error {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return fmt.Errorf("-listen %s: want host:port, such as 127.0.0.1:8787", listen)
+	}
+	if addr, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !addr.IsLoopback()) {
+		return fmt.Errorf("-listen %s: dosim serves on loopback only, such as 127.0.0.1:8787", listen)
+	}
+	return nil
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+)
+
+// serve runs the command on a free port, and returns its URL once it has printed it, with all lines so far. At the end of the test it is
+// interrupted, and must end without an error.
+func serve(t *testing.T, args ...string) (url, said string) {
+	t.Helper()
+	ctx, interrupt := context.WithCancel(context.Background())
+	out, in := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- run(ctx, append([]string{"-listen", "127.0.0.1:0"}, args...), in)
+		_ = in.Close()
+	}()
+	t.Cleanup(func() {
+		interrupt()
+		if err := <-ended; err != nil {
+			t.Errorf("it ended with %v", err)
+		}
+	})
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		said += lines.Text() + "\n"
+		if url = regexp.MustCompile(`http://127\.0\.0\.1:\d+`).FindString(lines.Text()); url != "" {
+			go func() { _, _ = io.Copy(io.Discard, out) }()
+			return url, said
+		}
+	}
+	t.Fatalf("it printed no URL: %v", <-ended)
+	return "", ""
+}
+
+func send(t *testing.T, method, url, token, body string) (status int, answer string, err error) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(r)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(text), err
+}
+
+const createBody = `{"name":"ci-1","region":"fra1","size":"s-1vcpu-1gb","image":"ubuntu-24-04-x64"}`
+
+// The example session of -help, as it is printed there.
+func TestExampleSession(t *testing.T) {
+	url, _ := serve(t, "-boot", "5s", "-fault", "POST /v2/droplets: applied reset")
+	if _, _, err := send(t, "POST", url+"/v2/droplets", dosim.DefaultToken, createBody); err == nil {
+		t.Fatal("the create was answered")
+	}
+	_, got, err := send(t, "GET", url+"/_sim", "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`).ReplaceAllString(got, "2026-01-01T12:00:00Z")
+	for line := range strings.Lines(got) {
+		if !strings.Contains(usage, "\n  "+line) {
+			t.Errorf("-help does not show %q", line)
+		}
+	}
+	_, armed, err := send(t, "POST", url+"/_sim/faults", "", "GET /v2/droplets: 503 html times 3\n")
+	if err != nil || !strings.Contains(usage, "\n  "+armed) {
+		t.Errorf("-help does not show %q (%v)", armed, err)
+	}
+	for _, want := range []int{503, 503, 503, 200} {
+		if status, _, err := send(t, "GET", url+"/v2/droplets", dosim.DefaultToken, ""); status != want {
+			t.Errorf("got %d (%v), want %d", status, err, want)
+		}
+	}
+}
+
+func TestTruthAsJSON(t *testing.T) {
+	url, _ := serve(t, "-token", "secret", "-droplet-limit", "1", "-scale", "1000")
+	if status, body, _ := send(t, "POST", url+"/v2/droplets", "secret", createBody); status != http.StatusAccepted {
+		t.Fatalf("%d %s", status, body)
+	}
+	if status, _, _ := send(t, "POST", url+"/v2/droplets", "secret", createBody); status != http.StatusUnprocessableEntity {
+		t.Errorf("the second of one: %d", status)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), "GET", url+"/_sim", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Accept", "application/json")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var got truth
+	if err := json.NewDecoder(resp.Body).Decode(&got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Droplets) != 1 || got.Droplets[0].Name != "ci-1" || got.Dollars < 0.01 || got.Requests["POST /v2/droplets"] != 2 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestFaultsComeAndGo(t *testing.T) {
+	url, _ := serve(t)
+	if status, body, _ := send(t, "POST", url+"/_sim/faults", "", "*: 500 times forever\n*: nonsense"); status != 400 || !strings.Contains(body, "nonsense") {
+		t.Errorf("a bad line: %d %s", status, body)
+	}
+	get := func() int {
+		status, _, err := send(t, "GET", url+"/v2/account", dosim.DefaultToken, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return status
+	}
+	if got := get(); got != 200 {
+		t.Errorf("the line before the bad one was armed: %d", got)
+	}
+	_, _, _ = send(t, "POST", url+"/_sim/faults", "", "*: 500 times forever")
+	if got := get(); got != 500 {
+		t.Errorf("armed: %d", got)
+	}
+	_, _, _ = send(t, "DELETE", url+"/_sim/faults", "", "")
+	if got := get(); got != 200 {
+		t.Errorf("disarmed: %d", got)
+	}
+}
+
+func TestGuestsAnswerOnTheirDropletsAddresses(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux has all of 127/8 without set-up")
+	}
+	url, said := serve(t, "-guests", "-boot", "1s", "-scale", "10")
+	port := regexp.MustCompile(`port (\d+)`).FindStringSubmatch(said)
+	if port == nil {
+		t.Fatalf("it did not say which port: %q", said)
+	}
+	key := `{"name":"k","public_key":"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"}`
+	_, body, err := send(t, "POST", url+"/v2/account/keys", dosim.DefaultToken, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := regexp.MustCompile(`"id":(\d+)`).FindStringSubmatch(body)[1]
+	create := strings.Replace(createBody, "{", `{"ssh_keys":[`+id+`],`, 1)
+	if status, body, _ := send(t, "POST", url+"/v2/droplets", dosim.DefaultToken, create); status != http.StatusAccepted {
+		t.Fatalf("%d %s", status, body)
+	}
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", "127.64.0.1:"+port[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if banner, err := bufio.NewReader(conn).ReadString('\n'); !strings.HasPrefix(banner, "SSH-2.0-") {
+		t.Errorf("got %q, %v", banner, err)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"-help"}, &out); err != nil || out.String() != usage {
+		t.Errorf("%v: %s", err, &out)
+	}
+}
+
+func TestWrongFlags(t *testing.T) {
+	for args, want := range map[string]string{
+		"-listen 0.0.0.0:80":     "loopback only",
+		"-listen 8787":           "want host:port",
+		"-scale 0":               "time can only pass forward",
+		"-fault reset":           "want OPERATION: WORD...",
+		"-boot soon":             "invalid value",
+		"-colour blue":           "not defined",
+		"serve":                  `unexpected argument "serve"`,
+		"-listen 127.0.0.1:none": "choose another address with -listen",
+	} {
+		var out bytes.Buffer
+		err := run(t.Context(), strings.Fields(args), &out)
+		if err == nil || !strings.Contains(err.Error(), want) || out.Len() > 0 {
+			t.Errorf("%s: got %v, and %q on stdout; want %q", args, err, &out, want)
+		}
+	}
+}

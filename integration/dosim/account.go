@@ -1,0 +1,191 @@
+package dosim
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// getAccount is GET /v2/account. It has the limit, and, as at DigitalOcean, not how much of it is used.
+func (s *Sim) getAccount(c *call) reply {
+	return jsonReply(http.StatusOK, map[string]any{"account": map[string]any{
+		"droplet_limit":     s.limit,
+		"floating_ip_limit": 3,
+		"email":             "sammy@example.com",
+		"name":              "Sammy the Shark",
+		"uuid":              fakeUUID("acc0", 1),
+		"email_verified":    true,
+		"status":            "active",
+		"status_message":    "",
+		"team":              map[string]any{"uuid": fakeUUID("7ea3", 1), "name": "My Team"},
+	}})
+}
+
+// listImages is GET /v2/images with private, type and tag_name.
+func (s *Sim) listImages(c *call) reply {
+	private, kind, tag := c.query.Get("private") == "true", c.query.Get("type"), c.query.Get("tag_name")
+	var all []imageJSON
+	for _, i := range s.images {
+		switch {
+		case private && i.Public,
+			kind == "application" && !i.Application,
+			kind == "distribution" && (i.Application || !i.Public),
+			tag != "" && !slices.Contains(i.Tags, tag):
+		default:
+			all = append(all, i.json())
+		}
+	}
+	return list(c, "images", all)
+}
+
+// getImage is GET /v2/images/{id or slug}.
+func (s *Sim) getImage(c *call) reply {
+	i := s.image(c.PathValue("id"))
+	if i == nil {
+		return c.notFound()
+	}
+	return jsonReply(http.StatusOK, map[string]imageJSON{"image": i.json()})
+}
+
+// listSizes is GET /v2/sizes.
+func (s *Sim) listSizes(c *call) reply {
+	var all []sizeJSON
+	for _, z := range s.sizes {
+		all = append(all, z.json())
+	}
+	return list(c, "sizes", all)
+}
+
+// listRegions is GET /v2/regions.
+func (s *Sim) listRegions(c *call) reply {
+	var all []regionJSON
+	for _, r := range s.regions {
+		all = append(all, s.regionJSON(r))
+	}
+	return list(c, "regions", all)
+}
+
+// vpc is a private network; its json form is its only use beyond the region.
+type vpc struct {
+	ID          string `json:"id"`
+	URN         string `json:"urn"`
+	Name        string `json:"name"`
+	Description string `json:"description"`
+	Region      string `json:"region"`
+	IPRange     string `json:"ip_range"`
+	Default     bool   `json:"default"`
+	CreatedAt   string `json:"created_at"`
+}
+
+func (s *Sim) vpc(id string) *vpc {
+	return find(s.vpcs, func(v *vpc) bool { return v.ID == id })
+}
+
+func (s *Sim) defaultVPC(region string) string {
+	if v := find(s.vpcs, func(v *vpc) bool { return v.Region == region && v.Default }); v != nil {
+		return v.ID
+	}
+	return ""
+}
+
+// listVPCs is GET /v2/vpcs.
+func (s *Sim) listVPCs(c *call) reply { return list(c, "vpcs", s.vpcs) }
+
+// getVPC is GET /v2/vpcs/{id}.
+func (s *Sim) getVPC(c *call) reply {
+	v := s.vpc(c.PathValue("id"))
+	if v == nil {
+		return c.notFound()
+	}
+	return jsonReply(http.StatusOK, map[string]*vpc{"vpc": v})
+}
+
+// project groups resources in the console.
+type project struct {
+	ID          string `json:"id"`
+	OwnerUUID   string `json:"owner_uuid"`
+	OwnerID     int    `json:"owner_id"`
+	Name        string `json:"name"`
+	Description string `json:"description"`
+	Purpose     string `json:"purpose"`
+	Environment string `json:"environment"`
+	IsDefault   bool   `json:"is_default"`
+	CreatedAt   string `json:"created_at"`
+	UpdatedAt   string `json:"updated_at"`
+}
+
+// project finds a project by id; "default" is the account's default one.
+func (s *Sim) project(id string) *project {
+	return find(s.projects, func(p *project) bool { return p.ID == id || p.IsDefault && id == "default" })
+}
+
+// listProjects is GET /v2/projects.
+func (s *Sim) listProjects(c *call) reply { return list(c, "projects", s.projects) }
+
+// getProject is GET /v2/projects/{id or default}.
+func (s *Sim) getProject(c *call) reply {
+	p := s.project(c.PathValue("id"))
+	if p == nil {
+		return c.notFound()
+	}
+	return jsonReply(http.StatusOK, map[string]*project{"project": p})
+}
+
+type resourceJSON struct {
+	URN        string            `json:"urn"`
+	AssignedAt string            `json:"assigned_at"`
+	Links      map[string]string `json:"links"`
+	Status     string            `json:"status"`
+}
+
+func (c *call) resource(m *machine, status string) resourceJSON {
+	id := strconv.Itoa(m.id)
+	return resourceJSON{"do:droplet:" + id, stamp(m.created), map[string]string{"self": c.base() + "/v2/droplets/" + id}, status}
+}
+
+// listResources is GET /v2/projects/{id}/resources: its Droplets.
+func (s *Sim) listResources(c *call) reply {
+	p := s.project(c.PathValue("id"))
+	if p == nil {
+		return c.notFound()
+	}
+	var all []resourceJSON
+	for _, m := range s.machines {
+		if m.visible(c.now) && m.project == p.ID {
+			all = append(all, c.resource(m, "ok"))
+		}
+	}
+	return list(c, "resources", all)
+}
+
+// assignResources is POST /v2/projects/{id}/resources. Resources other than Droplets, and Droplets that are not there,
+// come back as not_found.
+func (s *Sim) assignResources(c *call) reply {
+	p := s.project(c.PathValue("id"))
+	if p == nil {
+		return c.notFound()
+	}
+	var req struct {
+		Resources []string `json:"resources"`
+	}
+	if rep, ok := c.decode(&req); !ok {
+		return rep
+	}
+	answers := []resourceJSON{}
+	for _, urn := range req.Resources {
+		id, err := strconv.Atoi(strings.TrimPrefix(urn, "do:droplet:"))
+		m := s.byID[id]
+		if err != nil || m == nil || !m.visible(c.now) {
+			answers = append(answers, resourceJSON{urn, stamp(c.now), map[string]string{"self": c.base() + "/v2/droplets/" + strconv.Itoa(id)}, "not_found"})
+			continue
+		}
+		status := "assigned"
+		if m.project == p.ID {
+			status = "already_assigned"
+		}
+		m.project = p.ID
+		answers = append(answers, c.resource(m, status))
+	}
+	return jsonReply(http.StatusOK, map[string]any{"resources": answers})
+}

@@ -1,0 +1,116 @@
+package dosim_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/digitalocean/godo"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim/contract"
+)
+
+// TestContract sends every operation that the simulator knows through DigitalOcean's specification, once as it should
+// be and once refused. All other tests of this package are held to it too; this one makes sure that none is missed.
+func TestContract(t *testing.T) {
+	if specification == nil {
+		t.Skipf("not checked against DigitalOcean's specification: set %s to the path of its OpenAPI file, from %s",
+			contract.Env, contract.Source)
+	}
+	sim := dosim.New(dosim.Options{BootTime: 1, DeleteTime: 1, PerMinute: -1})
+	c := client(t, sim)
+	before := specification.Checked()
+
+	key := must[*godo.Key](t)(c.Keys.Create(ctx, &godo.KeyCreateRequest{Name: "k", PublicKey: publicKey}))
+	multi := several(3, "fleeting", "fleeting-delete:x")
+	multi.SSHKeys = []godo.DropletCreateSSHKey{{ID: key.ID}, {Fingerprint: key.Fingerprint}}
+	multi.IPv6, multi.Monitoring, multi.Backups, multi.UserData = true, true, true, "#!/bin/sh\n"
+	three := must[[]godo.Droplet](t)(c.Droplets.CreateMultiple(ctx, multi))
+	gpu := single("gpu")
+	gpu.Size, gpu.Region, gpu.Image = "gpu-h100x1-80gb", "nyc3", godo.DropletCreateImage{ID: 204117263}
+	_, resp, err := c.Droplets.Create(ctx, gpu)
+	if err != nil {
+		t.Fatal(err)
+	}
+	action := resp.Links.Actions[0].ID
+	project := must[[]godo.Project](t)(c.Projects.List(ctx, nil))[1].ID
+	vpc := must[[]*godo.VPC](t)(c.VPCs.List(ctx, nil))[0].ID
+	page := &godo.ListOptions{Page: 2, PerPage: 1}
+	first, id := three[0].ID, key.ID
+
+	for op, do := range map[string]func() error{
+		"GET /v2/droplets":         func() error { _, _, err := c.Droplets.List(ctx, page); return err },
+		"GET /v2/droplets by tag":  func() error { _, _, err := c.Droplets.ListByTag(ctx, "fleeting", page); return err },
+		"GET /v2/droplets by name": func() error { _, _, err := c.Droplets.ListByName(ctx, "ci-1", nil); return err },
+		"GET /v2/droplets gpus":    func() error { _, _, err := c.Droplets.ListWithGPUs(ctx, nil); return err },
+		"GET /v2/droplets/{id}":    func() error { _, _, err := c.Droplets.Get(ctx, first); return err },
+		"GET /v2/tags":             func() error { _, _, err := c.Tags.List(ctx, page); return err },
+		"POST /v2/tags":            func() error { _, _, err := c.Tags.Create(ctx, &godo.TagCreateRequest{Name: "t"}); return err },
+		"GET /v2/tags/{tag}":       func() error { _, _, err := c.Tags.Get(ctx, "fleeting"); return err },
+		"POST /v2/tags/{tag}/resources": func() error {
+			_, err := c.Tags.TagResources(ctx, "fleeting", &godo.TagResourcesRequest{Resources: droplets(first)})
+			return err
+		},
+		"DELETE /v2/tags/{tag}/resources": func() error {
+			_, err := c.Tags.UntagResources(ctx, "ci-golden", &godo.UntagResourcesRequest{Resources: droplets(first)})
+			return err
+		},
+		"GET /v2/account":                  func() error { _, _, err := c.Account.Get(ctx); return err },
+		"GET /v2/account/keys":             func() error { _, _, err := c.Keys.List(ctx, nil); return err },
+		"GET /v2/account/keys/{id}":        func() error { _, _, err := c.Keys.GetByFingerprint(ctx, key.Fingerprint); return err },
+		"PUT /v2/account/keys/{id}":        func() error { _, _, err := c.Keys.UpdateByID(ctx, id, &godo.KeyUpdateRequest{Name: "l"}); return err },
+		"GET /v2/actions":                  func() error { _, _, err := c.Actions.List(ctx, page); return err },
+		"GET /v2/actions/{id}":             func() error { _, _, err := c.Actions.Get(ctx, action); return err },
+		"GET /v2/images":                   func() error { _, _, err := c.Images.List(ctx, page); return err },
+		"GET /v2/images private":           func() error { _, _, err := c.Images.ListUser(ctx, nil); return err },
+		"GET /v2/images/{id}":              func() error { _, _, err := c.Images.GetBySlug(ctx, "docker-20-04"); return err },
+		"GET /v2/sizes":                    func() error { _, _, err := c.Sizes.List(ctx, page); return err },
+		"GET /v2/regions":                  func() error { _, _, err := c.Regions.List(ctx, page); return err },
+		"GET /v2/vpcs":                     func() error { _, _, err := c.VPCs.List(ctx, page); return err },
+		"GET /v2/vpcs/{id}":                func() error { _, _, err := c.VPCs.Get(ctx, vpc); return err },
+		"GET /v2/projects/{id}":            func() error { _, _, err := c.Projects.Get(ctx, project); return err },
+		"POST /v2/projects/{id}/resources": func() error { _, _, err := c.Projects.AssignResources(ctx, project, three[0].URN()); return err },
+		"GET /v2/projects/{id}/resources":  func() error { _, _, err := c.Projects.ListResources(ctx, project, nil); return err },
+	} {
+		if err := do(); err != nil {
+			t.Errorf("%s: %v", op, err)
+		}
+	}
+	for _, do := range []func() (*godo.Response, error){
+		func() (*godo.Response, error) { return c.Droplets.Delete(ctx, first) },
+		func() (*godo.Response, error) { return c.Droplets.DeleteByTag(ctx, "fleeting-delete:x") },
+		func() (*godo.Response, error) { return c.Tags.Delete(ctx, "fleeting-delete:x") },
+		func() (*godo.Response, error) { return c.Keys.DeleteByID(ctx, id) },
+	} {
+		if resp, err := do(); err != nil || resp.StatusCode != http.StatusNoContent {
+			t.Errorf("%v", err)
+		}
+	}
+
+	operations := map[string]bool{}
+	for _, r := range sim.Requests() {
+		operations[r.Op] = true
+	}
+	for _, op := range sim.Operations() {
+		if !operations[op] {
+			t.Errorf("%s was not sent", op)
+		}
+	}
+	// And refused: the error bodies, with a wrong token and with nothing there.
+	stranger := newGodo(t, &http.Client{Transport: bearer{dosim.InProcess(specified(t, sim)), "wrong"}}, "https://api.digitalocean.com/")
+	for _, op := range sim.Operations() {
+		method, path, _ := strings.Cut(op, " ")
+		path = strings.NewReplacer("{id}", "1", "{tag}", "nosuchtag").Replace(strings.TrimPrefix(path, "/"))
+		for _, c := range []*godo.Client{stranger, c} {
+			req, err := c.NewRequest(ctx, method, path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = c.Do(ctx, req, nil)
+		}
+	}
+	if n := specification.Checked() - before; n < 2*len(sim.Operations()) {
+		t.Errorf("only %d answers were checked", n)
+	}
+}

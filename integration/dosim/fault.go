@@ -1,0 +1,232 @@
+package dosim
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Fault makes matching requests go wrong. It is a pair, (applied, error): whether the operation is carried out, and
+// what the client hears. A fault without an error of its own (no Status, Body, Reset, Refused, Hang or Cut) leaves
+// the answer as it is, and only its Delay and Behaviour count.
+//
+// One request meets at most one error, of the first fault injected whose turn has come, and any number of behaviours.
+type Fault struct {
+	Name string // in the request log; "": String()
+
+	// Which requests. Op is an operation such as "POST /v2/droplets" or "GET /v2/droplets/{id}", or ends in a star:
+	// "*" is every request, "DELETE *" every DELETE. Query, when set, is a key=value that the query must have, such as
+	// "page=3". Of the matching requests the first Skip are spared, and then Times of them (0: one; -1: all) are hit.
+	Op    string
+	Query string
+	Skip  int
+	Times int
+
+	// The error. Status alone answers with the body that DigitalOcean gives with it.
+	Applied bool              // the operation is carried out all the same
+	Status  int               // of the answer; 0 with a Body: 500
+	Body    string            // EmptyBody: none at all; see also ErrorBody and HTMLBody
+	Header  map[string]string // added to the answer, such as Retry-After
+	Refused bool              // connection refused (a reset, over a real network); never applied
+	Reset   bool              // the connection is reset without an answer
+	Hang    bool              // no answer until the client gives up
+	Cut     bool              // half of the body, then a reset; with no Status half of the true answer
+	Delay   time.Duration     // before the operation is carried out, or after it if Applied
+
+	// What becomes of an operation that is carried out; see the Behaviour's own comment for what For and First mean.
+	Behaviour Behaviour
+	For       time.Duration
+	First     int // how many of a request's Droplets the behaviour touches; 0: all
+}
+
+// Behaviour is how an accepted operation turns out differently than its answer says.
+type Behaviour string
+
+// Of POST /v2/droplets:
+const (
+	NeverSeen   Behaviour = "never-seen"   // accepted and never made: 404 for good, in no list, not billed
+	FailsLater  Behaviour = "fails-later"  // new for For (0: half of BootTime), then 404 for good, and not billed
+	StuckNew    Behaviour = "stuck-new"    // new, and billed, for For more than BootTime (0: for ever)
+	LateInLists Behaviour = "late-in-list" // billed and found by id, but lists miss it until For after the create
+	LateToRise  Behaviour = "late-to-rise" // billed, but neither lists nor GET know it until For after the create
+	CreatesSome Behaviour = "creates-some" // only the First of the names are made, although the answer has all
+)
+
+// Of DELETE /v2/droplets/{id} and DELETE /v2/droplets?tag_name=:
+const (
+	DeleteIgnored    Behaviour = "delete-ignored"     // 204, and nothing happens
+	DeleteNewIgnored Behaviour = "delete-new-ignored" // the same, but only while the Droplet is new
+)
+
+// Of GET /v2/droplets:
+const (
+	ListLags      Behaviour = "list-lags"       // lists are For behind in what exists
+	TagFilterLags Behaviour = "tag-filter-lags" // ?tag_name= goes by the tags of For ago
+	ListSkips     Behaviour = "list-skips"      // from page 2 on, shifted: the First (0: one) Droplets of the page are missed
+	ListRepeats   Behaviour = "list-repeats"    // from page 2 on, shifted: the last First (0: one) of the page before come again
+)
+
+// Of POST /v2/account/keys:
+const (
+	KeyLate Behaviour = "key-late" // for For after the upload, creates with the key are refused: invalid key identifiers
+)
+
+// Behaviours are all of them, for tables of faults.
+var Behaviours = []Behaviour{
+	NeverSeen, FailsLater, StuckNew, LateInLists, LateToRise, CreatesSome, DeleteIgnored, DeleteNewIgnored,
+	ListLags, TagFilterLags, ListSkips, ListRepeats, KeyLate,
+}
+
+// EmptyBody as a Fault's Body answers with no body at all.
+const EmptyBody = "(empty)"
+
+// HTMLBody is what a load balancer in front of an API says in an outage.
+const HTMLBody = "<html>\r\n<head><title>503 Service Temporarily Unavailable</title></head>\r\n" +
+	"<body><center><h1>503 Service Temporarily Unavailable</h1></center></body>\r\n</html>\r\n"
+
+// ErrorBody is a JSON error body with an id such as "unprocessable_entity" and a message.
+func ErrorBody(id, message string) string {
+	body, err := json.Marshal(apiError{ID: id, Message: message})
+	if err != nil {
+		panic(err) // two strings always marshal
+	}
+	return string(body)
+}
+
+// PendingEvent is the 422 with which DigitalOcean refuses to delete a Droplet that is being worked on.
+func PendingEvent() Fault {
+	return Fault{
+		Op: "DELETE /v2/droplets/{id}", Status: http.StatusUnprocessableEntity,
+		Body: ErrorBody(idUnprocessable, MessagePendingEvent),
+	}
+}
+
+// Inject arms faults, behind those already armed.
+func (s *Sim) Inject(faults ...Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range faults {
+		s.faults = append(s.faults, &armedFault{Fault: f})
+	}
+}
+
+// ClearFaults disarms all faults. What they have already done to Droplets and keys stays done.
+func (s *Sim) ClearFaults() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = nil
+}
+
+// Faults are the armed faults that have not hit as often as they are to.
+func (s *Sim) Faults() []Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var left []Fault
+	for _, f := range s.faults {
+		if !f.spent() {
+			left = append(left, f.Fault)
+		}
+	}
+	return left
+}
+
+// armedFault counts what an injected fault has met.
+type armedFault struct {
+	Fault
+	met, hit int
+}
+
+func (f *armedFault) spent() bool { return f.Times >= 0 && f.hit >= max(1, f.Times) }
+
+func (f Fault) matches(op string, query url.Values) bool {
+	if prefix, star := strings.CutSuffix(f.Op, "*"); star {
+		if !strings.HasPrefix(op, prefix) {
+			return false
+		}
+	} else if op != f.Op {
+		return false
+	}
+	if f.Query == "" {
+		return true
+	}
+	key, value, _ := strings.Cut(f.Query, "=")
+	return slices.Contains(query[key], value)
+}
+
+// label is what the request log calls the fault.
+func (f Fault) label() string {
+	if f.Name != "" {
+		return f.Name
+	}
+	return f.String()
+}
+
+// fails reports whether the fault has an error of its own.
+func (f Fault) fails() bool {
+	return f.Status != 0 || f.Body != "" || f.Reset || f.Refused || f.Hang || f.Cut
+}
+
+// carriedOut reports whether the operation is carried out.
+func (f Fault) carriedOut() bool {
+	if f.Refused {
+		return false
+	}
+	return f.Applied || !f.fails() || f.Cut && f.Status == 0 && f.Body == ""
+}
+
+// meet returns the faults that a request meets: at most one with an error or a delay, and all behaviours. Callers
+// hold s.mu.
+func (s *Sim) meet(op string, query url.Values) (fault Fault, behaviours []Fault) {
+	var failed bool
+	for _, f := range s.faults {
+		if f.spent() || !f.matches(op, query) {
+			continue
+		}
+		if f.met++; f.met <= f.Skip {
+			continue
+		}
+		fails := f.fails() || f.Delay > 0
+		if fails && failed {
+			continue
+		}
+		f.hit++
+		if fails {
+			fault, failed = f.Fault, true
+		}
+		if f.Behaviour != "" {
+			behaviours = append(behaviours, f.Fault)
+		}
+	}
+	s.faults = slices.DeleteFunc(s.faults, (*armedFault).spent)
+	return fault, behaviours
+}
+
+// answer is the fault's own answer.
+func (f Fault) answer(requestID string) reply {
+	status := f.Status
+	if status == 0 {
+		status = http.StatusInternalServerError
+	}
+	rep := reply{status: status, header: http.Header{}}
+	switch f.Body {
+	case "":
+		rep = errorReply(status, requestID, defaultErrors[status])
+	case EmptyBody:
+	default:
+		rep.body = []byte(f.Body)
+		rep.header.Set("Content-Type", http.DetectContentType(rep.body))
+		if json.Valid(rep.body) {
+			rep.header.Set("Content-Type", jsonType)
+		}
+	}
+	for key, value := range f.Header {
+		rep.header.Set(key, value)
+	}
+	return rep
+}
+
+// touches reports whether the behaviour touches the i-th (from 0) of a request's Droplets.
+func (f Fault) touches(i int) bool { return f.First == 0 || i < f.First }

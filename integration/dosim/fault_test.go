@@ -1,0 +1,391 @@
+package dosim_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/digitalocean/godo"
+	"github.com/google/go-cmp/cmp"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+)
+
+// Every error of the table must be heard by the client as it is meant, and leave a Droplet behind exactly if it was
+// applied: in-process and over a real network alike.
+func TestAFaultIsAppliedAndError(t *testing.T) {
+	refusal := func(status int, message string) func(error) bool {
+		return func(err error) bool {
+			r, ok := errors.AsType[*godo.ErrorResponse](err)
+			return ok && r.Response.StatusCode == status && strings.Contains(r.Message, message)
+		}
+	}
+	is := func(target error) func(error) bool {
+		return func(err error) bool { return errors.Is(err, target) }
+	}
+	for _, fault := range []struct {
+		fault dosim.Fault
+		heard func(error) bool
+	}{
+		{dosim.Fault{Status: 500}, refusal(500, dosim.MessageServerError)},
+		{dosim.Fault{Status: 401}, refusal(401, dosim.MessageUnauthorized)},
+		{dosim.Fault{Status: 403}, refusal(403, dosim.MessageForbidden)},
+		{dosim.Fault{Status: 418}, refusal(418, "teapot")},
+		{dosim.Fault{Status: 503, Body: dosim.HTMLBody}, refusal(503, "<html>")},
+		{dosim.Fault{Status: 502, Body: dosim.EmptyBody}, refusal(502, "")},
+		{dosim.Fault{Body: "upstream connect error"}, refusal(500, "upstream")},
+		{dosim.Fault{Status: 422, Body: dosim.ErrorBody("unprocessable_entity", "no")}, refusal(422, "no")},
+		{dosim.Fault{Reset: true}, is(syscall.ECONNRESET)},
+		{dosim.Fault{Hang: true}, is(context.DeadlineExceeded)},
+		{dosim.Fault{Delay: time.Hour}, is(context.DeadlineExceeded)},
+		{dosim.Fault{Status: 503, Cut: true}, refusal(503, "")},
+	} {
+		for _, applied := range []bool{false, true} {
+			fault := fault
+			fault.fault.Op, fault.fault.Applied = "POST /v2/droplets", applied
+			check := func(t *testing.T, sim *dosim.Sim, c *godo.Client, patience time.Duration) {
+				sim.Inject(fault.fault)
+				ctx, cancel := context.WithTimeout(ctx, patience)
+				defer cancel()
+				_, _, err := c.Droplets.Create(ctx, single("ci-1"))
+				if err == nil || !fault.heard(err) {
+					t.Errorf("the client heard %v", err)
+				}
+				if made := truth(sim) != ""; made != applied {
+					t.Errorf("carried out: %t, want %t", made, applied)
+				}
+				if len(sim.Faults()) != 0 {
+					t.Error("the fault is still armed")
+				}
+				create(t, c, "ci-2")
+			}
+			t.Run(fault.fault.String(), func(t *testing.T) {
+				t.Run("in-process", func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						sim := dosim.New(dosim.Options{})
+						check(t, sim, client(t, sim), time.Minute)
+					})
+				})
+				t.Run("network", func(t *testing.T) {
+					sim := dosim.New(dosim.Options{})
+					check(t, sim, networkClient(t, sim), 500*time.Millisecond)
+				})
+			})
+		}
+	}
+}
+
+func TestRefusedConnectionIsNeverApplied(t *testing.T) {
+	sim := dosim.New(dosim.Options{})
+	c := newGodo(t, httpClient(sim), "https://api.digitalocean.com/")
+	sim.Inject(dosim.Fault{Op: "*", Refused: true, Applied: true})
+	_, _, err := c.Droplets.Create(ctx, single("ci-1"))
+	if !errors.Is(err, syscall.ECONNREFUSED) || truth(sim) != "" {
+		t.Errorf("heard %v, made %q", err, truth(sim))
+	}
+}
+
+func TestCutAnswer(t *testing.T) {
+	for name, connect := range map[string]func(*testing.T, *dosim.Sim) *godo.Client{"in-process": client, "network": networkClient} {
+		t.Run(name, func(t *testing.T) {
+			sim := dosim.New(dosim.Options{})
+			c := connect(t, sim)
+			sim.Inject(dosim.Fault{Op: "POST /v2/droplets", Cut: true})
+			_, _, err := c.Droplets.Create(ctx, single("ci-1"))
+			if !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("heard %v", err)
+			}
+			if truth(sim) != "ci-1" {
+				t.Errorf("half of the true answer, and made %q", truth(sim))
+			}
+		})
+	}
+}
+
+func TestSlowAnswerIsAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := dosim.New(dosim.Options{})
+		c := client(t, sim)
+		start := time.Now()
+		sim.Inject(dosim.Fault{Op: "POST /v2/droplets", Delay: 20 * time.Second, Applied: true})
+		create(t, c, "ci-1")
+		if took := time.Since(start); took != 20*time.Second {
+			t.Errorf("it took %s", took)
+		}
+		if !sim.Droplets()[0].Created.Equal(start) {
+			t.Error("applied means before the delay")
+		}
+	})
+}
+
+func TestWhichRequestsAFaultHits(t *testing.T) {
+	for what, test := range map[string]struct {
+		fault dosim.Fault
+		want  string // of six GETs of one Droplet: x is hit
+	}{
+		"the first by default":  {dosim.Fault{Op: "GET /v2/droplets/{id}"}, "x....."},
+		"after two":             {dosim.Fault{Op: "GET /v2/droplets/{id}", Skip: 2, Times: 3}, "..xxx."},
+		"for ever":              {dosim.Fault{Op: "GET /v2/droplets/{id}", Skip: 1, Times: -1}, ".xxxxx"},
+		"of any operation":      {dosim.Fault{Op: "*", Times: 2}, "xx...."},
+		"of the method":         {dosim.Fault{Op: "GET *"}, "x....."},
+		"of another method":     {dosim.Fault{Op: "DELETE *"}, "......"},
+		"with a query it lacks": {dosim.Fault{Op: "*", Query: "page=2"}, "......"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			sim := dosim.New(dosim.Options{})
+			c := client(t, sim)
+			id := sim.AddDroplet(dosim.Droplet{Name: "ci-1"})
+			test.fault.Status = 500
+			sim.Inject(test.fault)
+			var got strings.Builder
+			for range 6 {
+				if _, _, err := c.Droplets.Get(ctx, id); err != nil {
+					got.WriteString("x")
+				} else {
+					got.WriteString(".")
+				}
+			}
+			if got.String() != test.want {
+				t.Errorf("got %s, want %s", &got, test.want)
+			}
+		})
+	}
+}
+
+func TestFaultOnOnePageOfAList(t *testing.T) {
+	sim := dosim.New(dosim.Options{})
+	c := client(t, sim)
+	sim.Inject(dosim.Fault{Op: "GET /v2/droplets", Query: "page=3", Status: 503})
+	for page := 1; page <= 4; page++ {
+		_, _, err := c.Droplets.List(ctx, &godo.ListOptions{Page: page})
+		if (err != nil) != (page == 3) {
+			t.Errorf("page %d: %v", page, err)
+		}
+	}
+}
+
+func TestFaultsTakeTurns(t *testing.T) {
+	sim := dosim.New(dosim.Options{})
+	c := client(t, sim)
+	sim.Inject(dosim.Fault{Op: "*", Status: 500}, dosim.Fault{Op: "*", Status: 429, Header: map[string]string{"Retry-After": "7"}})
+	_, _, err := c.Account.Get(ctx)
+	wantRefusal(t, err, 500, "")
+	_, resp, err := c.Account.Get(ctx)
+	wantRefusal(t, err, 429, "")
+	if resp.Header.Get("Retry-After") != "7" || resp.Header.Get("Ratelimit-Remaining") != "4998" {
+		t.Errorf("got headers %v", resp.Header)
+	}
+	sim.Inject(dosim.Fault{Op: "*", Status: 500, Times: -1})
+	sim.ClearFaults()
+	must[*godo.Account](t)(c.Account.Get(ctx))
+}
+
+// Behaviours: what the client is told is a success, and what comes of it.
+
+func TestCreatesThatTurnOutOtherwise(t *testing.T) {
+	type snapshot struct{ Billed, Listed, Found string }
+	for _, test := range []struct {
+		fault dosim.Fault
+		want  map[string]snapshot // by time since the create
+	}{
+		{dosim.Fault{Behaviour: dosim.NeverSeen}, map[string]snapshot{
+			"0s": {}, "30s": {}, "5m0s": {},
+		}},
+		{dosim.Fault{Behaviour: dosim.FailsLater}, map[string]snapshot{
+			"0s": {"a b", "a b", "new new"}, "14s": {"a b", "a b", "new new"}, "15s": {}, "5m0s": {},
+		}},
+		{dosim.Fault{Behaviour: dosim.StuckNew}, map[string]snapshot{
+			"0s": {"a b", "a b", "new new"}, "5m0s": {"a b", "a b", "new new"},
+		}},
+		{dosim.Fault{Behaviour: dosim.StuckNew, For: time.Minute, First: 1}, map[string]snapshot{
+			"30s": {"a b", "a b", "new active"}, "5m0s": {"a b", "a b", "active active"},
+		}},
+		{dosim.Fault{Behaviour: dosim.LateInLists, For: 2 * time.Minute, First: 1}, map[string]snapshot{
+			"0s": {"a b", "b", "new new"}, "30s": {"a b", "b", "active active"}, "5m0s": {"a b", "a b", "active active"},
+		}},
+		{dosim.Fault{Behaviour: dosim.LateToRise, For: 2 * time.Minute}, map[string]snapshot{
+			"0s": {"a b", "", ""}, "30s": {"a b", "", ""}, "5m0s": {"a b", "a b", "active active"},
+		}},
+		{dosim.Fault{Behaviour: dosim.CreatesSome, First: 1}, map[string]snapshot{
+			"0s": {"a", "a", "new"}, "5m0s": {"a", "a", "active"},
+		}},
+	} {
+		t.Run(test.fault.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sim := dosim.New(dosim.Options{})
+				c := client(t, sim)
+				test.fault.Op = "POST /v2/droplets"
+				sim.Inject(test.fault)
+				req := several(2)
+				req.Names = []string{"a", "b"}
+				made := must[[]godo.Droplet](t)(c.Droplets.CreateMultiple(ctx, req))
+				start := time.Now()
+				for range 10 {
+					var found []string
+					for _, d := range made {
+						if now, _, err := c.Droplets.Get(ctx, d.ID); err == nil {
+							found = append(found, now.Status)
+						}
+					}
+					got := snapshot{truth(sim), all(t, c), strings.Join(found, " ")}
+					if want, told := test.want[time.Since(start).String()]; told {
+						delete(test.want, time.Since(start).String())
+						if diff := cmp.Diff(want, got); diff != "" {
+							t.Errorf("after %s (-want +got):\n%s", time.Since(start), diff)
+						}
+					}
+					switch time.Since(start) {
+					case 0:
+						time.Sleep(14 * time.Second)
+					case 14 * time.Second:
+						time.Sleep(time.Second)
+					case 15 * time.Second:
+						time.Sleep(15 * time.Second)
+					case 30 * time.Second:
+						time.Sleep(270 * time.Second)
+					}
+				}
+				if len(test.want) > 0 {
+					t.Errorf("never looked at %v", test.want)
+				}
+			})
+		})
+	}
+}
+
+func TestFailedCreationCostsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := dosim.New(dosim.Options{})
+		c := client(t, sim)
+		sim.Inject(dosim.Fault{Op: "POST /v2/droplets", Behaviour: dosim.FailsLater})
+		sim.Inject(dosim.Fault{Op: "POST /v2/droplets", Behaviour: dosim.NeverSeen, Skip: 1})
+		create(t, c, "fails")
+		create(t, c, "never-seen")
+		time.Sleep(time.Hour)
+		if bills := sim.Ledger(); len(bills) != 1 || bills[0].Name != "fails" || bills[0].Dollars != 0 {
+			t.Errorf("got %+v", bills)
+		}
+	})
+}
+
+func TestDeletesThatAreNotCarriedOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := dosim.New(dosim.Options{})
+		c := client(t, sim)
+		remove := func(id int) {
+			t.Helper()
+			if _, err := c.Droplets.Delete(ctx, id); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(5 * time.Second)
+		}
+		hanging := sim.AddDroplet(dosim.Droplet{Name: "hanging", Tags: []string{"fleeting"}})
+		sim.Inject(dosim.Fault{Op: "DELETE /v2/droplets/{id}", Behaviour: dosim.DeleteIgnored})
+		remove(hanging)
+		if truth(sim) != "hanging" {
+			t.Errorf("after an ignored delete there is %q", truth(sim))
+		}
+		remove(hanging)
+
+		booting := create(t, c, "booting", "fleeting").ID
+		sim.Inject(dosim.Fault{Op: "DELETE *", Behaviour: dosim.DeleteNewIgnored, Times: -1})
+		remove(booting)
+		if truth(sim) != "booting" {
+			t.Errorf("after a delete while new there is %q", truth(sim))
+		}
+		time.Sleep(30 * time.Second)
+		remove(booting)
+		if truth(sim) != "" {
+			t.Errorf("after a delete while active there is %q", truth(sim))
+		}
+		sim.ClearFaults()
+
+		for _, name := range []string{"a", "b", "c"} {
+			sim.AddDroplet(dosim.Droplet{Name: name, Tags: []string{"fleeting", "fleeting-delete:x"}})
+		}
+		sim.Inject(dosim.Fault{Op: "DELETE /v2/droplets", Behaviour: dosim.DeleteIgnored, First: 2})
+		if _, err := c.Droplets.DeleteByTag(ctx, "fleeting-delete:x"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		if truth(sim) != "a b" {
+			t.Errorf("after a half-hearted delete by tag there is %q", truth(sim))
+		}
+
+		sim.Inject(dosim.PendingEvent())
+		_, err := c.Droplets.Delete(ctx, sim.Droplets()[0].ID)
+		wantRefusal(t, err, 422, dosim.MessagePendingEvent)
+	})
+}
+
+func TestListsThatAreBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := dosim.New(dosim.Options{})
+		c := client(t, sim)
+		byTag := func() string {
+			return listed(must[[]godo.Droplet](t)(c.Droplets.ListByTag(ctx, "a", nil)))
+		}
+		old := sim.AddDroplet(dosim.Droplet{Name: "old", Tags: []string{"a"}})
+		time.Sleep(time.Minute)
+		sim.AddDroplet(dosim.Droplet{Name: "new", Tags: []string{"a"}})
+		sim.Destroy(old)
+		sim.Inject(dosim.Fault{Op: "GET /v2/droplets", Behaviour: dosim.ListLags, For: 30 * time.Second})
+		if got := all(t, c); got != "old" {
+			t.Errorf("a list that lags shows %q", got)
+		}
+		if got := all(t, c); got != "new" {
+			t.Errorf("the next shows %q", got)
+		}
+		late := sim.AddDroplet(dosim.Droplet{Name: "late"})
+		time.Sleep(time.Minute)
+		sim.Tag(late, "a")
+		sim.Untag(sim.Droplets()[0].ID, "a")
+		sim.Inject(dosim.Fault{Op: "GET /v2/droplets", Behaviour: dosim.TagFilterLags, For: 30 * time.Second})
+		if got := byTag(); got != "new" {
+			t.Errorf("a tag filter that lags shows %q", got)
+		}
+		if got := byTag(); got != "late" {
+			t.Errorf("the next shows %q", got)
+		}
+	})
+}
+
+func TestListsThatShiftBetweenPages(t *testing.T) {
+	sim := dosim.New(dosim.Options{})
+	c := client(t, sim)
+	for i := range 6 {
+		sim.AddDroplet(dosim.Droplet{Name: fmt.Sprint(i)})
+	}
+	for behaviour, want := range map[dosim.Behaviour]string{
+		dosim.ListSkips:   "0 1 2 4 5",
+		dosim.ListRepeats: "0 1 2 2 3 4 5",
+	} {
+		sim.Inject(dosim.Fault{Op: "GET /v2/droplets", Behaviour: behaviour, Times: 2})
+		first := must[[]godo.Droplet](t)(c.Droplets.List(ctx, &godo.ListOptions{PerPage: 3}))
+		second := must[[]godo.Droplet](t)(c.Droplets.List(ctx, &godo.ListOptions{PerPage: 3, Page: 2}))
+		if got := listed(first) + " " + listed(second); got != want {
+			t.Errorf("%s: got %q, want %q", behaviour, got, want)
+		}
+	}
+}
+
+func TestKeyIsInvalidForAWhileAfterItsUpload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := dosim.New(dosim.Options{})
+		c := client(t, sim)
+		sim.Inject(dosim.Fault{Op: "POST /v2/account/keys", Behaviour: dosim.KeyLate, For: 8 * time.Second})
+		key := must[*godo.Key](t)(c.Keys.Create(ctx, &godo.KeyCreateRequest{Name: "k", PublicKey: publicKey}))
+		req := single("ci-1")
+		req.SSHKeys = []godo.DropletCreateSSHKey{{ID: key.ID}}
+		_, _, err := c.Droplets.Create(ctx, req)
+		wantRefusal(t, err, 422, fmt.Sprint(key.ID, " ", dosim.MessageInvalidKeys))
+		time.Sleep(8 * time.Second)
+		must[*godo.Droplet](t)(c.Droplets.Create(ctx, req))
+	})
+}

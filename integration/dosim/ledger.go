@@ -1,0 +1,110 @@
+package dosim
+
+import (
+	"maps"
+	"math"
+	"net/http"
+	"slices"
+	"time"
+)
+
+// Bill is what one Droplet has cost so far.
+type Bill struct {
+	ID      int
+	Name    string
+	Size    string
+	Tags    []string
+	Created time.Time
+	Gone    time.Time // zero: it still exists
+	Seconds float64   // billed: at least 60, or 0 for a creation that DigitalOcean itself gave up
+	Dollars float64   // at least 0.01, or 0 likewise
+}
+
+// Since 2026-01-01 a Droplet is billed per second, for at least a minute or a cent, whichever is higher.
+const (
+	leastSeconds = 60
+	leastDollars = 0.01
+)
+
+// Ledger has one Bill for each Droplet ever made, by ascending id. Creations that were accepted and never made
+// ([NeverSeen]) are not in it.
+func (s *Sim) Ledger() []Bill {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.clock.Now()
+	var bills []Bill
+	for _, m := range s.machines {
+		if m.phantom {
+			continue
+		}
+		bill := Bill{ID: m.id, Name: m.name, Size: m.size.Slug, Tags: slices.Clone(m.tags), Created: m.created}
+		until := now
+		if !m.exists(now) {
+			bill.Gone, until = m.gone, m.gone
+		}
+		if !m.failed {
+			bill.Seconds = max(leastSeconds, until.Sub(m.created).Seconds())
+			cents := bill.Seconds / 3600 * m.size.PriceHourly * 100
+			bill.Dollars = max(leastDollars, math.Round(cents*1e4)/1e6)
+		}
+		bills = append(bills, bill)
+	}
+	return bills
+}
+
+// Request is one entry of the request log.
+type Request struct {
+	ID     string // x-request-id of the answer
+	Time   time.Time
+	Method string
+	Path   string
+	Query  string
+	Op     string // such as "DELETE /v2/droplets/{id}"; empty when no operation is there
+	Status int    // 0: not answered yet, or never
+	Fault  string // the injected fault that it met, if any
+}
+
+// Requests is the log of all requests in the order of their arrival, refused ones included.
+func (s *Sim) Requests() []Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.requests)
+}
+
+// RequestCounts counts the log by operation: {"POST /v2/droplets": 10, ...}.
+func (s *Sim) RequestCounts() map[string]int {
+	counts := map[string]int{}
+	for _, r := range s.Requests() {
+		counts[r.Op]++
+	}
+	return counts
+}
+
+// Throttled counts the requests that were answered 429 by the rate limits themselves, not by an injected fault.
+func (s *Sim) Throttled() int {
+	n := 0
+	for _, r := range s.Requests() {
+		if r.Status == http.StatusTooManyRequests && r.Fault == "" {
+			n++
+		}
+	}
+	return n
+}
+
+// Tags is every tag of the account, sorted; tags outlive the Droplets that carried them.
+func (s *Sim) Tags() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.tags))
+}
+
+// Keys is every SSH key of the account, by ascending id.
+func (s *Sim) Keys() []Key {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []Key
+	for _, k := range s.keys {
+		all = append(all, *k)
+	}
+	return all
+}

@@ -1,0 +1,220 @@
+package dosim_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/digitalocean/godo"
+	"github.com/google/go-cmp/cmp"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+)
+
+func TestLifeOfADroplet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := dosim.New(dosim.Options{BootTime: 30 * time.Second, DeleteTime: 3 * time.Second})
+		c := client(t, sim)
+		id := create(t, c, "ci-1", "fleeting").ID
+		look := func() string {
+			d, resp, err := c.Droplets.Get(ctx, id)
+			if err != nil {
+				return fmt.Sprint(resp.StatusCode)
+			}
+			return fmt.Sprintf("%s locked=%t addresses=%d", d.Status, d.Locked, len(d.Networks.V4))
+		}
+		want := func(when, want string) {
+			t.Helper()
+			if got := look(); got != want {
+				t.Errorf("%s: got %q, want %q", when, got, want)
+			}
+		}
+		want("at once", "new locked=false addresses=0")
+		time.Sleep(10 * time.Second)
+		want("a third into the boot", "new locked=false addresses=2")
+		time.Sleep(20*time.Second - time.Millisecond)
+		want("a moment before the end of the boot", "new locked=false addresses=2")
+		time.Sleep(time.Millisecond)
+		want("after the boot", "active locked=false addresses=2")
+		sim.PowerOff(id)
+		want("powered off", "off locked=false addresses=2")
+		sim.PowerOn(id)
+		time.Sleep(time.Hour)
+		if _, err := c.Droplets.Delete(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+		want("deleted", "active locked=true addresses=2")
+		_, err := c.Droplets.Delete(ctx, id)
+		wantRefusal(t, err, 422, dosim.MessagePendingEvent)
+		time.Sleep(3 * time.Second)
+		want("gone", "404")
+		_, err = c.Droplets.Delete(ctx, id)
+		wantRefusal(t, err, 404, dosim.MessageNotFound)
+	})
+}
+
+func TestActionsFollowTheDroplet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := dosim.New(dosim.Options{})
+		c := client(t, sim)
+		_, resp, err := c.Droplets.Create(ctx, single("ci-1", "fleeting"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := resp.Links.Actions[0].ID
+		if a := must[*godo.Action](t)(c.Actions.Get(ctx, id)); a.Status != "in-progress" || a.CompletedAt != nil {
+			t.Errorf("while it boots: %+v", a)
+		}
+		time.Sleep(30 * time.Second)
+		if a := must[*godo.Action](t)(c.Actions.Get(ctx, id)); a.Status != "completed" || a.CompletedAt == nil {
+			t.Errorf("once it is active: %+v", a)
+		}
+		if _, err := c.Droplets.Delete(ctx, sim.Droplets()[0].ID); err != nil {
+			t.Fatal(err)
+		}
+		actions := must[[]godo.Action](t)(c.Actions.List(ctx, nil))
+		if len(actions) != 2 || actions[0].Type != "destroy" || actions[1].Type != "create" {
+			t.Errorf("newest first: %+v", actions)
+		}
+	})
+}
+
+func TestListsLagBehindTheTruth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := dosim.New(dosim.Options{ListLag: 5 * time.Second, DeleteTime: time.Second})
+		c := client(t, sim)
+		d := create(t, c, "ci-1", "fleeting")
+		if got := all(t, c); got != "" || truth(sim) != "ci-1" {
+			t.Errorf("just made: listed %q, billed %q", got, truth(sim))
+		}
+		time.Sleep(5 * time.Second)
+		if got := all(t, c); got != "ci-1" {
+			t.Errorf("5 s later: listed %q", got)
+		}
+		sim.Destroy(d.ID)
+		_, _, err := c.Droplets.Get(ctx, d.ID)
+		wantRefusal(t, err, 404, dosim.MessageNotFound)
+		if got := all(t, c); got != "ci-1" || truth(sim) != "" {
+			t.Errorf("just gone: listed %q, billed %q", got, truth(sim))
+		}
+		time.Sleep(5 * time.Second)
+		if got := all(t, c); got != "" {
+			t.Errorf("5 s later: listed %q", got)
+		}
+	})
+}
+
+func TestBilledPerSecondButAtLeastAMinuteAndACent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := dosim.New(dosim.Options{})
+		for i, life := range []time.Duration{time.Second, 10 * time.Minute, 100 * time.Hour} {
+			id := sim.AddDroplet(dosim.Droplet{Name: fmt.Sprint("ci-", i), Size: "c-2"})
+			time.Sleep(life)
+			sim.Destroy(id)
+		}
+		sim.AddDroplet(dosim.Droplet{Name: "still-there", Size: "c-2"})
+		time.Sleep(30 * time.Minute)
+		type bill struct {
+			Name             string
+			Seconds, Dollars float64
+			Gone             bool
+		}
+		var got []bill
+		for _, b := range sim.Ledger() {
+			got = append(got, bill{b.Name, b.Seconds, b.Dollars, !b.Gone.IsZero()})
+		}
+		want := []bill{
+			{"ci-0", 60, 0.01, true}, {"ci-1", 600, 0.010417, true}, {"ci-2", 360000, 6.25, true}, {"still-there", 1800, 0.03125, false},
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestHooksHearOfEveryDropletOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var heard []string
+		said := make(chan string, 100)
+		tell := func(what string) func(dosim.Droplet) {
+			return func(d dosim.Droplet) {
+				said <- fmt.Sprintf("%s %s %s %t", time.Since(start), what, d.Name, d.ReadyAt.IsZero())
+			}
+		}
+		sim := dosim.New(dosim.Options{Hooks: dosim.Hooks{Created: tell("created"), Gone: tell("gone")}})
+		c := client(t, sim)
+		sim.Inject(dosim.Fault{Op: "POST /v2/droplets", Behaviour: dosim.FailsLater, For: 20 * time.Second, Skip: 1})
+		sim.Inject(dosim.Fault{Op: "POST /v2/droplets", Behaviour: dosim.NeverSeen, Skip: 2})
+		id := create(t, c, "deleted").ID
+		create(t, c, "failing")
+		create(t, c, "never-made")
+		byHand := sim.AddDroplet(dosim.Droplet{Name: "destroyed-by-hand"})
+		time.Sleep(time.Minute)
+		if _, err := c.Droplets.Delete(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+		sim.Destroy(byHand)
+		time.Sleep(time.Minute)
+		sim.Close()
+		close(said)
+		for s := range said {
+			heard = append(heard, s)
+		}
+		want := []string{
+			"0s created deleted false", "0s created failing true", "0s created destroyed-by-hand false",
+			"20s gone failing true", "1m0s gone destroyed-by-hand false", "1m3s gone deleted false",
+		}
+		if diff := cmp.Diff(want, heard); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestCloseStopsWhatWaitsToCallHooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := dosim.New(dosim.Options{DeleteTime: time.Hour, Hooks: dosim.Hooks{
+			Gone: func(dosim.Droplet) { t.Error("Gone was called after Close") },
+		}})
+		c := client(t, sim)
+		if _, err := c.Droplets.Delete(ctx, create(t, c, "ci-1").ID); err != nil {
+			t.Fatal(err)
+		}
+		sim.Close() // the bubble fails the test if a goroutine is left when it ends
+	})
+}
+
+func TestAnswersAreDatedByTheClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := dosim.New(dosim.Options{})
+		c := client(t, sim)
+		time.Sleep(time.Hour) // bubbles begin at 2000-01-01
+		d, resp, err := c.Droplets.Create(ctx, single("ci-1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Created != "2000-01-01T01:00:00Z" {
+			t.Errorf("created_at is %q", d.Created)
+		}
+		if date := resp.Header.Get("Date"); date != time.Now().UTC().Format(http.TimeFormat) {
+			t.Errorf("Date is %q", date)
+		}
+	})
+}
+
+func TestLatencyIsARoundTrip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := dosim.New(dosim.Options{Latency: 150 * time.Millisecond})
+		c := client(t, sim)
+		start := time.Now()
+		create(t, c, "ci-1")
+		if took := time.Since(start); took != 150*time.Millisecond {
+			t.Errorf("a request took %s", took)
+		}
+		if made := sim.Droplets()[0].Created.Sub(start); made != 75*time.Millisecond {
+			t.Errorf("it was carried out after %s", made)
+		}
+	})
+}

@@ -1,0 +1,88 @@
+package dosim
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// getDroplet is GET /v2/droplets/{id}.
+func (s *Sim) getDroplet(c *call) reply {
+	m := s.byID[idOf(c)]
+	if m == nil || !m.visible(c.now) {
+		return c.notFound()
+	}
+	return jsonReply(http.StatusOK, map[string]json.RawMessage{"droplet": s.dropletJSON(m, c.now)})
+}
+
+// listDroplets is GET /v2/droplets, by ascending id [?].
+func (s *Sim) listDroplets(c *call) reply {
+	keep, rep, ok := s.filter(c)
+	if !ok {
+		return rep
+	}
+	p, rep, ok := c.paging()
+	if !ok {
+		return rep
+	}
+	lag := s.opt.ListLag
+	if f, lags := c.behaviour(ListLags); lags {
+		lag += f.For
+	}
+	var all []*machine
+	for _, m := range s.machines {
+		if m.inList(c.now, lag) && keep(m) {
+			all = append(all, m)
+		}
+	}
+	from, to := p.bounds(len(all))
+	from = shift(c, p, from, to)
+	items := make([][]byte, 0, to-from)
+	for _, m := range all[from:to] {
+		items = append(items, s.dropletJSON(m, c.now))
+	}
+	return c.page("droplets", items, len(all), p)
+}
+
+// filter reads tag_name, name and type. GPU Droplets are in no list unless it is type=gpus.
+func (s *Sim) filter(c *call) (keep func(*machine) bool, rep reply, ok bool) {
+	tag, name, kind := c.query.Get("tag_name"), c.query.Get("name"), c.query.Get("type")
+	if tag != "" && (name != "" || kind != "") {
+		return nil, c.unprocessable(MessageFilters), false
+	}
+	if kind != "" && kind != "droplets" && kind != "gpus" {
+		return nil, c.unprocessable("type must be droplets or gpus."), false // [?]
+	}
+	tagsAt := c.now
+	if f, lags := c.behaviour(TagFilterLags); lags {
+		tagsAt = tagsAt.Add(-f.For)
+	}
+	return func(m *machine) bool {
+		return (m.size.GPU != "") == (kind == "gpus") &&
+			(name == "" || strings.EqualFold(m.name, name)) &&
+			(tag == "" || m.carried(tag, c.now, tagsAt))
+	}, reply{}, true
+}
+
+// carried reports whether the tag filter finds the Droplet: by its tags now, or by those it had then.
+func (m *machine) carried(tag string, now, then time.Time) bool {
+	if now.Equal(then) {
+		return m.tagged(tag)
+	}
+	return m.taggedAt(tag, then)
+}
+
+// shift moves the start of a page from page 2 on, as when Droplets came or went since the page before.
+func shift(c *call, p paging, from, to int) int {
+	if p.page < 2 || from == to {
+		return from
+	}
+	if f, skips := c.behaviour(ListSkips); skips {
+		from = min(from+max(1, f.First), to)
+	}
+	if f, repeats := c.behaviour(ListRepeats); repeats {
+		from = max(from-max(1, f.First), 0)
+	}
+	return from
+}

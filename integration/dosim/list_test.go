@@ -1,0 +1,119 @@
+package dosim_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/digitalocean/godo"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+)
+
+func TestListsComeInPages(t *testing.T) {
+	sim := dosim.New(dosim.Options{DropletLimit: 1000})
+	c := client(t, sim)
+	for i := range 45 {
+		sim.AddDroplet(dosim.Droplet{Name: fmt.Sprintf("ci-%02d", i)})
+	}
+	var names string
+	var pages, opt = 0, &godo.ListOptions{}
+	for {
+		droplets, resp, err := c.Droplets.List(ctx, opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pages++; resp.Meta.Total != 45 {
+			t.Errorf("page %d: total is %d", pages, resp.Meta.Total)
+		}
+		names += listed(droplets) + " "
+		if resp.Links.IsLastPage() {
+			break
+		}
+		page, err := resp.Links.CurrentPage()
+		if err != nil {
+			t.Fatal(err)
+		}
+		opt.Page = page + 1
+	}
+	if names != truth(sim)+" " || pages != 3 {
+		t.Errorf("%d pages of 20 by default: %q", pages, names)
+	}
+}
+
+func TestOnePageHasNoLinks(t *testing.T) {
+	sim := dosim.New(dosim.Options{})
+	sim.AddDroplet(dosim.Droplet{Name: "ci-1"})
+	body := get(t, sim, "/v2/droplets?per_page=200")
+	var links map[string]any
+	if err := json.Unmarshal(body["links"], &links); err != nil || len(links) != 0 {
+		t.Errorf("got links %s", body["links"])
+	}
+}
+
+func TestPagesBeyondTheLimits(t *testing.T) {
+	c := client(t, dosim.New(dosim.Options{}))
+	for _, opt := range []godo.ListOptions{{PerPage: 201}, {PerPage: -1}, {Page: -1}} {
+		_, _, err := c.Droplets.List(ctx, &opt)
+		wantRefusal(t, err, 422, dosim.MessagePage)
+	}
+	droplets, _, err := c.Droplets.List(ctx, &godo.ListOptions{Page: 7})
+	if err != nil || len(droplets) != 0 {
+		t.Errorf("beyond the last page: got %d Droplets, %v", len(droplets), err)
+	}
+}
+
+func TestListFilters(t *testing.T) {
+	sim := dosim.New(dosim.Options{})
+	c := client(t, sim)
+	sim.AddDroplet(dosim.Droplet{Name: "web", Tags: []string{"a"}})
+	sim.AddDroplet(dosim.Droplet{Name: "Web", Tags: []string{"b"}})
+	sim.AddDroplet(dosim.Droplet{Name: "gpu", Tags: []string{"a"}, Size: "gpu-h100x1-80gb"})
+	sim.AddDroplet(dosim.Droplet{Name: "web-2"})
+	for _, test := range []struct {
+		how  string
+		list func() ([]godo.Droplet, *godo.Response, error)
+		want string
+	}{
+		{"all", func() ([]godo.Droplet, *godo.Response, error) { return c.Droplets.List(ctx, nil) }, "web Web web-2"},
+		{"by tag", func() ([]godo.Droplet, *godo.Response, error) { return c.Droplets.ListByTag(ctx, "a", nil) }, "web"},
+		{"by unknown tag", func() ([]godo.Droplet, *godo.Response, error) { return c.Droplets.ListByTag(ctx, "z", nil) }, ""},
+		{"by name, in any case", func() ([]godo.Droplet, *godo.Response, error) { return c.Droplets.ListByName(ctx, "WEB", nil) }, "web Web"},
+		{"GPUs", func() ([]godo.Droplet, *godo.Response, error) { return c.Droplets.ListWithGPUs(ctx, nil) }, "gpu"},
+	} {
+		droplets, _, err := test.list()
+		if err != nil || listed(droplets) != test.want {
+			t.Errorf("%s: got %q, %v; want %q", test.how, listed(droplets), err, test.want)
+		}
+	}
+}
+
+func TestTagFilterCombinesWithNothing(t *testing.T) {
+	sim := dosim.New(dosim.Options{})
+	for _, query := range []string{"tag_name=a&name=b", "tag_name=a&type=gpus", "tag_name=a&type=droplets"} {
+		if w := request(sim, "GET", "/v2/droplets?"+query); w.Code != http.StatusUnprocessableEntity {
+			t.Errorf("%s: got %d %s", query, w.Code, w.Body)
+		}
+	}
+}
+
+// request sends one with the right token, past godo, for what godo would not send.
+func request(h http.Handler, method, target string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, target, nil)
+	r.Header.Set("Authorization", "Bearer "+dosim.DefaultToken)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+func get(t *testing.T, h http.Handler, target string) map[string]json.RawMessage {
+	t.Helper()
+	w := request(h, "GET", target)
+	var body map[string]json.RawMessage
+	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || w.Code != http.StatusOK {
+		t.Fatalf("GET %s: %d %s", target, w.Code, w.Body)
+	}
+	return body
+}

@@ -1,0 +1,240 @@
+package dosim
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Error ids and messages as DigitalOcean words them. The messages without a public source say so.
+const (
+	idUnauthorized  = "unauthorized"
+	idForbidden     = "forbidden"
+	idNotFound      = "not_found"
+	idBadRequest    = "bad_request"
+	idUnprocessable = "unprocessable_entity"
+	idTooMany       = "too_many_requests"
+	idServerError   = "internal_server_error"
+	idUnavailable   = "service_unavailable"
+
+	MessageUnauthorized   = "Unable to authenticate you"
+	MessageForbidden      = "You are not authorized to perform this operation"
+	MessageNotFound       = "The resource you requested could not be found."
+	MessageTooMany        = "API rate limit exceeded."
+	MessageServerError    = "Server was unable to give you a response."
+	MessageUnavailable    = "Service is not available." // [?]
+	MessagePendingEvent   = "Droplet already has a pending event."
+	MessageDropletLimit   = "creating this/these droplet(s) will exceed your droplet limit"
+	MessageSizeNotHere    = "Size is not available in this region."
+	MessageRegion         = "Region is not available"
+	MessageInvalidSize    = "You specified an invalid size for Droplet creation."
+	MessageInvalidImage   = "You specified an invalid image for Droplet creation."
+	MessageInvalidKeys    = "are invalid key identifiers for Droplet creation." // after the identifiers
+	MessageHostname       = "Only valid hostname characters are allowed. (a-z, A-Z, 0-9, . and -)"
+	MessageKeyInUse       = "SSH Key is already in use on your account"
+	MessageInvalidVPC     = "You specified invalid VPC parameters for Droplet creation."
+	MessageTooManyNames   = "You can create at most 10 Droplets at a time."            // [?]
+	MessageImageNotHere   = "Image is not available in this region."                   // [?]
+	MessageImageTooBig    = "Size is too small for the image's disk."                  // [?]
+	MessageUserData       = "User data is too long. The maximum is 64 KiB."            // [?]
+	MessageNoAddress      = "ipv6 cannot be used when public_networking is disabled."  // [?]
+	MessageFilters        = "tag_name cannot be combined with name or type."           // [?]
+	MessagePage           = "page must be at least 1, and per_page between 1 and 200." // [?]
+	MessageInvalidKey     = "Key invalid, key should be of the format `type key comment`"
+	MessageInvalidTag     = "Tags may contain letters, numbers, colons, dashes, and underscores." // [?]
+	MessageMissingTagName = "tag_name is required."                                               // [?]
+)
+
+type apiError struct {
+	ID        string `json:"id"`
+	Message   string `json:"message"`
+	RequestID string `json:"request_id,omitempty"`
+}
+
+// defaultErrors is what DigitalOcean says with a status when nothing more specific is to be said.
+var defaultErrors = map[int]apiError{
+	400: {ID: idBadRequest, Message: "error parsing request body"},
+	401: {ID: idUnauthorized, Message: MessageUnauthorized},
+	403: {ID: idForbidden, Message: MessageForbidden},
+	404: {ID: idNotFound, Message: MessageNotFound},
+	422: {ID: idUnprocessable, Message: "Your request could not be processed."},
+	429: {ID: idTooMany, Message: MessageTooMany},
+	500: {ID: idServerError, Message: MessageServerError},
+	502: {ID: "bad_gateway", Message: "Bad gateway."},
+	503: {ID: idUnavailable, Message: MessageUnavailable},
+	504: {ID: "gateway_timeout", Message: "Gateway timeout."},
+}
+
+const jsonType = "application/json; charset=utf-8"
+
+// reply is an answer before it is sent.
+type reply struct {
+	status int
+	header http.Header // beyond those that every answer has; may be nil
+	body   []byte
+}
+
+func errorReply(status int, requestID string, e apiError) reply {
+	if e.ID == "" {
+		e = apiError{ID: strings.ReplaceAll(strings.ToLower(http.StatusText(status)), " ", "_"), Message: http.StatusText(status)}
+	}
+	e.RequestID = requestID
+	return jsonReply(status, e)
+}
+
+func jsonReply(status int, v any) reply {
+	body, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("dosim: an answer cannot be marshalled: %v", err)) // a fault of the simulator's own types
+	}
+	return reply{status: status, header: http.Header{"Content-Type": {jsonType}}, body: body}
+}
+
+// noContent is DigitalOcean's answer to what it carried out and has nothing to say about.
+func noContent() reply { return reply{status: http.StatusNoContent} }
+
+// call is one request while a handler answers it, with Sim.mu held.
+type call struct {
+	*http.Request
+	id         string // x-request-id
+	now        time.Time
+	query      url.Values
+	body       []byte
+	behaviours []Fault
+	after      []func() // run, in order, once the lock is released
+}
+
+// behaviour returns the fault that gives the operation this behaviour, if one does.
+func (c *call) behaviour(b Behaviour) (Fault, bool) {
+	for _, f := range c.behaviours {
+		if f.Behaviour == b {
+			return f, true
+		}
+	}
+	return Fault{}, false
+}
+
+// refuse answers with an error in DigitalOcean's form.
+func (c *call) refuse(status int, id, message string) reply {
+	return errorReply(status, c.id, apiError{ID: id, Message: message})
+}
+
+func (c *call) unprocessable(message string) reply {
+	return c.refuse(http.StatusUnprocessableEntity, idUnprocessable, message)
+}
+
+func (c *call) notFound() reply { return errorReply(404, c.id, defaultErrors[404]) }
+
+// decode reads the JSON body into v, or answers 400.
+func (c *call) decode(v any) (reply, bool) {
+	if err := json.Unmarshal(c.body, v); err != nil {
+		return errorReply(400, c.id, defaultErrors[400]), false
+	}
+	return reply{}, true
+}
+
+// base is the scheme and host under which the client reached the API: links in answers lead back there.
+func (c *call) base() string {
+	scheme := "http"
+	if c.TLS != nil || c.URL.Scheme == "https" {
+		scheme = "https"
+	}
+	return scheme + "://" + c.Host
+}
+
+// paging is a list's ?page= and ?per_page=.
+type paging struct{ page, per int }
+
+const (
+	defaultPerPage = 20
+	maxPerPage     = 200
+)
+
+// paging reads the query, or answers 422. DigitalOcean documents the limits, not what happens beyond them [?].
+func (c *call) paging() (paging, reply, bool) {
+	p := paging{1, defaultPerPage}
+	for key, into := range map[string]*int{"page": &p.page, "per_page": &p.per} {
+		if !c.query.Has(key) {
+			continue
+		}
+		n, err := strconv.Atoi(c.query.Get(key))
+		if err != nil || n < 1 || key == "per_page" && n > maxPerPage {
+			return p, c.unprocessable(MessagePage), false
+		}
+		*into = n
+	}
+	return p, reply{}, true
+}
+
+// bounds are the indices of the page's items among total.
+func (p paging) bounds(total int) (from, to int) {
+	from = min((p.page-1)*p.per, total)
+	return from, min(from+p.per, total)
+}
+
+// list answers with one page of items, which marshal to JSON on their own.
+func list[T any](c *call, key string, all []T) reply {
+	p, rep, ok := c.paging()
+	if !ok {
+		return rep
+	}
+	from, to := p.bounds(len(all))
+	items := make([][]byte, 0, to-from)
+	for _, item := range all[from:to] {
+		items = append(items, jsonReply(0, item).body)
+	}
+	return c.page(key, items, len(all), p)
+}
+
+// page joins ready-made items: an account of thousands of Droplets is listed thousands of times in a benchmark, and
+// each is marshalled once only.
+func (c *call) page(key string, items [][]byte, total int, p paging) reply {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, `{%q:[`, key)
+	b.Write(bytes.Join(items, []byte(",")))
+	fmt.Fprintf(&b, `],"links":%s,"meta":{"total":%d}}`, jsonReply(0, c.links(total, p)).body, total)
+	return reply{status: http.StatusOK, header: http.Header{"Content-Type": {jsonType}}, body: b.Bytes()}
+}
+
+type links struct {
+	Pages *pages `json:"pages,omitempty"`
+}
+
+type pages struct {
+	First string `json:"first,omitempty"`
+	Prev  string `json:"prev,omitempty"`
+	Next  string `json:"next,omitempty"`
+	Last  string `json:"last,omitempty"`
+}
+
+// links has pages only when there is more than one.
+func (c *call) links(total int, p paging) links {
+	last := max(1, (total+p.per-1)/p.per)
+	if last == 1 && p.page == 1 {
+		return links{}
+	}
+	to := func(page int) string {
+		q := url.Values{}
+		for key, values := range c.query {
+			q[key] = values
+		}
+		q.Set("page", strconv.Itoa(page))
+		return c.base() + c.URL.Path + "?" + q.Encode()
+	}
+	var l pages
+	if p.page > 1 {
+		l.First, l.Prev = to(1), to(min(p.page-1, last))
+	}
+	if p.page < last {
+		l.Next, l.Last = to(p.page+1), to(last)
+	}
+	return links{&l}
+}
+
+// stamp is how DigitalOcean writes times: UTC, whole seconds.
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }

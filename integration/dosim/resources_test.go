@@ -1,0 +1,261 @@
+package dosim_test
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/digitalocean/godo"
+	"github.com/google/go-cmp/cmp"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+)
+
+func droplets(ids ...int) []godo.Resource {
+	var all []godo.Resource
+	for _, id := range ids {
+		all = append(all, godo.Resource{ID: strconv.Itoa(id), Type: godo.DropletResourceType})
+	}
+	return all
+}
+
+func TestTagsAreMadeImplicitlyAndOutliveDroplets(t *testing.T) {
+	sim := dosim.New(dosim.Options{})
+	c := client(t, sim)
+	id := create(t, c, "ci-1", "fleeting", "fleeting-group:ci").ID
+	sim.Destroy(id)
+	if got := strings.Join(sim.Tags(), " "); got != "ci-golden fleeting fleeting-group:ci" {
+		t.Errorf("got tags %q", got)
+	}
+	tag := must[*godo.Tag](t)(c.Tags.Get(ctx, "fleeting-group:ci"))
+	if tag.Resources.Droplets.Count != 0 {
+		t.Errorf("%d Droplets carry it", tag.Resources.Droplets.Count)
+	}
+}
+
+func TestTaggingAndDeletingByTag(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const tag = "fleeting-delete:run1"
+		sim := dosim.New(dosim.Options{})
+		c := client(t, sim)
+		a, b := create(t, c, "a", "fleeting").ID, create(t, c, "b", "fleeting").ID
+		create(t, c, "c", "fleeting")
+
+		_, err := c.Tags.TagResources(ctx, tag, &godo.TagResourcesRequest{Resources: droplets(a)})
+		wantRefusal(t, err, 404, dosim.MessageNotFound)
+		_, err = c.Droplets.DeleteByTag(ctx, tag)
+		wantRefusal(t, err, 404, dosim.MessageNotFound)
+		if _, _, err := c.Tags.Create(ctx, &godo.TagCreateRequest{Name: tag}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Tags.TagResources(ctx, tag, &godo.TagResourcesRequest{Resources: droplets(a, b, 4711)}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Tags.UntagResources(ctx, tag, &godo.UntagResourcesRequest{Resources: droplets(b)}); err != nil {
+			t.Fatal(err)
+		}
+		if got := must[*godo.Tag](t)(c.Tags.Get(ctx, tag)).Resources.Droplets.Count; got != 1 {
+			t.Errorf("%d Droplets carry the tag, want 1", got)
+		}
+		if _, err := c.Droplets.DeleteByTag(ctx, tag); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+		if truth(sim) != "b c" {
+			t.Errorf("left are %q", truth(sim))
+		}
+		if _, err := c.Tags.Delete(ctx, tag); err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Tags.Delete(ctx, tag)
+		wantRefusal(t, err, 404, dosim.MessageNotFound)
+	})
+}
+
+func TestTagNames(t *testing.T) {
+	c := client(t, dosim.New(dosim.Options{}))
+	for _, name := range []string{"a.b", "a b", "", strings.Repeat("a", 256)} {
+		_, resp, err := c.Tags.Create(ctx, &godo.TagCreateRequest{Name: name})
+		if err == nil || resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("%q: got %v", name, err)
+		}
+	}
+	must[*godo.Tag](t)(c.Tags.Create(ctx, &godo.TagCreateRequest{Name: strings.Repeat("a", 255)}))
+	if tags := must[[]godo.Tag](t)(c.Tags.List(ctx, nil)); len(tags) != 2 {
+		t.Errorf("got %d tags", len(tags))
+	}
+}
+
+func TestKeys(t *testing.T) {
+	sim := dosim.New(dosim.Options{})
+	c := client(t, sim)
+	one := must[*godo.Key](t)(c.Keys.Create(ctx, &godo.KeyCreateRequest{Name: "one", PublicKey: publicKey}))
+	_, _, err := c.Keys.Create(ctx, &godo.KeyCreateRequest{Name: "again", PublicKey: publicKey})
+	wantRefusal(t, err, 422, dosim.MessageKeyInUse)
+	_, _, err = c.Keys.Create(ctx, &godo.KeyCreateRequest{Name: "bad", PublicKey: "ssh-ed25519 AAAA"})
+	wantRefusal(t, err, 422, dosim.MessageInvalidKey)
+
+	byID := must[*godo.Key](t)(c.Keys.GetByID(ctx, one.ID))
+	byFingerprint := must[*godo.Key](t)(c.Keys.GetByFingerprint(ctx, one.Fingerprint))
+	if diff := cmp.Diff(byID, byFingerprint); diff != "" || byID.PublicKey != publicKey {
+		t.Errorf("by id and by fingerprint: %s", diff)
+	}
+	if renamed := must[*godo.Key](t)(c.Keys.UpdateByFingerprint(ctx, one.Fingerprint, &godo.KeyUpdateRequest{Name: "1"})); renamed.Name != "1" {
+		t.Errorf("renamed to %q", renamed.Name)
+	}
+	req := single("ci-1")
+	req.SSHKeys = []godo.DropletCreateSSHKey{{ID: one.ID}}
+	must[*godo.Droplet](t)(c.Droplets.Create(ctx, req))
+	if _, err := c.Keys.DeleteByID(ctx, one.ID); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = c.Keys.GetByID(ctx, one.ID)
+	wantRefusal(t, err, 404, dosim.MessageNotFound)
+	if got := sim.Droplets()[0].AuthorizedKeys; len(got) != 1 || got[0] != publicKey {
+		t.Errorf("the Droplet's keys are %q", got)
+	}
+	two := must[*godo.Key](t)(c.Keys.Create(ctx, &godo.KeyCreateRequest{Name: "two", PublicKey: anotherKey}))
+	if two.ID == one.ID {
+		t.Error("a key's id was used again")
+	}
+}
+
+func TestImages(t *testing.T) {
+	sim := dosim.New(dosim.Options{})
+	c := client(t, sim)
+	newest := sim.AddImage(dosim.Image{Name: "golden-2", Tags: []string{"ci-golden"}, Regions: []string{"fra1"}})
+	slugs := func(images []godo.Image) string {
+		var all []string
+		for _, i := range images {
+			all = append(all, i.Name)
+		}
+		return strings.Join(all, ", ")
+	}
+	for _, test := range []struct {
+		how    string
+		images []godo.Image
+		want   string
+	}{
+		{"distributions", must[[]godo.Image](t)(c.Images.ListDistribution(ctx, nil)), "24.04 (LTS) x64, 22.04 (LTS) x64, 13 x64, 12 x64"},
+		{"1-Click applications", must[[]godo.Image](t)(c.Images.ListApplication(ctx, nil)), "Docker on Ubuntu 22.04"},
+		{"private", must[[]godo.Image](t)(c.Images.ListUser(ctx, nil)), "ci-runner-golden, golden-2"},
+		{"by tag", must[[]godo.Image](t)(c.Images.ListByTag(ctx, "ci-golden", nil)), "ci-runner-golden, golden-2"},
+	} {
+		if got := slugs(test.images); got != test.want {
+			t.Errorf("%s: got %q, want %q", test.how, got, test.want)
+		}
+	}
+	if i := must[*godo.Image](t)(c.Images.GetBySlug(ctx, "docker-20-04")); i.MinDiskSize != 25 || len(i.Regions) == 0 {
+		t.Errorf("got %+v", i)
+	}
+	if i := must[*godo.Image](t)(c.Images.GetByID(ctx, newest)); i.Slug != "" || i.Name != "golden-2" {
+		t.Errorf("got %+v", i)
+	}
+	_, _, err := c.Images.GetBySlug(ctx, "docker-22-04")
+	wantRefusal(t, err, 404, dosim.MessageNotFound)
+}
+
+func TestCatalogAndAccount(t *testing.T) {
+	sim := dosim.New(dosim.Options{DropletLimit: 25})
+	c := client(t, sim)
+	sizes := must[[]godo.Size](t)(c.Sizes.List(ctx, &godo.ListOptions{PerPage: 200}))
+	soldOut, gpus := 0, 0
+	for _, z := range sizes {
+		if z.Available && len(z.Regions) == 0 {
+			soldOut++
+		}
+		if z.GPUInfo != nil {
+			gpus++
+		}
+	}
+	if len(sizes) < 10 || soldOut != 1 || gpus != 1 {
+		t.Errorf("%d sizes, %d of them available and nowhere to be had, %d with a GPU", len(sizes), soldOut, gpus)
+	}
+	closed := 0
+	for _, r := range must[[]godo.Region](t)(c.Regions.List(ctx, nil)) {
+		if !r.Available {
+			closed++
+		}
+		if r.Available == (len(r.Sizes) == 0) {
+			t.Errorf("%s: available=%t with %d sizes", r.Slug, r.Available, len(r.Sizes))
+		}
+	}
+	if closed != 1 {
+		t.Errorf("%d regions are closed, want 1", closed)
+	}
+	if account := must[*godo.Account](t)(c.Account.Get(ctx)); account.DropletLimit != 25 {
+		t.Errorf("droplet_limit is %d", account.DropletLimit)
+	}
+	vpcs := must[[]*godo.VPC](t)(c.VPCs.List(ctx, nil))
+	if v := must[*godo.VPC](t)(c.VPCs.Get(ctx, vpcs[0].ID)); v.RegionSlug != vpcs[0].RegionSlug || !v.Default {
+		t.Errorf("got %+v", v)
+	}
+}
+
+func TestProjectsTakeDroplets(t *testing.T) {
+	sim := dosim.New(dosim.Options{})
+	c := client(t, sim)
+	d := create(t, c, "ci-1")
+	projects := must[[]godo.Project](t)(c.Projects.List(ctx, nil))
+	ci := projects[1]
+	if byDefault := must[*godo.Project](t)(c.Projects.GetDefault(ctx)); byDefault.ID != projects[0].ID || sim.Droplets()[0].Project != byDefault.ID {
+		t.Errorf("a new Droplet is in %s, not in the default project", sim.Droplets()[0].Project)
+	}
+	var got []string
+	for range 2 {
+		for _, r := range must[[]godo.ProjectResource](t)(c.Projects.AssignResources(ctx, ci.ID, d.URN(), "do:droplet:4711")) {
+			got = append(got, r.Status)
+		}
+	}
+	if diff := cmp.Diff([]string{"assigned", "not_found", "already_assigned", "not_found"}, got); diff != "" {
+		t.Error(diff)
+	}
+	if in := must[[]godo.ProjectResource](t)(c.Projects.ListResources(ctx, ci.ID, nil)); len(in) != 1 || in[0].URN != d.URN() {
+		t.Errorf("the project has %+v", in)
+	}
+	_, _, err := c.Projects.AssignResources(ctx, "4e1bfbc3-dc3e-41f2-a18f-1b4d7ba71679", d.URN())
+	wantRefusal(t, err, 404, dosim.MessageNotFound)
+}
+
+func TestOnlyTheTokenIsLetIn(t *testing.T) {
+	sim := dosim.New(dosim.Options{Token: "right"})
+	c := newGodo(t, &http.Client{Transport: bearer{sim.Transport(), "wrong"}}, "https://api.digitalocean.com/")
+	_, _, err := c.Account.Get(ctx)
+	wantRefusal(t, err, 401, dosim.MessageUnauthorized)
+	sim.SetToken("wrong")
+	must[*godo.Account](t)(c.Account.Get(ctx))
+}
+
+func TestUnknownPaths(t *testing.T) {
+	sim := dosim.New(dosim.Options{})
+	for _, target := range []string{"/", "/v2/nothing", "/v2/droplets/x", "/v2/droplets/-1", "/v2/actions/1"} {
+		if w := request(sim, "GET", target); w.Code != 404 || !strings.Contains(w.Body.String(), `"id":"not_found"`) {
+			t.Errorf("GET %s: %d %s", target, w.Code, w.Body)
+		}
+	}
+}
+
+func TestRequestLog(t *testing.T) {
+	sim := dosim.New(dosim.Options{})
+	c := client(t, sim)
+	d := create(t, c, "ci-1")
+	must[*godo.Droplet](t)(c.Droplets.Get(ctx, d.ID))
+	must[[]godo.Droplet](t)(c.Droplets.ListByTag(ctx, "a", nil))
+	sim.Inject(dosim.Fault{Name: "outage", Op: "*", Status: 503})
+	_, _, err := c.Droplets.Get(ctx, d.ID)
+	wantRefusal(t, err, 503, "")
+	want := map[string]int{"POST /v2/droplets": 1, "GET /v2/droplets/{id}": 2, "GET /v2/droplets": 1}
+	if diff := cmp.Diff(want, sim.RequestCounts()); diff != "" {
+		t.Error(diff)
+	}
+	log := sim.Requests()
+	if log[2].Query != "tag_name=a" || log[2].Status != 200 || log[2].Fault != "" {
+		t.Errorf("the list was logged as %+v", log[2])
+	}
+	if log[3].Fault != "outage" || log[3].Status != 503 {
+		t.Errorf("the outage was logged as %+v", log[3])
+	}
+}

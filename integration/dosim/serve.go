@@ -1,0 +1,204 @@
+package dosim
+
+import (
+	"crypto/subtle"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// FaultHeader is in every answer that an injected fault made or altered, and names the fault. DigitalOcean sends
+// nothing of the kind; it is for people with curl and for validators.
+const FaultHeader = "Dosim-Fault"
+
+// handler answers one operation. It is called with Sim.mu held and must not block.
+type handler func(*call) reply
+
+// handlers is everything that the simulator knows how to do.
+func (s *Sim) handlers() map[string]handler {
+	return map[string]handler{
+		"POST /v2/droplets":                s.createDroplets,
+		"GET /v2/droplets":                 s.listDroplets,
+		"DELETE /v2/droplets":              s.deleteByTag,
+		"GET /v2/droplets/{id}":            s.getDroplet,
+		"DELETE /v2/droplets/{id}":         s.deleteDroplet,
+		"GET /v2/tags":                     s.listTags,
+		"POST /v2/tags":                    s.createTag,
+		"GET /v2/tags/{tag}":               s.getTag,
+		"DELETE /v2/tags/{tag}":            s.deleteTag,
+		"POST /v2/tags/{tag}/resources":    s.tagResources,
+		"DELETE /v2/tags/{tag}/resources":  s.untagResources,
+		"GET /v2/account":                  s.getAccount,
+		"GET /v2/account/keys":             s.listKeys,
+		"POST /v2/account/keys":            s.createKey,
+		"GET /v2/account/keys/{id}":        s.getKey,
+		"PUT /v2/account/keys/{id}":        s.renameKey,
+		"DELETE /v2/account/keys/{id}":     s.deleteKey,
+		"GET /v2/actions":                  s.listActions,
+		"GET /v2/actions/{id}":             s.getAction,
+		"GET /v2/images":                   s.listImages,
+		"GET /v2/images/{id}":              s.getImage,
+		"GET /v2/sizes":                    s.listSizes,
+		"GET /v2/regions":                  s.listRegions,
+		"GET /v2/vpcs":                     s.listVPCs,
+		"GET /v2/vpcs/{id}":                s.getVPC,
+		"GET /v2/projects":                 s.listProjects,
+		"GET /v2/projects/{id}":            s.getProject,
+		"GET /v2/projects/{id}/resources":  s.listResources,
+		"POST /v2/projects/{id}/resources": s.assignResources,
+	}
+}
+
+func (s *Sim) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	for op, h := range s.handlers() {
+		mux.HandleFunc(op, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, op, h) })
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, "", (*call).notFound) })
+	return mux
+}
+
+// Operations are the names of all operations, sorted, as faults and the request log have them.
+func (s *Sim) Operations() []string { return slices.Sorted(maps.Keys(s.handlers())) }
+
+// ServeHTTP answers one API request.
+func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+// maxBody is far above any request that DigitalOcean accepts.
+const maxBody = 4 << 20
+
+// serve takes one request through everything that can happen to it: the way there, faults, the operation itself
+// (unless a fault prevents it), and the way back.
+func (s *Sim) serve(w http.ResponseWriter, r *http.Request, op string, h handler) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		panic(http.ErrAbortHandler) // the client went away in mid-request, or sends without end
+	}
+	c := &call{Request: r, query: r.URL.Query(), body: body}
+	fault, entry := s.arrive(c, op)
+
+	way := s.opt.Latency / 2
+	s.pause(r, way)
+	if !fault.Applied {
+		s.pause(r, fault.Delay)
+	}
+	var rep reply
+	if fault.carriedOut() {
+		rep = s.answer(c, h)
+	} else if !fault.Refused && !fault.Reset {
+		s.count(c)
+	}
+	if fault.Applied {
+		s.pause(r, fault.Delay)
+	}
+	switch {
+	case fault.Refused:
+		refuse(w)
+	case fault.Reset:
+		reset(w)
+	case fault.Hang:
+		s.hang(r)
+	case fault.Status != 0 || fault.Body != "":
+		rep = fault.answer(c.id)
+	}
+	s.pause(r, way)
+	s.depart(w, c, entry, rep, fault.Cut)
+}
+
+// arrive logs the request and finds the faults that it meets.
+func (s *Sim) arrive(c *call, op string) (Fault, int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.serial++
+	c.id = fakeUUID("4e9d", s.serial)
+	fault, behaviours := s.meet(op, c.query)
+	c.behaviours = behaviours
+	var names []string
+	for _, f := range append([]Fault{fault}, behaviours...) {
+		if f.Op != "" && !slices.Contains(names, f.label()) { // one may be both error and behaviour
+			names = append(names, f.label())
+		}
+	}
+	s.requests = append(s.requests, Request{
+		ID: c.id, Time: s.clock.Now(), Method: c.Method, Path: c.URL.Path, Query: c.URL.RawQuery, Op: op,
+		Fault: strings.Join(names, "; "),
+	})
+	return fault, len(s.requests) - 1
+}
+
+// answer carries the operation out: behind authentication and rate limits, under the lock, hooks after it.
+func (s *Sim) answer(c *call, h handler) reply {
+	s.mu.Lock()
+	c.now = s.clock.Now()
+	rep, ok := s.admit(c)
+	if ok {
+		rep = h(c)
+	}
+	s.mu.Unlock()
+	for _, f := range c.after {
+		f()
+	}
+	return rep
+}
+
+// count has a request that is not carried out weigh on the rate limits all the same.
+func (s *Sim) count(c *call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.now = s.clock.Now()
+	s.admit(c)
+}
+
+// admit checks token and limits; without its leave the reply is the answer. Callers hold s.mu.
+func (s *Sim) admit(c *call) (reply, bool) {
+	bearer, ok := strings.CutPrefix(c.Header.Get("Authorization"), "Bearer ")
+	if !ok || subtle.ConstantTimeCompare([]byte(bearer), []byte(s.token)) == 0 {
+		return errorReply(401, c.id, defaultErrors[401]), false
+	}
+	wait, ok := s.limits.take(c.now, c.Method == http.MethodGet && c.URL.Path == "/v2/account/keys")
+	s.policeThrottle(c.now, wait, ok)
+	if ok {
+		return reply{}, true
+	}
+	rep := errorReply(429, c.id, defaultErrors[429])
+	if wait > 0 { // a burst; the hourly limit says only when the oldest request expires
+		rep.header.Set("Retry-After", strconv.Itoa(wholeSeconds(wait)))
+	}
+	return rep, false
+}
+
+// depart sends the answer, or half of it.
+func (s *Sim) depart(w http.ResponseWriter, c *call, entry int, rep reply, cut bool) {
+	s.mu.Lock()
+	now := s.clock.Now()
+	limit, remaining, resetAt := s.limits.report(now)
+	s.requests[entry].Status = rep.status
+	fault := s.requests[entry].Fault
+	s.mu.Unlock()
+
+	header := w.Header()
+	header.Set("Date", now.UTC().Format(http.TimeFormat))
+	header.Set("X-Request-Id", c.id)
+	header.Set("Ratelimit-Limit", strconv.Itoa(limit))
+	header.Set("Ratelimit-Remaining", strconv.Itoa(remaining))
+	header.Set("Ratelimit-Reset", strconv.FormatInt(resetAt.Unix(), 10))
+	if fault != "" {
+		header.Set(FaultHeader, fault)
+	}
+	for key, values := range rep.header {
+		header[key] = values
+	}
+	if rep.status != http.StatusNoContent {
+		header.Set("Content-Length", strconv.Itoa(len(rep.body)))
+	}
+	w.WriteHeader(rep.status)
+	if cut {
+		_, _ = w.Write(rep.body[:len(rep.body)/2])
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	_, _ = w.Write(rep.body) // a client that went away is not the simulator's fault
+}

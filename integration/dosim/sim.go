@@ -1,0 +1,136 @@
+// Package dosim simulates DigitalOcean's v2 API where a fleeting plugin touches it: Droplets, tags, SSH keys, the
+// catalog (images, sizes, regions, VPCs), projects, actions and rate limits.
+//
+// A [Sim] is an http.Handler with a clock. It is strict: what DigitalOcean rejects it rejects, with the same status
+// and, where the public knows it, the same message. It shares no code with any client, so that it is an independent
+// witness of the wire format; its tests drive it with godo and hold it to DigitalOcean's OpenAPI specification.
+//
+// Three things make it more than a mock. [Sim.Inject] makes any operation fail as DigitalOcean fails: carried out or
+// not before the error. [Sim.Droplets] and [Sim.Ledger] tell the truth, whatever the API's own lists say. And the
+// simulator polices its client: [Sim.Violations] lists what a well-behaved fleet manager never does.
+package dosim
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// DefaultToken is the bearer token of a Sim whose Options name none.
+const DefaultToken = "dosim-token"
+
+// Options configure a [Sim]. The zero value is an ordinary account on an ordinary day.
+type Options struct {
+	Clock        Clock         // nil: RealClock{}
+	Token        string        // "": DefaultToken; any other bearer gets 401
+	DropletLimit int           // the account's droplet_limit; 0: 100
+	BootTime     time.Duration // from POST to active; 0: 30s, as measured in public
+	DeleteTime   time.Duration // from DELETE's 204 to gone (404, no longer billed); 0: 3s
+	ListLag      time.Duration // how long lists miss new Droplets and still show gone ones
+	Latency      time.Duration // a request's round trip: half of it before it is carried out, half after
+
+	// Requests allowed per sliding minute and hour. 0: DigitalOcean's 250 and 5,000; negative: no limit.
+	PerMinute, PerHour int
+
+	// Address gives the n-th Droplet (from 1) its addresses. nil: LoopbackAddress.
+	Address func(n int) (public, private netip.Addr)
+
+	Hooks Hooks
+}
+
+// Hooks tell somebody else, such as whatever boots in the Droplets, about their lives. Each is called once for a
+// Droplet and without the Sim's lock, so it may call the Sim. Gone is never called before Created has returned.
+type Hooks struct {
+	// Created is called as soon as a Droplet exists: its addresses, keys and ReadyAt are known, its status is new. A
+	// ReadyAt of zero means that it never becomes active.
+	Created func(Droplet)
+	// Gone is called when the Droplet has ceased to exist and to cost.
+	Gone func(Droplet)
+}
+
+// Sim is one DigitalOcean account behind an http.Handler. All its methods are safe for concurrent use.
+//
+// A Droplet's life is computed from timestamps when somebody looks, not by goroutines; only a Sim with a Gone hook
+// has a goroutine for each Droplet on its way out. [Sim.Close] stops those.
+type Sim struct {
+	opt   Options
+	clock Clock
+	mux   *http.ServeMux
+
+	closing context.Context // done once Close is called
+	close   context.CancelFunc
+	timers  sync.WaitGroup // of the goroutines that wait to call Hooks.Gone
+
+	mu        sync.Mutex // owns everything below; never held while sleeping, writing an answer or calling a hook
+	token     string
+	limit     int        // of Droplets
+	machines  []*machine // every Droplet ever made, by ascending id
+	byID      map[int]*machine
+	tags      map[string]time.Time // every tag, and when it was made
+	keys      []*Key
+	keySerial int // keys ever made: ids are not used again
+	regions   []*region
+	sizes     []*size
+	images    []*Image
+	vpcs      []*vpc
+	projects  []*project
+	actions   []*action
+	faults    []*armedFault
+	limits    limits
+	requests  []Request
+	police    police
+	serial    int // of request ids
+}
+
+// New returns an account with a catalog, a default project, VPCs and one private snapshot, and nothing that costs.
+// Under testing/synctest call it in the bubble.
+func New(opt Options) *Sim {
+	if opt.Clock == nil {
+		opt.Clock = RealClock{}
+	}
+	if opt.Token == "" {
+		opt.Token = DefaultToken
+	}
+	if opt.DropletLimit == 0 {
+		opt.DropletLimit = 100
+	}
+	if opt.BootTime == 0 {
+		opt.BootTime = 30 * time.Second
+	}
+	if opt.DeleteTime == 0 {
+		opt.DeleteTime = 3 * time.Second
+	}
+	if opt.PerMinute == 0 {
+		opt.PerMinute = 250
+	}
+	if opt.PerHour == 0 {
+		opt.PerHour = 5000
+	}
+	if opt.Address == nil {
+		opt.Address = LoopbackAddress
+	}
+	s := &Sim{
+		opt:    opt,
+		clock:  opt.Clock,
+		token:  opt.Token,
+		limit:  opt.DropletLimit,
+		byID:   map[int]*machine{},
+		tags:   map[string]time.Time{},
+		limits: newLimits(opt.PerMinute, opt.PerHour),
+	}
+	s.closing, s.close = context.WithCancel(context.Background())
+	s.stock(s.clock.Now())
+	s.mux = s.routes()
+	return s
+}
+
+// Close ends hanging requests and stops the goroutines that wait to call Hooks.Gone; those calls are not made. It
+// returns when no goroutine of the Sim's own is left. The Sim still answers afterwards, but without delays.
+func (s *Sim) Close() {
+	s.mu.Lock()
+	s.close()
+	s.mu.Unlock()
+	s.timers.Wait()
+}

@@ -1,0 +1,144 @@
+package dosim
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+)
+
+type tagJSON struct {
+	Name      string       `json:"name"`
+	Resources tagResources `json:"resources"`
+}
+
+type tagResources struct {
+	Count         int      `json:"count"`
+	LastTaggedURI string   `json:"last_tagged_uri,omitempty"`
+	Droplets      tagCount `json:"droplets"`
+	Images        tagCount `json:"images"`
+	Volumes       tagCount `json:"volumes"`
+	Snapshots     tagCount `json:"volume_snapshots"`
+	Databases     tagCount `json:"databases"`
+}
+
+type tagCount struct {
+	Count int `json:"count"`
+}
+
+// makeTag makes a tag unless it is there. Callers hold s.mu.
+func (s *Sim) makeTag(name string, now time.Time) {
+	if _, known := s.tags[name]; !known {
+		s.tags[name] = now
+	}
+}
+
+// listTags is GET /v2/tags, by name.
+func (s *Sim) listTags(c *call) reply {
+	names := slices.Sorted(maps.Keys(s.tags))
+	all := make([]tagJSON, len(names))
+	for i, name := range names {
+		all[i] = s.tagJSON(c, name)
+	}
+	return list(c, "tags", all)
+}
+
+// createTag is POST /v2/tags. A tag that is there already is no error [?]. A bad name is answered in a form that no
+// other operation uses, as specified.
+func (s *Sim) createTag(c *call) reply {
+	var req struct {
+		Name string `json:"name"`
+	}
+	if _, ok := c.decode(&req); !ok || len(req.Name) > maxTag || !tagName.MatchString(req.Name) {
+		cause := fmt.Sprintf("Error validating resource tag: %q contains invalid characters", req.Name)
+		return jsonReply(http.StatusBadRequest, map[string]any{
+			"error": cause, "messages": nil, "root_causes": []string{"rpc error: code = InvalidArgument desc = " + cause},
+		})
+	}
+	s.makeTag(req.Name, c.now)
+	return jsonReply(http.StatusCreated, map[string]tagJSON{"tag": s.tagJSON(c, req.Name)})
+}
+
+// getTag is GET /v2/tags/{tag}.
+func (s *Sim) getTag(c *call) reply {
+	return s.withTag(c, func(tag string) reply {
+		return jsonReply(http.StatusOK, map[string]tagJSON{"tag": s.tagJSON(c, tag)})
+	})
+}
+
+// deleteTag is DELETE /v2/tags/{tag}: whatever carried it no longer does.
+func (s *Sim) deleteTag(c *call) reply {
+	return s.withTag(c, func(tag string) reply {
+		for _, m := range s.machines {
+			m.untag(tag, c.now)
+		}
+		for _, i := range s.images {
+			i.Tags = slices.DeleteFunc(i.Tags, func(t string) bool { return t == tag })
+		}
+		delete(s.tags, tag)
+		return noContent()
+	})
+}
+
+// tagResources is POST /v2/tags/{tag}/resources.
+func (s *Sim) tagResources(c *call) reply {
+	return s.eachResource(c, func(m *machine, tag string) { m.tag(tag, c.now) })
+}
+
+// untagResources is DELETE /v2/tags/{tag}/resources.
+func (s *Sim) untagResources(c *call) reply {
+	return s.eachResource(c, func(m *machine, tag string) { m.untag(tag, c.now) })
+}
+
+// eachResource changes the Droplets that the body names. Ids that lead nowhere are passed over [?]: a Droplet that is
+// gone does not keep the others from being tagged.
+func (s *Sim) eachResource(c *call, change func(*machine, string)) reply {
+	return s.withTag(c, func(tag string) reply {
+		var req struct {
+			Resources []struct {
+				ID   string `json:"resource_id"`
+				Type string `json:"resource_type"`
+			} `json:"resources"`
+		}
+		if rep, ok := c.decode(&req); !ok {
+			return rep
+		}
+		for _, r := range req.Resources {
+			id, err := strconv.Atoi(r.ID)
+			if err != nil || r.Type != "droplet" {
+				continue
+			}
+			if m := s.byID[id]; m != nil && m.visible(c.now) {
+				change(m, tag)
+			}
+		}
+		return noContent()
+	})
+}
+
+func (s *Sim) withTag(c *call, do func(tag string) reply) reply {
+	tag := c.PathValue("tag")
+	if _, known := s.tags[tag]; !known {
+		return c.notFound()
+	}
+	return do(tag)
+}
+
+func (s *Sim) tagJSON(c *call, name string) tagJSON {
+	j := tagJSON{Name: name}
+	for _, m := range s.machines {
+		if m.visible(c.now) && m.tagged(name) {
+			j.Resources.Droplets.Count++
+			j.Resources.LastTaggedURI = c.base() + "/v2/droplets/" + strconv.Itoa(m.id)
+		}
+	}
+	for _, i := range s.images {
+		if slices.Contains(i.Tags, name) {
+			j.Resources.Images.Count++
+		}
+	}
+	j.Resources.Count = j.Resources.Droplets.Count + j.Resources.Images.Count
+	return j
+}
