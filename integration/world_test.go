@@ -1,0 +1,177 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim/contract"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/guest"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/harness"
+)
+
+// binary is the plugin as users get it, built once for all tests.
+var binary string
+
+// specification holds every request of the plugin, and every answer, to
+// DigitalOcean's OpenAPI file; nil where that file is not at hand.
+var specification *contract.Validator
+
+func TestMain(m *testing.M) {
+	if os.Getenv(runnerEnv) != "" {
+		beRunner() // see process_test.go
+		return
+	}
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "plugin")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		// The plugins' lock files; they inherit it.
+		os.Setenv("XDG_CACHE_HOME", dir)
+		binary, err = harness.BuildPlugin(context.Background(), filepath.Join(dir, "bin"))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if path := os.Getenv(contract.Env); path != "" {
+		if specification, err = contract.New(path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	} else {
+		fmt.Printf("not checked against DigitalOcean's specification: set %s to the path of %s\n", contract.Env, contract.Source)
+	}
+	code := m.Run()
+	if specification != nil {
+		fmt.Printf("%d requests checked against DigitalOcean's specification\n", specification.Checked())
+		for _, f := range specification.Faults() {
+			fmt.Fprintln(os.Stderr, "against DigitalOcean's specification:", f)
+			code = 1
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "fleeting-plugin-digitalocean", "*.pid")); len(left) > 0 {
+		fmt.Fprintln(os.Stderr, "plugins left their locks:", left)
+		return 1
+	}
+	return code
+}
+
+// world is a simulated account over HTTP, with an SSH server in each Droplet.
+type world struct {
+	sim   *dosim.Sim
+	fleet *guest.Fleet
+	url   string
+}
+
+var worlds atomic.Int32
+
+func newWorld(t *testing.T, o dosim.Options) *world {
+	t.Helper()
+	fleet, err := guest.NewFleet(guest.Options{Log: t.Logf})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{fleet: fleet}
+	// Each world has loopback addresses of its own.
+	first := int(worlds.Add(1)) * 100
+	o.Address = func(n int) (public, private netip.Addr) { return dosim.LoopbackAddress(first + n) }
+	o.Hooks = dosim.Hooks{
+		Created: func(d dosim.Droplet) {
+			var addrs []netip.Addr
+			for _, a := range []netip.Addr{d.PublicIPv4, d.PrivateIPv4} {
+				if a.IsValid() {
+					addrs = append(addrs, a)
+				}
+			}
+			err := fleet.Start(guest.Spec{ID: d.ID, Name: d.Name, Addrs: addrs, AuthorizedKeys: d.AuthorizedKeys,
+				ReadyIn: time.Until(d.ReadyAt)})
+			if err != nil {
+				t.Errorf("boot %s: %v", d.Name, err)
+			}
+		},
+		Gone: func(d dosim.Droplet) { fleet.Stop(d.ID) },
+	}
+	w.sim = dosim.New(o)
+	var handler http.Handler = w.sim
+	if specification != nil {
+		handler = specification.Wrap(handler)
+	}
+	server := httptest.NewServer(handler)
+	w.url = server.URL
+	t.Cleanup(func() {
+		server.Close()
+		w.sim.Close()
+		fleet.Close()
+	})
+	return w
+}
+
+// config is a plugin_config for the world.
+func (w *world) config(more map[string]any) map[string]any {
+	c := map[string]any{
+		"name": "ci", "api_url": w.url, "token": dosim.DefaultToken,
+		"region": "fra1", "size": "s-1vcpu-1gb", "image": "ubuntu-24-04-x64",
+		"max_instances": 10,
+	}
+	for k, v := range more {
+		c[k] = v
+	}
+	return c
+}
+
+// assertNothingLeft fails if the account has anything that costs, or is litter.
+// It waits for Droplets whose removal has been accepted.
+func (w *world) assertNothingLeft(t *testing.T) {
+	t.Helper()
+	eventually(t, 10*time.Second, func() error {
+		if n := len(w.sim.Droplets()); n > 0 {
+			return fmt.Errorf("%d Droplets are left: %v", n, w.sim.Droplets())
+		}
+		return nil
+	})
+	for _, k := range w.sim.Keys() {
+		if strings.HasPrefix(k.Name, "fleeting-") && !strings.HasSuffix(k.Name, "-static") {
+			t.Errorf("the key %s is left", k.Name)
+		}
+	}
+	for _, tag := range w.sim.Tags() {
+		if strings.HasPrefix(tag, "fleeting-run:") {
+			t.Errorf("the tag %s is left", tag)
+		}
+	}
+	for _, v := range w.sim.Violations() {
+		t.Errorf("the simulator saw: %v", v)
+	}
+}
+
+// eventually polls what other processes do, for up to within.
+func eventually(t *testing.T, within time.Duration, check func() error) {
+	t.Helper()
+	deadline := time.After(within)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("after %s: %v", within, err)
+		case <-tick.C:
+		}
+	}
+}
