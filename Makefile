@@ -11,7 +11,7 @@ LINT      := bin/golangci-lint
 # Of the linter, which is no dependency of the module: it is built where it is missing.
 LINT_VERSION := v2.15.0
 
-.PHONY: help build demo test lint verify bench clean
+.PHONY: help build demo test lint verify bench live clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,16 +23,19 @@ demo: build ## watch the plugin scale a simulated DigitalOcean, with real jobs o
 	go run ./cmd/demo -plugin $(PLUGIN)
 
 test: ## run all tests, with the race detector
-	go test -race ./...
+	go test -race -parallel 16 ./...
 
 lint: $(LINT) ## check style, imports and formatting
 	$(LINT) run ./...
 
-verify: ## the heavier checks: contract, repeated runs, fuzzing, cross builds, vulnerable to nothing tidy would change
+verify: ## run the heavier checks: every platform's build, repeated tests, fuzzing, the demo
 	./.ci/verify
 
 bench: build ## measure the numbers that the docs name
 	go run ./cmd/bench -plugin $(PLUGIN)
+
+live: ## run upstream's suite on a real account: up to 3 Droplets, DIGITALOCEAN_LIVE_TOKEN
+	go test -race -v -count=1 -run TestLive ./integration
 
 clean: ## remove what was built
 	rm -rf bin build
