@@ -1,0 +1,144 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/harness"
+)
+
+// progress shows a run while it goes on.
+type progress interface {
+	// update shows a sample. It is called about five times a second.
+	update(harness.Sample)
+	// end leaves the output ready for what is printed next.
+	end()
+}
+
+// dashboard redraws a few lines of a terminal in place.
+//
+// It writes colours by their role (busy, idle, ...) from the terminal's own
+// palette, so that they fit a dark and a light one.
+type dashboard struct {
+	out   io.Writer
+	width func() int // of the terminal, in columns
+	title string
+	jobs  int // of the whole run
+	// logLine is the plugin's last log line.
+	logLine func() string
+
+	drawn int // lines on the screen that the next frame replaces
+}
+
+const (
+	reset = "\x1b[0m"
+	bold  = "\x1b[1m"
+	faint = "\x1b[2m"
+
+	hideCursor = "\x1b[?25l"
+	showCursor = "\x1b[?25h"
+	clearLine  = "\x1b[K"
+)
+
+// barColours go with bands.
+var barColours = map[string]string{
+	"busy":     "\x1b[34m",
+	"idle":     "\x1b[32m",
+	"creating": "\x1b[33m",
+	"deleting": "\x1b[90m",
+	"queued":   "\x1b[31m",
+}
+
+func (d *dashboard) update(s harness.Sample) {
+	lines := d.frame(s, d.width())
+	var b strings.Builder
+	if d.drawn == 0 {
+		b.WriteString(hideCursor)
+	} else {
+		fmt.Fprintf(&b, "\x1b[%dA", d.drawn)
+	}
+	for _, line := range lines {
+		b.WriteString("\r" + line + clearLine + "\n")
+	}
+	d.drawn = len(lines)
+	io.WriteString(d.out, b.String())
+}
+
+func (d *dashboard) end() { io.WriteString(d.out, showCursor) }
+
+// frame is the dashboard in at most width columns.
+func (d *dashboard) frame(s harness.Sample, width int) []string {
+	lines := []string{
+		bold + fit(fmt.Sprintf("%s  %s", d.title, seconds(s.At)), width) + reset,
+		bar("queued", "jobs queued", s.Queued, width),
+	}
+	for _, band := range bands {
+		lines = append(lines, bar(band.label, "Droplets "+band.label, band.count(s), width))
+	}
+	return append(lines,
+		fit(fmt.Sprintf("%18s  %d of %d done, %d running, %d failed", "jobs", s.Done, d.jobs, s.Running, s.Failed), width),
+		fit(fmt.Sprintf("%18s  %s", "requests", requestCounts(s.Requests)), width),
+		fit(fmt.Sprintf("%18s  $%.4f", "cost so far", s.Dollars), width),
+		faint+fit(fmt.Sprintf("%18s  %s", "plugin", d.logLine()), width)+reset,
+	)
+}
+
+// bar shows a count as a number and as blocks.
+func bar(kind, label string, count, width int) string {
+	text := fit(fmt.Sprintf("%18s %3d ", label, count), width)
+	room := max(width-utf8.RuneCountInString(text), 0)
+	return text + barColours[kind] + strings.Repeat("■", min(count, room)) + reset
+}
+
+// fit cuts s to width columns. Its text has no wide runes; control characters
+// (a log line may hold anything) become spaces.
+func fit(s string, width int) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+	runes := []rune(s)
+	if len(runes) <= width {
+		return s
+	}
+	if width < 1 {
+		return ""
+	}
+	return string(runes[:width-1]) + "…"
+}
+
+// plainLines prints a line when something has changed, at most one a second.
+type plainLines struct {
+	out  io.Writer
+	jobs int
+	last string
+	at   time.Duration
+}
+
+func (p *plainLines) update(s harness.Sample) {
+	if p.last != "" && s.At-p.at < time.Second {
+		return
+	}
+	line := fmt.Sprintf("queued %2d  running %2d  done %2d/%d  |  Droplets: creating %d  idle %d  busy %d  deleting %d  |  requests %d  $%.4f",
+		s.Queued, s.Running, s.Done, p.jobs, s.Creating, s.Idle, s.Busy, s.Deleting, total(s.Requests), s.Dollars)
+	if line == p.last {
+		return
+	}
+	p.last, p.at = line, s.At
+	fmt.Fprintf(p.out, "%7s  %s\n", seconds(s.At), line)
+}
+
+func (p *plainLines) end() {}
+
+func total(counts map[string]int) int {
+	n := 0
+	for _, count := range counts {
+		n += count
+	}
+	return n
+}

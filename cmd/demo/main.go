@@ -1,0 +1,224 @@
+// Demo shows the plugin at work: the real binary, driven by GitLab Runner's
+// own libraries, scales a simulated DigitalOcean while jobs run over SSH.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/harness"
+	"golang.org/x/term"
+)
+
+const usage = `Usage: demo [flags]
+
+Reads a GitLab Runner config.toml, runs the plugin binary as the runner does,
+against a simulated DigitalOcean on this machine, and feeds it bursts of shell
+jobs over SSH. Needs no account and no network. At the end it checks that every
+job ran once and that nothing is left, and exits with 1 if anything is wrong.
+
+Flags:
+  -config FILE   config.toml to run (default examples/demo/config.toml)
+  -plugin FILE   plugin binary (default: built from this checkout)
+  -jobs N        number of jobs (default 20)
+  -seed N        decides how long each job works (default 1)
+  -timeout D     time for the jobs, before everything is taken down (default 48s)
+  -svg FILE      picture of the run (default build/demo.svg; "" for none)
+  -json FILE     everything that was measured, for scripts
+  -log FILE      the runner's and the plugin's log
+
+A session:
+  $ sed 's/idle_count = 2/idle_count = 0/' examples/demo/config.toml > /tmp/cold.toml
+  $ go run ./cmd/demo -config /tmp/cold.toml -svg /tmp/cold.svg -log /tmp/cold.log
+  $ grep 'instance is ready' /tmp/cold.log
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second interrupt ends the demo at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// flags are the command line.
+type flags struct {
+	config, plugin, svg, json, log string
+	jobs                           int
+	seed                           uint64
+	timeout                        time.Duration
+}
+
+// flagSet has every flag that usage lists.
+func (f *flags) flagSet() *flag.FlagSet {
+	set := flag.NewFlagSet("demo", flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	set.StringVar(&f.config, "config", "examples/demo/config.toml", "")
+	set.StringVar(&f.plugin, "plugin", "", "")
+	set.StringVar(&f.svg, "svg", "build/demo.svg", "")
+	set.StringVar(&f.json, "json", "", "")
+	set.StringVar(&f.log, "log", "", "")
+	set.IntVar(&f.jobs, "jobs", 20, "")
+	set.Uint64Var(&f.seed, "seed", 1, "")
+	set.DurationVar(&f.timeout, "timeout", 48*time.Second, "")
+	return set
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (exit int) {
+	var f flags
+	set := f.flagSet()
+	switch err := set.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		io.WriteString(stdout, usage)
+		return 0
+	case err != nil:
+		fmt.Fprintf(stderr, "error: %v\nhint: demo -help lists the flags\n", err)
+		return 2
+	case set.NArg() > 0:
+		fmt.Fprintf(stderr, "error: unexpected argument %q\nhint: demo -help lists the flags\n", set.Arg(0))
+		return 2
+	case f.jobs < 1:
+		fmt.Fprintf(stderr, "error: -jobs is %d: must be 1 or more\n", f.jobs)
+		return 2
+	}
+
+	ok, err := demo(ctx, f, stdout)
+	if err != nil {
+		fmt.Fprintf(stderr, "error: %v\n", err)
+	}
+	if err != nil || !ok {
+		return 1
+	}
+	return 0
+}
+
+// demo runs everything and tells whether all is well.
+func demo(ctx context.Context, f flags, stdout io.Writer) (ok bool, err error) {
+	config, err := harness.LoadConfig(f.config)
+	if err != nil {
+		return false, err
+	}
+	log, last, closeLog, err := openLog(f.log)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, closeLog()) }()
+
+	if f.plugin == "" {
+		dir, err := os.MkdirTemp("", "fleeting-demo-")
+		if err != nil {
+			return false, err
+		}
+		defer os.RemoveAll(dir)
+		fmt.Fprintln(stdout, "building the plugin")
+		if f.plugin, err = harness.BuildPlugin(ctx, dir); err != nil {
+			return false, err
+		}
+	}
+
+	for _, note := range config.Notes {
+		fmt.Fprintf(stdout, "note: %s: %s\n", config.Path, note)
+	}
+	plan := harness.DefaultPlan(f.jobs, f.seed, 9*time.Second)
+	view, colour := newProgress(stdout, "fleeting-plugin-digitalocean, "+f.config, f.jobs, last.text)
+	report, err := harness.Run(ctx, harness.Options{
+		Config:   config,
+		Plugin:   f.plugin,
+		Plan:     plan,
+		Timeout:  f.timeout,
+		Log:      log,
+		Started:  func(overrides []string) { printOverrides(stdout, overrides) },
+		Progress: view.update,
+	})
+	view.end()
+	if err != nil && f.log == "" {
+		err = fmt.Errorf("%w\nhint: -log FILE keeps the plugin's log", err)
+	}
+	if err != nil {
+		return false, err
+	}
+	writeSummary(stdout, report, colour)
+	return report.OK(), save(stdout, f, report)
+}
+
+// newProgress picks the dashboard for a terminal that can redraw, and lines
+// for everything else. colour tells which.
+func newProgress(stdout io.Writer, title string, jobs int, logLine func() string) (view progress, colour bool) {
+	file, ok := stdout.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return &plainLines{out: stdout, jobs: jobs}, false
+	}
+	return &dashboard{
+		out:     stdout,
+		width:   func() int { return columns(file) },
+		title:   title,
+		jobs:    jobs,
+		logLine: logLine,
+	}, true
+}
+
+func columns(terminal *os.File) int {
+	width, _, err := term.GetSize(int(terminal.Fd()))
+	if err != nil || width < 1 {
+		return 80
+	}
+	return width
+}
+
+// save writes the picture and the numbers.
+func save(stdout io.Writer, f flags, r *harness.Report) error {
+	if f.svg != "" {
+		err := writeFile(f.svg, func(w io.Writer) error { return writePicture(w, r) })
+		if err != nil {
+			return fmt.Errorf("-svg: %w", err)
+		}
+		fmt.Fprintf(stdout, "\npicture of the run: %s\n", f.svg)
+	}
+	if f.json != "" {
+		err := writeFile(f.json, func(w io.Writer) error {
+			e := json.NewEncoder(w)
+			e.SetIndent("", "  ")
+			return e.Encode(r)
+		})
+		if err != nil {
+			return fmt.Errorf("-json: %w", err)
+		}
+	}
+	return nil
+}
+
+func writeFile(path string, write func(io.Writer) error) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(file), file.Close())
+}
+
+// openLog opens the log for runner and plugin, and a window on its last line.
+func openLog(path string) (log hclog.Logger, last *lastLine, closeLog func() error, err error) {
+	out, level := io.Discard, hclog.Info
+	closeLog = func() error { return nil }
+	if path != "" {
+		file, err := os.Create(path)
+		if err != nil {
+			return nil, nil, nil, fmt.Errorf("-log: %w", err)
+		}
+		out, level, closeLog = file, hclog.Debug, file.Close
+	}
+	intercept := hclog.NewInterceptLogger(&hclog.LoggerOptions{Output: out, Level: level})
+	last = new(lastLine)
+	intercept.RegisterSink(last)
+	return intercept, last, closeLog, nil
+}

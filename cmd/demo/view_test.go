@@ -1,0 +1,194 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/harness"
+)
+
+// busySample is a moment in the middle of a burst.
+var busySample = harness.Sample{
+	At: 12400 * time.Millisecond, Queued: 7, Running: 3, Done: 4, Failed: 0,
+	Creating: 2, Idle: 0, Busy: 3, Deleting: 1, IdleCount: 2,
+	Requests: map[string]int{
+		"GET /v2/droplets": 9, "POST /v2/droplets": 2, "DELETE /v2/droplets/{id}": 1, "POST /v2/account/keys": 1,
+		"GET /v2/sizes": 1, "GET /v2/regions": 1, "DELETE /v2/tags/{tag}": 1,
+	},
+	Dollars: 0.06,
+}
+
+func TestDashboardFrame(t *testing.T) {
+	d := &dashboard{title: "demo", jobs: 14, logLine: func() string { return "Droplets requested\tcount=2" }}
+	want := `demo  12.4 s
+       jobs queued   7 ■■■■■■■
+     Droplets busy   3 ■■■
+     Droplets idle   0 
+ Droplets creating   2 ■■
+ Droplets deleting   1 ■
+              jobs  4 of 14 done, 3 running, 0 failed
+          requests  16: 9 list, 2 create, 2 other, 1 delete…
+       cost so far  $0.0600
+            plugin  Droplets requested count=2`
+	if diff := cmp.Diff(want, strings.Join(plainText(d.frame(busySample, 60)), "\n")); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestDashboardFitsAnyWidth(t *testing.T) {
+	d := &dashboard{title: "demo", jobs: 14, logLine: func() string { return strings.Repeat("x", 500) }}
+	crowd := busySample
+	crowd.Queued, crowd.Busy = 1000, 1000
+	for width := range 120 {
+		for _, line := range plainText(d.frame(crowd, width)) {
+			if got := utf8.RuneCountInString(line); got > width {
+				t.Fatalf("%d columns in a terminal of %d: %q", got, width, line)
+			}
+		}
+	}
+}
+
+func TestDashboardRedrawsInPlaceAndGivesTheCursorBack(t *testing.T) {
+	var out bytes.Buffer
+	d := &dashboard{out: &out, width: func() int { return 60 }, logLine: func() string { return "" }}
+
+	d.update(busySample)
+	lines := strings.Count(out.String(), "\n")
+	if !strings.HasPrefix(out.String(), hideCursor+"\r") {
+		t.Errorf("the first frame begins with %q", out.String()[:10])
+	}
+	out.Reset()
+	d.update(busySample)
+	if lines != 10 || !strings.HasPrefix(out.String(), "\x1b[10A\r") || strings.Count(out.String(), "\n") != lines {
+		t.Errorf("after a frame of %d lines the next is %q", lines, out.String())
+	}
+	out.Reset()
+	d.end()
+	if out.String() != showCursor {
+		t.Errorf("ends with %q", out.String())
+	}
+}
+
+func TestPlainLinesComeOnChangeAndAtMostOnceASecond(t *testing.T) {
+	var out bytes.Buffer
+	p := &plainLines{out: &out, jobs: 2}
+	for _, s := range []harness.Sample{
+		{At: 0, Queued: 2},
+		{At: 400 * time.Millisecond, Queued: 1, Running: 1}, // too soon
+		{At: 1000 * time.Millisecond, Queued: 1, Running: 1},
+		{At: 2000 * time.Millisecond, Queued: 1, Running: 1}, // no change
+		{At: 2200 * time.Millisecond, Queued: 1, Done: 1},
+	} {
+		p.update(s)
+	}
+	p.end()
+	want := `  0.0 s  queued  2  running  0  done  0/2  |  Droplets: creating 0  idle 0  busy 0  deleting 0  |  requests 0  $0.0000
+  1.0 s  queued  1  running  1  done  0/2  |  Droplets: creating 0  idle 0  busy 0  deleting 0  |  requests 0  $0.0000
+  2.2 s  queued  1  running  0  done  1/2  |  Droplets: creating 0  idle 0  busy 0  deleting 0  |  requests 0  $0.0000
+`
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestSummary(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		spoil func(*harness.Report)
+		want  string
+	}{
+		{
+			name:  "all well",
+			spoil: func(*harness.Report) {},
+			want: `
+          jobs  2 in 10.0 s; queued for 1.0 s at the median, 3.0 s at the 95th percentile, before a Droplet took them
+      Droplets  2 made, at most 2 at once
+  Droplet time  12.0 s, 30% of the 40.0 s of max_instances = 4 always on
+      requests  16: 9 list, 2 create, 2 other, 1 delete, 1 key, 1 tag; 8.0 per Droplet
+          cost  $0.0200 as DigitalOcean bills it: by the second, each Droplet for a minute or $0.01 at least
+
+  ok   all jobs ran
+`,
+		},
+		{
+			name: "nothing ran",
+			spoil: func(r *harness.Report) {
+				*r = harness.Report{Elapsed: r.Elapsed, Checks: []harness.Check{{OK: false, Text: "interrupted"}}}
+			},
+			want: `
+          jobs  0 in 10.0 s; queued for 0.0 s at the median, 0.0 s at the 95th percentile, before a Droplet took them
+      Droplets  0 made, at most 0 at once
+      requests  0
+          cost  $0.0000 as DigitalOcean bills it: by the second, each Droplet for a minute or $0.01 at least
+
+  FAIL interrupted
+`,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := exampleReport()
+			tt.spoil(r)
+			var out bytes.Buffer
+			writeSummary(&out, r, false)
+			if diff := cmp.Diff(tt.want, out.String()); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestLastLineIsThePluginsAndWorthReading(t *testing.T) {
+	last := new(lastLine)
+	if got := last.text(); got != "-" {
+		t.Errorf("at first: %q", got)
+	}
+	last.Accept("fleeting-plugin.x", hclog.Info, "Droplets requested", "timestamp", "now", "count", 2, "group", "ci")
+	last.Accept("fleeting-plugin.x", hclog.Debug, "listing")
+	last.Accept("taskscaler", hclog.Info, "scale up")
+	if got, want := last.text(), "Droplets requested count=2 group=ci"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func exampleReport() *harness.Report {
+	return &harness.Report{
+		Config: "a <b> & c.toml", MaxInstances: 4, CapacityPerInstance: 1,
+		Elapsed: 10 * time.Second,
+		Jobs: []harness.JobResult{
+			{ID: 1, Queued: 1 * time.Second, Started: 2 * time.Second, Finished: 3 * time.Second},
+			{ID: 2, Queued: 1 * time.Second, Started: 4 * time.Second, Finished: 5 * time.Second},
+		},
+		Droplets: []harness.Droplet{{Created: 1 * time.Second, Gone: 8 * time.Second}, {Created: 4 * time.Second, Gone: 9 * time.Second}},
+		Samples: []harness.Sample{
+			{At: 0},
+			{At: 2 * time.Second, Queued: 2, Creating: 1, IdleCount: 3},
+			{At: 4 * time.Second, Running: 1, Busy: 1, Idle: 1, IdleCount: 3},
+			{At: 10 * time.Second, Done: 2, Deleting: 1},
+		},
+		Requests: busySample.Requests,
+		Dollars:  0.02,
+		Checks:   []harness.Check{{OK: true, Text: "all jobs ran"}},
+	}
+}
+
+// plainText removes the escape sequences from lines.
+func plainText(lines []string) []string {
+	var plain []string
+	for _, line := range lines {
+		for {
+			before, after, found := strings.Cut(line, "\x1b[")
+			if !found {
+				break
+			}
+			_, after, _ = strings.Cut(after, "m")
+			line = before + after
+		}
+		plain = append(plain, line)
+	}
+	return plain
+}

@@ -1,0 +1,206 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/guest"
+)
+
+// account is a simulated DigitalOcean account, served on loopback, whose
+// Droplets boot into SSH servers.
+type account struct {
+	url     string
+	sshPort int // that the runner dials
+	sim     *dosim.Sim
+	fleet   *guest.Fleet
+	server  *http.Server
+
+	mu     sync.Mutex
+	faults []string // guests that could not be started
+}
+
+// accountOptions are the account's speed and what its Droplets let in.
+type accountOptions struct {
+	bootTime   time.Duration // from the request to status active
+	deleteTime time.Duration // from the request until it is gone
+	sshPort    int           // that the runner dials
+	sshUser    string
+}
+
+// openAccount opens an empty account and reports the life of its Droplets to
+// rec. The caller closes it.
+func openAccount(o accountOptions, rec *recorder, log func(format string, args ...any)) (*account, error) {
+	address := addressBlock()
+	first, _ := address(1)
+	fleet, err := guest.NewFleet(guest.Options{Port: guestPort(netip.AddrPortFrom(first, uint16(o.sshPort))), Log: log})
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fleet.Close()
+		return nil, fmt.Errorf("serving the simulated account: %w", err)
+	}
+
+	a := &account{fleet: fleet, sshPort: o.sshPort, url: "http://" + listener.Addr().String()}
+	a.sim = dosim.New(dosim.Options{
+		BootTime:   o.bootTime,
+		DeleteTime: o.deleteTime,
+		Latency:    20 * time.Millisecond,
+		Address:    address,
+		Hooks: dosim.Hooks{
+			Created: func(d dosim.Droplet) {
+				rec.dropletCreated(d.Name)
+				a.boot(d, o)
+			},
+			Gone: func(d dosim.Droplet) {
+				fleet.Stop(d.ID)
+				rec.dropletGone(d.Name)
+			},
+		},
+	})
+	a.server = &http.Server{Handler: a.sim, ReadHeaderTimeout: 10 * time.Second}
+	go a.server.Serve(listener) // ends with server.Close
+	return a, nil
+}
+
+// boot starts what is inside a Droplet. SSH answers a while after DigitalOcean
+// calls the Droplet active, as it does in reality.
+func (a *account) boot(d dosim.Droplet, o accountOptions) {
+	if d.ReadyAt.IsZero() {
+		return // it never becomes active
+	}
+	var addrs []netip.Addr
+	for _, addr := range []netip.Addr{d.PublicIPv4, d.PrivateIPv4, d.PublicIPv6} {
+		if addr.IsValid() {
+			addrs = append(addrs, addr)
+		}
+	}
+	err := a.fleet.Start(guest.Spec{
+		ID:             d.ID,
+		Name:           d.Name,
+		Addrs:          addrs,
+		AuthorizedKeys: d.AuthorizedKeys,
+		User:           o.sshUser,
+		ReadyIn:        time.Until(d.ReadyAt) + o.bootTime/4,
+	})
+	if err != nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.faults = append(a.faults, err.Error())
+	}
+}
+
+// guestPort is the port that the guests are to listen on: that of wanted, or 0
+// for any when a server of this host, such as its own sshd, holds it on all
+// addresses. That it cannot be bound for other reasons is the guests' business.
+func guestPort(wanted netip.AddrPort) int {
+	listener, err := net.Listen("tcp", wanted.String())
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return 0
+	}
+	if err == nil {
+		listener.Close()
+	}
+	return int(wanted.Port())
+}
+
+// dial connects the runner to a guest, wherever it really listens.
+func (a *account) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err == nil && port == strconv.Itoa(a.sshPort) {
+		address = net.JoinHostPort(host, strconv.Itoa(a.fleet.Port()))
+	}
+	return a.fleet.DialContext(ctx, network, address)
+}
+
+// settle waits until no Droplet is left, or ctx ends: a deletion takes its time
+// after it was asked for.
+func (a *account) settle(ctx context.Context) {
+	for len(a.sim.Droplets()) > 0 && pause(ctx, 20*time.Millisecond) == nil {
+	}
+}
+
+// dollars is what the account owes so far.
+func (a *account) dollars() float64 {
+	sum := 0.0
+	for _, bill := range a.sim.Ledger() {
+		sum += bill.Dollars
+	}
+	return sum
+}
+
+// droplets is the account's ledger, with times since begin.
+func (a *account) droplets(begin time.Time, jobs map[string]int) []Droplet {
+	var droplets []Droplet
+	for _, bill := range a.sim.Ledger() {
+		d := Droplet{Name: bill.Name, Size: bill.Size, Created: bill.Created.Sub(begin), Jobs: jobs[bill.Name]}
+		if !bill.Gone.IsZero() {
+			d.Gone = bill.Gone.Sub(begin)
+		}
+		droplets = append(droplets, d)
+	}
+	return droplets
+}
+
+// testify adds to e what is left on the account and what it saw go wrong.
+// Keys among standing are supposed to stay.
+func (a *account) testify(e *evidence, standing []string) {
+	for _, d := range a.sim.Droplets() {
+		e.leftDroplets = append(e.leftDroplets, d.Name)
+	}
+	for _, k := range a.sim.Keys() {
+		isThis := func(key string) bool { return strings.HasPrefix(k.PublicKey, key) } // a comment may follow
+		if !slices.ContainsFunc(standing, isThis) {
+			e.leftKeys = append(e.leftKeys, k.Name)
+		}
+	}
+	for _, tag := range a.sim.Tags() {
+		if strings.HasPrefix(tag, "fleeting-run:") {
+			e.leftTags = append(e.leftTags, tag)
+		}
+	}
+	for _, v := range a.sim.Violations() {
+		e.violations = append(e.violations, fmt.Sprint(v))
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	e.faults = append(e.faults, a.faults...)
+}
+
+func (a *account) close() {
+	a.server.Close()
+	a.sim.Close()
+	a.fleet.Close()
+}
+
+// Accounts that are open at the same time share this host's loopback network,
+// so each gets a block of addresses to itself: blocks in a row within this
+// process, beginning anywhere, for other processes do the same.
+const (
+	blockSize = 256
+	blocks    = 1 << 21 / blockSize // what dosim.LoopbackAddress has
+)
+
+var nextBlock atomic.Uint32
+
+func init() { nextBlock.Store(rand.Uint32N(blocks)) }
+
+func addressBlock() func(n int) (public, private netip.Addr) {
+	first := int(nextBlock.Add(1)%blocks) * blockSize
+	return func(n int) (public, private netip.Addr) { return dosim.LoopbackAddress(first + n%blockSize) }
+}

@@ -1,0 +1,224 @@
+// Package harness runs the real plugin binary the way GitLab Runner does,
+// against a simulated DigitalOcean account, and judges what came of it.
+//
+// It reads a runner's config.toml, starts the plugin with fleeting.RunPlugin,
+// lets the runner's own libraries (taskscaler, fleeting's provisioner and
+// connector) scale it, and sends bursts of shell jobs to the Droplets over
+// SSH. What it replaces is DigitalOcean ([dosim]), what boots in a Droplet
+// ([guest]), and GitLab's job queue ([Plan]).
+//
+// [dosim]: https://pkg.go.dev/gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim
+// [guest]: https://pkg.go.dev/gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/guest
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+)
+
+// Options say what to run.
+type Options struct {
+	// Config is the runner's. Required.
+	Config *Config
+	// Plugin is the path of the plugin's binary. Required; the config's own
+	// `plugin` is not looked at.
+	Plugin string
+	// Plan is the work.
+	Plan Plan
+
+	// BootTime and DeleteTime are the simulated account's: from the request
+	// until a Droplet is active (SSH follows a quarter later) and until it is
+	// gone. 0 is 2 s and 1 s; on DigitalOcean it is some 30 s and a few.
+	BootTime, DeleteTime time.Duration
+
+	// Timeout bounds the work; what is then unfinished fails. Taking
+	// everything down has up to 30 s of its own. 0 is no bound but ctx's.
+	Timeout time.Duration
+
+	// Log gets the runner's and the plugin's log. Nil discards it.
+	Log hclog.Logger
+	// Started, if set, is told the overridden plugin_config keys once they are
+	// known, before the plugin starts.
+	Started func(overrides []string)
+	// Progress, if set, is called about five times a second from one goroutine,
+	// never again once Run has returned.
+	Progress func(Sample)
+}
+
+const (
+	sampleInterval = 200 * time.Millisecond
+	initTimeout    = time.Minute // the runner's own
+	restLimit      = 10 * time.Second
+	stopLimit      = 20 * time.Second // two shutdown_deletion_intervals
+)
+
+// Run carries the plan out and takes everything down again, also when ctx ends
+// early. The error tells that there was no run, because the account, the
+// plugin or its Init failed; whatever went wrong in a run is in the report's
+// checks.
+func Run(ctx context.Context, o Options) (report *Report, err error) {
+	if o.Log == nil {
+		o.Log = hclog.NewNullLogger()
+	}
+	orDefault(&o.BootTime, 2*time.Second)
+	orDefault(&o.DeleteTime, time.Second)
+
+	dir, err := os.MkdirTemp("", "fleeting-harness-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	marks := filepath.Join(dir, "marks")
+	if err := os.Mkdir(marks, 0o700); err != nil {
+		return nil, err
+	}
+
+	c := o.Config
+	rec := newRecorder()
+	account, err := openAccount(accountOptions{
+		bootTime:   o.BootTime,
+		deleteTime: o.DeleteTime,
+		sshPort:    c.Autoscaler.Connector.ProtocolPort,
+		sshUser:    c.Autoscaler.Connector.Username,
+	}, rec, func(format string, args ...any) { o.Log.Named("guest").Info(fmt.Sprintf(format, args...)) })
+	if err != nil {
+		return nil, err
+	}
+	defer account.close()
+
+	config, overrides, err := pluginConfig(c.Autoscaler.PluginConfig, simulated{
+		apiURL: account.url,
+		token:  dosim.DefaultToken,
+		keyDir: dir,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if o.Started != nil {
+		o.Started(overrides)
+	}
+
+	initCtx, cancel := context.WithTimeout(ctx, initTimeout)
+	defer cancel()
+	runner, err := startRunner(initCtx, o.Plugin, c, config, account.dial, rec, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	stopSampling := startSampling(rec, account, runner, o.Progress)
+	faults := work(ctx, o, runner, rec, marks)
+	faults = append(faults, takeDown(context.WithoutCancel(ctx), runner, rec, account)...)
+	stopSampling()
+
+	results, err := countMarks(rec.results(), marks)
+	if err != nil {
+		return nil, err
+	}
+	e := evidence{
+		jobs:         results,
+		planned:      o.Plan.total(),
+		droplets:     account.droplets(rec.begin, rec.jobsServed()),
+		maxInstances: c.Autoscaler.MaxInstances,
+		faults:       faults,
+	}
+	standing, err := standingKeys(config, c.Autoscaler.Connector)
+	if err != nil {
+		return nil, err
+	}
+	account.testify(&e, standing)
+	return &Report{
+		Config:              c.Path,
+		Overrides:           overrides,
+		Notes:               c.Notes,
+		MaxInstances:        c.Autoscaler.MaxInstances,
+		CapacityPerInstance: c.Autoscaler.CapacityPerInstance,
+		Elapsed:             time.Since(rec.begin),
+		Jobs:                results,
+		Droplets:            e.droplets,
+		Samples:             rec.history(),
+		Requests:            account.sim.RequestCounts(),
+		Dollars:             account.dollars(),
+		Checks:              judge(e),
+	}, nil
+}
+
+// work carries the plan out within its time, and tells what kept it from it.
+func work(ctx context.Context, o Options, r *runner, rec *recorder, marks string) (faults []string) {
+	if o.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, o.Timeout)
+		defer cancel()
+	}
+	f := foreman{runner: r, rec: rec, marks: marks}
+	switch err := f.carryOut(ctx, o.Plan); {
+	case errors.Is(err, context.DeadlineExceeded):
+		return []string{fmt.Sprintf("the plan was not through after %s", o.Timeout)}
+	case err != nil:
+		return []string{"interrupted before the plan was through"}
+	}
+	return nil
+}
+
+// takeDown ends the runner as one that deletes its instances on shutdown, and
+// waits for the account to become empty.
+func takeDown(ctx context.Context, r *runner, rec *recorder, a *account) (faults []string) {
+	restCtx, cancel := context.WithTimeout(ctx, restLimit)
+	defer cancel()
+	if err := r.rest(restCtx, rec); err != nil {
+		faults = append(faults, err.Error())
+	}
+	stopCtx, cancel := context.WithTimeout(ctx, stopLimit)
+	defer cancel()
+	r.stop(stopCtx)
+	a.settle(stopCtx)
+	return faults
+}
+
+// startSampling takes samples until stop is called, which returns when the
+// last one is taken.
+func startSampling(rec *recorder, a *account, r *runner, progress func(Sample)) (stop func()) {
+	take := func() {
+		s := rec.sample(r.scaler.Schedule().IdleCount, a.sim.RequestCounts(), a.dollars())
+		if progress != nil {
+			progress(s)
+		}
+	}
+	done := make(chan struct{})
+	var sampler sync.WaitGroup
+	sampler.Go(func() {
+		ticker := time.NewTicker(sampleInterval)
+		defer ticker.Stop()
+		for {
+			take()
+			select {
+			case <-ticker.C:
+			case <-done:
+				take()
+				return
+			}
+		}
+	})
+	return func() {
+		close(done)
+		sampler.Wait()
+	}
+}
+
+// countMarks fills in how often each job's script has run.
+func countMarks(jobs []JobResult, marks string) ([]JobResult, error) {
+	for i := range jobs {
+		runs, err := marksOf(marks, jobs[i].ID)
+		if err != nil {
+			return nil, fmt.Errorf("counting the runs of job %d: %w", jobs[i].ID, err)
+		}
+		jobs[i].Runs = runs
+	}
+	return jobs, nil
+}

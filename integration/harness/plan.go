@@ -1,0 +1,87 @@
+package harness
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// Plan is the work of a run: bursts of jobs with quiet time between them.
+type Plan struct {
+	// Seed decides how long each job works; the same seed gives the same jobs.
+	Seed uint64
+	// Bursts are queued one after the other. Without any, nothing runs and the
+	// harness only watches for Tail.
+	Bursts []Burst
+	// Tail is how long the run is watched after the last job, so that
+	// idle_time can show its effect before everything is taken down.
+	Tail time.Duration
+}
+
+// Burst is a number of jobs that are queued in one moment.
+type Burst struct {
+	// Pause is the quiet time since the last job of the burst before has ended.
+	Pause time.Duration
+	// Jobs is how many there are.
+	Jobs int
+	// MinWork and MaxWork bound how long a job works.
+	MinWork, MaxWork time.Duration
+}
+
+// DefaultPlan spreads jobs over three bursts: one that needs more Droplets
+// than there are, a small one soon after that finds them idle, and a last one
+// after a lull of pause, in which idle_time removes the surplus.
+func DefaultPlan(jobs int, seed uint64, pause time.Duration) Plan {
+	small := jobs / 6
+	last := jobs / 3
+	const shortest, longest = 500 * time.Millisecond, 2 * time.Second
+	return Plan{
+		Seed: seed,
+		Bursts: []Burst{
+			{Pause: 4 * time.Second, Jobs: jobs - small - last, MinWork: shortest, MaxWork: longest},
+			{Pause: 2 * time.Second, Jobs: small, MinWork: shortest, MaxWork: longest},
+			{Pause: pause, Jobs: last, MinWork: shortest, MaxWork: longest},
+		},
+		Tail: pause,
+	}
+}
+
+// job is one piece of work, known before the run begins.
+type job struct {
+	id    int // from 1
+	burst int // from 0
+	work  time.Duration
+	nonce string // expected back, so that no output can stand for another's
+}
+
+// jobs lays the plan out: one slice a burst.
+func (p Plan) jobs() [][]job {
+	random := rand.New(rand.NewPCG(p.Seed, uint64(len(p.Bursts))))
+	bursts := make([][]job, len(p.Bursts))
+	id := 0
+	for i, b := range p.Bursts {
+		for range b.Jobs {
+			id++
+			work := b.MinWork
+			if spread := b.MaxWork - b.MinWork; spread > 0 {
+				work += time.Duration(random.Int64N(int64(spread)))
+			}
+			bursts[i] = append(bursts[i], job{
+				id:    id,
+				burst: i,
+				work:  work.Round(time.Millisecond),
+				nonce: fmt.Sprintf("%016x", random.Uint64()),
+			})
+		}
+	}
+	return bursts
+}
+
+// total is how many jobs the plan has.
+func (p Plan) total() int {
+	n := 0
+	for _, b := range p.Bursts {
+		n += b.Jobs
+	}
+	return n
+}

@@ -1,0 +1,64 @@
+package harness
+
+import (
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestTheSameSeedGivesTheSameJobs(t *testing.T) {
+	allow := cmp.AllowUnexported(job{})
+	plan := DefaultPlan(20, 7, time.Second)
+	if diff := cmp.Diff(plan.jobs(), plan.jobs(), allow); diff != "" {
+		t.Errorf("differs from itself:\n%s", diff)
+	}
+	if cmp.Equal(plan.jobs(), DefaultPlan(20, 8, time.Second).jobs(), allow) {
+		t.Error("another seed gave the same jobs")
+	}
+}
+
+func TestJobsAreNumberedAndWorkWithinTheirBounds(t *testing.T) {
+	for _, jobs := range []int{1, 2, 5, 6, 20, 100} {
+		plan := DefaultPlan(jobs, 1, time.Second)
+		if got := plan.total(); got != jobs {
+			t.Errorf("a plan of %d jobs has %d", jobs, got)
+		}
+		next := 1
+		for i, burst := range plan.jobs() {
+			for _, j := range burst {
+				if j.id != next || j.burst != i {
+					t.Errorf("job %d of burst %d has id %d, burst %d", next, i, j.id, j.burst)
+				}
+				if b := plan.Bursts[i]; j.work < b.MinWork || j.work > b.MaxWork {
+					t.Errorf("job %d works for %s, not %s to %s", j.id, j.work, b.MinWork, b.MaxWork)
+				}
+				next++
+			}
+		}
+		if next != jobs+1 {
+			t.Errorf("a plan of %d jobs laid out %d", jobs, next-1)
+		}
+	}
+}
+
+func TestAScriptMarksEachOfItsRunsAndPrintsItsNonce(t *testing.T) {
+	marks := t.TempDir() + "/it's a directory"
+	if err := exec.Command("mkdir", marks).Run(); err != nil {
+		t.Fatal(err)
+	}
+	j := job{id: 3, work: time.Millisecond, nonce: "abc"}
+	for want := range 3 {
+		if got, err := marksOf(marks, j.id); err != nil || got != want {
+			t.Fatalf("%d marks (%v), want %d", got, err, want)
+		}
+		out, err := exec.Command("sh", "-c", j.script(marks)).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := string(out), "job-003 abc\n"; got != want || got != j.output() {
+			t.Fatalf("printed %q, want %q", got, want)
+		}
+	}
+}

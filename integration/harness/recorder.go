@@ -1,0 +1,217 @@
+package harness
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Sample is the state of a run at one moment.
+type Sample struct {
+	// At is the time since the run began.
+	At time.Duration `json:"at_ns"`
+
+	// Jobs. Queued ones wait for a Droplet, running ones have one.
+	Queued  int `json:"queued"`
+	Running int `json:"running"`
+	Done    int `json:"done"`
+	Failed  int `json:"failed"`
+
+	// Droplets on the account: Creating until the runner has found it ready,
+	// then Idle or Busy, Deleting from when the runner gives it up until it is
+	// gone. A Droplet is in exactly one of them.
+	Creating int `json:"creating"`
+	Idle     int `json:"idle"`
+	Busy     int `json:"busy"`
+	Deleting int `json:"deleting"`
+
+	// IdleCount is that of the policy in force, in jobs.
+	IdleCount int `json:"idle_count"`
+
+	// Requests are those that the simulator has answered, by kind.
+	Requests map[string]int `json:"requests"`
+	// Dollars are what the account owes so far.
+	Dollars float64 `json:"dollars"`
+}
+
+// Droplets is how many are on the account.
+func (s Sample) Droplets() int { return s.Creating + s.Idle + s.Busy + s.Deleting }
+
+// JobResult tells how one job went. Times are since the run began.
+type JobResult struct {
+	ID    int `json:"id"`
+	Burst int `json:"burst"`
+	// Droplet is the name of the one that the job ran on.
+	Droplet  string        `json:"droplet,omitempty"`
+	Queued   time.Duration `json:"queued_ns"`
+	Started  time.Duration `json:"started_ns,omitempty"`
+	Finished time.Duration `json:"finished_ns,omitempty"`
+	// Runs counts the marks that the job's script left: 1 when all is well.
+	Runs int `json:"runs"`
+	// Error is why the job failed; empty when it did not.
+	Error string `json:"error,omitempty"`
+}
+
+// Waited is how long the job was queued before it had a Droplet.
+func (j JobResult) Waited() time.Duration { return j.Started - j.Queued }
+
+// recorder remembers a run. The simulator, the runner and the jobs report to
+// it from their own goroutines.
+type recorder struct {
+	begin time.Time
+
+	mu       sync.Mutex // guards all below
+	jobs     map[int]*JobResult
+	droplets map[string]*seen // on the account now, by name
+	served   map[string]int   // jobs that each Droplet was given, by name
+	samples  []Sample
+}
+
+// seen is what the runner knows of a Droplet.
+type seen struct {
+	ready    bool
+	busy     int // jobs on it
+	deleting bool
+}
+
+func newRecorder() *recorder {
+	return &recorder{
+		begin:    time.Now(),
+		jobs:     make(map[int]*JobResult),
+		droplets: make(map[string]*seen),
+		served:   make(map[string]int),
+	}
+}
+
+func (r *recorder) dropletCreated(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.droplets[name] = &seen{}
+}
+
+func (r *recorder) dropletReady(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if d, ok := r.droplets[name]; ok {
+		d.ready = true
+	}
+}
+
+func (r *recorder) dropletsDeleting(names []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, name := range names {
+		if d, ok := r.droplets[name]; ok {
+			d.deleting = true
+		}
+	}
+}
+
+func (r *recorder) dropletGone(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.droplets, name)
+}
+
+func (r *recorder) jobQueued(j job) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.jobs[j.id] = &JobResult{ID: j.id, Burst: j.burst, Queued: time.Since(r.begin)}
+}
+
+func (r *recorder) jobStarted(j job, droplet string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.jobs[j.id].Droplet = droplet
+	r.jobs[j.id].Started = time.Since(r.begin)
+	r.served[droplet]++
+	if d, ok := r.droplets[droplet]; ok {
+		d.busy++
+	}
+}
+
+func (r *recorder) jobFinished(j job, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	result := r.jobs[j.id]
+	result.Finished = time.Since(r.begin)
+	if err != nil {
+		result.Error = err.Error()
+	}
+	if d, ok := r.droplets[result.Droplet]; ok {
+		d.busy--
+	}
+}
+
+// sample counts what there is now and keeps it. The account's own numbers are
+// the caller's to give.
+func (r *recorder) sample(idleCount int, requests map[string]int, dollars float64) Sample {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+
+	s := Sample{At: time.Since(r.begin), IdleCount: idleCount, Requests: requests, Dollars: dollars}
+	for _, j := range r.jobs {
+		switch {
+		case j.Error != "":
+			s.Failed++
+		case j.Finished > 0:
+			s.Done++
+		case j.Started > 0:
+			s.Running++
+		default:
+			s.Queued++
+		}
+	}
+	for _, d := range r.droplets {
+		switch {
+		case d.deleting:
+			s.Deleting++
+		case d.busy > 0:
+			s.Busy++
+		case d.ready:
+			s.Idle++
+		default:
+			s.Creating++
+		}
+	}
+	r.samples = append(r.samples, s)
+	return s
+}
+
+// settled tells whether no Droplet is being created.
+func (r *recorder) settled() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, d := range r.droplets {
+		if !d.ready && !d.deleting {
+			return false
+		}
+	}
+	return true
+}
+
+// results are the jobs in the order of their ids.
+func (r *recorder) results() []JobResult {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var results []JobResult
+	for _, id := range slices.Sorted(maps.Keys(r.jobs)) {
+		results = append(results, *r.jobs[id])
+	}
+	return results
+}
+
+// history is every sample so far.
+func (r *recorder) history() []Sample {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.samples)
+}
+
+// jobsServed is how many jobs each Droplet was given, by name.
+func (r *recorder) jobsServed() map[string]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.served)
+}

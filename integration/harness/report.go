@@ -1,0 +1,129 @@
+package harness
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+)
+
+// Report is everything that is known of a run that has ended. As JSON, times
+// and durations are nanoseconds, times since the run began.
+type Report struct {
+	// Config is the config.toml, Overrides the keys of its plugin_config that
+	// were replaced, and Notes its oddities.
+	Config    string   `json:"config"`
+	Overrides []string `json:"overrides"`
+	Notes     []string `json:"notes,omitempty"`
+
+	// MaxInstances and CapacityPerInstance are the configured ones;
+	// MaxInstances is 0 when only the plugin limits them.
+	MaxInstances        int `json:"max_instances"`
+	CapacityPerInstance int `json:"capacity_per_instance"`
+
+	Elapsed time.Duration `json:"elapsed_ns"`
+	// Jobs are in the order in which they were queued, Droplets in the order
+	// of their creation, Samples five a second.
+	Jobs     []JobResult `json:"jobs"`
+	Droplets []Droplet   `json:"droplets"`
+	Samples  []Sample    `json:"samples"`
+
+	// Requests are those that the simulator has answered, by kind.
+	Requests map[string]int `json:"requests"`
+	// Dollars are what all Droplets cost.
+	Dollars float64 `json:"dollars"`
+
+	// Checks are the run's verdict.
+	Checks []Check `json:"checks"`
+}
+
+// Droplet is one line of the simulated account's ledger. Times are since the
+// run began.
+type Droplet struct {
+	Name    string        `json:"name"`
+	Size    string        `json:"size"`
+	Created time.Duration `json:"created_ns"`
+	// Gone is zero for a Droplet that is still there, and billed.
+	Gone time.Duration `json:"gone_ns,omitempty"`
+	// Jobs is how many it was given.
+	Jobs int `json:"jobs"`
+}
+
+// Check is one thing that has to be true at the end of a run.
+type Check struct {
+	OK   bool   `json:"ok"`
+	Text string `json:"text"`
+}
+
+// OK tells whether every check holds.
+func (r *Report) OK() bool {
+	return !slices.ContainsFunc(r.Checks, func(c Check) bool { return !c.OK })
+}
+
+// MostDroplets is how many Droplets there were at once, at most.
+func (r *Report) MostDroplets() int { return most(r.Droplets) }
+
+// DropletTime is the time for which Droplets existed, summed up.
+func (r *Report) DropletTime() time.Duration {
+	var sum time.Duration
+	for _, d := range r.Droplets {
+		end := d.Gone
+		if end == 0 {
+			end = r.Elapsed
+		}
+		sum += end - d.Created
+	}
+	return sum
+}
+
+// RequestCount is how many requests there were of all kinds.
+func (r *Report) RequestCount() int {
+	n := 0
+	for _, count := range r.Requests {
+		n += count
+	}
+	return n
+}
+
+// Wait is how long jobs were queued: the smallest time that the given share of
+// them (above 0, at most 1) did not exceed. Jobs that never had a Droplet are
+// left out; without any job it is 0.
+func (r *Report) Wait(share float64) time.Duration {
+	var waits []time.Duration
+	for _, j := range r.Jobs {
+		if j.Started > 0 {
+			waits = append(waits, j.Waited())
+		}
+	}
+	if len(waits) == 0 {
+		return 0
+	}
+	slices.Sort(waits)
+	rank := int(math.Ceil(share * float64(len(waits))))
+	return waits[min(max(rank, 1), len(waits))-1]
+}
+
+// most sweeps over creations and ends: one that ends in the moment in which
+// another begins makes room for it.
+func most(droplets []Droplet) int {
+	type change struct {
+		at time.Duration
+		by int
+	}
+	var changes []change
+	for _, d := range droplets {
+		changes = append(changes, change{d.Created, +1})
+		if d.Gone > 0 {
+			changes = append(changes, change{d.Gone, -1})
+		}
+	}
+	slices.SortFunc(changes, func(a, b change) int {
+		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.by, b.by))
+	})
+	now, most := 0, 0
+	for _, c := range changes {
+		now += c.by
+		most = max(most, now)
+	}
+	return most
+}

@@ -1,0 +1,134 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"gitlab.com/gitlab-org/fleeting/fleeting/connector"
+)
+
+// reserveInterval is how often the runner asks whether it may take one more
+// job: the runner's check_interval, shortened.
+const reserveInterval = 50 * time.Millisecond
+
+// foreman takes jobs to Droplets the way the runner does: a job is taken only
+// when the autoscaler grants a reservation for it, waits for an instance, and
+// is a shell script piped through SSH.
+type foreman struct {
+	runner *runner
+	rec    *recorder
+	// marks is a directory in which every job leaves a line each time it runs.
+	marks string
+}
+
+// carryOut works through the plan and returns when its tail is over or ctx
+// ends, never before its jobs have ended.
+func (f *foreman) carryOut(ctx context.Context, p Plan) error {
+	for i, burst := range p.jobs() {
+		if err := pause(ctx, p.Bursts[i].Pause); err != nil {
+			return err
+		}
+		if err := f.burst(ctx, burst); err != nil {
+			return err
+		}
+	}
+	return pause(ctx, p.Tail)
+}
+
+// burst queues jobs in one moment and returns when all of them have ended.
+func (f *foreman) burst(ctx context.Context, jobs []job) error {
+	for _, j := range jobs {
+		f.rec.jobQueued(j)
+	}
+	var running sync.WaitGroup
+	defer running.Wait()
+	slots := make(chan struct{}, f.runner.config.jobLimit())
+	for _, j := range jobs {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		for f.runner.scaler.Reserve(j.key()) != nil {
+			if err := pause(ctx, reserveInterval); err != nil {
+				return err
+			}
+		}
+		running.Go(func() {
+			defer func() { <-slots }()
+			f.rec.jobFinished(j, f.run(ctx, j))
+		})
+	}
+	return nil
+}
+
+// run is one job from its reservation to its release.
+func (f *foreman) run(ctx context.Context, j job) error {
+	scaler := f.runner.scaler
+	acquireCtx, cancel := context.WithTimeout(ctx, f.runner.config.Autoscaler.InstanceAcquireTimeout)
+	defer cancel()
+	acquisition, err := scaler.Acquire(acquireCtx, j.key())
+	if err != nil {
+		scaler.Unreserve(j.key())
+		return fmt.Errorf("waiting for a Droplet: %w", err)
+	}
+	defer scaler.Release(j.key())
+	f.rec.jobStarted(j, acquisition.InstanceID())
+
+	// From here on the job ends with its instance.
+	ctx, cancel = acquisition.WithContext(ctx)
+	defer cancel()
+	info, err := acquisition.InstanceConnectInfo(ctx)
+	if err != nil {
+		return fmt.Errorf("connect info of %s: %w", acquisition.InstanceID(), err)
+	}
+	client, err := connector.Dial(ctx, info, f.runner.dial)
+	if err != nil {
+		acquisition.HealthFailure()
+		return fmt.Errorf("dialing %s: %w", acquisition.InstanceID(), err)
+	}
+	defer client.Close()
+	acquisition.HealthSuccess()
+
+	var stdout bytes.Buffer
+	err = client.Run(ctx, connector.RunOptions{
+		Command: "sh",
+		Stdin:   strings.NewReader(j.script(f.marks)),
+		Stdout:  &stdout, // still written to when Run returns early, with an error
+		Stderr:  nil,     // becomes part of the error
+	})
+	if err != nil {
+		return fmt.Errorf("script on %s: %w", acquisition.InstanceID(), err)
+	}
+	if got := stdout.String(); got != j.output() {
+		return fmt.Errorf("script on %s printed %q, not %q", acquisition.InstanceID(), got, j.output())
+	}
+	return nil
+}
+
+// key identifies the job to the autoscaler.
+func (j job) key() string { return fmt.Sprintf("job-%03d", j.id) }
+
+// script leaves a mark, works for a moment and prints what output expects.
+func (j job) script(marks string) string {
+	mark := strings.ReplaceAll(filepath.Join(marks, j.key()), `'`, `'\''`)
+	return fmt.Sprintf("set -eu\necho ran >> '%s'\nsleep %.3f\necho '%s %s'\n", mark, j.work.Seconds(), j.key(), j.nonce)
+}
+
+func (j job) output() string { return fmt.Sprintf("%s %s\n", j.key(), j.nonce) }
+
+// marksOf counts how often a job has run.
+func marksOf(dir string, id int) (int, error) {
+	marks, err := os.ReadFile(filepath.Join(dir, job{id: id}.key()))
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	return bytes.Count(marks, []byte("\n")), err
+}
