@@ -36,7 +36,7 @@ func TestLive(t *testing.T) {
 			}
 			for _, d := range left.Droplets {
 				t.Errorf("Droplet %d (%s) was left; it is destroyed now", d.ID, d.Name)
-				api.Delete(ctx, d.ID)
+				_, _ = api.Delete(ctx, d.ID) // looked for again below
 			}
 			select {
 			case <-time.After(10 * time.Second):
@@ -44,7 +44,7 @@ func TestLive(t *testing.T) {
 				t.Fatalf("Droplets may be left, and are billed: look for the tag %s: %v", instancegroup.GroupTag(group), err)
 			}
 		}
-		api.DeleteTag(ctx, instancegroup.GroupTag(group))
+		_ = api.DeleteTag(ctx, instancegroup.GroupTag(group))
 	})
 	integration.TestProvisioning(t, binary, integration.Config{
 		PluginConfig: map[string]any{

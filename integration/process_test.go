@@ -116,7 +116,7 @@ func TestParentDies(t *testing.T) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	cmd.Wait()
+	_ = cmd.Wait() // killed
 	eventually(t, 10*time.Second, func() error { return gone(plugin) })
 	t.Logf("the plugin was gone %s after its runner", time.Since(begin).Round(100*time.Millisecond))
 	if keys := w.sim.Keys(); len(keys) > 0 {

@@ -105,7 +105,6 @@ type bench struct {
 	server *http.Server
 	runner *fleeting.Runner
 	group  provider.InstanceGroup
-	dir    string
 }
 
 func open(ctx context.Context, plugin string) (*bench, error) {
@@ -132,7 +131,9 @@ func open(ctx context.Context, plugin string) (*bench, error) {
 }
 
 func (b *bench) close(ctx context.Context) {
-	b.group.Shutdown(ctx)
+	if err := b.group.Shutdown(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "error: shutting the plugin down:", err)
+	}
 	b.runner.Kill()
 	b.server.Close()
 	b.sim.Close()

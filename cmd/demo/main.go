@@ -16,8 +16,9 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/harness"
 	"golang.org/x/term"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/harness"
 )
 
 const usage = `Usage: demo [flags]

@@ -66,7 +66,7 @@ func serve() {
 	cleanUp := func() {
 		ctx, cancel := context.WithTimeout(context.Background(), lastWords)
 		defer cancel()
-		group.Shutdown(ctx) // what fails has been logged
+		_ = group.Shutdown(ctx) // what fails has been logged
 	}
 	go func() {
 		parentGone()

@@ -5,6 +5,7 @@ package guest_test
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -161,7 +162,7 @@ func TestSessionRequests(t *testing.T) {
 			t.Fatal(err)
 		}
 		err := s.Wait()
-		if exit, ok := err.(*ssh.ExitError); !ok || exit.ExitStatus() != 5 || out.String() != "hello\n" {
+		if exit, ok := errors.AsType[*ssh.ExitError](err); !ok || exit.ExitStatus() != 5 || out.String() != "hello\n" {
 			t.Errorf("got %q, %v", &out, err)
 		}
 	})
@@ -176,7 +177,7 @@ func TestSessionRequests(t *testing.T) {
 		if err := s.Signal(ssh.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
-		if exit, ok := s.Wait().(*ssh.ExitError); !ok || exit.Signal() != "TERM" {
+		if exit, ok := errors.AsType[*ssh.ExitError](s.Wait()); !ok || exit.Signal() != "TERM" {
 			t.Errorf("got %v, want the end by SIGTERM", exit)
 		}
 		running.waitForEnd(t)

@@ -7,8 +7,9 @@ import (
 	"net/netip"
 	"testing"
 
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/guest"
 	"golang.org/x/crypto/ssh"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/guest"
 )
 
 func TestGuestsYieldAPortThatTheHostHolds(t *testing.T) {
