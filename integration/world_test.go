@@ -89,22 +89,7 @@ func newWorld(t *testing.T, o dosim.Options) *world {
 	// Each world has loopback addresses of its own.
 	first := int(worlds.Add(1)) * 100
 	o.Address = func(n int) (public, private netip.Addr) { return dosim.LoopbackAddress(first + n) }
-	o.Hooks = dosim.Hooks{
-		Created: func(d dosim.Droplet) {
-			var addrs []netip.Addr
-			for _, a := range []netip.Addr{d.PublicIPv4, d.PrivateIPv4} {
-				if a.IsValid() {
-					addrs = append(addrs, a)
-				}
-			}
-			err := fleet.Start(guest.Spec{ID: d.ID, Name: d.Name, Addrs: addrs, AuthorizedKeys: d.AuthorizedKeys,
-				ReadyIn: time.Until(d.ReadyAt)})
-			if err != nil {
-				t.Errorf("boot %s: %v", d.Name, err)
-			}
-		},
-		Gone: func(d dosim.Droplet) { fleet.Stop(d.ID) },
-	}
+	o.Hooks = fleet.Hooks("", time.Until, func(d dosim.Droplet, err error) { t.Errorf("boot %s: %v", d.Name, err) })
 	w.sim = dosim.New(o)
 	var handler http.Handler = w.sim
 	if specification != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"log"
-	"net/netip"
 	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
@@ -16,24 +15,11 @@ func boot(options *dosim.Options, clock dosim.Clock, scale float64) (*guest.Flee
 	if err != nil {
 		return nil, fmt.Errorf("-guests: %w", err)
 	}
-	options.Hooks = dosim.Hooks{
-		Created: func(d dosim.Droplet) {
-			if d.ReadyAt.IsZero() {
-				return // it never becomes active
-			}
-			var addrs []netip.Addr
-			for _, addr := range []netip.Addr{d.PublicIPv4, d.PrivateIPv4} {
-				if addr.IsValid() {
-					addrs = append(addrs, addr)
-				}
-			}
-			wait := time.Duration(float64(d.ReadyAt.Sub(clock.Now())) / scale) // guests live in real time
-			err := fleet.Start(guest.Spec{ID: d.ID, Name: d.Name, Addrs: addrs, AuthorizedKeys: d.AuthorizedKeys, ReadyIn: wait})
-			if err != nil {
-				log.Printf("Droplet %d (%s) has no SSH server: %v", d.ID, d.Name, err)
-			}
-		},
-		Gone: func(d dosim.Droplet) { fleet.Stop(d.ID) },
-	}
+	options.Hooks = fleet.Hooks("",
+		// Guests live in real time.
+		func(t time.Time) time.Duration { return time.Duration(float64(t.Sub(clock.Now())) / scale) },
+		func(d dosim.Droplet, err error) {
+			log.Printf("Droplet %d (%s) has no SSH server: %v", d.ID, d.Name, err)
+		})
 	return fleet, nil
 }

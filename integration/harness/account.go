@@ -57,6 +57,13 @@ func openAccount(o accountOptions, rec *recorder, log func(format string, args .
 	}
 
 	a := &account{fleet: fleet, sshPort: o.sshPort, url: "http://" + listener.Addr().String()}
+	// SSH answers a while after DigitalOcean calls a Droplet active, as it does in reality.
+	ready := func(t time.Time) time.Duration { return time.Until(t) + o.bootTime/4 }
+	boot := fleet.Hooks(o.sshUser, ready, func(d dosim.Droplet, err error) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.faults = append(a.faults, fmt.Sprintf("Droplet %s got no SSH server: %v", d.Name, err))
+	})
 	a.sim = dosim.New(dosim.Options{
 		BootTime:   o.bootTime,
 		DeleteTime: o.deleteTime,
@@ -65,10 +72,10 @@ func openAccount(o accountOptions, rec *recorder, log func(format string, args .
 		Hooks: dosim.Hooks{
 			Created: func(d dosim.Droplet) {
 				rec.dropletCreated(d.Name)
-				a.boot(d, o)
+				boot.Created(d)
 			},
 			Gone: func(d dosim.Droplet) {
-				fleet.Stop(d.ID)
+				boot.Gone(d)
 				rec.dropletGone(d.Name)
 			},
 		},
@@ -76,33 +83,6 @@ func openAccount(o accountOptions, rec *recorder, log func(format string, args .
 	a.server = &http.Server{Handler: a.sim, ReadHeaderTimeout: 10 * time.Second}
 	go a.server.Serve(listener) // ends with server.Close
 	return a, nil
-}
-
-// boot starts what is inside a Droplet. SSH answers a while after DigitalOcean
-// calls the Droplet active, as it does in reality.
-func (a *account) boot(d dosim.Droplet, o accountOptions) {
-	if d.ReadyAt.IsZero() {
-		return // it never becomes active
-	}
-	var addrs []netip.Addr
-	for _, addr := range []netip.Addr{d.PublicIPv4, d.PrivateIPv4, d.PublicIPv6} {
-		if addr.IsValid() {
-			addrs = append(addrs, addr)
-		}
-	}
-	err := a.fleet.Start(guest.Spec{
-		ID:             d.ID,
-		Name:           d.Name,
-		Addrs:          addrs,
-		AuthorizedKeys: d.AuthorizedKeys,
-		User:           o.sshUser,
-		ReadyIn:        time.Until(d.ReadyAt) + o.bootTime/4,
-	})
-	if err != nil {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.faults = append(a.faults, err.Error())
-	}
 }
 
 // guestPort is the port that the guests are to listen on: that of wanted, or 0
