@@ -35,10 +35,6 @@ const (
 	orphanWait = 12 * time.Second
 	lockPoll   = 250 * time.Millisecond
 
-	// refusalRest is how long after a refused Init the next one spends no
-	// request.
-	refusalRest = 30 * time.Second
-
 	// maxRuns bounds the memory of runs. Each ended without Shutdown, or left
 	// Droplets.
 	maxRuns = 16
@@ -54,7 +50,7 @@ func lockGroup(ctx context.Context, log hclog.Logger, apiURL, name string) (*hos
 	if err != nil {
 		return nil, fmt.Errorf("a directory for the group's lock file: %w; set HOME or XDG_CACHE_HOME to one that can be written", err)
 	}
-	// The name alone is not enough: two accounts may have a group of one name.
+	// The name alone is not enough: a simulator may have a group of that name too.
 	sum := sha256.Sum256([]byte(apiURL))
 	l := &hostLock{base: filepath.Join(dir, fmt.Sprintf("%s-%x", name, sum[:4]))}
 	l.flock = flock.New(l.base+".lock", flock.SetPermissions(0o600))
@@ -118,41 +114,8 @@ func (l *hostLock) close(clean bool) {
 // processes lock two files of one name.
 func (l *hostLock) release() {
 	os.Remove(l.base + ".pid")
-	l.flock.Unlock()
+	_ = l.flock.Unlock() // the end of the process does it too
 }
-
-// waitAfterRefusal waits until refusalRest has passed since the last refused
-// Init: the runner starts the plugin again every second, and each start would
-// spend requests on an account that has already said no.
-func (l *hostLock) waitAfterRefusal(ctx context.Context, log hclog.Logger) error {
-	info, err := os.Stat(l.base + ".refused")
-	if err != nil {
-		return nil
-	}
-	since := time.Since(info.ModTime())
-	left := refusalRest - since
-	if since < 0 || left <= 0 { // the clock was set back, or it is long ago
-		return nil
-	}
-	log.Warn("the last start was refused; waiting before DigitalOcean is asked again", "wait", left.Round(time.Second))
-	select {
-	case <-time.After(left):
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("waiting after a refused start: %w", ctx.Err())
-	}
-}
-
-func (l *hostLock) noteRefusal(log hclog.Logger) {
-	if err := os.WriteFile(l.base+".refused", nil, 0o600); err != nil {
-		log.Warn("could not note the refused start", "err", err)
-		return
-	}
-	now := time.Now()
-	os.Chtimes(l.base+".refused", now, now) // writing nothing to an empty file may not
-}
-
-func (l *hostLock) clearRefusal() { os.Remove(l.base + ".refused") }
 
 // stateDir is where the lock files are: the user's cache directory. A system
 // service may have no HOME in its environment; the user database knows it then.

@@ -2,10 +2,13 @@ package digitalocean
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"net/url"
+	"time"
 
 	"github.com/digitalocean/godo"
+
+	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
 // Size is a Droplet size on offer.
@@ -28,100 +31,109 @@ type Region struct {
 type Image struct {
 	ID          int
 	Slug        string // "" = a private one
-	Name        string
 	Regions     []string
 	MinDiskSize int // GiB
+	Created     time.Time
 }
 
 // Sizes returns all sizes on offer.
 func (c *Client) Sizes(ctx context.Context) ([]Size, error) {
-	var out []Size
-	err := pages(func(page int) (bool, error) {
-		var answer struct {
-			Sizes []godo.Size `json:"sizes"`
-			paging
-		}
-		_, err := c.get(ctx, "v2/sizes", pageQuery(page), &answer)
-		for _, s := range answer.Sizes {
-			out = append(out, Size{Slug: s.Slug, Regions: s.Regions, Available: s.Available, Disk: s.Disk,
-				PriceHourly: s.PriceHourly, GPU: s.GPUInfo != nil})
-		}
-		return answer.more(), err
-	})
-	return out, c.fail("GET /v2/sizes", err)
+	sizes, err := readAll(ctx, c, "v2/sizes", nil, func(l lists) *[]godo.Size { return l.Sizes })
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Size, len(sizes))
+	for i, s := range sizes {
+		out[i] = Size{Slug: s.Slug, Regions: s.Regions, Available: s.Available, Disk: s.Disk,
+			PriceHourly: s.PriceHourly, GPU: s.GPUInfo != nil}
+	}
+	return out, nil
 }
 
 // Regions returns all regions.
 func (c *Client) Regions(ctx context.Context) ([]Region, error) {
-	var out []Region
-	err := pages(func(page int) (bool, error) {
-		var answer struct {
-			Regions []godo.Region `json:"regions"`
-			paging
-		}
-		_, err := c.get(ctx, "v2/regions", pageQuery(page), &answer)
-		for _, r := range answer.Regions {
-			out = append(out, Region{Slug: r.Slug, Available: r.Available})
-		}
-		return answer.more(), err
-	})
-	return out, c.fail("GET /v2/regions", err)
+	regions, err := readAll(ctx, c, "v2/regions", nil, func(l lists) *[]godo.Region { return l.Regions })
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Region, len(regions))
+	for i, r := range regions {
+		out[i] = Region{Slug: r.Slug, Available: r.Available}
+	}
+	return out, nil
 }
 
 // Image looks one image up by its slug or id.
 func (c *Client) Image(ctx context.Context, slugOrID string) (Image, error) {
 	i, _, err := c.api.Images.GetBySlug(ctx, slugOrID)
-	if err == nil && i == nil {
-		err = fmt.Errorf("the answer has no image")
+	if err == nil && (i == nil || i.ID == 0) {
+		err = errors.New("the answer has no image")
 	}
 	if err != nil {
-		return Image{}, c.fail("GET /v2/images/{image}", err)
+		return Image{}, c.fail("GET /v2/images/{id}", err)
 	}
 	return fromImage(*i), nil
 }
 
-// PublicImages lists the images that DigitalOcean offers.
-func (c *Client) PublicImages(ctx context.Context) ([]Image, error) {
+// PublicSlugs lists the slugs of the images that DigitalOcean offers.
+func (c *Client) PublicSlugs(ctx context.Context) ([]string, error) {
 	all, err := c.images(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, i := range all {
+		if i.Public && i.Slug != "" {
+			out = append(out, i.Slug)
+		}
+	}
+	return out, nil
+}
+
+// ImagesWithTag lists the account's private images that carry tag and can be
+// used.
+func (c *Client) ImagesWithTag(ctx context.Context, tag string) ([]Image, error) {
+	all, err := c.images(ctx, url.Values{"tag_name": {tag}})
 	if err != nil {
 		return nil, err
 	}
 	var out []Image
 	for _, i := range all {
-		if i.Public && i.Slug != "" {
+		usable := i.ID != 0 && (i.Status == "" || i.Status == "available")
+		if !i.Public && usable && (i.Tags == nil || hasTag(i.Tags, tag)) {
 			out = append(out, fromImage(i))
 		}
 	}
 	return out, nil
 }
 
-func fromImage(i godo.Image) Image {
-	return Image{ID: i.ID, Slug: i.Slug, Name: i.Name, Regions: i.Regions, MinDiskSize: i.MinDiskSize}
+// TaggedImages implements instancegroup.Cloud.
+func (c *Client) TaggedImages(ctx context.Context, tag string) ([]ig.TaggedImage, error) {
+	images, err := c.ImagesWithTag(ctx, tag)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]ig.TaggedImage, len(images))
+	for n, i := range images {
+		out[n] = ig.TaggedImage{ID: i.ID, Created: i.Created, Regions: i.Regions}
+	}
+	return out, nil
 }
 
 func (c *Client) images(ctx context.Context, query url.Values) ([]godo.Image, error) {
-	var out []godo.Image
-	err := pages(func(page int) (bool, error) {
-		var answer struct {
-			Images []godo.Image `json:"images"`
-			paging
-		}
-		q := pageQuery(page)
-		for k, v := range query {
-			q[k] = v
-		}
-		_, err := c.get(ctx, "v2/images", q, &answer)
-		out = append(out, answer.Images...)
-		return answer.more(), err
-	})
-	return out, c.fail("GET /v2/images", err)
+	return readAll(ctx, c, "v2/images", query, func(l lists) *[]godo.Image { return l.Images })
+}
+
+func fromImage(i godo.Image) Image {
+	created, _ := time.Parse(time.RFC3339, i.Created) // none: older than all others
+	return Image{ID: i.ID, Slug: i.Slug, Regions: i.Regions, MinDiskSize: i.MinDiskSize, Created: created}
 }
 
 // VPCRegion returns the region that a VPC is in.
 func (c *Client) VPCRegion(ctx context.Context, uuid string) (string, error) {
 	v, _, err := c.api.VPCs.Get(ctx, uuid)
-	if err == nil && v == nil {
-		err = fmt.Errorf("the answer has no VPC")
+	if err == nil && (v == nil || v.RegionSlug == "") {
+		err = errors.New("the answer has no VPC")
 	}
 	if err != nil {
 		return "", c.fail("GET /v2/vpcs/{id}", err)

@@ -32,7 +32,8 @@ type Options struct {
 	Transport http.RoundTripper
 }
 
-// Client speaks to one account. It may be used concurrently.
+// Client speaks to one account. It may be used concurrently, and has no
+// goroutines but those of its idle connections, which Close ends.
 type Client struct {
 	api  *godo.Client
 	auth *authorizer
@@ -48,9 +49,9 @@ func New(o Options) (*Client, error) {
 	if base == nil {
 		base = newTransport()
 	}
-	c := &Client{auth: &authorizer{base: limitBodies{base}, token: o.Token}}
+	c := &Client{auth: &authorizer{base: base, token: o.Token}}
 	api, err := godo.New(
-		&http.Client{Transport: repeatReads(c.auth), CheckRedirect: refuseRedirects},
+		&http.Client{Transport: repeatReads{limitBodies{c.auth}}, CheckRedirect: refuseRedirects},
 		godo.SetBaseURL(strings.TrimSuffix(o.URL, "/")+"/"),
 		godo.SetUserAgent(o.UserAgent),
 	)
@@ -60,6 +61,12 @@ func New(o Options) (*Client, error) {
 	api.OnRequestCompleted(c.noteBudget)
 	c.api = api
 	return c, nil
+}
+
+// Close lets go of idle connections. The Client can be used all the same.
+func (c *Client) Close() {
+	idle := http.Client{Transport: c.auth.base}
+	idle.CloseIdleConnections()
 }
 
 // noteBudget keeps what DigitalOcean tells of the token's hourly budget.
@@ -77,45 +84,9 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, v any) 
 	if len(query) > 0 {
 		path += "?" + query.Encode()
 	}
-	req, err := c.api.NewRequest(ctx, http.MethodGet, strings.TrimPrefix(path, "/"), nil)
+	req, err := c.api.NewRequest(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return nil, err
 	}
 	return c.api.Do(ctx, req, v)
-}
-
-// perPage is the most entries that DigitalOcean puts on a page.
-const perPage = 200
-
-// pages reads every page of a list. read gets one page's number, and returns
-// whether there is another.
-func pages(read func(page int) (more bool, err error)) error {
-	for page := 1; ; page++ {
-		more, err := read(page)
-		if err != nil || !more {
-			return err
-		}
-		if page == maxPages {
-			return fmt.Errorf("the list has more than %d pages", maxPages)
-		}
-	}
-}
-
-// maxPages bounds a list whose answers always name a next page: 200,000
-// entries, far beyond any account.
-const maxPages = 1000
-
-// paging is the part of a list's answer that tells of other pages.
-type paging struct {
-	Links *godo.Links `json:"links"`
-	Meta  *godo.Meta  `json:"meta"`
-}
-
-// more tells whether there is another page.
-func (p paging) more() bool {
-	return p.Links != nil && p.Links.Pages != nil && p.Links.Pages.Next != ""
-}
-
-func pageQuery(page int) url.Values {
-	return url.Values{"page": {strconv.Itoa(page)}, "per_page": {strconv.Itoa(perPage)}}
 }

@@ -2,6 +2,7 @@ package digitalocean
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -96,21 +97,19 @@ func hasTag(tags []string, tag string) bool {
 
 // list reads all pages of the Droplets that match query. A list can shift
 // between its pages while Droplets come and go; one that has fewer entries than
-// its last page says there are is read again.
+// its last page says there are is read again. (Should one Droplet go and another
+// slip through that very moment, the Group has to find out: it believes no
+// single list of several pages.)
 func (c *Client) list(ctx context.Context, query url.Values) (ig.List, error) {
 	var requests int
 	for range listTries {
 		var l ig.List
 		var total int
 		ids := map[int]bool{}
-		err := pages(func(page int) (bool, error) {
+		err := pages(query, func(q url.Values) (bool, error) {
 			var answer struct {
 				Droplets *[]droplet `json:"droplets"`
 				paging
-			}
-			q := pageQuery(page)
-			for k, v := range query {
-				q[k] = v
 			}
 			resp, err := c.get(ctx, "v2/droplets", q, &answer)
 			requests++
@@ -118,13 +117,15 @@ func (c *Client) list(ctx context.Context, query url.Values) (ig.List, error) {
 				return false, err
 			}
 			if answer.Droplets == nil {
-				// Valid JSON, but not a list: not the same as an empty one.
-				return false, fmt.Errorf("the answer has no list of Droplets")
+				return false, errNoList
 			}
-			if page == 1 {
+			if l.Date.IsZero() {
 				l.Date, _ = http.ParseTime(resp.Header.Get("Date"))
 			}
 			for _, d := range *answer.Droplets {
+				if d.ID <= 0 {
+					return false, errors.New("the answer has a Droplet without an id")
+				}
 				if !ids[d.ID] {
 					ids[d.ID] = true
 					l.Droplets = append(l.Droplets, d.Droplet())
@@ -195,7 +196,7 @@ func (c *Client) Create(ctx context.Context, r ig.CreateRequest) (ig.Created, er
 	if answer.Droplet != nil {
 		answer.Droplets = append(answer.Droplets, *answer.Droplet)
 	}
-	created := ig.Created{RequestID: resp.Header.Get("x-request-id")}
+	created := ig.Created{RequestID: c.requestID(resp.Header.Get("x-request-id"))}
 	for _, d := range answer.Droplets {
 		created.Droplets = append(created.Droplets, d.Droplet())
 	}
@@ -221,5 +222,5 @@ func (c *Client) Delete(ctx context.Context, id int) (string, error) {
 	if err != nil {
 		return "", c.fail(opDelete, err)
 	}
-	return resp.Header.Get("x-request-id"), nil
+	return c.requestID(resp.Header.Get("x-request-id")), nil
 }

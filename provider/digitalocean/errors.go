@@ -1,15 +1,19 @@
 package digitalocean
 
 import (
-	"crypto/x509"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"encoding/json"
 	"errors"
-	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/digitalocean/godo"
 
@@ -21,25 +25,24 @@ func (c *Client) fail(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	e := &ig.CloudError{Op: op, Class: ig.ErrAmbiguous}
 	if answer, ok := errors.AsType[*godo.ErrorResponse](err); ok {
-		e.Status = answer.Response.StatusCode
-		e.Message = words(answer.Message)
-		e.RequestID = answer.RequestID
-		e.RetryAfter = retryAfter(answer.Response.Header)
+		message := answer.Message
+		if answer.NestedError != nil {
+			message = cmp.Or(message, answer.NestedError.Message)
+		}
+		e := &ig.CloudError{
+			Op:         op,
+			Status:     answer.Response.StatusCode,
+			Message:    c.words(message),
+			RequestID:  c.requestID(answer.RequestID),
+			RetryAfter: retryAfter(answer.Response.Header),
+		}
 		e.Class = classify(e.Status, e.Message)
-	} else {
-		if unsent(err) {
-			e.Class = ig.ErrUnsent
-		}
-		// A url.Error would repeat the method and the whole address.
-		if u, ok := errors.AsType[*url.Error](err); ok {
-			err = u.Err
-		}
-		e.Message = words(err.Error())
+		return e
 	}
-	if token := c.auth.used(); token != "" {
-		e.Message = strings.ReplaceAll(e.Message, token, "[secret]")
+	e := &ig.CloudError{Op: op, Class: ig.ErrAmbiguous, Message: c.words(explain(err))}
+	if unsent(err) {
+		e.Class = ig.ErrUnsent
 	}
 	return e
 }
@@ -48,9 +51,10 @@ func (c *Client) fail(op string, err error) error {
 // phrases are those of public reports; godo drops the error id. What is not
 // known for a refusal is ambiguous.
 func classify(status int, message string) error {
+	message = strings.ToLower(message)
 	has := func(phrases ...string) bool {
 		for _, p := range phrases {
-			if strings.Contains(strings.ToLower(message), p) {
+			if strings.Contains(message, p) {
 				return true
 			}
 		}
@@ -87,33 +91,57 @@ func unsent(err error) bool {
 	if op, ok := errors.AsType[*net.OpError](err); ok && (op.Op == "dial" || op.Op == "proxyconnect") {
 		return true
 	}
-	return errors.As(err, new(tokenError)) ||
-		errors.As(err, new(x509.UnknownAuthorityError)) ||
-		errors.As(err, new(x509.HostnameError)) ||
-		errors.As(err, new(x509.CertificateInvalidError))
+	return errors.As(err, new(tokenError)) || errors.As(err, new(proxyError)) ||
+		errors.As(err, new(*tls.CertificateVerificationError))
 }
 
-// words makes one short line of what may be a page of HTML.
-func words(s string) string {
-	s = strings.Join(strings.Fields(s), " ")
-	if strings.HasPrefix(s, "<") {
-		return fmt.Sprintf("an HTML page of %d bytes instead of an answer", len(s))
+// explain says what went wrong with a request that has no error answer.
+func explain(err error) string {
+	// A url.Error would repeat the method and the whole address.
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err
 	}
-	if s == "" {
-		return "no message"
+	timeout, ok := errors.AsType[net.Error](err)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), ok && timeout.Timeout():
+		return "no answer in time: " + err.Error()
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the answer ends too early: " + err.Error()
+	case errors.As(err, new(*json.SyntaxError)), errors.As(err, new(*json.UnmarshalTypeError)):
+		return "the answer makes no sense: " + err.Error()
 	}
-	const most = 300
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "..."
+	return err.Error()
+}
+
+// words makes one short line without tokens of what may be a page of HTML.
+func (c *Client) words(s string) string {
+	s = c.auth.redact(s)
+	if strings.HasPrefix(strings.TrimSpace(s), "<") {
+		return "an HTML page instead of an answer"
+	}
+	return cmp.Or(line(s, 300), "no message")
+}
+
+// requestID is what an answer says that DigitalOcean's support would ask for.
+func (c *Client) requestID(s string) string { return line(c.auth.redact(s), 64) }
+
+// line makes one line of at most that many bytes of s.
+func line(s string, most int) string {
+	cut := len(s) > most
+	s = strings.ToValidUTF8(s[:min(len(s), most)], "")
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
+	if cut {
+		s += "..."
 	}
 	return s
 }
 
-// retryAfter reads how long DigitalOcean asks to wait; 0 = it does not.
+// retryAfter reads how long DigitalOcean asks to wait, up to an hour; 0 = it
+// does not.
 func retryAfter(h http.Header) time.Duration {
 	s := h.Get("Retry-After")
-	if n, err := strconv.Atoi(s); err == nil && n > 0 {
-		return min(time.Duration(n)*time.Second, time.Hour)
+	if n, err := strconv.Atoi(s); err == nil {
+		return time.Duration(min(max(0, n), 3600)) * time.Second
 	}
 	if t, err := http.ParseTime(s); err == nil {
 		return min(max(0, time.Until(t)), time.Hour)

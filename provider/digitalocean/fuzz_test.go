@@ -1,0 +1,74 @@
+package digitalocean
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+)
+
+// FuzzAnswers: no answer to any operation makes the Client panic, hang, or
+// return a value and an error at once; and an error is always a CloudError of
+// one line.
+func FuzzAnswers(f *testing.F) {
+	for i := range operations {
+		f.Add(uint8(i), 200, genuine(f, operations[i]))
+		for _, body := range []string{"", "null", "{}", "[]", "<html>", `{"message":{}}`, `{"account":null}`, `{"ssh_key":{}}`, `{"droplets":[null]}`} {
+			f.Add(uint8(i), 200, body)
+			f.Add(uint8(i), 422, body)
+		}
+	}
+	f.Fuzz(func(t *testing.T, n uint8, status int, body string) {
+		if status < 200 || status > 499 || status == 429 { // what is waited out: see TestFaults
+			t.Skip()
+		}
+		o := operations[int(n)%len(operations)]
+		if strings.Contains(body, `"next"`) {
+			t.Skip() // a thousand requests; see TestEndlessPages
+		}
+		var sent int
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		value, err := o.call(ctx, over(t, always(&sent, status, body, "Location", body, "Retry-After", body)))
+		if err == nil {
+			return
+		}
+		e := cloudError(t, err)
+		if !zero(value) {
+			t.Errorf("%s: %+v besides %v", o.name, value, err)
+		}
+		if e.Class == nil || e.Message == "" || len(e.Error()) > 600 || strings.ContainsAny(e.Error(), "\r\n\x00\x1b") {
+			t.Errorf("%s: %q", o.name, e.Error())
+		}
+	})
+}
+
+// genuine is what the simulator answers.
+func genuine(f *testing.F, o operation) string {
+	sim := dosim.New(dosim.Options{Token: testToken})
+	defer sim.Close()
+	sim.AddDroplet(dosim.Droplet{Name: "ci-7k2m9qxa", Tags: []string{"fleeting", "fleeting-group:ci"}})
+	sim.AddKey("laptop", somePublic)
+	var body strings.Builder
+	c, err := New(Options{
+		URL:   "https://api.digitalocean.com",
+		Token: func() (string, error) { return testToken, nil },
+		Transport: answering(func(r *http.Request) (*http.Response, error) {
+			resp, err := sim.Transport().RoundTrip(r)
+			if err == nil && body.Len() == 0 {
+				b := make([]byte, 8<<10)
+				n, _ := resp.Body.Read(b)
+				body.Write(b[:n])
+			}
+			return resp, err
+		}),
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	_, _ = o.call(f.Context(), c)
+	return body.String()
+}

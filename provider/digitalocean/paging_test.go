@@ -1,0 +1,192 @@
+package digitalocean
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+)
+
+const groupTag = "fleeting-group:ci"
+
+// fleet is an account with n Droplets of the group and a few of others.
+func fleet(t *testing.T, n int) *dosim.Sim {
+	t.Helper()
+	sim := dosim.New(dosim.Options{Token: testToken, DropletLimit: 5000})
+	t.Cleanup(sim.Close)
+	for i := range n {
+		sim.AddDroplet(dosim.Droplet{Name: fmt.Sprintf("ci-%08d", i), Tags: []string{"fleeting", groupTag}, Created: time.Now().Add(-time.Hour)})
+	}
+	sim.AddDroplet(dosim.Droplet{Name: "db", Tags: []string{"prod"}})
+	return sim
+}
+
+func TestListReadsEveryPage(t *testing.T) {
+	sim := fleet(t, 1000)
+	l, err := over(t, sim.Transport()).List(t.Context(), groupTag, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(l.Droplets) != 1000 || l.Requests != 5 || len(sim.Requests()) != 5 {
+		t.Errorf("%d Droplets in %d requests (%d sent), want 1000 in 5", len(l.Droplets), l.Requests, len(sim.Requests()))
+	}
+	if l.Limit != 5000 || l.Remaining != 4995 || time.Since(l.Date).Abs() > time.Minute {
+		t.Errorf("budget %d of %d, date %s: not what the answer's headers tell", l.Remaining, l.Limit, l.Date)
+	}
+	first := l.Droplets[0]
+	if first.PublicIPv4 == "" || first.PrivateIPv4 == "" || first.Region != "nyc3" || first.Size != "s-1vcpu-1gb" ||
+		first.PriceHourly == 0 || first.Status != "active" || first.Created.IsZero() || first.Name != "ci-00000000" {
+		t.Errorf("a Droplet lacks what DigitalOcean told of it: %+v", first)
+	}
+}
+
+// TestListShifts: Droplets that come and go between two pages make entries skip
+// or repeat. A list that lacks some is read again, and never given out.
+func TestListShifts(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		fault    dosim.Fault
+		requests int // 0 = an error
+	}{
+		{"an entry repeats", dosim.Fault{Behaviour: dosim.ListRepeats, Times: -1}, 2},
+		{"an entry is skipped once", dosim.Fault{Behaviour: dosim.ListSkips, Query: "page=2"}, 4},
+		{"an entry is always skipped", dosim.Fault{Behaviour: dosim.ListSkips, Query: "page=2", Times: -1}, 0},
+		{"a page fails for good", dosim.Fault{Status: 500, Query: "page=2", Times: -1}, 0},
+		{"a page is cut for good", dosim.Fault{Cut: true, Query: "page=2", Times: -1}, 0},
+		{"a page fails once", dosim.Fault{Status: 500, Query: "page=2"}, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sim := fleet(t, 300)
+				tt.fault.Op = "GET /v2/droplets"
+				sim.Inject(tt.fault)
+				l, err := over(t, sim.Transport()).List(t.Context(), groupTag, false)
+				if tt.requests == 0 {
+					if !errors.Is(err, instancegroup.ErrAmbiguous) || len(l.Droplets) != 0 {
+						t.Errorf("%d Droplets, error %v; want an error alone", len(l.Droplets), err)
+					}
+					return
+				}
+				if err != nil || len(l.Droplets) != 300 || l.Requests != tt.requests {
+					t.Errorf("%d Droplets in %d requests, error %v; want 300 in %d", len(l.Droplets), l.Requests, err, tt.requests)
+				}
+			})
+		})
+	}
+}
+
+// TestListOfGPUs: GPU Droplets are in a list of their own, which has everybody's.
+func TestListOfGPUs(t *testing.T) {
+	sim := fleet(t, 2)
+	ours := sim.AddDroplet(dosim.Droplet{Name: "ci-gpu00000", Size: "gpu-h100x1-80gb", Tags: []string{"Fleeting-Group:CI"}})
+	sim.AddDroplet(dosim.Droplet{Name: "llm", Size: "gpu-h100x1-80gb"})
+	c := over(t, sim.Transport())
+	for gpus, want := range map[bool]int{false: 2, true: 3} {
+		l, err := c.List(t.Context(), groupTag, gpus)
+		has := slices.ContainsFunc(l.Droplets, func(d instancegroup.Droplet) bool { return d.ID == ours })
+		if err != nil || len(l.Droplets) != want || has != gpus {
+			t.Errorf("gpus %v: %d Droplets, error %v; want %d", gpus, len(l.Droplets), err, want)
+		}
+	}
+}
+
+// TestNoList: what is JSON but not the list is an error: taken for an empty list
+// it would let every Droplet count as gone.
+func TestNoList(t *testing.T) {
+	droplets := func(s string) string { return `{"droplets":` + s + `}` }
+	for _, body := range []string{
+		"", "null", "{}", "[]", "true", "7", `"droplets"`, `{"droplet":{}}`, `{"message":"hello"}`,
+		droplets(`null`), droplets(`{}`), droplets(`"none"`), droplets(`[[]]`), droplets(`[7]`),
+		droplets(`[null]`), droplets(`[{}]`), droplets(`[{"id":0,"name":"ci-7k2m9qxa"}]`), droplets(`[{"id":-1}]`),
+		droplets(`[{"id":"1"}]`), droplets(`[{"id":1e99}]`), droplets(`[{"id":1,"tags":"x"}]`),
+		droplets(`[],"meta":{"total":1}`), droplets(`[],"meta":{"total":9223372036854775807}`), droplets(`[],"links":[]`),
+		droplets(strings.Repeat("[", 1_000_000)), droplets(`[` + strings.Repeat(" ", maxBody)),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var sent int
+			l, err := over(t, always(&sent, 200, body)).List(t.Context(), groupTag, false)
+			if !errors.Is(err, instancegroup.ErrAmbiguous) || len(l.Droplets) > 0 {
+				t.Errorf("%.60q: %d Droplets, error %v; want an ambiguous error", body, len(l.Droplets), err)
+			}
+		})
+	}
+	for _, body := range []string{droplets(`[]`), droplets(`[],"meta":{"total":-5}`), droplets(`[],"links":null,"meta":null`)} {
+		var sent int
+		if _, err := over(t, always(&sent, 200, body)).List(t.Context(), groupTag, false); err != nil {
+			t.Errorf("%q is an empty list, not %v", body, err)
+		}
+	}
+}
+
+// TestEndlessPages: a list that always has a next page ends.
+func TestEndlessPages(t *testing.T) {
+	for _, o := range operations {
+		var sent int
+		body := `{"droplets":[],"sizes":[],"regions":[],"images":[],"ssh_keys":[],"links":{"pages":{"next":"https://api.digitalocean.com/x"}}}`
+		c := over(t, always(&sent, 200, body))
+		value, err := o.call(t.Context(), c)
+		if sent == 1 {
+			continue // not a list
+		}
+		if o.name == "Usage" { // an account first
+			continue
+		}
+		if err == nil || !zero(value) || sent != maxPages || !strings.Contains(err.Error(), "more than 1000 pages") {
+			t.Errorf("%s: %d requests, error %v", o.name, sent, err)
+		}
+	}
+}
+
+// TestBodiesAreBounded: an answer without end costs bounded memory.
+func TestBodiesAreBounded(t *testing.T) {
+	for _, status := range []int{200, 500} {
+		synctest.Test(t, func(t *testing.T) {
+			var read int
+			c := over(t, answering(func(r *http.Request) (*http.Response, error) {
+				resp := answer(status, "")
+				resp.Body, resp.ContentLength, resp.Request = &endless{&read}, -1, r
+				return resp, nil
+			}))
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			for name, call := range map[string]func() error{
+				"GET":  func() error { _, err := c.Sizes(ctx); return err },
+				"POST": func() error { return c.UploadKey(ctx, "x", somePublic) },
+			} {
+				read = 0
+				if err := call(); !errors.Is(err, instancegroup.ErrAmbiguous) {
+					t.Errorf("%s, %d: error %v, want an ambiguous one", name, status, err)
+				}
+				if read > readTries*(maxBody+1<<16) {
+					t.Errorf("%s, %d: read %d bytes", name, status, read)
+				}
+			}
+			runtime.GC()
+		})
+	}
+}
+
+// endless is a string that never ends.
+type endless struct{ read *int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'a'
+	}
+	if *e.read == 0 {
+		p[0] = '"'
+	}
+	*e.read += len(p)
+	return len(p), nil
+}
+
+func (e *endless) Close() error { return nil }

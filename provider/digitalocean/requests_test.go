@@ -1,0 +1,135 @@
+package digitalocean
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+)
+
+// TestCreateRequest: what is configured is sent, and what is not set is left to
+// DigitalOcean.
+func TestCreateRequest(t *testing.T) {
+	base := map[string]any{
+		"names": []any{"ci-7k2m9qxa"}, "region": "nyc3", "size": "s-1vcpu-1gb", "image": "debian-13-x64",
+		"ssh_keys": []any{}, "tags": []any{"fleeting"},
+		"backups": false, "ipv6": false, "monitoring": false, "private_networking": false,
+	}
+	request := func() instancegroup.CreateRequest {
+		return instancegroup.CreateRequest{
+			Names: []string{"ci-7k2m9qxa"}, Region: "nyc3", Size: "s-1vcpu-1gb", Image: instancegroup.Image{Slug: "debian-13-x64"},
+			Tags: []string{"fleeting"}, Template: instancegroup.Template{PublicNetworking: true},
+		}
+	}
+	for _, tt := range []struct {
+		name   string
+		change func(*instancegroup.CreateRequest)
+		sent   map[string]any // besides base
+	}{
+		{"nothing more", func(*instancegroup.CreateRequest) {}, nil},
+		{"an image's id", func(r *instancegroup.CreateRequest) { r.Image = instancegroup.Image{ID: 5} }, map[string]any{"image": 5.0}},
+		{"keys", func(r *instancegroup.CreateRequest) { r.SSHKeys = []string{someKey, "42"} }, map[string]any{"ssh_keys": []any{someKey, 42.0}}},
+		{"a VPC", func(r *instancegroup.CreateRequest) { r.VPC = someVPC }, map[string]any{"vpc_uuid": someVPC}},
+		{"private only", func(r *instancegroup.CreateRequest) { r.PublicNetworking = false }, map[string]any{"public_networking": false}},
+		{"all extras", func(r *instancegroup.CreateRequest) {
+			r.IPv6, r.Monitoring, r.Backups, r.UserData = true, true, true, "#cloud-config"
+		}, map[string]any{"ipv6": true, "monitoring": true, "backups": true, "user_data": "#cloud-config"}},
+		{"no agent", func(r *instancegroup.CreateRequest) { r.WithDropletAgent = new(false) }, map[string]any{"with_droplet_agent": false}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var sent map[string]any
+			c := over(t, answering(func(r *http.Request) (*http.Response, error) {
+				b, _ := io.ReadAll(r.Body)
+				if err := json.Unmarshal(b, &sent); err != nil {
+					t.Error(err)
+				}
+				if got := r.Header.Get("Authorization"); got != "Bearer "+testToken {
+					t.Errorf("Authorization: %q", got)
+				}
+				return answer(202, `{"droplets":[{"id":7,"name":"ci-7k2m9qxa","status":"new"}]}`, "x-request-id", "r-1"), nil
+			}))
+			r := request()
+			tt.change(&r)
+			created, err := c.Create(t.Context(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := map[string]any{}
+			for _, m := range []map[string]any{base, tt.sent} {
+				for k, v := range m {
+					want[k] = v
+				}
+			}
+			if diff := cmp.Diff(want, sent); diff != "" {
+				t.Error("sent (-want +got):\n" + diff)
+			}
+			if created.RequestID != "r-1" || len(created.Droplets) != 1 || created.Droplets[0].ID != 7 {
+				t.Errorf("created %+v", created)
+			}
+		})
+	}
+}
+
+// TestAddresses go by type: DigitalOcean documents no order.
+func TestAddresses(t *testing.T) {
+	for _, networks := range []string{
+		`{"v4":[{"type":"public","ip_address":"192.0.2.1"},{"type":"private","ip_address":"10.0.0.1"}],"v6":[{"type":"public","ip_address":"2001:db8::1"}]}`,
+		`{"v4":[{"type":"private","ip_address":"10.0.0.1"},{"type":"public","ip_address":"192.0.2.1"},{"type":"public","ip_address":"192.0.2.2"}],"v6":[{"type":"private","ip_address":"fd00::1"},{"type":"public","ip_address":"2001:db8::1"}]}`,
+	} {
+		var sent int
+		d, err := over(t, always(&sent, 200, `{"droplet":{"id":512000001,"networks":`+networks+`}}`)).Get(t.Context(), someDroplet)
+		if err != nil || d.PublicIPv4 != "192.0.2.1" || d.PrivateIPv4 != "10.0.0.1" || d.PublicIPv6 != "2001:db8::1" {
+			t.Errorf("%+v, %v", d, err)
+		}
+	}
+}
+
+// TestWrongDroplet: an answer about another Droplet is none.
+func TestWrongDroplet(t *testing.T) {
+	for _, body := range []string{`{}`, `null`, `{"droplet":null}`, `{"droplet":{"id":8}}`} {
+		var sent int
+		if d, err := over(t, always(&sent, 200, body)).Get(t.Context(), 7); err == nil {
+			t.Errorf("%s: %+v", body, d)
+		}
+	}
+}
+
+// TestKeyIsThereAlready: an upload of a key that the account has succeeds.
+func TestKeyIsThereAlready(t *testing.T) {
+	sim := dosim.New(dosim.Options{Token: testToken})
+	defer sim.Close()
+	c := over(t, sim.Transport())
+	for range 2 {
+		if err := c.UploadKey(t.Context(), "laptop", somePublic); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(sim.Keys()) != 1 {
+		t.Errorf("%d keys on the account", len(sim.Keys()))
+	}
+}
+
+// TestClose: nothing of a Client runs on.
+func TestClose(t *testing.T) {
+	ignore := goleak.IgnoreCurrent()
+	sim := dosim.New(dosim.Options{Token: testToken})
+	server := httptest.NewServer(sim)
+	c, err := New(Options{URL: server.URL, Token: func() (string, error) { return testToken, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Regions(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	goleak.VerifyNone(t, ignore, goleak.IgnoreAnyFunction("net/http.(*Server).Serve"), goleak.IgnoreAnyFunction("net/http.(*conn).serve"))
+	server.Close()
+	sim.Close()
+}

@@ -1,0 +1,143 @@
+package digitalocean
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+)
+
+// rotating is a token file that a person writes to.
+type rotating struct {
+	token string
+	err   error
+	reads int
+}
+
+func (r *rotating) read() (string, error) { r.reads++; return r.token, r.err }
+
+func withToken(t *testing.T, transport http.RoundTripper, token *rotating) *Client {
+	t.Helper()
+	c, err := New(Options{URL: "https://api.digitalocean.com", Token: token.read, Transport: transport})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestTokenRotation: after a 401 the token is read again, and only a new one is
+// tried, once. Every operation survives that, those with a body too.
+func TestTokenRotation(t *testing.T) {
+	for _, o := range operations {
+		synctest.Test(t, func(t *testing.T) {
+			sim := dosim.New(dosim.Options{Token: "old"})
+			defer sim.Close()
+			token := &rotating{token: "old"}
+			c := withToken(t, sim.Transport(), token)
+			if _, err := c.Regions(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			sim.SetToken("new")
+			token.token = "new"
+			if _, err := o.call(t.Context(), c); errors.Is(err, instancegroup.ErrUnauthorized) {
+				t.Errorf("%s: %v", o.name, err)
+			}
+			if token.reads != 2 {
+				t.Errorf("%s: the token was read %d times, want 2", o.name, token.reads)
+			}
+
+			before := len(sim.Requests())
+			sim.SetToken("newer")
+			_, err := o.call(t.Context(), c)
+			if !errors.Is(err, instancegroup.ErrUnauthorized) || len(sim.Requests()) != before+1 {
+				t.Errorf("%s: the refused token was sent %d times, error %v", o.name, len(sim.Requests())-before, err)
+			}
+		})
+	}
+}
+
+func TestTokenCannotBeRead(t *testing.T) {
+	sim := dosim.New(dosim.Options{Token: "old"})
+	defer sim.Close()
+	token := &rotating{err: errors.New("token_file /etc/do does not exist")}
+	c := withToken(t, sim.Transport(), token)
+	_, err := c.Delete(t.Context(), 1)
+	if !errors.Is(err, instancegroup.ErrUnsent) || !strings.Contains(err.Error(), "/etc/do does not exist") || len(sim.Requests()) > 0 {
+		t.Errorf("error %v after %d requests; want an unsent one that names the file", err, len(sim.Requests()))
+	}
+
+	// In mid-life: the refusal is what counts.
+	token.token, token.err = "revoked", nil
+	if _, err := c.Regions(t.Context()); !errors.Is(err, instancegroup.ErrUnauthorized) {
+		t.Error(err)
+	}
+	token.err = errors.New("gone")
+	if _, err := c.Regions(t.Context()); !errors.Is(err, instancegroup.ErrUnauthorized) {
+		t.Error(err)
+	}
+}
+
+// TestTokenIsNeverRepeated: DigitalOcean, or what stands in for it, may send back
+// whatever it was sent. No token, present or past, gets into an error or a
+// request id, whole or in part.
+func TestTokenIsNeverRepeated(t *testing.T) {
+	const first, second = "dop_v1_5e471e1f1257", "dop_v1_5e471e1f5ec0"
+	for _, status := range []int{200, 202, 204, 302, 307, 400, 401, 403, 404, 422, 429, 500, 503} {
+		for _, padding := range []int{0, 45, 280, 285, 299} { // request ids are cut at 64, messages at 300
+			echo := strings.Repeat(".", padding) + first + " " + second
+			for _, body := range []string{echo, "{}", fmt.Sprintf(`{"message":%q,"request_id":%q}`, echo, echo), fmt.Sprintf(`[%q]`, echo), "<html>" + echo} {
+				c := withToken(t, answering(func(r *http.Request) (*http.Response, error) {
+					resp := answer(status, body, "x-request-id", echo, "Location", "https://"+first+".example/", "Retry-After", echo)
+					resp.Request = r
+					return resp, nil
+				}), &rotating{})
+				c.auth.used = []string{first, second}
+				c.auth.token = func() (string, error) { return second, nil }
+				for _, o := range operations {
+					if o.reads() && status >= 500 {
+						continue // waits, and is not different
+					}
+					value, err := o.call(t.Context(), c)
+					if said := fmt.Sprintf("%+v %v", value, err); strings.Contains(said, "5e471e1f") {
+						t.Fatalf("%s answered %d: %s", o.name, status, said)
+					}
+				}
+			}
+		}
+	}
+	c := withToken(t, answering(func(r *http.Request) (*http.Response, error) {
+		return nil, fmt.Errorf("malformed HTTP response %q", r.Header.Get("Authorization"))
+	}), &rotating{token: first})
+	if _, err := c.Delete(t.Context(), 1); err == nil || strings.Contains(err.Error(), "5e471e1f") {
+		t.Error(err)
+	}
+}
+
+// TestRedirectsAreRefused: the token goes nowhere but to the API.
+func TestRedirectsAreRefused(t *testing.T) {
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		for _, o := range operations {
+			var sent []string
+			c := over(t, answering(func(r *http.Request) (*http.Response, error) {
+				sent = append(sent, r.URL.Host)
+				if r.Body != nil {
+					_, _ = io.Copy(io.Discard, r.Body)
+				}
+				resp := answer(status, "", "Location", "https://elsewhere.example/v2/droplets?x="+r.Header.Get("Authorization"))
+				resp.Request = r
+				return resp, nil
+			}))
+			_, err := o.call(t.Context(), c)
+			e := cloudError(t, err)
+			if len(sent) != 1 || !errors.Is(e, instancegroup.ErrAmbiguous) || e.Message != "the API redirects to elsewhere.example, which is not followed; is api_url right?" {
+				t.Errorf("%s, %d: requests to %v, error %v", o.name, status, sent, err)
+			}
+		}
+	}
+}

@@ -1,0 +1,127 @@
+package provider
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"maps"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+)
+
+// options are keys of plugin_config, besides those that every group needs.
+type options map[string]any
+
+// configured makes a plugin process for the account of sim, and configures it as
+// the runner does.
+func configured(t *testing.T, sim *dosim.Sim, o options) *InstanceGroup {
+	t.Helper()
+	c := options{"name": "ci", "token": dosim.DefaultToken, "region": "nyc3", "size": "s-1vcpu-1gb", "image": "debian-13-x64"}
+	maps.Copy(c, o)
+	maps.DeleteFunc(c, func(_ string, v any) bool { return v == nil })
+	data, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &InstanceGroup{transport: sim.Transport()}
+	if err := json.Unmarshal(data, g); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// start makes one and lets its Init succeed.
+func start(t *testing.T, sim *dosim.Sim, o options) *InstanceGroup {
+	t.Helper()
+	g := configured(t, sim, o)
+	if _, err := g.Init(t.Context(), hclog.NewNullLogger(), provider.Settings{}); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// crash ends a plugin as kill -9 does: it says nothing to anybody.
+func crash(g *InstanceGroup) { _ = g.running.Load().lock.flock.Unlock() }
+
+// states is what one Update shows.
+func states(t *testing.T, g *InstanceGroup) map[string]provider.State {
+	t.Helper()
+	shown := map[string]provider.State{}
+	if err := g.Update(t.Context(), func(id string, s provider.State) { shown[id] = s }); err != nil {
+		t.Fatal("Update:", err)
+	}
+	return shown
+}
+
+// count returns how many instances are in a state.
+func count(shown map[string]provider.State, state provider.State) int {
+	n := 0
+	for _, s := range shown {
+		if s == state {
+			n++
+		}
+	}
+	return n
+}
+
+// ops is what was asked of DigitalOcean, in order.
+func ops(sim *dosim.Sim) []string {
+	var all []string
+	for _, r := range sim.Requests() {
+		all = append(all, r.Op)
+	}
+	return all
+}
+
+// logBook is a log that a test can read.
+type logBook struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// lines returns those lines that contain what.
+func (l *logBook) lines(what string) []string {
+	var found []string
+	for line := range strings.Lines(l.String()) {
+		if strings.Contains(line, what) {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+func (l *logBook) logger() hclog.Logger {
+	return hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: io.Writer(l)})
+}
+
+// took tells how long f takes.
+func took(f func()) time.Duration {
+	began := time.Now()
+	f()
+	return time.Since(began)
+}
+
+// ownCache keeps the lock files of a test to itself.
+func ownCache(t *testing.T) {
+	t.Helper()
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+}

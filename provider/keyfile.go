@@ -1,0 +1,74 @@
+package provider
+
+import (
+	"crypto/ed25519"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/crypto/ssh"
+)
+
+// newKey makes an ed25519 private key in OpenSSH's form.
+func newKey() ([]byte, error) {
+	_, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return nil, err
+	}
+	block, err := ssh.MarshalPrivateKey(private, "")
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(block), nil
+}
+
+// maxKeyFile bounds what is read of a key file, in bytes; an RSA key of 16384
+// bits has some 13,000.
+const maxKeyFile = 64 << 10
+
+// readOrMakeKey reads the private key at path, or makes one there that only its
+// owner can read.
+func readOrMakeKey(log hclog.Logger, path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return makeKey(log, path)
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular() || info.Size() > maxKeyFile:
+		return nil, fmt.Errorf("not a private key: %d bytes, mode %s", info.Size(), info.Mode())
+	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
+		log.Warn("others can read the private key", "path", path, "mode", info.Mode().Perm().String(), "hint", "chmod 600 "+path)
+	}
+	return os.ReadFile(path)
+}
+
+// makeKey writes a new key to path, unless somebody else makes one there first.
+func makeKey(log hclog.Logger, path string) ([]byte, error) {
+	key, err := newKey()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("make the key's directory: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return os.ReadFile(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make the key: %w", err)
+	}
+	_, werr := f.Write(key)
+	if err := errors.Join(werr, f.Sync(), f.Close()); err != nil {
+		os.Remove(path) // half a key would be in the way for ever
+		return nil, fmt.Errorf("make the key: %w", err)
+	}
+	log.Info("made a private key that outlives restarts", "path", path)
+	return key, nil
+}

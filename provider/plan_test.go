@@ -1,0 +1,142 @@
+package provider
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
+)
+
+// offer is a small catalog.
+func offer() catalog {
+	return catalog{
+		sizes: []digitalocean.Size{
+			{Slug: "s-1vcpu-512mb-10gb", Regions: []string{"ams3", "fra1"}, Available: true, Disk: 10, PriceHourly: 0.006},
+			{Slug: "s-1vcpu-1gb", Regions: []string{"ams3", "fra1", "nyc3"}, Available: true, Disk: 25, PriceHourly: 0.009},
+			{Slug: "s-2vcpu-2gb", Regions: []string{"ams3", "fra1", "nyc3"}, Available: true, Disk: 60, PriceHourly: 0.027},
+			{Slug: "c-2", Regions: []string{"fra1", "nyc3"}, Available: false, Disk: 25, PriceHourly: 0.0625},
+			{Slug: "m-2vcpu-16gb", Regions: nil, Available: true, Disk: 50, PriceHourly: 0.125},
+			{Slug: "gpu-h100x1-80gb", Regions: []string{"nyc3"}, Available: true, Disk: 720, PriceHourly: 3.39, GPU: true},
+		},
+		regions: []digitalocean.Region{
+			{Slug: "ams2"}, {Slug: "ams3", Available: true}, {Slug: "fra1", Available: true}, {Slug: "nyc3", Available: true},
+		},
+		images: []digitalocean.Image{{ID: 7, Slug: "docker-20-04", Regions: []string{"ams2", "fra1", "nyc3"}, MinDiskSize: 25}},
+	}
+}
+
+// TestPlan: which places are tried, and the exact words for those that cannot be.
+func TestPlan(t *testing.T) {
+	day := func(n int) time.Time { return time.Date(2026, 1, n, 0, 0, 0, 0, time.UTC) }
+	tagged := func(o *catalog) {
+		o.images = []digitalocean.Image{
+			{ID: 10, Regions: []string{"fra1", "nyc3"}, MinDiskSize: 10, Created: day(1)},
+			{ID: 12, Regions: []string{"fra1"}, MinDiskSize: 60, Created: day(3)},
+			{ID: 11, Regions: []string{"fra1"}, MinDiskSize: 25, Created: day(2)},
+		}
+	}
+	none := func(o *catalog) { o.images, o.slugs = nil, []string{"docker-20-04", "docker-22-04", "debian-13-x64"} }
+
+	for _, tt := range []struct {
+		name           string
+		sizes, regions string
+		imageTag       string
+		image          config.Image
+		offer          func(*catalog)
+		places         string
+		warnings       []string
+		fault          string
+		gpus           bool
+	}{
+		{name: "all is well", sizes: "s-1vcpu-1gb", regions: "nyc3", places: "s-1vcpu-1gb in nyc3"},
+		{name: "sizes outside, regions inside", sizes: "s-2vcpu-2gb s-1vcpu-1gb", regions: "nyc3 fra1",
+			places: "s-2vcpu-2gb in nyc3, s-2vcpu-2gb in fra1, s-1vcpu-1gb in nyc3, s-1vcpu-1gb in fra1"},
+		{name: "a GPU", sizes: "gpu-h100x1-80gb", regions: "nyc3", places: "gpu-h100x1-80gb in nyc3", gpus: true},
+		{name: "sold out at one of two places", sizes: "c-2 s-1vcpu-1gb", regions: "nyc3",
+			places:   "c-2 in nyc3, s-1vcpu-1gb in nyc3",
+			warnings: []string{"c-2 in nyc3 cannot be had now: the size is not on offer now"}},
+		{name: "impossible at one of two places", sizes: "s-1vcpu-1gb", regions: "ams3 fra1",
+			places:   "s-1vcpu-1gb in fra1",
+			warnings: []string{"s-1vcpu-1gb in ams3 cannot work and is left out: image docker-20-04 is not in ams3; it is in ams2, fra1, nyc3"}},
+
+		{name: "unknown slugs", sizes: "s-1vcpu-2gb", regions: "nyc", image: config.Image{Slug: "docker"}, offer: none,
+			places: "s-1vcpu-2gb in nyc",
+			fault: `plugin_config.region: DigitalOcean has no region "nyc"; did you mean "nyc3"?
+plugin_config.size: DigitalOcean has no size "s-1vcpu-2gb"; did you mean "s-1vcpu-1gb" or "s-2vcpu-2gb"?
+plugin_config.image: DigitalOcean has no image "docker"; did you mean "docker-20-04" or "docker-22-04"?`},
+		{name: "nothing like it", sizes: "x", regions: "moon", image: config.Image{Slug: "plan-nine"}, offer: none,
+			places: "x in moon",
+			fault: `plugin_config.region: DigitalOcean has no region "moon"
+plugin_config.size: DigitalOcean has no size "x"; did you mean "gpu-h100x1-80gb"?
+plugin_config.image: DigitalOcean has no image "plan-nine"`},
+		{name: "no image of that id", sizes: "s-1vcpu-1gb", regions: "nyc3", image: config.Image{ID: 99}, offer: none,
+			places: "s-1vcpu-1gb in nyc3", fault: `plugin_config.image: the account has no image with the id 99`},
+		{name: "no image with that tag", sizes: "s-1vcpu-1gb", regions: "nyc3", imageTag: "golden", offer: none,
+			places: "s-1vcpu-1gb in nyc3", fault: `plugin_config.image_tag: no private image on the account carries the tag "golden"`},
+
+		{name: "the disk is too small", sizes: "s-1vcpu-512mb-10gb", regions: "fra1", places: "s-1vcpu-512mb-10gb in fra1",
+			fault: `plugin_config: no combination of size, region and image can work:
+  s-1vcpu-512mb-10gb in fra1: image docker-20-04 needs a disk of 25 GiB, the size has 10
+In fra1 these sizes would work: s-1vcpu-1gb, s-2vcpu-2gb`},
+		{name: "only one of four places is on offer", sizes: "s-1vcpu-512mb-10gb gpu-h100x1-80gb", regions: "fra1 ams2", gpus: true,
+			offer:  func(o *catalog) { o.images[0].MinDiskSize = 10 },
+			places: "s-1vcpu-512mb-10gb in fra1, s-1vcpu-512mb-10gb in ams2, gpu-h100x1-80gb in fra1, gpu-h100x1-80gb in ams2",
+			warnings: []string{
+				"s-1vcpu-512mb-10gb in ams2 cannot be had now: the region takes no new Droplets now",
+				"gpu-h100x1-80gb in fra1 cannot be had now: the size is not on offer there now; it is in nyc3",
+				"gpu-h100x1-80gb in ams2 cannot be had now: the region takes no new Droplets now",
+			}},
+		{name: "nothing is on offer", sizes: "m-2vcpu-16gb gpu-h100x1-80gb c-2", regions: "fra1 ams2", gpus: true,
+			places: "m-2vcpu-16gb in fra1, m-2vcpu-16gb in ams2, gpu-h100x1-80gb in fra1, gpu-h100x1-80gb in ams2, c-2 in fra1, c-2 in ams2",
+			fault: `plugin_config: no combination of size, region and image can work:
+  m-2vcpu-16gb in fra1: the size is not on offer there now; it is in no region
+  m-2vcpu-16gb in ams2: the region takes no new Droplets now
+  gpu-h100x1-80gb in fra1: the size is not on offer there now; it is in nyc3
+  gpu-h100x1-80gb in ams2: the region takes no new Droplets now
+  c-2 in fra1: the size is not on offer now
+  c-2 in ams2: the region takes no new Droplets now
+In fra1 these sizes would work: s-1vcpu-1gb, s-2vcpu-2gb`},
+
+		{name: "the newest image of each region counts", sizes: "s-1vcpu-1gb s-2vcpu-2gb", regions: "nyc3 fra1 ams3", imageTag: "golden", offer: tagged,
+			places: "s-1vcpu-1gb in nyc3, s-1vcpu-1gb in ams3, s-2vcpu-2gb in nyc3, s-2vcpu-2gb in fra1, s-2vcpu-2gb in ams3",
+			warnings: []string{
+				"s-1vcpu-1gb in fra1 cannot work and is left out: image 12 needs a disk of 60 GiB, the size has 25",
+				"s-1vcpu-1gb in ams3 cannot be had now: no image with the tag golden is in ams3: transfer one there",
+				"s-2vcpu-2gb in ams3 cannot be had now: no image with the tag golden is in ams3: transfer one there",
+			}},
+		{name: "nothing is known", sizes: "what gpu-h100x1-80gb", regions: "ever", offer: func(o *catalog) { o.unread = true },
+			places: "what in ever, gpu-h100x1-80gb in ever", gpus: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := offer()
+			if tt.offer != nil {
+				tt.offer(&o)
+			}
+			c := config.Config{Sizes: strings.Fields(tt.sizes), Regions: strings.Fields(tt.regions), Image: tt.image, ImageTag: tt.imageTag}
+			if c.Image == (config.Image{}) && c.ImageTag == "" {
+				c.Image.Slug = "docker-20-04"
+			}
+			p := o.plan(c)
+			fault := ""
+			if p.fault != nil {
+				fault = p.fault.Error()
+			}
+			if fault != tt.fault {
+				t.Errorf("fault\n%s\nwant\n%s", fault, tt.fault)
+			}
+			if p.String() != tt.places {
+				t.Errorf("places %s\nwant   %s", p, tt.places)
+			}
+			if tt.fault == "" {
+				if got, want := strings.Join(p.warnings, "\n"), strings.Join(tt.warnings, "\n"); got != want {
+					t.Errorf("warnings\n%s\nwant\n%s", got, want)
+				}
+			}
+			if p.gpus != tt.gpus {
+				t.Errorf("gpus %v, want %v", p.gpus, tt.gpus)
+			}
+		})
+	}
+}

@@ -1,0 +1,288 @@
+package provider
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
+	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+)
+
+// TestLife is a group from Init to Shutdown, on a day without faults.
+func TestLife(t *testing.T) {
+	ownCache(t)
+	synctest.Test(t, func(t *testing.T) {
+		sim := dosim.New(dosim.Options{DropletLimit: 25})
+		defer sim.Close()
+		g := configured(t, sim, options{"tags": []string{"team-a"}, "user_data": "#cloud-config"})
+
+		info, err := g.Init(t.Context(), hclog.NewNullLogger(), provider.Settings{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.ID != "digitalocean/ci" || info.MaxSize != 25 || info.Version == "" || len(info.Capabilities) != 0 {
+			t.Errorf("Init: %+v", info)
+		}
+		if shown := states(t, g); len(shown) != 0 {
+			t.Errorf("an empty group shows %v", shown)
+		}
+
+		accepted, err := g.Increase(t.Context(), 3)
+		if accepted != 3 || err != nil {
+			t.Fatalf("Increase(3) = %d, %v", accepted, err)
+		}
+		if shown := states(t, g); count(shown, provider.StateCreating) != 3 || len(shown) != 3 {
+			t.Errorf("at once: %v, want three creating", shown)
+		}
+		time.Sleep(time.Minute)
+		shown := states(t, g)
+		if count(shown, provider.StateRunning) != 3 || len(shown) != 3 {
+			t.Fatalf("after a minute: %v, want three running", shown)
+		}
+
+		asked := len(sim.Requests())
+		for _, d := range sim.Droplets() {
+			c, err := g.ConnectInfo(t.Context(), d.Name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			key := c.Key
+			c.Key = nil
+			want := provider.ConnectInfo{
+				ConnectorConfig: provider.ConnectorConfig{OS: "linux", Arch: "amd64", Protocol: "ssh", ProtocolPort: 22,
+					Username: "root", Keepalive: 30 * time.Second, Timeout: 10 * time.Minute},
+				ID: d.Name, ExternalAddr: d.PublicIPv4.String(), InternalAddr: d.PrivateIPv4.String(),
+			}
+			if diff := cmp.Diff(want, c); diff != "" {
+				t.Error("ConnectInfo (-want +got):\n" + diff)
+			}
+			if pub := publicHalf(t, key); !slices.Equal(d.AuthorizedKeys, []string{pub}) {
+				t.Errorf("%s accepts %v, and is dialed with %s", d.Name, d.AuthorizedKeys, pub)
+			}
+			if err := g.Heartbeat(t.Context(), d.Name); err != nil {
+				t.Error("Heartbeat:", err)
+			}
+			run := g.running.Load().keys.run
+			if want := []string{"fleeting", "fleeting-group:ci", "fleeting-run:" + run, "team-a"}; !slices.Equal(d.Tags, want) {
+				t.Errorf("%s has the tags %v, want %v", d.Name, d.Tags, want)
+			}
+		}
+		if n := len(sim.Requests()) - asked; n != 0 {
+			t.Errorf("ConnectInfo and Heartbeat of running instances sent %d requests, want 0", n)
+		}
+		if err := g.Heartbeat(t.Context(), "ci-nobody00"); !errors.Is(err, provider.ErrInstanceUnhealthy) {
+			t.Errorf("Heartbeat of an instance that is not there: %v", err)
+		}
+		if _, err := g.ConnectInfo(t.Context(), "ci-nobody00"); err == nil {
+			t.Error("ConnectInfo of an instance that is not there has no error")
+		}
+		if _, err := g.Suspend(t.Context(), nil); !errors.Is(err, provider.ErrSuspendResumeNotSupported) {
+			t.Error("Suspend:", err)
+		}
+		if _, err := g.Resume(t.Context(), nil); !errors.Is(err, provider.ErrSuspendResumeNotSupported) {
+			t.Error("Resume:", err)
+		}
+
+		var names []string
+		for name := range shown {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		succeeded, err := g.Decrease(t.Context(), names)
+		if slices.Sort(succeeded); err != nil || !slices.Equal(succeeded, names) {
+			t.Fatalf("Decrease = %v, %v", succeeded, err)
+		}
+		if shown := states(t, g); count(shown, provider.StateDeleting) != 3 {
+			t.Errorf("at once: %v, want three deleting", shown)
+		}
+		if err := g.Heartbeat(t.Context(), names[0]); !errors.Is(err, provider.ErrInstanceUnhealthy) {
+			t.Errorf("Heartbeat of an instance that is being destroyed: %v", err)
+		}
+		time.Sleep(time.Minute)
+		if shown := states(t, g); count(shown, provider.StateDeleted) != 3 {
+			t.Errorf("after a minute: %v, want three deleted", shown)
+		}
+		if shown := states(t, g); len(shown) != 0 {
+			t.Errorf("afterwards: %v, want nothing", shown)
+		}
+
+		for range 2 {
+			if err := g.Shutdown(t.Context()); err != nil {
+				t.Error("Shutdown:", err)
+			}
+		}
+		nothingLeft(t, sim)
+		if _, err := g.Increase(t.Context(), 1); err == nil {
+			t.Error("Increase works after Shutdown")
+		}
+		if next := start(t, sim, nil); next.Shutdown(t.Context()) != nil { // the lock is free
+			t.Error("the next run does not shut down")
+		}
+		nothingLeft(t, sim)
+	})
+}
+
+// nothingLeft: no Droplet, no key, no tag but those that the next run has too.
+func nothingLeft(t *testing.T, sim *dosim.Sim) {
+	t.Helper()
+	if d := sim.Droplets(); len(d) > 0 {
+		t.Errorf("Droplets are left: %v", d)
+	}
+	if k := sim.Keys(); len(k) > 0 {
+		t.Errorf("keys are left: %v", k)
+	}
+	for _, tag := range sim.Tags() {
+		if strings.HasPrefix(tag, "fleeting-run:") {
+			t.Errorf("the tag %s is left", tag)
+		}
+	}
+	if v := sim.Violations(); len(v) > 0 {
+		t.Errorf("violations: %q", v)
+	}
+}
+
+// TestBeforeInit: whatever is called too early is an error, and never a crash.
+func TestBeforeInit(t *testing.T) {
+	g := &InstanceGroup{}
+	_, increase := g.Increase(t.Context(), 1)
+	_, decrease := g.Decrease(t.Context(), []string{"x"})
+	_, connect := g.ConnectInfo(t.Context(), "x")
+	for name, err := range map[string]error{
+		"Update": g.Update(t.Context(), nil), "Increase": increase, "Decrease": decrease, "ConnectInfo": connect,
+		"Heartbeat": g.Heartbeat(t.Context(), "x"),
+	} {
+		if err == nil || err.Error() != "the plugin has not been initialized" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := g.Shutdown(t.Context()); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if _, err := g.Init(t.Context(), hclog.NewNullLogger(), provider.Settings{}); err == nil || !strings.Contains(err.Error(), "plugin_config.name: is required") {
+		t.Errorf("Init without plugin_config: %v", err)
+	}
+}
+
+// TestBounds: no call takes longer than the runner can bear, whatever hangs.
+func TestBounds(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		most time.Duration
+		call func(t *testing.T, g *InstanceGroup, instance string)
+	}{
+		{"ConnectInfo", 10 * time.Second, func(t *testing.T, g *InstanceGroup, instance string) {
+			if _, err := g.ConnectInfo(t.Context(), instance); err == nil {
+				t.Error("there is no address to be had, and no error")
+			}
+		}},
+		{"Heartbeat", 0, func(t *testing.T, g *InstanceGroup, instance string) { _ = g.Heartbeat(t.Context(), instance) }},
+		{"Update", 15 * time.Second, func(t *testing.T, g *InstanceGroup, _ string) { states(t, g) }},
+		{"Increase", 15 * time.Second, func(t *testing.T, g *InstanceGroup, _ string) { _, _ = g.Increase(t.Context(), 2) }},
+		{"Decrease", 15 * time.Second, func(t *testing.T, g *InstanceGroup, instance string) {
+			_, _ = g.Decrease(t.Context(), []string{instance})
+		}},
+		{"Shutdown", 20 * time.Second, func(t *testing.T, g *InstanceGroup, _ string) {
+			if err := g.Shutdown(t.Context()); err == nil {
+				t.Error("the key could not be deleted, and there is no error")
+			}
+		}},
+		{"Shutdown during an Increase", 20 * time.Second, func(t *testing.T, g *InstanceGroup, _ string) {
+			var increase sync.WaitGroup
+			increase.Go(func() { _, _ = g.Increase(t.Context(), 2) })
+			synctest.Wait()
+			_ = g.Shutdown(t.Context())
+			increase.Wait()
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ownCache(t)
+			synctest.Test(t, func(t *testing.T) {
+				sim := dosim.New(dosim.Options{})
+				defer sim.Close()
+				g := start(t, sim, nil)
+				if _, err := g.Increase(t.Context(), 1); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(5 * time.Second)
+				sim.Inject(dosim.Fault{Op: "*", Hang: true, Times: -1})
+				if d := took(func() { tt.call(t, g, sim.Droplets()[0].Name) }); d > tt.most {
+					t.Errorf("took %s, at most %s is allowed", d, tt.most)
+				}
+				sim.ClearFaults()
+				_ = g.Shutdown(t.Context())
+			})
+		})
+	}
+}
+
+// TestShutdownKeepsNoKey: Droplets whose deletes hang do not keep the key.
+func TestShutdownKeepsNoKey(t *testing.T) {
+	ownCache(t)
+	synctest.Test(t, func(t *testing.T) {
+		sim := dosim.New(dosim.Options{})
+		defer sim.Close()
+		g := start(t, sim, nil)
+		if _, err := g.Increase(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		sim.Inject(dosim.Fault{Op: "GET /v2/droplets", Hang: true, Times: -1}, dosim.Fault{Op: "DELETE /v2/droplets/{id}", Hang: true, Times: -1},
+			dosim.Fault{Op: "DELETE /v2/tags/{tag}", Hang: true, Times: -1}, dosim.Fault{Op: "DELETE /v2/account/keys/{id}", Status: 500})
+		_, _ = g.Decrease(t.Context(), []string{sim.Droplets()[0].Name})
+		if err := g.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if k := sim.Keys(); len(k) > 0 {
+			t.Errorf("keys are left: %v", k)
+		}
+	})
+}
+
+// TestErrorsSayWhereTheTokenIs: in mid-life too.
+func TestErrorsSayWhereTheTokenIs(t *testing.T) {
+	ownCache(t)
+	synctest.Test(t, func(t *testing.T) {
+		sim := dosim.New(dosim.Options{})
+		defer sim.Close()
+		g := start(t, sim, nil)
+		defer func() { _ = g.Shutdown(t.Context()) }()
+		states(t, g) // the first one shows what Init listed
+		sim.SetToken("another")
+		time.Sleep(time.Minute)
+		const refused = "DigitalOcean refused the token (401 Unable to authenticate you) at "
+		const from = ". It came from plugin_config.token: put a valid one there"
+		err := g.Update(t.Context(), func(string, provider.State) {})
+		if err == nil || err.Error() != refused+"GET /v2/droplets"+from {
+			t.Errorf("Update: %v", err)
+		}
+		_, err = g.Increase(t.Context(), 1)
+		if err == nil || err.Error() != refused+"POST /v2/droplets"+from {
+			t.Errorf("Increase: %v", err)
+		}
+		sim.SetToken(dosim.DefaultToken)
+	})
+}
+
+// TestConnectorConfig: what the runner's connector_config leaves out is filled
+// in, and what no Droplet can be is refused, all of it at once.
+func TestConnectorConfig(t *testing.T) {
+	full := provider.ConnectorConfig{OS: "linux", Arch: "arm64", Protocol: "ssh", ProtocolPort: 2222, Username: "ci",
+		Password: "p", Key: []byte("k"), UseStaticCredentials: true, Keepalive: time.Second, Timeout: time.Minute}
+	if got, err := connectorConfig(full); err != nil || !cmp.Equal(got, full) {
+		t.Errorf("what is set was changed to %+v, %v", got, err)
+	}
+	_, err := connectorConfig(provider.ConnectorConfig{OS: "windows", Protocol: "winrm", ProtocolPort: 70000})
+	want := `connector_config.os: Droplets run linux, not "windows"
+connector_config.protocol: Droplets are reached by ssh, not "winrm"
+connector_config.protocol_port: must be 1 to 65535, not 70000`
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
