@@ -198,7 +198,7 @@ func (e *CloudError) Unwrap() error { return e.Class }
 // a deadline for one, proves nothing.
 func definite(err error) bool {
 	e, ok := errors.AsType[*CloudError](err)
-	return ok && e.Class != ErrAmbiguous
+	return ok && !errors.Is(e.Class, ErrAmbiguous)
 }
 
 // requestID returns DigitalOcean's id of the request that failed with err.

@@ -11,7 +11,7 @@ import (
 // accepted, or that do not exist. It does not wait until they are gone. Whatever
 // it could not send stays marked and is sent by a later Update: an instance that
 // the runner gave up is destroyed even if the runner forgets it. An error means
-// that none was accepted.
+// that none was accepted. It returns within callBound.
 //
 // Asked again for an instance that is being deleted it sends nothing before the
 // pause is over that its last DELETE began.
@@ -24,8 +24,7 @@ func (g *Group) Decrease(ctx context.Context, names []string) ([]string, error) 
 		g.mu.Unlock()
 		return nil, errClosed
 	}
-	now := time.Now()
-	var due []*member
+	var marked []*member
 	for _, name := range names {
 		m := g.members[name]
 		if m == nil || m.phase == gone {
@@ -34,13 +33,11 @@ func (g *Group) Decrease(ctx context.Context, names []string) ([]string, error) 
 		if m.phase != deleting {
 			m.phase, m.reason = deleting, "the runner asked for it"
 		}
-		if m.due(now) {
-			due = append(due, m)
-		}
+		marked = append(marked, m)
 	}
 	g.mu.Unlock()
 
-	g.destroy(ctx, due)
+	g.destroy(ctx, marked)
 
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -62,7 +59,7 @@ func (g *Group) Decrease(ctx context.Context, names []string) ([]string, error) 
 	return succeeded, nil
 }
 
-// destroy sends one DELETE for each of ms, and notes what came of it.
+// destroy sends one DELETE for each of ms that is due, and notes what came of it.
 //
 // Invariant: no DELETE for a Droplet that is not ours. What is in byID was made
 // by this run, or carried the group's tag and a minted name when it was taken
@@ -70,10 +67,10 @@ func (g *Group) Decrease(ctx context.Context, names []string) ([]string, error) 
 func (g *Group) destroy(ctx context.Context, ms []*member) {
 	each(ms, func(m *member) {
 		g.mu.Lock()
-		// Claimed: nobody else sends it meanwhile.
-		ours := g.byID[m.id] == m && m.due(time.Now()) && ctx.Err() == nil
+		now := time.Now()
+		ours := g.byID[m.id] == m && m.due(now) && !now.Before(g.holdDeletes) && ctx.Err() == nil
 		if ours {
-			m.removal.next = time.Now().Add(callBound)
+			m.removal.next = now.Add(callBound) // claimed: nobody else sends it meanwhile
 		}
 		id := m.id
 		g.mu.Unlock()
@@ -81,19 +78,69 @@ func (g *Group) destroy(ctx context.Context, ms []*member) {
 			return
 		}
 		request, err := g.cloud.Delete(ctx, id)
-		now := time.Now()
 		g.mu.Lock()
 		defer g.mu.Unlock()
+		now = time.Now()
 		// Not found is as good as accepted: lists will prove it.
 		accepted := err == nil || errors.Is(err, ErrNotFound)
 		m.removal = m.removal.sent(accepted, retryAfter(err), now)
 		if accepted {
 			g.log.Info("Droplet destroyed", "group", g.Name, "name", m.name, "id", id, "reason", m.reason,
-				"try", m.removal.tries, "request_id", request)
+				"try", m.removal.accepts, "request_id", request)
 			return
 		}
+		if errors.Is(err, ErrThrottled) {
+			g.holdDeletes = now.Add(max(refusedFirst, retryAfter(err)))
+		}
 		g.log.Warn("DigitalOcean did not destroy a Droplet; it is tried again", "group", g.Name, "name", m.name, "id", id,
-			"try", m.removal.tries, "next_in", m.removal.next.Sub(now).Round(time.Second),
+			"try", m.removal.refusals, "next_in", m.removal.next.Sub(now).Round(time.Second),
 			"request_id", requestID(err), "err", err)
 	})
+}
+
+// removal is the state of a member's destruction.
+type removal struct {
+	accepts  int       // DELETE requests that DigitalOcean accepted
+	refusals int       // and that it did not, since the last that it did
+	accepted time.Time // when it last accepted one; zero = never
+	next     time.Time // none is sent before then
+}
+
+const (
+	// An accepted DELETE that is not carried out is repeated after a minute,
+	// then two, up to ten: hammering got accounts blocked.
+	acceptedFirst, acceptedMost = 60 * time.Second, 10 * time.Minute
+	// A refused one is tried again sooner, since nothing has been asked yet.
+	refusedFirst, refusedMost = 5 * time.Second, 5 * time.Minute
+)
+
+// due tells whether a DELETE of m is to be sent now.
+func (m *member) due(now time.Time) bool {
+	return m.phase == deleting && m.id != 0 && !now.Before(m.removal.next)
+}
+
+// sent returns the removal after one more DELETE, which was accepted or not.
+// wait is how long DigitalOcean asked to wait, or 0.
+func (r removal) sent(accepted bool, wait time.Duration, now time.Time) removal {
+	var pause time.Duration
+	if accepted {
+		r.accepts, r.refusals, r.accepted = r.accepts+1, 0, now
+		pause = backoff(acceptedFirst, acceptedMost, r.accepts)
+	} else {
+		r.refusals++
+		pause = backoff(refusedFirst, refusedMost, r.refusals)
+	}
+	r.next = now.Add(max(pause, wait))
+	return r
+}
+
+// backoff doubles from first to most; n counts from 1.
+func backoff(first, most time.Duration, n int) time.Duration {
+	for range n - 1 {
+		if first >= most/2 {
+			return most
+		}
+		first *= 2
+	}
+	return min(first, most)
 }

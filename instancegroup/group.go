@@ -9,6 +9,7 @@
 //   - What Increase accepted is shown by Update until it is gone.
 //   - A Droplet that lives is never shown as deleted.
 //   - A Droplet of somebody else is never touched.
+//   - No call takes longer than its bound, and none leaves a goroutine.
 //   - There are never more Droplets than MaxInstances, but for the seconds of
 //     one that appears after it was given up, and is destroyed.
 package instancegroup
@@ -67,31 +68,43 @@ type Group struct {
 	log   Logger
 
 	increasing turn      // held by the one Increase at a time
-	updating   turn      // held by the one Update, or Shutdown, at a time that lists and acts
+	updating   turn      // held by the one Update at a time, which lists and acts
 	lastUpdate time.Time // end of the last Update; owned by the holder of updating
 
-	mu       sync.Mutex // guards all that follows; never held over a request
-	members  map[string]*member
-	byID     map[int]*member // members and strays
-	strays   map[int]*member // Droplets of ours that the runner never hears of, all deleting
-	released map[int]bool    // ours once, taken from us by hand: never touched again
-	noted    map[int]bool    // somebody else's, logged once
-	deadRuns map[string]bool // runs whose Droplets are ours, whenever they appear
-	litter   map[string]bool // runs whose tag is to be removed when nothing carries it
-	unplaced map[int]int     // by Droplet id: attempts to assign it to the project
-	seq      int
-	places   placements
-	throttle throttle
-	images   map[string]Image // by region, when ImageTag
-	imagesAt time.Time
+	mu     sync.Mutex // guards all that follows; never held over a request
+	closed bool       // Shutdown has begun
+
+	// Who is who.
+	members   map[string]*member // by name: what the runner sees
+	strays    map[int]*member    // by id: Droplets of ours that it never hears of, all deleting
+	byID      map[int]*member    // both
+	seq       int
+	released  map[int]bool    // ours once, taken from us by hand: never touched again
+	ended     map[int]bool    // taken over, and gone since: not taken over again
+	deadRuns  map[string]bool // runs whose Droplets are ours, whenever they appear
+	strangers map[int]bool    // Droplets with our tag and somebody's name, logged once
+	managers  map[string]bool // runs of other managers of this name, logged once
+
+	// Lists.
 	list     List          // the last complete one
 	listedAt time.Time     // when it began; zero = never
+	unshown  bool          // it is Start's, and no Update has shown it
 	failure  error         // why the last list failed; nil = it was complete
 	failedAt time.Time     // since when lists fail
 	holdList time.Time     // no list before then: DigitalOcean asked to wait
 	started  time.Time     // when Start began, by DigitalOcean's clock
 	skew     time.Duration // DigitalOcean's clock minus ours
-	closed   bool
+	gpus     bool          // lists are to have GPU Droplets too
+
+	// Creating, destroying, chores.
+	places      placements
+	throttle    throttle
+	images      map[string]Image // by region, when ImageTag
+	imagesAt    time.Time
+	holdDeletes time.Time      // no DELETE before then: DigitalOcean throttles us
+	litter      map[string]int // by run: attempts to remove its tag, once nothing carries it
+	sweepAt     time.Time      // no tag of an earlier run is removed before then
+	unplaced    map[int]int    // by Droplet id: attempts to assign it to the project
 }
 
 // New makes a Group that has not asked DigitalOcean anything yet.
@@ -103,25 +116,33 @@ func New(s Settings, cloud Cloud, log Logger) *Group {
 		increasing: make(turn, 1),
 		updating:   make(turn, 1),
 		members:    map[string]*member{},
-		byID:       map[int]*member{},
 		strays:     map[int]*member{},
+		byID:       map[int]*member{},
 		released:   map[int]bool{},
-		noted:      map[int]bool{},
+		ended:      map[int]bool{},
 		deadRuns:   map[string]bool{},
-		litter:     map[string]bool{},
-		unplaced:   map[int]int{},
+		strangers:  map[int]bool{},
+		managers:   map[string]bool{},
+		gpus:       s.GPUs,
 		places:     placements{order: s.Placements, rests: map[Placement]rest{}},
+		litter:     map[string]int{},
+		unplaced:   map[int]int{},
 	}
 	for _, run := range s.DeadRuns {
 		if run != s.Run {
-			g.deadRuns[run], g.litter[run] = true, true
+			g.deadRuns[run], g.litter[run] = true, 0
 		}
 	}
 	return g
 }
 
 // Start finds the Droplets that earlier runs of the group left and takes them
-// over. Its list is what the first Update shows. It creates and changes nothing.
+// over. Its list is what the first Update shows, which asks for none. Start
+// creates and changes nothing.
+//
+// A run is not known to have ended because it left Droplets: it may be another
+// manager's. What it makes after Start is therefore left alone, unless the run
+// is one of DeadRuns.
 func (g *Group) Start(ctx context.Context) error {
 	began := time.Now()
 	// GPU Droplets are listed too, whatever the sizes are now: they may have
@@ -135,27 +156,39 @@ func (g *Group) Start(ctx context.Context) error {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !l.Date.IsZero() {
-		g.skew = l.Date.Sub(began)
-	}
-	g.started = began.Add(g.skew)
+	g.noteClock(l, began)
+	g.started, g.sweepAt = began.Add(g.skew), began.Add(sweepAfter)
 	for _, d := range l.Droplets {
 		if !Owns(g.Name, d) {
-			g.noteForeign(d)
-			continue
+			continue // merge notes it
 		}
-		if run := runOf(d); run != "" {
-			g.deadRuns[run], g.litter[run] = true, true
+		if run := runOf(d); run != "" && run != g.Run {
+			g.litter[run] = 0
 		}
-		g.takeOver(d, began)
+		if m := g.members[d.Name]; m != nil {
+			g.twin(m, d, began)
+		} else {
+			g.takeOver(d, began)
+		}
+		g.gpus = g.gpus || strings.HasPrefix(d.Size, gpuSize)
 	}
 	g.merge(l, began, time.Now())
-	g.list, g.listedAt = l, began
+	g.unshown = true
 	if n := len(g.members); n > 0 {
 		g.log.Info("took over the Droplets of earlier runs", "group", g.Name, "run", g.Run,
 			"droplets", n, "usd_per_hour", g.hourly(), "names", strings.Join(slices.Sorted(maps.Keys(g.members)), " "))
 	}
 	return nil
+}
+
+// gpuSize is how the slugs of all GPU sizes begin.
+const gpuSize = "gpu-"
+
+// noteClock keeps how far DigitalOcean's clock is from ours.
+func (g *Group) noteClock(l List, began time.Time) {
+	if !l.Date.IsZero() {
+		g.skew = l.Date.Sub(began)
+	}
 }
 
 // Count returns how many Droplets the group has now, as far as it knows.
@@ -166,7 +199,8 @@ func (g *Group) Count() int {
 }
 
 // Droplet returns what is known of an instance, so that it can be dialed. It
-// asks DigitalOcean only if no list has had an address for it yet.
+// asks DigitalOcean only if no list has had its addresses yet, for as long as
+// ctx lets it.
 func (g *Group) Droplet(ctx context.Context, name string) (Droplet, error) {
 	g.mu.Lock()
 	m, err := g.known(name)
@@ -190,6 +224,7 @@ func (g *Group) Droplet(ctx context.Context, name string) (Droplet, error) {
 	case err == nil && reachable(fresh):
 		d = fresh
 	case reachable(d): // what we have is not all, but can be dialed
+		return d, nil
 	case err != nil:
 		return Droplet{}, fmt.Errorf("instance %s: look up its address: %w", name, err)
 	default:
@@ -197,6 +232,9 @@ func (g *Group) Droplet(ctx context.Context, name string) (Droplet, error) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if m.id != id {
+		return Droplet{}, fmt.Errorf("instance %s: Droplet %d is being destroyed: it has a twin, %d", name, id, m.id)
+	}
 	m.droplet, m.dialed = d, true
 	return d, nil
 }
@@ -271,5 +309,5 @@ func (t turn) lock(ctx context.Context) error {
 
 func (t turn) unlock() { <-t }
 
-// errClosed is what a Group answers after Shutdown.
+// errClosed is what a Group answers once Shutdown has begun.
 var errClosed = errors.New("the group is shut down")

@@ -12,6 +12,9 @@ import (
 // golden image rolls out without a restart.
 const imagesEvery = 10 * time.Minute
 
+// imagesBound is how long that may take: the creates after it need time too.
+const imagesBound = 4 * time.Second
+
 // refreshImages looks up the newest images with ImageTag when that is due. A
 // look-up that fails is an error only if there is no earlier one to go on with.
 func (g *Group) refreshImages(ctx context.Context) error {
@@ -24,6 +27,8 @@ func (g *Group) refreshImages(ctx context.Context) error {
 	if fresh {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, imagesBound)
+	defer cancel()
 	found, err := g.cloud.TaggedImages(ctx, g.ImageTag)
 	var newest map[string]Image
 	if err == nil {

@@ -36,6 +36,8 @@ const (
 // no error, where MaxInstances or MaxCreating say so. An error means that
 // nothing at all was accepted.
 //
+// It returns within callBound.
+//
 // Invariants: a name is sent once. A refused create frees its names and the next
 // attempt mints others; the names of one that was not answered clearly stay, as
 // requested, until lists settle them. (TestIncreaseNeverReusesAName,
@@ -63,56 +65,68 @@ func (g *Group) Increase(ctx context.Context, n int) (int, error) {
 	}
 
 	var (
-		accepted  int
-		refusal   error // the last one
-		tried     = map[Placement]bool{}
-		keyTries  int
-		quotaSeen bool
+		accepted int
+		goal     = n   // less than n if the account's quota has room for less
+		refusal  error // why fewer than n
+		tried    = map[Placement]bool{}
+		keyTries int
 	)
-	for accepted < n && time.Until(deadline) > enoughTime {
+	for accepted < goal && time.Until(deadline) > enoughTime {
 		at, ok := g.nextPlacement(tried)
 		if !ok {
 			break
 		}
-		got, err := g.createAt(ctx, at, n-accepted, keys)
+		got, err := g.createAt(ctx, at, goal-accepted, keys)
 		accepted += got
 		switch {
 		case err == nil:
 			g.placementWorked(at)
-			refusal = nil
+			continue
+
 		case errors.Is(err, ErrCapacity):
 			tried[at] = true
 			g.placementRefused(at, err)
 			refusal = alsoAt(refusal, at, err)
 			continue
+
 		case errors.Is(err, ErrKey) && keyTries < keyAttempts:
 			keyTries++
-			g.log.Warn("DigitalOcean does not know the SSH key (yet)", "group", g.Name, "attempt", keyTries,
-				"request_id", requestID(err), "err", err)
-			if pause(ctx, time.Duration(keyTries)*time.Second) == nil {
-				fresh, kerr := g.Keys(ctx, true)
-				if kerr == nil {
-					keys = fresh
-					continue
-				}
-				err = fmt.Errorf("%w; upload it again: %w", err, kerr)
-			}
 			refusal = err
-		case errors.Is(err, ErrQuota):
-			free, explained := g.quota(ctx, err)
-			refusal = explained
-			// All names of a create are refused together: ask for what fits.
-			if !quotaSeen && free > 0 && free < n-accepted {
-				quotaSeen = true
-				n = accepted + free
+			if keys, err = g.freshKeys(ctx, keyTries, err); err == nil {
 				continue
 			}
+			refusal = err
+
+		case errors.Is(err, ErrQuota):
+			var free int
+			free, refusal = g.quota(ctx, err)
+			// All names of a create are refused together: ask once for what fits.
+			if goal == n && 0 < free && free < goal-accepted {
+				goal = accepted + free
+				continue
+			}
+
 		default:
 			refusal = err
 		}
 		break
 	}
 	return accepted, g.concluded(accepted, n, refusal)
+}
+
+// freshKeys waits for DigitalOcean to know the SSH keys that it refused, and
+// returns those to try next. attempt counts from 1.
+func (g *Group) freshKeys(ctx context.Context, attempt int, refusal error) ([]string, error) {
+	g.log.Warn("DigitalOcean does not know the SSH key (yet)", "group", g.Name, "attempt", attempt,
+		"request_id", requestID(refusal), "err", refusal)
+	if pause(ctx, time.Duration(attempt)*time.Second) != nil {
+		return nil, refusal
+	}
+	keys, err := g.Keys(ctx, true)
+	if err != nil {
+		return nil, fmt.Errorf("%w; upload it again: %w", refusal, err)
+	}
+	return keys, nil
 }
 
 // admit returns how many of n Droplets may be asked for now.
@@ -196,6 +210,7 @@ func (g *Group) createAt(ctx context.Context, at Placement, n int, keys []string
 func (g *Group) mint(n int) []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	now := time.Now()
 	names := make([]string, 0, n)
 	for len(names) < n {
 		name := g.Name + "-" + NewSuffix()
@@ -203,34 +218,41 @@ func (g *Group) mint(n int) []string {
 			continue
 		}
 		g.seq++
-		now := time.Now()
 		g.members[name] = &member{name: name, seq: g.seq, run: g.Run, inFlight: true, born: now, proved: now}
 		names = append(names, name)
 	}
 	return names
 }
 
-// create sends one create request and settles its names.
+// create sends one create request and settles its names. It returns how many of
+// them may exist now.
 func (g *Group) create(ctx context.Context, at Placement, r CreateRequest) (accepted int, err error) {
-	answer, err := g.cloud.Create(ctx, r)
+	var answer Created
+	if ctx.Err() == nil {
+		answer, err = g.cloud.Create(ctx, r)
+	} else {
+		err = &CloudError{Class: ErrUnsent, Op: "POST /v2/droplets", Message: "no time was left to send it"}
+	}
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-
-	if definite(err) {
-		for _, name := range r.Names {
-			if g.members[name].id == 0 { // else a list has shown it: the refusal was wrong
-				delete(g.members, name)
-				continue
-			}
-			g.members[name].inFlight = false
-			accepted++
-		}
-		return accepted, err
-	}
+	unsettled := map[string]*member{} // the names that no list has shown meanwhile
 	for _, name := range r.Names {
 		m := g.members[name]
-		m.inFlight, m.born, m.proved = false, now, now
+		m.inFlight = false
+		if m.id == 0 {
+			unsettled[name] = m
+		}
+	}
+	if definite(err) {
+		for name := range unsettled {
+			delete(g.members, name)
+		}
+		return len(r.Names) - len(unsettled), err
+	}
+
+	for _, m := range unsettled {
+		m.born, m.proved = now, now
 	}
 	if err != nil {
 		// Not a refusal: the names may exist, so they count as accepted.
@@ -240,23 +262,16 @@ func (g *Group) create(ctx context.Context, at Placement, r CreateRequest) (acce
 		return len(r.Names), nil
 	}
 	for _, d := range answer.Droplets {
-		m := g.members[d.Name]
-		if m != nil && m.id == d.ID && m.seen {
-			continue // a list was faster than this answer
+		m := unsettled[d.Name]
+		if m == nil || d.ID == 0 || g.byID[d.ID] != nil {
+			continue // known already, or not what was asked for: lists decide
 		}
-		if m == nil || m.id != 0 || d.ID == 0 || !slices.Contains(r.Names, d.Name) {
-			g.log.Warn("DigitalOcean's answer to a create has a Droplet that was not asked for; it is left to the next list",
-				"group", g.Name, "name", d.Name, "id", d.ID, "request_id", answer.RequestID)
-			continue
-		}
-		m.id, m.droplet = d.ID, d
+		delete(unsettled, d.Name)
+		m.droplet, m.tagged = d, hasTag(d, GroupTag(g.Name))
 		if m.phase == requested {
 			m.phase = creating
 		}
-		g.byID[d.ID] = m
-		if g.Project != "" {
-			g.unplaced[d.ID] = 0
-		}
+		g.identify(m, d.ID)
 	}
 	g.log.Info("Droplets requested", "group", g.Name, "count", len(r.Names), "names", strings.Join(r.Names, " "),
 		"size", at.Size, "region", at.Region, "image", r.Image, "request_id", answer.RequestID)
@@ -290,15 +305,12 @@ func (g *Group) quota(ctx context.Context, err error) (free int, explained error
 func (g *Group) concluded(accepted, n int, refusal error) error {
 	if accepted >= n {
 		g.mu.Lock()
+		defer g.mu.Unlock()
 		g.throttle.worked()
-		g.mu.Unlock()
-		if refusal != nil {
-			g.log.Warn("fewer Droplets fit than were asked for", "group", g.Name, "accepted", accepted, "err", refusal)
-		}
 		return nil
 	}
 	if refusal == nil {
-		refusal = errors.New("no time was left for another attempt")
+		refusal = errors.New("no time was left for another attempt, or the plugin is shutting down")
 	}
 	refusal = g.refuse(fmt.Errorf("create %d Droplets: %w", n-accepted, refusal))
 	if accepted > 0 {
@@ -320,6 +332,9 @@ func (g *Group) refuse(err error) error {
 func (g *Group) nextPlacement(tried map[Placement]bool) (Placement, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.closed {
+		return Placement{}, false
+	}
 	return g.places.next(time.Now(), tried)
 }
 

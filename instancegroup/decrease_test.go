@@ -1,0 +1,194 @@
+package instancegroup
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// What does not exist is as good as destroyed, and the answer has nothing that
+// was not asked for.
+func TestDecreaseOfUnknown(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		r.decrease("ci-nosuch00", "other")
+		r.decrease()
+		if n := len(r.received("delete")); n != 0 {
+			t.Errorf("%d DELETEs", n)
+		}
+	})
+}
+
+// What DigitalOcean accepted is returned without an error; the rest stays marked,
+// and is destroyed by Update, even if the runner never asks again.
+func TestDecreasePartly(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		names := r.up(3)
+		r.script("delete", fault{err: unclear})
+		got, err := r.tryDecrease(names...)
+		if len(got) != 2 || err != nil {
+			t.Errorf("Decrease = %v, %v; want two of three, and no error", got, err)
+		}
+		r.update()
+		if got := r.in(Deleting); !slices.Equal(got, names) {
+			t.Errorf("deleting: %v, want all three", got)
+		}
+		r.run(15 * time.Second)
+		for _, name := range names {
+			r.told(name, Creating, Running, Deleting, Deleted)
+		}
+	})
+}
+
+func TestDecreaseRefused(t *testing.T) {
+	for _, class := range []error{ErrPending, ErrThrottled, ErrUnauthorized, ErrForbidden, ErrUnsent, ErrInvalid} {
+		scenario(t, spec(nil), func(r *runner) {
+			name := r.up(1)[0]
+			r.script("delete", fault{err: refusal(class)})
+			got, err := r.tryDecrease(name)
+			if len(got) != 0 || err == nil || !strings.Contains(err.Error(), "goes on trying") {
+				t.Errorf("%v: Decrease = %v, %v; want an error", class, got, err)
+			}
+			r.says("WARN", "did not destroy", name, "next_in=5s", "request_id=req-42")
+			r.run(20 * time.Second)
+			r.told(name, Creating, Running, Deleting, Deleted)
+		})
+	}
+}
+
+// The runner repeats a failed Decrease in every loop. DELETEs are sent at their
+// own pace all the same: refused ones after 5 s, doubling to 5 min.
+func TestRefusedDeletesArePaced(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		r.latency = 0
+		name := r.up(1)[0]
+		r.breakOp("delete", fault{err: refusal(ErrPending)})
+		began := time.Now()
+		for time.Since(began) < 17*time.Minute {
+			if _, err := r.tryDecrease(name); err == nil {
+				t.Fatal("Decrease succeeded")
+			}
+			time.Sleep(time.Second)
+		}
+		var at []string
+		for _, c := range r.received("delete") {
+			at = append(at, fmt.Sprint(c.at.Sub(began)))
+		}
+		if d := cmp.Diff([]string{"0s", "5s", "15s", "35s", "1m15s", "2m35s", "5m15s", "10m15s", "15m15s"}, at); d != "" {
+			t.Errorf("DELETEs (-want +got):\n%s", d)
+		}
+	})
+}
+
+// An accepted DELETE that is not carried out is repeated after 60 s, doubling to
+// 10 min, whether or not the runner asks again.
+func TestIgnoredDeletesArePaced(t *testing.T) {
+	for _, asks := range []bool{false, true} {
+		scenario(t, spec(nil), func(r *runner) {
+			r.latency = 0
+			name := r.up(1)[0]
+			r.change(r.only(name).ID, func(m *machine) { m.deafTo = 7 })
+			time.Sleep(time.Second)
+			began := time.Now()
+			r.decrease(name)
+			for time.Since(began) < time.Hour {
+				if asks {
+					r.decrease(name)
+				}
+				r.run(10 * time.Second)
+			}
+			var at []string
+			for _, c := range r.received("delete") {
+				at = append(at, fmt.Sprint(c.at.Sub(began).Round(10*time.Second)))
+			}
+			if d := cmp.Diff([]string{"0s", "1m0s", "3m0s", "7m0s", "15m0s", "25m0s", "35m0s", "45m0s"}, at); d != "" {
+				t.Errorf("DELETEs (-want +got):\n%s", d)
+			}
+			r.told(name, Creating, Running, Deleting, Deleted)
+		})
+	}
+}
+
+// 404 is as good as accepted, and the next list proves it.
+func TestDeleteNotFound(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		name := r.up(1)[0]
+		r.change(r.only(name).ID, r.destroyed)
+		r.decrease(name)
+		r.run(6 * time.Second)
+		r.told(name, Creating, Running, Deleting, Deleted)
+		if n := len(r.received("delete")); n != 1 {
+			t.Errorf("%d DELETEs, want 1", n)
+		}
+	})
+}
+
+// A token without the scope to delete, and somebody who destroys by hand what it
+// could not: a look-up ends the wait.
+func TestDestroyedByHandWhileDeletesAreRefused(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		name := r.up(1)[0]
+		r.breakOp("delete", fault{err: refusal(ErrForbidden)})
+		r.undestroyed(name)
+		r.run(time.Minute)
+		r.told(name, Creating, Running, Deleting)
+		r.change(r.only(name).ID, r.destroyed)
+		r.run(15 * time.Second)
+		r.told(name, Creating, Running, Deleting, Deleted)
+	})
+}
+
+// A DELETE whose answer is lost is not sent twice at once by Decrease and Update.
+func TestDeleteIsClaimed(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		name := r.up(1)[0]
+		r.script("delete", fault{hang: true})
+		done := make(chan bool)
+		go func() {
+			r.undestroyed(name)
+			done <- true
+		}()
+		r.run(10 * time.Second)
+		if n := len(r.received("delete")); n != 1 {
+			t.Errorf("%d DELETEs while the first is under way", n)
+		}
+		<-done
+		r.run(20 * time.Second)
+		r.told(name, Creating, Running, Deleting, Deleted)
+	})
+}
+
+// When DigitalOcean throttles, the deletes that follow wait, rather than being
+// refused one by one.
+func TestThrottledDeletesWait(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		names := r.up(100)
+		r.breakOp("delete", fault{err: &CloudError{Class: ErrThrottled, Status: 429, RetryAfter: 20 * time.Second}})
+		if _, err := r.tryDecrease(names...); err == nil {
+			t.Error("Decrease succeeded")
+		}
+		r.run(10 * time.Second)
+		if n := len(r.received("delete")); n > concurrency {
+			t.Errorf("%d DELETEs while DigitalOcean throttles, want at most those under way at once", n)
+		}
+		r.heal("delete")
+		r.run(40 * time.Second)
+		if n := r.billed(); n != 0 {
+			t.Errorf("%d Droplets are left", n)
+		}
+	})
+}
+
+func TestDecreaseAfterShutdown(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		name := r.up(1)[0]
+		r.Shutdown(ctx)
+		if _, err := r.tryDecrease(name); !errors.Is(err, errClosed) {
+			t.Errorf("error %v", err)
+		}
+	})
+}

@@ -1,0 +1,139 @@
+package instancegroup
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// What lists have had is dialed without a request.
+func TestDropletAsksNothing(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		name := r.up(1)[0]
+		before := len(r.calls)
+		d, err := r.Droplet(ctx, name)
+		if err != nil || d.PublicIPv4 == "" || d.PrivateIPv4 == "" || d.ID != r.only(name).ID {
+			t.Errorf("Droplet: %+v, %v", d, err)
+		}
+		if n := len(r.calls) - before; n != 0 {
+			t.Errorf("%d requests", n)
+		}
+	})
+}
+
+// An address that no list has had yet is looked up.
+func TestDropletIsLookedUp(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		r.want(1)
+		r.update()
+		name := r.names()[0]
+		_, err := r.Droplet(ctx, name)
+		if err == nil || !strings.Contains(err.Error(), "is new and has no address yet") {
+			t.Errorf("while it is new: %v", err)
+		}
+		time.Sleep(r.boot)
+		if d, err := r.Droplet(ctx, name); err != nil || d.PublicIPv4 == "" {
+			t.Errorf("when it is active: %+v, %v", d, err)
+		}
+		before := len(r.calls)
+		if _, err := r.Droplet(ctx, name); err != nil || len(r.calls) != before {
+			t.Errorf("again: %v, %d requests", err, len(r.calls)-before)
+		}
+	})
+}
+
+func TestDropletErrors(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		says := func(name, want string) {
+			t.Helper()
+			short, cancel := context.WithTimeout(ctx, 9*time.Second)
+			defer cancel()
+			r.within(9*time.Second, "Droplet", func() {
+				if _, err := r.Droplet(short, name); err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("%v, want %q", err, want)
+				}
+			})
+		}
+		says("ci-nosuch00", "instance ci-nosuch00 is not in group ci")
+		r.script("create", fault{err: unclear})
+		r.want(1)
+		r.update()
+		says(r.names()[0], "was not answered clearly, so it has no address yet")
+		r.run(70 * time.Second)
+
+		r.want(1)
+		r.update()
+		name := r.in(Creating)[0]
+		r.breakOp("get", fault{hang: true})
+		says(name, "look up its address: context deadline exceeded")
+		r.heal("get")
+		r.change(r.only(name).ID, r.destroyed)
+		says(name, "look up its address: OP: 422 not found")
+	})
+}
+
+// A private address is enough where no public one is to be, and better than
+// nothing where one should be.
+func TestDropletWithPrivateAddressOnly(t *testing.T) {
+	for _, public := range []bool{true, false} {
+		scenario(t, spec(func(s *Settings) { s.Template.PublicNetworking = public }), func(r *runner) {
+			r.want(1)
+			for _, m := range r.machine {
+				r.change(m.ID, func(m *machine) { m.Status, m.PublicIPv4, m.PrivateIPv4 = StatusActive, "", "10.0.0.9" })
+			}
+			r.run(4 * time.Second)
+			name := r.in(Running)[0]
+			d, err := r.Droplet(ctx, name)
+			if err != nil || d.PrivateIPv4 != "10.0.0.9" || d.External() != "" {
+				t.Errorf("%+v, %v", d, err)
+			}
+			if n := len(r.received("get")); (n == 1) != public {
+				t.Errorf("public_networking %v: %d look-ups", public, n)
+			}
+		})
+	}
+}
+
+func TestExternal(t *testing.T) {
+	for _, c := range []struct {
+		d    Droplet
+		want string
+	}{
+		{Droplet{PublicIPv4: "192.0.2.1", PublicIPv6: "2001:db8::1"}, "192.0.2.1"},
+		{Droplet{PublicIPv6: "2001:db8::1", PrivateIPv4: "10.0.0.1"}, "2001:db8::1"},
+		{Droplet{PrivateIPv4: "10.0.0.1"}, ""},
+	} {
+		if got := c.d.External(); got != c.want {
+			t.Errorf("%+v: %q, want %q", c.d, got, c.want)
+		}
+	}
+}
+
+func TestHealth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAccount(t)
+		r := newRunner(t, spec(nil), a)
+		r.start()
+		name := r.up(1)[0]
+		before := len(r.calls)
+		says := func(want string) {
+			t.Helper()
+			if err := r.Health(name); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+				t.Errorf("%v, want %q", err, want)
+			}
+		}
+		says("")
+		if len(r.calls) != before {
+			t.Error("Health asked DigitalOcean")
+		}
+		r.change(r.only(name).ID, func(m *machine) { m.Status = StatusOff })
+		r.run(2 * time.Second)
+		says("is powered off")
+		r.run(32 * time.Second)
+		says("is being destroyed: powered off")
+		r.run(10 * time.Second)
+		says("is not in group ci")
+	})
+}

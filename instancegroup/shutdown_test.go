@@ -1,0 +1,187 @@
+package instancegroup
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// shutdown is the runner's last call.
+func (r *runner) shutdown() (clean bool) {
+	r.t.Helper()
+	r.within(18*time.Second, "Shutdown", func() {
+		ctx, cancel := context.WithTimeout(ctx, 18*time.Second)
+		defer cancel()
+		clean = r.Shutdown(ctx)
+	})
+	return clean
+}
+
+func (r *runner) removedOwnTag() bool {
+	return slices.ContainsFunc(r.received("tag"), func(c call) bool { return c.tag == RunTag(thisRun) })
+}
+
+func TestShutdown(t *testing.T) {
+	t.Run("of nothing", func(t *testing.T) {
+		scenario(t, spec(nil), func(r *runner) {
+			if !r.shutdown() || !r.removedOwnTag() {
+				t.Error("not clean, or the run's tag stays")
+			}
+			if r.Shutdown(ctx) {
+				t.Error("the second Shutdown did something")
+			}
+			if _, err := r.tryUpdate(); !errors.Is(err, errClosed) {
+				t.Errorf("Update after Shutdown: %v", err)
+			}
+		})
+	})
+
+	// The runner does not delete Droplets when it stops, unless told to. They
+	// stay, with the tag by which a later start knows them, and their cost is told.
+	t.Run("Droplets stay", func(t *testing.T) {
+		scenario(t, spec(nil), func(r *runner) {
+			r.up(3)
+			if r.shutdown() || r.billed() != 3 || r.removedOwnTag() {
+				t.Error("clean, destroyed or untagged")
+			}
+			r.says("WARN", "Droplets stay, and are billed", "droplets=3", "usd_per_hour=0.03", "delete_instances_on_shutdown")
+		})
+	})
+
+	t.Run("deletes that are accepted", func(t *testing.T) {
+		scenario(t, spec(nil), func(r *runner) {
+			r.decrease(r.up(3)...)
+			if !r.shutdown() || !r.removedOwnTag() {
+				t.Error("not clean, or the run's tag stays")
+			}
+			if n := len(r.received("delete")); n != 3 {
+				t.Errorf("%d DELETEs, want 3: they had been accepted", n)
+			}
+		})
+	})
+
+	// What is owed is sent, whatever pause is due, and refusals are answered by
+	// another attempt.
+	t.Run("owed deletes", func(t *testing.T) {
+		scenario(t, spec(nil), func(r *runner) {
+			names := r.up(3)
+			r.breakOp("delete", fault{err: &CloudError{Class: ErrThrottled, RetryAfter: time.Hour}})
+			r.undestroyed(names...)
+			r.heal("delete")
+			r.script("delete", fault{err: unclear})
+			if !r.shutdown() || r.billed() != 0 {
+				t.Errorf("%d Droplets are left", r.billed())
+			}
+		})
+	})
+
+	t.Run("deletes that are refused for good", func(t *testing.T) {
+		scenario(t, spec(nil), func(r *runner) {
+			names := r.up(2)
+			r.breakOp("delete", fault{err: refusal(ErrForbidden)})
+			r.undestroyed(names...)
+			before := len(r.received("delete"))
+			if r.shutdown() || r.removedOwnTag() {
+				t.Error("clean, or untagged")
+			}
+			if n := len(r.received("delete")) - before; n != 6 {
+				t.Errorf("%d DELETEs, want three for each", n)
+			}
+		})
+	})
+
+	// A name that was not answered may exist: Shutdown looks, and destroys it if
+	// the runner has asked for that.
+	t.Run("unsettled names", func(t *testing.T) {
+		for _, applied := range []bool{true, false} {
+			scenario(t, spec(nil), func(r *runner) {
+				r.createLag = 2 * time.Second
+				r.script("create", fault{applied: applied, err: unclear})
+				r.want(2)
+				r.update()
+				r.decrease(r.names()...)
+				if clean := r.shutdown(); clean != applied || r.billed() != 0 {
+					t.Errorf("applied %v: clean %v, %d Droplets are left", applied, clean, r.billed())
+				}
+				if r.removedOwnTag() != applied {
+					t.Errorf("applied %v: tag removed %v; it is needed as long as a name may rise", applied, r.removedOwnTag())
+				}
+			})
+		}
+	})
+
+	// A call that hangs does not keep Shutdown from its work.
+	t.Run("during an Update that hangs", func(t *testing.T) {
+		scenario(t, spec(nil), func(r *runner) {
+			names := r.up(2)
+			r.breakOp("delete", fault{err: unclear})
+			r.undestroyed(names...)
+			r.heal("delete")
+			r.breakOp("list", fault{hang: true})
+			time.Sleep(3 * time.Second)
+			done := make(chan bool)
+			go func() {
+				_ = r.Update(ctx, func(id string, s State) { t.Errorf("%s is shown as %s after Shutdown", id, s) })
+				done <- true
+			}()
+			time.Sleep(time.Second)
+			r.within(9*time.Second, "Shutdown", func() {
+				ctx, cancel := context.WithTimeout(ctx, 9*time.Second)
+				defer cancel()
+				if !r.Shutdown(ctx) || r.billed() != 0 {
+					t.Errorf("%d Droplets are left", r.billed())
+				}
+			})
+			<-done
+		})
+	})
+
+	// An Increase that is under way ends first, and makes no further attempt.
+	t.Run("during an Increase", func(t *testing.T) {
+		s := spec(func(s *Settings) { s.Placements = []Placement{{"s-1", "nyc1"}, {"s-2", "nyc1"}} })
+		scenario(t, s, func(r *runner) {
+			r.latency = time.Second
+			r.script("create", fault{err: refusal(ErrCapacity)})
+			done := make(chan int)
+			go func() {
+				n, _ := r.Increase(ctx, 1)
+				done <- n
+			}()
+			time.Sleep(500 * time.Millisecond)
+			if !r.shutdown() || <-done != 0 || r.billed() != 0 {
+				t.Errorf("%d Droplets are left", r.billed())
+			}
+		})
+	})
+
+	// What this process leaves, the next one finds.
+	t.Run("then a new start", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			a := newAccount(t)
+			r := newRunner(t, spec(nil), a)
+			r.start()
+			names := r.up(2)
+			a.script("create", fault{applied: true, err: unclear})
+			r.want(1)
+			r.shutdown()
+			next := newRunner(t, spec(func(s *Settings) { s.Run, s.DeadRuns = "run00001", []string{thisRun} }), a)
+			next.start()
+			next.run(30 * time.Second)
+			if got := next.in(Running); len(got) != 3 || !slices.Contains(got, names[0]) {
+				t.Errorf("running: %v", got)
+			}
+			next.decrease(next.in(Running)...)
+			next.run(10 * time.Second)
+			if !next.shutdown() || a.billed() != 0 {
+				t.Errorf("%d Droplets are left", a.billed())
+			}
+			tags := a.received("tag")
+			if len(tags) != 2 {
+				t.Errorf("tags removed: %v, want those of both runs", tags)
+			}
+		})
+	})
+}
