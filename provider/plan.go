@@ -170,6 +170,9 @@ func near(s string, slugs []string) string {
 	var found []candidate
 	for _, slug := range slugs {
 		d := levenshtein.ComputeDistance(s, slug)
+		if d == 0 {
+			continue // it exists, and the look-up of it failed all the same
+		}
 		if d <= max(2, len(s)/4) || strings.Contains(slug, s) {
 			found = append(found, candidate{slug, d})
 		}

@@ -1,0 +1,263 @@
+package provider
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"gitlab.com/gitlab-org/fleeting/fleeting"
+	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
+	"pgregory.net/rapid"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+)
+
+// TestAnythingThroughTheProvisioner lets the runner's own provisioner do what it
+// may do, DigitalOcean fail as it may fail, people do to Droplets what people do,
+// and the plugin be killed and started again, in any order. What must never be is
+// looked for all the time; when it is over nothing may be lost, left, or waited
+// for. A failing sequence is shrunk, printed, and kept below testdata/rapid.
+func TestAnythingThroughTheProvisioner(t *testing.T) {
+	ownCache(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		// rapid keeps real time and fails by a panic: the bubble is inside of it.
+		var failed any
+		synctest.Test(t, func(t *testing.T) {
+			defer func() { failed = recover() }()
+			sim := dosim.New(dosim.Options{Latency: 150 * time.Millisecond, ListLag: 4 * time.Second, PerMinute: -1, PerHour: -1})
+			defer sim.Close()
+			m := &machine{t: t, rt: rt, sim: sim}
+			defer func() {
+				if m.process != nil {
+					m.kill()
+				}
+			}()
+			m.run()
+		})
+		if failed != nil {
+			panic(failed)
+		}
+	})
+}
+
+const mostInstances = 8
+
+// machine is one account and one runner, and what befalls them.
+type machine struct {
+	t   *testing.T
+	rt  *rapid.T
+	sim *dosim.Sim
+	*process
+
+	ended     []*process
+	strangers []dosim.Droplet
+	untagged  map[string]bool
+	starts    int
+}
+
+func (m *machine) run() {
+	m.untagged = map[string]bool{}
+	// Neither is of the group: the one has only its tag, the other only such a name.
+	for _, d := range []dosim.Droplet{
+		{Name: "ci-database-1", Tags: []string{"fleeting-group:ci"}},
+		{Name: "ci-7k2m9qxa", Tags: []string{"fleeting-group:ci-big"}},
+	} {
+		d.ID = m.sim.AddDroplet(d)
+		m.strangers = append(m.strangers, d)
+	}
+	m.launch()
+	m.rt.Repeat(map[string]func(*rapid.T){
+		"request": func(rt *rapid.T) { m.provisioner.Request(rapid.IntRange(1, 5).Draw(rt, "n")) },
+		"delete":  func(rt *rapid.T) { m.instance(rt).Delete() },
+		"connect": func(rt *rapid.T) {
+			if i := m.instance(rt); i.State() == provider.StateRunning {
+				_, _ = i.ConnectInfo(m.t.Context())
+				_ = i.Heartbeat(m.t.Context())
+			}
+		},
+		"wait": func(rt *rapid.T) {
+			time.Sleep(time.Duration(rapid.IntRange(1, 90).Draw(rt, "seconds")) * time.Second)
+		},
+		"fault": func(rt *rapid.T) {
+			f := rapid.SampledFrom(machineFaults).Draw(rt, "fault")
+			f.Skip = rapid.IntRange(0, 2).Draw(rt, "skip")
+			f.Times = rapid.IntRange(1, 3).Draw(rt, "times")
+			m.sim.Inject(f)
+		},
+		"destroy":   func(rt *rapid.T) { m.sim.Destroy(m.droplet(rt).ID) },
+		"power off": func(rt *rapid.T) { m.sim.PowerOff(m.droplet(rt).ID) },
+		"power on":  func(rt *rapid.T) { m.sim.PowerOn(m.droplet(rt).ID) },
+		"rename": func(rt *rapid.T) {
+			d := m.droplet(rt)
+			m.mu.Lock()
+			known := m.shown[d.Name] == provider.StateRunning
+			m.mu.Unlock()
+			if !known {
+				rt.Skip("its create may not have been answered, and then nobody could know it")
+			}
+			m.sim.Rename(d.ID, fmt.Sprintf("renamed-%d", d.ID))
+		},
+		"untag": func(rt *rapid.T) {
+			d := m.droplet(rt)
+			m.untagged[d.Name] = true
+			m.mu.Lock()
+			m.wire.untagged[d.Name] = true
+			m.mu.Unlock()
+			m.sim.Untag(d.ID, "fleeting-group:ci")
+		},
+		"take the key away": func(*rapid.T) {
+			for _, k := range m.sim.Keys() {
+				m.sim.DeleteKey(k.ID)
+			}
+		},
+		"kill": func(*rapid.T) {
+			m.kill()
+			time.Sleep(10 * time.Second) // lists know by then what was made
+			m.launch()
+		},
+		"restart": func(*rapid.T) {
+			m.stop()
+			m.launch()
+		},
+		"": func(rt *rapid.T) {
+			if n := len(m.ours()); n > mostInstances {
+				rt.Fatalf("%d Droplets, max_instances is %d", n, mostInstances)
+			}
+			if len(m.offences) > 0 {
+				rt.Fatalf("on the wire: %v", m.offences)
+			}
+		},
+	})
+	m.conclude()
+}
+
+// machineFaults are what can befall a request. Lags are shorter than the minute
+// after which the plugin may draw conclusions.
+var machineFaults = func() []dosim.Fault {
+	var all []dosim.Fault
+	for _, op := range []string{"POST /v2/droplets", "DELETE /v2/droplets/{id}", "GET /v2/droplets", "GET /v2/droplets/{id}", "*"} {
+		for _, f := range []dosim.Fault{
+			{Refused: true}, {Reset: true}, {Reset: true, Applied: true}, {Hang: true, Applied: true}, {Cut: true},
+			{Status: http.StatusInternalServerError}, {Status: http.StatusServiceUnavailable, Body: dosim.HTMLBody, Applied: true},
+			{Status: http.StatusTooManyRequests, Header: map[string]string{"Retry-After": "15"}}, {Status: http.StatusUnauthorized},
+		} {
+			f.Op = op
+			all = append(all, f)
+		}
+	}
+	for _, f := range []dosim.Fault{
+		{Behaviour: dosim.NeverSeen}, {Behaviour: dosim.FailsLater}, {Behaviour: dosim.StuckNew}, {Behaviour: dosim.LateInLists},
+		{Behaviour: dosim.DeleteIgnored}, {Behaviour: dosim.DeleteNewIgnored},
+		{Behaviour: dosim.ListLags}, {Behaviour: dosim.TagFilterLags}, {Behaviour: dosim.ListSkips},
+	} {
+		f.Op, f.For = "POST /v2/droplets", 30*time.Second
+		if strings.HasPrefix(string(f.Behaviour), "delete") {
+			f.Op = "DELETE /v2/droplets/{id}"
+		} else if f.Behaviour == dosim.ListLags || f.Behaviour == dosim.TagFilterLags || f.Behaviour == dosim.ListSkips {
+			f.Op = "GET /v2/droplets"
+		}
+		all = append(all, f)
+	}
+	return append(all, dosim.PendingEvent(), dosim.Fault{Op: "POST /v2/droplets", Status: http.StatusUnprocessableEntity,
+		Body: dosim.ErrorBody("unprocessable_entity", "Size is not available in this region.")})
+}()
+
+// launch starts the plugin as the runner does: again, until it is in. A new run
+// knows Droplets by their names, so whoever renamed one has to see to it.
+func (m *machine) launch() {
+	for _, d := range m.ours() {
+		if !strings.HasPrefix(d.Name, "ci-") {
+			m.sim.Destroy(d.ID)
+		}
+	}
+	var err error
+	for range 20 {
+		g := configured(m.t, m.sim, options{"max_instances": mostInstances, "region": []string{"nyc3", "fra1"}})
+		if m.process, err = launch(m.t.Context(), g, m.sim, hclog.NewNullLogger()); err == nil {
+			for name := range m.untagged {
+				m.wire.untagged[name] = true
+			}
+			m.ended = append(m.ended, m.process)
+			m.starts++
+			return
+		}
+		m.process = nil
+	}
+	m.rt.Fatalf("it never starts: %v", err)
+}
+
+// conclude ends all faults, lets everything be destroyed, and looks for what is left.
+func (m *machine) conclude() {
+	m.sim.ClearFaults()
+	for _, d := range m.sim.Droplets() {
+		if m.untagged[d.Name] {
+			m.sim.Destroy(d.ID) // whoever took it from the group
+		}
+	}
+	m.must(2*time.Hour, func() error {
+		if c := m.provisioner.Capacity(); c.Pending > 0 {
+			return fmt.Errorf("the runner waits for ever for what was accepted: %+v", c)
+		}
+		return nil
+	})
+	m.must(6*time.Hour, func() error {
+		for _, i := range m.provisioner.Instances() {
+			i.Delete()
+		}
+		c := m.provisioner.Capacity()
+		if n := len(m.ours()); n+c.Creating+c.Running+c.Deleting+c.Requested > 0 {
+			return fmt.Errorf("%d Droplets live and the runner has %+v: %v", n, c, m.ours())
+		}
+		return nil
+	})
+	m.stop()
+	m.launch() // sweeps what only a start without Droplets knows to be litter
+	m.stop()
+	m.process = nil
+
+	for _, d := range m.strangers {
+		if !slices.ContainsFunc(m.sim.Droplets(), func(l dosim.Droplet) bool {
+			return l.ID == d.ID && l.Name == d.Name && slices.Equal(l.Tags, d.Tags)
+		}) {
+			m.rt.Fatalf("the stranger %s was touched", d.Name)
+		}
+	}
+	if err := verdict(m.sim, m.ended...); err != nil {
+		m.rt.Fatal(err)
+	}
+}
+
+func (m *machine) must(d time.Duration, check func() error) {
+	if err := within(d, check); err != nil {
+		m.rt.Fatal(err)
+	}
+}
+
+// ours are the living Droplets that the plugin has made and nobody took from it.
+func (m *machine) ours() []dosim.Droplet {
+	return slices.DeleteFunc(m.sim.Droplets(), func(d dosim.Droplet) bool {
+		return !slices.Contains(d.Tags, "fleeting") || !slices.Contains(d.Tags, "fleeting-group:ci")
+	})
+}
+
+func (m *machine) droplet(rt *rapid.T) dosim.Droplet {
+	all := m.ours()
+	if len(all) == 0 {
+		rt.Skip("no Droplet")
+	}
+	return all[rapid.IntRange(0, len(all)-1).Draw(rt, "Droplet")]
+}
+
+func (m *machine) instance(rt *rapid.T) fleeting.Instance {
+	all := m.provisioner.Instances()
+	if len(all) == 0 {
+		rt.Skip("no instance")
+	}
+	slices.SortFunc(all, func(a, b fleeting.Instance) int { return strings.Compare(a.ID(), b.ID()) })
+	return all[rapid.IntRange(0, len(all)-1).Draw(rt, "instance")]
+}

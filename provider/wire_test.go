@@ -1,0 +1,261 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"gitlab.com/gitlab-org/fleeting/fleeting"
+	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+)
+
+// wire is the gRPC connection between the runner and a plugin, in one process
+// and therefore under synctest: a reply is lost when there is an error, an error
+// is only text afterwards, a state that the protocol lacks is dropped, and after
+// kill -9 nothing answers. TestWireIsLikeGRPC holds it to the real thing.
+//
+// It watches what crosses it, and keeps what must never happen.
+type wire struct {
+	plugin provider.InstanceGroup
+	sim    *dosim.Sim
+	dead   *atomic.Bool
+
+	mu        sync.Mutex
+	shown     map[string]provider.State // by the last Update
+	untagged  map[string]bool           // by hand: the one exception
+	offences  []string
+	completed int // Updates without an error
+}
+
+// The promised bounds of the calls.
+var bounds = map[string]time.Duration{
+	"Increase": 15 * time.Second, "Decrease": 15 * time.Second, "Update": 15 * time.Second,
+	"ConnectInfo": 10 * time.Second, "Shutdown": 20 * time.Second, "Init": 40 * time.Second, "Heartbeat": 0,
+}
+
+// call times a call, and makes of its error what the runner hears.
+func (w *wire) call(name string, f func() error) error {
+	if w.dead.Load() {
+		return errors.New("rpc error: code = Unavailable desc = connection closed")
+	}
+	began := time.Now()
+	err := f()
+	if took := time.Since(began); took > bounds[name] {
+		w.offend("%s took %s, more than %s", name, took, bounds[name])
+	}
+	if w.dead.Load() {
+		return errors.New("rpc error: code = Unavailable desc = connection closed")
+	}
+	if err != nil {
+		return errors.New("rpc error: code = Unknown desc = " + err.Error())
+	}
+	return nil
+}
+
+func (w *wire) offend(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.offences = append(w.offences, time.Now().Format("15:04:05 ")+fmt.Sprintf(format, args...))
+}
+
+func (w *wire) Init(ctx context.Context, log hclog.Logger, s provider.Settings) (info provider.ProviderInfo, err error) {
+	err = w.call("Init", func() (err error) { info, err = w.plugin.Init(ctx, log, s); return })
+	if err != nil {
+		return provider.ProviderInfo{}, err
+	}
+	return info, nil
+}
+
+// protocolStates are what the protocol has a number for.
+var protocolStates = []provider.State{provider.StateCreating, provider.StateRunning, provider.StateDeleting,
+	provider.StateDeleted, provider.StateTimeout, provider.StateSuspending, provider.StateSuspended, provider.StateResuming}
+
+func (w *wire) Update(ctx context.Context, fn func(string, provider.State)) error {
+	shown := map[string]provider.State{}
+	err := w.call("Update", func() error {
+		return w.plugin.Update(ctx, func(id string, s provider.State) {
+			if !slices.Contains(protocolStates, s) {
+				w.offend("Update shows %s in the state %q, which is dropped on the wire", id, s)
+				return
+			}
+			if s == provider.StateDeleted || s == provider.StateTimeout {
+				w.checkGone(id, s)
+			}
+			shown[id] = s
+			if !w.dead.Load() {
+				fn(id, s)
+			}
+		})
+	})
+	if err == nil {
+		w.mu.Lock()
+		w.shown = shown
+		w.completed++
+		w.mu.Unlock()
+	}
+	return err
+}
+
+// checkGone: no live Droplet is ever shown as deleted, unless a person took it
+// from the group.
+func (w *wire) checkGone(id string, s provider.State) {
+	for _, d := range w.sim.Droplets() {
+		w.mu.Lock()
+		excused := w.untagged[id]
+		w.mu.Unlock()
+		if d.Name == id && !excused && !slices.Contains(d.Tags, hidden) {
+			w.offend("%s is shown as %s, and Droplet %d lives: %s", id, s, d.ID, d.Status)
+		}
+	}
+}
+
+// hidden is a mark of Droplets that DigitalOcean itself hides (LateToRise): who
+// takes such a one for gone cannot know better.
+const hidden = "test-hidden"
+
+func (w *wire) Increase(ctx context.Context, n int) (succeeded int, err error) {
+	err = w.call("Increase", func() (err error) { succeeded, err = w.plugin.Increase(ctx, n); return })
+	if err != nil {
+		return 0, err
+	}
+	if succeeded > n {
+		w.offend("Increase(%d) says %d, which panics older runners", n, succeeded)
+	}
+	return succeeded, nil
+}
+
+func (w *wire) Decrease(ctx context.Context, ids []string) (succeeded []string, err error) {
+	err = w.call("Decrease", func() (err error) { succeeded, err = w.plugin.Decrease(ctx, ids); return })
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range succeeded {
+		if !slices.Contains(ids, id) {
+			w.offend("Decrease answers %s, which was not asked for: older runners crash", id)
+		}
+	}
+	return succeeded, nil
+}
+
+func (w *wire) ConnectInfo(ctx context.Context, id string) (info provider.ConnectInfo, err error) {
+	err = w.call("ConnectInfo", func() (err error) { info, err = w.plugin.ConnectInfo(ctx, id); return })
+	if err != nil {
+		return provider.ConnectInfo{}, err
+	}
+	return info, nil
+}
+
+func (w *wire) Heartbeat(ctx context.Context, id string) error {
+	return w.call("Heartbeat", func() error { return w.plugin.Heartbeat(ctx, id) })
+}
+
+func (w *wire) Suspend(context.Context, []string) ([]string, error) {
+	return nil, provider.ErrSuspendResumeNotSupported
+}
+
+func (w *wire) Resume(context.Context, []string) ([]string, error) {
+	return nil, provider.ErrSuspendResumeNotSupported
+}
+
+func (w *wire) Shutdown(ctx context.Context) error {
+	return w.call("Shutdown", func() error { return w.plugin.Shutdown(ctx) })
+}
+
+// network is a plugin process's way to DigitalOcean. It ends with the process:
+// after kill -9 nothing is sent any more, and no answer arrives.
+type network struct {
+	base http.RoundTripper
+	dead *atomic.Bool
+}
+
+var errKilled = errors.New("the process was killed")
+
+func (n network) RoundTrip(r *http.Request) (*http.Response, error) {
+	if n.dead.Load() {
+		return nil, errKilled
+	}
+	resp, err := n.base.RoundTrip(r)
+	if n.dead.Load() {
+		if err == nil {
+			resp.Body.Close()
+		}
+		return nil, errKilled
+	}
+	return resp, err
+}
+
+// process is one plugin process with the part of the runner that drives it: the
+// real provisioner, over the wire.
+type process struct {
+	*wire
+	group       *InstanceGroup
+	provisioner *fleeting.Provisioner
+}
+
+// launch starts a plugin process and the runner's provisioner on it.
+func launch(ctx context.Context, group *InstanceGroup, sim *dosim.Sim, log hclog.Logger) (*process, error) {
+	dead := new(atomic.Bool)
+	group.transport = network{group.transport, dead}
+	p := &process{group: group, wire: &wire{plugin: group, sim: sim, dead: dead, untagged: map[string]bool{}}}
+	var err error
+	p.provisioner, err = fleeting.Init(ctx, log, p.wire)
+	if err != nil {
+		p.end()
+		return p, err
+	}
+	return p, nil
+}
+
+// kill is kill -9 of the plugin, and the end of its runner.
+func (p *process) kill() {
+	p.dead.Store(true)
+	p.provisioner.Shutdown(context.Background())
+	p.end()
+}
+
+// stop ends the runner in good order.
+func (p *process) stop() {
+	p.provisioner.Shutdown(context.Background())
+	p.end()
+}
+
+// end gives up what the kernel would: the lock, and connections. The
+// provisioner's loop notices its own end after its next wait.
+func (p *process) end() {
+	p.dead.Store(true)
+	time.Sleep(2 * time.Minute)
+	if r := p.group.running.Load(); r != nil {
+		_ = r.lock.flock.Unlock()
+		r.api.Close()
+	}
+}
+
+// leftovers is what is on an account that nobody needs.
+func leftovers(sim *dosim.Sim) []string {
+	var left []string
+	for _, d := range sim.Droplets() {
+		if slices.Contains(d.Tags, "fleeting") {
+			left = append(left, fmt.Sprintf("Droplet %d %s %s %v", d.ID, d.Name, d.Status, d.Tags))
+		}
+	}
+	for _, k := range sim.Keys() {
+		if strings.HasPrefix(k.Name, "fleeting-") {
+			left = append(left, "key "+k.Name)
+		}
+	}
+	for _, tag := range sim.Tags() {
+		if strings.HasPrefix(tag, "fleeting-run:") {
+			left = append(left, "tag "+tag)
+		}
+	}
+	return left
+}
