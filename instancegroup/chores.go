@@ -57,8 +57,8 @@ func (g *Group) assignProject(ctx context.Context) {
 // removeTags removes the tags of ended runs that nothing carries any more, and
 // at the end this run's own. Tags outlive the Droplets that carried them.
 func (g *Group) removeTags(ctx context.Context, last bool) {
-	if ctx.Err() != nil {
-		return
+	if ctx.Err() != nil && !last {
+		return // no time: the next Update has some
 	}
 	each(g.idleRuns(last), func(run string) {
 		err := g.cloud.DeleteTag(ctx, RunTag(run))
@@ -69,6 +69,9 @@ func (g *Group) removeTags(ctx context.Context, last bool) {
 			delete(g.litter, run)
 		} else if g.litter[run] >= choreTries || last {
 			delete(g.litter, run)
+			// A token that may not remove tags never will. After anything else
+			// a later start can.
+			g.littered = g.littered || !errors.Is(err, ErrForbidden)
 			g.log.Warn("the tag of an ended run stays on the account", "group", g.Name, "tag", RunTag(run),
 				"request_id", requestID(err), "err", err)
 		}

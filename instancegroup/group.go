@@ -6,12 +6,18 @@
 // What must hold, whatever DigitalOcean answers:
 //
 //   - No create is sent twice for one name; only a definite refusal frees it.
+//     (TestIncreaseNeverReusesAName)
 //   - What Increase accepted is shown by Update until it is gone.
-//   - A Droplet that lives is never shown as deleted.
-//   - A Droplet of somebody else is never touched.
-//   - No call takes longer than its bound, and none leaves a goroutine.
+//     (TestAcceptedIsAlwaysShown)
+//   - A Droplet that lives is never shown as deleted. (TestJudge, FuzzJudge)
+//   - A Droplet of somebody else is never touched. (TestOwnership)
 //   - There are never more Droplets than MaxInstances, but for the seconds of
 //     one that appears after it was given up, and is destroyed.
+//     (TestIncreaseIsClampedToMaxInstances, TestLateRiser)
+//   - No call takes longer than its bound, and none leaves a goroutine.
+//     (TestBoundsWhenDigitalOceanHangs)
+//
+// TestAnything holds all of them together against random histories.
 package instancegroup
 
 import (
@@ -49,6 +55,7 @@ type Settings struct {
 
 	// Keys returns the SSH keys to create with. refused says that
 	// DigitalOcean just did not know them: Keys then sees to it that it will.
+	// It honours ctx. Increase calls it, one at a time.
 	Keys func(ctx context.Context, refused bool) ([]string, error)
 }
 
@@ -103,6 +110,7 @@ type Group struct {
 	imagesAt    time.Time
 	holdDeletes time.Time      // no DELETE before then: DigitalOcean throttles us
 	litter      map[string]int // by run: attempts to remove its tag, once nothing carries it
+	littered    bool           // a tag could not be removed
 	sweepAt     time.Time      // no tag of an earlier run is removed before then
 	unplaced    map[int]int    // by Droplet id: attempts to assign it to the project
 }
@@ -294,20 +302,6 @@ func (g *Group) hourly() float64 {
 	}
 	return float64(int(usd*1e5+0.5)) / 1e5
 }
-
-// turn is a lock whose waiting ends with the context.
-type turn chan struct{}
-
-func (t turn) lock(ctx context.Context) error {
-	select {
-	case t <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (t turn) unlock() { <-t }
 
 // errClosed is what a Group answers once Shutdown has begun.
 var errClosed = errors.New("the group is shut down")

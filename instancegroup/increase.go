@@ -11,19 +11,9 @@ import (
 )
 
 const (
-	// callBound keeps Increase, Update and Decrease under 15 s, whatever
-	// DigitalOcean does: the runner has one loop, and it waits for them.
-	callBound = 13 * time.Second
-
-	// listBound leaves time to act on what was listed.
-	listBound = 9 * time.Second
-
-	// enoughTime is what a create request should have left of that: one that
-	// is cut off before the answer has to be settled by lists for a minute.
+	// enoughTime is what a create request should have left of callBound: one
+	// that is cut off before the answer has to be settled by lists for a minute.
 	enoughTime = 5 * time.Second
-
-	// concurrency is how many requests of one kind are under way at once.
-	concurrency = 10
 
 	// keyAttempts is how often a create that was refused for an unknown SSH key
 	// is repeated. DigitalOcean knows a new key within seconds.
@@ -36,7 +26,7 @@ const (
 // no error, where MaxInstances or MaxCreating say so. An error means that
 // nothing at all was accepted.
 //
-// It returns within callBound.
+// It returns within callBound, if Settings.Keys honours its context.
 //
 // Invariants: a name is sent once. A refused create frees its names and the next
 // attempt mints others; the names of one that was not answered clearly stay, as
@@ -100,8 +90,8 @@ func (g *Group) Increase(ctx context.Context, n int) (int, error) {
 		case errors.Is(err, ErrQuota):
 			var free int
 			free, refusal = g.quota(ctx, err)
-			// All names of a create are refused together: ask once for what fits.
-			if goal == n && 0 < free && free < goal-accepted {
+			// All names of a create are refused together: ask for what fits.
+			if 0 < free && free < goal-accepted {
 				goal = accepted + free
 				continue
 			}
@@ -109,7 +99,7 @@ func (g *Group) Increase(ctx context.Context, n int) (int, error) {
 		default:
 			refusal = err
 		}
-		break
+		break // refused, and nothing is left to try
 	}
 	return accepted, g.concluded(accepted, n, refusal)
 }
@@ -182,27 +172,18 @@ func (g *Group) createAt(ctx context.Context, at Placement, n int, keys []string
 		return 0, &CloudError{Class: ErrCapacity, Op: "GET /v2/images",
 			Message: fmt.Sprintf("no private image with the tag %s is in region %s", g.ImageTag, at.Region)}
 	}
-	var (
-		mu sync.Mutex
-		wg sync.WaitGroup
-	)
-	slots := make(chan struct{}, concurrency)
-	for names := range slices.Chunk(g.mint(n), MaxNames) {
+	var mu sync.Mutex // guards the results
+	each(slices.Collect(slices.Chunk(g.mint(n), MaxNames)), func(names []string) {
 		r := req
 		r.Names = names
-		wg.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			got, cerr := g.create(ctx, at, r)
-			mu.Lock()
-			defer mu.Unlock()
-			accepted += got
-			if cerr != nil {
-				err = cerr
-			}
-		})
-	}
-	wg.Wait()
+		got, cerr := g.create(ctx, at, r)
+		mu.Lock()
+		defer mu.Unlock()
+		accepted += got
+		if cerr != nil {
+			err = cerr
+		}
+	})
 	return accepted, err
 }
 
@@ -350,16 +331,4 @@ func (g *Group) placementRefused(at Placement, err error) {
 	g.mu.Unlock()
 	g.log.Warn("no capacity; this place rests and the next is tried", "group", g.Name, "size", at.Size,
 		"region", at.Region, "rests", rests, "request_id", requestID(err), "err", err)
-}
-
-// pause waits for d, or for the end of ctx.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -116,6 +116,7 @@ func TestIncreaseIsClampedToMaxInstances(t *testing.T) {
 // max_creating bounds what is asked for and not running yet.
 func TestIncreaseIsClampedToMaxCreating(t *testing.T) {
 	scenario(t, spec(func(s *Settings) { s.MaxCreating = 3 }), func(r *runner) {
+		r.script("create", fault{applied: true, err: unclear}) // perhaps being created
 		if n, err := r.increase(10); n != 3 || err != nil {
 			t.Errorf("Increase(10) = %d, %v; want 3", n, err)
 		}
@@ -144,7 +145,13 @@ func TestIncreaseOfNothingAsksNothing(t *testing.T) {
 
 // Of two Increases at once the second counts what the first has minted.
 func TestConcurrentIncreasesShareTheRoom(t *testing.T) {
-	scenario(t, spec(func(s *Settings) { s.MaxInstances = 5 }), func(r *runner) {
+	scenario(t, spec(func(s *Settings) {
+		s.MaxInstances = 5
+		s.Keys = func(context.Context, bool) ([]string, error) {
+			time.Sleep(time.Second) // between counting and minting
+			return []string{"7"}, nil
+		}
+	}), func(r *runner) {
 		got := make(chan int)
 		for range 2 {
 			go func() {
@@ -367,7 +374,7 @@ func TestQuota(t *testing.T) {
 			}
 		})
 	})
-	t.Run("what fits is asked for once", func(t *testing.T) {
+	t.Run("what fits is refused too", func(t *testing.T) {
 		scenario(t, spec(nil), func(r *runner) {
 			r.usage = Usage{Limit: 10, Total: 7}
 			r.breakOp("create", full)

@@ -98,7 +98,7 @@ func judgePresent(m member, s sight, now time.Time, createTimeout time.Duration)
 	case m.phase == requested:
 		m.phase = creating
 	}
-	if m.phase == creating && !off && now.Sub(m.born) >= createTimeout {
+	if m.phase == creating && now.Sub(m.born) >= createTimeout {
 		return m, destroy, fmt.Sprintf("still %s %s after it was requested (create_timeout)",
 			d.Status, now.Sub(m.born).Round(time.Second))
 	}

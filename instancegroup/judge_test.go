@@ -54,6 +54,7 @@ func TestJudge(t *testing.T) {
 		{"untagged", sight{present: true, began: lately, droplet: d(StatusActive, "192.0.2.1"), lookup: true, untagged: true}},
 		{"absent", sight{began: lately}},
 		{"absent, pages", sight{began: lately, shifted: true}},
+		{"absent, list from before its DELETE", sight{began: now.Add(-17 * time.Second)}},
 		{"absent, old list", sight{began: now.Add(-time.Minute)}},
 		{"404", sight{began: lately, lookup: true}},
 		{"404, old", sight{began: now.Add(-time.Minute), lookup: true}},
@@ -62,15 +63,15 @@ func TestJudge(t *testing.T) {
 	// Each line is a member; each word is what one sight, in order, makes of it:
 	// the phase after it, and the verdict unless that is keep.
 	const want = `
-requested:          creating  creating  running  creating  creating  creating  running           requested      requested      requested  requested/bury  requested
-unlisted:           creating  creating  running  creating  creating  creating  running           creating       creating       creating   creating/bury   creating
-creating:           creating  creating  running  creating  creating  creating  creating/release  creating/look  creating/look  creating   creating/bury   creating
-running:            running   running   running  running   running   running   running/release   running/look   running/look   running    running/bury    running
-deleting, unproved: deleting  deleting  deleting deleting  deleting  deleting  deleting          deleting       deleting       deleting   deleting/bury   deleting
-deleting, unsent:   deleting  deleting  deleting deleting  deleting  deleting  deleting          deleting/look  deleting/look  deleting   deleting/bury   deleting
-deleting, unlisted: deleting  deleting  deleting deleting  deleting  deleting  deleting          deleting       deleting       deleting   deleting/bury   deleting
-deleting:           deleting  deleting  deleting deleting  deleting  deleting  deleting          deleting/bury  deleting       deleting   deleting/bury   deleting
-gone:               gone/destroy gone/destroy gone/destroy gone/destroy gone/destroy gone/destroy gone/release gone gone gone gone gone
+requested:           creating      creating      running       creating      creating      creating      running           requested      requested      requested      requested  requested/bury  requested
+unlisted:            creating      creating      running       creating      creating      creating      running           creating       creating       creating       creating   creating/bury   creating
+creating:            creating      creating      running       creating      creating      creating      creating/release  creating/look  creating/look  creating/look  creating   creating/bury   creating
+running:             running       running       running       running       running       running       running/release   running/look   running/look   running/look   running    running/bury    running
+deleting, unproved:  deleting      deleting      deleting      deleting      deleting      deleting      deleting          deleting       deleting       deleting       deleting   deleting/bury   deleting
+deleting, unsent:    deleting      deleting      deleting      deleting      deleting      deleting      deleting          deleting/look  deleting/look  deleting/look  deleting   deleting/bury   deleting
+deleting, unlisted:  deleting      deleting      deleting      deleting      deleting      deleting      deleting          deleting       deleting       deleting       deleting   deleting/bury   deleting
+deleting:            deleting      deleting      deleting      deleting      deleting      deleting      deleting          deleting/bury  deleting       deleting       deleting   deleting/bury   deleting
+gone:                gone/destroy  gone/destroy  gone/destroy  gone/destroy  gone/destroy  gone/destroy  gone/release      gone           gone           gone           gone       gone            gone
 `
 	wanted := map[string][]string{}
 	for line := range strings.Lines(strings.TrimSpace(want)) {

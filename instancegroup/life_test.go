@@ -210,6 +210,22 @@ func TestDestroyedBeforeListed(t *testing.T) {
 	})
 }
 
+// Nor does it after a minute: then it is looked up.
+func TestDestroyedLongBeforeListed(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		r.createLag = 100 * time.Second
+		r.want(1)
+		r.update()
+		name := r.names()[0]
+		r.change(r.only(name).ID, func(m *machine) { m.deafTo = 2 })
+		r.decrease(name)
+		r.run(170 * time.Second)
+		r.told(name, Creating, Deleting)
+		r.run(20 * time.Second)
+		r.told(name, Creating, Deleting, Deleted)
+	})
+}
+
 // The same, and its first DELETE destroyed it, so that lists never show it.
 func TestDestroyedAndNeverListed(t *testing.T) {
 	scenario(t, spec(nil), func(r *runner) {

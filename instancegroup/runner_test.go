@@ -239,6 +239,14 @@ func (r *runner) undestroyed(names ...string) {
 	}
 }
 
+// undestroyable asks for an instance to be destroyed, so that Updates have a
+// DELETE to send whenever one is due.
+func (r *runner) undestroyable(name string) {
+	r.t.Helper()
+	r.script("delete", fault{err: unclear})
+	r.undestroyed(name)
+}
+
 // only returns the one machine of that name.
 func (r *runner) only(name string) *machine {
 	r.t.Helper()

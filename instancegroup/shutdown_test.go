@@ -128,7 +128,7 @@ func TestShutdown(t *testing.T) {
 				done <- true
 			}()
 			time.Sleep(time.Second)
-			r.within(9*time.Second, "Shutdown", func() {
+			r.within(5*time.Second, "Shutdown", func() {
 				ctx, cancel := context.WithTimeout(ctx, 9*time.Second)
 				defer cancel()
 				if !r.Shutdown(ctx) || r.billed() != 0 {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -201,8 +200,10 @@ func (g *Group) bury(m *member, why string) {
 }
 
 const (
-	// actBound is how long act may take. With listBound it makes callBound.
-	actBound = callBound - listBound
+	// listBound is how long Update may wait for a list, and actBound for all
+	// that it does about it.
+	listBound = 9 * time.Second
+	actBound  = callBound - listBound
 
 	// lookupEvery is how often a Droplet that lists do not show is looked up,
 	// and lookupsAtOnce how many of them in one Update: a list that wrongly
@@ -288,18 +289,4 @@ func (g *Group) show(report func(id string, s State)) {
 	for _, l := range lines {
 		report(l.name, l.state)
 	}
-}
-
-// each calls f for every item, a bounded number at once, and waits for all.
-func each[T any](items []T, f func(T)) {
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, concurrency)
-	for _, item := range items {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			f(item)
-		})
-	}
-	wg.Wait()
 }

@@ -361,6 +361,32 @@ func TestBoundsWhenDigitalOceanHangs(t *testing.T) {
 	})
 }
 
+// A call that has to wait for another one does not take longer for it.
+func TestBoundOfWaitingCalls(t *testing.T) {
+	calls := map[string]func(r *runner){
+		"Update":   func(r *runner) { _ = r.Update(ctx, func(string, State) {}) },
+		"Increase": func(r *runner) { _, _ = r.Increase(ctx, 1) },
+	}
+	for name, call := range calls {
+		scenario(t, spec(nil), func(r *runner) {
+			r.undestroyable(r.up(1)[0])
+			time.Sleep(6 * time.Second)
+			r.hangAll()
+			done := make(chan bool)
+			for range 3 {
+				go func() {
+					r.within(15*time.Second, name, func() { call(r) })
+					done <- true
+				}()
+				time.Sleep(100 * time.Millisecond)
+			}
+			for range 3 {
+				<-done
+			}
+		})
+	}
+}
+
 // Init and the first Update share the runner's minute: the first Update lists
 // nothing, and gives its deletes and chores four seconds.
 func TestFirstUpdateIsShort(t *testing.T) {
