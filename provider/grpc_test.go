@@ -12,6 +12,8 @@ import (
 	"gitlab.com/gitlab-org/fleeting/fleeting"
 	"gitlab.com/gitlab-org/fleeting/fleeting/plugin"
 	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
@@ -98,6 +100,9 @@ func TestWireIsLikeGRPC(t *testing.T) {
 	real := over(r.InstanceGroup())
 	if diff := cmp.Diff(real, over(&wire{plugin: &stub{}, sim: sim, dead: new(atomic.Bool)})); diff != "" {
 		t.Errorf("gRPC (-) and the tests' wire (+):\n%s", diff)
+	}
+	if err := r.InstanceGroup().Heartbeat(t.Context(), "a"); status.Code(err) != codes.Unknown {
+		t.Errorf("an error arrives with the code %s", status.Code(err))
 	}
 	if len(real) < 15 || real[len(real)-2] != "rpc error: code = Unknown desc = instance is unhealthy" {
 		t.Errorf("gRPC says %q", real)

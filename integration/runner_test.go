@@ -1,0 +1,103 @@
+package integration
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"gitlab.com/gitlab-org/fleeting/fleeting"
+	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
+)
+
+// runner is the part of GitLab Runner that drives the plugin.
+type runner struct {
+	*fleeting.Runner
+	provisioner *fleeting.Provisioner
+	plugin      int // process id
+}
+
+func startRunner(t *testing.T, w *world, group string) *runner {
+	t.Helper()
+	r, err := initRunner(t.Context(), w.config(map[string]any{"name": group}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Kill)
+	r.plugin = pidOf(t, group)
+	return r
+}
+
+func initRunner(ctx context.Context, config map[string]any) (*runner, error) {
+	data, err := json.Marshal(config)
+	if err != nil {
+		return nil, err
+	}
+	log := hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: os.Stderr})
+	r := &runner{}
+	if r.Runner, err = fleeting.RunPlugin(binary, data, fleeting.WithPluginLogger(log)); err != nil {
+		return nil, err
+	}
+	r.provisioner, err = fleeting.Init(ctx, log, r.InstanceGroup(),
+		fleeting.WithInstanceGroupSettings(provider.Settings{}),
+		fleeting.WithUpdateIntervalWhenExpecting(200*time.Millisecond),
+		fleeting.WithShutdownDeletionInterval(200*time.Millisecond))
+	if err != nil {
+		r.Kill()
+		return nil, err
+	}
+	return r, nil
+}
+
+// running is nil once n instances run.
+func (r *runner) running(n int) error {
+	if c := r.provisioner.Capacity(); c.Running != n {
+		return fmt.Errorf("%d instances run, want %d: %+v", c.Running, n, c)
+	}
+	return nil
+}
+
+// runnerEnv makes this test binary a runner process: it holds plugin_config.
+const runnerEnv = "TEST_BE_A_RUNNER_WITH"
+
+// beRunner scales to 2, says so, and waits to be killed.
+func beRunner() {
+	var config map[string]any
+	err := json.Unmarshal([]byte(os.Getenv(runnerEnv)), &config)
+	if err == nil {
+		binary = filepath.Join(os.Getenv("XDG_CACHE_HOME"), "bin", "fleeting-plugin-digitalocean")
+		var r *runner
+		if r, err = initRunner(context.Background(), config); err == nil {
+			r.provisioner.Request(2)
+			for r.running(2) != nil {
+				time.Sleep(50 * time.Millisecond)
+			}
+			fmt.Println("running")
+			select {}
+		}
+	}
+	fmt.Println(err)
+}
+
+// pidOf returns the process that holds a group's lock.
+func pidOf(t *testing.T, group string) int {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(os.Getenv("XDG_CACHE_HOME"), "fleeting-plugin-digitalocean", group+"-????????.pid"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("the lock of group %s: %v %v", group, files, err)
+	}
+	content, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(string(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
+}
