@@ -37,20 +37,20 @@ func (g *Group) assignProject(ctx context.Context) {
 	err := g.cloud.AssignProject(ctx, g.Project, ids)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var settled []int // assigned, or given up
+	first := false
 	for _, id := range ids {
 		g.unplaced[id]++
+		first = first || g.unplaced[id] == 1
 		if err == nil || g.unplaced[id] >= choreTries {
 			delete(g.unplaced, id)
-			settled = append(settled, id)
 		}
 	}
 	switch {
 	case err == nil:
-		g.log.Debug("Droplets assigned to the project", "group", g.Name, "project", g.Project, "count", len(settled))
-	case len(settled) > 0:
-		g.log.Warn("Droplets stay in the default project", "group", g.Name, "project", g.Project, "ids", settled,
-			"request_id", requestID(err), "err", err)
+		g.log.Debug("Droplets assigned to the project", "group", g.Name, "project", g.Project, "count", len(ids))
+	case first:
+		g.log.Warn("Droplets could not be assigned to the project; it is tried twice more, then they stay in the default one",
+			"group", g.Name, "project", g.Project, "ids", ids, "request_id", requestID(err), "err", err)
 	}
 }
 

@@ -44,7 +44,7 @@ func TestProject(t *testing.T) {
 			if n := len(r.received("project")); n != 3 {
 				t.Errorf("%d attempts, want 3", n)
 			}
-			r.says("WARN", "stay in the default project", "request_id=req-42")
+			r.says("WARN", "could not be assigned to the project", "request_id=req-42")
 		})
 	})
 	t.Run("no project", func(t *testing.T) {

@@ -41,8 +41,9 @@ type Cloud interface {
 	// TaggedImages returns the account's private images that carry tag.
 	TaggedImages(ctx context.Context, tag string) ([]TaggedImage, error)
 
-	// Usage tells how much of the account's quota is taken, and by how many.
-	Usage(ctx context.Context) (Usage, error)
+	// Usage tells how much of the account's quota is taken by Droplets that do
+	// not carry tag.
+	Usage(ctx context.Context, tag string) (Usage, error)
 }
 
 // MaxNames is how many Droplets one create request may ask for
@@ -146,8 +147,8 @@ type Created struct {
 
 // Usage is how far the account's Droplet quota is used.
 type Usage struct {
-	Limit int // the account's droplet_limit; 0 = unknown
-	Total int // Droplets on the account, whosever they are
+	Limit  int // the account's droplet_limit; 0 = unknown
+	Others int // Droplets on the account that are not the group's
 }
 
 // The classes of errors that a Group tells apart. All but ErrAmbiguous are

@@ -254,7 +254,7 @@ func (a *account) TaggedImages(ctx context.Context, tag string) (found []TaggedI
 	return found, err
 }
 
-func (a *account) Usage(ctx context.Context) (u Usage, err error) {
+func (a *account) Usage(ctx context.Context, _ string) (u Usage, err error) {
 	err = a.receive(ctx, call{op: "usage"}, func() { u = a.usage })
 	return u, err
 }

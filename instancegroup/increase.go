@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -60,6 +61,7 @@ func (g *Group) Increase(ctx context.Context, n int) (int, error) {
 		refusal  error // why fewer than n
 		tried    = map[Placement]bool{}
 		keyTries int
+		rotated  bool // tried again with the token that is in its file now
 	)
 	for accepted < goal && time.Until(deadline) > enoughTime {
 		at, ok := g.nextPlacement(tried)
@@ -86,6 +88,12 @@ func (g *Group) Increase(ctx context.Context, n int) (int, error) {
 				continue
 			}
 			refusal = err
+
+		case errors.Is(err, ErrUnauthorized) && !rotated:
+			// The Cloud reads the token again after a refusal.
+			rotated = true
+			refusal = err
+			continue
 
 		case errors.Is(err, ErrQuota):
 			var free int
@@ -254,6 +262,10 @@ func (g *Group) create(ctx context.Context, at Placement, r CreateRequest) (acce
 		}
 		g.identify(m, d.ID)
 	}
+	if len(unsettled) > 0 {
+		g.log.Warn("the answer to a create leaves names out; lists will show whether their Droplets exist", "group", g.Name,
+			"names", strings.Join(slices.Sorted(maps.Keys(unsettled)), " "), "request_id", answer.RequestID)
+	}
 	g.log.Info("Droplets requested", "group", g.Name, "count", len(r.Names), "names", strings.Join(r.Names, " "),
 		"size", at.Size, "region", at.Region, "image", r.Image, "request_id", answer.RequestID)
 	return len(r.Names), nil
@@ -270,15 +282,18 @@ func alsoAt(before error, at Placement, err error) error {
 // quota explains a refusal for the account's limit, and returns how many
 // Droplets still fit (0 when that cannot be told).
 func (g *Group) quota(ctx context.Context, err error) (free int, explained error) {
-	u, uerr := g.cloud.Usage(ctx)
+	u, uerr := g.cloud.Usage(ctx, GroupTag(g.Name))
 	ours := g.Count()
-	if uerr != nil || u.Limit == 0 {
-		return 0, fmt.Errorf("%w; the group has %d Droplets (the account's limit could not be read: %v). "+
+	if uerr == nil && u.Limit <= 0 {
+		uerr = fmt.Errorf("it reads %d", u.Limit)
+	}
+	if uerr != nil {
+		return 0, fmt.Errorf("%w; the group has %d Droplets (the account's limit could not be read: %w). "+
 			"Ask DigitalOcean to raise the limit, or lower max_instances", err, ours, uerr)
 	}
-	return max(0, u.Limit-u.Total), fmt.Errorf("%w; the account's limit is %d Droplets: this group has %d, "+
+	return max(0, u.Limit-u.Others-ours), fmt.Errorf("%w; the account's limit is %d Droplets: this group has %d, "+
 		"and there are %d others on the account. Ask DigitalOcean to raise the limit, or lower max_instances",
-		err, u.Limit, ours, max(0, u.Total-ours))
+		err, u.Limit, ours, u.Others)
 }
 
 // concluded logs what came of an Increase, and decides what the runner hears:

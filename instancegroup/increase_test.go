@@ -190,10 +190,11 @@ func TestIncreaseNeverReusesAName(t *testing.T) {
 		s.Placements = []Placement{{"s-1", "nyc1"}, {"s-1", "ams3"}, {"s-2", "nyc1"}}
 	}), func(r *runner) {
 		r.script("create",
-			fault{err: refusal(ErrCapacity)}, // next place
-			fault{err: refusal(ErrKey)},      // same place again
-			fault{err: unclear},              // accepted, perhaps
-			fault{err: refusal(ErrQuota)},    // next call
+			fault{err: refusal(ErrCapacity)},     // next place
+			fault{err: refusal(ErrKey)},          // same place again
+			fault{err: refusal(ErrUnauthorized)}, // again, with the token that is in its file now
+			fault{err: unclear},                  // accepted, perhaps
+			fault{err: refusal(ErrQuota)},        // next call
 		)
 		r.want(3)
 		r.refused(3)
@@ -205,8 +206,8 @@ func TestIncreaseNeverReusesAName(t *testing.T) {
 				sent[name]++
 			}
 		}
-		if len(sent) != 5*3 {
-			t.Errorf("5 attempts of 3 sent %d names, want 15: %v", len(sent), sent)
+		if len(sent) != 6*3 {
+			t.Errorf("6 attempts of 3 sent %d names, want 18: %v", len(sent), sent)
 		}
 		if n := r.Count(); n != 6 {
 			t.Errorf("%d Droplets may exist, want 6: refused names are free", n)
@@ -347,7 +348,7 @@ func TestQuota(t *testing.T) {
 	t.Run("explained", func(t *testing.T) {
 		scenario(t, spec(nil), func(r *runner) {
 			r.want(2)
-			r.usage = Usage{Limit: 10, Total: 10}
+			r.usage = Usage{Limit: 10, Others: 8}
 			r.script("create", full)
 			_, err := r.increase(1)
 			want := "create 1 Droplets: OP: 422 the account's Droplet limit is reached (request id req-42); " +
@@ -363,7 +364,7 @@ func TestQuota(t *testing.T) {
 	})
 	t.Run("what fits is asked for", func(t *testing.T) {
 		scenario(t, spec(nil), func(r *runner) {
-			r.usage = Usage{Limit: 10, Total: 7}
+			r.usage = Usage{Limit: 10, Others: 7}
 			r.script("create", full)
 			if n, err := r.increase(5); n != 3 || err != nil {
 				t.Errorf("Increase(5) with room for 3 = %d, %v", n, err)
@@ -376,7 +377,7 @@ func TestQuota(t *testing.T) {
 	})
 	t.Run("what fits is refused too", func(t *testing.T) {
 		scenario(t, spec(nil), func(r *runner) {
-			r.usage = Usage{Limit: 10, Total: 7}
+			r.usage = Usage{Limit: 10, Others: 7}
 			r.breakOp("create", full)
 			if n, err := r.increase(5); n != 0 || !errors.Is(err, ErrQuota) {
 				t.Errorf("Increase = %d, %v", n, err)

@@ -92,8 +92,12 @@ func (g *Group) relist(ctx context.Context) {
 		g.holdList = now.Add(max(listInterval(g.list), retryAfter(err)))
 		if first {
 			g.failedAt = now
-			g.log.Warn("listing fails; it is tried again, and meanwhile the last list counts", "group", g.Name,
-				"for_up_to", staleMost, "request_id", requestID(err), "err", err)
+			what := fmt.Sprintf("the last list counts for up to %s", staleMost)
+			if hopeless(err) {
+				what = "the runner is told so, and provisions nothing"
+			}
+			g.log.Warn("listing fails and is tried again", "group", g.Name, "meanwhile", what,
+				"request_id", requestID(err), "err", err)
 		}
 		return
 	}
@@ -111,12 +115,14 @@ func (g *Group) stale(now time.Time) error {
 	if g.failure == nil {
 		return nil
 	}
-	if g.listedAt.IsZero() || now.Sub(g.listedAt) > staleMost ||
-		errors.Is(g.failure, ErrUnauthorized) || errors.Is(g.failure, ErrForbidden) {
+	if g.listedAt.IsZero() || now.Sub(g.listedAt) > staleMost || hopeless(g.failure) {
 		return g.failure
 	}
 	return nil
 }
+
+// hopeless tells whether err is one that time does not heal.
+func hopeless(err error) bool { return errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrForbidden) }
 
 // merge applies one complete list: first to whom each Droplet belongs, then what
 // that means for each member. Called with mu held.

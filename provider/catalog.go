@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -42,13 +43,16 @@ type catalog struct {
 // readCatalog reads what plan needs.
 func readCatalog(ctx context.Context, log hclog.Logger, api *digitalocean.Client, c config.Config) (catalog, error) {
 	var offer catalog
-	var err error
-	if offer.sizes, err = api.Sizes(ctx); err == nil {
-		offer.regions, err = api.Regions(ctx)
+	var errs [3]error
+	var wg sync.WaitGroup // each writes what is its own
+	wg.Go(func() { offer.sizes, errs[0] = api.Sizes(ctx) })
+	wg.Go(func() { offer.regions, errs[1] = api.Regions(ctx) })
+	wg.Go(func() { errs[2] = offer.readImages(ctx, api, c) })
+	wg.Wait()
+	if errors.Is(errs[2], instancegroup.ErrForbidden) && c.ImageTag != "" {
+		return catalog{}, errs[2] // without the look-up there is nothing to boot
 	}
-	if err == nil {
-		err = offer.readImages(ctx, api, c)
-	}
+	err := cmp.Or(errs[0], errs[1], errs[2])
 	if errors.Is(err, instancegroup.ErrForbidden) {
 		// Creating Droplets needs these scopes too, so it may well fail; but
 		// that is for DigitalOcean to say.

@@ -59,7 +59,7 @@ func loadCredentials(log hclog.Logger, c config.Config, connector provider.Conne
 	case len(connector.Key) > 0:
 		k.source, k.private = "connector_config.key_path", connector.Key
 	case c.SSHKeyFile != "":
-		k.source = "plugin_config.ssh_key_file " + c.SSHKeyFile
+		k.source = "plugin_config.ssh_key_file: " + c.SSHKeyFile
 		k.private, err = readOrMakeKey(log, c.SSHKeyFile)
 	default:
 		k.source, k.generated = "generated", true

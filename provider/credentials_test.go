@@ -300,7 +300,7 @@ func TestKeyFile(t *testing.T) {
 	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, log, err := load(path); err != nil || !strings.Contains(log, "others can read the private key") || !strings.Contains(log, "chmod 600 "+path) {
+	if _, log, err := load(path); err != nil || !strings.Contains(log, "others can read a file with a secret") || !strings.Contains(log, "chmod 600 "+path) {
 		t.Errorf("a key that others can read: %v; log %q", err, log)
 	}
 }
@@ -331,8 +331,8 @@ func TestKeyFaults(t *testing.T) {
 		{filepath.Join(dir, "junk", "id"), ": stat " + filepath.Join(dir, "junk", "id") + ": not a directory"},
 	} {
 		_, err := loadCredentials(hclog.NewNullLogger(), config.Config{Name: "ci", SSHKeyFile: tt.path}, provider.ConnectorConfig{})
-		if err == nil || !strings.HasPrefix(err.Error(), "plugin_config.ssh_key_file "+tt.path+tt.want) || strings.Contains(err.Error(), sentinel) {
-			t.Errorf("got  %v\nwant plugin_config.ssh_key_file %s%s", err, tt.path, tt.want)
+		if err == nil || !strings.HasPrefix(err.Error(), "plugin_config.ssh_key_file: "+tt.path+tt.want) || strings.Contains(err.Error(), sentinel) {
+			t.Errorf("got  %v\nwant plugin_config.ssh_key_file: %s%s", err, tt.path, tt.want)
 		}
 	}
 	_, err = loadCredentials(hclog.NewNullLogger(), config.Config{Name: "ci"}, provider.ConnectorConfig{Key: []byte(sentinel)})

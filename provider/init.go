@@ -36,6 +36,9 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 	if err != nil {
 		return provider.ProviderInfo{}, err
 	}
+	if file := g.config.Token.File; file != "" {
+		warnIfReadable(log, file)
+	}
 	keys, err := loadCredentials(log, g.config, connector)
 	if err != nil {
 		return provider.ProviderInfo{}, err

@@ -32,9 +32,9 @@ func laptop(t *testing.T, sim *dosim.Sim) {
 // initOps is what such an Init asks, in its order.
 var initOps = []string{
 	"GET /v2/account",
-	"GET /v2/sizes",
-	"GET /v2/regions",
 	"GET /v2/images/{id}",
+	"GET /v2/regions",
+	"GET /v2/sizes",
 	"GET /v2/vpcs/{id}",
 	"GET /v2/account/keys/{id}",
 	"GET /v2/droplets", // with the tag
@@ -52,7 +52,9 @@ func TestInitMakesTheKeyLast(t *testing.T) {
 		laptop(t, sim)
 		g := start(t, sim, full)
 		defer func() { _ = g.Shutdown(t.Context()) }()
-		if got := ops(sim); !slices.Equal(got, initOps) {
+		got := ops(sim)
+		slices.Sort(got[1:4]) // asked together
+		if !slices.Equal(got, initOps) {
 			t.Errorf("Init asked\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(initOps, "\n"))
 		}
 	})
@@ -123,7 +125,7 @@ func TestInitFaults(t *testing.T) {
 func TestSlowStart(t *testing.T) {
 	ownCache(t)
 	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{Latency: 4500 * time.Millisecond})
+		sim := dosim.New(dosim.Options{Latency: 7200 * time.Millisecond})
 		defer sim.Close()
 		sim.AddDroplet(dosim.Droplet{Name: "ci-7k2m9qxa", Tags: []string{"fleeting", "fleeting-group:ci"}, // stuck
 			Created: time.Now().Add(-time.Hour), ReadyAt: time.Now().Add(time.Hour)})

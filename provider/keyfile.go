@@ -42,10 +42,18 @@ func readOrMakeKey(log hclog.Logger, path string) ([]byte, error) {
 		return nil, err
 	case !info.Mode().IsRegular() || info.Size() > maxKeyFile:
 		return nil, fmt.Errorf("not a private key: %d bytes, mode %s", info.Size(), info.Mode())
-	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
-		log.Warn("others can read the private key", "path", path, "mode", info.Mode().Perm().String(), "hint", "chmod 600 "+path)
 	}
+	warnIfReadable(log, path)
 	return os.ReadFile(path)
+}
+
+// warnIfReadable tells about a file with a secret that not only its owner can
+// read. Windows keeps that elsewhere than in the mode.
+func warnIfReadable(log hclog.Logger, path string) {
+	info, err := os.Stat(path)
+	if err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+		log.Warn("others can read a file with a secret", "path", path, "mode", info.Mode().Perm().String(), "hint", "chmod 600 "+path)
+	}
 }
 
 // makeKey writes a new key to path, unless somebody else makes one there first.

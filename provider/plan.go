@@ -139,7 +139,7 @@ func (o *catalog) fits(c config.Config, size *digitalocean.Size, region string) 
 }
 
 // alternatives proposes, for each configured region, the five cheapest sizes
-// that would work there.
+// that would work there, and for each configured size the regions.
 func (o *catalog) alternatives(c config.Config) string {
 	byPrice := slices.SortedStableFunc(slices.Values(o.sizes), func(a, b digitalocean.Size) int {
 		return cmp.Compare(a.PriceHourly, b.PriceHourly)
@@ -155,6 +155,17 @@ func (o *catalog) alternatives(c config.Config) string {
 		}
 		if len(slugs) > 0 {
 			fmt.Fprintf(&s, "\nIn %s these sizes would work: %s", region, strings.Join(slugs, ", "))
+		}
+	}
+	for _, slug := range c.Sizes {
+		var regions []string
+		for _, r := range o.regions {
+			if never, notNow := o.fits(c, o.size(slug), r.Slug); never == "" && notNow == "" {
+				regions = append(regions, r.Slug)
+			}
+		}
+		if len(regions) > 0 {
+			fmt.Fprintf(&s, "\nWith the size %s these regions would work: %s", slug, sorted(regions))
 		}
 	}
 	return s.String()

@@ -97,7 +97,8 @@ In fra1 these sizes would work: s-1vcpu-1gb, s-2vcpu-2gb`},
   gpu-h100x1-80gb in ams2: the region takes no new Droplets now
   c-2 in fra1: the size is not on offer now
   c-2 in ams2: the region takes no new Droplets now
-In fra1 these sizes would work: s-1vcpu-1gb, s-2vcpu-2gb`},
+In fra1 these sizes would work: s-1vcpu-1gb, s-2vcpu-2gb
+With the size gpu-h100x1-80gb these regions would work: nyc3`},
 
 		{name: "the newest image of each region counts", sizes: "s-1vcpu-1gb s-2vcpu-2gb", regions: "nyc3 fra1 ams3", imageTag: "golden", offer: tagged,
 			places: "s-1vcpu-1gb in nyc3, s-1vcpu-1gb in ams3, s-2vcpu-2gb in nyc3, s-2vcpu-2gb in fra1, s-2vcpu-2gb in ams3",

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -170,10 +171,25 @@ func (g *InstanceGroup) explain(err error) error {
 		return fmt.Errorf("DigitalOcean refused the token (%d %s) at %s. It came from %s: put a valid one there",
 			e.Status, e.Message, e.Op, g.config.Token.Source)
 	}
-	if errors.Is(err, instancegroup.ErrForbidden) {
-		return fmt.Errorf("%w: the token from %s lacks a scope that this needs", err, g.config.Token.Source)
+	if e, ok := errors.AsType[*instancegroup.CloudError](err); ok && errors.Is(e, instancegroup.ErrForbidden) {
+		return fmt.Errorf("%w: the token from %s lacks a scope that this needs, %s", err, g.config.Token.Source, scopeOf(e.Op))
 	}
 	return err
+}
+
+// scopeOf names the scope that an operation needs of a custom token.
+func scopeOf(op string) string {
+	method, path, _ := strings.Cut(op, " ")
+	verb := map[string]string{"GET": "read", "POST": "create", "DELETE": "delete"}[method]
+	for prefix, resource := range map[string]string{
+		"/v2/account/keys": "ssh_key", "/v2/droplets": "droplet", "/v2/images": "image", "/v2/regions": "regions",
+		"/v2/sizes": "sizes", "/v2/tags": "tag", "/v2/vpcs": "vpc",
+	} {
+		if strings.HasPrefix(path, prefix) {
+			return resource + ":" + verb
+		}
+	}
+	return "account:read" // GET /v2/account; project:update only ever warns
 }
 
 var errNotInitialized = errors.New("the plugin has not been initialized")

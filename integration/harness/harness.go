@@ -160,7 +160,7 @@ func work(ctx context.Context, o Options, r *runner, rec *recorder, marks string
 	f := foreman{runner: r, rec: rec, marks: marks}
 	switch err := f.carryOut(ctx, o.Plan); {
 	case errors.Is(err, context.DeadlineExceeded):
-		return []string{fmt.Sprintf("the plan was not through after %s", o.Timeout)}
+		return []string{fmt.Sprintf("the plan was not through after %s: give it more time, or fewer jobs", o.Timeout)}
 	case err != nil:
 		return []string{"interrupted before the plan was through"}
 	}

@@ -27,21 +27,36 @@ func (c *Client) DropletLimit(ctx context.Context) (int, error) {
 	return a.DropletLimit, nil
 }
 
-// Usage implements instancegroup.Cloud.
-func (c *Client) Usage(ctx context.Context) (ig.Usage, error) {
+// Usage implements instancegroup.Cloud. Both counts come from lists, which lack
+// the youngest Droplets, so the difference does not.
+func (c *Client) Usage(ctx context.Context, tag string) (ig.Usage, error) {
 	limit, err := c.DropletLimit(ctx)
 	if err != nil {
 		return ig.Usage{}, err
 	}
+	all, err := c.total(ctx, url.Values{})
+	if err != nil {
+		return ig.Usage{}, err
+	}
+	ours, err := c.total(ctx, url.Values{"tag_name": {tag}})
+	if err != nil {
+		return ig.Usage{}, err
+	}
+	return ig.Usage{Limit: limit, Others: max(0, all-ours)}, nil
+}
+
+// total asks how many Droplets match query.
+func (c *Client) total(ctx context.Context, query url.Values) (int, error) {
+	query.Set("per_page", "1")
 	var answer paging
-	_, err = c.get(ctx, "v2/droplets", url.Values{"per_page": {"1"}}, &answer)
+	_, err := c.get(ctx, "v2/droplets", query, &answer)
 	if err == nil && (answer.Meta == nil || answer.Meta.Total < 0) {
 		err = errors.New("the answer does not tell how many Droplets there are")
 	}
 	if err != nil {
-		return ig.Usage{}, c.fail(opList, err)
+		return 0, c.fail(opList, err)
 	}
-	return ig.Usage{Limit: limit, Total: answer.Meta.Total}, nil
+	return answer.Meta.Total, nil
 }
 
 // AssignProject implements instancegroup.Cloud.

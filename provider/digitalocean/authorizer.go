@@ -27,8 +27,10 @@ func (a *authorizer) RoundTrip(req *http.Request) (*http.Response, error) {
 		return resp, err
 	}
 	fresh, err := a.get(token)
-	if err != nil || fresh == token {
-		return resp, nil // the refusal is what there is to tell
+	if err != nil || fresh == token || req.Method == http.MethodPost {
+		// The refusal is what there is to tell. Of a POST always: whoever sent
+		// it decides whether to ask again, and under which names.
+		return resp, nil
 	}
 	again := req.Clone(req.Context())
 	if req.GetBody != nil {

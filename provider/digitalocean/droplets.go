@@ -1,6 +1,7 @@
 package digitalocean
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,18 +72,21 @@ const listTries = 3
 
 // List implements instancegroup.Cloud.
 func (c *Client) List(ctx context.Context, tag string, gpus bool) (ig.List, error) {
-	l, err := c.list(ctx, url.Values{"tag_name": {tag}})
-	if err == nil && gpus {
+	var l, g ig.List
+	var err, gerr error
+	var wg sync.WaitGroup
+	wg.Go(func() { l, err = c.list(ctx, url.Values{"tag_name": {tag}}) })
+	if gpus {
 		// DigitalOcean leaves GPU Droplets out of every other list, and does
 		// not combine type with tag_name.
-		var g ig.List
-		g, err = c.list(ctx, url.Values{"type": {"gpus"}})
-		l.Droplets = append(l.Droplets, g.Droplets...)
-		l.Requests += g.Requests
+		wg.Go(func() { g, gerr = c.list(ctx, url.Values{"type": {"gpus"}}) })
 	}
-	if err != nil {
+	wg.Wait()
+	if err := cmp.Or(err, gerr); err != nil {
 		return ig.List{}, err
 	}
+	l.Droplets = append(l.Droplets, g.Droplets...)
+	l.Requests += g.Requests
 	l.Droplets = slices.DeleteFunc(l.Droplets, func(d ig.Droplet) bool {
 		return !hasTag(d.Tags, tag)
 	})

@@ -44,7 +44,7 @@ var operations = []operation{
 	{"TaggedImages", "GET /v2/images", true, func(ctx context.Context, c *Client) (any, error) { return c.TaggedImages(ctx, "golden") }},
 	{"PublicSlugs", "GET /v2/images", true, func(ctx context.Context, c *Client) (any, error) { return c.PublicSlugs(ctx) }},
 	{"Image", "GET /v2/images/{id}", true, func(ctx context.Context, c *Client) (any, error) { return c.Image(ctx, "debian-13-x64") }},
-	{"Usage", opAccount, true, func(ctx context.Context, c *Client) (any, error) { return c.Usage(ctx) }},
+	{"Usage", opAccount, true, func(ctx context.Context, c *Client) (any, error) { return c.Usage(ctx, "fleeting-group:ci") }},
 	{"DropletLimit", opAccount, true, func(ctx context.Context, c *Client) (any, error) { return c.DropletLimit(ctx) }},
 	{"Sizes", "GET /v2/sizes", true, func(ctx context.Context, c *Client) (any, error) { return c.Sizes(ctx) }},
 	{"Regions", "GET /v2/regions", true, func(ctx context.Context, c *Client) (any, error) { return c.Regions(ctx) }},
