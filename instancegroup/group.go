@@ -25,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -184,7 +185,7 @@ func (g *Group) Start(ctx context.Context) error {
 	g.unshown = true
 	if n := len(g.members); n > 0 {
 		g.log.Info("took over the Droplets of earlier runs", "group", g.Name, "run", g.Run,
-			"droplets", n, "usd_per_hour", g.hourly(), "names", strings.Join(slices.Sorted(maps.Keys(g.members)), " "))
+			"droplets", n, "usd_per_hour", g.hourly(), "names", some(slices.Sorted(maps.Keys(g.members))))
 	}
 	return nil
 }
@@ -300,7 +301,20 @@ func (g *Group) hourly() float64 {
 			usd += m.droplet.PriceHourly
 		}
 	}
-	return float64(int(usd*1e5+0.5)) / 1e5
+	return cents(usd)
+}
+
+// cents takes the noise of a sum off it; DigitalOcean's prices an hour have five
+// decimals.
+func cents(usd float64) float64 { return math.Round(usd*1e5) / 1e5 }
+
+// some names up to 20 of names, which may be thousands.
+func some(names []string) string {
+	const most = 20
+	if len(names) <= most {
+		return strings.Join(names, " ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], " "), len(names)-most)
 }
 
 // errClosed is what a Group answers once Shutdown has begun.

@@ -159,7 +159,8 @@ func (g *Group) apply(m *member, s sight, now time.Time) {
 		g.released[m.id] = true
 		g.log.Error("the group's tag was taken off a Droplet by hand: it is left alone from now on, AND IT IS STILL BILLED",
 			"group", g.Name, "name", m.name, "id", m.id, "usd_per_hour", m.droplet.PriceHourly)
-		g.bury(m, why)
+		m.phase, m.reason = gone, why
+		delete(g.unplaced, m.id)
 	}
 }
 
@@ -189,8 +190,8 @@ func (g *Group) doom(m *member, why string) {
 		"age", time.Since(m.born).Round(time.Second), "usd_per_hour", m.droplet.PriceHourly)
 }
 
-// bury ends a member's life: nothing of it exists any more, or it is let go. A
-// member stays known by its id until the runner has been told.
+// bury ends a member's life: nothing of it exists any more. A member stays known
+// by its id until the runner has been told.
 func (g *Group) bury(m *member, why string) {
 	m.phase, m.reason = gone, why
 	delete(g.unplaced, m.id)

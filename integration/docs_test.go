@@ -162,10 +162,18 @@ func TestLogLinesInReadme(t *testing.T) {
 // with its reason, and so in the test's output.
 func TestCommandsInDocs(t *testing.T) {
 	ran := map[string]string{
-		"make demo":                  "make verify",
-		"make test":                  "CI",
-		"make build":                 "make demo",
-		"go run ./cmd/dosim -guests": "the tests of cmd/dosim",
+		"make demo":  "make verify",
+		"make test":  "CI",
+		"make build": "make demo",
+		"journalctl -u gitlab-runner | grep subsystem=fleeting-plugin":                      "not run: needs an installed runner",
+		"sudo systemctl stop gitlab-runner":                                                 "not run: needs an installed runner",
+		"doctl compute droplet list --tag-name fleeting-group:ci":                           "not run: needs doctl and an account",
+		"doctl compute droplet delete --tag-name fleeting-group:ci":                         "not run: needs doctl and an account",
+		"doctl compute tag create fleeting-group:ci":                                        "not run: needs doctl and an account",
+		"doctl compute tag delete fleeting-group:ci":                                        "not run: needs doctl and an account",
+		"doctl compute ssh-key list":                                                        "not run: needs doctl and an account",
+		`doctl compute firewall create --name ci --tag-names fleeting-group:ci \`:           "not run: needs doctl and an account",
+		"go run ./cmd/dosim -guests":                                                        "the tests of cmd/dosim",
 		"sudo install bin/fleeting-plugin-digitalocean /usr/local/bin/":                     "not run: it changes the host",
 		`sudo install -m 600 /dev/stdin /etc/gitlab-runner/digitalocean-token <<< "$TOKEN"`: "not run: it changes the host",
 	}

@@ -110,7 +110,12 @@ func TestParentDies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.Env = append(os.Environ(), runnerEnv+"="+string(config))
+	tmp, err := os.MkdirTemp("", "orphan") // short: the path of a socket is bounded
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(tmp)
+	cmd.Env = append(os.Environ(), "TMPDIR="+tmp, runnerEnv+"="+string(config))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -136,6 +141,9 @@ func TestParentDies(t *testing.T) {
 	t.Logf("the plugin was gone %s after its runner", time.Since(begin).Round(100*time.Millisecond))
 	if keys := w.sim.Keys(); len(keys) > 0 {
 		t.Errorf("keys are left: %v", keys)
+	}
+	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+		t.Errorf("temporary files are left: %v %v", left, err)
 	}
 
 	r := startRunner(t, w, "orphan")

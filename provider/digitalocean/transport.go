@@ -2,6 +2,7 @@ package digitalocean
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 func newTransport() http.RoundTripper {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConnsPerHost = 16
+	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	t.OnProxyConnectResponse = func(_ context.Context, proxy *url.URL, _ *http.Request, r *http.Response) error {
 		if r.StatusCode != http.StatusOK {
 			// Go's own error is the status text alone.
