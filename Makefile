@@ -11,7 +11,7 @@ LINT      := bin/golangci-lint
 # Of the linter, which is no dependency of the module: it is built where it is missing.
 LINT_VERSION := v2.15.0
 
-.PHONY: help build demo test lint verify soak bench live clean
+.PHONY: help build demo test lint verify soak mutants bench live clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ lint: $(LINT) ## check style, imports and formatting
 
 verify: ## run the heavier checks: every platform's build, repeated tests, fuzzing, the demo
 	./.ci/verify
+
+mutants: ## show that the tests can fail: break each promise, and see them notice
+	./.ci/mutants
 
 soak: ## drive the plugin through 10,000 random histories
 	go test -race -count=1 -timeout 60m -run TestAnythingThroughTheProvisioner ./provider -rapid.checks=10000
