@@ -192,3 +192,21 @@ func TestDecreaseAfterShutdown(t *testing.T) {
 		}
 	})
 }
+
+// A list that lags can be from before a young Droplet was made. That it lacks
+// one whose DELETE was accepted and not carried out proves nothing.
+func TestListFromBeforeItWasMade(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		r.createLag = 4 * time.Second
+		r.want(1)
+		r.run(12 * time.Second)
+		name := r.names()[0]
+		r.only(name).deafTo = 1
+		r.decrease(name)
+		r.createLag = 34 * time.Second
+		r.run(4 * time.Second) // the runner holds "deleted" against the truth
+		if s := r.states[name]; s != Deleting {
+			t.Errorf("shown as %s, want deleting", s)
+		}
+	})
+}

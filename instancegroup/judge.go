@@ -76,7 +76,9 @@ func judgePresent(m member, s sight, now time.Time, createTimeout time.Duration)
 		d.PublicIPv4, d.PublicIPv6, d.PrivateIPv4 = m.droplet.PublicIPv4, m.droplet.PublicIPv6, m.droplet.PrivateIPv4
 	}
 	m.id, m.droplet = d.ID, d
-	m.listed = m.listed || !s.lookup
+	if !m.listed && !s.lookup {
+		m.listed, m.listedSince = true, now
+	}
 	m.tagged = m.tagged || !s.untagged
 	m.proved, m.missing = now, time.Time{}
 
@@ -126,6 +128,9 @@ func judgeUnlisted(m member, s sight) (member, verdict, string) {
 	case m.listed && m.phase == deleting && !m.removal.accepted.IsZero():
 		if s.began.Before(m.removal.accepted) || (s.shifted && first) {
 			return m, keep, ""
+		}
+		if s.began.Sub(m.listedSince) < unprovedFor {
+			return m, look, "" // a list that lags may be from before it was made
 		}
 		return m, bury, m.reason
 	}

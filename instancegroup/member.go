@@ -74,12 +74,13 @@ type member struct {
 	shown    bool    // the runner has heard of it
 	dialed   bool    // its address was given out
 
-	born    time.Time // when it was accepted; of one taken over, when that was, or when it was created if it is still new
-	proved  time.Time // when it was last known to exist, or was asked for
-	missing time.Time // begin of the first of the unbroken row of complete lists without it; zero = not missing
-	off     time.Time // since when it is seen powered off; zero = it is not
-	wanted  bool      // lists do not show it: it is to be looked up
-	checked time.Time // when it was last looked up
+	born        time.Time // when it was accepted; of one taken over, when that was, or when it was created if it is still new
+	proved      time.Time // when it was last known to exist, or was asked for
+	listedSince time.Time // when a list had it first; zero = before this run
+	missing     time.Time // begin of the first of the unbroken row of complete lists without it; zero = not missing
+	off         time.Time // since when it is seen powered off; zero = it is not
+	wanted      bool      // lists do not show it: it is to be looked up
+	checked     time.Time // when it was last looked up
 
 	reason  string // why it is deleting or gone
 	removal removal

@@ -39,9 +39,9 @@ func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "plugin")
 	if err == nil {
 		defer os.RemoveAll(dir)
-		// The plugins' lock files; they inherit it.
-		os.Setenv("XDG_CACHE_HOME", dir)
 		binary, err = harness.BuildPlugin(context.Background(), filepath.Join(dir, "bin"))
+		// The plugins' lock files; they inherit it. Not earlier: Go's build cache is there too.
+		os.Setenv("XDG_CACHE_HOME", dir)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
