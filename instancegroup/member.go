@@ -76,7 +76,7 @@ type member struct {
 
 	born        time.Time // when it was accepted; of one taken over, when that was, or when it was created if it is still new
 	proved      time.Time // when it was last known to exist, or was asked for
-	listedSince time.Time // when a list had it first; zero = before this run
+	listedSince time.Time // when a list had it first; zero = it was taken over
 	missing     time.Time // begin of the first of the unbroken row of complete lists without it; zero = not missing
 	off         time.Time // since when it is seen powered off; zero = it is not
 	wanted      bool      // lists do not show it: it is to be looked up
