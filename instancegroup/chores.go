@@ -47,10 +47,10 @@ func (g *Group) assignProject(ctx context.Context) {
 	}
 	switch {
 	case err == nil:
-		g.log.Debug("Droplets assigned to the project", "group", g.Name, "project", g.Project, "count", len(ids))
+		g.log.Debug("Droplets assigned to the project", "project", g.Project, "count", len(ids))
 	case first:
 		g.log.Warn("Droplets could not be assigned to the project; it is tried twice more, then they stay in the default one",
-			"group", g.Name, "project", g.Project, "ids", ids, "request_id", requestID(err), "err", err)
+			"project", g.Project, "ids", ids, "request_id", requestID(err), "err", err)
 	}
 }
 
@@ -72,7 +72,7 @@ func (g *Group) removeTags(ctx context.Context, last bool) {
 			// A token that may not remove tags never will. After anything else
 			// a later start can.
 			g.littered = g.littered || !errors.Is(err, ErrForbidden)
-			g.log.Warn("the tag of an ended run stays on the account", "group", g.Name, "tag", RunTag(run),
+			g.log.Warn("the tag of an ended run stays on the account", "tag", RunTag(run),
 				"request_id", requestID(err), "err", err)
 		}
 	})

@@ -169,7 +169,7 @@ func TestImageTag(t *testing.T) {
 	t.Run("none at all", func(t *testing.T) {
 		scenario(t, s, func(r *runner) {
 			_, err := r.increase(1)
-			const want = "find the newest image with the tag golden: no private image with the tag golden is in a region of the group"
+			const want = "find the newest image with the tag golden: no private image with the tag golden is in a region of the group; next attempt in 5s"
 			if err == nil || err.Error() != want {
 				t.Errorf("error %v, want %s", err, want)
 			}

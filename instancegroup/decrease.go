@@ -65,6 +65,7 @@ func (g *Group) Decrease(ctx context.Context, names []string) ([]string, error) 
 // by this run, or carried the group's tag and a minted name when it was taken
 // over; ids are never used twice. (TestOwnership)
 func (g *Group) destroy(ctx context.Context, ms []*member) {
+	var failed failures
 	each(ms, func(m *member) {
 		g.mu.Lock()
 		now := time.Now()
@@ -84,18 +85,21 @@ func (g *Group) destroy(ctx context.Context, ms []*member) {
 		// Not found is as good as accepted: lists will prove it.
 		accepted := err == nil || errors.Is(err, ErrNotFound)
 		m.removal = m.removal.sent(accepted, retryAfter(err), now)
-		if accepted {
-			g.log.Info("Droplet destroyed", "group", g.Name, "name", m.name, "id", id, "reason", m.reason,
-				"try", m.removal.accepts, "request_id", request)
-			return
+		switch {
+		case !accepted:
+			failed.add(m.name, err)
+			if errors.Is(err, ErrThrottled) {
+				g.holdDeletes = now.Add(max(refusedFirst, retryAfter(err)))
+			}
+		case m.removal.accepts == 1:
+			g.log.Info("Droplet is being destroyed", "name", m.name, "id", id, "reason", m.reason, "request_id", request)
+		default:
+			g.log.Warn("DigitalOcean had accepted to destroy a Droplet and has not done it; it was asked again",
+				"name", m.name, "id", id, "try", m.removal.accepts, "next_in", m.removal.next.Sub(now).Round(time.Second),
+				"usd_per_hour", m.droplet.PriceHourly, "request_id", request)
 		}
-		if errors.Is(err, ErrThrottled) {
-			g.holdDeletes = now.Add(max(refusedFirst, retryAfter(err)))
-		}
-		g.log.Warn("DigitalOcean did not destroy a Droplet; it is tried again", "group", g.Name, "name", m.name, "id", id,
-			"try", m.removal.refusals, "next_in", m.removal.next.Sub(now).Round(time.Second),
-			"request_id", requestID(err), "err", err)
 	})
+	g.tell(&g.refusedDeletes, failed, "DigitalOcean did not destroy Droplets; each is tried again until it does")
 }
 
 // removal is the state of a member's destruction.

@@ -53,7 +53,7 @@ func TestDecreaseRefused(t *testing.T) {
 			if len(got) != 0 || err == nil || !strings.Contains(err.Error(), "goes on trying") {
 				t.Errorf("%v: Decrease = %v, %v; want an error", class, got, err)
 			}
-			r.says("WARN", "did not destroy", name, "next_in=5s", "request_id=req-42")
+			r.says("WARN", "did not destroy", name, "times=1", "request_id=req-42")
 			r.run(20 * time.Second)
 			r.told(name, Creating, Running, Deleting, Deleted)
 		})
@@ -109,6 +109,9 @@ func TestIgnoredDeletesArePaced(t *testing.T) {
 				t.Errorf("DELETEs (-want +got):\n%s", d)
 			}
 			r.told(name, Creating, Running, Deleting, Deleted)
+			if n := r.log.count("WARN DigitalOcean had accepted to destroy a Droplet and has not done it"); n != 7 {
+				t.Errorf("told %d times that it was not done, want 7", n)
+			}
 		})
 	}
 }

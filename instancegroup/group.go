@@ -42,6 +42,11 @@ type Settings struct {
 	// removed once nothing carries them.
 	DeadRuns []string
 
+	// Before is what the run before this one noted. Note, unless it is nil, writes
+	// it down for the next; it is called by one goroutine at a time.
+	Before Census
+	Note   func(Census)
+
 	Placements    []Placement // in the order they are tried
 	Image         Image       // unless ImageTag
 	ImageTag      string
@@ -79,6 +84,8 @@ type Group struct {
 	updating   turn      // held by the one Update at a time, which lists and acts
 	lastUpdate time.Time // end of the last Update; owned by the holder of updating
 
+	noting sync.Mutex // held while a census is taken and written: in this order
+
 	mu     sync.Mutex // guards all that follows; never held over a request
 	closed bool       // Shutdown has begun
 
@@ -104,7 +111,11 @@ type Group struct {
 	skew     time.Duration // DigitalOcean's clock minus ours
 	gpus     bool          // lists are to have GPU Droplets too
 
+	// What fails again and again is counted, and told once a minute.
+	failedLists, failedLookups, refusedDeletes, refusedCreates repeated
+
 	// Creating, destroying, chores.
+	noted       Census // the last
 	places      placements
 	throttle    throttle
 	images      map[string]Image // by region, when ImageTag
@@ -184,7 +195,7 @@ func (g *Group) Start(ctx context.Context) error {
 	g.merge(l, began, time.Now())
 	g.unshown = true
 	if n := len(g.members); n > 0 {
-		g.log.Info("took over the Droplets of earlier runs", "group", g.Name, "run", g.Run,
+		g.log.Info("took over the Droplets of earlier runs", "run", g.Run,
 			"droplets", n, "usd_per_hour", g.hourly(), "names", some(slices.Sorted(maps.Keys(g.members))))
 	}
 	return nil
@@ -307,15 +318,6 @@ func (g *Group) hourly() float64 {
 // cents takes the noise of a sum off it; DigitalOcean's prices an hour have five
 // decimals.
 func cents(usd float64) float64 { return math.Round(usd*1e5) / 1e5 }
-
-// some names up to 20 of names, which may be thousands.
-func some(names []string) string {
-	const most = 20
-	if len(names) <= most {
-		return strings.Join(names, " ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], " "), len(names)-most)
-}
 
 // errClosed is what a Group answers once Shutdown has begun.
 var errClosed = errors.New("the group is shut down")

@@ -43,13 +43,13 @@ func (g *Group) refreshImages(ctx context.Context) error {
 			return err
 		}
 		g.imagesAt = time.Now()
-		g.log.Warn("could not look up the newest image; going on with the last", "group", g.Name,
+		g.log.Warn("could not look up the newest image; going on with the last",
 			"tag", g.ImageTag, "request_id", requestID(err), "err", err)
 		return nil
 	}
 	for region, image := range newest {
 		if g.images[region] != image {
-			g.log.Info("image for new Droplets", "group", g.Name, "tag", g.ImageTag, "region", region, "image", image)
+			g.log.Info("image for new Droplets", "tag", g.ImageTag, "region", region, "image", image)
 		}
 	}
 	g.images, g.imagesAt = newest, time.Now()

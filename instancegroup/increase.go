@@ -47,12 +47,13 @@ func (g *Group) Increase(ctx context.Context, n int) (int, error) {
 	if err != nil || n == 0 {
 		return 0, err
 	}
+	g.note(n)
 	if err := g.refreshImages(ctx); err != nil {
-		return 0, g.refuse(fmt.Errorf("find the newest image with the tag %s: %w", g.ImageTag, err))
+		return 0, g.refused(0, n, fmt.Errorf("find the newest image with the tag %s: %w", g.ImageTag, err))
 	}
 	keys, err := g.Keys(ctx, false)
 	if err != nil {
-		return 0, g.refuse(fmt.Errorf("SSH key for new Droplets: %w", err))
+		return 0, g.refused(0, n, fmt.Errorf("SSH key for new Droplets: %w", err))
 	}
 
 	var (
@@ -115,7 +116,7 @@ func (g *Group) Increase(ctx context.Context, n int) (int, error) {
 // freshKeys waits for DigitalOcean to know the SSH keys that it refused, and
 // returns those to try next. attempt counts from 1.
 func (g *Group) freshKeys(ctx context.Context, attempt int, refusal error) ([]string, error) {
-	g.log.Warn("DigitalOcean does not know the SSH key (yet)", "group", g.Name, "attempt", attempt,
+	g.log.Warn("DigitalOcean does not know the SSH key (yet)", "attempt", attempt,
 		"request_id", requestID(refusal), "err", refusal)
 	if pause(ctx, time.Duration(attempt)*time.Second) != nil {
 		return nil, refusal
@@ -140,7 +141,7 @@ func (g *Group) admit(n int) (int, error) {
 	if err := g.throttle.check(time.Now()); err != nil {
 		return 0, err
 	}
-	room := g.MaxInstances - g.living()
+	room := g.MaxInstances - g.census(time.Now())
 	limit := "max_instances"
 	if g.MaxCreating > 0 {
 		if slots := g.MaxCreating - g.underWay(); slots < room {
@@ -148,7 +149,7 @@ func (g *Group) admit(n int) (int, error) {
 		}
 	}
 	if room < n {
-		g.log.Debug("fewer than asked for", "group", g.Name, "asked", n, "accepted", max(0, room), "limit", limit)
+		g.log.Debug("fewer than asked for", "asked", n, "accepted", max(0, room), "limit", limit)
 	}
 	return max(0, min(n, room)), nil
 }
@@ -246,7 +247,7 @@ func (g *Group) create(ctx context.Context, at Placement, r CreateRequest) (acce
 	if err != nil {
 		// Not a refusal: the names may exist, so they count as accepted.
 		g.log.Warn("a create was not answered clearly; lists will show whether its Droplets exist",
-			"group", g.Name, "names", strings.Join(r.Names, " "), "size", at.Size, "region", at.Region,
+			"names", strings.Join(r.Names, " "), "size", at.Size, "region", at.Region,
 			"request_id", requestID(err), "err", err)
 		return len(r.Names), nil
 	}
@@ -263,10 +264,10 @@ func (g *Group) create(ctx context.Context, at Placement, r CreateRequest) (acce
 		g.identify(m, d.ID)
 	}
 	if len(unsettled) > 0 {
-		g.log.Warn("the answer to a create leaves names out; lists will show whether their Droplets exist", "group", g.Name,
+		g.log.Warn("the answer to a create leaves names out; lists will show whether their Droplets exist",
 			"names", strings.Join(slices.Sorted(maps.Keys(unsettled)), " "), "request_id", answer.RequestID)
 	}
-	g.log.Info("Droplets requested", "group", g.Name, "count", len(r.Names), "names", strings.Join(r.Names, " "),
+	g.log.Info("Droplets requested", "count", len(r.Names), "names", strings.Join(r.Names, " "),
 		"size", at.Size, "region", at.Region, "image", r.Image, "request_id", answer.RequestID)
 	return len(r.Names), nil
 }
@@ -296,8 +297,8 @@ func (g *Group) quota(ctx context.Context, err error) (free int, explained error
 		err, u.Limit, ours, u.Others)
 }
 
-// concluded logs what came of an Increase, and decides what the runner hears:
-// an error only if nothing was accepted, since an error makes it forget a count.
+// concluded decides what the runner hears of an Increase: an error only if nothing
+// was accepted, since an error makes it forget a count.
 func (g *Group) concluded(accepted, n int, refusal error) error {
 	if accepted >= n {
 		g.mu.Lock()
@@ -308,21 +309,24 @@ func (g *Group) concluded(accepted, n int, refusal error) error {
 	if refusal == nil {
 		refusal = errors.New("no time was left for another attempt, or the plugin is shutting down")
 	}
-	refusal = g.refuse(fmt.Errorf("create %d Droplets: %w", n-accepted, refusal))
+	refusal = g.refused(accepted, n-accepted, fmt.Errorf("create %d Droplets: %w", n-accepted, refusal))
 	if accepted > 0 {
-		g.log.Error("some Droplets were refused", "group", g.Name, "accepted", accepted, "refused", n-accepted,
-			"request_id", requestID(refusal), "err", refusal)
 		return nil
 	}
 	return refusal
 }
 
-// refuse lets the group rest after a refusal.
-func (g *Group) refuse(err error) error {
+// refused lets the group rest after a refusal, and returns it with for how long.
+func (g *Group) refused(accepted, refused int, err error) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.throttle.refused(err, time.Now())
-	return err
+	now := time.Now()
+	g.throttle.refused(err, now)
+	if times, due := g.refusedCreates.note(err, 1, now); due {
+		g.log.Error("Droplets were refused; the group rests before it asks again", "accepted", accepted, "refused", refused,
+			"next_in", g.throttle.until.Sub(now).Round(time.Second), "times", times, "request_id", requestID(err), "err", err)
+	}
+	return g.throttle.check(now)
 }
 
 func (g *Group) nextPlacement(tried map[Placement]bool) (Placement, bool) {
@@ -342,8 +346,13 @@ func (g *Group) placementWorked(at Placement) {
 
 func (g *Group) placementRefused(at Placement, err error) {
 	g.mu.Lock()
-	rests := g.places.refused(at, time.Now())
+	now := time.Now()
+	rests := g.places.refused(at, now)
+	then := "the next place is tried"
+	if _, ok := g.places.next(now, map[Placement]bool{at: true}); !ok {
+		then = "no other place is left: the group rests"
+	}
 	g.mu.Unlock()
-	g.log.Warn("no capacity; this place rests and the next is tried", "group", g.Name, "size", at.Size,
+	g.log.Warn("no capacity in a place; it rests", "then", then, "size", at.Size,
 		"region", at.Region, "rests", rests, "request_id", requestID(err), "err", err)
 }

@@ -173,7 +173,7 @@ func TestPartialRefusal(t *testing.T) {
 		if n, err := r.increase(30); n != 10 || err != nil {
 			t.Errorf("Increase(30) = %d, %v; want 10 and no error", n, err)
 		}
-		r.says("ERROR", "some Droplets were refused", "accepted=10", "refused=20", "request_id=req-42")
+		r.says("ERROR", "Droplets were refused", "accepted=10", "refused=20", "next_in=5s", "request_id=req-42")
 		if _, err := r.tryUpdate(); err != nil || len(r.in(Creating)) != 10 {
 			t.Errorf("%d instances are shown, want the 10 that were accepted (%v)", len(r.in(Creating)), err)
 		}
@@ -353,7 +353,7 @@ func TestQuota(t *testing.T) {
 			_, err := r.increase(1)
 			want := "create 1 Droplets: OP: 422 the account's Droplet limit is reached (request id req-42); " +
 				"the account's limit is 10 Droplets: this group has 2, and there are 8 others on the account. " +
-				"Ask DigitalOcean to raise the limit, or lower max_instances"
+				"Ask DigitalOcean to raise the limit, or lower max_instances; next attempt in 5s"
 			if fmt.Sprint(err) != want {
 				t.Errorf("error\n%v\nwant\n%s", err, want)
 			}

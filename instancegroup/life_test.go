@@ -18,7 +18,7 @@ func TestLife(t *testing.T) {
 			r.told(name, Creating, Running, Deleting, Deleted)
 			r.says("Droplets requested", name)
 			r.says("Droplet is active", name)
-			r.says("Droplet destroyed", name, "reason=the runner asked for it", "request_id=req-delete")
+			r.says("Droplet is being destroyed", name, "reason=the runner asked for it", "request_id=req-delete")
 			r.says("Droplet is gone", name)
 		}
 		if n := r.billed(); n != 0 {
@@ -67,6 +67,7 @@ func TestAmbiguousCreate(t *testing.T) {
 				r.run(10 * time.Second)
 				for _, name := range r.names() {
 					r.told(name, Creating, Deleted)
+					r.says("WARN", "a Droplet was never made", name)
 				}
 				r.want(3) // there is room again
 			})
@@ -331,6 +332,7 @@ func TestDestroyedFromOutside(t *testing.T) {
 		if n := len(r.received("delete")); n != 0 {
 			t.Errorf("%d DELETEs of a Droplet that is gone", n)
 		}
+		r.says("WARN", "a Droplet vanished", name)
 	})
 }
 

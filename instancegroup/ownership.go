@@ -46,7 +46,7 @@ func (g *Group) noteStranger(d Droplet) {
 	}
 	g.strangers[d.ID] = true
 	g.log.Warn("a Droplet carries the group's tag but not a name of the group: it is left alone, and the runner does not see it",
-		"group", g.Name, "name", d.Name, "id", d.ID, "usd_per_hour", d.PriceHourly)
+		"name", d.Name, "id", d.ID, "usd_per_hour", d.PriceHourly)
 }
 
 // noteManager logs once for each of its runs that a second manager is at work.
@@ -58,7 +58,7 @@ func (g *Group) noteManager(d Droplet, run string) {
 	g.managers[run] = true
 	g.log.Error("a Droplet of this group was made by another run after this one began: a second manager uses the same name. "+
 		"Its new Droplets are left alone. Give each manager a name of its own",
-		"group", g.Name, "name", d.Name, "id", d.ID, "run", g.Run, "other_run", run, "created", d.Created)
+		"name", d.Name, "id", d.ID, "run", g.Run, "other_run", run, "created", d.Created)
 }
 
 // takeOver makes a member of a Droplet that an earlier run left.

@@ -62,7 +62,7 @@ func (g *Group) Shutdown(ctx context.Context) (clean bool) {
 		}
 	}
 	if left > 0 {
-		g.log.Warn("Droplets stay, and are billed, until the next start takes them over", "group", g.Name, "droplets", left,
+		g.log.Warn("Droplets stay, and are billed, until the next start takes them over", "droplets", left,
 			"usd_per_hour", cents(usd), "hint", "delete_instances_on_shutdown = true makes the runner delete them when it stops")
 	}
 	return left == 0 && !g.littered

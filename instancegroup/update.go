@@ -38,6 +38,7 @@ func (g *Group) Update(ctx context.Context, report func(id string, s State)) err
 		return err
 	}
 	g.act(ctx)
+	g.note(0)
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err() // nobody listens any more; keep what was to be told
 	}
@@ -87,22 +88,23 @@ func (g *Group) relist(ctx context.Context) {
 		return // nobody waits for it any more, which says nothing of DigitalOcean
 	}
 	if err != nil {
-		first := g.failure == nil
+		if g.failure == nil {
+			g.failedAt = began
+		}
 		g.failure = fmt.Errorf("list the Droplets with the tag %s: %w", GroupTag(g.Name), err)
 		g.holdList = now.Add(max(listInterval(g.list), retryAfter(err)))
-		if first {
-			g.failedAt = now
-			what := fmt.Sprintf("the last list counts for up to %s", staleMost)
-			if hopeless(err) {
+		if times, due := g.failedLists.note(err, 1, now); due {
+			what := fmt.Sprintf("the runner is shown the list of %s ago", now.Sub(g.listedAt).Round(time.Second))
+			if g.stale(now) != nil {
 				what = "the runner is told so, and provisions nothing"
 			}
-			g.log.Warn("listing fails and is tried again", "group", g.Name, "meanwhile", what,
-				"request_id", requestID(err), "err", err)
+			g.log.Warn("listing fails and is tried again", "meanwhile", what, "times", times,
+				"failing_for", now.Sub(g.failedAt).Round(time.Second), "request_id", requestID(err), "err", err)
 		}
 		return
 	}
 	if g.failure != nil {
-		g.log.Info("listing works again", "group", g.Name, "failed_for", now.Sub(g.failedAt).Round(time.Second))
+		g.log.Info("listing works again", "failed_for", now.Sub(g.failedAt).Round(time.Second))
 	}
 	g.failure, g.holdList = nil, time.Time{}
 	g.noteClock(l, began)
@@ -145,7 +147,7 @@ func (g *Group) merge(l List, began, now time.Time) {
 func (g *Group) apply(m *member, s sight, now time.Time) {
 	next, v, why := judge(*m, s, now, g.CreateTimeout)
 	if next.phase == running && m.phase != running && m.run == g.Run {
-		g.log.Info("Droplet is active", "group", g.Name, "name", m.name, "id", next.id,
+		g.log.Info("Droplet is active", "name", m.name, "id", next.id,
 			"after", now.Sub(m.born).Round(time.Second), "external", next.droplet.External(), "internal", next.droplet.PrivateIPv4)
 	}
 	*m = next
@@ -158,7 +160,7 @@ func (g *Group) apply(m *member, s sight, now time.Time) {
 	case release:
 		g.released[m.id] = true
 		g.log.Error("the group's tag was taken off a Droplet by hand: it is left alone from now on, AND IT IS STILL BILLED",
-			"group", g.Name, "name", m.name, "id", m.id, "usd_per_hour", m.droplet.PriceHourly)
+			"name", m.name, "id", m.id, "usd_per_hour", m.droplet.PriceHourly)
 		m.phase, m.reason = gone, why
 		delete(g.unplaced, m.id)
 	}
@@ -186,13 +188,14 @@ func (g *Group) doom(m *member, why string) {
 		return
 	}
 	m.phase, m.reason = deleting, why
-	g.log.Warn("Droplet will be destroyed", "group", g.Name, "name", m.name, "id", m.id, "reason", why,
+	g.log.Warn("Droplet will be destroyed", "name", m.name, "id", m.id, "reason", why,
 		"age", time.Since(m.born).Round(time.Second), "usd_per_hour", m.droplet.PriceHourly)
 }
 
 // bury ends a member's life: nothing of it exists any more. A member stays known
 // by its id until the runner has been told.
 func (g *Group) bury(m *member, why string) {
+	wasDeleting := m.phase == deleting
 	m.phase, m.reason = gone, why
 	delete(g.unplaced, m.id)
 	if m.run != g.Run {
@@ -202,8 +205,17 @@ func (g *Group) bury(m *member, why string) {
 		delete(g.strays, m.id)
 		delete(g.byID, m.id)
 	}
-	g.log.Info("Droplet is gone", "group", g.Name, "name", m.name, "id", m.id, "reason", why,
-		"age", time.Since(m.born).Round(time.Second))
+	age := time.Since(m.born).Round(time.Second)
+	switch {
+	case wasDeleting:
+		g.log.Info("Droplet is gone", "name", m.name, "id", m.id, "reason", why, "age", age)
+	case m.id == 0:
+		g.log.Warn("a Droplet was never made; the runner is told that it is gone, and asks for another if it needs one",
+			"name", m.name, "reason", why, "age", age)
+	default:
+		g.log.Warn("a Droplet vanished; the runner is told that it is gone, and asks for another if it needs one",
+			"name", m.name, "id", m.id, "reason", why, "age", age)
+	}
 }
 
 const (
@@ -241,33 +253,36 @@ func (g *Group) act(ctx context.Context) {
 	g.mu.Unlock()
 
 	g.destroy(ctx, dying)
-	each(missing[:min(len(missing), lookupsAtOnce)], func(m *member) { g.lookUp(ctx, m) })
+	g.lookUp(ctx, missing[:min(len(missing), lookupsAtOnce)])
 	g.assignProject(ctx)
 	g.removeTags(ctx, false)
 }
 
-// lookUp asks for one Droplet that should be in the lists and is not.
-func (g *Group) lookUp(ctx context.Context, m *member) {
-	if ctx.Err() != nil {
-		return
-	}
-	g.mu.Lock()
-	id := m.id
-	m.checked = time.Now()
-	s := sight{lookup: true, began: m.checked}
-	g.mu.Unlock()
-	d, err := g.cloud.Get(ctx, id)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	switch {
-	case err == nil:
-		s.present, s.droplet, s.untagged = true, d, !hasTag(d, GroupTag(g.Name))
-	case !errors.Is(err, ErrNotFound):
-		g.log.Warn("a Droplet is missing from the list, and looking it up failed; it counts as alive", "group", g.Name,
-			"name", m.name, "id", id, "request_id", requestID(err), "err", err)
-		return
-	}
-	g.apply(m, s, time.Now())
+// lookUp asks for Droplets that should be in the lists and are not.
+func (g *Group) lookUp(ctx context.Context, ms []*member) {
+	var failed failures
+	each(ms, func(m *member) {
+		if ctx.Err() != nil {
+			return
+		}
+		g.mu.Lock()
+		id := m.id
+		m.checked = time.Now()
+		s := sight{lookup: true, began: m.checked}
+		g.mu.Unlock()
+		d, err := g.cloud.Get(ctx, id)
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		switch {
+		case err == nil:
+			s.present, s.droplet, s.untagged = true, d, !hasTag(d, GroupTag(g.Name))
+		case !errors.Is(err, ErrNotFound):
+			failed.add(m.name, err)
+			return
+		}
+		g.apply(m, s, time.Now())
+	})
+	g.tell(&g.failedLookups, failed, "Droplets are missing from the list, and looking them up failed; they count as alive")
 }
 
 // show reports every instance. What is gone is reported for the last time.

@@ -135,7 +135,10 @@ func TestListFails(t *testing.T) {
 					}
 					time.Sleep(time.Second)
 				}
-				r.says("WARN", "listing fails")
+				// Counted, once a minute.
+				if n := r.log.count("listing fails"); n != 3 && n != 4 {
+					t.Errorf("%d lines in three minutes of failure", n)
+				}
 				r.heal("list")
 				time.Sleep(2 * time.Second)
 				r.run(4 * time.Second)

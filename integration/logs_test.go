@@ -28,8 +28,11 @@ var logging = []string{"instancegroup", "provider", "provider/digitalocean"}
 // dynamic are the calls of a logger whose message is no literal, by the file and
 // the expression, with the formats that the message is made by.
 var dynamic = map[string][]string{
-	"provider/catalog.go w": {"%s cannot work and is left out: %s", "%s cannot be had now: %s"}, // plan.go's warnings
-	"provider/log.go msg":   nil,                                                                // hands on what others log
+	"instancegroup/repeated.go msg": { // of tell
+		"DigitalOcean did not destroy Droplets; each is tried again until it does",
+		"Droplets are missing from the list, and looking them up failed; they count as alive",
+	},
+	"provider/log.go msg": nil, // hands on what others log
 }
 
 // logLine is a line that the plugin can log.

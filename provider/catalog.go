@@ -24,8 +24,12 @@ func survey(ctx context.Context, log hclog.Logger, api *digitalocean.Client, c c
 		return plan{}, err
 	}
 	p := offer.plan(c)
-	for _, w := range p.warnings {
-		log.Warn(w, "group", c.Name)
+	for _, u := range p.unfit {
+		if u.never {
+			log.Warn("a place can never work and is left out", "size", u.Size, "region", u.Region, "why", u.why)
+		} else {
+			log.Warn("a place cannot be had now; it is tried at its turn", "size", u.Size, "region", u.Region, "why", u.why)
+		}
 	}
 	p.fault = errors.Join(p.fault, checkVPCs(ctx, log, api, c), checkKeys(ctx, log, api, c))
 	return p, nil
@@ -56,8 +60,7 @@ func readCatalog(ctx context.Context, log hclog.Logger, api *digitalocean.Client
 	if errors.Is(err, instancegroup.ErrForbidden) {
 		// Creating Droplets needs these scopes too, so it may well fail; but
 		// that is for DigitalOcean to say.
-		log.Warn("the token may not read what DigitalOcean offers, so size, region and image are not checked",
-			"group", c.Name, "err", err)
+		log.Warn("the token may not read what DigitalOcean offers, so size, region and image are not checked", "err", err)
 		return catalog{unread: true}, nil
 	}
 	return offer, err
@@ -128,7 +131,7 @@ func checkVPCs(ctx context.Context, log hclog.Logger, api *digitalocean.Client, 
 		case errors.Is(err, instancegroup.ErrNotFound):
 			faults = append(faults, fmt.Errorf("plugin_config.vpc_uuid: the account has no VPC %s", uuid))
 		case err != nil:
-			log.Warn("could not look up the VPC", "group", c.Name, "vpc_uuid", uuid, "err", err)
+			log.Warn("could not look up the VPC", "vpc_uuid", uuid, "err", err)
 		case in != region:
 			faults = append(faults, fmt.Errorf("plugin_config.vpc_uuid: VPC %s is in %s, not in %s", uuid, in, region))
 		}
@@ -145,7 +148,7 @@ func checkKeys(ctx context.Context, log hclog.Logger, api *digitalocean.Client, 
 		case errors.Is(err, instancegroup.ErrNotFound):
 			faults = append(faults, fmt.Errorf("plugin_config.ssh_keys: the account has no key %s", key))
 		case err != nil:
-			log.Warn("could not look up an SSH key", "group", c.Name, "key", key, "err", err)
+			log.Warn("could not look up an SSH key", "key", key, "err", err)
 		}
 	}
 	return errors.Join(faults...)

@@ -143,7 +143,7 @@ func (k *credentials) ensure(ctx context.Context) error {
 	if err := k.api.UploadKey(ctx, name, k.public); err != nil && k.api.HasKey(ctx, k.fingerprint) != nil {
 		return fmt.Errorf("upload the SSH key %s: %w", k, err)
 	}
-	k.log.Info("SSH key is on the account", "group", k.group, "name", name, "fingerprint", k.fingerprint)
+	k.log.Info("SSH key is on the account", "name", name, "fingerprint", k.fingerprint)
 	return nil
 }
 
@@ -152,7 +152,7 @@ func (k *credentials) ensure(ctx context.Context) error {
 func (k *credentials) sweep(ctx context.Context) {
 	keys, err := k.api.Keys(ctx)
 	if err != nil {
-		k.log.Warn("could not look for SSH keys that earlier runs left", "group", k.group, "err", err)
+		k.log.Warn("could not look for SSH keys that earlier runs left", "err", err)
 		return
 	}
 	for _, key := range keys {
@@ -161,10 +161,10 @@ func (k *credentials) sweep(ctx context.Context) {
 			continue
 		}
 		if err := k.api.DeleteKey(ctx, key.Fingerprint); err != nil {
-			k.log.Warn("an SSH key of an earlier run stays on the account", "group", k.group, "name", key.Name, "err", err)
+			k.log.Warn("an SSH key of an earlier run stays on the account", "name", key.Name, "err", err)
 			continue
 		}
-		k.log.Info("deleted the SSH key that an earlier run left", "group", k.group, "name", key.Name)
+		k.log.Info("deleted the SSH key that an earlier run left", "name", key.Name)
 	}
 }
 
@@ -182,7 +182,7 @@ func (k *credentials) close(ctx context.Context) error {
 	}
 	if err != nil {
 		k.log.Warn("the SSH key stays on the account; a later start sweeps it once the group has no Droplets",
-			"group", k.group, "name", keyName(k.group, k.run), "err", err)
+			"name", keyName(k.group, k.run), "err", err)
 		return fmt.Errorf("delete the SSH key %s: %w", keyName(k.group, k.run), err)
 	}
 	k.uploaded = false

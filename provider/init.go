@@ -29,7 +29,7 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 	if g.running.Load() != nil {
 		return provider.ProviderInfo{}, errors.New("Init was called twice in one process")
 	}
-	log = lines{log}
+	log = lines{log.With("group", g.config.Name)}
 
 	// What needs nobody else comes first: these faults are told at once.
 	connector, err := connectorConfig(settings.ConnectorConfig)
@@ -102,6 +102,8 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 		Name:       g.config.Name,
 		Run:        run,
 		DeadRuns:   lock.deadRuns(),
+		Before:     lock.before(),
+		Note:       func(c instancegroup.Census) { lock.note(log, c) },
 		Placements: plan.placements,
 		Image:      instancegroup.Image(g.config.Image),
 		ImageTag:   g.config.ImageTag,
@@ -131,15 +133,15 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 		}
 		// A refusal would leave them to nobody, and billed.
 		log.Error("no Droplet can be created as configured; the plugin starts all the same, for those that the group has",
-			"group", g.config.Name, "droplets", group.Count(), "err", plan.fault)
+			"droplets", group.Count(), "err", plan.fault)
 	}
 	if err := lock.begin(run); err != nil {
-		log.Warn("could not note this run beside the lock", "group", g.config.Name, "err", err)
+		log.Warn("could not note this run beside the lock", "err", err)
 	}
 	if err := keys.open(ctx, api, run, group.Count() == 0); err != nil {
 		return nil, 0, err
 	}
-	log.Info("group is ready", "group", g.config.Name, "run", run, "droplets", group.Count(),
+	log.Info("group is ready", "run", run, "droplets", group.Count(),
 		"max_instances", maxSize, "places", plan.String(), "ssh_key", keys.String())
 	return &running{keys: keys, api: api, group: group, lock: lock}, maxSize, nil
 }
@@ -152,10 +154,10 @@ func maxInstances(ctx context.Context, log hclog.Logger, api *digitalocean.Clien
 	case errors.Is(err, instancegroup.ErrUnauthorized):
 		return 0, err
 	case c.MaxInstances > 0 && err != nil:
-		log.Warn("the account's Droplet limit could not be read", "group", c.Name, "err", err)
+		log.Warn("the account's Droplet limit could not be read", "err", err)
 	case c.MaxInstances > limit && limit > 0:
 		log.Warn("max_instances is more than the account may have; creates beyond that will be refused",
-			"group", c.Name, "max_instances", c.MaxInstances, "droplet_limit", limit)
+			"max_instances", c.MaxInstances, "droplet_limit", limit)
 	case c.MaxInstances == 0 && err != nil:
 		return 0, fmt.Errorf("plugin_config.max_instances: must be set, since the account's Droplet limit could not be read: %w", err)
 	case c.MaxInstances == 0 && limit <= 0:

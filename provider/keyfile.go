@@ -52,7 +52,8 @@ func readOrMakeKey(log hclog.Logger, path string) ([]byte, error) {
 func warnIfReadable(log hclog.Logger, path string) {
 	info, err := os.Stat(path)
 	if err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		log.Warn("others can read a file with a secret", "path", path, "mode", info.Mode().Perm().String(), "hint", "chmod 600 "+path)
+		log.Warn("others can read a file with a secret",
+			"path", path, "mode", info.Mode().Perm().String(), "hint", "chmod 600 "+path)
 	}
 }
 

@@ -20,13 +20,15 @@ import (
 )
 
 // hostLock keeps two plugin processes on one host from managing one group, and
-// remembers what the processes before this one left: the ids of their runs, and
-// when an Init was last refused. All of it is a help, not a truth: the files may
+// remembers what the processes before this one left: the ids of their runs, how
+// many Droplets the last may have had, and when an Init was last refused. All of it is a help, not a truth: the files may
 // be lost at any time, and a manager on another host has its own.
 type hostLock struct {
 	flock *flock.Flock
 	base  string   // path of the files, without their ending
 	runs  []string // earlier runs, oldest first
+
+	unnoted bool // that the census cannot be written has been told; owned by note
 }
 
 const (
@@ -59,7 +61,7 @@ func lockGroup(ctx context.Context, log hclog.Logger, apiURL, name string) (*hos
 	defer cancel()
 	locked, err := l.flock.TryLock()
 	if err == nil && !locked {
-		log.Info("another plugin process manages this group; waiting for it to go", "group", name, "pid", l.holder())
+		log.Info("another plugin process manages this group; waiting for it to go", "pid", l.holder())
 		locked, err = l.flock.TryLockContext(wait, lockPoll)
 	}
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
@@ -71,7 +73,7 @@ func lockGroup(ctx context.Context, log hclog.Logger, apiURL, name string) (*hos
 	}
 	// Beside the lock, not in it: Windows lets nobody read a locked file.
 	if err := os.WriteFile(l.base+".pid", []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
-		log.Warn("could not note the process id beside the lock", "group", name, "err", err)
+		log.Warn("could not note the process id beside the lock", "err", err)
 	}
 	l.runs = l.readRuns()
 	return l, nil
@@ -96,6 +98,33 @@ func (l *hostLock) begin(run string) error {
 	return os.WriteFile(l.base+".runs", []byte(strings.Join(runs[max(0, len(runs)-maxRuns):], "\n")), 0o600)
 }
 
+// note writes down how many Droplets this run may have. Renamed, not written over:
+// the process may be killed in between.
+func (l *hostLock) note(log hclog.Logger, c instancegroup.Census) {
+	fresh := l.base + ".count.new"
+	err := os.WriteFile(fresh, fmt.Appendf(nil, "%d %d", c.Droplets, c.At.Unix()), 0o600)
+	if err == nil {
+		err = os.Rename(fresh, l.base+".count")
+	}
+	if err != nil && !l.unnoted {
+		l.unnoted = true
+		log.Warn("could not note the number of Droplets beside the lock", "err", err)
+	}
+}
+
+// before returns what the last process noted; zero if it noted nothing, or ended
+// in good order.
+func (l *hostLock) before() instancegroup.Census {
+	var c instancegroup.Census
+	var at int64
+	b, _ := os.ReadFile(l.base + ".count")
+	if n, _ := fmt.Sscan(string(b), &c.Droplets, &at); n != 2 {
+		return instancegroup.Census{}
+	}
+	c.At = time.Unix(at, 0)
+	return c
+}
+
 func (l *hostLock) readRuns() []string {
 	b, _ := os.ReadFile(l.base + ".runs")
 	return slices.DeleteFunc(strings.Fields(string(b)), func(s string) bool { return !instancegroup.IsSuffix(s) })
@@ -106,6 +135,7 @@ func (l *hostLock) readRuns() []string {
 func (l *hostLock) close(clean bool) {
 	if clean {
 		os.Remove(l.base + ".runs")
+		os.Remove(l.base + ".count")
 	}
 	l.release()
 }

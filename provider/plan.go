@@ -19,9 +19,16 @@ import (
 // tried.
 type plan struct {
 	placements []instancegroup.Placement
-	gpus       bool     // a size of theirs is a GPU size
-	warnings   []string // about single places
-	fault      error    // why none can be had, and what could
+	gpus       bool    // a size of theirs is a GPU size
+	unfit      []unfit // single places
+	fault      error   // why none can be had, and what could
+}
+
+// unfit is a place in which no Droplet can be made: never, or only not now.
+type unfit struct {
+	instancegroup.Placement
+	never bool
+	why   string
 }
 
 func (p plan) String() string {
@@ -48,24 +55,25 @@ func (o *catalog) plan(c config.Config) plan {
 		return all
 	}
 	p := plan{gpus: all.gpus}
-	var faults []string
 	usable := 0
 	for _, at := range all.placements {
 		never, notNow := o.fits(c, o.size(at.Size), at.Region)
 		switch {
 		case never != "":
-			faults = append(faults, fmt.Sprintf("%s: %s", at, never))
-			p.warnings = append(p.warnings, fmt.Sprintf("%s cannot work and is left out: %s", at, never))
+			p.unfit = append(p.unfit, unfit{at, true, never})
 			continue
 		case notNow != "":
-			faults = append(faults, fmt.Sprintf("%s: %s", at, notNow))
-			p.warnings = append(p.warnings, fmt.Sprintf("%s cannot be had now: %s", at, notNow))
+			p.unfit = append(p.unfit, unfit{at, false, notNow})
 		default:
 			usable++
 		}
 		p.placements = append(p.placements, at)
 	}
 	if usable == 0 {
+		var faults []string
+		for _, u := range p.unfit {
+			faults = append(faults, fmt.Sprintf("%s: %s", u.Placement, u.why))
+		}
 		all.fault = fmt.Errorf("plugin_config: no combination of size, region and image can work:\n  %s%s",
 			strings.Join(faults, "\n  "), o.alternatives(c))
 		return all

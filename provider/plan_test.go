@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +47,7 @@ func TestPlan(t *testing.T) {
 		image          config.Image
 		offer          func(*catalog)
 		places         string
-		warnings       []string
+		unfit          []string
 		fault          string
 		gpus           bool
 	}{
@@ -55,11 +56,11 @@ func TestPlan(t *testing.T) {
 			places: "s-2vcpu-2gb in nyc3, s-2vcpu-2gb in fra1, s-1vcpu-1gb in nyc3, s-1vcpu-1gb in fra1"},
 		{name: "a GPU", sizes: "gpu-h100x1-80gb", regions: "nyc3", places: "gpu-h100x1-80gb in nyc3", gpus: true},
 		{name: "sold out at one of two places", sizes: "c-2 s-1vcpu-1gb", regions: "nyc3",
-			places:   "c-2 in nyc3, s-1vcpu-1gb in nyc3",
-			warnings: []string{"c-2 in nyc3 cannot be had now: the size is not on offer now"}},
+			places: "c-2 in nyc3, s-1vcpu-1gb in nyc3",
+			unfit:  []string{"c-2 in nyc3 not now: the size is not on offer now"}},
 		{name: "impossible at one of two places", sizes: "s-1vcpu-1gb", regions: "ams3 fra1",
-			places:   "s-1vcpu-1gb in fra1",
-			warnings: []string{"s-1vcpu-1gb in ams3 cannot work and is left out: image docker-20-04 is not in ams3; it is in ams2, fra1, nyc3"}},
+			places: "s-1vcpu-1gb in fra1",
+			unfit:  []string{"s-1vcpu-1gb in ams3 never: image docker-20-04 is not in ams3; it is in ams2, fra1, nyc3"}},
 
 		{name: "unknown slugs", sizes: "s-1vcpu-2gb", regions: "nyc", image: config.Image{Slug: "docker"}, offer: none,
 			places: "s-1vcpu-2gb in nyc",
@@ -83,10 +84,10 @@ In fra1 these sizes would work: s-1vcpu-1gb, s-2vcpu-2gb`},
 		{name: "only one of four places is on offer", sizes: "s-1vcpu-512mb-10gb gpu-h100x1-80gb", regions: "fra1 ams2", gpus: true,
 			offer:  func(o *catalog) { o.images[0].MinDiskSize = 10 },
 			places: "s-1vcpu-512mb-10gb in fra1, s-1vcpu-512mb-10gb in ams2, gpu-h100x1-80gb in fra1, gpu-h100x1-80gb in ams2",
-			warnings: []string{
-				"s-1vcpu-512mb-10gb in ams2 cannot be had now: the region takes no new Droplets now",
-				"gpu-h100x1-80gb in fra1 cannot be had now: the size is not on offer there now; it is in nyc3",
-				"gpu-h100x1-80gb in ams2 cannot be had now: the region takes no new Droplets now",
+			unfit: []string{
+				"s-1vcpu-512mb-10gb in ams2 not now: the region takes no new Droplets now",
+				"gpu-h100x1-80gb in fra1 not now: the size is not on offer there now; it is in nyc3",
+				"gpu-h100x1-80gb in ams2 not now: the region takes no new Droplets now",
 			}},
 		{name: "nothing is on offer", sizes: "m-2vcpu-16gb gpu-h100x1-80gb c-2", regions: "fra1 ams2", gpus: true,
 			places: "m-2vcpu-16gb in fra1, m-2vcpu-16gb in ams2, gpu-h100x1-80gb in fra1, gpu-h100x1-80gb in ams2, c-2 in fra1, c-2 in ams2",
@@ -102,10 +103,10 @@ With the size gpu-h100x1-80gb these regions would work: nyc3`},
 
 		{name: "the newest image of each region counts", sizes: "s-1vcpu-1gb s-2vcpu-2gb", regions: "nyc3 fra1 ams3", imageTag: "golden", offer: tagged,
 			places: "s-1vcpu-1gb in nyc3, s-1vcpu-1gb in ams3, s-2vcpu-2gb in nyc3, s-2vcpu-2gb in fra1, s-2vcpu-2gb in ams3",
-			warnings: []string{
-				"s-1vcpu-1gb in fra1 cannot work and is left out: image 12 needs a disk of 60 GiB, the size has 25",
-				"s-1vcpu-1gb in ams3 cannot be had now: no image with the tag golden is in ams3: transfer one there",
-				"s-2vcpu-2gb in ams3 cannot be had now: no image with the tag golden is in ams3: transfer one there",
+			unfit: []string{
+				"s-1vcpu-1gb in fra1 never: image 12 needs a disk of 60 GiB, the size has 25",
+				"s-1vcpu-1gb in ams3 not now: no image with the tag golden is in ams3: transfer one there",
+				"s-2vcpu-2gb in ams3 not now: no image with the tag golden is in ams3: transfer one there",
 			}},
 		{name: "nothing is known", sizes: "what gpu-h100x1-80gb", regions: "ever", offer: func(o *catalog) { o.unread = true },
 			places: "what in ever, gpu-h100x1-80gb in ever", gpus: true},
@@ -131,8 +132,12 @@ With the size gpu-h100x1-80gb these regions would work: nyc3`},
 				t.Errorf("places %s\nwant   %s", p, tt.places)
 			}
 			if tt.fault == "" {
-				if got, want := strings.Join(p.warnings, "\n"), strings.Join(tt.warnings, "\n"); got != want {
-					t.Errorf("warnings\n%s\nwant\n%s", got, want)
+				var told []string
+				for _, u := range p.unfit {
+					told = append(told, fmt.Sprintf("%s %s: %s", u.Placement, map[bool]string{true: "never", false: "not now"}[u.never], u.why))
+				}
+				if got, want := strings.Join(told, "\n"), strings.Join(tt.unfit, "\n"); got != want {
+					t.Errorf("unfit\n%s\nwant\n%s", got, want)
 				}
 			}
 			if p.gpus != tt.gpus {

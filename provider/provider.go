@@ -167,11 +167,13 @@ func (g *InstanceGroup) Shutdown(ctx context.Context) error {
 
 // explain adds to an error of DigitalOcean what its reader needs to mend it.
 func (g *InstanceGroup) explain(err error) error {
-	if e, ok := errors.AsType[*instancegroup.CloudError](err); ok && errors.Is(e, instancegroup.ErrUnauthorized) {
-		return fmt.Errorf("DigitalOcean refused the token (%d %s) at %s. It came from %s: put a valid one there",
-			e.Status, e.Message, e.Op, g.config.Token.Source)
-	}
-	if e, ok := errors.AsType[*instancegroup.CloudError](err); ok && errors.Is(e, instancegroup.ErrForbidden) {
+	e, ok := errors.AsType[*instancegroup.CloudError](err)
+	switch {
+	case !ok:
+		return err
+	case errors.Is(e, instancegroup.ErrUnauthorized):
+		return fmt.Errorf("%w: DigitalOcean refused the token. It came from %s: put a valid one there", err, g.config.Token.Source)
+	case errors.Is(e, instancegroup.ErrForbidden):
 		return fmt.Errorf("%w: the token from %s lacks a scope that this needs, %s", err, g.config.Token.Source, scopeOf(e.Op))
 	}
 	return err
