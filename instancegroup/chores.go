@@ -37,6 +37,9 @@ func (g *Group) assignProject(ctx context.Context) {
 	err := g.cloud.AssignProject(ctx, g.Project, ids)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if errors.Is(err, ErrSpent) {
+		return // not tried
+	}
 	first := false
 	for _, id := range ids {
 		g.unplaced[id]++
@@ -64,6 +67,9 @@ func (g *Group) removeTags(ctx context.Context, last bool) {
 		err := g.cloud.DeleteTag(ctx, RunTag(run))
 		g.mu.Lock()
 		defer g.mu.Unlock()
+		if errors.Is(err, ErrSpent) && !last {
+			return // not tried
+		}
 		g.litter[run]++
 		if err == nil || errors.Is(err, ErrNotFound) {
 			delete(g.litter, run)

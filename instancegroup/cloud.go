@@ -91,9 +91,19 @@ type List struct {
 	Requests int       // how many requests it took: one per page of 200
 	Date     time.Time // DigitalOcean's clock as the list began; zero = unknown
 
-	// Limit and Remaining are the token's hourly budget as DigitalOcean last
-	// told it; Limit 0 = unknown.
-	Limit, Remaining int
+	Budget Budget // of the token, after it
+}
+
+// Budget is what a token may spend, and what it was spent on. Counts are of
+// requests in the last hour.
+type Budget struct {
+	Limit     int // an hour, as DigitalOcean last told; 0 = unknown
+	Remaining int // of it
+	Others    int // spent by other programs
+
+	Changes int // ours: creates, destroys, tags
+	Settles int // look-ups, to decide about one thing
+	Lists   int // of Droplets
 }
 
 // Image names what a Droplet boots: a slug, or else a numeric id.
@@ -164,6 +174,7 @@ var (
 	ErrUnauthorized = errors.New("the token was refused")
 	ErrForbidden    = errors.New("the token lacks a scope")
 	ErrUnsent       = errors.New("DigitalOcean could not be reached")
+	ErrSpent        = errors.New("the token's requests are spent") // not sent; RetryAfter says when it can be
 
 	// ErrAmbiguous is every failure after which the request may have been
 	// carried out all the same: a 5xx, a cut or a late answer, an answer that

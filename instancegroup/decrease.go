@@ -82,6 +82,11 @@ func (g *Group) destroy(ctx context.Context, ms []*member) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		now = time.Now()
+		if errors.Is(err, ErrSpent) {
+			g.holdDeletes = now.Add(retryAfter(err))
+			m.removal.next = g.holdDeletes
+			return
+		}
 		// Not found is as good as accepted: lists will prove it.
 		accepted := err == nil || errors.Is(err, ErrNotFound)
 		m.removal = m.removal.sent(accepted, retryAfter(err), now)

@@ -158,7 +158,8 @@ func (a *account) List(ctx context.Context, tag string, gpus bool) (l List, err 
 		}
 		slices.SortFunc(l.Droplets, func(x, y Droplet) int { return x.ID - y.ID })
 		l.Requests = max(1, (len(l.Droplets)+a.perPage-1)/a.perPage)
-		l.Date, l.Limit, l.Remaining = date, a.limit, a.remaining
+		l.Date = date
+		l.Budget = Budget{Limit: a.limit, Remaining: a.remaining, Others: a.limit - a.remaining}
 	})
 	if err != nil {
 		return List{}, err

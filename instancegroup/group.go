@@ -111,11 +111,14 @@ type Group struct {
 	skew     time.Duration // DigitalOcean's clock minus ours
 	gpus     bool          // lists are to have GPU Droplets too
 
+	budgetTold time.Time // when the token's budget was logged last
+
 	// What fails again and again is counted, and told once a minute.
 	failedLists, failedLookups, refusedDeletes, refusedCreates repeated
 
 	// Creating, destroying, chores.
-	noted       Census // the last
+	noted       Census    // the last
+	gathering   time.Time // since when creates wait to become ten; zero = none does
 	places      placements
 	throttle    throttle
 	images      map[string]Image // by region, when ImageTag

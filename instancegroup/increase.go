@@ -105,6 +105,11 @@ func (g *Group) Increase(ctx context.Context, n int) (int, error) {
 				continue
 			}
 
+		case errors.Is(err, ErrSpent):
+			// No refusal: the runner asks again, and is not to be told of an error.
+			g.tellFewer(n, accepted, "the token's requests of this minute")
+			return accepted, nil
+
 		default:
 			refusal = err
 		}
@@ -141,17 +146,27 @@ func (g *Group) admit(n int) (int, error) {
 	if err := g.throttle.check(time.Now()); err != nil {
 		return 0, err
 	}
-	room := g.MaxInstances - g.census(time.Now())
+	now := time.Now()
+	room := g.MaxInstances - g.census(now)
 	limit := "max_instances"
 	if g.MaxCreating > 0 {
 		if slots := g.MaxCreating - g.underWay(); slots < room {
 			room, limit = slots, "max_creating"
 		}
 	}
-	if room < n {
-		g.log.Debug("fewer than asked for", "asked", n, "accepted", max(0, room), "limit", limit)
+	if room >= n {
+		room, limit = n, "the token's requests of this hour"
 	}
-	return max(0, min(n, room)), nil
+	take, since := gather(max(0, room), g.list.Budget, g.gathering, now)
+	g.gathering = since
+	if take < n {
+		g.tellFewer(n, take, limit)
+	}
+	return take, nil
+}
+
+func (g *Group) tellFewer(asked, accepted int, limit string) {
+	g.log.Debug("fewer than asked for", "asked", asked, "accepted", accepted, "limit", limit)
 }
 
 // underWay counts the Droplets that are asked for and not running yet.

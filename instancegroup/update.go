@@ -87,6 +87,10 @@ func (g *Group) relist(ctx context.Context) {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return // nobody waits for it any more, which says nothing of DigitalOcean
 	}
+	if errors.Is(err, ErrSpent) && now.Sub(g.listedAt) < staleMost {
+		g.holdList = now.Add(retryAfter(err)) // the last one has to do
+		return
+	}
 	if err != nil {
 		if g.failure == nil {
 			g.failedAt = began
@@ -109,6 +113,11 @@ func (g *Group) relist(ctx context.Context) {
 	g.failure, g.holdList = nil, time.Time{}
 	g.noteClock(l, began)
 	g.merge(l, began, now)
+	if b := l.Budget; now.Sub(g.budgetTold) >= tellEvery {
+		g.budgetTold = now
+		g.log.Debug("requests of the last hour", "creates_destroys_tags", b.Changes, "look_ups", b.Settles, "lists", b.Lists,
+			"others", b.Others, "left", b.Remaining, "of", b.Limit, "next_list_in", listInterval(l))
+	}
 }
 
 // stale returns why the last complete list may not be shown any more: lists fail
@@ -276,6 +285,8 @@ func (g *Group) lookUp(ctx context.Context, ms []*member) {
 		switch {
 		case err == nil:
 			s.present, s.droplet, s.untagged = true, d, !hasTag(d, GroupTag(g.Name))
+		case errors.Is(err, ErrSpent):
+			return // at its next turn
 		case !errors.Is(err, ErrNotFound):
 			failed.add(m.name, err)
 			return

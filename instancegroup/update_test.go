@@ -32,23 +32,60 @@ func TestUpdateIsPaced(t *testing.T) {
 	})
 }
 
-// The pause between lists grows with the requests that a list takes, and is four
-// times as long when less than a fifth of the hour's requests are left.
+// The pause between lists grows with the requests that a list takes, and with what
+// creates, destroys and other programs spend.
 func TestListInterval(t *testing.T) {
+	const most = 5000
 	for _, c := range []struct {
-		l    List
-		want time.Duration
+		pages int
+		b     Budget
+		want  time.Duration
 	}{
-		{List{}, 1500 * time.Millisecond},
-		{List{Requests: 1}, 1500 * time.Millisecond},
-		{List{Requests: 5}, 7500 * time.Millisecond},
-		{List{Requests: 10}, 15 * time.Second},
-		{List{Requests: 1, Limit: 5000, Remaining: 1000}, 1500 * time.Millisecond},
-		{List{Requests: 1, Limit: 5000, Remaining: 999}, 6 * time.Second},
-		{List{Requests: 10, Limit: 5000, Remaining: 0}, time.Minute},
+		{0, Budget{}, 1500 * time.Millisecond},
+		{1, Budget{}, 1500 * time.Millisecond},
+		{5, Budget{}, 7500 * time.Millisecond},
+		{10, Budget{}, 15 * time.Second},
+		{25, Budget{}, 30 * time.Second},
+		{50, Budget{}, time.Minute},
+		{1, Budget{Limit: most, Remaining: most}, 1500 * time.Millisecond},
+		{1, Budget{Limit: most, Remaining: 100, Lists: 4900}, 1500 * time.Millisecond}, // its own do not slow them
+		{1, Budget{Limit: most, Others: 2500}, 1600 * time.Millisecond},                // of 2,250 an hour
+		{10, Budget{Limit: most, Others: 2500}, 16 * time.Second},
+		{10, Budget{Limit: most, Others: 2500, Changes: 1350}, 40 * time.Second}, // of 900
+		{10, Budget{Limit: most, Others: 2500, Changes: 1250, Settles: 100}, 40 * time.Second},
+		{10, Budget{Limit: most, Others: 9000}, time.Minute},
+		{1, Budget{Limit: most, Others: 9000}, time.Minute},
 	} {
-		if got := listInterval(c.l); got != c.want {
-			t.Errorf("%d requests, %d of %d left: %s, want %s", c.l.Requests, c.l.Remaining, c.l.Limit, got, c.want)
+		if got := listInterval(List{Requests: c.pages, Budget: c.b}); got != c.want {
+			t.Errorf("%d requests, %+v: %s, want %s", c.pages, c.b, got, c.want)
+		}
+	}
+}
+
+// When half of the hour is spent creates wait for five seconds to become ten.
+func TestGather(t *testing.T) {
+	now := time.Now()
+	scarce := Budget{Limit: 5000, Remaining: 2500}
+	for _, c := range []struct {
+		n     int
+		b     Budget
+		since time.Time
+		take  int
+		waits time.Time
+	}{
+		{3, Budget{}, time.Time{}, 3, time.Time{}},
+		{3, Budget{Limit: 5000, Remaining: 2501}, time.Time{}, 3, time.Time{}},
+		{0, scarce, now.Add(-time.Second), 0, time.Time{}},
+		{3, scarce, time.Time{}, 0, now},
+		{3, scarce, now.Add(-4 * time.Second), 0, now.Add(-4 * time.Second)},
+		{3, scarce, now.Add(-5 * time.Second), 3, time.Time{}},
+		{10, scarce, time.Time{}, 10, time.Time{}},
+		{23, scarce, time.Time{}, 20, now},
+		{23, scarce, now.Add(-4 * time.Second), 20, now},
+		{23, scarce, now.Add(-5 * time.Second), 23, time.Time{}},
+	} {
+		if take, waits := gather(c.n, c.b, c.since, now); take != c.take || !waits.Equal(c.waits) {
+			t.Errorf("%d of %+v since %s: %d, %s; want %d, %s", c.n, c.b, c.since, take, waits, c.take, c.waits)
 		}
 	}
 }
@@ -65,10 +102,10 @@ func TestListsFollowTheBudget(t *testing.T) {
 		if n := lists(r); n < 7 || n > 8 {
 			t.Errorf("%d lists of five requests in a minute of Updates each 2 s, want one each 8 s", n)
 		}
-		r.limit, r.remaining = 5000, 900
+		r.limit, r.remaining = 5000, 950
 		r.run(10 * time.Second)
 		if n := lists(r); n != 2 {
-			t.Errorf("%d lists in a minute of a scarce budget, want one each 30 s", n)
+			t.Errorf("%d lists in a minute of a scarce budget, want one each 26 s", n)
 		}
 	})
 }
@@ -77,7 +114,7 @@ func TestListsFollowTheBudget(t *testing.T) {
 func TestUpdateBetweenLists(t *testing.T) {
 	scenario(t, spec(nil), func(r *runner) {
 		names := r.up(2)
-		r.limit, r.remaining = 5000, 1 // lists are 6 s apart
+		r.limit, r.remaining = 5000, 600 // lists are 10 s apart
 		r.run(10 * time.Second)
 		before := len(r.received("list"))
 		for len(r.received("list")) == before {
@@ -85,13 +122,13 @@ func TestUpdateBetweenLists(t *testing.T) {
 		}
 		before++
 		r.decrease(names[0])
-		r.want(1)
+		r.want(10)
 		r.run(2 * time.Second)
 		if n := len(r.received("list")); n != before {
 			t.Fatalf("%d lists; the test wants none", n-before)
 		}
 		r.told(names[0], Creating, Running, Deleting)
-		if got := r.in(Creating); len(got) != 1 {
+		if got := r.in(Creating); len(got) != 10 {
 			t.Errorf("creating: %v", got)
 		}
 	})

@@ -9,9 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
-	"sync/atomic"
 
 	"github.com/digitalocean/godo"
 
@@ -35,10 +33,9 @@ type Options struct {
 // Client speaks to one account. It may be used concurrently, and has no
 // goroutines but those of its idle connections, which Close ends.
 type Client struct {
-	api  *godo.Client
-	auth *authorizer
-
-	limit, remaining atomic.Int64 // of the token's hourly budget, as last told
+	api    *godo.Client
+	auth   *authorizer
+	budget *budget
 }
 
 var _ instancegroup.Cloud = (*Client)(nil)
@@ -49,7 +46,8 @@ func New(o Options) (*Client, error) {
 	if base == nil {
 		base = newTransport()
 	}
-	c := &Client{auth: &authorizer{base: base, token: o.Token}}
+	c := &Client{budget: &budget{base: base}}
+	c.auth = &authorizer{base: c.budget, token: o.Token}
 	api, err := godo.New(
 		&http.Client{Transport: repeatReads{limitBodies{c.auth}}, CheckRedirect: refuseRedirects},
 		godo.SetBaseURL(strings.TrimSuffix(o.URL, "/")+"/"),
@@ -58,25 +56,14 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the API's address %q: %w", o.URL, err)
 	}
-	api.OnRequestCompleted(c.noteBudget)
 	c.api = api
 	return c, nil
 }
 
 // Close lets go of idle connections. The Client can be used all the same.
 func (c *Client) Close() {
-	idle := http.Client{Transport: c.auth.base}
+	idle := http.Client{Transport: c.budget.base}
 	idle.CloseIdleConnections()
-}
-
-// noteBudget keeps what DigitalOcean tells of the token's hourly budget.
-func (c *Client) noteBudget(_ *http.Request, r *http.Response) {
-	limit, err1 := strconv.ParseInt(r.Header.Get("ratelimit-limit"), 10, 64)
-	remaining, err2 := strconv.ParseInt(r.Header.Get("ratelimit-remaining"), 10, 64)
-	if err1 == nil && err2 == nil {
-		c.limit.Store(limit)
-		c.remaining.Store(remaining)
-	}
 }
 
 // get reads path into v.

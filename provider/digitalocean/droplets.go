@@ -92,7 +92,7 @@ func (c *Client) List(ctx context.Context, tag string, gpus bool) (ig.List, erro
 	})
 	slices.SortFunc(l.Droplets, func(a, b ig.Droplet) int { return a.ID - b.ID })
 	l.Droplets = slices.CompactFunc(l.Droplets, func(a, b ig.Droplet) bool { return a.ID == b.ID })
-	l.Limit, l.Remaining = int(c.limit.Load()), int(c.remaining.Load())
+	l.Budget = c.budget.report()
 	return l, nil
 }
 

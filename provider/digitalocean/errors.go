@@ -41,7 +41,9 @@ func (c *Client) fail(op string, err error) error {
 		return e
 	}
 	e := &ig.CloudError{Op: op, Class: ig.ErrAmbiguous, Message: c.words(explain(err))}
-	if unsent(err) {
+	if spent, ok := errors.AsType[spentError](err); ok {
+		e.Class, e.RetryAfter = ig.ErrSpent, spent.wait
+	} else if unsent(err) {
 		e.Class = ig.ErrUnsent
 	}
 	return e

@@ -14,9 +14,9 @@ import (
 // perPage is the most entries that DigitalOcean puts on a page.
 const perPage = 200
 
-// maxPages bounds a list whose answers always name a next page: 200,000
-// entries, far beyond any account.
-const maxPages = 1000
+// maxPages bounds a list whose answers always name a next page: 38,000 entries,
+// which is what a token can read in one minute.
+const maxPages = 190
 
 // errNoList is valid JSON without the list that was asked for, which is not the
 // same as an empty one.

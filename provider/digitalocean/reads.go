@@ -70,7 +70,7 @@ func (r repeatReads) attempt(req *http.Request) (*http.Response, error) {
 // curable tells whether the same GET may fare better in a moment.
 func curable(resp *http.Response, err error) bool {
 	if err != nil {
-		return !errors.As(err, new(tokenError)) && !errors.Is(err, errTooLarge)
+		return !errors.As(err, new(tokenError)) && !errors.As(err, new(spentError)) && !errors.Is(err, errTooLarge)
 	}
 	if resp.StatusCode == http.StatusTooManyRequests {
 		return retryAfterOf(resp) > 0
