@@ -64,7 +64,7 @@ func (g *Group) removeTags(ctx context.Context, last bool) {
 		return // no time: the next Update has some
 	}
 	each(g.idleRuns(last), func(run string) {
-		err := g.cloud.DeleteTag(ctx, RunTag(run))
+		err := g.removeRun(ctx, run)
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		if errors.Is(err, ErrSpent) && !last {
@@ -82,6 +82,20 @@ func (g *Group) removeTags(ctx context.Context, last bool) {
 				"request_id", requestID(err), "err", err)
 		}
 	})
+}
+
+// removeRun removes the tags of a run. Whether an earlier one had a BulkTag nobody
+// knows.
+func (g *Group) removeRun(ctx context.Context, run string) error {
+	g.mu.Lock()
+	bulk := run != g.Run || g.bulk
+	g.mu.Unlock()
+	if bulk {
+		if err := g.cloud.DeleteTag(ctx, BulkTag(run)); err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+	}
+	return g.cloud.DeleteTag(ctx, RunTag(run))
 }
 
 // idleRuns returns the runs whose tag is due to be removed.

@@ -84,12 +84,12 @@ func TestLitter(t *testing.T) {
 				t.Errorf("removed within ten minutes of the start: %v", got)
 			}
 			r.run(2 * time.Minute)
-			if got := removed(r); !slices.Equal(got, []string{"fleeting-run:dead0000"}) {
+			if got := removed(r); !slices.Equal(got, []string{"fleeting-delete:dead0000", "fleeting-run:dead0000"}) {
 				t.Errorf("removed: %v; want only that which nothing carries", got)
 			}
 			r.decrease("ci-aaaaaaaa")
 			r.run(10 * time.Second)
-			if got := removed(r); !slices.Equal(got, []string{"fleeting-run:dead0000", "fleeting-run:seen0000"}) {
+			if got := removed(r); !slices.Equal(got, []string{"fleeting-delete:dead0000", "fleeting-delete:seen0000", "fleeting-run:dead0000", "fleeting-run:seen0000"}) {
 				t.Errorf("removed: %v", got)
 			}
 		})
@@ -108,8 +108,8 @@ func TestLitter(t *testing.T) {
 		litter(t, func(r *runner) {
 			r.breakOp("tag", fault{err: refusal(ErrNotFound)})
 			r.run(11 * time.Minute)
-			if n := len(removed(r)); n != 1 {
-				t.Errorf("%d attempts, want 1", n)
+			if n := len(removed(r)); n != 2 {
+				t.Errorf("%d attempts, want one for each of its tags", n)
 			}
 		})
 	})

@@ -11,8 +11,8 @@ import (
 // wire is provider/digitalocean; the tests of this package bring another.
 //
 // Every method honours ctx and may be called concurrently. Every error is a
-// *CloudError, or wraps ctx's error. Create, Delete and AssignProject are sent
-// once: whoever calls them decides whether to send again. List, Get, Usage and
+// *CloudError, or wraps ctx's error. Create, Delete, DeleteTagged and
+// AssignProject are sent once: whoever calls them decides whether to send again. List, Get, Usage and
 // TaggedImages only read, so an implementation may repeat them.
 type Cloud interface {
 	// List returns all Droplets that carry tag, GPU Droplets too if gpus is
@@ -32,6 +32,14 @@ type Cloud interface {
 	// id. Success means accepted, not carried out: only a later List proves it.
 	Delete(ctx context.Context, id int) (requestID string, err error)
 
+	// TagDroplets puts tag on Droplets, at most MaxTagged at once; those that do
+	// not exist may be an error or not. Success says nothing of lists.
+	TagDroplets(ctx context.Context, tag string, ids []int) error
+
+	// DeleteTagged asks for the removal of every Droplet that carries tag, which
+	// is a BulkTag: no other is taken. Success means accepted, not carried out.
+	DeleteTagged(ctx context.Context, tag string) (requestID string, err error)
+
 	// DeleteTag removes a tag from the account and from whatever carries it.
 	DeleteTag(ctx context.Context, tag string) error
 
@@ -49,6 +57,10 @@ type Cloud interface {
 // MaxNames is how many Droplets one create request may ask for
 // (DigitalOcean's documented limit of POST /v2/droplets).
 const MaxNames = 10
+
+// MaxTagged is how many Droplets TagDroplets takes at once. DigitalOcean
+// documents no limit.
+const MaxTagged = 100
 
 // MaxAssign is how many Droplets AssignProject takes at once.
 const MaxAssign = 100

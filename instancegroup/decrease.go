@@ -66,7 +66,7 @@ func (g *Group) Decrease(ctx context.Context, names []string) ([]string, error) 
 // over; ids are never used twice. (TestOwnership)
 func (g *Group) destroy(ctx context.Context, ms []*member) {
 	var failed failures
-	each(ms, func(m *member) {
+	each(g.destroyMany(ctx, ms), func(m *member) {
 		g.mu.Lock()
 		now := time.Now()
 		ours := g.byID[m.id] == m && m.due(now) && !now.Before(g.holdDeletes) && ctx.Err() == nil
@@ -88,23 +88,29 @@ func (g *Group) destroy(ctx context.Context, ms []*member) {
 			return
 		}
 		// Not found is as good as accepted: lists will prove it.
-		accepted := err == nil || errors.Is(err, ErrNotFound)
-		m.removal = m.removal.sent(accepted, retryAfter(err), now)
-		switch {
-		case !accepted:
-			failed.add(m.name, err)
-			if errors.Is(err, ErrThrottled) {
-				g.holdDeletes = now.Add(max(refusedFirst, retryAfter(err)))
-			}
-		case m.removal.accepts == 1:
-			g.log.Info("Droplet is being destroyed", "name", m.name, "id", id, "reason", m.reason, "request_id", request)
-		default:
-			g.log.Warn("DigitalOcean had accepted to destroy a Droplet and has not done it; it was asked again",
-				"name", m.name, "id", id, "try", m.removal.accepts, "next_in", m.removal.next.Sub(now).Round(time.Second),
-				"usd_per_hour", m.droplet.PriceHourly, "request_id", request)
+		if err == nil || errors.Is(err, ErrNotFound) {
+			g.accepted(m, request, now)
+			return
+		}
+		m.removal = m.removal.sent(false, retryAfter(err), now)
+		failed.add(m.name, err)
+		if errors.Is(err, ErrThrottled) {
+			g.holdDeletes = now.Add(max(refusedFirst, retryAfter(err)))
 		}
 	})
 	g.tell(&g.refusedDeletes, failed, "DigitalOcean did not destroy Droplets; each is tried again until it does")
+}
+
+// accepted notes that DigitalOcean accepted m's destruction. Called with mu held.
+func (g *Group) accepted(m *member, request string, now time.Time) {
+	m.removal = m.removal.sent(true, 0, now)
+	if m.removal.accepts == 1 {
+		g.log.Info("Droplet is being destroyed", "name", m.name, "id", m.id, "reason", m.reason, "request_id", request)
+		return
+	}
+	g.log.Warn("DigitalOcean had accepted to destroy a Droplet and has not done it; it was asked again",
+		"name", m.name, "id", m.id, "try", m.removal.accepts, "next_in", m.removal.next.Sub(now).Round(time.Second),
+		"usd_per_hour", m.droplet.PriceHourly, "request_id", request)
 }
 
 // removal is the state of a member's destruction.

@@ -170,6 +170,7 @@ func TestDeleteIsClaimed(t *testing.T) {
 func TestThrottledDeletesWait(t *testing.T) {
 	scenario(t, spec(nil), func(r *runner) {
 		names := r.up(100)
+		r.breakOp("tagging", fault{err: refusal(ErrForbidden)}) // so by id
 		r.breakOp("delete", fault{err: &CloudError{Class: ErrThrottled, Status: 429, RetryAfter: 20 * time.Second}})
 		if _, err := r.tryDecrease(names...); err == nil {
 			t.Error("Decrease succeeded")

@@ -215,13 +215,7 @@ func (a *account) Delete(ctx context.Context, id int) (string, error) {
 			return
 		}
 		missing = nil
-		if m.foreign {
-			a.t.Errorf("DELETE of %s (%d), which is not the group's", m.Name, id)
-		}
-		m.delivered++
-		if m.delivered > m.deafTo {
-			m.gone = time.Now()
-		}
+		a.deliver(m)
 	})
 	if err == nil {
 		err = missing
@@ -230,6 +224,47 @@ func (a *account) Delete(ctx context.Context, id int) (string, error) {
 		return "", err
 	}
 	return "req-delete", nil
+}
+
+// deliver carries one DELETE out.
+func (a *account) deliver(m *machine) {
+	if m.foreign {
+		a.t.Errorf("DELETE of %s (%d), which is not the group's", m.Name, m.ID)
+	}
+	m.delivered++
+	if m.delivered > m.deafTo {
+		m.gone = time.Now()
+	}
+}
+
+func (a *account) TagDroplets(ctx context.Context, tag string, ids []int) error {
+	if len(ids) > MaxTagged {
+		a.t.Errorf("%d Droplets are tagged at once", len(ids))
+	}
+	return a.receive(ctx, call{op: "tagging", tag: tag, ids: ids}, func() {
+		for _, id := range ids {
+			if m := a.machine[id]; m != nil && m.gone.IsZero() {
+				if m.foreign {
+					a.t.Errorf("%s, which is not the group's, is tagged %s", m.Name, tag)
+				}
+				m.Tags = append(slices.Clone(m.Tags), tag)
+			}
+		}
+	})
+}
+
+func (a *account) DeleteTagged(ctx context.Context, tag string) (string, error) {
+	if !IsBulkTag(tag) {
+		a.t.Errorf("destroyed by the tag %s", tag)
+	}
+	err := a.receive(ctx, call{op: "bulk", tag: tag}, func() {
+		for _, m := range a.machine {
+			if m.gone.IsZero() && hasTag(m.Droplet, tag) {
+				a.deliver(m)
+			}
+		}
+	})
+	return "req-bulk", err
 }
 
 func (a *account) DeleteTag(ctx context.Context, tag string) error {

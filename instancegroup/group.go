@@ -114,7 +114,7 @@ type Group struct {
 	budgetTold time.Time // when the token's budget was logged last
 
 	// What fails again and again is counted, and told once a minute.
-	failedLists, failedLookups, refusedDeletes, refusedCreates repeated
+	failedLists, failedLookups, refusedDeletes, refusedBulk, refusedCreates repeated
 
 	// Creating, destroying, chores.
 	noted       Census    // the last
@@ -123,6 +123,8 @@ type Group struct {
 	throttle    throttle
 	images      map[string]Image // by region, when ImageTag
 	imagesAt    time.Time
+	bulk        bool           // this run's BulkTag may be on the account
+	holdBulk    time.Time      // nothing is destroyed by it before then
 	holdDeletes time.Time      // no DELETE before then: DigitalOcean throttles us
 	litter      map[string]int // by run: attempts to remove its tag, once nothing carries it
 	littered    bool           // a tag could not be removed

@@ -12,6 +12,7 @@ const (
 	commonTag      = "fleeting"
 	groupTagPrefix = "fleeting-group:"
 	runTagPrefix   = "fleeting-run:"
+	bulkTagPrefix  = "fleeting-delete:"
 )
 
 // GroupTag is the tag that all Droplets of a group carry.
@@ -19,6 +20,17 @@ func GroupTag(group string) string { return groupTagPrefix + group }
 
 // RunTag is the tag of all Droplets that one run of the plugin made.
 func RunTag(run string) string { return runTagPrefix + run }
+
+// BulkTag is the tag that a run puts on Droplets only to destroy them, many with
+// one request.
+func BulkTag(run string) string { return bulkTagPrefix + run }
+
+// IsBulkTag tells whether tag is one: the one kind by which Droplets are
+// destroyed.
+func IsBulkTag(tag string) bool {
+	run, ok := strings.CutPrefix(tag, bulkTagPrefix)
+	return ok && IsSuffix(run)
+}
 
 // NewSuffix mints what makes a name unique: 8 random characters of Crockford's
 // base32 alphabet, 40 bits. A run's id is one too.

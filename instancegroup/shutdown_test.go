@@ -178,9 +178,13 @@ func TestShutdown(t *testing.T) {
 			if !next.shutdown() || a.billed() != 0 {
 				t.Errorf("%d Droplets are left", a.billed())
 			}
-			tags := a.received("tag")
-			if len(tags) != 2 {
-				t.Errorf("tags removed: %v, want those of both runs", tags)
+			var tags []string
+			for _, c := range a.received("tag") {
+				tags = append(tags, c.tag)
+			}
+			slices.Sort(tags)
+			if want := []string{"fleeting-delete:run00000", "fleeting-run:run00000", "fleeting-run:run00001"}; !slices.Equal(tags, want) {
+				t.Errorf("tags removed: %v, want %v", tags, want)
 			}
 		})
 	})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -91,7 +92,7 @@ var lively = dosim.Options{Latency: 150 * time.Millisecond, ListLag: 4 * time.Se
 func meets(f dosim.Fault) bool {
 	switch f.Behaviour {
 	case dosim.DeleteIgnored, dosim.DeleteNewIgnored:
-		return f.Op == "DELETE /v2/droplets/{id}"
+		return strings.HasPrefix(f.Op, "DELETE /v2/droplets")
 	case dosim.ListLags, dosim.TagFilterLags, dosim.ListSkips, dosim.ListRepeats:
 		return f.Op == "GET /v2/droplets"
 	case dosim.KeyLate:
@@ -100,11 +101,11 @@ func meets(f dosim.Fault) bool {
 	return f.Op == "POST /v2/droplets"
 }
 
-// life scales to 12 and back to 0, with a fault that is armed from the start (or
+// life scales to 15 and back to 0, with a fault that is armed from the start (or
 // none), and then starts once more, as a runner does that is never alone. The
 // error says what must not be.
 func life(t *testing.T, sim *dosim.Sim, fault *dosim.Fault) error {
-	const wanted = 12
+	const wanted = 15 // of which 4 are destroyed by their ids, and 11 together
 	log := hclog.NewNullLogger()
 	group := func() *InstanceGroup { return configured(t, sim, options{"max_instances": 20}) }
 	if fault != nil {
@@ -137,10 +138,13 @@ func life(t *testing.T, sim *dosim.Sim, fault *dosim.Fault) error {
 	}); err != nil {
 		return err
 	}
-	for _, i := range p.provisioner.Instances() {
+	for n, i := range p.provisioner.Instances() {
 		if i.State() == provider.StateRunning {
 			_, _ = i.ConnectInfo(t.Context()) // an error makes the runner delete the instance, which comes next
 			_ = i.Heartbeat(t.Context())
+		}
+		if n == 4 {
+			time.Sleep(5 * time.Second)
 		}
 		i.Delete()
 	}

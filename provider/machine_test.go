@@ -45,7 +45,7 @@ func TestAnythingThroughTheProvisioner(t *testing.T) {
 	})
 }
 
-const mostInstances = 8
+const mostInstances = 15 // more than are destroyed by their ids
 
 // machine is one account and one runner, and what befalls them.
 type machine struct {
@@ -72,8 +72,13 @@ func (m *machine) run() {
 	}
 	m.launch()
 	m.rt.Repeat(map[string]func(*rapid.T){
-		"request": func(rt *rapid.T) { m.provisioner.Request(rapid.IntRange(1, 5).Draw(rt, "n")) },
+		"request": func(rt *rapid.T) { m.provisioner.Request(rapid.IntRange(1, 12).Draw(rt, "n")) },
 		"delete":  func(rt *rapid.T) { m.instance(rt).Delete() },
+		"delete all": func(*rapid.T) {
+			for _, i := range m.provisioner.Instances() {
+				i.Delete()
+			}
+		},
 		"connect": func(rt *rapid.T) {
 			if i := m.instance(rt); i.State() == provider.StateRunning {
 				_, _ = i.ConnectInfo(m.t.Context())
@@ -140,7 +145,8 @@ func (m *machine) run() {
 // after which the plugin may draw conclusions.
 var machineFaults = func() []dosim.Fault {
 	var all []dosim.Fault
-	for _, op := range []string{"POST /v2/droplets", "DELETE /v2/droplets/{id}", "GET /v2/droplets", "GET /v2/droplets/{id}", "*"} {
+	for _, op := range []string{"POST /v2/droplets", "DELETE /v2/droplets/{id}", "DELETE /v2/droplets", "POST /v2/tags/{tag}/resources",
+		"GET /v2/droplets", "GET /v2/droplets/{id}", "*"} {
 		for _, f := range []dosim.Fault{
 			{Refused: true}, {Reset: true}, {Reset: true, Applied: true}, {Hang: true, Applied: true}, {Cut: true},
 			{Status: http.StatusInternalServerError}, {Status: http.StatusServiceUnavailable, Body: dosim.HTMLBody, Applied: true},
@@ -158,6 +164,8 @@ var machineFaults = func() []dosim.Fault {
 		f.Op, f.For = "POST /v2/droplets", 30*time.Second
 		if strings.HasPrefix(string(f.Behaviour), "delete") {
 			f.Op = "DELETE /v2/droplets/{id}"
+			all = append(all, f)
+			f.Op = "DELETE /v2/droplets" // by tag
 		} else if f.Behaviour == dosim.ListLags || f.Behaviour == dosim.TagFilterLags || f.Behaviour == dosim.ListSkips {
 			f.Op = "GET /v2/droplets"
 		}

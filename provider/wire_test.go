@@ -253,7 +253,7 @@ func leftovers(sim *dosim.Sim) []string {
 		}
 	}
 	for _, tag := range sim.Tags() {
-		if strings.HasPrefix(tag, "fleeting-run:") {
+		if strings.HasPrefix(tag, "fleeting-run:") || strings.HasPrefix(tag, "fleeting-delete:") {
 			left = append(left, "tag "+tag)
 		}
 	}

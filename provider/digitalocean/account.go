@@ -10,9 +10,8 @@ import (
 )
 
 const (
-	opAccount   = "GET /v2/account"
-	opProject   = "POST /v2/projects/{id}/resources"
-	opDeleteTag = "DELETE /v2/tags/{tag}"
+	opAccount = "GET /v2/account"
+	opProject = "POST /v2/projects/{id}/resources"
 )
 
 // DropletLimit returns how many Droplets the account may have.
@@ -67,10 +66,4 @@ func (c *Client) AssignProject(ctx context.Context, project string, ids []int) e
 	}
 	_, _, err := c.api.Projects.AssignResources(ctx, project, urns...)
 	return c.fail(opProject, err)
-}
-
-// DeleteTag implements instancegroup.Cloud.
-func (c *Client) DeleteTag(ctx context.Context, tag string) error {
-	_, err := c.api.Tags.Delete(ctx, tag)
-	return c.fail(opDeleteTag, err)
 }

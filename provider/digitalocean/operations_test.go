@@ -35,6 +35,12 @@ var operations = []operation{
 			Image: ig.Image{Slug: "debian-13-x64"}, SSHKeys: []string{someKey}, Tags: []string{"fleeting"}})
 	}},
 	{"Delete", opDelete, false, func(ctx context.Context, c *Client) (any, error) { return c.Delete(ctx, someDroplet) }},
+	{"TagDroplets", opTagDroplets, false, func(ctx context.Context, c *Client) (any, error) {
+		return nil, c.TagDroplets(ctx, "fleeting-delete:7k2m9qxa", []int{someDroplet})
+	}},
+	{"DeleteTagged", opDeleteTagged, false, func(ctx context.Context, c *Client) (any, error) {
+		return c.DeleteTagged(ctx, "fleeting-delete:7k2m9qxa")
+	}},
 	{"DeleteTag", opDeleteTag, false, func(ctx context.Context, c *Client) (any, error) {
 		return nil, c.DeleteTag(ctx, "fleeting-run:7k2m9qxa")
 	}},

@@ -1,0 +1,59 @@
+package digitalocean
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/digitalocean/godo"
+
+	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+)
+
+const (
+	opCreateTag    = "POST /v2/tags"
+	opTagDroplets  = "POST /v2/tags/{tag}/resources"
+	opDeleteTagged = "DELETE /v2/droplets"
+	opDeleteTag    = "DELETE /v2/tags/{tag}"
+)
+
+// TagDroplets implements instancegroup.Cloud. It makes the tag if there is none.
+func (c *Client) TagDroplets(ctx context.Context, tag string, ids []int) error {
+	req := &godo.TagResourcesRequest{}
+	for _, id := range ids {
+		req.Resources = append(req.Resources, godo.Resource{ID: strconv.Itoa(id), Type: godo.DropletResourceType})
+	}
+	_, err := c.api.Tags.TagResources(ctx, tag, req)
+	if err = c.fail(opTagDroplets, err); !errors.Is(err, ig.ErrNotFound) {
+		return err
+	}
+	if _, _, err := c.api.Tags.Create(ctx, &godo.TagCreateRequest{Name: tag}); err != nil {
+		return c.fail(opCreateTag, err)
+	}
+	_, err = c.api.Tags.TagResources(ctx, tag, req)
+	return c.fail(opTagDroplets, err)
+}
+
+// DeleteTagged implements instancegroup.Cloud.
+//
+// Invariant: nothing is destroyed by a tag that is not minted for that. The tags
+// of users and groups are on Droplets that are to live. (TestDeleteTaggedRefuses)
+func (c *Client) DeleteTagged(ctx context.Context, tag string) (string, error) {
+	if !ig.IsBulkTag(tag) {
+		return "", &ig.CloudError{Class: ig.ErrInvalid, Op: opDeleteTagged, Status: http.StatusBadRequest,
+			Message: fmt.Sprintf("not sent: nothing is destroyed by the tag %q", tag)}
+	}
+	resp, err := c.api.Droplets.DeleteByTag(ctx, tag)
+	if err != nil {
+		return "", c.fail(opDeleteTagged, err)
+	}
+	return c.requestID(resp.Header.Get("x-request-id")), nil
+}
+
+// DeleteTag implements instancegroup.Cloud.
+func (c *Client) DeleteTag(ctx context.Context, tag string) error {
+	_, err := c.api.Tags.Delete(ctx, tag)
+	return c.fail(opDeleteTag, err)
+}

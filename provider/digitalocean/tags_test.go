@@ -1,0 +1,57 @@
+package digitalocean
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+)
+
+// Droplets are tagged and destroyed together; the tag is made when it is missing,
+// and only then.
+func TestDeleteTagged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := dosim.New(dosim.Options{Token: testToken})
+		defer sim.Close()
+		c := over(t, sim.Transport())
+		var ids []int
+		for range 4 {
+			ids = append(ids, sim.AddDroplet(dosim.Droplet{Name: "ci-7k2m9qxa", Tags: []string{"fleeting"}}))
+		}
+		const tag = "fleeting-delete:7k2m9qxa"
+		for _, some := range [][]int{ids[:2], ids[2:3]} {
+			if err := c.TagDroplets(t.Context(), tag, some); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if id, err := c.DeleteTagged(t.Context(), tag); err != nil || id == "" {
+			t.Fatal(id, err)
+		}
+		time.Sleep(10 * time.Second)
+		left := sim.Droplets()
+		if len(left) != 1 || left[0].ID != ids[3] {
+			t.Errorf("left: %v", left)
+		}
+		if n := sim.RequestCounts()[opCreateTag]; n != 1 || !slices.Contains(sim.Tags(), tag) {
+			t.Errorf("the tag was made %d times", n)
+		}
+	})
+}
+
+// Nothing is ever destroyed by a tag that may be on what is to live.
+func TestDeleteTaggedRefuses(t *testing.T) {
+	var sent int
+	c := over(t, always(&sent, 204, ""))
+	for _, tag := range []string{"", "fleeting", "fleeting-group:ci", "fleeting-run:7k2m9qxa", "fleeting-delete:", "fleeting-delete:7k2m9qxa&x"} {
+		if _, err := c.DeleteTagged(t.Context(), tag); !errors.Is(err, instancegroup.ErrInvalid) {
+			t.Errorf("%q: %v", tag, err)
+		}
+	}
+	if sent > 0 {
+		t.Errorf("%d requests were sent", sent)
+	}
+}
