@@ -4,7 +4,6 @@ package integration
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -99,66 +98,117 @@ func TestSignalsAreLeftToTheRunner(t *testing.T) {
 	eventually(t, 5*time.Second, func() error { return gone(r.plugin) })
 }
 
-// A runner that is killed leaves its plugin behind. The plugin notices, takes its
-// key off the account and goes; the next start finds the Droplets again.
-func TestParentDies(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, quick)
-
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	config, err := json.Marshal(w.config(map[string]any{"name": "orphan"}))
+// runnerProcess starts a runner as a process of its own, at the head of a process
+// group, and waits until its two instances run.
+func runnerProcess(t *testing.T, w *world, group string, env ...string) (cmd *exec.Cmd, out *bufio.Reader, tmp string) {
+	t.Helper()
+	tmp, err := os.MkdirTemp("", "runner") // short: the path of a socket is bounded
 	if err != nil {
 		t.Fatal(err)
 	}
-	tmp, err := os.MkdirTemp("", "orphan") // short: the path of a socket is bounded
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(tmp)
-	cmd.Env = append(os.Environ(), "TMPDIR="+tmp, runnerEnv+"="+string(config))
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
+	t.Cleanup(func() { os.RemoveAll(tmp) })
+	cmd = exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), append(env, "TMPDIR="+tmp,
+		runnerEnv+"="+string(mustJSON(t, w.config(map[string]any{"name": group}))))...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	pipe, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil || line != "running\n" {
+	out = bufio.NewReader(pipe)
+	if line, err := out.ReadString('\n'); err != nil || line != "running\n" {
 		t.Fatalf("the runner says %q, %v", line, err)
 	}
-	plugin := pidOf(t, "orphan")
 	if n := len(w.sim.Droplets()); n != 2 {
 		t.Fatalf("%d Droplets, want 2", n)
 	}
-	begin := time.Now()
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // killed
-	eventually(t, 10*time.Second, func() error { return gone(plugin) })
-	t.Logf("the plugin was gone %s after its runner", time.Since(begin).Round(100*time.Millisecond))
-	if keys := w.sim.Keys(); len(keys) > 0 {
-		t.Errorf("keys are left: %v", keys)
-	}
-	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
-		t.Errorf("temporary files are left: %v %v", left, err)
-	}
+	return cmd, out, tmp
+}
 
-	r := startRunner(t, w, "orphan")
-	if err := r.running(2); err != nil {
-		t.Errorf("the next start: %v", err)
+// A runner that is killed, or dies of a signal to its whole process group, leaves
+// its plugin behind. The plugin notices, takes its key off the account and goes;
+// the next start finds the Droplets again.
+func TestParentDies(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		signal syscall.Signal
+		group  bool
+	}{
+		{"kill", syscall.SIGKILL, false}, {"term-group", syscall.SIGTERM, true}, {"quit-group", syscall.SIGQUIT, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, quick)
+			cmd, _, tmp := runnerProcess(t, w, c.name)
+			plugin := pidOf(t, c.name)
+			begin := time.Now()
+			target := cmd.Process.Pid
+			if c.group {
+				target = -target
+			}
+			if err := syscall.Kill(target, c.signal); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait() // killed
+			eventually(t, 10*time.Second, func() error { return gone(plugin) })
+			t.Logf("the plugin was gone %s after its runner", time.Since(begin).Round(100*time.Millisecond))
+			if keys := w.sim.Keys(); len(keys) > 0 {
+				t.Errorf("keys are left: %v", keys)
+			}
+			if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+				t.Errorf("temporary files are left: %v %v", left, err)
+			}
+
+			r := startRunner(t, w, c.name)
+			if err := r.running(2); err != nil {
+				t.Errorf("the next start: %v", err)
+			}
+			for _, i := range r.provisioner.Instances() {
+				if i.Cause() != fleeting.CausePreexisted {
+					t.Errorf("%s is %s", i.ID(), i.Cause())
+				}
+				i.Delete()
+			}
+			r.provisioner.Shutdown(t.Context())
+			r.Kill()
+			w.assertNothingLeft(t)
+		})
 	}
-	for _, i := range r.provisioner.Instances() {
-		if i.Cause() != fleeting.CausePreexisted {
-			t.Errorf("%s is %s", i.ID(), i.Cause())
-		}
-		i.Delete()
+}
+
+// systemd's KillMode=control-group signals the runner and its plugin together. A
+// runner that then stops in good order still has a plugin to stop with.
+func TestSignalToTheGroup(t *testing.T) {
+	t.Parallel()
+	for name, s := range map[string]syscall.Signal{"stop-term": syscall.SIGTERM, "stop-quit": syscall.SIGQUIT} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, quick)
+			cmd, out, tmp := runnerProcess(t, w, name, stopsEnv+"=1")
+			plugin := pidOf(t, name)
+			if err := syscall.Kill(-cmd.Process.Pid, s); err != nil {
+				t.Fatal(err)
+			}
+			if line, err := out.ReadString('\n'); err != nil || line != "stopped\n" {
+				t.Errorf("the runner says %q, %v", line, err)
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Error(err)
+			}
+			eventually(t, 10*time.Second, func() error { return gone(plugin) })
+			if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+				t.Errorf("temporary files are left: %v %v", left, err)
+			}
+			// Shutdown was called: the key is gone, and the Droplets are as they were.
+			if keys, n := w.sim.Keys(), len(w.sim.Droplets()); len(keys) > 0 || n != 2 {
+				t.Errorf("%d Droplets, keys %v; want the two and none", n, keys)
+			}
+		})
 	}
-	r.provisioner.Shutdown(t.Context())
-	r.Kill()
-	w.assertNothingLeft(t)
 }
 
 // Two [[runners]] sections with one group name on one host would delete each

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -63,9 +65,13 @@ func (r *runner) running(n int) error {
 }
 
 // runnerEnv makes this test binary a runner process: it holds plugin_config.
-const runnerEnv = "TEST_BE_A_RUNNER_WITH"
+// stopsEnv tells it to stop in good order when it is signalled.
+const (
+	runnerEnv = "TEST_BE_A_RUNNER_WITH"
+	stopsEnv  = "TEST_BE_A_RUNNER_THAT_STOPS"
+)
 
-// beRunner scales to 2, says so, and waits to be killed.
+// beRunner scales to 2, says so, and waits to be killed, or to be stopped.
 func beRunner() {
 	var config map[string]any
 	err := json.Unmarshal([]byte(os.Getenv(runnerEnv)), &config)
@@ -77,8 +83,16 @@ func beRunner() {
 			for r.running(2) != nil {
 				time.Sleep(50 * time.Millisecond)
 			}
+			signals := make(chan os.Signal, 1)
+			if os.Getenv(stopsEnv) != "" {
+				signal.Notify(signals, syscall.SIGTERM, syscall.SIGQUIT)
+			}
 			fmt.Println("running")
-			select {}
+			<-signals
+			r.provisioner.Shutdown(context.Background())
+			r.Kill()
+			fmt.Println("stopped")
+			return
 		}
 	}
 	fmt.Println(err)
