@@ -312,9 +312,10 @@ func TestDocsNameEveryRequestAndScope(t *testing.T) {
 	}
 	template := regexp.MustCompile(`\{[^}]*\}`)
 	needed := map[string]bool{
-		"actions:read": true, // droplet:create requires it
-		"tag:create":   true, // Droplets are created with tags
-		"tag:read":     true, // and listed by one
+		"actions:read":   true, // droplet:create requires it
+		"droplet:update": true, // tagging a Droplet changes it
+		"tag:create":     true, // Droplets are created with tags
+		"tag:read":       true, // and listed by one
 	}
 	for path, item := range spec.Paths.Map() {
 		for method, operation := range item.Operations() {
