@@ -171,8 +171,11 @@ var machineFaults = func() []dosim.Fault {
 		}
 		all = append(all, f)
 	}
-	return append(all, dosim.PendingEvent(), dosim.Fault{Op: "POST /v2/droplets", Status: http.StatusUnprocessableEntity,
-		Body: dosim.ErrorBody("unprocessable_entity", "Size is not available in this region.")})
+	for _, refusal := range []string{"Size is not available in this region.", "creating this/these droplet(s) will exceed your droplet limit",
+		"You specified an invalid image for Droplet creation."} {
+		all = append(all, dosim.Fault{Op: "POST /v2/droplets", Status: http.StatusUnprocessableEntity, Body: dosim.ErrorBody("unprocessable_entity", refusal)})
+	}
+	return append(all, dosim.PendingEvent())
 }()
 
 // launch starts the plugin as the runner does: again, until it is in. A new run

@@ -25,9 +25,13 @@ func TestSecretsStaySecret(t *testing.T) {
 		{Status: 422}, {Status: 429}, {Status: 500, Applied: true}, {Status: 503, Body: dosim.HTMLBody}, {Status: 200, Body: "{}"},
 		{Status: 307, Header: map[string]string{"Location": "https://" + token + ".example/"}},
 	}
-	for _, phase := range []string{"Init", "life"} {
+	for _, at := range []struct{ phase, op string }{
+		{"Init", "*"}, {"life", "*"},
+		// what comes only after other requests have succeeded
+		{"life", "POST /v2/tags/{tag}/resources"}, {"life", "DELETE /v2/droplets"}, {"life", "DELETE /v2/tags/{tag}"}, {"life", "DELETE /v2/account/keys/{id}"},
+	} {
 		for _, fault := range faults {
-			t.Run(phase+" "+fault.String(), func(t *testing.T) {
+			t.Run(at.phase+" "+at.op+" "+fault.String(), func(t *testing.T) {
 				ownCache(t)
 				synctest.Test(t, func(t *testing.T) {
 					sim := dosim.New(dosim.Options{Token: token})
@@ -36,8 +40,8 @@ func TestSecretsStaySecret(t *testing.T) {
 					g := configured(t, sim, options{"token": token})
 					g.transport = echo{sim.Transport()}
 					f := fault
-					f.Op, f.Times = "*", -1
-					if phase == "Init" {
+					f.Op, f.Times = at.op, -1
+					if at.phase == "Init" {
 						sim.Inject(f)
 					}
 					var book logBook
@@ -46,22 +50,26 @@ func TestSecretsStaySecret(t *testing.T) {
 
 					info, err := g.Init(t.Context(), book.logger(), provider.Settings{ConnectorConfig: provider.ConnectorConfig{Key: key}})
 					tell(info, err)
-					if phase == "life" {
+					if at.phase == "life" {
 						sim.Inject(f)
 					}
-					n, err := g.Increase(t.Context(), 2)
+					n, err := g.Increase(t.Context(), 12)
 					tell(n, err)
 					for range 3 {
 						time.Sleep(30 * time.Second)
 						tell(nil, g.Update(t.Context(), func(id string, s provider.State) { tell(id, nil) }))
 					}
+					var names []string
 					for _, d := range sim.Droplets() {
+						names = append(names, d.Name)
 						_, err := g.ConnectInfo(t.Context(), d.Name)
 						tell(nil, err)
 						tell(nil, g.Heartbeat(t.Context(), d.Name))
-						ids, err := g.Decrease(t.Context(), []string{d.Name})
-						tell(ids, err)
 					}
+					ids, err := g.Decrease(t.Context(), names) // more than go by their ids
+					tell(ids, err)
+					time.Sleep(30 * time.Second)
+					tell(nil, g.Update(t.Context(), func(id string, s provider.State) { tell(id, nil) }))
 					tell(nil, g.Shutdown(t.Context()))
 
 					out := said.String() + book.String()
