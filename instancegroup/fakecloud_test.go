@@ -110,7 +110,7 @@ func (a *account) heal(op string) {
 
 // hangAll lets every call hang until its context ends.
 func (a *account) hangAll() {
-	for _, op := range []string{"list", "get", "create", "delete", "tag", "project", "images", "usage"} {
+	for _, op := range []string{"list", "get", "create", "delete", "tagging", "bulk", "tag", "project", "images", "usage"} {
 		a.breakOp(op, fault{hang: true})
 	}
 }

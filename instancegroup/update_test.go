@@ -277,7 +277,7 @@ func TestPagedListTakesTwoToBury(t *testing.T) {
 	scenario(t, spec(nil), func(r *runner) {
 		r.perPage, r.deleteLag = 1, 0
 		names := r.up(3)
-		r.run(6 * time.Second)
+		r.run(90 * time.Second) // a younger one would be looked up
 		r.change(r.only(names[0]).ID, func(m *machine) { m.deafTo = 1 })
 		r.decrease(names[0])
 		id := r.only(names[0]).ID
