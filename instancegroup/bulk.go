@@ -9,12 +9,17 @@ import (
 	"time"
 )
 
-// bulkFrom is how many Droplets are destroyed by one tag rather than each by a
-// request of its own. Fewer go by id: that takes a single round trip too, since
-// so many are sent at once.
-const bulkFrom = concurrency + 1
-
 const (
+	// bulkFrom is how many Droplets are destroyed by one tag rather than each by a
+	// request of its own. Fewer go by id: that takes a single round trip too, since
+	// so many are sent at once. When requests are scarce the tag's two are worth
+	// it sooner.
+	bulkFrom, bulkFromScarce = concurrency + 1, 3
+
+	// gatherDeletesFor is how long deletes wait for others when requests are
+	// scarce: a Droplet costs by the second, and most the hundredth of a cent in it.
+	gatherDeletesFor = 15 * time.Second
+
 	// bulkBound leaves Decrease the time to send by id what could not be
 	// destroyed by tag.
 	bulkBound = 5 * time.Second
@@ -77,6 +82,9 @@ func (g *Group) destroyMany(ctx context.Context, ms []*member) []*member {
 	switch {
 	case errors.Is(err, ErrThrottled), errors.Is(err, ErrSpent):
 		g.holdDeletes = now.Add(max(refusedFirst, retryAfter(err)))
+		for i, m := range claimed {
+			m.removal.waits = !tagged[ids[i]] && errors.Is(err, ErrSpent)
+		}
 	case definite(err):
 		g.holdBulk = now.Add(bulkOff)
 	default:
@@ -103,7 +111,11 @@ func (g *Group) claimMany(ctx context.Context, ms []*member) (claimed []*member,
 			claimed, ids = append(claimed, m), append(ids, m.id)
 		}
 	}
-	if len(claimed) < bulkFrom {
+	from := bulkFrom
+	if g.list.Budget.scarce() {
+		from = bulkFromScarce
+	}
+	if len(claimed) < from {
 		return nil, nil
 	}
 	for _, m := range claimed {
@@ -111,4 +123,62 @@ func (g *Group) claimMany(ctx context.Context, ms []*member) (claimed []*member,
 	}
 	g.bulk = true
 	return claimed, ids
+}
+
+// gatherDeletes returns which of ms are to be destroyed now. If requests are
+// scarce, those that nobody has tried to destroy yet wait for others, so that they
+// leave by one tag; the one that makes them as many as one request takes is not
+// waited for any longer. Called with mu held.
+func (g *Group) gatherDeletes(ms []*member, now time.Time) []*member {
+	if !g.list.Budget.scarce() || now.Before(g.holdBulk) || now.Before(g.holdDeletes) {
+		return ms
+	}
+	if !now.Before(g.departure) {
+		g.departure = now.Add(gatherDeletesFor)
+		g.departing = time.AfterFunc(gatherDeletesFor, g.depart)
+	}
+	for _, m := range ms {
+		if m.removal == (removal{}) && m.id != 0 {
+			m.removal.next, m.removal.waits = g.departure, true
+		}
+	}
+	waiting := g.waiting()
+	if len(waiting) < MaxTagged {
+		return ms // of which those are not due
+	}
+	g.departing.Stop()
+	g.departure = now
+	for _, m := range waiting {
+		m.removal.next = now
+	}
+	return append(waiting, slices.DeleteFunc(slices.Clone(ms), func(m *member) bool { return m.removal.waits })...)
+}
+
+// waiting returns the members whose DELETE is not sent yet, for others or for the
+// token's sake. Called with mu held.
+func (g *Group) waiting() []*member {
+	var ms []*member
+	for _, m := range g.members {
+		if m.removal.waits {
+			ms = append(ms, m)
+		}
+	}
+	return ms
+}
+
+// depart destroys what has gathered. departing calls it, in a goroutine that
+// Shutdown waits for.
+func (g *Group) depart() {
+	ctx, cancel := context.WithTimeout(g.life, callBound)
+	defer cancel()
+	if g.departs.lock(ctx) != nil {
+		return // the next Update does it
+	}
+	defer g.departs.unlock()
+	g.mu.Lock()
+	waiting, closed := g.waiting(), g.closed
+	g.mu.Unlock()
+	if !closed { // Shutdown sends them itself
+		g.destroy(ctx, waiting)
+	}
 }

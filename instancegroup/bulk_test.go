@@ -1,8 +1,11 @@
 package instancegroup
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -112,8 +115,9 @@ func TestBulkWaits(t *testing.T) {
 		scenario(t, spec(nil), func(r *runner) {
 			names := r.up(30)
 			r.breakOp("tagging", fault{err: err})
-			if _, err := r.tryDecrease(names...); err == nil {
-				t.Error("Decrease succeeded")
+			refused := err
+			if got, err := r.tryDecrease(names...); (err == nil) != errors.Is(refused, ErrSpent) || err == nil && len(got) != 30 {
+				t.Errorf("%v: Decrease of 30 = %d, %v; want an error if DigitalOcean refused them", refused, len(got), err)
 			}
 			r.run(15 * time.Second)
 			if a, d := len(r.received("tagging")), len(r.received("delete")); a != 1 || d != 0 {
@@ -126,6 +130,110 @@ func TestBulkWaits(t *testing.T) {
 			}
 		})
 	}
+}
+
+// When requests are scarce deletes wait for each other, and leave by one tag
+// without another call: 15 s after the first of them, or once they are 100.
+func TestDeletesGather(t *testing.T) {
+	scenario(t, spec(func(s *Settings) { s.MaxInstances = 200 }), func(r *runner) {
+		names := r.up(140)
+		r.limit, r.remaining = 5000, 2500
+		r.run(2 * time.Minute)
+		sent := func() (tagging, bulk, byID int) {
+			return len(r.received("tagging")), len(r.received("bulk")), len(r.received("delete"))
+		}
+		for i := range 4 {
+			r.decrease(names[i])
+			time.Sleep(4 * time.Second) // 16 s in all
+			if a, b, d := sent(); i < 3 && a+b+d != 0 {
+				t.Fatalf("after %d s: %d requests to tag, %d by tag, %d by id", 4*i+4, a, b, d)
+			}
+		}
+		if a, b, d := sent(); a != 1 || b != 1 || d != 0 {
+			t.Errorf("after 16 s: %d requests to tag, %d by tag, %d by id; want 1, 1, 0", a, b, d)
+		}
+		r.decrease(names[4:14]...)
+		r.decrease(names[14:104]...)
+		time.Sleep(time.Second)
+		if a, b, d := sent(); a != 2 || b != 2 || d != 0 {
+			t.Errorf("once they are 100: %d requests to tag, %d by tag, %d by id; want 2, 2, 0", a, b, d)
+		}
+		r.run(20 * time.Second)
+		if n := r.billed(); n != 36 {
+			t.Errorf("%d Droplets live, want 36", n)
+		}
+	})
+}
+
+// What waits when the group is shut down is sent at once, and by nobody else.
+func TestShutdownSendsWhatGathers(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		names := r.up(20)
+		r.limit, r.remaining = 5000, 2500
+		r.run(time.Minute)
+		r.decrease(names...)
+		began := time.Now()
+		if !r.Shutdown(ctx) || time.Since(began) > 5*time.Second {
+			t.Errorf("Shutdown is not clean, or took %s", time.Since(began))
+		}
+		time.Sleep(time.Minute)
+		if a, b, d := len(r.received("tagging")), len(r.received("bulk")), len(r.received("delete")); a != 1 || b != 1 || d != 0 {
+			t.Errorf("%d requests to tag, %d by tag, %d by id; want 1, 1, 0", a, b, d)
+		}
+	})
+}
+
+// Nor does what has left, and hangs, outlive Shutdown.
+func TestShutdownEndsDeparture(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		names := r.up(20)
+		r.limit, r.remaining = 5000, 2500
+		r.run(time.Minute)
+		r.decrease(names...)
+		r.hangAll()
+		time.Sleep(16 * time.Second)
+		began := time.Now()
+		sctx, cancel := context.WithTimeout(ctx, 8*time.Second)
+		defer cancel()
+		r.Shutdown(sctx)
+		synctest.Wait()
+		if took := time.Since(began); took > 9*time.Second || len(r.departs) != 0 {
+			t.Errorf("after %s: %d departures under way", took, len(r.departs))
+		}
+	})
+}
+
+// Deletes do not wait while a tag is of no use.
+func TestDeletesDoNotGatherForIds(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		names := r.up(20)
+		r.breakOp("tagging", fault{err: refusal(ErrForbidden)})
+		r.limit, r.remaining = 5000, 2500
+		r.run(time.Minute)
+		r.decrease(names[:5]...)
+		time.Sleep(16 * time.Second) // the first find out
+		r.decrease(names[5:7]...)
+		if n := len(r.received("delete")); n != 7 {
+			t.Errorf("%d DELETEs by id, want 7 at once", n)
+		}
+	})
+}
+
+// An accepted DELETE is not repeated because lists are far between: only what was
+// seen long after it has ignored it.
+func TestAcceptedIsNotRepeatedUnseen(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		names := r.up(12)
+		r.perPage = 1                   // it takes two lists to believe that a Droplet is gone
+		r.limit, r.remaining = 5000, 50 // and there is one a minute
+		r.run(3 * time.Minute)
+		r.decrease(names[:5]...)
+		r.run(4 * time.Minute)
+		if b, d := len(r.received("bulk")), len(r.received("delete")); b != 1 || d != 0 {
+			t.Errorf("%d by tag, %d by id; want 1, 0", b, d)
+		}
+		r.told(names[0], Creating, Running, Deleting, Deleted)
+	})
 }
 
 func TestIsBulkTag(t *testing.T) {

@@ -8,10 +8,12 @@ import (
 )
 
 // Decrease destroys instances and returns those whose removal DigitalOcean has
-// accepted, or that do not exist. It does not wait until they are gone. Whatever
-// it could not send stays marked and is sent by a later Update: an instance that
-// the runner gave up is destroyed even if the runner forgets it. An error means
-// that none was accepted. It returns within callBound.
+// accepted, or that do not exist, or whose DELETE waits for others or for the
+// token's next request: nobody refused these, and they are sent without being
+// asked for again. It does not wait until they are gone. Whatever it could not
+// send stays marked and is sent by a later Update: an instance that the runner
+// gave up is destroyed even if the runner forgets it. An error means that there
+// is none to return. It returns within callBound.
 //
 // Asked again for an instance that is being deleted it sends nothing before the
 // pause is over that its last DELETE began.
@@ -35,9 +37,10 @@ func (g *Group) Decrease(ctx context.Context, names []string) ([]string, error) 
 		}
 		marked = append(marked, m)
 	}
+	due := g.gatherDeletes(marked, time.Now())
 	g.mu.Unlock()
 
-	g.destroy(ctx, marked)
+	g.destroy(ctx, due)
 
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -46,7 +49,7 @@ func (g *Group) Decrease(ctx context.Context, names []string) ([]string, error) 
 	for _, name := range names {
 		m := g.members[name]
 		// An unproved create has nothing to delete yet: it is, once it appears.
-		if m == nil || m.phase == gone || m.id == 0 || !m.removal.accepted.IsZero() {
+		if m == nil || m.phase == gone || m.id == 0 || !m.removal.accepted.IsZero() || m.removal.waits {
 			succeeded = append(succeeded, name)
 		} else {
 			waiting++
@@ -84,7 +87,7 @@ func (g *Group) destroy(ctx context.Context, ms []*member) {
 		now = time.Now()
 		if errors.Is(err, ErrSpent) {
 			g.holdDeletes = now.Add(retryAfter(err))
-			m.removal.next = g.holdDeletes
+			m.removal.next, m.removal.waits = g.holdDeletes, true
 			return
 		}
 		// Not found is as good as accepted: lists will prove it.
@@ -119,24 +122,31 @@ type removal struct {
 	refusals int       // and that it did not, since the last that it did
 	accepted time.Time // when it last accepted one; zero = never
 	next     time.Time // none is sent before then
+	waits    bool      // it is not sent yet, for others or for the token's sake: nobody refused it
 }
 
 const (
 	// An accepted DELETE that is not carried out is repeated after a minute,
-	// then two, up to ten: hammering got accounts blocked.
+	// then two, up to ten: hammering got accounts blocked. And not before it was
+	// seen that long after it: lists lag, and are far between when requests are scarce.
 	acceptedFirst, acceptedMost = 60 * time.Second, 10 * time.Minute
+	ignoredAfter                = 30 * time.Second
 	// A refused one is tried again sooner, since nothing has been asked yet.
 	refusedFirst, refusedMost = 5 * time.Second, 5 * time.Minute
 )
 
 // due tells whether a DELETE of m is to be sent now.
 func (m *member) due(now time.Time) bool {
+	if r := m.removal; r.accepts > 0 && r.refusals == 0 && m.seen.Sub(r.accepted) < ignoredAfter {
+		return false
+	}
 	return m.phase == deleting && m.id != 0 && !now.Before(m.removal.next)
 }
 
 // sent returns the removal after one more DELETE, which was accepted or not.
 // wait is how long DigitalOcean asked to wait, or 0.
 func (r removal) sent(accepted bool, wait time.Duration, now time.Time) removal {
+	r.waits = false
 	var pause time.Duration
 	if accepted {
 		r.accepts, r.refusals, r.accepted = r.accepts+1, 0, now

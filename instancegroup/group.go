@@ -74,15 +74,19 @@ type Logger interface {
 }
 
 // Group is one group of Droplets. Start comes first; after that all methods
-// may be called concurrently. It has no goroutines that outlive a call.
+// may be called concurrently. The one goroutine that outlives a call is depart's,
+// which Shutdown ends.
 type Group struct {
 	Settings
 	cloud Cloud
 	log   Logger
 
-	increasing turn      // held by the one Increase at a time
-	updating   turn      // held by the one Update at a time, which lists and acts
-	lastUpdate time.Time // end of the last Update; owned by the holder of updating
+	increasing turn // held by the one Increase at a time
+	updating   turn // held by the one Update at a time, which lists and acts
+	departs    turn // held while gathered deletes are sent
+	life       context.Context
+	endLife    context.CancelFunc // ends what no call waits for
+	lastUpdate time.Time          // end of the last Update; owned by the holder of updating
 
 	noting sync.Mutex // held while a census is taken and written: in this order
 
@@ -125,6 +129,8 @@ type Group struct {
 	imagesAt    time.Time
 	bulk        bool           // this run's BulkTag may be on the account
 	holdBulk    time.Time      // nothing is destroyed by it before then
+	departure   time.Time      // when the deletes leave that gather, if that is to come
+	departing   *time.Timer    // calls depart then; nil = none ever gathered
 	holdDeletes time.Time      // no DELETE before then: DigitalOcean throttles us
 	litter      map[string]int // by run: attempts to remove its tag, once nothing carries it
 	littered    bool           // a tag could not be removed
@@ -140,6 +146,7 @@ func New(s Settings, cloud Cloud, log Logger) *Group {
 		log:        log,
 		increasing: make(turn, 1),
 		updating:   make(turn, 1),
+		departs:    make(turn, 1),
 		members:    map[string]*member{},
 		strays:     map[int]*member{},
 		byID:       map[int]*member{},
@@ -153,6 +160,7 @@ func New(s Settings, cloud Cloud, log Logger) *Group {
 		litter:     map[string]int{},
 		unplaced:   map[int]int{},
 	}
+	g.life, g.endLife = context.WithCancel(context.Background())
 	for _, run := range s.DeadRuns {
 		if run != s.Run {
 			g.deadRuns[run], g.litter[run] = true, 0

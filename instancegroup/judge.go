@@ -80,7 +80,7 @@ func judgePresent(m member, s sight, now time.Time, createTimeout time.Duration)
 		m.listed, m.listedSince = true, now
 	}
 	m.tagged = m.tagged || !s.untagged
-	m.proved, m.missing = now, time.Time{}
+	m.proved, m.seen, m.missing = now, s.began, time.Time{}
 
 	off := d.Status == StatusOff || d.Status == StatusArchive
 	if !off {

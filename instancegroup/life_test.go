@@ -222,7 +222,7 @@ func TestDestroyedLongBeforeListed(t *testing.T) {
 		r.decrease(name)
 		r.run(170 * time.Second)
 		r.told(name, Creating, Deleting)
-		r.run(20 * time.Second)
+		r.run(30 * time.Second)
 		r.told(name, Creating, Deleting, Deleted)
 	})
 }

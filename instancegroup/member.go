@@ -76,6 +76,7 @@ type member struct {
 
 	born        time.Time // when it was accepted; of one taken over, when that was, or when it was created if it is still new
 	proved      time.Time // when it was last known to exist, or was asked for
+	seen        time.Time // when the last question was asked whose answer had it
 	listedSince time.Time // when a list had it first; zero = it was taken over
 	missing     time.Time // begin of the first of the unbroken row of complete lists without it; zero = not missing
 	off         time.Time // since when it is seen powered off; zero = it is not

@@ -45,7 +45,7 @@ const gatherFor = 5 * time.Second
 // gather returns how many of n Droplets are to be asked for now, given when the
 // waiting for more began (zero = nobody waits), and when it begins for the rest.
 func gather(n int, b Budget, since, now time.Time) (take int, waits time.Time) {
-	if b.Limit == 0 || b.Remaining > b.Limit/2 || n == 0 {
+	if !b.scarce() || n == 0 {
 		return n, time.Time{}
 	}
 	if since.IsZero() {
@@ -61,3 +61,7 @@ func gather(n int, b Budget, since, now time.Time) (take int, waits time.Time) {
 	}
 	return 0, since
 }
+
+// scarce tells whether more than half of the token's hour is spent: then
+// requests are saved by letting things wait for others.
+func (b Budget) scarce() bool { return b.Limit > 0 && b.Remaining <= b.Limit/2 }

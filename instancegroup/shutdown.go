@@ -23,17 +23,21 @@ func (g *Group) Shutdown(ctx context.Context) (clean bool) {
 	g.mu.Lock()
 	again := g.closed
 	g.closed = true
+	if g.departing != nil {
+		g.departing.Stop()
+	}
 	g.mu.Unlock()
 	if again {
 		return false
 	}
 	settle, cancel := context.WithTimeout(ctx, settleBound)
 	defer cancel()
-	for _, t := range []turn{g.increasing, g.updating} {
+	for _, t := range []turn{g.increasing, g.updating, g.departs} {
 		if t.lock(settle) == nil {
 			defer t.unlock()
 		}
 	}
+	g.endLife()
 
 	for try := range shutdownTries {
 		if try > 0 && pause(ctx, time.Second) != nil {

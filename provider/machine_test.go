@@ -31,7 +31,7 @@ func TestAnythingThroughTheProvisioner(t *testing.T) {
 			defer func() { failed = recover() }()
 			sim := dosim.New(dosim.Options{Latency: 150 * time.Millisecond, ListLag: 4 * time.Second, PerMinute: -1, PerHour: -1})
 			defer sim.Close()
-			m := &machine{t: t, rt: rt, sim: sim}
+			m := &machine{t: t, rt: rt, sim: sim, scarce: rapid.Bool().Draw(rt, "scarce")}
 			defer func() {
 				if m.process != nil {
 					m.kill()
@@ -58,6 +58,7 @@ type machine struct {
 	strangers []dosim.Droplet
 	untagged  map[string]bool
 	starts    int
+	scarce    bool // requests are: creates and deletes gather
 }
 
 func (m *machine) run() {
@@ -189,6 +190,9 @@ func (m *machine) launch() {
 	var err error
 	for range 20 {
 		g := configured(m.t, m.sim, options{"max_instances": mostInstances, "region": []string{"nyc3", "fra1"}})
+		if m.scarce {
+			g.transport = overHalfSpent{g.transport}
+		}
 		if m.process, err = launch(m.t.Context(), g, m.sim, hclog.NewNullLogger()); err == nil {
 			for name := range m.untagged {
 				m.wire.untagged[name] = true
@@ -200,6 +204,18 @@ func (m *machine) launch() {
 		m.process = nil
 	}
 	m.rt.Fatalf("it never starts: %v", err)
+}
+
+// overHalfSpent is a token of which others have spent most.
+type overHalfSpent struct{ http.RoundTripper }
+
+func (o overHalfSpent) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := o.RoundTripper.RoundTrip(r)
+	if err == nil {
+		resp.Header.Set("Ratelimit-Limit", "5000")
+		resp.Header.Set("Ratelimit-Remaining", "2000")
+	}
+	return resp, err
 }
 
 // conclude ends all faults, lets everything be destroyed, and looks for what is left.
