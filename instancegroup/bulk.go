@@ -36,7 +36,7 @@ const (
 //
 // Invariant: the tag is put only on what destroy would destroy. (TestBulk)
 func (g *Group) destroyMany(ctx context.Context, ms []*member) []*member {
-	claimed, ids := g.claimMany(ctx, ms)
+	claimed, ids, first := g.claimMany(ctx, ms)
 	if len(claimed) == 0 {
 		return ms
 	}
@@ -46,7 +46,7 @@ func (g *Group) destroyMany(ctx context.Context, ms []*member) []*member {
 	var mu sync.Mutex // guards tagged and err
 	tagged := map[int]bool{}
 	var err error
-	each(slices.Collect(slices.Chunk(ids, MaxTagged)), func(ids []int) {
+	send := func(ids []int) {
 		terr := g.cloud.TagDroplets(ctx, tag, ids)
 		mu.Lock()
 		defer mu.Unlock()
@@ -56,7 +56,13 @@ func (g *Group) destroyMany(ctx context.Context, ms []*member) []*member {
 		if terr != nil {
 			err = terr
 		}
-	})
+	}
+	chunks := slices.Collect(slices.Chunk(ids, MaxTagged))
+	if first {
+		send(chunks[0]) // it makes the tag, for all
+		chunks = chunks[1:]
+	}
+	each(chunks, send)
 	var request string
 	if slices.Contains(slices.Collect(maps.Values(tagged)), true) {
 		var derr error
@@ -98,13 +104,13 @@ func (g *Group) destroyMany(ctx context.Context, ms []*member) []*member {
 }
 
 // claimMany picks what is to be destroyed together, and keeps others from
-// destroying it meanwhile.
-func (g *Group) claimMany(ctx context.Context, ms []*member) (claimed []*member, ids []int) {
+// destroying it meanwhile. first says that this run has not tagged anything yet.
+func (g *Group) claimMany(ctx context.Context, ms []*member) (claimed []*member, ids []int, first bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
 	if now.Before(g.holdBulk) || now.Before(g.holdDeletes) || ctx.Err() != nil {
-		return nil, nil
+		return nil, nil, false
 	}
 	for _, m := range ms {
 		if g.byID[m.id] == m && m.due(now) && m.removal.accepts == 0 {
@@ -116,13 +122,14 @@ func (g *Group) claimMany(ctx context.Context, ms []*member) (claimed []*member,
 		from = bulkFromScarce
 	}
 	if len(claimed) < from {
-		return nil, nil
+		return nil, nil, false
 	}
 	for _, m := range claimed {
 		m.removal.next = now.Add(callBound)
 	}
+	first = !g.bulk
 	g.bulk = true
-	return claimed, ids
+	return claimed, ids, first
 }
 
 // gatherDeletes returns which of ms are to be destroyed now. If requests are

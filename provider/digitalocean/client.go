@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 
 	"github.com/digitalocean/godo"
 
@@ -36,6 +37,7 @@ type Client struct {
 	api    *godo.Client
 	auth   *authorizer
 	budget *budget
+	made   sync.Map // the tags that it has made
 }
 
 var _ instancegroup.Cloud = (*Client)(nil)

@@ -19,21 +19,28 @@ const (
 	opDeleteTag    = "DELETE /v2/tags/{tag}"
 )
 
-// TagDroplets implements instancegroup.Cloud. It makes the tag if there is none.
+// TagDroplets implements instancegroup.Cloud. It makes the tag if it has not made
+// it yet, or if somebody removed it.
 func (c *Client) TagDroplets(ctx context.Context, tag string, ids []int) error {
 	req := &godo.TagResourcesRequest{}
 	for _, id := range ids {
 		req.Resources = append(req.Resources, godo.Resource{ID: strconv.Itoa(id), Type: godo.DropletResourceType})
 	}
-	_, err := c.api.Tags.TagResources(ctx, tag, req)
-	if err = c.fail(opTagDroplets, err); !errors.Is(err, ig.ErrNotFound) {
-		return err
+	var err error
+	for range 2 {
+		if _, made := c.made.Load(tag); !made {
+			if _, _, err := c.api.Tags.Create(ctx, &godo.TagCreateRequest{Name: tag}); err != nil {
+				return c.fail(opCreateTag, err)
+			}
+			c.made.Store(tag, true)
+		}
+		_, err = c.api.Tags.TagResources(ctx, tag, req)
+		if err = c.fail(opTagDroplets, err); !errors.Is(err, ig.ErrNotFound) {
+			break
+		}
+		c.made.Delete(tag)
 	}
-	if _, _, err := c.api.Tags.Create(ctx, &godo.TagCreateRequest{Name: tag}); err != nil {
-		return c.fail(opCreateTag, err)
-	}
-	_, err = c.api.Tags.TagResources(ctx, tag, req)
-	return c.fail(opTagDroplets, err)
+	return err
 }
 
 // DeleteTagged implements instancegroup.Cloud.

@@ -11,8 +11,8 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
-// Droplets are tagged and destroyed together; the tag is made when it is missing,
-// and only then.
+// Droplets are tagged and destroyed together; the tag is made once, and again if
+// somebody removes it.
 func TestDeleteTagged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := dosim.New(dosim.Options{Token: testToken})
@@ -38,6 +38,12 @@ func TestDeleteTagged(t *testing.T) {
 		}
 		if n := sim.RequestCounts()[opCreateTag]; n != 1 || !slices.Contains(sim.Tags(), tag) {
 			t.Errorf("the tag was made %d times", n)
+		}
+		if err := c.DeleteTag(t.Context(), tag); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.TagDroplets(t.Context(), tag, ids[3:]); err != nil || !slices.Contains(sim.Tags(), tag) {
+			t.Errorf("a tag that somebody removed: %v", err)
 		}
 	})
 }
