@@ -11,7 +11,7 @@ LINT      := bin/golangci-lint
 # Of the linter, which is no dependency of the module: it is built where it is missing.
 LINT_VERSION := v2.15.0
 
-.PHONY: help build demo test lint verify soak mutants bench live clean
+.PHONY: help build demo test lint verify soak mutants bench fleet live clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ soak: ## drive the plugin through 10,000 random histories
 
 bench: build ## measure the numbers that the docs name
 	go run ./cmd/bench -plugin $(PLUGIN)
+
+fleet: ## measure fleets of up to 5,000 Droplets for hours of virtual time: 10 minutes
+	@mkdir -p build
+	FLEET_RESULTS=$(CURDIR)/build/fleet.json go test -v -count=1 -timeout 60m -run TestFleet ./provider
 
 live: ## run upstream's suite on a real account: up to 3 Droplets, DIGITALOCEAN_LIVE_TOKEN
 	go test -race -v -count=1 -run TestLive ./integration

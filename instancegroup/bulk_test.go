@@ -135,9 +135,14 @@ func TestBulkWaits(t *testing.T) {
 // When requests are scarce deletes wait for each other, and leave by one tag
 // without another call: 15 s after the first of them, or once they are 100.
 func TestDeletesGather(t *testing.T) {
+	t.Run("half of the hour is spent", func(t *testing.T) { deletesGather(t, 2500, 0) })
+	t.Run("it would be, at this pace", func(t *testing.T) { deletesGather(t, 4500, 209) })
+}
+
+func deletesGather(t *testing.T, remaining, recent int) {
 	scenario(t, spec(func(s *Settings) { s.MaxInstances = 200 }), func(r *runner) {
 		names := r.up(140)
-		r.limit, r.remaining = 5000, 2500
+		r.limit, r.remaining, r.recent = 5000, remaining, recent
 		r.run(2 * time.Minute)
 		sent := func() (tagging, bulk, byID int) {
 			return len(r.received("tagging")), len(r.received("bulk")), len(r.received("delete"))
@@ -161,6 +166,19 @@ func TestDeletesGather(t *testing.T) {
 		r.run(20 * time.Second)
 		if n := r.billed(); n != 36 {
 			t.Errorf("%d Droplets live, want 36", n)
+		}
+	})
+}
+
+// With requests to spare each delete leaves at once.
+func TestDeletesDoNotGather(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		names := r.up(5)
+		r.limit, r.remaining, r.recent = 5000, 2501, 208
+		r.run(time.Minute)
+		r.decrease(names...)
+		if n := len(r.received("delete")); n != 5 {
+			t.Errorf("%d DELETEs, want 5 at once", n)
 		}
 	})
 }

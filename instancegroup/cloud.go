@@ -114,9 +114,13 @@ type Budget struct {
 	Others    int // spent by other programs
 
 	Changes int // ours: creates, destroys, tags
+	Recent  int // those of the last RecentSpan
 	Settles int // look-ups, to decide about one thing
 	Lists   int // of Droplets
 }
+
+// RecentSpan is what Budget.Recent counts.
+const RecentSpan = 5 * time.Minute
 
 // Image names what a Droplet boots: a slug, or else a numeric id.
 type Image struct {

@@ -25,6 +25,7 @@ type account struct {
 	perPage   int           // Droplets per list request
 	limit     int           // hourly budget; 0 = not told
 	remaining int
+	recent    int // of what changes something
 	usage     Usage
 	images    []TaggedImage
 	clock     time.Duration // DigitalOcean's clock minus the bubble's
@@ -159,7 +160,7 @@ func (a *account) List(ctx context.Context, tag string, gpus bool) (l List, err 
 		slices.SortFunc(l.Droplets, func(x, y Droplet) int { return x.ID - y.ID })
 		l.Requests = max(1, (len(l.Droplets)+a.perPage-1)/a.perPage)
 		l.Date = date
-		l.Budget = Budget{Limit: a.limit, Remaining: a.remaining, Others: a.limit - a.remaining}
+		l.Budget = Budget{Limit: a.limit, Remaining: a.remaining, Others: a.limit - a.remaining, Recent: a.recent}
 	})
 	if err != nil {
 		return List{}, err

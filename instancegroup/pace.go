@@ -65,3 +65,9 @@ func gather(n int, b Budget, since, now time.Time) (take int, waits time.Time) {
 // scarce tells whether more than half of the token's hour is spent: then
 // requests are saved by letting things wait for others.
 func (b Budget) scarce() bool { return b.Limit > 0 && b.Remaining <= b.Limit/2 }
+
+// hasty tells whether creates and destroys alone would spend half of an hour at
+// the pace of the last minutes. A fleet that churns is to save before it has to.
+func (b Budget) hasty() bool {
+	return b.Limit > 0 && b.Recent*int(time.Hour/RecentSpan) > b.Limit/2
+}

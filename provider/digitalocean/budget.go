@@ -166,12 +166,16 @@ func (b *budget) note(resp *http.Response) {
 func (b *budget) report() ig.Budget {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.expire(time.Now())
+	now := time.Now()
+	b.expire(now)
 	r := ig.Budget{Limit: b.limit, Remaining: b.remaining, Others: b.others()}
 	for _, s := range b.sent {
 		switch s.of {
 		case change:
 			r.Changes++
+			if now.Sub(s.at) < ig.RecentSpan {
+				r.Recent++
+			}
 		case settle:
 			r.Settles++
 		default:

@@ -1,0 +1,590 @@
+package provider
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/digitalocean/godo"
+	"github.com/hashicorp/go-hclog"
+	"gitlab.com/gitlab-org/fleeting/fleeting"
+	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+)
+
+// fleetEnv names the file that TestFleet writes its table to; without it TestFleet
+// is skipped, since it takes minutes. `make fleet` sets it.
+const fleetEnv = "FLEET_RESULTS"
+
+// TestFleet measures large groups, hours of them, in virtual time: the runner's
+// own provisioner, the plugin, and a simulated DigitalOcean with its real rate
+// limits and a round trip of 150 ms. Beside the plugin stand the usual ways to do
+// it, which only exist here.
+func TestFleet(t *testing.T) {
+	file := os.Getenv(fleetEnv)
+	if file == "" {
+		t.Skipf("it takes minutes: make fleet sets %s", fleetEnv)
+	}
+	var rows []fleetRow
+	add := func(what, by, measured, target string, met bool) {
+		t.Logf("%-40s %-32s %s", what, by, measured)
+		if !met {
+			t.Errorf("the target is missed: %s", target)
+		}
+		rows = append(rows, fleetRow{what, by, measured, target, met})
+	}
+	for _, n := range []int{100, 1000} {
+		var first growth
+		for _, by := range []string{"one by one and wait", "one by one, list every 2 s", "concurrent one by one", thePlugin} {
+			what := fmt.Sprintf("0 -> %d -> 0", n)
+			var g growth
+			inBubble(t, what+", "+by, func(t *testing.T) { g = grow(t, by, n) })
+			if by == "one by one, list every 2 s" {
+				first = g
+			}
+			if by != thePlugin {
+				add(what, by, g.String(), "", true)
+				continue
+			}
+			most, mostDown := 25, 6
+			if n == 1000 {
+				most, mostDown = 1<<30, 32
+			}
+			met := g.creates == n/10 && g.up <= most && g.throttled == 0 && g.down <= mostDown && g.accepted*20 <= first.accepted
+			target := fmt.Sprintf("%d creates, no 429, <= %d requests down, accepted 20x sooner", n/10, mostDown)
+			if n == 100 {
+				target += ", <= 25 requests up"
+			}
+			add(what, by, g.String(), target, met)
+		}
+	}
+	for _, c := range []struct{ n, idle, busy, age int }{{200, 70, 1800, 3}, {1000, 310, 2500, 8}, {5000, 1510, 3000, 32}} {
+		for _, expecting := range []bool{false, true} {
+			what := fmt.Sprintf("%d Droplets, Update every minute, 1 h", c.n)
+			if expecting {
+				what = fmt.Sprintf("%d Droplets, Update every 2 s, 1 h", c.n)
+			}
+			var h hour
+			inBubble(t, what, func(t *testing.T) { h = watch(t, c.n, expecting) })
+			if expecting {
+				add(what, thePlugin, fmt.Sprintf("%d requests, data age p95 %s", h.requests, seconds(h.age)),
+					fmt.Sprintf("<= %d requests, p95 <= %d s", c.busy, c.age), h.requests <= c.busy && h.age <= time.Duration(c.age)*time.Second)
+			} else {
+				add(what, thePlugin, fmt.Sprintf("%d requests", h.requests), fmt.Sprintf("<= %d requests", c.idle), h.requests <= c.idle)
+			}
+		}
+	}
+	for _, by := range []string{"concurrent one by one", thePlugin} {
+		const what = "churn: 2,000 Droplets, jobs of 10 to 20 min"
+		var h hour
+		inBubble(t, what+", "+by, func(t *testing.T) { h = churn(t, by, 0) })
+		add(what, by, h.String(), map[bool]string{true: "no 429, <= 4,500 requests, data age p95 <= 20 s"}[by == thePlugin],
+			by != thePlugin || h.throttled == 0 && h.requests <= 4500 && h.age <= 20*time.Second)
+	}
+	{
+		const what = "the same, others spend 2,500 an hour"
+		var h hour
+		inBubble(t, what, func(t *testing.T) { h = churn(t, thePlugin, 2500) })
+		add(what, thePlugin, h.String(), "< 5 429s, create delay p95 <= 10 s, data age p95 <= 40 s",
+			h.throttled < 5 && h.delay <= 10*time.Second && h.age <= 40*time.Second)
+	}
+	{
+		const what = "two groups of 500 on one token, Update every 2 s, 1 h"
+		var both [2]hour
+		inBubble(t, what, func(t *testing.T) { both = two(t) })
+		a, b := both[0].age.Seconds(), both[1].age.Seconds()
+		add(what, thePlugin, fmt.Sprintf("%d requests, %d x 429, data age p95 %.1f s and %.1f s", both[0].requests, both[0].throttled, a, b),
+			"no 429, fair within 20 %", both[0].throttled == 0 && max(a, b) <= 1.2*min(a, b))
+	}
+	data, err := json.Marshal(rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fleetRow is one line of the table.
+type fleetRow struct {
+	What, By, Measured, Target string
+	Met                        bool
+}
+
+const thePlugin = "this plugin"
+
+func inBubble(t *testing.T, what string, f func(*testing.T)) {
+	t.Run(what, func(t *testing.T) {
+		ownCache(t)
+		synctest.Test(t, f)
+	})
+}
+
+// account is a large one.
+func account(created func(dosim.Droplet)) *dosim.Sim {
+	return dosim.New(dosim.Options{Latency: 150 * time.Millisecond, DropletLimit: 6000, Hooks: dosim.Hooks{Created: created}})
+}
+
+// growth is what it takes to come from nothing to n running Droplets, and back.
+type growth struct {
+	accepted, running, gone time.Duration
+	creates, up, down       int
+	throttled               int
+}
+
+func (g growth) String() string {
+	return fmt.Sprintf("accepted after %s, running after %s with %d requests; gone after %s with %d; %d x 429",
+		seconds(g.accepted), seconds(g.running), g.up, seconds(g.gone), g.down, g.throttled)
+}
+
+func grow(t *testing.T, by string, n int) growth {
+	var last time.Time // when the last Droplet was made
+	sim := account(func(dosim.Droplet) { last = time.Now() })
+	defer sim.Close()
+	f := deploy(t, sim, by, n, 2*time.Second)
+	defer f.stop()
+	start, before := time.Now(), total(sim)
+	f.until(t, func(c fleeting.Capacity) bool {
+		// As the runner does, which asks again for what it was refused.
+		f.provisioner.Request(max(0, n-c.Creating-c.Running-c.Requested-c.Pending))
+		return c.Running == n
+	})
+	g := growth{accepted: last.Sub(start), running: time.Since(start), up: total(sim) - before, creates: sim.RequestCounts()["POST /v2/droplets"]}
+
+	time.Sleep(5 * time.Minute) // they work
+
+	// All at once, as when the policy lowers idle_count.
+	start, before = time.Now(), total(sim)
+	f.until(t, func(c fleeting.Capacity) bool {
+		for _, i := range f.provisioner.Instances() {
+			i.Delete()
+		}
+		return c.Running+c.Deleting == 0
+	})
+	g.gone, g.down, g.throttled = time.Since(start), total(sim)-before, sim.Throttled()
+	return g
+}
+
+// hour is what one hour of a group is like.
+type hour struct {
+	requests, throttled int
+	age                 time.Duration // of what Update tells, 95th percentile
+	delay               time.Duration // from the request for a Droplet to its creation, likewise
+	removal             time.Duration // from its deletion by the runner to its end, likewise
+	jobs                int
+}
+
+func (h hour) String() string {
+	return fmt.Sprintf("%d created, %d requests, %d x 429, p95: data age %s, create delay %s, gone after %s",
+		h.jobs, h.requests, h.throttled, seconds(h.age), seconds(h.delay), seconds(h.removal))
+}
+
+// watch has n Droplets run for an hour.
+func watch(t *testing.T, n int, expecting bool) hour {
+	sim := account(nil)
+	defer sim.Close()
+	every := time.Minute
+	if expecting {
+		every = 2 * time.Second
+	}
+	f := deploy(t, sim, thePlugin, n, every)
+	defer f.stop()
+	f.provisioner.Request(n)
+	f.until(t, func(c fleeting.Capacity) bool { return c.Running == n })
+	time.Sleep(10 * time.Minute)
+	before := total(sim)
+	f.ages.reset()
+	time.Sleep(time.Hour)
+	h := hour{requests: total(sim) - before, age: f.ages.p95()}
+	if v := sim.Violations(); len(v) > 0 {
+		t.Error(v)
+	}
+	return h
+}
+
+// two has two groups of 500 run for an hour, which know nothing of each other.
+func two(t *testing.T) (both [2]hour) {
+	sim := account(nil)
+	defer sim.Close()
+	var fs [2]*fleet
+	for i, name := range []string{"ci", "big"} {
+		fs[i] = deployAs(t, sim, thePlugin, name, 500, 2*time.Second)
+		defer fs[i].stop()
+		fs[i].provisioner.Request(500)
+		fs[i].until(t, func(c fleeting.Capacity) bool { return c.Running == 500 })
+	}
+	time.Sleep(time.Hour)
+	for _, f := range fs {
+		f.ages.reset()
+	}
+	before, throttled := total(sim), sim.Throttled()
+	time.Sleep(time.Hour)
+	for i, f := range fs {
+		both[i] = hour{requests: total(sim) - before, throttled: sim.Throttled() - throttled, age: f.ages.p95()}
+	}
+	return both
+}
+
+// churn has 2,000 Droplets of which each runs one job of 10 to 20 minutes, for 3 hours;
+// the last one counts. Others use the token evenly.
+func churn(t *testing.T, by string, others int) hour {
+	const size, job = 2000, 15 * time.Minute
+	var mu sync.Mutex // guards what is created, since many at a time are
+	var requested, created []time.Time
+	sim := account(func(dosim.Droplet) {
+		mu.Lock()
+		defer mu.Unlock()
+		created = append(created, time.Now())
+	})
+	defer sim.Close()
+	f := deploy(t, sim, by, size+size/10, time.Minute) // those on their way out take room, too
+	defer f.stop()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	if others > 0 {
+		client := &http.Client{Transport: sim.Transport()}
+		go func() {
+			for every := time.Hour / time.Duration(others); ctx.Err() == nil; time.Sleep(every) {
+				req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "https://api.digitalocean.com/v2/account", nil)
+				req.Header.Set("Authorization", "Bearer "+dosim.DefaultToken)
+				if resp, err := client.Do(req); err == nil {
+					resp.Body.Close()
+				}
+			}
+		}()
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	ends := map[string]time.Time{}
+	deleted := map[string]time.Time{}
+	var removals []time.Duration
+	throttled := func() int { return sim.Throttled() }
+	var h hour
+	var from time.Time
+	begin := time.Now()
+	for time.Since(begin) < 3*time.Hour {
+		now := time.Now()
+		if from.IsZero() && now.Sub(begin) >= 2*time.Hour {
+			from = now
+			f.ages.reset()
+			h.requests, h.throttled = total(sim), throttled()
+			removals = nil
+		}
+		c := f.provisioner.Capacity()
+		if missing := size - c.Creating - c.Running - c.Requested; missing > 0 {
+			f.provisioner.Request(missing)
+			mu.Lock()
+			for range missing {
+				requested = append(requested, now)
+			}
+			mu.Unlock()
+		}
+		alive := map[string]bool{}
+		for _, i := range f.provisioner.Instances() {
+			alive[i.ID()] = true
+			if i.State() != provider.StateRunning {
+				continue
+			}
+			end, ok := ends[i.ID()]
+			if !ok {
+				end = now.Add(job*2/3 + time.Duration(random.Int64N(int64(job*2/3)))) // 10 to 20 minutes
+				if now.Sub(begin) < 10*time.Minute {                                  // the first ones do not all end together
+					end = now.Add(time.Duration(random.Int64N(int64(job))))
+				}
+				ends[i.ID()] = end
+			}
+			if !now.Before(end) && deleted[i.ID()].IsZero() {
+				deleted[i.ID()] = now
+				i.Delete()
+			}
+		}
+		for id, at := range deleted {
+			if !alive[id] && !at.IsZero() {
+				removals = append(removals, now.Sub(at))
+				delete(deleted, id)
+				delete(ends, id)
+			}
+		}
+		time.Sleep(time.Second)
+	}
+	h.requests, h.throttled = total(sim)-h.requests-others, throttled()-h.throttled
+	h.age, h.removal = f.ages.p95(), p95(removals)
+	mu.Lock()
+	defer mu.Unlock()
+	var delays []time.Duration
+	for i, at := range created {
+		if i < len(requested) && at.After(from) {
+			delays = append(delays, at.Sub(requested[i]))
+		}
+	}
+	h.delay, h.jobs = p95(delays), len(delays)
+	return h
+}
+
+// fleet is a group that is measured.
+type fleet struct {
+	provisioner *fleeting.Provisioner
+	group       provider.InstanceGroup
+	ages        *ages
+	ended       func()
+}
+
+// deploy starts a group and the runner's provisioner on it.
+func deploy(t *testing.T, sim *dosim.Sim, by string, size int, every time.Duration) *fleet {
+	return deployAs(t, sim, by, "ci", size, every)
+}
+
+func deployAs(t *testing.T, sim *dosim.Sim, by, name string, size int, every time.Duration) *fleet {
+	a := &ages{base: sim.Transport()}
+	f := &fleet{ages: a, ended: func() {}}
+	if by == thePlugin {
+		g := configured(t, sim, options{"name": name, "max_instances": size})
+		g.transport = a
+		f.group = g
+		f.ended = func() { g.running.Load().api.Close() }
+	} else {
+		f.group = newUsual(by, a)
+	}
+	a.InstanceGroup = f.group
+	var err error
+	f.provisioner, err = fleeting.Init(t.Context(), hclog.NewNullLogger(), a, fleeting.WithMaxSize(size),
+		fleeting.WithUpdateInterval(every), fleeting.WithUpdateIntervalWhenExpecting(2*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func (f *fleet) stop() {
+	f.provisioner.Shutdown(context.Background())
+	time.Sleep(2 * time.Minute) // the provisioner's loop notices its end
+	f.ended()
+}
+
+func (f *fleet) until(t *testing.T, is func(fleeting.Capacity) bool) {
+	t.Helper()
+	if err := within(24*time.Hour, func() error {
+		if c := f.provisioner.Capacity(); !is(c) {
+			return fmt.Errorf("the runner has %+v", c)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ages sits on both sides of a group, and notes of each Update how old the list
+// is that it can at best have answered from.
+type ages struct {
+	provider.InstanceGroup
+	base http.RoundTripper
+
+	mu       sync.Mutex
+	began    time.Time // of the list that was begun last
+	underWay int       // its requests
+	failed   bool
+	whole    time.Time // when the last whole one was begun
+	all      []time.Duration
+}
+
+func (a *ages) RoundTrip(r *http.Request) (*http.Response, error) {
+	q := r.URL.Query()
+	if r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, "/v2/droplets") || q.Get("tag_name") == "" {
+		return a.base.RoundTrip(r)
+	}
+	a.mu.Lock()
+	if p := q.Get("page"); p == "" || p == "1" {
+		a.began, a.failed = time.Now(), false
+	}
+	a.underWay++
+	a.mu.Unlock()
+	resp, err := a.base.RoundTrip(r)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.underWay--
+	a.failed = a.failed || err != nil || resp.StatusCode != http.StatusOK
+	return resp, err
+}
+
+func (a *ages) Update(ctx context.Context, fn func(string, provider.State)) error {
+	err := a.InstanceGroup.Update(ctx, fn)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.underWay == 0 && !a.failed {
+		a.whole = a.began
+	}
+	a.all = append(a.all, time.Since(a.whole))
+	return err
+}
+
+func (a *ages) reset() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.all = nil
+}
+
+func (a *ages) p95() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return p95(a.all)
+}
+
+func p95(all []time.Duration) time.Duration {
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	return all[len(all)*95/100]
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
+
+func total(sim *dosim.Sim) int { return len(sim.Requests()) }
+
+// usual is how others do it. It meets no faults here but 429s, which it reports
+// to the runner as the errors that they are.
+type usual struct {
+	provider.InstanceGroup // what is not measured
+	by                     string
+	client                 *godo.Client
+	mu                     sync.Mutex
+	ids                    map[string]int
+	seq                    int
+}
+
+func newUsual(by string, transport http.RoundTripper) *usual {
+	client := godo.NewFromToken(dosim.DefaultToken)
+	client.HTTPClient.Transport = bearer{transport}
+	return &usual{by: by, client: client, ids: map[string]int{}}
+}
+
+type bearer struct{ base http.RoundTripper }
+
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+dosim.DefaultToken)
+	return b.base.RoundTrip(r)
+}
+
+func (u *usual) Init(context.Context, hclog.Logger, provider.Settings) (provider.ProviderInfo, error) {
+	return provider.ProviderInfo{ID: "usual", MaxSize: 10000}, nil
+}
+
+func (u *usual) Update(ctx context.Context, fn func(string, provider.State)) error {
+	for page := 1; ; page++ {
+		droplets, resp, err := u.client.Droplets.ListByTag(ctx, "usual", &godo.ListOptions{Page: page, PerPage: 200})
+		if err != nil {
+			return err
+		}
+		u.mu.Lock()
+		for _, d := range droplets {
+			u.ids[d.Name] = d.ID
+			state := provider.StateCreating
+			if d.Status == "active" {
+				state = provider.StateRunning
+			}
+			fn(d.Name, state)
+		}
+		u.mu.Unlock()
+		if resp.Links == nil || resp.Links.IsLastPage() {
+			return nil
+		}
+	}
+}
+
+func (u *usual) Increase(ctx context.Context, n int) (int, error) {
+	if u.by == "concurrent one by one" {
+		return u.together(n, func(int) error { _, err := u.create(ctx); return err })
+	}
+	for i := range n {
+		id, err := u.create(ctx)
+		if err != nil {
+			return i, err
+		}
+		for u.by == "one by one and wait" {
+			time.Sleep(3 * time.Second)
+			if d, _, err := u.client.Droplets.Get(ctx, id); err == nil && d.Status == "active" {
+				break
+			}
+		}
+	}
+	return n, nil
+}
+
+func (u *usual) create(ctx context.Context) (int, error) {
+	u.mu.Lock()
+	u.seq++
+	name := fmt.Sprintf("usual-%d", u.seq)
+	u.mu.Unlock()
+	d, _, err := u.client.Droplets.Create(ctx, &godo.DropletCreateRequest{Name: name, Region: "nyc3", Size: "s-1vcpu-1gb",
+		Image: godo.DropletCreateImage{Slug: "debian-13-x64"}, Tags: []string{"usual"}})
+	if err != nil {
+		return 0, err
+	}
+	return d.ID, nil
+}
+
+func (u *usual) Decrease(ctx context.Context, names []string) ([]string, error) {
+	var done []string
+	remove := func(i int) error {
+		u.mu.Lock()
+		id := u.ids[names[i]]
+		u.mu.Unlock()
+		if _, err := u.client.Droplets.Delete(ctx, id); err != nil {
+			return err
+		}
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		done = append(done, names[i])
+		return nil
+	}
+	if u.by == "concurrent one by one" {
+		_, err := u.together(len(names), remove)
+		return done, err
+	}
+	for i := range names {
+		if err := remove(i); err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+// together does n things, ten at a time, until one fails.
+func (u *usual) together(n int, do func(i int) error) (done int, failure error) {
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 10)
+	for i := range n {
+		slots <- struct{}{}
+		u.mu.Lock()
+		failed := failure != nil
+		u.mu.Unlock()
+		if failed {
+			break
+		}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			err := do(i)
+			u.mu.Lock()
+			defer u.mu.Unlock()
+			if err != nil {
+				failure = err
+			} else {
+				done++
+			}
+		})
+	}
+	wg.Wait()
+	return done, failure
+}
+
+func (u *usual) Shutdown(context.Context) error { return nil }
