@@ -17,7 +17,7 @@ const (
 	bulkFrom, bulkFromScarce = concurrency + 1, 3
 
 	// gatherDeletesFor is how long deletes wait for others when requests are
-	// scarce: a Droplet costs by the second, and most the hundredth of a cent in it.
+	// scarce: Droplets are billed by the second, so that costs next to nothing.
 	gatherDeletesFor = 15 * time.Second
 
 	// bulkBound leaves Decrease the time to send by id what could not be

@@ -22,6 +22,9 @@ func TestBulk(t *testing.T) {
 				if a, b, d := len(r.received("tagging")), len(r.received("bulk")), len(r.received("delete")); a != c.tagging || b != c.bulk || d != c.byID {
 					t.Errorf("%d requests to tag, %d by tag, %d by id; want %+v", a, b, d, c)
 				}
+				if calls := r.received("tagging"); len(calls) == 2 && calls[1].at.Sub(calls[0].at) < r.latency {
+					t.Error("the first request to tag makes the tag, and the second did not wait for it")
+				}
 				r.run(30 * time.Second)
 				if n := r.billed(); n != 5 {
 					t.Errorf("%d Droplets are left, want 5", n)
