@@ -118,7 +118,7 @@ func (g *Group) claimMany(ctx context.Context, ms []*member) (claimed []*member,
 		}
 	}
 	from := bulkFrom
-	if b := g.list.Budget; b.scarce() || b.hasty() {
+	if g.list.Budget.scarce() {
 		from = bulkFromScarce
 	}
 	if len(claimed) < from {
@@ -128,7 +128,7 @@ func (g *Group) claimMany(ctx context.Context, ms []*member) (claimed []*member,
 		m.removal.next = now.Add(callBound)
 	}
 	first = !g.bulk
-	g.bulk = true
+	g.bulk, g.bulkUsed = true, now
 	return claimed, ids, first
 }
 
@@ -137,7 +137,7 @@ func (g *Group) claimMany(ctx context.Context, ms []*member) (claimed []*member,
 // leave by one tag; the one that makes them as many as one request takes is not
 // waited for any longer. Called with mu held.
 func (g *Group) gatherDeletes(ms []*member, now time.Time) []*member {
-	if b := g.list.Budget; !b.scarce() && !b.hasty() || now.Before(g.holdBulk) || now.Before(g.holdDeletes) {
+	if !g.list.Budget.scarce() || now.Before(g.holdBulk) || now.Before(g.holdDeletes) {
 		return ms
 	}
 	if !now.Before(g.departure) {

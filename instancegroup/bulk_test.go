@@ -112,6 +112,60 @@ func TestBulkNotCarriedOut(t *testing.T) {
 	})
 }
 
+// The tag by which Droplets were destroyed is removed when lists show them gone, and
+// it is not needed for a minute; the next that are destroyed together make it anew.
+func TestBulkTagIsRetired(t *testing.T) {
+	removed := func(r *runner) (n int) {
+		for _, c := range r.received("tag") {
+			if c.tag == BulkTag(thisRun) {
+				n++
+			}
+		}
+		return n
+	}
+	scenario(t, spec(nil), func(r *runner) {
+		names := r.up(60)
+		r.change(r.only(names[0]).ID, func(m *machine) { m.deafTo = 1 })
+		r.decrease(names[:20]...)
+		r.run(50 * time.Second)
+		r.decrease(names[20:40]...)
+		r.run(50 * time.Second)
+		if n := removed(r); n != 0 {
+			t.Error("removed less than a minute after it was used")
+		}
+		r.run(3 * time.Minute)
+		if n := removed(r); n != 1 {
+			t.Errorf("removed %d times, want once", n)
+		}
+		r.decrease(names[40:]...)
+		r.run(10 * time.Second)
+		if n, bulk := r.billed(), len(r.received("bulk")); n != 0 || bulk != 3 {
+			t.Errorf("%d Droplets are left after %d requests by tag", n, bulk)
+		}
+	})
+	t.Run("not while one lives", func(t *testing.T) {
+		scenario(t, spec(nil), func(r *runner) {
+			names := r.up(20)
+			r.change(r.only(names[0]).ID, func(m *machine) { m.deafTo = 100 })
+			r.decrease(names...)
+			r.run(5 * time.Minute)
+			if n := removed(r); n != 0 {
+				t.Error("removed while a Droplet lives that carries it")
+			}
+		})
+	})
+	t.Run("refused", func(t *testing.T) {
+		scenario(t, spec(nil), func(r *runner) {
+			r.breakOp("tag", fault{err: refusal(ErrForbidden)})
+			r.decrease(r.up(20)...)
+			r.run(30 * time.Minute)
+			if n := removed(r); n != 1 {
+				t.Errorf("tried %d times within an hour", n)
+			}
+		})
+	})
+}
+
 // The token's budget, and DigitalOcean's own, make deletes wait, by tag or by id.
 func TestBulkWaits(t *testing.T) {
 	for _, err := range []error{spent, &CloudError{Class: ErrThrottled, Status: 429, RetryAfter: 20 * time.Second}} {
@@ -139,7 +193,8 @@ func TestBulkWaits(t *testing.T) {
 // without another call: 15 s after the first of them, or once they are 100.
 func TestDeletesGather(t *testing.T) {
 	t.Run("half of the hour is spent", func(t *testing.T) { deletesGather(t, 2500, 0) })
-	t.Run("it would be, at this pace", func(t *testing.T) { deletesGather(t, 4500, 209) })
+	t.Run("it would be, at this pace", func(t *testing.T) { deletesGather(t, 5000, 209) })
+	t.Run("it would be, with what others spend", func(t *testing.T) { deletesGather(t, 4000, 126) })
 }
 
 func deletesGather(t *testing.T, remaining, recent int) {
@@ -175,15 +230,17 @@ func deletesGather(t *testing.T, remaining, recent int) {
 
 // With requests to spare each delete leaves at once.
 func TestDeletesDoNotGather(t *testing.T) {
-	scenario(t, spec(nil), func(r *runner) {
-		names := r.up(5)
-		r.limit, r.remaining, r.recent = 5000, 2501, 208
-		r.run(time.Minute)
-		r.decrease(names...)
-		if n := len(r.received("delete")); n != 5 {
-			t.Errorf("%d DELETEs, want 5 at once", n)
-		}
-	})
+	for _, b := range []struct{ remaining, recent int }{{2501, 0}, {5000, 208}, {4000, 125}} {
+		scenario(t, spec(nil), func(r *runner) {
+			names := r.up(5)
+			r.limit, r.remaining, r.recent = 5000, b.remaining, b.recent
+			r.run(time.Minute)
+			r.decrease(names...)
+			if n := len(r.received("delete")); n != 5 {
+				t.Errorf("%+v: %d DELETEs, want 5 at once", b, n)
+			}
+		})
+	}
 }
 
 // What waits when the group is shut down is sent at once, and by nobody else.

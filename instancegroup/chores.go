@@ -17,6 +17,9 @@ const choreTries = 3
 // known for what it is by this tag.
 const sweepAfter = 10 * time.Minute
 
+// bulkIdle is for how long nothing was destroyed by a tag before that is removed.
+const bulkIdle = time.Minute
+
 // assignProject moves new Droplets to the configured project, many at once.
 // Failing at that is a warning.
 func (g *Group) assignProject(ctx context.Context) {
@@ -57,8 +60,9 @@ func (g *Group) assignProject(ctx context.Context) {
 	}
 }
 
-// removeTags removes the tags of ended runs that nothing carries any more, and
-// at the end this run's own. Tags outlive the Droplets that carried them.
+// removeTags removes the tags of ended runs that nothing of the group carries any more,
+// and at the end this run's own. Tags outlive the Droplets that carried them. One that
+// was let go, and one that lost the group's tag while no process looked, carry it yet.
 func (g *Group) removeTags(ctx context.Context, last bool) {
 	if ctx.Err() != nil && !last {
 		return // no time: the next Update has some
@@ -82,6 +86,34 @@ func (g *Group) removeTags(ctx context.Context, last bool) {
 				"request_id", requestID(err), "err", err)
 		}
 	})
+}
+
+// retireBulkTag removes this run's BulkTag when nothing that carried it can live any
+// more and nobody has needed it for a while: a tag that destroys what carries it does
+// not lie about. Meanwhile nothing is destroyed by it.
+func (g *Group) retireBulkTag(ctx context.Context) {
+	g.mu.Lock()
+	now := time.Now()
+	idle := g.bulk && ctx.Err() == nil && now.Sub(g.bulkUsed) >= bulkIdle && !now.Before(g.holdBulk)
+	for m := range g.all() {
+		idle = idle && m.phase != deleting
+	}
+	if !idle {
+		g.mu.Unlock()
+		return
+	}
+	g.holdBulk = now.Add(callBound)
+	g.mu.Unlock()
+	err := g.cloud.DeleteTag(ctx, BulkTag(g.Run))
+
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.holdBulk = time.Time{}
+	if err == nil || errors.Is(err, ErrNotFound) {
+		g.bulk = false
+	} else {
+		g.bulkUsed = time.Now().Add(bulkOff) // Shutdown says so if it cannot either
+	}
 }
 
 // removeRun removes the tags of a run. Whether an earlier one had a BulkTag nobody
@@ -109,7 +141,7 @@ func (g *Group) idleRuns(last bool) []string {
 		return nil
 	}
 	for m := range g.all() {
-		if m.phase != gone && (!last || m.removal.accepted.IsZero()) {
+		if m.phase != gone {
 			delete(idle, m.run)
 		}
 	}

@@ -12,8 +12,8 @@ import (
 //
 // Every method honours ctx and may be called concurrently. Every error is a
 // *CloudError, or wraps ctx's error. Create, Delete, DeleteTagged and
-// AssignProject are sent once: whoever calls them decides whether to send again. List, Get, Usage and
-// TaggedImages only read, so an implementation may repeat them.
+// AssignProject are sent once: whoever calls them decides whether to send again. List, Get, HasTag, Usage
+// and TaggedImages only read, so an implementation may repeat them.
 type Cloud interface {
 	// List returns all Droplets that carry tag, GPU Droplets too if gpus is
 	// set. It is complete or it is an error: a part of a list would make the
@@ -35,6 +35,9 @@ type Cloud interface {
 	// TagDroplets puts tag on Droplets, at most MaxTagged at once; those that do
 	// not exist may be an error or not. Success says nothing of lists.
 	TagDroplets(ctx context.Context, tag string, ids []int) error
+
+	// HasTag tells whether the account has a tag, on something or not.
+	HasTag(ctx context.Context, tag string) (bool, error)
 
 	// DeleteTagged asks for the removal of every Droplet that carries tag, which
 	// is a BulkTag: no other is taken. Success means accepted, not carried out.
@@ -71,8 +74,10 @@ type Droplet struct {
 	Name        string
 	Status      string // StatusNew, StatusActive, StatusOff or StatusArchive
 	Tags        []string
+	TagsHidden  bool // the token is not shown them: Tags has the one that was listed by
 	Region      string
 	Size        string
+	Image       Image
 	PublicIPv4  string // "" = none (yet)
 	PublicIPv6  string
 	PrivateIPv4 string
@@ -103,6 +108,8 @@ type List struct {
 	Requests int       // how many requests it took: one per page of 200
 	Date     time.Time // DigitalOcean's clock as the list began; zero = unknown
 
+	TagsHidden bool // some Droplets' are. (Those of Get have none then.)
+
 	Budget Budget // of the token, after it
 }
 
@@ -111,7 +118,7 @@ type List struct {
 type Budget struct {
 	Limit     int // an hour, as DigitalOcean last told; 0 = unknown
 	Remaining int // of it
-	Others    int // spent by other programs
+	Others    int // an hour, by other programs, at their present pace
 
 	Changes int // ours: creates, destroys, tags
 	Recent  int // those of the last RecentSpan

@@ -74,6 +74,82 @@ func TestDropletErrors(t *testing.T) {
 	})
 }
 
+// TestRunningWaitsForThePublicAddress: a Droplet that is active with its private
+// address alone is not told to be running before the public one is there, which the
+// runner would dial, for up to half a minute.
+func TestRunningWaitsForThePublicAddress(t *testing.T) {
+	for _, c := range []struct {
+		what    string
+		public  bool          // public_networking
+		with    Droplet       // what it has first
+		after   time.Duration // until it has all
+		running time.Duration // from then on it is; from a list on that is 2 s later at most
+		timeout time.Duration
+	}{
+		{"public, 10 s after the private one", true, Droplet{PrivateIPv4: "10.0.0.9"}, 10 * time.Second, 10 * time.Second, testTimeout},
+		{"public, 10 s after IPv6", true, Droplet{PrivateIPv4: "10.0.0.9", PublicIPv6: "2001:db8::1"}, 10 * time.Second, 10 * time.Second, testTimeout},
+		{"public, never", true, Droplet{PrivateIPv4: "10.0.0.9"}, time.Hour, 30 * time.Second, testTimeout},
+		{"public, never, and create_timeout is up", true, Droplet{PrivateIPv4: "10.0.0.9"}, time.Hour, 58 * time.Second, 60 * time.Second},
+		{"private, at once", false, Droplet{PrivateIPv4: "10.0.0.9"}, time.Hour, 0, testTimeout},
+		{"private, after a public one that nobody asked for", false, Droplet{PublicIPv4: "192.0.2.9"}, 10 * time.Second, 10 * time.Second, testTimeout},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			s := spec(func(s *Settings) { s.Template.PublicNetworking, s.CreateTimeout = c.public, c.timeout })
+			scenario(t, s, func(r *runner) {
+				r.want(1)
+				r.update()
+				name := r.names()[0]
+				id := r.only(name).ID
+				if c.timeout < testTimeout { // active 20 s before create_timeout is up
+					r.change(id, func(m *machine) { m.stuck = true })
+					r.run(38 * time.Second)
+				}
+				r.change(id, func(m *machine) {
+					m.stuck, m.Status = false, StatusActive
+					m.PublicIPv4, m.PublicIPv6, m.PrivateIPv4 = c.with.PublicIPv4, c.with.PublicIPv6, c.with.PrivateIPv4
+				})
+				began := time.Now()
+				if c.timeout < testTimeout {
+					began = began.Add(-38 * time.Second)
+				}
+				for r.states[name] == Creating && time.Since(began) < 2*time.Minute {
+					r.update()
+					if time.Since(began) >= c.after {
+						r.change(id, func(m *machine) { m.PublicIPv4, m.PrivateIPv4 = "192.0.2.9", "10.0.0.9" })
+					}
+					if r.states[name] == Creating {
+						time.Sleep(2 * time.Second)
+					}
+				}
+				if took := time.Since(began); took < c.running || took > c.running+5*time.Second {
+					t.Errorf("running after %s, want %s", took, c.running)
+				}
+				r.told(name, Creating, Running)
+				warned := r.log.count("WARN", "not the kind of address", name, "public_networking=true") == 1
+				if never := c.after == time.Hour && c.public; warned != never {
+					t.Errorf("warned %v, the address never came: %v", warned, never)
+				}
+				if d, err := r.Droplet(ctx, name); err != nil || c.after < time.Hour && (d.External() != "192.0.2.9" || d.PrivateIPv4 != "10.0.0.9") {
+					t.Errorf("%+v, %v", d, err)
+				}
+			})
+		})
+	}
+}
+
+// What an earlier run made is told as it is: how that was to be dialed nobody knows.
+func TestTakenOverIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAccount(t)
+		d := a.add(owned("aaaaaaa1", "dead0000"))
+		a.change(d.ID, func(m *machine) { m.Status, m.PublicIPv4 = StatusActive, "" })
+		r := newRunner(t, spec(nil), a)
+		r.start()
+		r.update()
+		r.told("ci-aaaaaaa1", Running)
+	})
+}
+
 // A private address is enough where no public one is to be, and better than
 // nothing where one should be.
 func TestDropletWithPrivateAddressOnly(t *testing.T) {
@@ -83,7 +159,9 @@ func TestDropletWithPrivateAddressOnly(t *testing.T) {
 			for _, m := range r.machine {
 				r.change(m.ID, func(m *machine) { m.Status, m.PublicIPv4, m.PrivateIPv4 = StatusActive, "", "10.0.0.9" })
 			}
-			r.run(4 * time.Second)
+			if r.run(4 * time.Second); public {
+				r.run(addressWithin)
+			}
 			name := r.in(Running)[0]
 			d, err := r.Droplet(ctx, name)
 			if err != nil || d.PrivateIPv4 != "10.0.0.9" || d.External() != "" {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -32,6 +31,7 @@ type account struct {
 
 	mu      sync.Mutex
 	machine map[int]*machine
+	deleted map[string]bool // tags by hand, and not made again since
 	lastID  int
 	sent    map[string]bool // names of all creates
 	scripts map[string][]fault
@@ -84,7 +84,7 @@ func newAccount(t reporter) *account {
 	return &account{
 		t: t, group: "ci", latency: 50 * time.Millisecond, boot: 20 * time.Second, deleteLag: 3 * time.Second, perPage: 200, lastID: 1000,
 		usage:   Usage{Limit: 1000},
-		machine: map[int]*machine{}, sent: map[string]bool{}, scripts: map[string][]fault{}, always: map[string]*fault{},
+		machine: map[int]*machine{}, deleted: map[string]bool{}, sent: map[string]bool{}, scripts: map[string][]fault{}, always: map[string]*fault{},
 	}
 }
 
@@ -111,7 +111,7 @@ func (a *account) heal(op string) {
 
 // hangAll lets every call hang until its context ends.
 func (a *account) hangAll() {
-	for _, op := range []string{"list", "get", "create", "delete", "tagging", "bulk", "tag", "project", "images", "usage"} {
+	for _, op := range []string{"list", "get", "create", "delete", "tagging", "has tag", "bulk", "tag", "project", "images", "usage"} {
 		a.breakOp(op, fault{hang: true})
 	}
 }
@@ -153,7 +153,7 @@ func (a *account) List(ctx context.Context, tag string, gpus bool) (l List, err 
 		now := time.Now()
 		for _, m := range a.machine {
 			shown := now.Sub(m.born) >= a.createLag && (m.gone.IsZero() || now.Sub(m.gone) < a.deleteLag)
-			if shown && !m.hidden && hasTag(m.Droplet, tag) && (gpus || !strings.HasPrefix(m.Size, gpuSize)) {
+			if shown && !m.hidden && hasTag(m.Droplet, tag) && (gpus || !GPUSize(m.Size)) {
 				l.Droplets = append(l.Droplets, a.now(m))
 			}
 		}
@@ -195,6 +195,9 @@ func (a *account) Create(ctx context.Context, r CreateRequest) (c Created, err e
 	a.mu.Unlock()
 	place := Placement{r.Size, r.Region}
 	err = a.receive(ctx, call{op: "create", names: r.Names, place: place, image: r.Image, keys: r.SSHKeys}, func() {
+		for _, tag := range r.Tags {
+			delete(a.deleted, tag)
+		}
 		for _, n := range r.Names {
 			d := a.put(&machine{Droplet: Droplet{Name: n, Tags: slices.Clone(r.Tags), Region: r.Region, Size: r.Size}})
 			d.PublicIPv4, d.PrivateIPv4 = "", "" // not yet
@@ -243,6 +246,7 @@ func (a *account) TagDroplets(ctx context.Context, tag string, ids []int) error 
 		a.t.Errorf("%d Droplets are tagged at once", len(ids))
 	}
 	return a.receive(ctx, call{op: "tagging", tag: tag, ids: ids}, func() {
+		delete(a.deleted, tag)
 		for _, id := range ids {
 			if m := a.machine[id]; m != nil && m.gone.IsZero() {
 				if m.foreign {
@@ -252,6 +256,21 @@ func (a *account) TagDroplets(ctx context.Context, tag string, ids []int) error 
 			}
 		}
 	})
+}
+
+func (a *account) HasTag(ctx context.Context, tag string) (there bool, err error) {
+	err = a.receive(ctx, call{op: "has tag", tag: tag}, func() { there = !a.deleted[tag] })
+	return there && err == nil, err
+}
+
+// deleteTag deletes a tag by hand: whatever carried it does so no more.
+func (a *account) deleteTag(tag string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.deleted[tag] = true
+	for _, m := range a.machine {
+		m.Tags = slices.DeleteFunc(slices.Clone(m.Tags), func(s string) bool { return s == tag })
+	}
 }
 
 func (a *account) DeleteTagged(ctx context.Context, tag string) (string, error) {

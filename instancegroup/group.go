@@ -27,7 +27,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -46,6 +45,10 @@ type Settings struct {
 	// it down for the next; it is called by one goroutine at a time.
 	Before Census
 	Note   func(Census)
+
+	// NoteRests, unless it is nil, is told until when places rest whenever that
+	// changes. It is called by one goroutine at a time.
+	NoteRests func(map[Placement]time.Time)
 
 	Placements    []Placement // in the order they are tried
 	Image         Image       // unless ImageTag
@@ -78,8 +81,9 @@ type Logger interface {
 // which Shutdown ends.
 type Group struct {
 	Settings
-	cloud Cloud
-	log   Logger
+	cloud  Cloud
+	log    Logger
+	chosen bool // it has the strays that Remove gave it, and takes in nothing else
 
 	increasing turn // held by the one Increase at a time
 	updating   turn // held by the one Update at a time, which lists and acts
@@ -88,7 +92,7 @@ type Group struct {
 	endLife    context.CancelFunc // ends what no call waits for
 	lastUpdate time.Time          // end of the last Update; owned by the holder of updating
 
-	noting sync.Mutex // held while a census is taken and written: in this order
+	noting sync.Mutex // held while a census, or the rests, are taken and written: in this order
 
 	mu     sync.Mutex // guards all that follows; never held over a request
 	closed bool       // Shutdown has begun
@@ -115,10 +119,23 @@ type Group struct {
 	skew     time.Duration // DigitalOcean's clock minus ours
 	gpus     bool          // lists are to have GPU Droplets too
 
+	tagsHidden bool // the last list had TagsHidden
+
+	// The group's tag, which somebody may delete. See guardTag.
+	tagLost   time.Time // since when everything seems to have lost it; zero = it does not
+	tagThere  time.Time // when the account last said that it has it, or would not say
+	tagMade   time.Time // when a create last may have made it
+	tagSought time.Time // when Droplets were last listed that may lack it
+	holdTag   time.Time // nothing is asked or done about it before then
+
+	tagRestored bool // since tagLost, on some
+	tagRefused  bool // DigitalOcean refused that
+
 	budgetTold time.Time // when the token's budget was logged last
+	bill       bill      // since the last summary
 
 	// What fails again and again is counted, and told once a minute.
-	failedLists, failedLookups, refusedDeletes, refusedBulk, refusedCreates repeated
+	failedLists, failedLookups, refusedDeletes, refusedBulk, refusedCreates, spentCreates, failedTag repeated
 
 	// Creating, destroying, chores.
 	noted       Census    // the last
@@ -128,6 +145,7 @@ type Group struct {
 	images      map[string]Image // by region, when ImageTag
 	imagesAt    time.Time
 	bulk        bool           // this run's BulkTag may be on the account
+	bulkUsed    time.Time      // when it was last needed
 	holdBulk    time.Time      // nothing is destroyed by it before then
 	departure   time.Time      // when the deletes leave that gather, if that is to come
 	departing   *time.Timer    // calls depart then; nil = none ever gathered
@@ -178,24 +196,19 @@ func New(s Settings, cloud Cloud, log Logger) *Group {
 // is one of DeadRuns.
 func (g *Group) Start(ctx context.Context) error {
 	began := time.Now()
-	// GPU Droplets are listed too, whatever the sizes are now: they may have
-	// been others when the Droplets were made.
-	l, err := g.cloud.List(ctx, GroupTag(g.Name), true)
-	if definite(err) && !g.GPUs {
-		l, err = g.cloud.List(ctx, GroupTag(g.Name), false)
-	}
+	l, err := g.firstList(ctx)
 	if err != nil {
 		return fmt.Errorf("list the Droplets with the tag %s: %w", GroupTag(g.Name), err)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.noteClock(l, began)
-	g.started, g.sweepAt = began.Add(g.skew), began.Add(sweepAfter)
+	g.started, g.sweepAt, g.bill.since = began.Add(g.skew), began.Add(sweepAfter), began
 	for _, d := range l.Droplets {
 		if !Owns(g.Name, d) {
 			continue // merge notes it
 		}
-		if run := runOf(d); run != "" && run != g.Run {
+		if run := RunOf(d); run != "" && run != g.Run {
 			g.litter[run] = 0
 		}
 		if m := g.members[d.Name]; m != nil {
@@ -203,7 +216,7 @@ func (g *Group) Start(ctx context.Context) error {
 		} else {
 			g.takeOver(d, began)
 		}
-		g.gpus = g.gpus || strings.HasPrefix(d.Size, gpuSize)
+		g.gpus = g.gpus || GPUSize(d.Size)
 	}
 	g.merge(l, began, time.Now())
 	g.unshown = true
@@ -213,9 +226,6 @@ func (g *Group) Start(ctx context.Context) error {
 	}
 	return nil
 }
-
-// gpuSize is how the slugs of all GPU sizes begin.
-const gpuSize = "gpu-"
 
 // noteClock keeps how far DigitalOcean's clock is from ours.
 func (g *Group) noteClock(l List, began time.Time) {
@@ -317,7 +327,14 @@ func (g *Group) living() int {
 	return n
 }
 
-// hourly returns what the group costs an hour, in USD, as far as it is known.
+// Hourly returns what the group costs an hour, in USD, as far as it is known.
+func (g *Group) Hourly() float64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.hourly()
+}
+
+// hourly is Hourly. Called with mu held.
 func (g *Group) hourly() float64 {
 	var usd float64
 	for _, m := range g.byID {
@@ -325,12 +342,12 @@ func (g *Group) hourly() float64 {
 			usd += m.droplet.PriceHourly
 		}
 	}
-	return cents(usd)
+	return Cents(usd)
 }
 
-// cents takes the noise of a sum off it; DigitalOcean's prices an hour have five
+// Cents takes the noise of a sum off it; DigitalOcean's prices an hour have five
 // decimals.
-func cents(usd float64) float64 { return math.Round(usd*1e5) / 1e5 }
+func Cents(usd float64) float64 { return math.Round(usd*1e5) / 1e5 }
 
 // errClosed is what a Group answers once Shutdown has begun.
 var errClosed = errors.New("the group is shut down")

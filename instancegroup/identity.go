@@ -6,10 +6,12 @@ import (
 	"strings"
 )
 
-// The tags by which a Droplet says whose it is. There is no state file: a new
+// CommonTag is the tag that the Droplets of all groups carry.
+const CommonTag = "fleeting"
+
+// The other tags by which a Droplet says whose it is. There is no state file: a new
 // process finds its group's Droplets by listing GroupTag.
 const (
-	commonTag      = "fleeting"
 	groupTagPrefix = "fleeting-group:"
 	runTagPrefix   = "fleeting-run:"
 	bulkTagPrefix  = "fleeting-delete:"
@@ -32,17 +34,45 @@ func IsBulkTag(tag string) bool {
 	return ok && IsSuffix(run)
 }
 
+// RunOfTag returns the run that a RunTag or a BulkTag is of.
+func RunOfTag(tag string) (run string, ok bool) {
+	for _, prefix := range []string{runTagPrefix, bulkTagPrefix} {
+		if len(tag) > len(prefix) && strings.EqualFold(tag[:len(prefix)], prefix) {
+			run = strings.ToLower(tag[len(prefix):])
+			return run, IsSuffix(run)
+		}
+	}
+	return "", false
+}
+
+// KeyName is the name of a group's SSH key on the account. Generated keys end in the
+// run, by which they are swept.
+func KeyName(group, suffix string) string { return "fleeting-" + group + "-" + suffix }
+
+// RunOfKey returns the run that generated a group's SSH key of that name.
+func RunOfKey(group, name string) (run string, ok bool) {
+	run, ok = strings.CutPrefix(name, KeyName(group, ""))
+	return run, ok && IsSuffix(run)
+}
+
 // NewSuffix mints what makes a name unique: 8 random characters of Crockford's
-// base32 alphabet, 40 bits. A run's id is one too.
+// base32 alphabet, almost 40 bits. One at least is a digit, which tells it from a
+// word. A run's id is one too.
 func NewSuffix() string {
 	const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
 	b := make([]byte, suffixLen)
-	rand.Read(b) // never fails (crypto/rand)
-	for i := range b {
-		b[i] = alphabet[int(b[i])%len(alphabet)]
+	for {
+		rand.Read(b) // never fails (crypto/rand)
+		for i := range b {
+			b[i] = alphabet[int(b[i])%len(alphabet)]
+		}
+		if s := string(b); hasDigit(s) {
+			return s
+		}
 	}
-	return string(b)
 }
+
+func hasDigit(s string) bool { return strings.ContainsAny(s, "0123456789") }
 
 const suffixLen = 8
 
@@ -62,11 +92,22 @@ func IsSuffix(s string) bool {
 }
 
 // Owns tells whether a Droplet that this process did not make belongs to the
-// group: it carries the group's tag and has a minted name. The name matters
-// because people tag by hand, and "ci" must never own "ci-big-7k2m9qxa".
+// group: it carries the group's tag and CommonTag or a RunTag, as every create asks
+// for, and has a minted name. The name matters because people tag by hand, and "ci"
+// must never own "ci-big-7k2m9qxa"; the other tags, because eight letters may be a
+// word: "ci-database". (One of them will do: somebody may delete a tag.)
+//
+// Where the token is shown no tags but the one that was listed by, the digit that
+// is minted has to do. (0.1 minted one name in twenty without.)
 func Owns(group string, d Droplet) bool {
 	suffix, ok := strings.CutPrefix(d.Name, group+"-")
-	return ok && IsSuffix(suffix) && hasTag(d, GroupTag(group))
+	if !ok || !IsSuffix(suffix) || !hasTag(d, GroupTag(group)) {
+		return false
+	}
+	if d.TagsHidden {
+		return hasDigit(suffix)
+	}
+	return hasTag(d, CommonTag) || IsSuffix(RunOf(d))
 }
 
 // hasTag compares as DigitalOcean does: tags keep their first spelling on the
@@ -75,8 +116,20 @@ func hasTag(d Droplet, tag string) bool {
 	return slices.ContainsFunc(d.Tags, func(t string) bool { return strings.EqualFold(t, tag) })
 }
 
-// runOf returns the run that made d, or "".
-func runOf(d Droplet) string {
+// GroupOf returns the group that owns d, or "".
+func GroupOf(d Droplet) string {
+	for _, t := range d.Tags {
+		if len(t) > len(groupTagPrefix) && strings.EqualFold(t[:len(groupTagPrefix)], groupTagPrefix) {
+			if group := strings.ToLower(t[len(groupTagPrefix):]); Owns(group, d) {
+				return group
+			}
+		}
+	}
+	return ""
+}
+
+// RunOf returns the run that made d, or "".
+func RunOf(d Droplet) string {
 	for _, t := range d.Tags {
 		if len(t) > len(runTagPrefix) && strings.EqualFold(t[:len(runTagPrefix)], runTagPrefix) {
 			return strings.ToLower(t[len(runTagPrefix):])

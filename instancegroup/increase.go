@@ -73,12 +73,13 @@ func (g *Group) Increase(ctx context.Context, n int) (int, error) {
 		accepted += got
 		switch {
 		case err == nil:
-			g.placementWorked(at)
 			continue
 
 		case errors.Is(err, ErrCapacity):
 			tried[at] = true
-			g.placementRefused(at, err)
+			rests, then := g.placeRests(at)
+			g.log.Warn("no capacity in a place; it rests", "then", then, "size", at.Size, "region", at.Region,
+				"rests", rests, "request_id", requestID(err), "err", err)
 			refusal = alsoAt(refusal, at, err)
 			continue
 
@@ -107,7 +108,7 @@ func (g *Group) Increase(ctx context.Context, n int) (int, error) {
 
 		case errors.Is(err, ErrSpent):
 			// No refusal: the runner asks again, and is not to be told of an error.
-			g.tellFewer(n, accepted, "the token's requests of this minute")
+			g.tellSpent(n-accepted, err)
 			return accepted, nil
 
 		default:
@@ -169,6 +170,15 @@ func (g *Group) tellFewer(asked, accepted int, limit string) {
 	g.log.Debug("fewer than asked for", "asked", asked, "accepted", accepted, "limit", limit)
 }
 
+func (g *Group) tellSpent(waiting int, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if times, due := g.spentCreates.note(err, 1, time.Now()); due {
+		g.log.Warn("the token's requests are spent, by this plugin or by others; creates wait", "droplets", waiting,
+			"next_in", retryAfter(err).Round(time.Second), "times", times)
+	}
+}
+
 // underWay counts the Droplets that are asked for and not running yet.
 func (g *Group) underWay() int {
 	n := 0
@@ -181,7 +191,9 @@ func (g *Group) underWay() int {
 }
 
 // createAt creates n Droplets in one place, in concurrent requests of at most
-// MaxNames. It returns how many may exist now, and the last refusal.
+// MaxNames. It returns how many may exist now, and the last refusal. Those of requests
+// that were not answered clearly count; but if no other worked the place rests, or one
+// region's outage would get every create.
 func (g *Group) createAt(ctx context.Context, at Placement, n int, keys []string) (accepted int, err error) {
 	req := CreateRequest{
 		Region:   at.Region,
@@ -189,7 +201,7 @@ func (g *Group) createAt(ctx context.Context, at Placement, n int, keys []string
 		Image:    g.imageFor(at.Region),
 		SSHKeys:  keys,
 		VPC:      g.VPC[at.Region],
-		Tags:     append([]string{commonTag, GroupTag(g.Name), RunTag(g.Run)}, g.Tags...),
+		Tags:     append([]string{CommonTag, GroupTag(g.Name), RunTag(g.Run)}, g.Tags...),
 		Template: g.Template,
 	}
 	if req.Image == (Image{}) {
@@ -197,6 +209,8 @@ func (g *Group) createAt(ctx context.Context, at Placement, n int, keys []string
 			Message: fmt.Sprintf("no private image with the tag %s is in region %s", g.ImageTag, at.Region)}
 	}
 	var mu sync.Mutex // guards the results
+	var worked bool
+	var unclear error
 	each(slices.Collect(slices.Chunk(g.mint(n), MaxNames)), func(names []string) {
 		r := req
 		r.Names = names
@@ -204,10 +218,23 @@ func (g *Group) createAt(ctx context.Context, at Placement, n int, keys []string
 		mu.Lock()
 		defer mu.Unlock()
 		accepted += got
-		if cerr != nil {
+		switch {
+		case cerr == nil:
+			worked = true
+		case definite(cerr):
 			err = cerr
+		default:
+			unclear = cerr
 		}
 	})
+	switch {
+	case worked:
+		g.placeWorked(at)
+	case unclear != nil && len(g.Placements) > 1:
+		rests, then := g.placeRests(at)
+		g.log.Warn("a place does not answer creates clearly; it rests", "then", then, "size", at.Size, "region", at.Region,
+			"rests", rests, "request_id", requestID(unclear), "err", unclear)
+	}
 	return accepted, err
 }
 
@@ -230,7 +257,7 @@ func (g *Group) mint(n int) []string {
 }
 
 // create sends one create request and settles its names. It returns how many of
-// them may exist now.
+// them may exist now: all of them, after an error that is not definite.
 func (g *Group) create(ctx context.Context, at Placement, r CreateRequest) (accepted int, err error) {
 	var answer Created
 	if ctx.Err() == nil {
@@ -256,6 +283,7 @@ func (g *Group) create(ctx context.Context, at Placement, r CreateRequest) (acce
 		return len(r.Names) - len(unsettled), err
 	}
 
+	g.tagMade = now
 	for _, m := range unsettled {
 		m.born, m.proved = now, now
 	}
@@ -264,7 +292,7 @@ func (g *Group) create(ctx context.Context, at Placement, r CreateRequest) (acce
 		g.log.Warn("a create was not answered clearly; lists will show whether its Droplets exist",
 			"names", strings.Join(r.Names, " "), "size", at.Size, "region", at.Region,
 			"request_id", requestID(err), "err", err)
-		return len(r.Names), nil
+		return len(r.Names), err
 	}
 	for _, d := range answer.Droplets {
 		m := unsettled[d.Name]
@@ -272,7 +300,9 @@ func (g *Group) create(ctx context.Context, at Placement, r CreateRequest) (acce
 			continue // known already, or not what was asked for: lists decide
 		}
 		delete(unsettled, d.Name)
-		m.droplet, m.tagged = d, hasTag(d, GroupTag(g.Name))
+		if m.droplet, m.tagged = d, hasTag(d, GroupTag(g.Name)); m.tagged {
+			m.tagSeen = now
+		}
 		if m.phase == requested {
 			m.phase = creating
 		}
@@ -342,32 +372,4 @@ func (g *Group) refused(accepted, refused int, err error) error {
 			"next_in", g.throttle.until.Sub(now).Round(time.Second), "times", times, "request_id", requestID(err), "err", err)
 	}
 	return g.throttle.check(now)
-}
-
-func (g *Group) nextPlacement(tried map[Placement]bool) (Placement, bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.closed {
-		return Placement{}, false
-	}
-	return g.places.next(time.Now(), tried)
-}
-
-func (g *Group) placementWorked(at Placement) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.places.worked(at)
-}
-
-func (g *Group) placementRefused(at Placement, err error) {
-	g.mu.Lock()
-	now := time.Now()
-	rests := g.places.refused(at, now)
-	then := "the next place is tried"
-	if _, ok := g.places.next(now, map[Placement]bool{at: true}); !ok {
-		then = "no other place is left: the group rests"
-	}
-	g.mu.Unlock()
-	g.log.Warn("no capacity in a place; it rests", "then", then, "size", at.Size,
-		"region", at.Region, "rests", rests, "request_id", requestID(err), "err", err)
 }

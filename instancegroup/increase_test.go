@@ -297,6 +297,75 @@ func TestCapacity(t *testing.T) {
 	})
 }
 
+// A region that does not answer clearly may have created, so its names count; but it
+// does not get the next creates, until a list shows that it did, or its rest is over.
+func TestUnclearPlaceRests(t *testing.T) {
+	places := []Placement{{"s-1", "nyc1"}, {"s-1", "ams3"}}
+	for name, f := range map[string]fault{"5xx": {err: unclear}, "hangs": {hang: true}, "5xx, applied": {err: unclear, applied: true}} {
+		t.Run(name, func(t *testing.T) {
+			var noted []int
+			s := spec(func(s *Settings) {
+				s.Placements = places
+				s.NoteRests = func(rests map[Placement]time.Time) { noted = append(noted, len(rests)) }
+			})
+			scenario(t, s, func(r *runner) {
+				ask := func() Placement {
+					r.want(1)
+					calls := r.received("create")
+					return calls[len(calls)-1].place
+				}
+				r.script("create", f)
+				if at := ask(); at != places[0] {
+					t.Fatalf("first in %s", at)
+				}
+				r.says("WARN", "does not answer creates clearly", "then=the next place is tried", "size=s-1", "region=nyc1", "rests=1m0s")
+				if at := ask(); at != places[1] {
+					t.Errorf("then in %s", at)
+				}
+				r.run(20 * time.Second)
+				want := places[1]
+				if f.applied {
+					want = places[0]
+				}
+				if at := ask(); at != want {
+					t.Errorf("after lists in %s, want %s", at, want)
+				}
+				r.run(time.Minute)
+				if f.applied {
+					if d := cmp.Diff([]int{1, 0}, noted); d != "" {
+						t.Errorf("places at rest (-want +got):\n%s", d)
+					}
+					return
+				}
+				r.script("create", f)
+				if at := ask(); at != places[0] {
+					t.Errorf("after its rest in %s", at)
+				}
+				r.says("WARN", "does not answer creates clearly", "rests=2m0s")
+			})
+		})
+	}
+	t.Run("part of a call", func(t *testing.T) {
+		scenario(t, spec(func(s *Settings) { s.Placements = places }), func(r *runner) {
+			r.script("create", fault{err: unclear})
+			r.want(20)
+			if r.log.count("it rests") != 0 {
+				t.Error("it answered another create of the same call")
+			}
+		})
+	})
+	t.Run("of one place", func(t *testing.T) {
+		scenario(t, spec(nil), func(r *runner) {
+			r.script("create", fault{err: unclear})
+			r.want(1)
+			r.want(1)
+			if n := len(r.received("create")); n != 2 || r.log.count("it rests") != 0 {
+				t.Errorf("%d creates; there is no other place", n)
+			}
+		})
+	})
+}
+
 // A refused Increase is asked again every second or two, for ever. It asks
 // DigitalOcean after 5 s, 10 s, 20 s, 40 s, and then every minute.
 func TestRefusedIncreaseIsThrottled(t *testing.T) {

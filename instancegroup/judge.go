@@ -14,6 +14,15 @@ const (
 	// offTwice is how long a Droplet must be powered off before it is
 	// destroyed. A reboot is off for a few seconds.
 	offTwice = 30 * time.Second
+
+	// untaggedTwice is over which span look-ups must show a Droplet without the
+	// group's tag before it is let go, for good: an answer may be wrong for seconds.
+	untaggedTwice = 30 * time.Second
+
+	// addressWithin is how long a Droplet may be active without the kind of address
+	// that it is dialed by before it counts as running as it is. Its private one may be
+	// there seconds before its public one.
+	addressWithin = 30 * time.Second
 )
 
 // sight is what one answer of DigitalOcean says of one member: a complete list,
@@ -24,6 +33,8 @@ type sight struct {
 	untagged bool      // if present: without the group's tag, as only a look-up can tell
 	began    time.Time // when DigitalOcean was asked
 	lookup   bool      // by id: absent means 404
+	partial  bool      // if present: its address of the kind that it was made to have is not there
+	adrift   bool      // everything has lost the group's tag, or may have: see guardTag
 	shifted  bool      // a list of several requests, so an entry can have slipped between its pages
 }
 
@@ -68,8 +79,15 @@ func judge(m member, s sight, now time.Time, createTimeout time.Duration) (membe
 }
 
 func judgePresent(m member, s sight, now time.Time, createTimeout time.Duration) (member, verdict, string) {
-	if s.untagged && m.tagged && m.phase != deleting {
-		return m, release, "untagged by hand"
+	if !s.untagged {
+		m.untagged, m.tagSeen = time.Time{}, s.began
+	} else if m.tagged && m.phase != deleting {
+		switch {
+		case m.untagged.IsZero():
+			m.untagged = now
+		case now.Sub(m.untagged) >= untaggedTwice && !s.adrift:
+			return m, release, "untagged by hand"
+		}
 	}
 	d := s.droplet
 	if !reachable(d) { // an address does not go away
@@ -80,7 +98,7 @@ func judgePresent(m member, s sight, now time.Time, createTimeout time.Duration)
 		m.listed, m.listedSince = true, now
 	}
 	m.tagged = m.tagged || !s.untagged
-	m.proved, m.seen, m.missing = now, s.began, time.Time{}
+	m.proved, m.seen, m.missing, m.lookedUp = now, s.began, time.Time{}, s.lookup
 
 	off := d.Status == StatusOff || d.Status == StatusArchive
 	if !off {
@@ -88,14 +106,18 @@ func judgePresent(m member, s sight, now time.Time, createTimeout time.Duration)
 	} else if m.off.IsZero() {
 		m.off = now
 	}
+	if d.Status == StatusActive && m.active.IsZero() {
+		m.active = now
+	}
+	waits := s.partial && m.phase < running && now.Sub(m.active) < addressWithin && now.Sub(m.born) < createTimeout
 	switch {
-	case m.phase == deleting:
+	case m.phase == deleting, m.phase == gone && s.untagged && m.tagged: // the latter is to be let go
 		return m, keep, ""
 	case m.phase == gone:
 		return m, destroy, "it was taken for gone and is not"
 	case off && now.Sub(m.off) >= offTwice:
 		return m, destroy, "powered off, which is billed like running"
-	case d.Status == StatusActive && reachable(d):
+	case d.Status == StatusActive && reachable(d) && !waits:
 		m.phase = running
 	case m.phase == requested:
 		m.phase = creating
@@ -117,7 +139,7 @@ func judgeUnlisted(m member, s sight) (member, verdict, string) {
 
 	switch {
 	case m.id == 0: // the create was never confirmed, and there is no id to look up
-		if long {
+		if long && !s.adrift {
 			return m, bury, "its create request was not answered clearly, and it never appeared"
 		}
 		return m, keep, ""
@@ -129,8 +151,8 @@ func judgeUnlisted(m member, s sight) (member, verdict, string) {
 		if s.began.Before(m.removal.accepted) || (s.shifted && first) {
 			return m, keep, ""
 		}
-		if s.began.Sub(m.listedSince) < unprovedFor {
-			return m, look, "" // a list that lags may be from before it was made
+		if m.lookedUp || s.adrift || s.began.Sub(m.listedSince) < unprovedFor {
+			return m, look, "" // lists lack it anyway, or one that lags may be from before it was made
 		}
 		return m, bury, m.reason
 	}
@@ -139,5 +161,14 @@ func judgeUnlisted(m member, s sight) (member, verdict, string) {
 
 // reachable tells whether d has any address. Not only one of the kind that the
 // group is configured for: a Droplet taken over from before a change of
-// public_networking is as good as it was.
+// public_networking is as good as it was. One of this run is given addressWithin.
 func reachable(d Droplet) bool { return d.External() != "" || d.PrivateIPv4 != "" }
+
+// addressed tells whether d has the kind of address that the group's Droplets are
+// created with and dialed by.
+func (g *Group) addressed(d Droplet) bool {
+	if g.Template.PublicNetworking {
+		return d.PublicIPv4 != ""
+	}
+	return d.PrivateIPv4 != ""
+}

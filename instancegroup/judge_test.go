@@ -65,13 +65,13 @@ func TestJudge(t *testing.T) {
 	const want = `
 requested:           creating      creating      running       creating      creating      creating      running           requested      requested      requested      requested  requested/bury  requested
 unlisted:            creating      creating      running       creating      creating      creating      running           creating       creating       creating       creating   creating/bury   creating
-creating:            creating      creating      running       creating      creating      creating      creating/release  creating/look  creating/look  creating/look  creating   creating/bury   creating
-running:             running       running       running       running       running       running       running/release   running/look   running/look   running/look   running    running/bury    running
+creating:            creating      creating      running       creating      creating      creating      running           creating/look  creating/look  creating/look  creating   creating/bury   creating
+running:             running       running       running       running       running       running       running           running/look   running/look   running/look   running    running/bury    running
 deleting, unproved:  deleting      deleting      deleting      deleting      deleting      deleting      deleting          deleting       deleting       deleting       deleting   deleting/bury   deleting
 deleting, unsent:    deleting      deleting      deleting      deleting      deleting      deleting      deleting          deleting/look  deleting/look  deleting/look  deleting   deleting/bury   deleting
 deleting, unlisted:  deleting      deleting      deleting      deleting      deleting      deleting      deleting          deleting       deleting       deleting       deleting   deleting/bury   deleting
 deleting:            deleting      deleting      deleting      deleting      deleting      deleting      deleting          deleting/bury  deleting       deleting       deleting   deleting/bury   deleting
-gone:                gone/destroy  gone/destroy  gone/destroy  gone/destroy  gone/destroy  gone/destroy  gone/release      gone           gone           gone           gone       gone            gone
+gone:                gone/destroy  gone/destroy  gone/destroy  gone/destroy  gone/destroy  gone/destroy  gone              gone           gone           gone           gone       gone            gone
 `
 	wanted := map[string][]string{}
 	for line := range strings.Lines(strings.TrimSpace(want)) {
@@ -84,6 +84,15 @@ gone:                gone/destroy  gone/destroy  gone/destroy  gone/destroy  gon
 		}
 		for i, s := range sights {
 			next, v, why := judge(m.m, s.s, now, testTimeout)
+			if s.s.untagged && m.m.tagged && m.m.phase != deleting {
+				// One sight proves nothing; a second one after half a minute does.
+				if _, again, _ := judge(next, s.s, now.Add(untaggedTwice), testTimeout); again != release {
+					t.Errorf("%s, seen untagged for long: %s", m.name, again)
+				}
+				if tagged, _, _ := judge(next, sight{present: true, began: lately, droplet: s.s.droplet}, now, testTimeout); !tagged.untagged.IsZero() {
+					t.Errorf("%s: its tag is back, and it counts as untagged", m.name)
+				}
+			}
 			got := next.phase.String()
 			if v != keep {
 				got += "/" + v.String()
@@ -120,6 +129,7 @@ func TestJudgeOverTime(t *testing.T) {
 	off := Droplet{ID: 5, Status: StatusOff, PublicIPv4: "192.0.2.1"}
 	fresh := Droplet{ID: 5, Status: StatusNew}
 	up := Droplet{ID: 5, Status: StatusActive, PublicIPv4: "192.0.2.1"}
+	half := Droplet{ID: 5, Status: StatusActive, PrivateIPv4: "10.0.0.1"}
 	type look_ struct {
 		second int
 		d      *Droplet
@@ -149,6 +159,7 @@ func TestJudgeOverTime(t *testing.T) {
 		{"unproved, then new for 600 s", unproved, []look_{seen(600, fresh)}, destroy},
 		{"up, then new for 600 s", accepted, []look_{seen(30, up), seen(630, fresh)}, keep},
 		{"up for an hour", accepted, []look_{seen(30, up), seen(3600, up)}, keep},
+		{"active without its address for 29 s, then create_timeout", accepted, []look_{seen(571, half), seen(599, half), seen(600, half), seen(601, half)}, keep},
 		{"absence is interrupted", accepted, []look_{absent(1), seen(30, fresh), absent(62)}, look},
 	} {
 		m := c.m
@@ -158,7 +169,7 @@ func TestJudgeOverTime(t *testing.T) {
 			now := epoch.Add(time.Duration(l.second) * time.Second)
 			s := sight{began: now}
 			if l.d != nil {
-				s.present, s.droplet = true, *l.d
+				s.present, s.droplet, s.partial = true, *l.d, l.d.PublicIPv4 == ""
 			}
 			m, v, _ = judge(m, s, now, testTimeout)
 		}
@@ -204,6 +215,13 @@ func FuzzJudge(f *testing.F) {
 			phase: phase(p % 5), listed: is(0), tagged: is(1), inFlight: is(2), reason: "why",
 			born: ago(born), proved: ago(proved), missing: ago(missing),
 		}
+		if is(8) {
+			m.untagged = ago(missing)
+		}
+		m.lookedUp = is(9)
+		if is(12) {
+			m.active = ago(proved)
+		}
 		if is(3) || m.listed { // what was listed has an id
 			m.id = 5
 		}
@@ -212,10 +230,11 @@ func FuzzJudge(f *testing.F) {
 		} else {
 			m.removal.accepted = ago(accepted)
 		}
-		s := sight{began: now.Add(-time.Duration(max(began, -began)) * time.Second), lookup: is(5) && m.id != 0, shifted: is(6)}
+		s := sight{began: now.Add(-time.Duration(max(began, -began)) * time.Second), lookup: is(5) && m.id != 0, shifted: is(6), adrift: is(10)}
 		if seen%2 == 1 {
 			s.present, s.untagged = true, s.lookup && is(7)
 			s.droplet = Droplet{ID: 5, Status: [...]string{StatusNew, StatusActive, StatusOff, StatusArchive, "odd"}[status%5]}
+			s.partial = is(11)
 			if seen%4 == 3 {
 				s.droplet.PrivateIPv4 = "10.0.0.1"
 			}
@@ -230,6 +249,15 @@ func FuzzJudge(f *testing.F) {
 		if next.phase < m.phase {
 			fail("a phase led back to " + next.phase.String())
 		}
+		if usable := s.present && v == keep && reachableRunning(s.droplet); usable && m.phase < running {
+			since := now
+			if !m.active.IsZero() {
+				since = m.active
+			}
+			if waits := s.partial && now.Sub(since) < 30*time.Second && now.Sub(m.born) < testTimeout; waits == (next.phase == running) {
+				fail("it waits for its address, for half a minute, or it runs")
+			}
+		}
 		if next.phase != m.phase && (next.phase == deleting || next.phase == gone) {
 			fail("judge itself ended a life")
 		}
@@ -243,8 +271,8 @@ func FuzzJudge(f *testing.F) {
 			}
 			over := !m.missing.IsZero() && s.began.Sub(m.missing) >= time.Minute
 			deleted := m.phase == deleting && m.listed && !m.removal.accepted.IsZero() &&
-				!s.began.Before(m.removal.accepted) && (!s.shifted || !m.missing.IsZero())
-			if unproved := m.id == 0 && over; !s.lookup && !unproved && !deleted {
+				!s.began.Before(m.removal.accepted) && (!s.shifted || !m.missing.IsZero()) && !m.lookedUp && !s.adrift
+			if unproved := m.id == 0 && over && !s.adrift; !s.lookup && !unproved && !deleted {
 				fail("buried by a list that proves nothing")
 			}
 		case look:
@@ -252,8 +280,8 @@ func FuzzJudge(f *testing.F) {
 				fail("nothing to look up")
 			}
 		case release:
-			if !s.lookup || !s.untagged || m.phase == deleting {
-				fail("let go without a look-up that shows it untagged")
+			if long := !m.untagged.IsZero() && now.Sub(m.untagged) >= 30*time.Second; !s.lookup || !s.untagged || s.adrift || m.phase == deleting || !long {
+				fail("let go without look-ups that show it untagged for long")
 			}
 		case destroy:
 			off := s.droplet.Status == StatusOff || s.droplet.Status == StatusArchive

@@ -75,7 +75,7 @@ func anything(rt *rapid.T) {
 			time.Sleep(time.Duration(rapid.IntRange(1, 60).Draw(rt, "seconds")) * time.Second)
 		},
 		"fault": func(rt *rapid.T) {
-			op := rapid.SampledFrom([]string{"list", "get", "create", "delete", "project"}).Draw(rt, "op")
+			op := rapid.SampledFrom([]string{"list", "get", "create", "delete", "project", "has tag", "tagging"}).Draw(rt, "op")
 			a.script(op, rapid.SampledFrom([]fault{
 				{err: unclear}, {err: unclear, applied: true}, {hang: true}, {hang: true, applied: true},
 				{err: refusal(ErrThrottled)}, {err: refusal(ErrUnsent)}, {err: refusal(ErrCapacity)}, {err: refusal(ErrInvalid)},
@@ -93,6 +93,20 @@ func anything(rt *rapid.T) {
 			}
 			a.change(id, func(m *machine) { m.Name = "renamed" })
 		},
+		"delete the group's tag": func(rt *rapid.T) {
+			if r.seenByTag() < lostTogether {
+				rt.Skip("one alone may be meant, if a create makes the tag again at once")
+			}
+			a.deleteTag(GroupTag("ci"))
+			stranger.Tags = nil
+			// The next list has to see it while these live: of what is being destroyed
+			// it proves as much as ever.
+			a.heal("list")
+			for range 2 { // the first Update of all asks for none
+				time.Sleep(longList)
+				_, _ = r.tryUpdate()
+			}
+		},
 		"": func(rt *rapid.T) {
 			if n := a.billed(); n > most {
 				rt.Fatalf("%d Droplets, max_instances is %d", n, most)
@@ -100,7 +114,7 @@ func anything(rt *rapid.T) {
 		},
 	})
 
-	for _, op := range []string{"list", "get", "create", "delete", "project"} {
+	for _, op := range []string{"list", "get", "create", "delete", "project", "has tag", "tagging"} {
 		a.heal(op)
 	}
 	time.Sleep(time.Minute)
@@ -121,6 +135,20 @@ func anything(rt *rapid.T) {
 	if m := a.machine[stranger.ID]; !m.gone.IsZero() || !slices.Equal(m.Tags, stranger.Tags) {
 		rt.Fatalf("the stranger was touched: %+v", m)
 	}
+}
+
+// seenByTag counts the Droplets that the last list had, and that live and carry the tag.
+func (r *runner) seenByTag() int {
+	r.Group.mu.Lock()
+	defer r.Group.mu.Unlock()
+	n := 0
+	for m := range r.all() {
+		a := r.machine[m.id]
+		if m.phase < deleting && m.listed && m.missing.IsZero() && !m.lookedUp && a.gone.IsZero() && hasTag(a.Droplet, GroupTag("ci")) {
+			n++
+		}
+	}
+	return n
 }
 
 // shown returns the names of the living, in the order in which they appeared.

@@ -27,7 +27,7 @@ const (
 	requested phase = iota
 	// creating: DigitalOcean accepted it; the id is known.
 	creating
-	// running: has been active, with an address to dial.
+	// running: has been active, with the address to dial, or one after addressWithin.
 	running
 	// deleting: to be destroyed, by the runner's wish or ours, until it is
 	// proved that it is gone.
@@ -79,9 +79,16 @@ type member struct {
 	seen        time.Time // when the last question was asked whose answer had it
 	listedSince time.Time // when a list had it first; zero = it was taken over
 	missing     time.Time // begin of the first of the unbroken row of complete lists without it; zero = not missing
+	active      time.Time // when it was first seen active; zero = it was not
 	off         time.Time // since when it is seen powered off; zero = it is not
+	untagged    time.Time // since when look-ups show it without the group's tag; zero = they do not
+	tagSeen     time.Time // when the last question was asked whose answer had it with the group's tag
+	retagged    bool      // the group's tag was put back on it
 	wanted      bool      // lists do not show it: it is to be looked up
+	lookedUp    bool      // it was seen last by a look-up, and not by a list
 	checked     time.Time // when it was last looked up
+
+	charged float64 // USD, of its cost: what is in a bill
 
 	reason  string // why it is deleting or gone
 	removal removal

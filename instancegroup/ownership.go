@@ -2,6 +2,7 @@ package instancegroup
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -18,15 +19,19 @@ func (g *Group) belongs(d Droplet, now time.Time) *member {
 	if m := g.byID[d.ID]; m != nil {
 		return m
 	}
+	if g.chosen {
+		return nil
+	}
 	if !Owns(g.Name, d) {
 		g.noteStranger(d)
 		return nil
 	}
-	run := runOf(d)
+	run := RunOf(d)
 	m := g.members[d.Name]
 	switch {
 	case m != nil && m.id == 0 && (run == m.run || run == ""):
 		g.identify(m, d.ID) // the answer to its create was lost, or is on its way; here it is
+		g.places.worked(Placement{Size: d.Size, Region: d.Region})
 		return m
 	case run != g.Run && !g.deadRuns[run] && d.Created.After(g.started):
 		g.noteManager(d, run)
@@ -45,7 +50,7 @@ func (g *Group) noteStranger(d Droplet) {
 		return
 	}
 	g.strangers[d.ID] = true
-	g.log.Warn("a Droplet carries the group's tag but not a name of the group: it is left alone, and the runner does not see it",
+	g.log.Warn("a Droplet carries the group's tag but not a name of the group, or no other tag of the plugin: it is left alone, and the runner does not see it",
 		"name", d.Name, "id", d.ID, "usd_per_hour", d.PriceHourly)
 }
 
@@ -64,12 +69,15 @@ func (g *Group) noteManager(d Droplet, run string) {
 // takeOver makes a member of a Droplet that an earlier run left.
 func (g *Group) takeOver(d Droplet, now time.Time) *member {
 	g.seq++
-	m := &member{name: d.Name, seq: g.seq, run: runOf(d), phase: creating, id: d.ID, droplet: d, listed: true, tagged: true,
+	m := &member{name: d.Name, seq: g.seq, run: RunOf(d), phase: creating, id: d.ID, droplet: d, listed: true, tagged: true,
 		born: now, proved: now}
 	if d.Status == StatusNew {
 		m.born = now.Add(-max(0, now.Add(g.skew).Sub(d.Created)))
 	}
 	g.members[m.name], g.byID[m.id] = m, m
+	if slices.ContainsFunc(d.Tags, IsBulkTag) {
+		g.doom(m, "an earlier run was destroying it") // which may still be carried out, under a job
+	}
 	return m
 }
 
@@ -82,7 +90,7 @@ func (g *Group) twin(m *member, d Droplet, now time.Time) *member {
 	}
 	other := m.droplet
 	other.ID, other.Name = m.id, m.name
-	m.phase, m.droplet, m.off = creating, d, time.Time{} // judged afresh, as d
+	m.phase, m.droplet, m.off, m.active = creating, d, time.Time{}, time.Time{} // judged afresh, as d
 	g.identify(m, d.ID)
 	g.stray(other, fmt.Sprintf("a second Droplet of the name %s; %d stays", m.name, d.ID), now)
 	return m
@@ -90,10 +98,15 @@ func (g *Group) twin(m *member, d Droplet, now time.Time) *member {
 
 // stray takes in a Droplet of ours that the runner will not hear of, to destroy it.
 func (g *Group) stray(d Droplet, why string, now time.Time) *member {
-	m := &member{name: d.Name, run: runOf(d), phase: running, id: d.ID, droplet: d, listed: true, tagged: true,
+	m := g.takeStray(d, now)
+	g.doom(m, why)
+	return m
+}
+
+func (g *Group) takeStray(d Droplet, now time.Time) *member {
+	m := &member{name: d.Name, run: RunOf(d), phase: running, id: d.ID, droplet: d, listed: true, tagged: true,
 		born: now, proved: now}
 	g.strays[d.ID], g.byID[d.ID] = m, m
-	g.doom(m, why)
 	return m
 }
 
@@ -101,6 +114,7 @@ func (g *Group) stray(d Droplet, why string, now time.Time) *member {
 func (g *Group) identify(m *member, id int) {
 	m.id = id
 	g.byID[id] = m
+	g.bill.made++
 	if g.Project != "" {
 		g.unplaced[id] = 0
 	}

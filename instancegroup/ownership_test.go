@@ -1,6 +1,7 @@
 package instancegroup
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,7 +18,7 @@ func TestOwns(t *testing.T) {
 		want bool
 	}{
 		{"ci-7k2m9qxa", tagged, true},
-		{"ci-7k2m9qxa", []string{"Fleeting-Group:CI"}, true}, // tags are the same in any case
+		{"ci-7k2m9qxa", []string{"Fleeting", "Fleeting-Group:CI"}, true}, // tags are the same in any case
 		{"ci-7k2m9qxa", []string{"fleeting"}, false},
 		{"ci-7k2m9qxa", []string{"fleeting-group:ci-big"}, false},
 		{"ci-7k2m9qxa", nil, false},
@@ -25,7 +26,12 @@ func TestOwns(t *testing.T) {
 		{"ci-7k2m9qx", tagged, false},
 		{"ci-7k2m9qxab", tagged, false},
 		{"ci-7K2M9QXA", tagged, false},
-		{"ci-database", tagged, true}, // eight letters: only the tag tells, and it is there
+		{"ci-database", tagged, true}, // 0.1 minted such names, and who puts both tags on it means it
+		{"ci-database", tagged[1:], false},
+		{"ci-database", []string{"fleeting-group:ci", "fleeting-run:database"}, true}, // somebody deleted the tag fleeting
+		{"ci-database", []string{"fleeting-group:ci", "fleeting-run:"}, false},
+		{"ci-database", []string{"fleeting-group:ci", "fleeting-big"}, false},
+		{"ci-7k2m9qxa", tagged[1:], false},
 		{"ci7k2m9qxa", tagged, false},
 		{"web", tagged, false},
 		{"", tagged, false},
@@ -34,13 +40,19 @@ func TestOwns(t *testing.T) {
 			t.Errorf("Owns(ci, %s %v) = %v", c.name, c.tags, got)
 		}
 	}
+	// A token that is shown no tags goes by the digit.
+	for name, want := range map[string]bool{"ci-7k2m9qxa": true, "ci-database": false, "ci-databas3": true} {
+		if got := Owns("ci", Droplet{Name: name, Tags: tagged[1:], TagsHidden: true}); got != want {
+			t.Errorf("Owns(ci, %s, its tags are hidden) = %v", name, got)
+		}
+	}
 }
 
 func TestSuffix(t *testing.T) {
 	seen := map[string]bool{}
 	for range 1000 {
 		s := NewSuffix()
-		if !IsSuffix(s) || strings.ContainsAny(s, "ilou") || seen[s] {
+		if !IsSuffix(s) || !hasDigit(s) || strings.ContainsAny(s, "ilou") || seen[s] {
 			t.Fatalf("suffix %q", s)
 		}
 		seen[s] = true
@@ -60,13 +72,15 @@ func TestOwnership(t *testing.T) {
 			r.add(stranger("ci-big-7k2m9qxa", GroupTag("ci")))
 			r.add(stranger("ci-7k2m9qxa"))
 			r.add(stranger("ci-7k2m9qxb", GroupTag("ci-big")))
+			r.add(stranger("ci-database", GroupTag("ci")))
 			r.run(time.Minute)
 			r.says("WARN", "not a name of the group", "name=web")
 			r.says("WARN", "not a name of the group", "name=ci-big-7k2m9qxa")
 			if len(r.states) != 0 || r.Count() != 0 {
 				t.Errorf("shown: %v, counted: %d", r.states, r.Count())
 			}
-			for _, name := range []string{"web", "ci-7k2m9qxa", "ci-7k2m9qxb"} {
+			r.says("WARN", "no other tag of the plugin", "name=ci-database")
+			for _, name := range []string{"web", "ci-database", "ci-7k2m9qxa", "ci-7k2m9qxb"} {
 				r.decrease(name) // as if the runner knew it
 			}
 		})
@@ -167,8 +181,8 @@ func TestOwnership(t *testing.T) {
 			name := r.up(1)[0]
 			id := r.only(name).ID
 			tags := r.only(name).Tags
-			r.change(id, func(m *machine) { m.Tags, m.foreign = nil, true })
-			r.run(4 * time.Second)
+			r.change(id, func(m *machine) { m.Tags, m.foreign = []string{CommonTag}, true })
+			r.run(50 * time.Second)
 			r.told(name, Creating, Running, Deleted)
 			r.says("ERROR", "STILL BILLED", name, fmt.Sprintf("id=%d", id), "usd_per_hour=0.01")
 			r.change(id, func(m *machine) { m.Tags = tags }) // put on again: still not ours
@@ -181,14 +195,47 @@ func TestOwnership(t *testing.T) {
 		})
 	})
 
+	// Tags that are not shown for a while, or for good, are not tags that were taken
+	// off. By hand nobody takes all of them.
+	t.Run("without any tag it stays ours", func(t *testing.T) {
+		scenario(t, spec(nil), func(r *runner) {
+			name := r.up(1)[0]
+			r.change(r.only(name).ID, func(m *machine) { m.Tags = nil })
+			r.run(2 * time.Minute)
+			r.told(name, Creating, Running)
+			// Lists never prove that it is gone, since they lack it anyway.
+			r.change(r.only(name).ID, func(m *machine) { m.deafTo = 1 })
+			r.decrease(name)
+			r.run(2 * time.Minute)
+			r.told(name, Creating, Running, Deleting, Deleted)
+			if n := r.billed(); n != 0 {
+				t.Error("it was told to be deleted, and lives")
+			}
+		})
+	})
+	t.Run("untagged for some seconds it stays ours", func(t *testing.T) {
+		scenario(t, spec(nil), func(r *runner) {
+			name := r.up(1)[0]
+			id := r.only(name).ID
+			tags := r.only(name).Tags
+			for range 3 {
+				r.change(id, func(m *machine) { m.Tags = []string{CommonTag} })
+				r.run(20 * time.Second)
+				r.change(id, func(m *machine) { m.Tags = tags })
+				r.run(20 * time.Second)
+			}
+			r.told(name, Creating, Running)
+		})
+	})
+
 	t.Run("untagged before the first list is let go", func(t *testing.T) {
 		scenario(t, spec(nil), func(r *runner) {
 			r.want(1)
 			r.update()
 			name := r.names()[0]
-			r.change(r.only(name).ID, func(m *machine) { m.Tags, m.foreign = nil, true })
-			r.run(70 * time.Second)
-			r.told(name, Creating, Deleted)
+			r.change(r.only(name).ID, func(m *machine) { m.Tags, m.foreign = []string{CommonTag}, true })
+			r.run(200 * time.Second)
+			r.told(name, Creating, Running, Deleted)
 		})
 	})
 
@@ -336,7 +383,7 @@ func TestStart(t *testing.T) {
 	})
 }
 
-// Start fails with what failed, and the GPU list is not needed for it.
+// Start fails with what failed.
 func TestStartFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAccount(t)
@@ -345,12 +392,52 @@ func TestStartFails(t *testing.T) {
 		if err == nil || err.Error() != "list the Droplets with the tag fleeting-group:ci: OP: 502 bad gateway" {
 			t.Errorf("Start: %v", err)
 		}
-		a.heal("list")
-		a.script("list", fault{err: refusal(ErrInvalid)}) // no list of GPU Droplets
-		if err := New(spec(nil), a, &journal{}).Start(ctx); err != nil {
-			t.Errorf("Start without a GPU list: %v", err)
-		}
 	})
+}
+
+// TestStartWithoutGPUList: whatever becomes of the list of GPU Droplets, it keeps no
+// group from starting that has no GPU size. It is told once what that means.
+func TestStartWithoutGPUList(t *testing.T) {
+	for name, f := range map[string]fault{
+		"refused": {err: refusal(ErrInvalid)}, "unclear": {err: unclear}, "throttled": {err: refusal(ErrThrottled)}, "no answer": {hang: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAccount(t)
+				a.add(owned("aaaaaaa1", "dead0000"))
+				r := newRunner(t, spec(nil), a)
+				r.Group = New(r.Settings, noGPUs{a, f}, r.log)
+				bounded, cancel := context.WithTimeout(ctx, 20*time.Second)
+				defer cancel()
+				if err := r.Start(bounded); err != nil || r.Count() != 1 {
+					t.Fatalf("Start: %v, %d Droplets", err, r.Count())
+				}
+				r.run(time.Minute)
+				r.says("WARN", "GPU Droplets cannot be listed")
+
+				// With a GPU size it is needed.
+				g := New(spec(func(s *Settings) { s.GPUs = true }), noGPUs{a, f}, &journal{})
+				bounded, cancel = context.WithTimeout(ctx, 20*time.Second)
+				defer cancel()
+				if err := g.Start(bounded); err == nil {
+					t.Error("it started with a GPU size")
+				}
+			})
+		})
+	}
+}
+
+// noGPUs cannot list GPU Droplets.
+type noGPUs struct {
+	*account
+	f fault
+}
+
+func (n noGPUs) List(ctx context.Context, tag string, gpus bool) (List, error) {
+	if gpus {
+		n.script("list", n.f)
+	}
+	return n.account.List(ctx, tag, gpus)
 }
 
 // GPU Droplets of an earlier run stay visible although no size is a GPU size any

@@ -31,7 +31,7 @@ func listInterval(l List) time.Duration {
 	n := time.Duration(max(1, l.Requests))
 	d := max(min(n*perListRequest, longList), n*leastPerList)
 	if b := l.Budget; b.Limit > 0 {
-		rest := b.Limit - b.Limit/20 - b.Others - b.Changes - b.Settles
+		rest := b.Limit - b.Limit/20 - b.Others - max(b.Changes, b.pace()) - b.Settles
 		// A list a minute is always worth its requests: it is what is proved by.
 		d = max(d, min(staleMost, n*time.Hour/time.Duration(max(1, rest))))
 	}
@@ -62,12 +62,14 @@ func gather(n int, b Budget, since, now time.Time) (take int, waits time.Time) {
 	return 0, since
 }
 
-// scarce tells whether more than half of the token's hour is spent: then
-// requests are saved by letting things wait for others.
-func (b Budget) scarce() bool { return b.Limit > 0 && b.Remaining <= b.Limit/2 }
-
-// hasty tells whether creates and destroys alone would spend half of an hour at
-// the pace of the last minutes. A fleet that churns is to save before it has to.
-func (b Budget) hasty() bool {
-	return b.Limit > 0 && b.Recent*int(time.Hour/RecentSpan) > b.Limit/2
+// scarce tells whether requests are to be saved by letting things wait for
+// others: more than half of the token's hour is spent, or will be at the pace of
+// the last minutes, by creates and destroys and other programs alone. A fleet that
+// churns is to save before it has to.
+func (b Budget) scarce() bool {
+	return b.Limit > 0 && (b.Remaining <= b.Limit/2 || b.Others+b.pace() > b.Limit/2)
 }
+
+// pace returns how many creates and destroys an hour are sent at the pace of the
+// last minutes.
+func (b Budget) pace() int { return b.Recent * int(time.Hour/RecentSpan) }

@@ -11,6 +11,7 @@ import (
 // then once a minute with how often: an outage of an hour is 60 lines for each
 // thing that fails, not thousands. Guarded by Group.mu.
 type repeated struct {
+	err   error     // the last failure
 	class error     // of the failure that was told last
 	times int       // failures since then
 	told  time.Time // when
@@ -22,13 +23,13 @@ const tellEvery = time.Minute
 // note counts n failures with err. It returns how many there were since the last
 // line, and whether one is due: for the first, for another class, or for time.
 func (r *repeated) note(err error, n int, now time.Time) (times int, due bool) {
-	r.times += n
+	r.times, r.err = r.times+n, err
 	class := classOf(err)
 	if errors.Is(class, r.class) && now.Sub(r.told) < tellEvery {
 		return 0, false
 	}
 	times = r.times
-	*r = repeated{class: class, told: now}
+	*r = repeated{err: err, class: class, told: now}
 	return times, true
 }
 

@@ -270,7 +270,7 @@ func (r *runner) names() []string { return slices.Sorted(maps.Keys(r.history)) }
 
 // owned is a Droplet of the group that another run made.
 func owned(suffix, run string) machine {
-	return machine{Droplet: Droplet{Name: "ci-" + suffix, Tags: []string{commonTag, GroupTag("ci"), RunTag(run)}}}
+	return machine{Droplet: Droplet{Name: "ci-" + suffix, Tags: []string{CommonTag, GroupTag("ci"), RunTag(run)}}}
 }
 
 // journal is a Logger that keeps its lines.

@@ -2,6 +2,7 @@ package instancegroup
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -12,13 +13,25 @@ const (
 
 	// shutdownTries is how often Shutdown sends a DELETE that is refused.
 	shutdownTries = 3
+
+	// goneBound is how long Shutdown waits for lists to show that the Droplets are
+	// gone whose DELETE was accepted, and goneEvery how often it asks. Droplets stay
+	// in lists for seconds.
+	goneBound, goneEvery = 10 * time.Second, 2 * time.Second
+
+	// tagsTime is what that leaves of Shutdown's time for the run's tags.
+	tagsTime = 3 * time.Second
 )
 
 // Shutdown sends what is owed to DigitalOcean: deletes that were asked for and
-// not yet accepted, and the removal of the run's tag. It says what stays and
-// what that costs. It does not wait until Droplets are gone, and is bounded by
-// ctx. Once it has begun every method that changes anything fails. clean says
-// that the group has left nothing that a later start would have to find.
+// not yet accepted. It looks for some seconds whether Droplets are gone, removes
+// the run's tags if they all are, and says what stays and what that costs. It is
+// bounded by ctx. Once it has begun every method that changes anything fails. clean
+// says that the group has left nothing that a later start would have to find.
+//
+// Invariant: the run's tags are removed, and the run is forgotten, only when all of
+// its Droplets are proved gone: an accepted DELETE is not always carried out.
+// (TestShutdownWaitsForProof)
 func (g *Group) Shutdown(ctx context.Context) (clean bool) {
 	g.mu.Lock()
 	again := g.closed
@@ -54,22 +67,84 @@ func (g *Group) Shutdown(ctx context.Context) (clean bool) {
 			break
 		}
 	}
+	g.seeGone(ctx)
 	g.removeTags(ctx, true)
+	return g.tellLeft() && !g.littered
+}
 
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	left, usd := 0, 0.0
-	for m := range g.all() {
-		if m.phase != gone && m.removal.accepted.IsZero() {
-			left++
-			usd += m.droplet.PriceHourly
+// seeGone lists until everything whose destruction was accepted is proved gone, or
+// there is no more time. What lists cannot prove is looked up.
+func (g *Group) seeGone(ctx context.Context) {
+	bound := goneBound
+	if end, ok := ctx.Deadline(); ok {
+		bound = min(bound, time.Until(end)-tagsTime)
+	}
+	ctx, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	for ctx.Err() == nil && g.dying() > 0 {
+		g.relist(ctx)
+		g.lookUp(ctx, g.missing())
+		if g.dying() == 0 || pause(ctx, goneEvery) != nil {
+			return
 		}
 	}
-	if left > 0 {
-		g.log.Warn("Droplets stay, and are billed, until the next start takes them over", "droplets", left,
-			"usd_per_hour", cents(usd), "hint", "delete_instances_on_shutdown = true makes the runner delete them when it stops")
+}
+
+// dying counts the members whose destruction DigitalOcean has accepted, and that are
+// not proved gone.
+func (g *Group) dying() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := 0
+	for m := range g.all() {
+		if m.phase == deleting && !m.removal.accepted.IsZero() {
+			n++
+		}
 	}
-	return left == 0 && !g.littered
+	return n
+}
+
+// tellLeft says what stays, and what that costs. none says that nothing does.
+func (g *Group) tellLeft() (none bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var kept, owed, dying remains
+	for m := range g.all() {
+		switch {
+		case m.phase == gone:
+		case m.phase != deleting:
+			kept.add(m)
+		case m.removal.accepted.IsZero():
+			owed.add(m)
+		default:
+			dying.add(m)
+		}
+	}
+	if n := len(kept.names); n > 0 {
+		g.log.Warn("Droplets stay, and are billed, until the next start takes them over", "droplets", n,
+			"usd_per_hour", Cents(kept.usd), "hint", "delete_instances_on_shutdown = true makes the runner delete them when it stops")
+	}
+	if n := len(owed.names); n > 0 {
+		g.log.Warn("Droplets were to be destroyed, and DigitalOcean did not accept it: they stay, and are billed", "droplets", n,
+			"names", some(owed.names), "usd_per_hour", Cents(owed.usd), "hint", "fleeting-plugin-digitalocean rm --group "+g.Name+" destroys them")
+	}
+	if n := len(dying.names); n > 0 {
+		g.log.Warn("DigitalOcean accepted to destroy Droplets, and has not been seen to do it: they may still be billed", "droplets", n,
+			"names", some(dying.names), "usd_per_hour", Cents(dying.usd), "hint", "fleeting-plugin-digitalocean ls --group "+g.Name+" shows whether they are gone")
+	}
+	return len(kept.names)+len(owed.names)+len(dying.names) == 0
+}
+
+// remains are Droplets of one kind that stay.
+type remains struct {
+	names []string
+	usd   float64 // an hour
+}
+
+func (r *remains) add(m *member) {
+	r.names = append(r.names, m.name)
+	r.usd += m.droplet.PriceHourly
+	slices.Sort(r.names)
 }
 
 // owed returns the members whose destruction DigitalOcean has not accepted yet,

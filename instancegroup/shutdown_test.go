@@ -3,6 +3,7 @@ package instancegroup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -90,6 +91,10 @@ func TestShutdown(t *testing.T) {
 			if n := len(r.received("delete")) - before; n != 6 {
 				t.Errorf("%d DELETEs, want three for each", n)
 			}
+			r.says("WARN", "did not accept it: they stay", "droplets=2", names[0], names[1], "rm --group ci")
+			if r.log.count("until the next start takes them over") > 0 {
+				t.Error("the runner is told to ask for what it has asked for")
+			}
 		})
 	})
 
@@ -128,13 +133,9 @@ func TestShutdown(t *testing.T) {
 				done <- true
 			}()
 			time.Sleep(time.Second)
-			r.within(5*time.Second, "Shutdown", func() {
-				ctx, cancel := context.WithTimeout(ctx, 9*time.Second)
-				defer cancel()
-				if !r.Shutdown(ctx) || r.billed() != 0 {
-					t.Errorf("%d Droplets are left", r.billed())
-				}
-			})
+			if r.shutdown() || r.billed() != 0 || r.removedOwnTag() {
+				t.Errorf("clean or untagged, and no list has shown it; or %d Droplets are left", r.billed())
+			}
 			<-done
 		})
 	})
@@ -187,5 +188,78 @@ func TestShutdown(t *testing.T) {
 				t.Errorf("tags removed: %v, want %v", tags, want)
 			}
 		})
+	})
+}
+
+// An accepted DELETE proves nothing: while a Droplet may live the run's tags stay, by
+// which others know it, and so does the memory of the run.
+func TestShutdownWaitsForProof(t *testing.T) {
+	for _, n := range []int{3, 15} { // by id, and by tag
+		t.Run(fmt.Sprintf("%d are gone in time", n), func(t *testing.T) {
+			scenario(t, spec(nil), func(r *runner) {
+				names := r.up(n)
+				r.deleteLag = 7 * time.Second
+				r.decrease(names...)
+				before := time.Now()
+				if !r.shutdown() || !r.removedOwnTag() {
+					t.Error("not clean, or the run's tag stays")
+				}
+				if took := time.Since(before); took < r.deleteLag || r.log.count("Droplet is gone") != n {
+					t.Errorf("after %s, %d are told to be gone", took, r.log.count("Droplet is gone"))
+				}
+			})
+		})
+		t.Run(fmt.Sprintf("%d live on", n), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAccount(t)
+				r := newRunner(t, spec(nil), a)
+				r.start()
+				names := r.up(n)
+				for _, name := range names[1:] {
+					a.change(r.only(name).ID, func(m *machine) { m.deafTo = 1 })
+				}
+				r.decrease(names...)
+				if r.shutdown() || r.removedOwnTag() {
+					t.Error("clean or untagged, and Droplets live")
+				}
+				r.says("WARN", "has not been seen to do it", fmt.Sprintf("droplets=%d ", n-1), names[1], "ls --group ci")
+
+				// The next run takes them over, and cleans up when they are gone.
+				next := newRunner(t, spec(func(s *Settings) { s.Run, s.DeadRuns = "run00001", []string{thisRun} }), a)
+				next.start()
+				next.run(time.Minute)
+				// What went by tag carries it still, and is never offered to a job.
+				if got := len(next.in(Running)); n < bulkFrom && got != n-1 || n >= bulkFrom && got != 0 {
+					t.Fatalf("running: %v", next.in(Running))
+				}
+				if n < bulkFrom {
+					next.decrease(next.in(Running)...)
+				}
+				next.run(10 * time.Minute)
+				if !next.removedOwnTag() || a.billed() != 0 {
+					t.Error("the tag of the ended run stays")
+				}
+			})
+		})
+	}
+}
+
+// Lists that hang take the time in which they could prove something, and not that for the
+// tags of runs that ended before.
+func TestShutdownLeavesTimeForTags(t *testing.T) {
+	scenario(t, spec(func(s *Settings) { s.DeadRuns = []string{"dead0000"} }), func(r *runner) {
+		r.decrease(r.up(1)...)
+		r.breakOp("list", fault{hang: true})
+		ctx, cancel := context.WithTimeout(ctx, 9*time.Second) // what an orphan has
+		defer cancel()
+		if r.Shutdown(ctx) || r.removedOwnTag() {
+			t.Error("clean or untagged, and no list has shown it")
+		}
+		if !slices.ContainsFunc(r.received("tag"), func(c call) bool { return c.tag == RunTag("dead0000") }) {
+			t.Error("the tag of a run that nothing carries stays")
+		}
+		if r.log.count("the tag of an ended run stays") != 0 {
+			t.Error("no time was left for it")
+		}
 	})
 }

@@ -39,6 +39,7 @@ func (g *Group) Update(ctx context.Context, report func(id string, s State)) err
 	}
 	g.act(ctx)
 	g.note(0)
+	g.noteRests()
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err() // nobody listens any more; keep what was to be told
 	}
@@ -139,23 +140,35 @@ func hopeless(err error) bool { return errors.Is(err, ErrUnauthorized) || errors
 // that means for each member. Called with mu held.
 func (g *Group) merge(l List, began, now time.Time) {
 	g.list, g.listedAt = l, began
+	if l.TagsHidden && !g.tagsHidden {
+		g.log.Warn("the token is not shown the tags of Droplets: give it the scope tag:read. Until then GPU Droplets are not found, " +
+			"nor who else made a Droplet of this group")
+	}
+	g.tagsHidden = l.TagsHidden
 	present := map[*member]Droplet{}
 	for _, d := range l.Droplets {
 		if m := g.belongs(d, now); m != nil {
 			present[m] = d
 		}
 	}
+	adrift := g.adrift(present, began)
 	for m := range g.all() {
 		d, ok := present[m]
-		g.apply(m, sight{present: ok, droplet: d, began: began, shifted: l.Requests > 1}, now)
+		g.apply(m, sight{present: ok, droplet: d, began: began, shifted: l.Requests > 1, adrift: adrift && !g.sought(m)}, now)
 	}
+	g.summarize(now)
 }
 
 // apply lets judge decide about m, and does what can be done without asking
 // DigitalOcean. Called with mu held.
 func (g *Group) apply(m *member, s sight, now time.Time) {
+	s.partial = s.present && m.run == g.Run && !g.addressed(s.droplet)
 	next, v, why := judge(*m, s, now, g.CreateTimeout)
 	if next.phase == running && m.phase != running && m.run == g.Run {
+		if s.partial {
+			g.log.Warn("a Droplet has not the kind of address that it was created with; the runner is told of it as it is",
+				"name", m.name, "id", next.id, "public_networking", g.Template.PublicNetworking, "waited", now.Sub(next.active).Round(time.Second))
+		}
 		g.log.Info("Droplet is active", "name", m.name, "id", next.id,
 			"after", now.Sub(m.born).Round(time.Second), "external", next.droplet.External(), "internal", next.droplet.PrivateIPv4)
 	}
@@ -210,6 +223,10 @@ func (g *Group) bury(m *member, why string) {
 	if m.run != g.Run {
 		g.ended[m.id] = true // lists lag: it may be in another one
 	}
+	if m.listed { // what never was is not billed
+		g.bill.ended++
+		g.charge(m, time.Now())
+	}
 	if g.strays[m.id] == m {
 		delete(g.strays, m.id)
 		delete(g.byID, m.id)
@@ -246,25 +263,47 @@ const (
 func (g *Group) act(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, actBound)
 	defer cancel()
+	g.destroy(ctx, g.due())
+	g.guardTag(ctx) // if it is lost, which one list more tells of all
+	g.lookUp(ctx, g.missing())
+	g.guardTag(ctx) // if a look-up has just shown a Droplet without it
+	g.assignProject(ctx)
+	g.removeTags(ctx, false)
+	g.retireBulkTag(ctx)
+}
+
+// due returns the members whose DELETE is to be sent now.
+func (g *Group) due() []*member {
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	now := time.Now()
-	var dying, missing []*member
+	var due []*member
 	for m := range g.all() {
 		if m.due(now) {
-			dying = append(dying, m)
+			due = append(due, m)
 		}
-		if m.wanted && m.phase != gone && now.Sub(m.checked) >= lookupEvery {
+	}
+	return due
+}
+
+// missing returns the members to look up now.
+func (g *Group) missing() []*member {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	var missing []*member
+	for m := range g.all() {
+		every := lookupEvery
+		if g.tagRefused && !g.tagLost.IsZero() && m.removal.accepted.IsZero() {
+			every = 2 * restoreMost // for a long time, and lists by another tag show them
+		}
+		if m.wanted && m.phase != gone && now.Sub(m.checked) >= every {
 			missing = append(missing, m)
 		}
 	}
 	// Longest unchecked first, so that every one has its turn.
 	slices.SortFunc(missing, func(a, b *member) int { return cmp.Or(a.checked.Compare(b.checked), cmp.Compare(a.id, b.id)) })
-	g.mu.Unlock()
-
-	g.destroy(ctx, dying)
-	g.lookUp(ctx, missing[:min(len(missing), lookupsAtOnce)])
-	g.assignProject(ctx)
-	g.removeTags(ctx, false)
+	return missing[:min(len(missing), lookupsAtOnce)]
 }
 
 // lookUp asks for Droplets that should be in the lists and are not.
@@ -284,7 +323,9 @@ func (g *Group) lookUp(ctx context.Context, ms []*member) {
 		defer g.mu.Unlock()
 		switch {
 		case err == nil:
-			s.present, s.droplet, s.untagged = true, d, !hasTag(d, GroupTag(g.Name))
+			// No tags at all: the token is not shown any, or nobody knows.
+			s.present, s.droplet, s.untagged = true, d, len(d.Tags) > 0 && !hasTag(d, GroupTag(g.Name))
+			s.adrift = g.tagInDoubt(m)
 		case errors.Is(err, ErrSpent):
 			return // at its next turn
 		case !errors.Is(err, ErrNotFound):

@@ -53,6 +53,7 @@ func TestListInterval(t *testing.T) {
 		{10, Budget{Limit: most, Others: 2500}, 16 * time.Second},
 		{10, Budget{Limit: most, Others: 2500, Changes: 1350}, 40 * time.Second}, // of 900
 		{10, Budget{Limit: most, Others: 2500, Changes: 1250, Settles: 100}, 40 * time.Second},
+		{10, Budget{Limit: most, Others: 2500, Changes: 350, Recent: 104, Settles: 102}, 40 * time.Second}, // 104 are 1,248
 		{10, Budget{Limit: most, Others: 9000}, time.Minute},
 		{1, Budget{Limit: most, Others: 9000}, time.Minute},
 	} {
@@ -74,7 +75,9 @@ func TestGather(t *testing.T) {
 		waits time.Time
 	}{
 		{3, Budget{}, time.Time{}, 3, time.Time{}},
-		{3, Budget{Limit: 5000, Remaining: 2501}, time.Time{}, 3, time.Time{}},
+		{3, Budget{Limit: 5000, Remaining: 2501, Others: 2500}, time.Time{}, 3, time.Time{}},
+		{3, Budget{Limit: 5000, Remaining: 4000, Others: 1000, Recent: 125}, time.Time{}, 3, time.Time{}},
+		{3, Budget{Limit: 5000, Remaining: 4000, Others: 1000, Recent: 126}, time.Time{}, 0, now},
 		{0, scarce, now.Add(-time.Second), 0, time.Time{}},
 		{3, scarce, time.Time{}, 0, now},
 		{3, scarce, now.Add(-4 * time.Second), 0, now.Add(-4 * time.Second)},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,6 +34,7 @@ type credentials struct {
 	public      string // one line of authorized_keys
 	fingerprint string // MD5, as DigitalOcean has it
 	generated   bool   // in this process
+	swept       int    // keys of earlier runs that open deleted
 	password    bool   // the runner logs in with a password instead
 
 	// Set by open, and not changed afterwards.
@@ -98,7 +100,7 @@ func (k *credentials) privateKey() []byte {
 func (k *credentials) open(ctx context.Context, api *digitalocean.Client, run string, sweep bool) error {
 	k.api, k.run = api, run
 	if sweep {
-		k.sweep(ctx)
+		k.sweep(ctx, nil)
 	}
 	return k.ensure(ctx)
 }
@@ -134,9 +136,9 @@ func (k *credentials) ensure(ctx context.Context) error {
 			return fmt.Errorf("look up the SSH key %s: %w", k, err)
 		}
 	}
-	name := keyName(k.group, k.run)
+	name := instancegroup.KeyName(k.group, k.run)
 	if !k.generated {
-		name = keyName(k.group, "static") // not a minted suffix: never swept
+		name = instancegroup.KeyName(k.group, "static") // not a minted suffix: never swept
 	}
 	k.uploaded = true
 	// An answer that is lost is settled by a look-up.
@@ -147,23 +149,24 @@ func (k *credentials) ensure(ctx context.Context) error {
 	return nil
 }
 
-// sweep deletes the generated keys of the group's dead runs. It is a courtesy:
-// failing is a warning.
-func (k *credentials) sweep(ctx context.Context) {
+// sweep deletes the generated keys of the group's earlier runs: of those, or of all if
+// runs is nil. It is a courtesy: failing is a warning.
+func (k *credentials) sweep(ctx context.Context, runs []string) {
 	keys, err := k.api.Keys(ctx)
 	if err != nil {
 		k.log.Warn("could not look for SSH keys that earlier runs left", "err", err)
 		return
 	}
 	for _, key := range keys {
-		suffix, ok := strings.CutPrefix(key.Name, keyName(k.group, ""))
-		if !ok || !instancegroup.IsSuffix(suffix) || key.Fingerprint == k.fingerprint {
+		run, ok := instancegroup.RunOfKey(k.group, key.Name)
+		if !ok || key.Fingerprint == k.fingerprint || runs != nil && !slices.Contains(runs, run) {
 			continue
 		}
 		if err := k.api.DeleteKey(ctx, key.Fingerprint); err != nil {
 			k.log.Warn("an SSH key of an earlier run stays on the account", "name", key.Name, "err", err)
 			continue
 		}
+		k.swept++
 		k.log.Info("deleted the SSH key that an earlier run left", "name", key.Name)
 	}
 }
@@ -182,8 +185,8 @@ func (k *credentials) close(ctx context.Context) error {
 	}
 	if err != nil {
 		k.log.Warn("the SSH key stays on the account; a later start sweeps it once the group has no Droplets",
-			"name", keyName(k.group, k.run), "err", err)
-		return fmt.Errorf("delete the SSH key %s: %w", keyName(k.group, k.run), err)
+			"name", instancegroup.KeyName(k.group, k.run), "err", err)
+		return fmt.Errorf("delete the SSH key %s: %w", instancegroup.KeyName(k.group, k.run), err)
 	}
 	k.uploaded = false
 	return nil
@@ -222,7 +225,3 @@ func (k *credentials) take(ctx context.Context) error {
 }
 
 func (k *credentials) give() { <-k.turn }
-
-// keyName is the name of a group's key on the account. Generated keys end in
-// the run, by which they are swept.
-func keyName(group, suffix string) string { return "fleeting-" + group + "-" + suffix }

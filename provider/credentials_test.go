@@ -188,6 +188,32 @@ func TestNoKeyAfterShutdown(t *testing.T) {
 	})
 }
 
+// TestSweepAtTheEnd: a run that took Droplets over, and leaves none, leaves no key of
+// the run that made them either.
+func TestSweepAtTheEnd(t *testing.T) {
+	ownCache(t)
+	synctest.Test(t, func(t *testing.T) {
+		sim := dosim.New(dosim.Options{})
+		defer sim.Close()
+		first := start(t, sim, nil)
+		if _, err := first.Increase(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		crash(first)
+		second := start(t, sim, nil)
+		sim.AddKey("fleeting-ci-7k2m9qxa", publicHalf(t, someKey(t))) // of a run elsewhere
+		time.Sleep(time.Minute)
+		if _, err := second.Decrease(t.Context(), []string{sim.Droplets()[0].Name}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		_ = second.Shutdown(t.Context())
+		if keys := sim.Keys(); len(keys) != 1 || keys[0].Name != "fleeting-ci-7k2m9qxa" {
+			t.Errorf("left: %+v, want only that of the run elsewhere", keys)
+		}
+	})
+}
+
 // TestSweep: the keys of dead runs go once no Droplet of the group is left, and
 // no others.
 func TestSweep(t *testing.T) {

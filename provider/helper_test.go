@@ -48,7 +48,7 @@ func start(t *testing.T, sim *dosim.Sim, o options) *InstanceGroup {
 }
 
 // crash ends a plugin as kill -9 does: it says nothing to anybody.
-func crash(g *InstanceGroup) { _ = g.running.Load().lock.flock.Unlock() }
+func crash(g *InstanceGroup) { g.running.Load().lock.Drop() }
 
 // states is what one Update shows.
 func states(t *testing.T, g *InstanceGroup) map[string]provider.State {

@@ -1,17 +1,20 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/catalog"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/hostlock"
 )
 
 // Init checks the configuration against the account, takes over the Droplets of
@@ -43,24 +46,24 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 	if err != nil {
 		return provider.ProviderInfo{}, err
 	}
-	lock, err := lockGroup(ctx, log, g.config.APIURL, g.config.Name)
+	lock, err := hostlock.Take(ctx, log, g.config.APIURL, g.config.Name)
 	if err != nil {
 		return provider.ProviderInfo{}, err
 	}
 
 	// The runner starts a plugin whose Init failed again every second.
-	if err := lock.waitAfterRefusal(ctx, log); err != nil {
-		lock.release()
+	if err := lock.WaitAfterRefusal(ctx, log); err != nil {
+		lock.Release()
 		return provider.ProviderInfo{}, err
 	}
 	asked := time.Now()
 	r, maxSize, err := g.open(ctx, log, keys, lock)
 	if err != nil {
-		lock.noteRefusal(log, asked)
-		lock.release()
+		lock.NoteRefusal(log, asked)
+		lock.Release()
 		return provider.ProviderInfo{}, g.explain(err)
 	}
-	lock.clearRefusal()
+	lock.ClearRefusal()
 	r.connector = connector
 	g.running.Store(r)
 	return provider.ProviderInfo{
@@ -72,7 +75,7 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 }
 
 // open does the part of Init that asks DigitalOcean.
-func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *credentials, lock *hostLock) (_ *running, maxSize int, err error) {
+func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *credentials, lock *hostlock.Lock) (_ *running, maxSize int, err error) {
 	api, err := digitalocean.New(digitalocean.Options{
 		URL:       g.config.APIURL,
 		UserAgent: "fleeting-plugin-digitalocean/" + Version.Version,
@@ -90,21 +93,28 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 			api.Close()
 		}
 	}()
-	if maxSize, err = maxInstances(ctx, log, api, g.config); err != nil {
+	// Side by side: Init has half a minute, and each answer may take seconds.
+	var plan catalog.Plan
+	var surveyed error
+	var survey sync.WaitGroup
+	survey.Go(func() { plan, surveyed = catalog.Survey(ctx, log, api, g.config) })
+	maxSize, err = catalog.MaxInstances(ctx, log, api, g.config)
+	survey.Wait()
+	if err = cmp.Or(err, surveyed); err != nil {
 		return nil, 0, err
 	}
-	plan, err := survey(ctx, log, api, g.config)
-	if err != nil {
+	if maxSize, err = plan.Guard(log, g.config, maxSize); err != nil {
 		return nil, 0, err
 	}
 	run := instancegroup.NewSuffix()
 	group := instancegroup.New(instancegroup.Settings{
 		Name:       g.config.Name,
 		Run:        run,
-		DeadRuns:   lock.deadRuns(),
-		Before:     lock.before(),
-		Note:       func(c instancegroup.Census) { lock.note(log, c) },
-		Placements: plan.placements,
+		DeadRuns:   lock.DeadRuns(),
+		Before:     lock.Before(),
+		Note:       func(c instancegroup.Census) { lock.Note(log, c) },
+		NoteRests:  func(until map[instancegroup.Placement]time.Time) { lock.NoteRests(log, until) },
+		Placements: plan.Placements,
 		Image:      instancegroup.Image(g.config.Image),
 		ImageTag:   g.config.ImageTag,
 		VPC:        g.config.VPC,
@@ -118,7 +128,7 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 			WithDropletAgent: g.config.WithDropletAgent,
 			UserData:         g.config.UserData,
 		},
-		GPUs:          plan.gpus,
+		GPUs:          plan.GPUs,
 		MaxInstances:  maxSize,
 		MaxCreating:   g.config.MaxCreating,
 		CreateTimeout: g.config.CreateTimeout,
@@ -127,45 +137,23 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 	if err := group.Start(ctx); err != nil {
 		return nil, 0, err
 	}
-	if plan.fault != nil {
+	if plan.Fault != nil {
 		if group.Count() == 0 {
-			return nil, 0, plan.fault
+			return nil, 0, plan.Fault
 		}
 		// A refusal would leave them to nobody, and billed.
 		log.Error("no Droplet can be created as configured; the plugin starts all the same, for those that the group has",
-			"droplets", group.Count(), "err", plan.fault)
+			"droplets", group.Count(), "err", plan.Fault)
 	}
-	if err := lock.begin(run); err != nil {
+	if err := lock.Begin(run); err != nil {
 		log.Warn("could not note this run beside the lock", "err", err)
 	}
 	if err := keys.open(ctx, api, run, group.Count() == 0); err != nil {
 		return nil, 0, err
 	}
-	log.Info("group is ready", "run", run, "droplets", group.Count(),
-		"max_instances", maxSize, "places", plan.String(), "ssh_key", keys.String())
+	log.Info("group is ready", "run", run, "droplets", group.Count(), "usd_per_hour", group.Hourly(),
+		"leftover_keys_swept", keys.swept, "max_instances", maxSize, "places", plan.String(), "ssh_key", keys.String())
 	return &running{keys: keys, api: api, group: group, lock: lock}, maxSize, nil
-}
-
-// maxInstances returns the most Droplets of the group: as configured, or else
-// the account's limit.
-func maxInstances(ctx context.Context, log hclog.Logger, api *digitalocean.Client, c config.Config) (int, error) {
-	limit, err := api.DropletLimit(ctx)
-	switch {
-	case errors.Is(err, instancegroup.ErrUnauthorized):
-		return 0, err
-	case c.MaxInstances > 0 && err != nil:
-		log.Warn("the account's Droplet limit could not be read", "err", err)
-	case c.MaxInstances > limit && limit > 0:
-		log.Warn("max_instances is more than the account may have; creates beyond that will be refused",
-			"max_instances", c.MaxInstances, "droplet_limit", limit)
-	case c.MaxInstances == 0 && err != nil:
-		return 0, fmt.Errorf("plugin_config.max_instances: must be set, since the account's Droplet limit could not be read: %w", err)
-	case c.MaxInstances == 0 && limit <= 0:
-		return 0, fmt.Errorf("plugin_config.max_instances: must be set, since the account's Droplet limit reads %d", limit)
-	case c.MaxInstances == 0:
-		return limit, nil
-	}
-	return c.MaxInstances, nil
 }
 
 // connectorConfig fills in what every Droplet has in common, and refuses what

@@ -63,9 +63,10 @@ type machine struct {
 
 func (m *machine) run() {
 	m.untagged = map[string]bool{}
-	// Neither is of the group: the one has only its tag, the other only such a name.
+	// None is of the group: two have only its tag, the other only such a name.
 	for _, d := range []dosim.Droplet{
 		{Name: "ci-database-1", Tags: []string{"fleeting-group:ci"}},
+		{Name: "ci-database", Tags: []string{"fleeting-group:ci"}},
 		{Name: "ci-7k2m9qxa", Tags: []string{"fleeting-group:ci-big"}},
 	} {
 		d.ID = m.sim.AddDroplet(d)

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/hostlock"
 )
 
 // InstanceGroup implements provider.InstanceGroup. The runner makes one per
@@ -40,7 +40,7 @@ type running struct {
 	keys      *credentials
 	api       *digitalocean.Client
 	group     *instancegroup.Group
-	lock      *hostLock
+	lock      *hostlock.Lock
 }
 
 var _ provider.InstanceGroup = (*InstanceGroup)(nil)
@@ -159,39 +159,18 @@ func (g *InstanceGroup) Shutdown(ctx context.Context) error {
 		key.Go(func() { g.shutdownErr = r.keys.close(ctx) })
 		clean := r.group.Shutdown(ctx)
 		key.Wait()
+		if dead := r.lock.DeadRuns(); clean && len(dead) > 0 {
+			r.keys.sweep(ctx, dead) // Init did not, if the group had Droplets
+		}
 		r.api.Close()
-		r.lock.close(clean)
+		r.lock.Close(clean)
 	})
 	return g.shutdownErr
 }
 
 // explain adds to an error of DigitalOcean what its reader needs to mend it.
 func (g *InstanceGroup) explain(err error) error {
-	e, ok := errors.AsType[*instancegroup.CloudError](err)
-	switch {
-	case !ok:
-		return err
-	case errors.Is(e, instancegroup.ErrUnauthorized):
-		return fmt.Errorf("%w: DigitalOcean refused the token. It came from %s: put a valid one there", err, g.config.Token.Source)
-	case errors.Is(e, instancegroup.ErrForbidden):
-		return fmt.Errorf("%w: the token from %s lacks a scope that this needs, %s", err, g.config.Token.Source, scopeOf(e.Op))
-	}
-	return err
-}
-
-// scopeOf names the scope that an operation needs of a custom token.
-func scopeOf(op string) string {
-	method, path, _ := strings.Cut(op, " ")
-	verb := map[string]string{"GET": "read", "POST": "create", "DELETE": "delete"}[method]
-	for prefix, resource := range map[string]string{
-		"/v2/account/keys": "ssh_key", "/v2/droplets": "droplet", "/v2/images": "image", "/v2/regions": "regions",
-		"/v2/sizes": "sizes", "/v2/tags": "tag", "/v2/vpcs": "vpc",
-	} {
-		if strings.HasPrefix(path, prefix) {
-			return resource + ":" + verb
-		}
-	}
-	return "account:read" // GET /v2/account; project:update only ever warns
+	return digitalocean.Explain(err, g.config.Token.Source)
 }
 
 var errNotInitialized = errors.New("the plugin has not been initialized")

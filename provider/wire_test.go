@@ -234,7 +234,7 @@ func (p *process) end() {
 	p.dead.Store(true)
 	time.Sleep(2 * time.Minute)
 	if r := p.group.running.Load(); r != nil {
-		_ = r.lock.flock.Unlock()
+		r.lock.Drop()
 		r.api.Close()
 	}
 }

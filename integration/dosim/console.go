@@ -105,6 +105,20 @@ func (s *Sim) AddKey(name, pub string) Key {
 	return *key
 }
 
+// AddTag makes a tag that nothing carries, unless it is there.
+func (s *Sim) AddTag(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.makeTag(name, s.clock.Now())
+}
+
+// DeleteTag deletes a tag: whatever carried it no longer does.
+func (s *Sim) DeleteTag(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dropTag(name, s.clock.Now())
+}
+
 // DeleteKey takes a key off the account. Droplets keep the keys that they were created with.
 func (s *Sim) DeleteKey(id int) {
 	s.mu.Lock()

@@ -156,6 +156,23 @@ func TestImages(t *testing.T) {
 	}
 	_, _, err := c.Images.GetBySlug(ctx, "docker-22-04")
 	wantRefusal(t, err, 404, dosim.MessageNotFound)
+
+	// The tag of a snapshot can be moved. Public images have none.
+	both := []godo.Resource{{ID: strconv.Itoa(newest), Type: godo.ImageResourceType}, {ID: "201423541", Type: godo.ImageResourceType}}
+	if _, err := c.Tags.UntagResources(ctx, "ci-golden", &godo.UntagResourcesRequest{Resources: both}); err != nil {
+		t.Error(err)
+	}
+	if got := slugs(must[[]godo.Image](t)(c.Images.ListByTag(ctx, "ci-golden", nil))); got != "ci-runner-golden" {
+		t.Errorf("without the newest the tag has %q", got)
+	}
+	for range 2 {
+		if _, err := c.Tags.TagResources(ctx, "ci-golden", &godo.TagResourcesRequest{Resources: both}); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := slugs(must[[]godo.Image](t)(c.Images.ListByTag(ctx, "ci-golden", nil))); got != "ci-runner-golden, golden-2" {
+		t.Errorf("with it again the tag has %q", got)
+	}
 }
 
 func TestCatalogAndAccount(t *testing.T) {

@@ -71,30 +71,45 @@ func (s *Sim) getTag(c *call) reply {
 // deleteTag is DELETE /v2/tags/{tag}: whatever carried it no longer does.
 func (s *Sim) deleteTag(c *call) reply {
 	return s.withTag(c, func(tag string) reply {
-		for _, m := range s.machines {
-			m.untag(tag, c.now)
-		}
-		for _, i := range s.images {
-			i.Tags = slices.DeleteFunc(i.Tags, func(t string) bool { return t == tag })
-		}
-		delete(s.tags, tag)
+		s.dropTag(tag, c.now)
 		return noContent()
 	})
 }
 
+// dropTag forgets a tag. Callers hold s.mu.
+func (s *Sim) dropTag(tag string, now time.Time) {
+	for _, m := range s.machines {
+		m.untag(tag, now)
+	}
+	for _, i := range s.images {
+		i.untag(tag)
+	}
+	delete(s.tags, tag)
+}
+
 // tagResources is POST /v2/tags/{tag}/resources.
 func (s *Sim) tagResources(c *call) reply {
-	return s.eachResource(c, func(m *machine, tag string) { m.tag(tag, c.now) })
+	return s.eachResource(c, func(m *machine, tag string) { m.tag(tag, c.now) }, (*Image).tag)
 }
 
 // untagResources is DELETE /v2/tags/{tag}/resources.
 func (s *Sim) untagResources(c *call) reply {
-	return s.eachResource(c, func(m *machine, tag string) { m.untag(tag, c.now) })
+	return s.eachResource(c, func(m *machine, tag string) { m.untag(tag, c.now) }, (*Image).untag)
 }
 
-// eachResource changes the Droplets that the body names. Ids that lead nowhere are passed over [?]: a Droplet that is
-// gone does not keep the others from being tagged.
-func (s *Sim) eachResource(c *call, change func(*machine, string)) reply {
+func (i *Image) tag(tag string) {
+	if !slices.Contains(i.Tags, tag) {
+		i.Tags = append(i.Tags, tag)
+	}
+}
+
+func (i *Image) untag(tag string) {
+	i.Tags = slices.DeleteFunc(i.Tags, func(t string) bool { return t == tag })
+}
+
+// eachResource changes the Droplets and the private images that the body names. Ids that lead nowhere are passed over
+// [?]: a Droplet that is gone does not keep the others from being tagged.
+func (s *Sim) eachResource(c *call, droplet func(*machine, string), image func(*Image, string)) reply {
 	return s.withTag(c, func(tag string) reply {
 		var req struct {
 			Resources []struct {
@@ -107,11 +122,18 @@ func (s *Sim) eachResource(c *call, change func(*machine, string)) reply {
 		}
 		for _, r := range req.Resources {
 			id, err := strconv.Atoi(r.ID)
-			if err != nil || r.Type != "droplet" {
+			if err != nil {
 				continue
 			}
-			if m := s.byID[id]; m != nil && m.visible(c.now) {
-				change(m, tag)
+			switch r.Type {
+			case "droplet":
+				if m := s.byID[id]; m != nil && m.visible(c.now) {
+					droplet(m, tag)
+				}
+			case "image":
+				if i := s.image(r.ID); i != nil && !i.Public {
+					image(i, tag)
+				}
 			}
 		}
 		return noContent()

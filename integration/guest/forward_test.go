@@ -75,6 +75,19 @@ func TestDialStdioWithoutADaemon(t *testing.T) {
 	}
 }
 
+// The client hears that its command was taken before it hears how it ended,
+// however soon that is.
+func TestACommandEndsAfterItsReply(t *testing.T) {
+	f := newFleet(t)
+	client := connect(t, f, boot(t, f))
+
+	for range 200 {
+		if got := run(t, client, "docker system dial-stdio", ""); got.Status != 1 {
+			t.Fatalf("got %+v", got)
+		}
+	}
+}
+
 func TestForwardingRefused(t *testing.T) {
 	f := newFleet(t)
 	client := connect(t, f, boot(t, f))

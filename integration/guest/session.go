@@ -19,6 +19,7 @@ type session struct {
 	ch    ssh.Channel
 	env   []string
 
+	command func(context.Context) // granted by start and not yet running
 	started bool
 	signals chan syscall.Signal // from the client to the command
 	wg      sync.WaitGroup      // the command and the copying of its input
@@ -43,9 +44,16 @@ func (g *guest) serveSession(user string, incoming ssh.NewChannel) {
 	// client closed it, vanished, or the power was cut. The command goes then.
 	ctx, cancel := context.WithCancel(context.Background())
 	for r := range requests {
-		ok := s.request(ctx, r)
+		ok := s.request(r)
 		if r.WantReply {
 			_ = r.Reply(ok, nil)
+		}
+		// Only now: a command that ends at once closes the channel, and a client
+		// that finds it closed before the reply takes the command for refused
+		// (TestACommandEndsAfterItsReply).
+		if command := s.command; command != nil {
+			s.command = nil
+			s.wg.Go(func() { command(ctx) })
 		}
 	}
 	cancel()
@@ -54,17 +62,17 @@ func (g *guest) serveSession(user string, incoming ssh.NewChannel) {
 }
 
 // request answers one request of RFC 4254, section 6.
-func (s *session) request(ctx context.Context, r *ssh.Request) (ok bool) {
+func (s *session) request(r *ssh.Request) (ok bool) {
 	switch r.Type {
 	case "exec":
 		var m struct{ Command string }
 		if ssh.Unmarshal(r.Payload, &m) != nil {
 			return false
 		}
-		return s.start(ctx, m.Command)
+		return s.start(m.Command)
 
 	case "shell":
-		return s.start(ctx, "")
+		return s.start("")
 
 	case "env":
 		var m struct{ Name, Value string }
@@ -99,15 +107,15 @@ func (s *session) request(ctx context.Context, r *ssh.Request) (ok bool) {
 	}
 }
 
-// start runs the command, or a shell that reads its commands from the client,
+// start has the command run, or a shell that reads its commands from the client,
 // and tells the client how it ended.
-func (s *session) start(ctx context.Context, command string) bool {
+func (s *session) start(command string) bool {
 	if s.started {
 		return false
 	}
 	s.started = true
 
-	s.wg.Go(func() {
+	s.command = func(ctx context.Context) {
 		end := s.guest.journal.begin(Session{
 			DropletID: s.guest.spec.ID,
 			Name:      s.guest.spec.Name,
@@ -127,7 +135,7 @@ func (s *session) start(ctx context.Context, command string) bool {
 
 		end(e.status) // before the client knows, so that it finds it in the journal
 		s.report(e)
-	})
+	}
 
 	return true
 }

@@ -3,12 +3,10 @@ package harness
 import (
 	"errors"
 	"fmt"
-	"os"
-	"regexp"
 	"strings"
 	"time"
 
-	"github.com/BurntSushi/toml"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
 // Config is the part of a GitLab Runner config.toml that decides what an
@@ -26,114 +24,25 @@ type Config struct {
 	// Limit caps the jobs of this runner; 0 means that only Concurrent does.
 	Limit int
 	// Autoscaler is [runners.autoscaler] with the runner's defaults filled in.
-	Autoscaler Autoscaler
+	Autoscaler runnerconfig.Autoscaler
 	// Notes are worth a user's attention and stop nothing: keys that the
 	// harness does not use, values that cannot take effect.
 	Notes []string
-}
-
-// Autoscaler is [runners.autoscaler]. Names, types and defaults are the
-// runner's.
-type Autoscaler struct {
-	Plugin                      string         `toml:"plugin"`
-	CapacityPerInstance         int            `toml:"capacity_per_instance"`
-	MaxUseCount                 int            `toml:"max_use_count"`
-	MaxInstances                int            `toml:"max_instances"`
-	InstanceReadyCommand        string         `toml:"instance_ready_command"`
-	InstanceAcquireTimeout      time.Duration  `toml:"instance_acquire_timeout"`
-	UpdateInterval              time.Duration  `toml:"update_interval"`
-	UpdateIntervalWhenExpecting time.Duration  `toml:"update_interval_when_expecting"`
-	DeletionRetryInterval       time.Duration  `toml:"deletion_retry_interval"`
-	ShutdownDeletionInterval    time.Duration  `toml:"shutdown_deletion_interval"`
-	ShutdownDeletionRetries     int            `toml:"shutdown_deletion_retries"`
-	FailureThreshold            int            `toml:"failure_threshold"`
-	DeleteInstancesOnShutdown   bool           `toml:"delete_instances_on_shutdown"`
-	ScaleThrottle               ScaleThrottle  `toml:"scale_throttle"`
-	StateStorage                StateStorage   `toml:"state_storage"`
-	PluginConfig                map[string]any `toml:"plugin_config"`
-	Connector                   Connector      `toml:"connector_config"`
-	Policy                      []Policy       `toml:"policy"`
-}
-
-// ScaleThrottle is [runners.autoscaler.scale_throttle]: new instances a second.
-type ScaleThrottle struct {
-	Limit int `toml:"limit"`
-	Burst int `toml:"burst"`
-}
-
-// StateStorage is [runners.autoscaler.state_storage]. The harness reads it and
-// never uses it: its simulated account is empty whenever it starts.
-type StateStorage struct {
-	Enabled                      bool   `toml:"enabled"`
-	Dir                          string `toml:"dir"`
-	KeepInstanceWithAcquisitions bool   `toml:"keep_instance_with_acquisitions"`
-}
-
-// Connector is [runners.autoscaler.connector_config].
-type Connector struct {
-	OS                   string        `toml:"os"`
-	Arch                 string        `toml:"arch"`
-	Protocol             string        `toml:"protocol"`
-	ProtocolPort         int           `toml:"protocol_port"`
-	Username             string        `toml:"username"`
-	Password             string        `toml:"password"`
-	KeyPath              string        `toml:"key_path"`
-	UseStaticCredentials bool          `toml:"use_static_credentials"`
-	Keepalive            time.Duration `toml:"keepalive"`
-	Timeout              time.Duration `toml:"timeout"`
-	UseExternalAddr      bool          `toml:"use_external_addr"`
-}
-
-// Policy is one [[runners.autoscaler.policy]]. The last one whose period
-// contains the present counts.
-type Policy struct {
-	Periods          []string      `toml:"periods"`
-	Timezone         string        `toml:"timezone"`
-	IdleCount        int           `toml:"idle_count"`
-	IdleTime         time.Duration `toml:"idle_time"`
-	ScaleFactor      float64       `toml:"scale_factor"`
-	ScaleFactorLimit int           `toml:"scale_factor_limit"`
-	PreemptiveMode   *bool         `toml:"preemptive_mode"`
-}
-
-// Preemptive tells whether jobs are only taken when an instance is ready for
-// them: what preemptive_mode says, else whenever there is an idle_count.
-func (p Policy) Preemptive() bool {
-	if p.PreemptiveMode != nil {
-		return *p.PreemptiveMode
-	}
-	return p.IdleCount > 0
-}
-
-// file is config.toml as it is on disk.
-type file struct {
-	Concurrent int `toml:"concurrent"`
-	Runners    []struct {
-		Name       string      `toml:"name"`
-		Executor   string      `toml:"executor"`
-		Limit      int         `toml:"limit"`
-		Autoscaler *Autoscaler `toml:"autoscaler"`
-	} `toml:"runners"`
 }
 
 // LoadConfig reads path as GitLab Runner does and checks what a run depends
 // on. Its errors begin with the path, and with the line where TOML knows it;
 // all faults of values come in one error.
 func LoadConfig(path string) (*Config, error) {
-	text, err := os.ReadFile(path)
+	f, err := runnerconfig.Load(path)
 	if err != nil {
 		return nil, err
 	}
-	return parseConfig(path, string(text))
+	return check(f)
 }
 
-func parseConfig(path, text string) (*Config, error) {
-	var f file
-	meta, err := toml.Decode(text, &f)
-	if err != nil {
-		return nil, positioned(path, err)
-	}
-
+func check(f *runnerconfig.File) (*Config, error) {
+	path := f.Path
 	c := &Config{Path: path, Concurrent: f.Concurrent}
 	var autoscalers []string
 	for _, r := range f.Runners {
@@ -156,24 +65,10 @@ func parseConfig(path, text string) (*Config, error) {
 		return nil, fmt.Errorf("%s: %w", path, errors.Join(faults...))
 	}
 	c.setDefaults()
-	c.Notes = append(c.Notes, unknownKeys(meta)...)
+	for _, key := range f.Ignored {
+		c.note("%s: %s is ignored: misspelt, or not used here", f.At(key), key)
+	}
 	return c, nil
-}
-
-// tomlPosition matches how the TOML library writes a position into the errors
-// that it does not give a type.
-var tomlPosition = regexp.MustCompile(`^toml: line (\d+) \(last key "([^"]*)"\): (.*)$`)
-
-// positioned rewrites an error of the TOML library as path:line: key: message,
-// which editors and terminals can follow.
-func positioned(path string, err error) error {
-	if m := tomlPosition.FindStringSubmatch(err.Error()); m != nil {
-		return fmt.Errorf("%s:%s: %s: %s", path, m[1], m[2], m[3])
-	}
-	if pe, ok := errors.AsType[toml.ParseError](err); ok {
-		return fmt.Errorf("%s:%d: %s", path, pe.Position.Line, pe.Message)
-	}
-	return fmt.Errorf("%s: %w", path, err)
 }
 
 func (c *Config) faults() []error {
@@ -288,18 +183,4 @@ func (c *Config) jobLimit() int {
 		return min(c.Concurrent, c.Limit)
 	}
 	return c.Concurrent
-}
-
-// unknownKeys notes the keys of [runners.autoscaler] that the runner would
-// drop without a word. plugin_config is checked by the plugin itself.
-func unknownKeys(meta toml.MetaData) []string {
-	var notes []string
-	for _, key := range meta.Undecoded() {
-		name := key.String()
-		if !strings.HasPrefix(name, "runners.autoscaler.") || strings.HasPrefix(name, "runners.autoscaler.plugin_config.") {
-			continue
-		}
-		notes = append(notes, name+" is ignored: misspelt, or not used here")
-	}
-	return notes
 }

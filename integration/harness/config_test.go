@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
 // minimal is a config.toml without a fault or a note.
@@ -28,6 +30,15 @@ const minimal = `concurrent = 4
       idle_time = "10m"
 `
 
+// parseConfig is LoadConfig of a text.
+func parseConfig(path, text string) (*Config, error) {
+	f, err := runnerconfig.Parse(path, text)
+	if err != nil {
+		return nil, err
+	}
+	return check(f)
+}
+
 func TestConfigHasTheRunnersDefaults(t *testing.T) {
 	got, err := parseConfig("config.toml", minimal)
 	if err != nil {
@@ -39,7 +50,7 @@ func TestConfigHasTheRunnersDefaults(t *testing.T) {
 		Name:       "one",
 		Executor:   "docker-autoscaler",
 		Limit:      3,
-		Autoscaler: Autoscaler{
+		Autoscaler: runnerconfig.Autoscaler{
 			CapacityPerInstance:         1,
 			MaxInstances:                3,
 			InstanceAcquireTimeout:      15 * time.Minute,
@@ -49,8 +60,8 @@ func TestConfigHasTheRunnersDefaults(t *testing.T) {
 			ShutdownDeletionInterval:    10 * time.Second,
 			ShutdownDeletionRetries:     3,
 			PluginConfig:                map[string]any{"name": "ci", "region": []any{"fra1", "ams3"}},
-			Connector:                   Connector{Protocol: "ssh", ProtocolPort: 22},
-			Policy:                      []Policy{{IdleCount: 1, IdleTime: 10 * time.Minute}},
+			Connector:                   runnerconfig.Connector{Protocol: "ssh", ProtocolPort: 22},
+			Policy:                      []runnerconfig.Policy{{IdleCount: 1, IdleTime: 10 * time.Minute}},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -73,12 +84,12 @@ func TestConfigErrorsSayWhereAndWhat(t *testing.T) {
 		{
 			name: "wrong type",
 			old:  `max_instances = 3`, new: `max_instances = "3"`,
-			want: `config.toml:7: runners.autoscaler.max_instances: incompatible types: TOML value has type string; destination has type integer`,
+			want: `config.toml:7: runners.autoscaler.max_instances: must be a whole number`,
 		},
 		{
 			name: "not a duration",
 			old:  `idle_time = "10m"`, new: `idle_time = "10 min"`,
-			want: `config.toml:15: runners.autoscaler.policy.idle_time: invalid duration: "10 min"`,
+			want: `config.toml:15: runners.autoscaler.policy.idle_time: must be a duration, such as "30s", "10m" or "1h30m"`,
 		},
 		{
 			name: "a duration without a unit",
@@ -147,7 +158,7 @@ func TestConfigNotesWhatTakesNoEffect(t *testing.T) {
 		{"nothing to note", "", "", nil},
 		{
 			"a misspelt key", "idle_count = 1", "idle_cout = 1",
-			[]string{"runners.autoscaler.policy.idle_cout is ignored: misspelt, or not used here"},
+			[]string{"config.toml:14: runners.0.autoscaler.policy.0.idle_cout is ignored: misspelt, or not used here"},
 		},
 		{
 			"keys of plugin_config are the plugin's", `name = "ci"`, "nam = \"ci\"\nvpc_uuid.fra1 = \"x\"",
@@ -171,22 +182,6 @@ func TestConfigNotesWhatTakesNoEffect(t *testing.T) {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
-	}
-}
-
-func TestPreemptiveModeFollowsIdleCountUnlessSet(t *testing.T) {
-	for _, tt := range []struct {
-		policy Policy
-		want   bool
-	}{
-		{Policy{IdleCount: 0}, false},
-		{Policy{IdleCount: 2}, true},
-		{Policy{IdleCount: 2, PreemptiveMode: new(false)}, false},
-		{Policy{IdleCount: 0, PreemptiveMode: new(true)}, true},
-	} {
-		if got := tt.policy.Preemptive(); got != tt.want {
-			t.Errorf("%+v: %v, want %v", tt.policy, got, tt.want)
-		}
 	}
 }
 

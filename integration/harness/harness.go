@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"gitlab.com/gitlab-org/fleeting/taskscaler"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
@@ -109,7 +110,8 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 
 	initCtx, cancel := context.WithTimeout(ctx, initTimeout)
 	defer cancel()
-	runner, err := startRunner(initCtx, o.Plugin, c, config, account.dial, rec, o.Log)
+	runner, err := startRunner(initCtx, o.Plugin, c, config, account.dial, rec, o.Log,
+		taskscaler.WithDeleteInstancesOnShutdown()) // forced: a run ends with an empty account
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
 // simulated is where plugin_config is pointed at instead of DigitalOcean.
@@ -59,7 +61,7 @@ func pluginConfig(config map[string]any, s simulated) (text []byte, overrides []
 // standingKeys are the public halves, as lines of authorized_keys, of the
 // private keys that the configuration names: they outlive a run, and so do
 // their entries on the account.
-func standingKeys(pluginConfig []byte, c Connector) ([]string, error) {
+func standingKeys(pluginConfig []byte, c runnerconfig.Connector) ([]string, error) {
 	var config map[string]any
 	if err := json.Unmarshal(pluginConfig, &config); err != nil {
 		return nil, err

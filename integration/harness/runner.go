@@ -13,6 +13,8 @@ import (
 	"gitlab.com/gitlab-org/fleeting/fleeting/connector"
 	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
 	"gitlab.com/gitlab-org/fleeting/taskscaler"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
 // acquireDelay is how often a waiting job looks for a free slot. The runner
@@ -37,7 +39,7 @@ type dialFunc func(ctx context.Context, network, address string) (net.Conn, erro
 
 // startRunner starts the plugin at path and its autoscaling. It returns when
 // the plugin's Init and first Update are through, which ctx bounds.
-func startRunner(ctx context.Context, path string, c *Config, pluginConfig []byte, dial dialFunc, rec *recorder, log hclog.Logger) (*runner, error) {
+func startRunner(ctx context.Context, path string, c *Config, pluginConfig []byte, dial dialFunc, rec *recorder, log hclog.Logger, more ...taskscaler.Option) (*runner, error) {
 	settings, err := connectorSettings(c.Autoscaler.Connector)
 	if err != nil {
 		return nil, err
@@ -73,9 +75,8 @@ func startRunner(ctx context.Context, path string, c *Config, pluginConfig []byt
 		taskscaler.WithScaleThrottle(a.ScaleThrottle.Limit, a.ScaleThrottle.Burst),
 		taskscaler.WithLogger(log.Named("taskscaler")),
 		taskscaler.WithAcquireDelay(acquireDelay),
-		// Forced: a run ends with an empty account.
-		taskscaler.WithDeleteInstancesOnShutdown(),
 	}
+	options = append(options, more...)
 
 	r.scaler, err = taskscaler.New(ctx, witness{plugin.InstanceGroup(), rec}, options...)
 	if err != nil {
@@ -140,7 +141,7 @@ func (r *runner) stop(ctx context.Context) {
 }
 
 // connectorSettings turns connector_config into what the plugin's Init gets.
-func connectorSettings(c Connector) (provider.Settings, error) {
+func connectorSettings(c runnerconfig.Connector) (provider.Settings, error) {
 	s := provider.Settings{ConnectorConfig: provider.ConnectorConfig{
 		OS:                   c.OS,
 		Arch:                 c.Arch,
@@ -162,7 +163,7 @@ func connectorSettings(c Connector) (provider.Settings, error) {
 	return s, nil
 }
 
-func schedules(policies []Policy) []taskscaler.Schedule {
+func schedules(policies []runnerconfig.Policy) []taskscaler.Schedule {
 	var s []taskscaler.Schedule
 	for _, p := range policies {
 		s = append(s, taskscaler.Schedule{

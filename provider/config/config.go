@@ -11,66 +11,97 @@ import (
 )
 
 // Config is a plugin_config that was accepted: every field is within the bounds that its comment gives.
+//
+// The first paragraph of a field's comment is for users: with the field's tags it makes its row in docs/configuration.md
+// (see TestReference). What follows is for code.
 type Config struct {
-	// Name is the group: the prefix of every Droplet's name, and part of the tag fleeting-group:<name>. 1 to 52
-	// characters of a-z, 0-9 and "-", with neither end a "-".
-	Name string
+	// The group: the prefix of every Droplet's name, and part of its tag `fleeting-group:<name>`. 1 to 52 characters of
+	// a-z, 0-9 and `-`, with a letter or a digit at both ends. One manager, one name.
+	Name string `key:"name" type:"string" default:"required"`
 
-	// Token authorizes requests to DigitalOcean.
-	Token Token
+	// Where the token comes from: the first that is set of these, then the environment's `DIGITALOCEAN_TOKEN` and
+	// `DIGITALOCEAN_ACCESS_TOKEN`. A file is read again after a 401, so a token is rotated without a restart.
+	Token Token `key:"token, token_file" type:"string" default:"required, one of the four"`
 
-	// APIURL is where DigitalOcean's API is served, without a trailing slash and without the version: https, or http
-	// to a loopback host.
-	APIURL string
+	// The API: https, or http to a loopback host. Also from the environment, `DIGITALOCEAN_API_URL`.
+	//
+	// Without a trailing slash and without the version.
+	APIURL string `key:"api_url" type:"string" default:"\"https://api.digitalocean.com\""`
 
-	// Regions and Sizes are slugs in the order in which they are tried when capacity is short. Neither is empty, and
-	// neither has a duplicate.
-	Regions, Sizes []string
+	// The slug of a region, or a list of them that is tried in order when capacity is short.
+	//
+	// Not empty, and without duplicates; so are Sizes.
+	Regions []string `key:"region" type:"string or list" default:"required"`
 
-	// Image is what Droplets are made from. It is zero if and only if ImageTag is set.
-	Image Image
+	// Likewise. Every region is tried with the first size before the second size is.
+	Sizes []string `key:"size" type:"string or list" default:"required"`
 
-	// ImageTag selects the newest private image that carries this tag. Empty: Image is used.
-	ImageTag string
+	// What Droplets are made from: a slug, or the id of a snapshot.
+	//
+	// Zero if and only if ImageTag is set.
+	Image Image `key:"image" type:"string or number" default:"required, or image_tag"`
 
-	// SSHKeys are keys of the account that Droplets accept besides the plugin's own: ids (digits) or MD5 fingerprints
-	// (lower case).
-	SSHKeys []string
+	// Instead of `image`: the newest private image that carries this tag and is in the region, looked up again every 10
+	// minutes.
+	ImageTag string `key:"image_tag" type:"string" default:"none"`
 
-	// SSHKeyFile is the path of a private key that outlives restarts. Empty: there is none. The file need not exist.
-	SSHKeyFile string
+	// More keys of the account that Droplets let in: ids or MD5 fingerprints.
+	//
+	// Ids are digits, fingerprints in lower case.
+	SSHKeys []string `key:"ssh_keys" type:"string, number or list" default:"none"`
 
-	// VPC holds the UUID of a VPC by region, and names no region that is not in Regions. A region without an entry
-	// uses its default VPC. Nil: all of them do.
-	VPC map[string]string
+	// The path of a private key that outlives restarts; it is made (ed25519, mode 0600) if it is missing. Without it, and
+	// without `connector_config.key_path`, each start makes a key in memory and takes it off the account at the end.
+	SSHKeyFile string `key:"ssh_key_file" type:"string" default:"none"`
 
-	// PublicNetworking gives a Droplet public addresses. Default true.
-	PublicNetworking bool
+	// The UUID of a VPC; with several regions a table of region = UUID, which may leave some out.
+	//
+	// By region, and of no region that is not in Regions. Nil: all of them use their default VPC.
+	VPC map[string]string `key:"vpc_uuid" type:"string or table" default:"the region's default VPC"`
 
-	// IPv6 gives a Droplet a public IPv6 address too. Never true without PublicNetworking.
-	IPv6 bool
+	// Whether Droplets have public addresses. With false the runner must be in the VPC, with `use_external_addr = false`.
+	PublicNetworking bool `key:"public_networking" type:"boolean" default:"true"`
 
-	// Monitoring installs DigitalOcean's metrics agent, Backups turns backups on.
-	Monitoring, Backups bool
+	// A public IPv6 address too.
+	//
+	// Never true without PublicNetworking.
+	IPv6 bool `key:"ipv6" type:"boolean" default:"false"`
 
-	// WithDropletAgent installs the agent behind DigitalOcean's web console. Nil: DigitalOcean decides by the image.
-	WithDropletAgent *bool
+	// DigitalOcean's metrics agent, free of charge.
+	Monitoring bool `key:"monitoring" type:"boolean" default:"false"`
 
-	// UserData is handed to cloud-init: at most 64 KiB of ASCII, from user_data or user_data_file. Empty: none.
-	UserData string
+	// Backups by DigitalOcean, which cost extra and are of little use here.
+	Backups bool `key:"backups" type:"boolean" default:"false"`
 
-	// Tags are put on every Droplet besides the plugin's own. None is "fleeting" or begins with "fleeting-".
-	Tags []string
+	// The agent behind DigitalOcean's web console: true insists on it, false goes without.
+	//
+	// Nil: DigitalOcean decides by the image.
+	WithDropletAgent *bool `key:"with_droplet_agent" type:"boolean" default:"where the image has it"`
 
-	// ProjectID is the UUID of the project that Droplets are assigned to. Empty: the account's default project.
-	ProjectID string
+	// What cloud-init is to do, as text or as the path of a file: at most 64 KiB of ASCII. Jobs can read it through the
+	// metadata service: no secrets.
+	UserData string `key:"user_data, user_data_file" type:"string" default:"none"`
 
-	// MaxInstances is the most Droplets at once, MaxCreating the most being created at once: 1 to 100000, or 0 when
-	// not set.
-	MaxInstances, MaxCreating int
+	// More tags for every Droplet, such as the one that a firewall goes by. `fleeting` and `fleeting-...` are the plugin's.
+	Tags []string `key:"tags" type:"string or list" default:"none"`
 
-	// CreateTimeout is how long a Droplet may be new before it is given up: 30s to 24h. Default 10m.
-	CreateTimeout time.Duration
+	// The UUID of the project that Droplets are assigned to. Failing at that is a warning.
+	ProjectID string `key:"project_id" type:"string" default:"the account's default project"`
+
+	// Most Droplets at once, 1 to 100000. The runner's own `max_instances` must not be more.
+	//
+	// 0: not set. So it is with the limits below.
+	MaxInstances int `key:"max_instances" type:"number" default:"the account's limit"`
+
+	// Most Droplets being created at once, 1 to 100000: docker-machine's MaxGrowthRate.
+	MaxCreating int `key:"max_creating" type:"number" default:"no limit"`
+
+	// Most USD an hour that the group's Droplets may cost together, by the price of the dearest `size`: it lowers
+	// `max_instances`. More than 0, at most 100000. Backups and traffic are not counted.
+	MaxHourlyCost float64 `key:"max_hourly_cost" type:"number" default:"no limit"`
+
+	// A Droplet that is not active by then is destroyed: a duration from 30s to 24h.
+	CreateTimeout time.Duration `key:"create_timeout" type:"string" default:"\"10m\""`
 }
 
 // Image names one image, by slug (of a public image) or by ID (of a snapshot, which has no slug): the other is zero.
@@ -115,6 +146,7 @@ var keys = []key{
 	{name: "project_id", decode: decodeProjectID},
 	{name: "max_instances", decode: decodeMaxInstances},
 	{name: "max_creating", decode: decodeMaxCreating},
+	{name: "max_hourly_cost", decode: decodeMaxHourlyCost},
 	{name: "create_timeout", decode: decodeCreateTimeout},
 }
 
@@ -125,6 +157,11 @@ func Keys() []string {
 		names[i] = k.name
 	}
 	return names
+}
+
+// defaults is what holds for keys that are not given.
+func defaults() Config {
+	return Config{APIURL: "https://api.digitalocean.com", PublicNetworking: true, CreateTimeout: 10 * time.Minute}
 }
 
 // Parse decodes the JSON that the runner makes of plugin_config. Keys may be in any case, as in the rest of
@@ -138,14 +175,7 @@ func Parse(data []byte, host Host) (Config, error) {
 		return Config{}, Faults{{Text: err.Error()}}
 	}
 
-	p := &parser{
-		host: host,
-		config: Config{
-			APIURL:           "https://api.digitalocean.com",
-			PublicNetworking: true,
-			CreateTimeout:    10 * time.Minute,
-		},
-	}
+	p := &parser{host: host, config: defaults()}
 	p.collect(given)
 	for _, k := range keys {
 		p.decode(k)

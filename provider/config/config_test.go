@@ -50,6 +50,7 @@ func TestEveryKey(t *testing.T) {
 		"project_id": "4E1BFBC3-DC3E-41F2-A18F-1B4D7BA71679",
 		"max_instances": 5.0,
 		"max_creating": 1e2,
+		"max_hourly_cost": 1.5,
 		"create_timeout": "1h30m"
 	}`
 	want := Config{
@@ -75,6 +76,7 @@ func TestEveryKey(t *testing.T) {
 		ProjectID:        "4e1bfbc3-dc3e-41f2-a18f-1b4d7ba71679",
 		MaxInstances:     5,
 		MaxCreating:      100,
+		MaxHourlyCost:    1.5,
 		CreateTimeout:    90 * time.Minute,
 	}
 	got, err := Parse([]byte(input), emptyHost)

@@ -52,12 +52,15 @@ func quote(value string) string {
 	if strings.Contains(value, "PRIVATE KEY") {
 		return `"[secret]"`
 	}
-	value = tokenLike.ReplaceAllString(value, "[secret]")
+	value = Redact(value)
 	if len(value) > shown {
 		return strconv.Quote(strings.ToValidUTF8(value[:shown], "")) + "..."
 	}
 	return strconv.Quote(value)
 }
+
+// Redact returns text with "[secret]" in the place of whatever looks like a token of DigitalOcean.
+func Redact(text string) string { return tokenLike.ReplaceAllString(text, "[secret]") }
 
 func quoteAll(values []string, separator string) string {
 	quoted := make([]string, len(values))

@@ -81,7 +81,7 @@ var generalFaults = []faultCase{
 		change: `{"name": 1, "token": 1, "token_file": 1, "api_url": 1, "region": 1, "size": true, "image": [], "image_tag": [],
 			"ssh_keys": true, "ssh_key_file": {}, "vpc_uuid": [], "public_networking": "yes", "ipv6": 1, "monitoring": null,
 			"backups": [], "with_droplet_agent": "x", "user_data": [], "user_data_file": 1, "tags": {}, "project_id": 5,
-			"max_instances": true, "max_creating": [], "create_timeout": []}`,
+			"max_instances": true, "max_creating": [], "max_hourly_cost": {}, "create_timeout": []}`,
 		want: []string{
 			`plugin_config.name: must be a string, not a number`,
 			`plugin_config.token: must be a string, not a number`,
@@ -105,6 +105,7 @@ var generalFaults = []faultCase{
 			`plugin_config.project_id: must be a string, not a number`,
 			`plugin_config.max_instances: must be a whole number from 1 to 100000, not a boolean`,
 			`plugin_config.max_creating: must be a whole number from 1 to 100000, not a list`,
+			`plugin_config.max_hourly_cost: must be a number of USD, more than 0 and at most 100000, such as 1.50, not a table`,
 			`plugin_config.create_timeout: must be a duration, such as "10m", not a list`,
 		},
 	},

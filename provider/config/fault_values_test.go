@@ -381,6 +381,22 @@ var valueFaults = []faultCase{
 		},
 	},
 	{
+		about:  "a cost that is none",
+		change: `{"max_hourly_cost": 0}`,
+		want:   []string{`plugin_config.max_hourly_cost: must be a number of USD, more than 0 and at most 100000, such as 1.50, not 0`},
+	},
+	{
+		about:  "a cost beyond every bound",
+		change: `{"max_hourly_cost": 1e400}`,
+		want:   []string{`plugin_config.max_hourly_cost: must be a number of USD, more than 0 and at most 100000, such as 1.50, not 1e400`},
+	},
+	{
+		about:  "a cost in quotes",
+		change: `{"max_hourly_cost": "$2.50"}`,
+		want: []string{`plugin_config.max_hourly_cost: must be a number of USD, more than 0 and at most 100000, such as 1.50, not a string; ` +
+			`did you mean 2.50, without quotes?`},
+	},
+	{
 		about:  "a timeout without a unit",
 		change: `{"create_timeout": 600}`,
 		want:   []string{`plugin_config.create_timeout: must be a duration with its unit, such as "10m", not a number; did you mean "600s"?`},

@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"fmt"
 	"regexp"
 	"strings"
 	"unicode"
@@ -20,12 +21,19 @@ func decodeName(p *parser, value json.RawMessage) {
 	if !ok {
 		return
 	}
-	if !namePattern.MatchString(name) {
-		p.faultHint("must be 1 to 52 characters of a-z, 0-9 and -, with a letter or a digit at both ends, not "+quote(name),
-			proposeName(name))
+	if err := CheckName(name); err != nil {
+		p.faultHint(err.Error(), proposeName(name))
 		return
 	}
 	p.config.Name = name
+}
+
+// CheckName returns why name is no name of a group, following the name's key in a sentence, or nil.
+func CheckName(name string) error {
+	if !namePattern.MatchString(name) {
+		return fmt.Errorf("must be 1 to 52 characters of a-z, 0-9 and -, with a letter or a digit at both ends, not %s", quote(name))
+	}
+	return nil
 }
 
 // proposeName returns a hint with a valid name like the given one, or "".
@@ -33,13 +41,17 @@ func proposeName(name string) string {
 	if tokenLike.MatchString(name) || strings.ContainsFunc(name, func(r rune) bool { return r > unicode.MaxASCII }) {
 		return ""
 	}
-	proposal := notInName.ReplaceAllString(strings.ToLower(name), "-")
-	proposal = strings.Trim(proposal, "-")
-	proposal = strings.TrimRight(proposal[:min(len(proposal), maxName)], "-")
+	proposal := SafeName(name)
 	if proposal == "" {
 		return ""
 	}
 	return didYouMean(proposal)
+}
+
+// SafeName makes a valid name of any text, or returns "" when nothing of it can be in one.
+func SafeName(text string) string {
+	name := strings.Trim(notInName.ReplaceAllString(strings.ToLower(text), "-"), "-")
+	return strings.TrimRight(name[:min(len(name), maxName)], "-")
 }
 
 // tagPattern is DigitalOcean's, from its API specification, with its length.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -35,6 +36,31 @@ func (p *parser) droplets(value json.RawMessage) int {
 		p.mismatch(expected, value)
 	}
 	return 0
+}
+
+// maxCost bounds max_hourly_cost, to catch slips of the finger.
+const maxCost = 100_000
+
+func decodeMaxHourlyCost(p *parser, value json.RawMessage) {
+	expected := fmt.Sprintf("a number of USD, more than 0 and at most %d, such as 1.50", maxCost)
+	switch kindOf(value) {
+	case aNumber:
+		usd, err := strconv.ParseFloat(literal(value), 64)
+		if err != nil || !(usd > 0 && usd <= maxCost) {
+			p.fault("must be %s, not %s", expected, literal(value))
+			return
+		}
+		p.config.MaxHourlyCost = usd
+	case aString:
+		hint := ""
+		text := strings.TrimPrefix(strings.TrimSpace(unquote(value)), "$")
+		if usd, err := strconv.ParseFloat(text, 64); err == nil && usd > 0 && usd <= maxCost {
+			hint = fmt.Sprintf("did you mean %s, without quotes?", text)
+		}
+		p.faultHint("must be "+expected+", not a string", hint)
+	default:
+		p.mismatch(expected, value)
+	}
 }
 
 // The bounds of create_timeout. A Droplet takes about 30 s to become active; no job waits for a day.

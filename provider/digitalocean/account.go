@@ -3,8 +3,11 @@ package digitalocean
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/url"
 	"strconv"
+
+	"github.com/digitalocean/godo"
 
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
@@ -16,14 +19,17 @@ const (
 
 // DropletLimit returns how many Droplets the account may have.
 func (c *Client) DropletLimit(ctx context.Context) (int, error) {
-	a, _, err := c.api.Account.Get(ctx)
-	if err == nil && a == nil {
+	var answer struct {
+		Account *godo.Account `json:"account"`
+	}
+	_, err := c.get(ctx, "v2/account", nil, &answer)
+	if err == nil && answer.Account == nil {
 		err = errors.New("the answer has no account")
 	}
 	if err != nil {
 		return 0, c.fail(opAccount, err)
 	}
-	return a.DropletLimit, nil
+	return answer.Account.DropletLimit, nil
 }
 
 // Usage implements instancegroup.Cloud. Both counts come from lists, which lack
@@ -60,10 +66,12 @@ func (c *Client) total(ctx context.Context, query url.Values) (int, error) {
 
 // AssignProject implements instancegroup.Cloud.
 func (c *Client) AssignProject(ctx context.Context, project string, ids []int) error {
-	urns := make([]any, len(ids))
-	for i, id := range ids {
-		urns[i] = "do:droplet:" + strconv.Itoa(id)
+	var body struct {
+		Resources []string `json:"resources"`
 	}
-	_, _, err := c.api.Projects.AssignResources(ctx, project, urns...)
+	for _, id := range ids {
+		body.Resources = append(body.Resources, "do:droplet:"+strconv.Itoa(id))
+	}
+	_, err := c.send(ctx, http.MethodPost, "v2/projects/"+url.PathEscape(project)+"/resources", body, &struct{}{})
 	return c.fail(opProject, err)
 }

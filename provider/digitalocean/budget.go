@@ -33,6 +33,7 @@ type budget struct {
 	limit     int       // an hour, as last told; 0 = never told
 	remaining int       // of it, as last told
 	told      time.Time // when
+	others    others
 }
 
 // sending is one request that was sent.
@@ -58,6 +59,11 @@ const (
 	// affordWait is how long a request waits for its turn. Whoever sends it is
 	// bounded, and tries again when it is told to.
 	affordWait = 2 * time.Second
+
+	// listShare is how many requests of a minute creates and destroys leave to
+	// lists, which need no more room than they do for so many: a list of 10,000
+	// Droplets. Without one a minute the runner is told nothing.
+	listShare = 50
 )
 
 // kept is how many requests of a minute and of an hour are kept for what comes
@@ -72,8 +78,9 @@ func (b *budget) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := b.take(req.Context(), purposeOf(req)); err != nil {
 		return nil, err
 	}
+	sent := time.Now()
 	resp, err := b.base.RoundTrip(req)
-	b.note(resp)
+	b.note(resp, sent)
 	return resp, err
 }
 
@@ -126,7 +133,20 @@ func (b *budget) wait(p purpose, now time.Time) time.Duration {
 		return cmp.Or(s.at.Compare(t), -1) // after it
 	})
 	recent := b.sent[begin:]
-	affordable := perMinute - kept[p].minute - min(b.others()/60, perMinute/2)
+	all := perMinute - min(b.others.perHour/60, perMinute/2)
+	var own []sending
+	for _, s := range recent {
+		if s.of == p {
+			own = append(own, s)
+		}
+	}
+	affordable := all - kept[p].minute
+	switch most := all - kept[change].minute; {
+	case p == list && len(own) < listShare:
+		affordable = most
+	case p == change && len(own) >= most-listShare:
+		return own[len(own)-(most-listShare)].at.Sub(minute) // when fewer of them are younger
+	}
 	if over := len(recent) - affordable; over >= 0 {
 		return recent[over].at.Sub(minute) // when so many of them are older than a minute
 	}
@@ -142,13 +162,43 @@ func (b *budget) expire(now time.Time) {
 	b.sent = b.sent[n:]
 }
 
-// others returns how many requests of the last hour were not ours.
-func (b *budget) others() int {
-	return max(0, b.limit-b.remaining-(len(b.sent)-b.inFlight))
+// others is how many requests an hour other programs send. What answers tell is
+// how many they sent in the hour that has passed; whoever began to send ten
+// minutes ago would be seen in full only in fifty more, and the token would be
+// spent by then. So their pace is also that of the last span that has ended: what
+// the count grew by, and what left it meanwhile, which was sent an hour before.
+type others struct {
+	perHour int // the greater of both
+
+	begun time.Time  // of the span under way
+	at    int        // what the count was then
+	sent  [spans]int // in the spans before, the oldest first
 }
 
-// note learns from an answer; nil = there was none.
-func (b *budget) note(resp *http.Response) {
+// spans is how many spans are in an hour.
+const spans = int(time.Hour / ig.RecentSpan)
+
+// note takes the count of the hour that ends now.
+func (o *others) note(count int, now time.Time) {
+	if o.begun.IsZero() || now.Sub(o.begun) >= time.Hour {
+		*o = others{begun: now, at: count}
+		for i := range o.sent {
+			o.sent[i] = count / spans
+		}
+	}
+	for ; now.Sub(o.begun) >= ig.RecentSpan; o.begun = o.begun.Add(ig.RecentSpan) {
+		sent := max(0, count-o.at+o.sent[0])
+		copy(o.sent[:], o.sent[1:])
+		o.sent[spans-1], o.at = sent, count
+	}
+	o.perHour = max(count, o.sent[spans-1]*spans)
+}
+
+// note learns from the answer to a request that was sent then; nil = there was none.
+//
+// Invariant: of answers that overtake each other the one counts that leaves less, which
+// is the newer one. (TestBudgetOvertaken)
+func (b *budget) note(resp *http.Response, sent time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.inFlight--
@@ -158,7 +208,14 @@ func (b *budget) note(resp *http.Response) {
 	limit, err1 := strconv.Atoi(resp.Header.Get("ratelimit-limit"))
 	remaining, err2 := strconv.Atoi(resp.Header.Get("ratelimit-remaining"))
 	if err1 == nil && err2 == nil && limit > 0 {
+		if b.limit == limit && !sent.After(b.told) {
+			remaining = min(remaining, b.remaining)
+		}
 		b.limit, b.remaining, b.told = limit, remaining, time.Now()
+		b.expire(b.told)
+		// Ours that are under way may be counted already, or not: they are not taken
+		// for others'.
+		b.others.note(max(0, b.limit-b.remaining-len(b.sent)), b.told)
 	}
 }
 
@@ -168,7 +225,7 @@ func (b *budget) report() ig.Budget {
 	defer b.mu.Unlock()
 	now := time.Now()
 	b.expire(now)
-	r := ig.Budget{Limit: b.limit, Remaining: b.remaining, Others: b.others()}
+	r := ig.Budget{Limit: b.limit, Remaining: b.remaining, Others: b.others.perHour}
 	for _, s := range b.sent {
 		switch s.of {
 		case change:

@@ -79,6 +79,33 @@ func TestBudgetOfAMinute(t *testing.T) {
 	})
 }
 
+// Creates that take minutes leave room for a list a minute, and lists for creates.
+func TestBudgetStarvesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := dosim.New(dosim.Options{Token: testToken})
+		defer sim.Close()
+		c := over(t, sim.Transport())
+		list := func() error { _, err := c.List(t.Context(), "fleeting", false); return err }
+		destroy := func() error { _, err := c.Delete(t.Context(), 1); return err }
+		for minute := range 5 {
+			if sent, _ := burst(t, 300, destroy); sent != 195 {
+				t.Errorf("minute %d: %d destroys were sent, want 195", minute, sent)
+			}
+			if sent, _ := burst(t, 100, list); sent != 50 {
+				t.Errorf("minute %d: %d lists were sent, want 50", minute, sent)
+			}
+			time.Sleep(time.Minute)
+		}
+		burst(t, 100, list)
+		if sent, _ := burst(t, 300, destroy); sent != 145 {
+			t.Errorf("%d destroys were sent after 100 lists, want what these left", sent)
+		}
+		if n := sim.Throttled(); n > 0 {
+			t.Errorf("%d requests were refused", n)
+		}
+	})
+}
+
 // A request that will have room in a moment waits for it.
 func TestBudgetWaitsAMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -151,6 +178,82 @@ func TestBudgetOfAnHour(t *testing.T) {
 		time.Sleep(time.Minute)
 		if l, err := list(); err != nil || l.Budget.Remaining != 3999 {
 			t.Errorf("a minute later: %+v, %v", l.Budget, err)
+		}
+	})
+}
+
+// What other programs send is told of the hour that has passed. Whoever begins to
+// send is seen within ten minutes all the same, also if others did before; and
+// whoever stops is not taken to go on for more than that hour.
+func TestBudgetOthersPace(t *testing.T) {
+	var sent []int // by minute
+	begin := time.Now()
+	var o others
+	// live has others send perHour for some minutes, of which we are told at the end of each.
+	live := func(perHour, minutes int) {
+		for range minutes {
+			sent = append(sent, perHour/60)
+			count := 0
+			for _, n := range sent[max(0, len(sent)-60):] {
+				count += n
+			}
+			if len(sent) > 60 { // before that we did not run
+				o.note(count, begin.Add(time.Duration(len(sent))*time.Minute))
+			}
+		}
+	}
+	for _, step := range []struct {
+		perHour, minutes, least, most int
+	}{
+		{600, 61, 600, 600},
+		{600, 120, 600, 600},
+		{2400, 10, 2300, 2400}, // the hour that has passed had 900 of them
+		{2400, 50, 2300, 2400},
+		{2400, 120, 2400, 2400},
+		{0, 30, 1200, 1200}, // of the hour that has passed
+		{0, 30, 0, 0},
+		{3000, 10, 2900, 3000},
+	} {
+		live(step.perHour, step.minutes)
+		if o.perHour < step.least || o.perHour > step.most {
+			t.Errorf("after %d minutes, with %d an hour in the last %d: taken to be %d an hour, want %d to %d",
+				len(sent), step.perHour, step.minutes, o.perHour, step.least, step.most)
+		}
+	}
+	// After an hour without an answer all is learnt anew.
+	o.note(500, begin.Add(time.Duration(len(sent)+61)*time.Minute))
+	if o.perHour != 500 {
+		t.Errorf("after an hour without an answer: %d an hour, want 500", o.perHour)
+	}
+}
+
+// An answer that is overtaken by a newer one does not take that one's place; one to a
+// request that was sent later does, also if it leaves more.
+func TestBudgetOvertaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		left := map[string]string{"old": "4000", "new": "3999", "next": "4500"}
+		slow := map[string]time.Duration{"old": 3 * time.Second, "new": time.Second, "next": 0}
+		c := over(t, answering(func(r *http.Request) (*http.Response, error) {
+			name := r.URL.Query().Get("tag_name")
+			time.Sleep(slow[name])
+			return answer(200, `{"droplets":[]}`, "ratelimit-limit", "5000", "ratelimit-remaining", left[name]), nil
+		}))
+		list := func(name string) {
+			if _, err := c.List(t.Context(), name, false); err != nil {
+				t.Error(err)
+			}
+		}
+		var both sync.WaitGroup
+		both.Go(func() { list("old") })
+		both.Go(func() { list("new") })
+		both.Wait()
+		if got := c.budget.report().Remaining; got != 3999 {
+			t.Errorf("%d are left, want what the newer answer said, 3999", got)
+		}
+		time.Sleep(time.Second)
+		list("next")
+		if got := c.budget.report().Remaining; got != 4500 {
+			t.Errorf("%d are left, want what the last answer said, 4500", got)
 		}
 	})
 }

@@ -18,7 +18,7 @@ type Size struct {
 	Available   bool
 	Disk        int     // GiB
 	PriceHourly float64 // USD
-	GPU         bool
+	GPU         bool    // by its slug, or because DigitalOcean says so
 }
 
 // Region is a region.
@@ -31,6 +31,8 @@ type Region struct {
 type Image struct {
 	ID          int
 	Slug        string // "" = a private one
+	Name        string // for people: "Docker on Ubuntu 22.04"
+	Public      bool
 	Regions     []string
 	MinDiskSize int // GiB
 	Created     time.Time
@@ -45,7 +47,7 @@ func (c *Client) Sizes(ctx context.Context) ([]Size, error) {
 	out := make([]Size, len(sizes))
 	for i, s := range sizes {
 		out[i] = Size{Slug: s.Slug, Regions: s.Regions, Available: s.Available, Disk: s.Disk,
-			PriceHourly: s.PriceHourly, GPU: s.GPUInfo != nil}
+			PriceHourly: s.PriceHourly, GPU: s.GPUInfo != nil || ig.GPUSize(s.Slug)}
 	}
 	return out, nil
 }
@@ -65,14 +67,17 @@ func (c *Client) Regions(ctx context.Context) ([]Region, error) {
 
 // Image looks one image up by its slug or id.
 func (c *Client) Image(ctx context.Context, slugOrID string) (Image, error) {
-	i, _, err := c.api.Images.GetBySlug(ctx, slugOrID)
-	if err == nil && (i == nil || i.ID == 0) {
+	var answer struct {
+		Image *godo.Image `json:"image"`
+	}
+	_, err := c.get(ctx, "v2/images/"+url.PathEscape(slugOrID), nil, &answer)
+	if err == nil && (answer.Image == nil || answer.Image.ID == 0) {
 		err = errors.New("the answer has no image")
 	}
 	if err != nil {
 		return Image{}, c.fail("GET /v2/images/{id}", err)
 	}
-	return fromImage(*i), nil
+	return fromImage(*answer.Image), nil
 }
 
 // PublicSlugs lists the slugs of the images that DigitalOcean offers.
@@ -126,17 +131,41 @@ func (c *Client) images(ctx context.Context, query url.Values) ([]godo.Image, er
 
 func fromImage(i godo.Image) Image {
 	created, _ := time.Parse(time.RFC3339, i.Created) // none: older than all others
-	return Image{ID: i.ID, Slug: i.Slug, Regions: i.Regions, MinDiskSize: i.MinDiskSize, Created: created}
+	return Image{ID: i.ID, Slug: i.Slug, Name: i.Name, Public: i.Public, Regions: i.Regions, MinDiskSize: i.MinDiskSize, Created: created}
+}
+
+// VPC is a private network.
+type VPC struct {
+	ID      string
+	Region  string
+	IPRange string // "10.116.0.0/20"
+	Default bool   // of its region
+}
+
+// VPCs lists all VPCs of the account.
+func (c *Client) VPCs(ctx context.Context) ([]VPC, error) {
+	vpcs, err := readAll(ctx, c, "v2/vpcs", nil, func(l lists) *[]godo.VPC { return l.VPCs })
+	if err != nil {
+		return nil, err
+	}
+	out := make([]VPC, len(vpcs))
+	for i, v := range vpcs {
+		out[i] = VPC{ID: v.ID, Region: v.RegionSlug, IPRange: v.IPRange, Default: v.Default}
+	}
+	return out, nil
 }
 
 // VPCRegion returns the region that a VPC is in.
 func (c *Client) VPCRegion(ctx context.Context, uuid string) (string, error) {
-	v, _, err := c.api.VPCs.Get(ctx, uuid)
-	if err == nil && (v == nil || v.RegionSlug == "") {
+	var answer struct {
+		VPC *godo.VPC `json:"vpc"`
+	}
+	_, err := c.get(ctx, "v2/vpcs/"+url.PathEscape(uuid), nil, &answer)
+	if err == nil && (answer.VPC == nil || answer.VPC.RegionSlug == "") {
 		err = errors.New("the answer has no VPC")
 	}
 	if err != nil {
 		return "", c.fail("GET /v2/vpcs/{id}", err)
 	}
-	return v.RegionSlug, nil
+	return answer.VPC.RegionSlug, nil
 }

@@ -33,6 +33,10 @@ type droplet struct {
 	Size     struct {
 		PriceHourly float64 `json:"price_hourly"`
 	} `json:"size"`
+	Image struct {
+		Slug string `json:"slug"`
+		ID   int    `json:"id"`
+	} `json:"image"`
 	Networks godo.Networks `json:"networks"`
 	Created  string        `json:"created_at"`
 }
@@ -41,7 +45,7 @@ func (d droplet) Droplet() ig.Droplet {
 	created, _ := time.Parse(time.RFC3339, d.Created) // none: the zero time, before any Init
 	out := ig.Droplet{
 		ID: d.ID, Name: d.Name, Status: d.Status, Tags: d.Tags, Region: d.Region.Slug, Size: d.SizeSlug,
-		PriceHourly: d.Size.PriceHourly, Created: created,
+		Image: ig.Image(d.Image), PriceHourly: d.Size.PriceHourly, Created: created,
 	}
 	// By type, never by position: the order is not documented.
 	for _, n := range d.Networks.V4 {
@@ -85,6 +89,13 @@ func (c *Client) List(ctx context.Context, tag string, gpus bool) (ig.List, erro
 	if err := cmp.Or(err, gerr); err != nil {
 		return ig.List{}, err
 	}
+	// DigitalOcean has filtered by the tag. A token without tag:read is shown no tags
+	// at all, which is not that Droplets have none.
+	for i := range l.Droplets {
+		if d := &l.Droplets[i]; len(d.Tags) == 0 {
+			d.Tags, d.TagsHidden, l.TagsHidden = []string{tag}, true, true
+		}
+	}
 	l.Droplets = append(l.Droplets, g.Droplets...)
 	l.Requests += g.Requests
 	l.Droplets = slices.DeleteFunc(l.Droplets, func(d ig.Droplet) bool {
@@ -103,11 +114,15 @@ func hasTag(tags []string, tag string) bool {
 
 // list reads all pages of the Droplets that match query. A list can shift
 // between its pages while Droplets come and go; one that has fewer entries than
-// each of its pages says there are is read again. (Should one Droplet go and another
-// slip through that very moment, the Group has to find out: it believes no
+// each of its pages says there are is read again, unless it was the same before: then
+// it is the number that is wrong, as it may be for a while after Droplets went. An
+// empty one is not believed so: it would say that all are gone. (Should one Droplet go
+// and another slip through that very moment, the Group has to find out: it believes no
 // single list of several pages.)
 func (c *Client) list(ctx context.Context, query url.Values) (ig.List, error) {
 	var requests int
+	var before map[int]bool // what was read before
+	var said int            // how many there are
 	for range listTries {
 		read, err := c.readPages(ctx, query)
 		requests += len(read)
@@ -126,11 +141,24 @@ func (c *Client) list(ctx context.Context, query url.Values) (ig.List, error) {
 				}
 			}
 		}
-		if len(l.Droplets) >= total {
+		if len(l.Droplets) >= total || len(ids) > 0 && maps.Equal(ids, before) {
 			return l, nil
 		}
+		before, said = ids, total
 	}
-	return ig.List{}, c.fail(opList, fmt.Errorf("the list changed between its pages %d times", listTries))
+	if len(before) == 0 {
+		return ig.List{}, c.fail(opList, fmt.Errorf("the list%s is empty, %d times, and yet is said to have %d Droplets: "+
+			"to believe it would be to take them for gone", of(query), listTries, said))
+	}
+	return ig.List{}, c.fail(opList, fmt.Errorf("the list%s changed between its pages %d times", of(query), listTries))
+}
+
+// of says which list it is, if there are several.
+func of(query url.Values) string {
+	if query.Get("type") == "gpus" {
+		return " of GPU Droplets"
+	}
+	return ""
 }
 
 // page is one page of a list of Droplets.
@@ -193,18 +221,20 @@ func (c *Client) readPage(ctx context.Context, query url.Values, n int) (page, e
 		Droplets *[]droplet `json:"droplets"`
 		paging
 	}
-	resp, err := c.get(ctx, "v2/droplets", q, &answer)
+	header, err := c.get(ctx, "v2/droplets", q, &answer)
 	if err != nil {
 		return page{}, err
 	}
 	if answer.Droplets == nil {
 		return page{}, errNoList
 	}
-	p := page{more: answer.more(), droplets: make([]ig.Droplet, 0, len(*answer.Droplets))}
-	p.date, _ = http.ParseTime(resp.Header.Get("Date"))
+	p := page{droplets: make([]ig.Droplet, 0, len(*answer.Droplets))}
+	p.date, _ = http.ParseTime(header.Get("Date"))
 	if answer.Meta != nil {
 		p.total = answer.Meta.Total
 	}
+	// A full page that tells of no next one, and yet of more Droplets, is not the last.
+	p.more = answer.more() || len(*answer.Droplets) >= perPage && p.total > n*perPage
 	for _, d := range *answer.Droplets {
 		if d.ID <= 0 {
 			return page{}, errors.New("the answer has a Droplet without an id")
@@ -248,22 +278,18 @@ func (c *Client) Create(ctx context.Context, r ig.CreateRequest) (ig.Created, er
 	if !r.PublicNetworking { // true is DigitalOcean's default
 		body.PublicNetworking = new(false)
 	}
-	req, err := c.api.NewRequest(ctx, http.MethodPost, "v2/droplets", body)
-	if err != nil {
-		return ig.Created{}, c.fail(opCreate, err)
-	}
 	var answer struct {
 		Droplets []droplet `json:"droplets"`
 		Droplet  *droplet  `json:"droplet"` // of a create by a single name
 	}
-	resp, err := c.api.Do(ctx, req, &answer)
+	header, err := c.send(ctx, http.MethodPost, "v2/droplets", body, &answer)
 	if err != nil {
 		return ig.Created{}, c.fail(opCreate, err)
 	}
 	if answer.Droplet != nil {
 		answer.Droplets = append(answer.Droplets, *answer.Droplet)
 	}
-	created := ig.Created{RequestID: c.requestID(resp.Header.Get("x-request-id"))}
+	created := ig.Created{RequestID: c.requestID(header.Get("x-request-id"))}
 	for _, d := range answer.Droplets {
 		created.Droplets = append(created.Droplets, d.Droplet())
 	}
@@ -285,9 +311,9 @@ func sshKeys(keys []string) []godo.DropletCreateSSHKey {
 
 // Delete implements instancegroup.Cloud.
 func (c *Client) Delete(ctx context.Context, id int) (string, error) {
-	resp, err := c.api.Droplets.Delete(ctx, id)
+	header, err := c.send(ctx, http.MethodDelete, "v2/droplets/"+strconv.Itoa(id), nil, nil)
 	if err != nil {
 		return "", c.fail(opDelete, err)
 	}
-	return c.requestID(resp.Header.Get("x-request-id")), nil
+	return c.requestID(header.Get("x-request-id")), nil
 }

@@ -88,12 +88,12 @@ func classify(status int, message string) error {
 }
 
 // unsent tells whether err proves that no request was sent: no connection could
-// be made, or there was no token to send.
+// be made, or there was no token to send, or nothing that it could be about.
 func unsent(err error) bool {
 	if op, ok := errors.AsType[*net.OpError](err); ok && (op.Op == "dial" || op.Op == "proxyconnect") {
 		return true
 	}
-	return errors.As(err, new(tokenError)) || errors.As(err, new(proxyError)) ||
+	return errors.Is(err, errNoName) || errors.As(err, new(tokenError)) || errors.As(err, new(proxyError)) ||
 		errors.As(err, new(*tls.CertificateVerificationError))
 }
 

@@ -3,9 +3,12 @@ package digitalocean
 import (
 	"context"
 	"errors"
+	"io"
+	"net/http"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -62,6 +65,12 @@ func TestFaults(t *testing.T) {
 					value, err := o.call(ctx, over(t, sim.Transport()))
 					took := time.Since(began)
 
+					if o.op == opGetTag && tt.fault.Status == 404 {
+						if err != nil || value != false {
+							t.Errorf("%s: %v, %v of a tag that is not there", o.name, value, err)
+						}
+						return
+					}
 					e := cloudError(t, err)
 					if !errors.Is(err, tt.class) {
 						t.Errorf("%s: %v is of class %q, want %q", o.name, err, e.Class, tt.class)
@@ -96,15 +105,28 @@ func TestFaults(t *testing.T) {
 
 // TestCutAnswers: an answer of which the end is missing is no answer.
 func TestCutAnswers(t *testing.T) {
-	for _, o := range operations {
-		if !o.bodied {
-			continue
-		}
-		var sent int
-		c := over(t, always(&sent, 200, `{"droplets":[{"id":1`))
-		if value, err := o.call(t.Context(), c); !errors.Is(err, instancegroup.ErrAmbiguous) || !zero(value) {
-			t.Errorf("%s: value %v, error %v; want an ambiguous error", o.name, value, err)
-		}
+	const half = `{"droplets":[{"id":1`
+	for what, body := range map[string]func() io.Reader{
+		"whole, and half of an answer": func() io.Reader { return strings.NewReader(half) },
+		"cut off on the way": func() io.Reader {
+			return io.MultiReader(strings.NewReader(half), iotest.ErrReader(io.ErrUnexpectedEOF))
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			for _, o := range operations {
+				if !o.bodied {
+					continue
+				}
+				c := over(t, answering(func(*http.Request) (*http.Response, error) {
+					resp := answer(200, "")
+					resp.Body = io.NopCloser(body())
+					return resp, nil
+				}))
+				if value, err := o.call(t.Context(), c); !errors.Is(err, instancegroup.ErrAmbiguous) || !zero(value) {
+					t.Errorf("%s, %s: value %v, error %v; want an ambiguous error", o.name, what, value, err)
+				}
+			}
+		})
 	}
 }
 

@@ -3,6 +3,8 @@ package digitalocean
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/digitalocean/godo"
@@ -27,16 +29,26 @@ const (
 // ErrNotFound if not. Unlike Keys it does not count against the small rate limit
 // of the list.
 func (c *Client) HasKey(ctx context.Context, idOrFingerprint string) error {
-	k, _, err := c.api.Keys.GetByFingerprint(ctx, idOrFingerprint)
+	var answer oneKey
+	_, err := c.get(ctx, keyPath(idOrFingerprint), nil, &answer)
 	if err == nil {
-		err = known(k)
+		err = answer.check()
 	}
 	return c.fail(opKey, err)
 }
 
-// known tells whether an answer has a key.
-func known(k *godo.Key) error {
-	if k == nil || k.ID == 0 {
+func keyPath(idOrFingerprint string) string {
+	return "v2/account/keys/" + url.PathEscape(idOrFingerprint)
+}
+
+// oneKey is the answer about one key.
+type oneKey struct {
+	Key *godo.Key `json:"ssh_key"`
+}
+
+// check tells whether there is one in it.
+func (a oneKey) check() error {
+	if a.Key == nil || a.Key.ID == 0 {
 		return errors.New("the answer has no key")
 	}
 	return nil
@@ -45,9 +57,10 @@ func known(k *godo.Key) error {
 // UploadKey puts a public key on the account. That it is there already is no
 // error. It is sent once.
 func (c *Client) UploadKey(ctx context.Context, name, publicKey string) error {
-	k, _, err := c.api.Keys.Create(ctx, &godo.KeyCreateRequest{Name: name, PublicKey: publicKey})
+	var answer oneKey
+	_, err := c.send(ctx, http.MethodPost, "v2/account/keys", &godo.KeyCreateRequest{Name: name, PublicKey: publicKey}, &answer)
 	if err == nil {
-		err = known(k)
+		err = answer.check()
 	}
 	err = c.fail(opUploadKey, err)
 	if e, ok := errors.AsType[*ig.CloudError](err); ok && e.Status == 422 && strings.Contains(e.Message, "already in use") {
@@ -58,7 +71,7 @@ func (c *Client) UploadKey(ctx context.Context, name, publicKey string) error {
 
 // DeleteKey takes a key off the account. It is sent once.
 func (c *Client) DeleteKey(ctx context.Context, fingerprint string) error {
-	_, err := c.api.Keys.DeleteByFingerprint(ctx, fingerprint)
+	_, err := c.send(ctx, http.MethodDelete, keyPath(fingerprint), nil, nil)
 	return c.fail(opDeleteKey, err)
 }
 

@@ -38,6 +38,10 @@ var operations = []operation{
 	{"TagDroplets", opTagDroplets, false, func(ctx context.Context, c *Client) (any, error) {
 		return nil, c.TagDroplets(ctx, "fleeting-delete:7k2m9qxa", []int{someDroplet})
 	}},
+	{"HasTag", opGetTag, true, func(ctx context.Context, c *Client) (any, error) {
+		has, err := c.HasTag(ctx, "fleeting-group:ci")
+		return has, err
+	}},
 	{"DeleteTagged", opDeleteTagged, false, func(ctx context.Context, c *Client) (any, error) {
 		return c.DeleteTagged(ctx, "fleeting-delete:7k2m9qxa")
 	}},
@@ -55,6 +59,7 @@ var operations = []operation{
 	{"Sizes", "GET /v2/sizes", true, func(ctx context.Context, c *Client) (any, error) { return c.Sizes(ctx) }},
 	{"Regions", "GET /v2/regions", true, func(ctx context.Context, c *Client) (any, error) { return c.Regions(ctx) }},
 	{"VPCRegion", "GET /v2/vpcs/{id}", true, func(ctx context.Context, c *Client) (any, error) { return c.VPCRegion(ctx, someVPC) }},
+	{"VPCs", "GET /v2/vpcs", true, func(ctx context.Context, c *Client) (any, error) { return c.VPCs(ctx) }},
 	{"HasKey", opKey, true, func(ctx context.Context, c *Client) (any, error) { return nil, c.HasKey(ctx, someKey) }},
 	{"UploadKey", opUploadKey, true, func(ctx context.Context, c *Client) (any, error) {
 		return nil, c.UploadKey(ctx, "fleeting-ci-7k2m9qxa", somePublic)

@@ -42,14 +42,16 @@ func pages(query url.Values, read func(query url.Values) (more bool, err error))
 
 // paging is the part of a list's answer that tells of other pages.
 type paging struct {
-	Links *godo.Links `json:"links"`
-	Meta  *godo.Meta  `json:"meta"`
+	Links struct {
+		Pages struct {
+			Next string `json:"next"`
+		} `json:"pages"`
+	} `json:"links"`
+	Meta *godo.Meta `json:"meta"`
 }
 
 // more tells whether there is another page.
-func (p paging) more() bool {
-	return p.Links != nil && p.Links.Pages != nil && p.Links.Pages.Next != ""
-}
+func (p paging) more() bool { return p.Links.Pages.Next != "" }
 
 // lists is the answer to any list but that of Droplets. What was asked for is
 // not nil.
@@ -58,6 +60,8 @@ type lists struct {
 	Regions *[]godo.Region `json:"regions"`
 	Images  *[]godo.Image  `json:"images"`
 	Keys    *[]godo.Key    `json:"ssh_keys"`
+	Tags    *[]godo.Tag    `json:"tags"`
+	VPCs    *[]godo.VPC    `json:"vpcs"`
 	paging
 }
 

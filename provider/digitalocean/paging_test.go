@@ -1,6 +1,7 @@
 package digitalocean
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,13 +80,14 @@ func TestListShifts(t *testing.T) {
 		name     string
 		fault    dosim.Fault
 		requests int // 0 = an error
+		droplets int // 0 = 300
 	}{
-		{"an entry repeats", dosim.Fault{Behaviour: dosim.ListRepeats, Times: -1}, 2},
-		{"an entry is skipped once", dosim.Fault{Behaviour: dosim.ListSkips, Query: "page=2"}, 4},
-		{"an entry is always skipped", dosim.Fault{Behaviour: dosim.ListSkips, Query: "page=2", Times: -1}, 0},
-		{"a page fails for good", dosim.Fault{Status: 500, Query: "page=2", Times: -1}, 0},
-		{"a page is cut for good", dosim.Fault{Cut: true, Query: "page=2", Times: -1}, 0},
-		{"a page fails once", dosim.Fault{Status: 500, Query: "page=2"}, 2},
+		{"an entry repeats", dosim.Fault{Behaviour: dosim.ListRepeats, Times: -1}, 2, 0},
+		{"an entry is skipped once", dosim.Fault{Behaviour: dosim.ListSkips, Query: "page=2"}, 4, 0},
+		{"the same list twice, of which its total says more", dosim.Fault{Behaviour: dosim.ListSkips, Query: "page=2", Times: -1}, 4, 299},
+		{"a page fails for good", dosim.Fault{Status: 500, Query: "page=2", Times: -1}, 0, 0},
+		{"a page is cut for good", dosim.Fault{Cut: true, Query: "page=2", Times: -1}, 0, 0},
+		{"a page fails once", dosim.Fault{Status: 500, Query: "page=2"}, 2, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -99,11 +101,88 @@ func TestListShifts(t *testing.T) {
 					}
 					return
 				}
-				if err != nil || len(l.Droplets) != 300 || l.Requests != tt.requests {
-					t.Errorf("%d Droplets in %d requests, error %v; want 300 in %d", len(l.Droplets), l.Requests, err, tt.requests)
+				want := cmp.Or(tt.droplets, 300)
+				if err != nil || len(l.Droplets) != want || l.Requests != tt.requests {
+					t.Errorf("%d Droplets in %d requests, error %v; want %d in %d", len(l.Droplets), l.Requests, err, want, tt.requests)
 				}
 			})
 		})
+	}
+}
+
+// TestListOfOnePage: a total that lags does not keep a list from being believed that
+// is the same twice; a different one each time is; nor is a full page the last one
+// because no link says so.
+func TestListOfOnePage(t *testing.T) {
+	page := func(total int, ids ...int) string {
+		var ds []string
+		for _, id := range ids {
+			ds = append(ds, fmt.Sprintf(`{"id":%d,"name":"ci-%08d","tags":[%q]}`, id, id, groupTag))
+		}
+		return fmt.Sprintf(`{"droplets":[%s],"meta":{"total":%d}}`, strings.Join(ds, ","), total)
+	}
+	var full []int
+	for i := range perPage {
+		full = append(full, i+1)
+	}
+	for _, tt := range []struct {
+		name     string
+		answers  []string // the last one again and again
+		droplets int      // -1 = an error
+		requests int
+	}{
+		{"its total is one too high", []string{page(3, 1, 2)}, 2, 2},
+		{"its total is too low", []string{page(1, 1, 2)}, 2, 1},
+		{"another one each time", []string{page(3, 1, 2), page(3, 1, 3), page(3, 2, 3)}, -1, 3},
+		{"empty, and its total is not", []string{page(1)}, -1, 3},
+		{"full, without a link to the next", []string{page(perPage+1, full...), page(perPage+1, 900)}, perPage + 1, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			sent := 0
+			c := over(t, answering(func(*http.Request) (*http.Response, error) {
+				sent++
+				return answer(200, tt.answers[min(sent, len(tt.answers))-1]), nil
+			}))
+			l, err := c.List(t.Context(), groupTag, false)
+			if (err != nil) != (tt.droplets < 0) || err == nil && len(l.Droplets) != tt.droplets || sent != tt.requests {
+				t.Errorf("%d Droplets in %d requests, error %v; want %d in %d", len(l.Droplets), sent, err, tt.droplets, tt.requests)
+			}
+		})
+	}
+}
+
+// TestEmptyListSaysWhy: what is wrong with an empty list that is not empty is told, and
+// of which list it is.
+func TestEmptyListSaysWhy(t *testing.T) {
+	for _, kind := range []string{"", "gpus"} {
+		c := over(t, answering(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Query().Get("type") != kind {
+				return answer(200, `{"droplets":[],"meta":{"total":0}}`), nil
+			}
+			return answer(200, `{"droplets":[],"meta":{"total":7}}`), nil
+		}))
+		_, err := c.List(t.Context(), groupTag, true)
+		which := map[string]string{"gpus": " of GPU Droplets"}[kind]
+		want := "GET /v2/droplets: the list" + which + " is empty, 3 times, and yet is said to have 7 Droplets: to believe it would be to take them for gone"
+		if !errors.Is(err, instancegroup.ErrAmbiguous) || err.Error() != want {
+			t.Errorf("%v\nwant %s", err, want)
+		}
+	}
+}
+
+// TestTagsHidden: a token without tag:read is shown no tags. What DigitalOcean has
+// filtered by the tag has it all the same; what is in the list of GPU Droplets, which
+// it does not filter, may be anybody's.
+func TestTagsHidden(t *testing.T) {
+	c := over(t, answering(func(r *http.Request) (*http.Response, error) {
+		if r.URL.Query().Get("type") == "gpus" {
+			return answer(200, `{"droplets":[{"id":9,"name":"ci-7k2m9qxb","tags":[]}]}`), nil
+		}
+		return answer(200, `{"droplets":[{"id":5,"name":"ci-7k2m9qxa","tags":[]},{"id":6,"name":"ci-7k2m9qxc","tags":["other"]}]}`), nil
+	}))
+	l, err := c.List(t.Context(), groupTag, true)
+	if err != nil || len(l.Droplets) != 1 || l.Droplets[0].ID != 5 || !instancegroup.Owns("ci", l.Droplets[0]) || !l.TagsHidden {
+		t.Errorf("%+v, %v", l, err)
 	}
 }
 

@@ -59,11 +59,15 @@ func (r repeatReads) attempt(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	var body bytes.Buffer
+	if n := resp.ContentLength; 0 < n && n <= maxBody {
+		body.Grow(int(n) + bytes.MinRead) // a page of a list has half a megabyte
+	}
+	_, err = body.ReadFrom(resp.Body)
 	if err != nil && resp.StatusCode < http.StatusBadRequest { // the status alone tells of an error
 		return nil, fmt.Errorf("read the answer: %w", err)
 	}
-	resp.Body = io.NopCloser(bytes.NewReader(body))
+	resp.Body = io.NopCloser(bytes.NewReader(body.Bytes()))
 	return resp, nil
 }
 

@@ -2,6 +2,7 @@ package digitalocean
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -132,4 +133,41 @@ func TestClose(t *testing.T) {
 	goleak.VerifyNone(t, ignore, goleak.IgnoreAnyFunction("net/http.(*Server).Serve"), goleak.IgnoreAnyFunction("net/http.(*conn).serve"))
 	server.Close()
 	sim.Close()
+}
+
+// What has no name is not asked about: "GET /v2/images/" is a list, and "DELETE
+// /v2/droplets/" is nobody's business.
+func TestNoName(t *testing.T) {
+	var sent int
+	c := over(t, always(&sent, 200, `{}`))
+	for name, call := range map[string]func() error{
+		"Image":         func() error { _, err := c.Image(t.Context(), ""); return err },
+		"VPCRegion":     func() error { _, err := c.VPCRegion(t.Context(), ""); return err },
+		"HasKey":        func() error { return c.HasKey(t.Context(), "") },
+		"DeleteKey":     func() error { return c.DeleteKey(t.Context(), "") },
+		"DeleteTag":     func() error { return c.DeleteTag(t.Context(), "") },
+		"AssignProject": func() error { return c.AssignProject(t.Context(), "", []int{7}) },
+	} {
+		if err := call(); err == nil || !errors.Is(err, instancegroup.ErrUnsent) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if sent > 0 {
+		t.Errorf("%d requests were sent", sent)
+	}
+}
+
+// A name that has a meaning in an address is still a name.
+func TestEscapedNames(t *testing.T) {
+	var asked string
+	c := over(t, answering(func(r *http.Request) (*http.Response, error) {
+		asked = r.Method + " " + r.URL.EscapedPath() + " " + r.UserAgent()
+		return answer(204, ""), nil
+	}))
+	if err := c.DeleteTag(t.Context(), "../droplets?tag_name=x"); err != nil {
+		t.Fatal(err)
+	}
+	if want := "DELETE /v2/tags/..%2Fdroplets%3Ftag_name=x test/1"; asked != want {
+		t.Errorf("sent %s, want %s", asked, want)
+	}
 }

@@ -1,0 +1,274 @@
+package integration
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/harness"
+)
+
+// goEnv is what `go` in a session needs to find what it has built and fetched: a
+// session has another home, and TestMain another cache.
+var goEnv = sync.OnceValues(func() ([]string, error) {
+	var env []string
+	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPATH"} {
+		cmd := exec.Command("go", "env", name)
+		cmd.Env = environ
+		value, err := cmd.Output()
+		if err != nil {
+			return nil, fmt.Errorf("go env %s: %w", name, err)
+		}
+		env = append(env, name+"="+strings.TrimSpace(string(value)))
+	}
+	return env, nil
+})
+
+// environ is the environment before TestMain changes it.
+var environ = os.Environ()
+
+// namespaces are the command line that gives a process mounts and processes of its
+// own; why there can be none otherwise. root need not be real: where users may have
+// namespaces the session has one in which they are root.
+var namespaces = sync.OnceValues(func() (args []string, why string) {
+	args = []string{"unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"}
+	if os.Getuid() != 0 {
+		args = append(args, "--map-root-user")
+	}
+	said, err := exec.Command(args[0], append(args[1:], "mount", "-t", "tmpfs", "tmpfs", "/mnt")...).CombinedOutput()
+	if err != nil {
+		return nil, fmt.Sprintf("the docs' commands are not run: they write to /etc and /usr/local, and this host gives no mount namespace of our own (%v: %s). "+
+			"Run the tests as root on Linux, in a container with --privileged or --cap-add SYS_ADMIN", err, bytes.TrimSpace(said))
+	}
+	return args, ""
+})
+
+// session is the shell of a doc's reader, see testdata/host/shell.bash.
+type session struct {
+	requests *os.File
+	answers  *bufio.Reader
+	end      context.CancelFunc // kills it, with all that it has started
+}
+
+func newSession(t *testing.T, w *world) *session {
+	t.Helper()
+	args, why := namespaces()
+	if why != "" {
+		t.Skip(why)
+	}
+	env, err := goEnv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, requests, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, end := context.WithCancel(t.Context())
+	cmd := exec.CommandContext(ctx, args[0], append(args[1:], "bash", "integration/testdata/host/shell.bash")...)
+	cmd.Dir = ".."
+	cmd.ExtraFiles = []*os.File{request}
+	cmd.Env = append(append(environ, env...),
+		"DIGITALOCEAN_API_URL="+w.url,
+		"TOKEN="+dosim.DefaultToken, // the docs call DigitalOcean's token that
+		"PLUGIN="+binary,
+		"TEST_BINARY="+os.Args[0],
+		gitLabRunnerEnv+"PORT="+strconv.Itoa(w.fleet.Port()),
+	)
+	if os.Getuid() != 0 {
+		cmd.Env = append(cmd.Env, "OVERLAY=userxattr,")
+	}
+	cmd.WaitDelay = time.Second
+	output, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	request.Close()
+	t.Cleanup(func() {
+		end()
+		requests.Close()
+		_, _ = io.Copy(io.Discard, output)
+		_ = cmd.Wait() // killed
+		if said.Len() > 0 {
+			t.Errorf("the reader's shell: %s", said.String())
+		}
+	})
+	return &session{requests, bufio.NewReader(output), end}
+}
+
+// ask sends a request to the shell.
+func (s *session) ask(mode, command string) error {
+	_, err := fmt.Fprintf(s.requests, "%s\x00%s\x00", mode, command)
+	return err
+}
+
+// answer reads what the shell has to say to the request.
+func (s *session) answer() (printed string, status int, err error) {
+	printed, err = s.answers.ReadString(0)
+	if err != nil {
+		return printed, 0, fmt.Errorf("the command ended the shell, or took more than %s: %w", mostTime, err)
+	}
+	line, err := s.answers.ReadString('\n')
+	if err != nil {
+		return printed, 0, err
+	}
+	status, err = strconv.Atoi(strings.TrimSpace(line))
+	return strings.TrimSuffix(printed, "\x00"), status, err
+}
+
+// mostTime is how long a command may take.
+const mostTime = 2 * time.Minute
+
+// run runs a command to its end.
+func (s *session) run(command string) (printed string, status int, err error) {
+	defer time.AfterFunc(mostTime, s.end).Stop()
+	if err := s.ask("run", command); err != nil {
+		return "", 0, err
+	}
+	return s.answer()
+}
+
+// serve runs a command that goes on until it is interrupted, which it is once it has
+// printed what matches.
+func (s *session) serve(command string, until *regexp.Regexp) (printed string, err error) {
+	defer time.AfterFunc(mostTime, s.end).Stop()
+	if err := s.ask("serve", command); err != nil {
+		return "", err
+	}
+	if printed, _, err = s.answer(); err != nil {
+		return printed, err
+	}
+	for !until.MatchString(printed) {
+		line, err := s.answers.ReadString('\n')
+		printed += line
+		if err != nil {
+			return printed, fmt.Errorf("it ended before it printed %s: %w", until, err)
+		}
+	}
+	if err := s.ask("stop", ""); err != nil {
+		return printed, err
+	}
+	rest, _, err := s.answer()
+	return printed + rest, err
+}
+
+// gitLabRunnerEnv makes this test binary a stand-in for gitlab-runner. With PORT
+// after its name it holds the port that the Droplets' SSH servers listen on.
+const gitLabRunnerEnv = "TEST_BE_A_GITLAB_RUNNER"
+
+// beGitLabRunner is `gitlab-runner run`, as far as autoscaling goes, with the plugin
+// that is in PATH. It prints "idle" when the policy has what it asks for.
+func beGitLabRunner(args []string) error {
+	if len(args) != 3 || args[0] != "run" || args[1] != "--config" {
+		return fmt.Errorf("this stand-in for gitlab-runner knows only `gitlab-runner run --config FILE`, not %q", args)
+	}
+	config, err := harness.LoadConfig(args[2])
+	if err != nil {
+		return err
+	}
+	for _, note := range config.Notes {
+		fmt.Fprintln(os.Stderr, "note:", note)
+	}
+	plugin, err := exec.LookPath(config.Autoscaler.Plugin)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
+	defer stop()
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		var d net.Dialer
+		return d.DialContext(ctx, network, net.JoinHostPort(host, os.Getenv(gitLabRunnerEnv+"PORT")))
+	}
+	log := hclog.New(&hclog.LoggerOptions{Output: os.Stderr})
+	return harness.Serve(ctx, config, plugin, log, func() { fmt.Println("idle") }, dial)
+}
+
+// A session keeps what a shell keeps, and nothing that it does reaches the host.
+func TestSession(t *testing.T) {
+	t.Parallel()
+	s := newSession(t, newWorld(t, quick))
+	for _, c := range []struct {
+		command, printed string
+		status           int
+	}{
+		{"cd integration && WORD=kept", "", 0},
+		{"echo $WORD ${PWD##*/}", "kept integration\n", 0},
+		{"false", "", 1},
+		{"echo $?", "1\n", 0},
+		{"cat; echo err >&2", "err\n", 0},
+		{"syntax (", "", 2},
+		{"sudo mkdir -p /etc/gitlab-runner && echo x | sudo tee /etc/gitlab-runner/left /usr/local/left ../left-by-a-test", "x\n", 0},
+		{"sudo -u nobody true", "sudo: this stand-in has no options\n", 1},
+		{"gitlab-runner verify", "", 1},
+		{"sleep 1000 & true", "", 0}, // must not outlive the session
+	} {
+		printed, status, err := s.run(c.command)
+		if err != nil || status != c.status || c.printed != "" && printed != c.printed {
+			t.Errorf("%s: it prints %q with status %d (%v), want %q with %d", c.command, printed, status, err, c.printed, c.status)
+		}
+	}
+	printed, err := s.serve("trap 'echo ended; exit' INT; while :; do echo tick; sleep 0.01; done", regexp.MustCompile("(?s)tick.*tick"))
+	if err != nil || !strings.HasSuffix(printed, "ended\n") {
+		t.Errorf("a command that was interrupted printed %q, %v", printed, err)
+	}
+	if _, _, err := s.run("exit 3"); err == nil {
+		t.Error("a command that ends the shell is no error")
+	}
+	for _, path := range []string{"/etc/gitlab-runner/left", "/usr/local/left", filepath.Join("..", "left-by-a-test")} {
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s reached the host: %v", path, err)
+		}
+	}
+}
+
+// The example's configuration makes a stand-in for the whole runner keep Droplets
+// ready, and its stop leaves them, as it says.
+func TestSessionHasARunner(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, quick)
+	s := newSession(t, w)
+	for _, text := range append(installed,
+		"systemctl is-active gitlab-runner; test $? -eq 3",
+		"systemctl start gitlab-runner",
+		"systemctl is-active gitlab-runner",
+		"systemctl stop gitlab-runner",
+		"! pgrep -f fleeting-plugin-digitalocean",
+	) {
+		if printed, status, err := s.run(text); err != nil || status != 0 {
+			t.Fatalf("%s: status %d, %v\n%s", text, status, err, printed)
+		}
+	}
+	if n := len(w.sim.Droplets()); n != 1 && n != 3 { // by night, by day
+		t.Errorf("%d Droplets, want the idle ones of the policy", n)
+	}
+	for _, v := range w.sim.Violations() {
+		t.Errorf("the simulator saw: %v", v)
+	}
+}

@@ -1,0 +1,224 @@
+package integration
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/registry"
+)
+
+// A testRegistry is a container registry as users meet them: over TLS, at port 443
+// of a loopback address, since fleeting's installer cannot read a registry that
+// names a port.
+type testRegistry struct {
+	host string // "127.0.0.153"
+	cert string // a file, for SSL_CERT_FILE
+	http *http.Client
+
+	mu    sync.Mutex
+	fault func(w http.ResponseWriter, r *http.Request) bool // answers instead of the registry, if it returns true
+}
+
+// registryRequired makes it an error, not a reason to skip, that there can be no
+// registry: where tests run as root, with Debian's docker-registry.
+const registryRequired = "TEST_REGISTRY"
+
+// newRegistry serves go-containerregistry's registry, which keeps all in memory.
+func newRegistry(t *testing.T) *testRegistry {
+	t.Helper()
+	return serveRegistry(t, registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+}
+
+// newDebianRegistry serves the registry that Debian packages, Docker's own, which
+// keeps all in files.
+func newDebianRegistry(t *testing.T) *testRegistry {
+	t.Helper()
+	program, err := exec.LookPath("docker-registry")
+	if err != nil {
+		skipOrFail(t, "docker-registry is not installed (Debian: apt-get install docker-registry)")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	dir := t.TempDir()
+	config := filepath.Join(dir, "config.yml")
+	content := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s/data}}\nhttp: {addr: %s}\n", dir, address)
+	if err := os.WriteFile(config, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, "serve", config)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // ours
+		_ = cmd.Wait()         // killed
+	})
+	eventually(t, 10*time.Second, func() error {
+		c, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			c.Close()
+		}
+		return err
+	})
+	return serveRegistry(t, httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: address}))
+}
+
+func serveRegistry(t *testing.T, handler http.Handler) *testRegistry {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		skipOrFail(t, "elsewhere programs do not heed SSL_CERT_FILE")
+	}
+	l, err := listenOnPort443()
+	if err != nil {
+		skipOrFail(t, fmt.Sprintf("no registry on port 443 of a loopback address, which needs root: %v", err))
+	}
+	host, _, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &testRegistry{host: host, cert: filepath.Join(t.TempDir(), "cert.pem")}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		r.mu.Lock()
+		fault := r.fault
+		r.mu.Unlock()
+		if fault == nil || !fault(w, req) {
+			handler.ServeHTTP(w, req)
+		}
+	}))
+	server.Listener.Close()
+	server.Listener = l
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{newCertificate(t, host, r.cert)}}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that have heard enough
+	server.StartTLS()
+	r.http = server.Client()
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	r.http.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots}
+	t.Cleanup(server.Close)
+	return r
+}
+
+// listenOnPort443 takes a loopback address that is free.
+func listenOnPort443() (l net.Listener, err error) {
+	for n := 100; n < 200; n++ {
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.%d:443", n)); err == nil {
+			return l, nil
+		}
+	}
+	return nil, err
+}
+
+// newCertificate makes a certificate for an address, and writes it to a file.
+func newCertificate(t *testing.T, host, file string) tls.Certificate {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: host}, IPAddresses: []net.IP{net.ParseIP(host)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}
+}
+
+func skipOrFail(t *testing.T, reason string) {
+	t.Helper()
+	if os.Getenv(registryRequired) != "" {
+		t.Fatal(reason)
+	}
+	t.Skip("not run: " + reason)
+}
+
+// repository is where the plugin is in this registry.
+func (r *testRegistry) repository() string {
+	return r.host + "/fleeting-digitalocean/fleeting-plugin-digitalocean"
+}
+
+func (r *testRegistry) setFault(fault func(http.ResponseWriter, *http.Request) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fault = fault
+}
+
+// distOf builds the plugin as a version, for this host alone: `make dist`, once a
+// version.
+func distOf(t *testing.T, version string) string {
+	t.Helper()
+	dists.Lock()
+	defer dists.Unlock()
+	if dir, ok := dists.of[version]; ok {
+		return dir
+	}
+	dir := filepath.Join(os.Getenv("XDG_CACHE_HOME"), "dist-"+version)
+	if out, err := inModule(t.Context(), nil, "make", "-s", "dist", "VERSION="+version, "PLATFORMS="+hostPlatform, "DIST="+dir); err != nil {
+		t.Fatalf("make dist: %v\n%s", err, out)
+	}
+	dists.of[version] = dir
+	return dir
+}
+
+var dists = struct {
+	sync.Mutex
+	of map[string]string
+}{of: map[string]string{}}
+
+// inModule runs a command at the top of the module, and returns what it says.
+func inModule(ctx context.Context, env []string, name string, args ...string) (string, error) {
+	caches, err := goEnv()
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = ".."
+	cmd.Env = append(append(os.Environ(), caches...), env...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// release is `make release` of a version to this registry.
+func (r *testRegistry) release(t *testing.T, version string) (string, error) {
+	t.Helper()
+	return inModule(t.Context(), []string{"SSL_CERT_FILE=" + r.cert}, "make", "-s", "release", "VERSION="+version,
+		"REGISTRY="+r.repository(), "PLATFORMS="+hostPlatform, "DIST="+distOf(t, version))
+}
+
+// artifact is fleeting-artifact, whose code is behind gitlab-runner's fleeting
+// install; plugins is where it installs to.
+func (r *testRegistry) artifact(ctx context.Context, plugins string, args ...string) (string, error) {
+	return inModule(ctx, []string{"FLEETING_PLUGIN_PATH=" + plugins, "SSL_CERT_FILE=" + r.cert},
+		"go", append([]string{"tool", "fleeting-artifact"}, args...)...)
+}

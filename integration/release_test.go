@@ -1,0 +1,360 @@
+package integration
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"gitlab.com/gitlab-org/fleeting/fleeting/integration"
+	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
+)
+
+const hostPlatform = runtime.GOOS + "/" + runtime.GOARCH
+
+// What users do, from the release to the Droplets: versions are released, those
+// that users name are installed, and what was installed passes upstream's suite.
+func TestReleaseAndInstall(t *testing.T) {
+	t.Parallel()
+	for name, serve := range map[string]func(*testing.T) *testRegistry{
+		"go-containerregistry": newRegistry, "docker-registry": newDebianRegistry,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := serve(t)
+			for _, version := range []string{"0.1.0", "0.2.0"} {
+				out, err := r.release(t, version)
+				if want := "0 " + version[:3] + " latest are " + version + "\n"; err != nil || !strings.HasSuffix(out, want) {
+					t.Fatalf("make release: %v\n%s", err, out)
+				}
+			}
+			plugins := t.TempDir()
+			for _, c := range []struct{ constraint, version string }{
+				{":0.1", "0.1.0"}, {":latest", "0.2.0"}, {":0", "0.2.0"}, {"", "0.2.0"}, {":0.1.0", "0.1.0"}, {":0.2", "0.2.0"},
+			} {
+				path := r.install(t, plugins, c.constraint)
+				if out, err := exec.CommandContext(t.Context(), path, "version").Output(); err != nil || !strings.Contains(string(out), "Version:      "+c.version+"\n") {
+					t.Errorf("%q: %v\n%s", c.constraint, err, out)
+				}
+				// The licences come along.
+				for _, file := range []string{"LICENSE", "NOTICE"} {
+					if info, err := os.Stat(filepath.Join(filepath.Dir(path), file)); err != nil || info.Size() == 0 {
+						t.Errorf("%q: %s: %v", c.constraint, file, err)
+					}
+				}
+			}
+
+			// An older line is kept up: its own tag moves, the others stay.
+			if out, err := r.release(t, "0.1.1"); err != nil || !strings.Contains(out, "0.1 are 0.1.1\n") {
+				t.Fatalf("make release: %v\n%s", err, out)
+			}
+			for constraint, version := range map[string]string{":0.1": "0.1.1", ":latest": "0.2.0", ":0": "0.2.0"} {
+				if path := r.install(t, t.TempDir(), constraint); !strings.Contains(path, "/"+version+"/") {
+					t.Errorf("%q is %s, want %s", constraint, path, version)
+				}
+			}
+
+			w := newWorld(t, quick)
+			integration.TestProvisioning(t, r.install(t, plugins, ":latest"), integration.Config{
+				PluginConfig:    w.config(nil),
+				ConnectorConfig: provider.ConnectorConfig{ProtocolPort: w.fleet.Port(), Timeout: 30 * time.Second},
+				MaxInstances:    3,
+				UseExternalAddr: true,
+			})
+			w.assertNothingLeft(t)
+		})
+	}
+}
+
+// install installs what a constraint asks for, and returns where.
+func (r *testRegistry) install(t *testing.T, plugins, constraint string) string {
+	t.Helper()
+	ref := r.repository() + constraint
+	if out, err := r.artifact(t.Context(), plugins, "install", ref); err != nil {
+		t.Fatalf("install %s: %v\n%s", ref, err, out)
+	}
+	out, err := r.artifact(t.Context(), plugins, "lookpath", ref)
+	if err != nil {
+		t.Fatalf("lookpath %s: %v\n%s", ref, err, out)
+	}
+	return strings.TrimSpace(out)
+}
+
+// tags returns what the repository has, and "" for a tag where it leads nowhere.
+func (r *testRegistry) tags(t *testing.T) map[string]string {
+	t.Helper()
+	repo, err := name.NewRepository(r.repository())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := remote.List(repo, remote.WithTransport(r.http.Transport))
+	if err != nil {
+		return nil // no repository
+	}
+	tags := map[string]string{}
+	for _, tag := range all {
+		d, err := remote.Head(repo.Tag(tag), remote.WithTransport(r.http.Transport))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tags[tag] = d.Digest.String()
+	}
+	return tags
+}
+
+// fleeting-artifact would make a pre-release latest, whatever there is, and latest
+// could not be installed any more. (This is what happens without our guard, and if
+// it does no longer, the guard may go.)
+func TestPrereleaseNeverBecomesLatest(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	if out, err := r.release(t, "0.1.0"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	out, err := r.release(t, "0.2.0-rc.1")
+	if err == nil || !strings.Contains(out, "error: 0.2.0-rc.1 is a pre-release: pushed to "+r.repository()+
+		" it would become latest, and latest could not be installed\nhint: pre-releases are handed out as packages only") {
+		t.Errorf("make release: %v\n%s", err, out)
+	}
+	if path := r.install(t, t.TempDir(), ":latest"); !strings.Contains(path, "/0.1.0/") {
+		t.Errorf("latest is %s", path)
+	}
+
+	// Somebody does it by hand.
+	ref := r.repository() + ":0.2.0-rc.1"
+	if out, err := r.artifact(t.Context(), "", "release", "-dir", distOf(t, "0.2.0-rc.1"), ref); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	plugins := t.TempDir()
+	if out, err := r.artifact(t.Context(), plugins, "install", r.repository()+":latest"); err != nil {
+		t.Errorf("install: %v\n%s", err, out)
+	}
+	if out, err := r.artifact(t.Context(), plugins, "lookpath", r.repository()+":latest"); err == nil || !strings.Contains(out, "plugin not found") {
+		t.Errorf("a pre-release can be latest now? %v %s", err, out)
+	}
+	// Then nothing is released on top of it.
+	before := r.tags(t)
+	if out, err := r.release(t, "0.1.1"); err == nil || !strings.Contains(out, "has the pre-release 0.2.0-rc.1 in it") {
+		t.Errorf("make release: %v\n%s", err, out)
+	}
+	if after := r.tags(t); len(after) != len(before) {
+		t.Errorf("tags: %v, were %v", after, before)
+	}
+}
+
+// A version that is there is not replaced, not even by the same.
+func TestReleasedTwice(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	if out, err := r.release(t, "0.1.0"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	before := r.tags(t)
+	out, err := r.release(t, "0.1.0")
+	if err != nil || !strings.Contains(out, ":0.1.0 is in the registry already, and is not replaced\n0 0.1 latest are 0.1.0\n") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	for tag, digest := range r.tags(t) {
+		if before[tag] != digest {
+			t.Errorf("%s was replaced", tag)
+		}
+	}
+}
+
+// A release that breaks off, wherever that is, leaves nothing that could be
+// installed in part, says what broke, and is done by repeating it.
+func TestHalfWrittenUpload(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		fails   func(method, path string) bool
+		tagged  bool // the version is there all the same
+		install string
+	}{
+		{"a layer", func(m, p string) bool {
+			return m == http.MethodPatch || m == http.MethodPut && strings.Contains(p, "/blobs/")
+		}, false, "getting image: fetching index: "},
+		{"an image", func(m, p string) bool { return m == http.MethodPut && strings.Contains(p, "/manifests/sha256:") }, false, "getting image: fetching index: "},
+		{"the index", func(m, p string) bool { return m == http.MethodPut && strings.HasSuffix(p, "/manifests/0.1.0") }, false, "getting image: fetching index: "},
+		{"latest", func(m, p string) bool { return m == http.MethodPut && strings.HasSuffix(p, "/manifests/latest") }, true, "getting image: fetching index: "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRegistry(t)
+			r.setFault(func(w http.ResponseWriter, req *http.Request) bool {
+				if !c.fails(req.Method, req.URL.Path) {
+					return false
+				}
+				http.Error(w, `{"errors":[{"code":"DENIED","message":"the disk is full"}]}`, http.StatusForbidden)
+				return true
+			})
+			out, err := r.release(t, "0.1.0")
+			if err == nil || !strings.Contains(out, "error: fleeting-artifact release: exit status 1\n") ||
+				!strings.Contains(out, "the disk is full") || !strings.Contains(out, "\nhint: run it again") {
+				t.Errorf("make release: %v\n%s", err, out)
+			}
+			if _, tagged := r.tags(t)["0.1.0"]; tagged != c.tagged {
+				t.Errorf("0.1.0 is in the registry: %v, want %v", tagged, c.tagged)
+			}
+			plugins := t.TempDir()
+			if out, err := r.artifact(t.Context(), plugins, "install", r.repository()+":latest"); err == nil || !strings.Contains(out, c.install) {
+				t.Errorf("install: %v\n%s", err, out)
+			}
+			assertNothingInstalled(t, plugins)
+			r.setFault(nil)
+			if out, err := r.release(t, "0.1.0"); err != nil || !strings.HasSuffix(out, "0 0.1 latest are 0.1.0\n") {
+				t.Errorf("again: %v\n%s", err, out)
+			}
+			r.install(t, plugins, ":latest")
+		})
+	}
+}
+
+// What users get to read when it cannot be installed. docs/install.md explains
+// each: the words are the installer's, and this test holds the page to them.
+func TestInstallErrors(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	if out, err := r.release(t, "0.1.0"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	// An artifact for another platform only.
+	foreign := t.TempDir()
+	dir := filepath.Join(foreign, "linux", "s390x")
+	if runtime.GOARCH == "s390x" {
+		dir = filepath.Join(foreign, "linux", "riscv64")
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "plugin"), []byte("for others"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	other := r.host + "/others/fleeting-plugin-digitalocean"
+	if out, err := r.artifact(t.Context(), "", "release", "-dir", foreign, other+":0.1.0"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	cutOff := r.damaged(func(b []byte) []byte { return b[:len(b)/2] })
+	for _, c := range []struct {
+		name, ref, says string
+		fault           func(http.ResponseWriter, *http.Request) bool
+	}{
+		{name: "a missing tag", ref: r.repository() + ":0.9", says: "MANIFEST_UNKNOWN"},
+		{name: "a missing repository", ref: r.host + "/nobody/nothing:latest", says: "NAME_UNKNOWN"},
+		{name: "another architecture", ref: other + ":0.1.0", says: "didn't find an image matching platform"},
+		{name: "no access", ref: r.repository() + ":0.1.0", says: "401 Unauthorized",
+			fault: func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusUnauthorized); return true }},
+		{name: "cut off", ref: r.repository() + ":0.1.0", says: "error verifying size", fault: cutOff},
+		{name: "a port", ref: r.host + ":443/fleeting-digitalocean/fleeting-plugin-digitalocean:0.1.0", says: "malformed module path"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r.setFault(c.fault)
+			defer r.setFault(nil)
+			plugins := t.TempDir()
+			out, err := r.artifact(t.Context(), plugins, "install", c.ref)
+			if err == nil || !strings.Contains(out, c.says) {
+				t.Errorf("%v\n%s; want %s", err, out, c.says)
+			}
+			t.Logf("%s", strings.TrimSpace(out))
+			assertNothingInstalled(t, plugins)
+			if !strings.Contains(readDoc(t, "docs/install.md"), c.says) {
+				t.Errorf("docs/install.md does not explain %q", c.says)
+			}
+		})
+	}
+	if out, err := r.artifact(t.Context(), t.TempDir(), "lookpath", r.repository()+":latest"); err == nil || !strings.Contains(out, "plugin not found") {
+		t.Errorf("not installed: %v %s", err, out)
+	}
+}
+
+// The installer believes a layer whose content is not what its digest says, if its
+// length is right. So docs/install.md tells how to compare what was installed with
+// checksums.txt, and this test that it tells. (An installer that notices is good news:
+// then that part of the page may go.)
+func TestDamagedDownload(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	if out, err := r.release(t, "0.1.0"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	r.setFault(r.damaged(func(b []byte) []byte { b[len(b)/2] ^= 1; return b }))
+	plugins := t.TempDir()
+	out, err := r.artifact(t.Context(), plugins, "install", r.repository()+":0.1.0")
+	if err != nil {
+		t.Skipf("the installer notices: %v\n%s", err, out)
+	}
+	sum := func(path string) string {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("%x", sha256.Sum256(content))
+	}
+	path := filepath.Join(plugins, r.repository(), "0.1.0", "plugin")
+	if sum(path) == sum(filepath.Join(distOf(t, "0.1.0"), hostPlatform, "plugin")) {
+		t.Error("it was not damaged")
+	}
+}
+
+// damaged is a fault: the plugin arrives, but changed.
+func (r *testRegistry) damaged(damage func([]byte) []byte) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, req *http.Request) bool {
+		const inner = "X-Inner" // our own request for what is to be damaged
+		if req.Method != http.MethodGet || !strings.Contains(req.URL.Path, "/blobs/") || req.Header.Get(inner) != "" {
+			return false
+		}
+		again, err := http.NewRequestWithContext(req.Context(), http.MethodGet, "https://"+r.host+req.URL.Path, nil)
+		if err != nil {
+			return false
+		}
+		again.Header.Set(inner, "1")
+		resp, err := r.http.Do(again)
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		content, err := io.ReadAll(resp.Body)
+		if err != nil || len(content) < 1<<20 { // the image's configuration
+			return false
+		}
+		_, _ = w.Write(damage(content)) // the client may have heard enough
+		return true
+	}
+}
+
+// assertNothingInstalled fails if there is a file where plugins are installed.
+func assertNothingInstalled(t *testing.T, plugins string) {
+	t.Helper()
+	err := filepath.WalkDir(plugins, func(path string, entry os.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			t.Errorf("%s is left", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// The reference in the example, in the docs and in `make release` is the same.
+func TestReference(t *testing.T) {
+	const reference = "registry.gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean"
+	for _, path := range []string{"Makefile", "docs/install.md", "examples/kubernetes/values.yaml"} {
+		if !strings.Contains(readDoc(t, path), reference) {
+			t.Errorf("%s does not name %s", path, reference)
+		}
+	}
+	if n := strings.Count(reference, "/"); n != 2 || slices.Contains(strings.Split(reference, "/"), "") {
+		t.Error("a reference that the runner would complete")
+	}
+}

@@ -1,0 +1,85 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/BurntSushi/toml"
+	"golang.org/x/mod/semver"
+)
+
+// TestGoldenConfigs: what users of a version have in config.toml is accepted for
+// ever, and means what it meant. testdata/config has a directory a minor version, in
+// which each NAME.toml has a NAME.golden: the fields of the Config that comes of it.
+// A field that a later version adds may be missing there. Change none of a version
+// that is released; a new key goes into the next version's directory, which the test
+// asks for.
+func TestGoldenConfigs(t *testing.T) {
+	host := hostWith(map[string]string{"DIGITALOCEAN_TOKEN": "dop_v1_environment"}, map[string]string{
+		"/etc/gitlab-runner/digitalocean-token": "dop_v1_file\n",
+		"/etc/gitlab-runner/cloud-init.yaml":    "#cloud-config\npackages: [git]\n",
+	})
+	files, err := filepath.Glob("../../testdata/config/*/*.toml")
+	if err != nil || len(files) < 4 {
+		t.Fatalf("%v %v", files, err)
+	}
+	used := map[string]bool{}
+	for _, path := range files {
+		version := filepath.Base(filepath.Dir(path))
+		if !semver.IsValid("v" + version) {
+			t.Errorf("%s is no version", version)
+		}
+		t.Run(version+"/"+filepath.Base(path), func(t *testing.T) {
+			var table map[string]any
+			if _, err := toml.DecodeFile(path, &table); err != nil {
+				t.Fatal(err)
+			}
+			for key := range table {
+				used[strings.ToLower(key)] = true
+			}
+			data, err := json.Marshal(table) // as the runner does
+			if err != nil {
+				t.Fatal(err)
+			}
+			config, err := Parse(data, host)
+			if err != nil {
+				t.Fatalf("it was accepted once:\n%v", err)
+			}
+			golden, err := os.ReadFile(strings.TrimSuffix(path, ".toml") + ".golden")
+			if err != nil {
+				t.Fatalf("%v; it would be\n%s", err, strings.Join(dump(config), "\n"))
+			}
+			fields := dump(config)
+			for line := range strings.Lines(string(golden)) {
+				if line = strings.TrimSuffix(line, "\n"); !slices.Contains(fields, line) {
+					t.Errorf("it was\n%s\nand is\n%s", line, strings.Join(fields, "\n"))
+				}
+			}
+		})
+	}
+	for _, key := range Keys() {
+		if !used[key] {
+			t.Errorf("no golden config has %s: add it to one of the version that brings it", key)
+		}
+	}
+}
+
+// dump prints the fields of a Config, a line each.
+func dump(c Config) (lines []string) {
+	v := reflect.ValueOf(c)
+	for i := range v.NumField() {
+		field := v.Field(i)
+		value := fmt.Sprintf("%q", fmt.Sprintf("%+v", field.Interface()))
+		if p, ok := field.Interface().(*bool); ok && p != nil {
+			value = fmt.Sprintf("%q", fmt.Sprint(*p))
+		}
+		lines = append(lines, v.Type().Field(i).Name+" = "+value)
+	}
+	return lines
+}

@@ -1,0 +1,65 @@
+package digitalocean
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+)
+
+// Explain adds to an error of DigitalOcean what its reader needs to mend it. source
+// says where the token comes from.
+func Explain(err error, source string) error {
+	e, ok := errors.AsType[*ig.CloudError](err)
+	switch {
+	case !ok:
+		return err
+	case errors.Is(e, ig.ErrUnauthorized):
+		return fmt.Errorf("%w: DigitalOcean refused the token. It came from %s: put a valid one there", err, source)
+	case errors.Is(e, ig.ErrForbidden):
+		return fmt.Errorf("%w: the token from %s lacks %s", err, source, lacking(e.Op))
+	}
+	return err
+}
+
+// lacking says what a custom token may lack for an operation, of which DigitalOcean
+// does not tell.
+func lacking(op string) string {
+	switch scopes := scopesOf[op]; len(scopes) {
+	case 0:
+		return "a scope that this needs"
+	case 1:
+		return "a scope that this needs, " + scopes[0]
+	default:
+		return "one or more of the scopes that this needs: " + strings.Join(scopes, ", ")
+	}
+}
+
+// scopesOf are the scopes that each operation needs of a custom token: those of
+// DigitalOcean's specification; those that droplet:create requires; and what tags need
+// that are made, read or put on Droplets along the way.
+var scopesOf = map[string][]string{
+	opList:                 {"droplet:read", "tag:read"}, // by a tag
+	opGet:                  {"droplet:read"},
+	opCreate:               {"droplet:create", "droplet:read", "tag:create", "image:read", "sizes:read", "regions:read", "actions:read"},
+	opDelete:               {"droplet:delete"},
+	opDeleteTagged:         {"droplet:delete"},
+	opGetTag:               {"tag:read"},
+	opCreateTag:            {"tag:create"},
+	opTagDroplets:          {"tag:create", "droplet:update"},
+	opDeleteTag:            {"tag:delete"},
+	"GET /v2/tags":         {"tag:read"},
+	"GET /v2/sizes":        {"sizes:read", "regions:read"},
+	"GET /v2/regions":      {"regions:read"},
+	"GET /v2/images":       {"image:read"},
+	"GET /v2/images/{id}":  {"image:read"},
+	"GET /v2/vpcs":         {"vpc:read"},
+	"GET /v2/vpcs/{id}":    {"vpc:read"},
+	opAccount:              {"account:read"},
+	opProject:              {"project:assign_resource"},
+	"GET /v2/account/keys": {"ssh_key:read"},
+	opKey:                  {"ssh_key:read"},
+	opUploadKey:            {"ssh_key:create"},
+	opDeleteKey:            {"ssh_key:delete"},
+}

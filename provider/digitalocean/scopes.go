@@ -1,0 +1,97 @@
+package digitalocean
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+)
+
+// Scope is a scope of a custom token, and how the token answered for it.
+type Scope struct {
+	Name    string // such as droplet:create
+	Asked   string // the request that told
+	Missing bool
+	Unknown string // why it cannot be told; "" = it can
+}
+
+// probe is a request by whose answer a scope is told: 403 = it is missing.
+//
+// Invariant: no probe can change anything, whatever the answer. Those that do not only
+// read have no target that can exist, and nothing in them that could be made: no
+// Droplet has the id 0, no tag a space, a Droplet needs a name, a size and an image.
+// (TestScopesChangeNothing)
+type probe struct {
+	scope, method, path string
+	body                any
+}
+
+const (
+	noTag     = "v2/tags/no%20tag"
+	noProject = "v2/projects/00000000-0000-0000-0000-000000000000/resources"
+)
+
+var (
+	nothing   = struct{}{}
+	noTargets = map[string][]string{"resources": {}}
+
+	probes = []probe{
+		{"droplet:read", http.MethodGet, "v2/droplets?per_page=1", nil},
+		{"droplet:create", http.MethodPost, "v2/droplets", nothing},
+		{"droplet:delete", http.MethodDelete, "v2/droplets/0", nil},
+		{"droplet:update", http.MethodPost, noTag + "/resources", noTargets},
+		{"tag:read", http.MethodGet, "v2/tags?per_page=1", nil},
+		{"tag:create", http.MethodPost, "v2/tags", nothing},
+		{"tag:delete", http.MethodDelete, noTag, nil},
+		{"regions:read", http.MethodGet, "v2/regions?per_page=1", nil},
+		{"sizes:read", http.MethodGet, "v2/sizes?per_page=1", nil},
+		{"image:read", http.MethodGet, "v2/images?per_page=1", nil},
+		{"actions:read", http.MethodGet, "v2/actions?per_page=1", nil},
+		{"account:read", http.MethodGet, "v2/account", nil},
+		{"ssh_key:read", http.MethodGet, "v2/account/keys/0", nil},
+		{"ssh_key:create", http.MethodPost, "v2/account/keys", nothing},
+		{"ssh_key:delete", http.MethodDelete, "v2/account/keys/0", nil},
+		{"vpc:read", http.MethodGet, "v2/vpcs?per_page=1", nil},
+		{"project:assign_resource", http.MethodPost, noProject, noTargets},
+	}
+)
+
+// Scopes tells which of the named scopes the token has, in their order. The error says
+// that it could not be asked, or that DigitalOcean refused the token altogether.
+//
+// What it can tell is bounded by how DigitalOcean answers: an endpoint that finds fault
+// with a request's form before it looks at the token's scopes seems to allow all.
+func (c *Client) Scopes(ctx context.Context, names ...string) ([]Scope, error) {
+	var out []Scope
+	for _, name := range names {
+		for _, p := range probes {
+			if p.scope != name {
+				continue
+			}
+			s, err := c.probe(ctx, p)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, s)
+		}
+	}
+	return out, nil
+}
+
+func (c *Client) probe(ctx context.Context, p probe) (Scope, error) {
+	s := Scope{Name: p.scope, Asked: p.method + " /" + p.path}
+	_, err := c.send(ctx, p.method, p.path, p.body, nil)
+	err = c.fail(s.Asked, err)
+	e, failed := errors.AsType[*ig.CloudError](err)
+	switch {
+	case !failed, e.Status == http.StatusNotFound, e.Status == http.StatusBadRequest, e.Status == http.StatusUnprocessableEntity:
+	case errors.Is(e, ig.ErrUnauthorized), e.Status == 0:
+		return Scope{}, err
+	case e.Status == http.StatusForbidden:
+		s.Missing = true
+	default:
+		s.Unknown = e.Error()
+	}
+	return s, nil
+}

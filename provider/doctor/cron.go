@@ -1,0 +1,154 @@
+package doctor
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// period is a policy's period as the runner reads it: five fields, of which each is
+// numbers, names, ranges and steps. The runner's own parser is internal to its
+// taskscaler module; TestPeriodsAreTheRunners holds this one to it, oddities
+// included: a step counts from 0 and not from the range's beginning, a range that
+// wraps, such as 22-6, matches everything, 7 is Sunday too, and day of month and day
+// of week must both match.
+type period struct {
+	loc    *time.Location
+	fields [5]uint64 // bit n is set if n matches: minute, hour, day, month, weekday
+	dated  bool      // it depends on the day of the month, or the month
+	wraps  string    // a range that wraps, "" = none
+}
+
+// unreadable is a period that cannot be read, and what to write instead.
+type unreadable struct{ what, hint string }
+
+// field is one of the five: its name, its bounds, and the words for its numbers.
+type field struct {
+	name     string
+	min, max int
+	words    []string // for min, min+1, ...
+}
+
+var fields = [5]field{
+	{"minute", 0, 59, nil},
+	{"hour", 0, 23, nil},
+	{"day of month", 1, 31, nil},
+	{"month", 1, 12, strings.Fields("jan feb mar apr may jun jul aug sep oct nov dec")},
+	{"day of week", 0, 7, strings.Fields("sun mon tue wed thu fri sat")},
+}
+
+// example is a period as it is to be written.
+const example = `periods = ["* 8-17 * * mon-fri"]`
+
+// parsePeriod reads a period. Without a timezone it is in that of the host.
+func parsePeriod(text, timezone string) (period, *unreadable) {
+	p := period{loc: time.Local}
+	if timezone != "" {
+		loc, err := time.LoadLocation(timezone)
+		if err != nil {
+			return period{}, &unreadable{fmt.Sprintf("timezone %q: this host does not know it", timezone), `timezone = "Europe/Berlin"`}
+		}
+		p.loc = loc
+	}
+	words := strings.Fields(text)
+	if len(words) != len(fields) {
+		u := &unreadable{fmt.Sprintf("period %q has %s: it takes 5, minute, hour, day of month, month, day of week",
+			text, plural(len(words), "field")), example}
+		if len(words) == 7 { // docker+machine's have seconds and a year
+			u.hint = fmt.Sprintf("periods = [%q]", strings.Join(words[1:6], " "))
+		}
+		return period{}, u
+	}
+	for i, f := range fields {
+		set, wraps, err := f.parse(words[i])
+		if err != nil {
+			return period{}, &unreadable{fmt.Sprintf("period %q: %s: %v", text, f.name, err), example}
+		}
+		p.fields[i], p.wraps = set, cmp.Or(p.wraps, wraps)
+	}
+	const sunday = 1 | 1<<7
+	if p.fields[4]&sunday != 0 {
+		p.fields[4] |= sunday
+	}
+	p.dated = p.fields[2] != fields[2].all() || p.fields[3] != fields[3].all()
+	return p, nil
+}
+
+// all is the set of every number of the field.
+func (f field) all() (set uint64) {
+	for n := f.min; n <= f.max; n++ {
+		set |= 1 << n
+	}
+	return set
+}
+
+// parse reads a list such as 1,5-9,*/15.
+func (f field) parse(list string) (set uint64, wraps string, err error) {
+	stars := 0
+	for item := range strings.SplitSeq(list, ",") {
+		text, step, stepped := strings.Cut(item, "/")
+		every := 1
+		if stepped {
+			if every, err = f.number(step); err != nil {
+				return 0, "", err
+			}
+			if every == 0 {
+				return 0, "", fmt.Errorf("the step of %q is 0", item)
+			}
+		} else if text == "*" {
+			if stars++; stars > 1 {
+				return 0, "", fmt.Errorf("%q has * twice", list)
+			}
+		}
+		from, to := f.min, f.max
+		if text != "*" {
+			first, last, ranged := strings.Cut(text, "-")
+			if from, err = f.number(first); err != nil {
+				return 0, "", err
+			}
+			if to = from; ranged {
+				if to, err = f.number(last); err != nil {
+					return 0, "", err
+				}
+			}
+		}
+		if from > to {
+			wraps, from, to = text, f.min, f.max
+		}
+		for n := from; n <= to; n++ {
+			if n%every == 0 {
+				set |= 1 << n
+			}
+		}
+	}
+	return set, wraps, nil
+}
+
+func (f field) number(text string) (int, error) {
+	for i, word := range f.words {
+		if strings.EqualFold(text, word) {
+			return f.min + i, nil
+		}
+	}
+	n, err := strconv.ParseUint(text, 10, 8)
+	if err != nil {
+		return 0, fmt.Errorf("%q is no number", text)
+	}
+	if int(n) < f.min || int(n) > f.max {
+		return 0, fmt.Errorf("%d is not from %d to %d", n, f.min, f.max)
+	}
+	return int(n), nil
+}
+
+// contains tells whether a moment is in the period.
+func (p period) contains(t time.Time) bool {
+	t = t.In(p.loc)
+	for i, n := range [5]int{t.Minute(), t.Hour(), t.Day(), int(t.Month()), int(t.Weekday())} {
+		if p.fields[i]>>n&1 == 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,240 @@
+package doctor
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/hostlock"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
+)
+
+// Host is what of this host the checks go by. Look fills it in.
+type Host struct {
+	Now       time.Time
+	UID       int // of this process; -1 = the system has none
+	ConfigUID int // of config.toml's owner; -1 = unknown
+
+	Program Program
+	Secrets []SecretFile
+	Keys    []KeyFile
+
+	LockFault error    // why there can be no lock
+	Holder    string   // the process id of the plugin that manages the group, "" = none does
+	DeadRuns  []string // earlier runs, if none does
+	Booting   string   // the process id of a doctor --boot that is at work, "" = none is
+	Rests     map[instancegroup.Placement]time.Time
+
+	Addresses []netip.Addr // of this host
+}
+
+// SecretFile is a file with a secret in it.
+type SecretFile struct {
+	Path  string
+	Holds string // what, for messages
+	Mode  fs.FileMode
+	Plain string // the key of config.toml that holds it; "" = a file of its own
+}
+
+// KeyFile is a private key.
+type KeyFile struct {
+	Key, Path   string // the key of config.toml that names it
+	Fingerprint string // MD5
+	Missing     bool
+	Fault       string // "" = it can be used
+}
+
+// Look looks at this host, as far as the configuration of a group concerns it. It
+// changes nothing but to make the directory of the lock files, and a lock.
+func Look(file *runnerconfig.File, r runnerconfig.Runner, c config.Config, apiURL, group string) Host {
+	h := Host{Now: time.Now(), UID: os.Getuid(), ConfigUID: -1}
+	if file != nil {
+		h.ConfigUID = ownerOf(file.Path)
+		h.Program = findProgram(r.Autoscaler.Plugin)
+		h.lookAtFiles(file, r, c)
+	}
+	if group != "" {
+		h.lookAtLock(apiURL, group)
+	}
+	if all, err := net.InterfaceAddrs(); err == nil {
+		for _, a := range all {
+			if p, err := netip.ParsePrefix(a.String()); err == nil {
+				h.Addresses = append(h.Addresses, p.Addr())
+			}
+		}
+	}
+	return h
+}
+
+func (h *Host) lookAtFiles(file *runnerconfig.File, r runnerconfig.Runner, c config.Config) {
+	secret := func(path, holds, plain string) {
+		if info, err := os.Stat(path); err == nil && path != "" {
+			h.Secrets = append(h.Secrets, SecretFile{path, holds, info.Mode().Perm(), plain})
+		}
+	}
+	connector := r.Autoscaler.Connector
+	if pluginKey(r, "token") != "" {
+		secret(file.Path, "plugin_config.token", "autoscaler.plugin_config.token")
+	}
+	if connector.Password != "" {
+		secret(file.Path, "connector_config.password", "autoscaler.connector_config.password")
+	}
+	secret(c.Token.File, "DigitalOcean's token", "")
+	for _, k := range []struct{ key, path string }{
+		{"autoscaler.plugin_config.ssh_key_file", c.SSHKeyFile}, {"autoscaler.connector_config.key_path", connector.KeyPath},
+	} {
+		if k.path != "" {
+			secret(k.path, "a private key", "")
+			h.Keys = append(h.Keys, readKey(k.key, k.path))
+		}
+	}
+}
+
+// maxKey bounds what is read of a private key, in bytes.
+const maxKey = 64 << 10
+
+func readKey(key, path string) KeyFile {
+	k := KeyFile{Key: key, Path: path}
+	text, err := func() ([]byte, error) {
+		info, err := os.Stat(path) // before it is opened: a pipe would block
+		if err != nil {
+			return nil, err
+		}
+		if !info.Mode().IsRegular() {
+			return nil, errors.New("it is no regular file")
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		return io.ReadAll(io.LimitReader(f, maxKey))
+	}()
+	if errors.Is(err, fs.ErrNotExist) {
+		k.Missing = true
+		return k
+	}
+	if err != nil {
+		k.Fault = err.Error()
+		return k
+	}
+	signer, err := ssh.ParsePrivateKey(text)
+	switch {
+	case errors.As(err, new(*ssh.PassphraseMissingError)):
+		k.Fault = "the key needs a passphrase"
+	case err != nil:
+		k.Fault = "it is no private key in PEM or OpenSSH form"
+	default:
+		k.Fingerprint = ssh.FingerprintLegacyMD5(signer.PublicKey())
+	}
+	return k
+}
+
+func (h *Host) lookAtLock(apiURL, group string) {
+	lock, holder, err := hostlock.Try(apiURL, group)
+	switch {
+	case err != nil:
+		h.LockFault = err
+		return
+	case lock == nil:
+		h.Holder = cmp.Or(holder, "unknown")
+	default:
+		h.DeadRuns = lock.DeadRuns()
+		lock.Drop()
+	}
+	h.Rests, _ = hostlock.Rests(apiURL, group) // none: it only tells of delays
+	if test := BootGroup(group); test != group {
+		switch lock, holder, err := hostlock.Try(apiURL, test); {
+		case err != nil: // as of the group
+		case lock == nil:
+			h.Booting = cmp.Or(holder, "unknown")
+		default:
+			lock.Drop()
+		}
+	}
+}
+
+func (e *exam) secretFiles() {
+	for _, s := range e.Host.Secrets {
+		where := s.Path
+		if s.Plain != "" {
+			where = e.File.At(e.Runner.Key(s.Plain))
+		}
+		switch {
+		case s.Mode&0o077 != 0 && runtime.GOOS != "windows":
+			e.at(Warning, where, "chmod 600 "+s.Path, "other users of this host can read %s: %s has the mode %04o", s.Holds, s.Path, s.Mode)
+		case s.Plain == "autoscaler.plugin_config.token":
+			e.at(Note, where, `token_file = "/etc/gitlab-runner/digitalocean-token"`,
+				"the token is in config.toml: in a file of its own it can be replaced without a restart")
+		}
+	}
+}
+
+func (e *exam) keyFiles() {
+	for _, k := range e.Host.Keys {
+		name := lastPart(k.Key)
+		switch {
+		case k.Missing && name == "key_path":
+			e.say(Fault, k.Key, "ssh-keygen -t ed25519 -N '' -f "+k.Path, "%s %s does not exist: the runner cannot start the plugin", name, k.Path)
+		case k.Missing:
+			e.say(Good, k.Key, "", "%s %s does not exist yet: the first start makes it", name, k.Path)
+		case k.Fault != "":
+			e.say(Fault, k.Key, "ssh-keygen -t ed25519 -N '' -f "+k.Path+".new", "%s %s cannot be used: %s", name, k.Path, k.Fault)
+		}
+	}
+}
+
+func (e *exam) home() {
+	if e.Host.LockFault != nil {
+		e.at(Fault, "", "in the runner's unit: Environment=HOME=/root", "the plugin cannot start: %v", e.Host.LockFault)
+	}
+}
+
+// notRunners tells whether the runner, by the owner of its file, is another user.
+func (e *exam) notRunners() bool {
+	h := e.Host
+	return e.File != nil && h.UID >= 0 && h.ConfigUID >= 0 && h.ConfigUID != h.UID
+}
+
+func (e *exam) user() {
+	if h := e.Host; e.notRunners() {
+		sudo := "sudo"
+		if h.ConfigUID != 0 {
+			sudo = fmt.Sprintf("sudo -u '#%d'", h.ConfigUID)
+		}
+		e.at(Note, e.File.Path, sudo+" fleeting-plugin-digitalocean doctor",
+			"it belongs to the user %d, and doctor runs as %d: what it finds of files, HOME and locks is this user's, not the runner's", h.ConfigUID, h.UID)
+	}
+}
+
+func (e *exam) manager() {
+	switch {
+	case e.Account.Name == "" || e.Host.LockFault != nil:
+	case e.Host.Holder != "":
+		e.at(Good, "this host", "", "process %s manages the group", e.Host.Holder)
+	default:
+		e.at(Good, "this host", "", "no process manages the group now")
+	}
+}
+
+func (e *exam) resting() {
+	places := slices.SortedFunc(maps.Keys(e.Host.Rests), func(a, b instancegroup.Placement) int {
+		return cmp.Compare(fmt.Sprint(a), fmt.Sprint(b))
+	})
+	for _, at := range places {
+		e.at(Note, "this host", "", "%s had no capacity, or did not answer: it is tried again at %s", at, e.Host.Rests[at].Format(time.TimeOnly))
+	}
+}

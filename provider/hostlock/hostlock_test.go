@@ -1,0 +1,192 @@
+package hostlock
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+)
+
+const someAPI = "https://api.digitalocean.com"
+
+// TestLockIsExclusive: a second holder waits for an orphan, and then names the
+// process that is in its way.
+func TestLockIsExclusive(t *testing.T) {
+	ownCache(t)
+	synctest.Test(t, func(t *testing.T) {
+		log := hclog.NewNullLogger()
+		first, err := Take(t.Context(), log, someAPI, "ci")
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := took(func() { _, err = Take(t.Context(), log, someAPI, "ci") })
+		want := fmt.Sprintf(`group "ci" is managed by another plugin process on this host, pid %d. `+
+			`Give each [[runners]] section a plugin_config.name of its own, or stop that process`, os.Getpid())
+		if err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+		if d < orphanWait || d > orphanWait+lockPoll {
+			t.Errorf("it waited %s, want %s", d, orphanWait)
+		}
+
+		// An orphan that goes in time.
+		time.AfterFunc(10*time.Second, first.Release)
+		var second *Lock
+		d = took(func() { second, err = Take(t.Context(), log, someAPI, "ci") })
+		if err != nil || d < 10*time.Second || d > 11*time.Second {
+			t.Fatalf("after %s: %v", d, err)
+		}
+		defer second.Release()
+
+		// Other groups, and other accounts, are of no concern.
+		for _, other := range [][2]string{{someAPI, "ci2"}, {"http://127.0.0.1:8080", "ci"}} {
+			l, err := Take(t.Context(), log, other[0], other[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.Release()
+		}
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if d := took(func() { _, err = Take(ctx, log, someAPI, "ci") }); err == nil || d > 2*time.Second {
+			t.Errorf("a cancelled wait took %s: %v", d, err)
+		}
+	})
+}
+
+// TestLockRemembersRuns: those that ended without cleaning up, the last 16.
+func TestLockRemembersRuns(t *testing.T) {
+	ownCache(t)
+	lock := func() *Lock {
+		t.Helper()
+		l, err := Take(t.Context(), hclog.NewNullLogger(), someAPI, "ci")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	var want []string
+	for i := range 20 {
+		l := lock()
+		if !slices.Equal(l.DeadRuns(), want) {
+			t.Errorf("dead runs %v, want %v", l.DeadRuns(), want)
+		}
+		run := fmt.Sprintf("run%05d", i)
+		if err := l.Begin(run); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, run)
+		want = want[max(0, len(want)-maxRuns):]
+		l.Close(false)
+	}
+	l := lock()
+	if err := os.WriteFile(l.base+".runs", []byte("../../etc x\x00 run00001 RUN00002"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.Close(false)
+	l = lock()
+	if !slices.Equal(l.DeadRuns(), []string{"run00001"}) {
+		t.Errorf("of a file that somebody wrote to: %q", l.DeadRuns())
+	}
+	l.Close(true)
+	l = lock()
+	defer l.Release()
+	if len(l.DeadRuns()) > 0 {
+		t.Errorf("after a clean end: %v", l.DeadRuns())
+	}
+}
+
+// TestLockFiles are for the user alone, and a directory that cannot be had is
+// explained.
+func TestLockFiles(t *testing.T) {
+	cache := t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", cache)
+	l, err := Take(t.Context(), hclog.NewNullLogger(), someAPI, "ci")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Begin("7k2m9qxa")
+	l.NoteRefusal(hclog.NewNullLogger(), time.Now())
+	defer l.Release()
+	files, _ := filepath.Glob(filepath.Join(cache, "fleeting-plugin-digitalocean", "*"))
+	if len(files) != 4 {
+		t.Errorf("files %v, want four", files)
+	}
+	for _, f := range append(files, filepath.Dir(files[0])) {
+		if info, err := os.Stat(f); err != nil || info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s: %v, %v", f, info.Mode(), err)
+		}
+	}
+
+	blocked := filepath.Join(cache, "file")
+	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("XDG_CACHE_HOME", blocked)
+	_, err = Take(t.Context(), hclog.NewNullLogger(), someAPI, "ci")
+	if err == nil || !strings.Contains(err.Error(), "set HOME or XDG_CACHE_HOME to one that can be written") {
+		t.Errorf("without a directory: %v", err)
+	}
+}
+
+// TestLockRemembersCount: until an end in good order, and nothing of what
+// somebody else wrote.
+func TestLockRemembersCount(t *testing.T) {
+	ownCache(t)
+	lock := func() *Lock {
+		t.Helper()
+		l, err := Take(t.Context(), hclog.NewNullLogger(), someAPI, "ci")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	l := lock()
+	want := instancegroup.Census{Droplets: 12, At: time.Unix(1700000000, 0)}
+	l.Note(hclog.NewNullLogger(), want)
+	l.Close(false)
+	l = lock()
+	if got := l.Before(); got != want {
+		t.Errorf("before: %+v, want %+v", got, want)
+	}
+	files, _ := filepath.Glob(l.base + ".count*")
+	if info, err := os.Stat(l.base + ".count"); err != nil || info.Mode().Perm() != 0o600 || len(files) != 1 {
+		t.Errorf("files %v, %v", files, err)
+	}
+	for _, junk := range []string{"", "12", "twelve 1"} {
+		if err := os.WriteFile(l.base+".count", []byte(junk), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := l.Before(); got != (instancegroup.Census{}) {
+			t.Errorf("of %q: %+v", junk, got)
+		}
+	}
+	l.Close(true)
+	l = lock()
+	defer l.Release()
+	if got := l.Before(); got != (instancegroup.Census{}) {
+		t.Errorf("after a clean end: %+v", got)
+	}
+}
+
+func took(f func()) time.Duration {
+	began := time.Now()
+	f()
+	return time.Since(began)
+}
+
+// ownCache keeps the lock files of a test to itself.
+func ownCache(t *testing.T) {
+	t.Helper()
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+}

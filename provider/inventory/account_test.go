@@ -1,0 +1,147 @@
+package inventory
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
+)
+
+// client asks the account of sim, of which it makes these faults.
+func client(t *testing.T, sim *dosim.Sim, faults ...string) *digitalocean.Client {
+	t.Helper()
+	for _, text := range faults {
+		f, err := dosim.ParseFault(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sim.Inject(f)
+	}
+	api, err := digitalocean.New(digitalocean.Options{URL: "https://api.digitalocean.com", Transport: sim.Transport(),
+		Token: func() (string, error) { return dosim.DefaultToken, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return api
+}
+
+// many are groups with a Droplet each, on one account.
+func many(t *testing.T, n int, faults ...string) (*dosim.Sim, *digitalocean.Client, []string) {
+	t.Helper()
+	sim := dosim.New(dosim.Options{})
+	t.Cleanup(sim.Close)
+	var groups []string
+	for i := range n {
+		group := fmt.Sprintf("ci-%d", i)
+		groups = append(groups, group)
+		sim.AddDroplet(dosim.Droplet{Name: group + "-7k2m9qxa", Tags: []string{"fleeting", instancegroup.GroupTag(group), "fleeting-run:dead0000"}})
+	}
+	return sim, client(t, sim, faults...), groups
+}
+
+// More groups than a minute's lists of keys, of which DigitalOcean allows 10: each is
+// found out about, with one list.
+func TestKeysAreListedOnce(t *testing.T) {
+	sim, api, groups := many(t, 15)
+	var account Account
+	for _, group := range groups {
+		l, err := account.Find(t.Context(), api, group, nil)
+		if err != nil || len(l.Unread) > 0 || len(l.Droplets) != 1 {
+			t.Errorf("%s: %v, unread %v, %v", group, l.Droplets, l.Unread, err)
+		}
+	}
+	asked := sim.RequestCounts()
+	if keys, tags := asked["GET /v2/account/keys"], asked["GET /v2/tags"]; keys != 1 || tags != 1 {
+		t.Errorf("15 groups took %d lists of keys and %d of tags, want one of each", keys, tags)
+	}
+}
+
+// A tag of which no group is known is told once, and is its group's all the same, once
+// that one's dead runs tell.
+func TestNobodysTagIsToldOnce(t *testing.T) {
+	sim, api, groups := many(t, 3)
+	sim.AddTag("fleeting-run:nobody00")
+	var account Account
+	for i, group := range groups {
+		var dead []string
+		if i == 2 {
+			dead = []string{"nobody00"}
+		}
+		l, err := account.Find(t.Context(), api, group, dead)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, tag := range l.Tags {
+			if tag.Run == "nobody00" {
+				got = append(got, fmt.Sprintf("unowned %t", tag.Unowned))
+			}
+		}
+		if want := [][]string{{"unowned true"}, nil, {"unowned false"}}[i]; !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", group, got, want)
+		}
+	}
+}
+
+// Keys and tags that cannot be listed do not hide Droplets, are told of, and are not
+// asked for again.
+func TestUnlistedKeysHideNoDroplets(t *testing.T) {
+	for fault, class := range map[string]error{
+		"GET /v2/account/keys: 403 times forever":                       instancegroup.ErrForbidden,
+		"GET /v2/account/keys: 429 header Retry-After=30 times forever": instancegroup.ErrThrottled,
+		"GET /v2/tags: 503 times forever":                               instancegroup.ErrAmbiguous,
+	} {
+		sim, api, groups := many(t, 2, fault)
+		var account Account
+		first := -1
+		for _, group := range groups {
+			l, err := account.Find(t.Context(), api, group, nil)
+			if err != nil || len(l.Droplets) != 1 || len(l.Unread) != 1 || !errors.Is(l.Unread[0], class) {
+				t.Errorf("%s: %v, unread %v, %v", fault, l.Droplets, l.Unread, err)
+			}
+			asked := sim.RequestCounts()
+			if n := asked["GET /v2/account/keys"] + asked["GET /v2/tags"]; first < 0 {
+				first = n
+			} else if n != first {
+				t.Errorf("%s: asked for %d times, then again", fault, first)
+			}
+		}
+	}
+}
+
+// A list of GPU Droplets that fails hides no others, and is told of; but where
+// DigitalOcean refuses that list there are none. A refused token is no such fault.
+func TestUnlistedGPUsHideNoDroplets(t *testing.T) {
+	for fault, class := range map[string]error{
+		"GET /v2/droplets?type=gpus: 403 times forever": instancegroup.ErrForbidden,
+		"GET /v2/droplets?type=gpus: 503 times forever": instancegroup.ErrAmbiguous,
+		"GET /v2/droplets?type=gpus: 422 times forever": nil,
+		"GET /v2/droplets?type=gpus: 404 times forever": nil,
+	} {
+		_, api, groups := many(t, 1, fault)
+		f, err := Look(t.Context(), api, groups[0])
+		if err != nil || len(f.Owned) != 1 || !errors.Is(f.Unread, class) {
+			t.Errorf("%s: %v, unread %v, %v", fault, f.Owned, f.Unread, err)
+		}
+		var account Account
+		l, err := account.Find(t.Context(), api, groups[0], nil)
+		if err != nil || len(l.Droplets) != 1 || !errors.Is(errors.Join(l.Unread...), class) {
+			t.Errorf("%s: %v, unread %v, %v", fault, l.Droplets, l.Unread, err)
+		}
+		if _, _, err := Droplets(t.Context(), api, groups[0]); !errors.Is(err, class) {
+			t.Errorf("%s: all or nothing: %v", fault, err)
+		}
+	}
+	_, api, groups := many(t, 1, "GET /v2/droplets?type=gpus: 401 times forever")
+	if f, err := Look(t.Context(), api, groups[0]); !errors.Is(err, instancegroup.ErrUnauthorized) {
+		t.Errorf("a token that is refused: %v, %v", f, err)
+	}
+	_, api, groups = many(t, 1, "GET /v2/droplets: 403 times forever")
+	if f, err := Look(t.Context(), api, groups[0]); !errors.Is(err, instancegroup.ErrForbidden) {
+		t.Errorf("no list at all: %v, %v", f, err)
+	}
+}

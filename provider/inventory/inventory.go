@@ -1,0 +1,213 @@
+// Package inventory is what groups have on an account, for people: their Droplets,
+// and what processes that have ended left behind.
+package inventory
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
+)
+
+// Found are Droplets, in the order in which they were made.
+type Found struct {
+	Owned     []instancegroup.Droplet
+	Strangers []instancegroup.Droplet // they only carry a group's tag
+
+	Unread error // why GPU Droplets could not be listed, and so were not looked for
+}
+
+// Look lists the Droplets of a group, or of all groups if group is "". DigitalOcean has
+// a list of its own for GPU Droplets: one that fails hides none of the others.
+// (TestUnlistedGPUsHideNoDroplets) The error says that nothing was found out.
+func Look(ctx context.Context, api *digitalocean.Client, group string) (Found, error) {
+	tag := instancegroup.CommonTag
+	if group != "" {
+		tag = instancegroup.GroupTag(group)
+	}
+	var f Found
+	l, err := api.List(ctx, tag, true)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, instancegroup.ErrUnauthorized) {
+		gpus := err
+		if l, err = api.List(ctx, tag, false); err == nil && !gpusRefused(gpus) {
+			f.Unread = fmt.Errorf("GPU Droplets: %w", gpus)
+		}
+	}
+	for _, d := range l.Droplets {
+		if of := instancegroup.GroupOf(d); of == "" || group != "" && of != group {
+			f.Strangers = append(f.Strangers, d)
+		} else {
+			f.Owned = append(f.Owned, d)
+		}
+	}
+	return f, err
+}
+
+// Droplets is Look for those who want all or nothing.
+func Droplets(ctx context.Context, api *digitalocean.Client, group string) (owned, strangers []instancegroup.Droplet, err error) {
+	f, err := Look(ctx, api, group)
+	return f.Owned, f.Strangers, cmp.Or(err, f.Unread)
+}
+
+// gpusRefused tells whether an account may know nothing of GPU Droplets.
+func gpusRefused(err error) bool {
+	return errors.Is(err, instancegroup.ErrInvalid) || errors.Is(err, instancegroup.ErrNotFound)
+}
+
+// Leftovers is what a group has on an account that no living process looks after, as
+// far as can be told from this host, on which none manages it.
+type Leftovers struct {
+	Droplets []Droplet
+	Keys     []Key // generated ones
+	Tags     []Tag // by which runs are known, or destroy
+
+	Unread []error // what could not be listed, and so was not looked for
+}
+
+// Droplet is one, and why it may be no leftover.
+type Droplet struct {
+	instancegroup.Droplet
+	Doubt string // "" = its run was on this host, and has ended
+}
+
+// Key is an SSH key of the account.
+type Key struct {
+	digitalocean.Key
+	Run   string
+	Doubt string
+}
+
+// Tag is a tag of a run that nothing carries, or nothing but what is in Leftovers.
+type Tag struct {
+	Name    string
+	Run     string
+	Doubt   string
+	Unowned bool // it may be of any group. Nobody misses it: a run that lives makes it again
+}
+
+// Doubtful tells whether anything of l may be no leftover.
+func (l Leftovers) Doubtful() bool {
+	return slices.ContainsFunc(l.Droplets, func(d Droplet) bool { return d.Doubt != "" }) ||
+		slices.ContainsFunc(l.Keys, func(k Key) bool { return k.Doubt != "" }) ||
+		slices.ContainsFunc(l.Tags, func(t Tag) bool { return t.Doubt != "" })
+}
+
+// The doubts.
+const (
+	elsewhere = "its run is not known on this host: it may be a living manager's elsewhere"
+	whose     = "nothing tells which group's it is"
+)
+
+// Account is what groups share on an account: its SSH keys and its tags. They are asked
+// for when a group needs them first, and for all groups at once. Not for concurrent use.
+//
+// Invariant: however many groups there are, keys are listed once. DigitalOcean allows
+// that 10 times a minute. (TestKeysAreListedOnce)
+type Account struct {
+	listed bool
+	keys   []digitalocean.Key
+	tags   []digitalocean.Tag
+	unread []error
+	told   map[string]bool // tags that are nobody's, which would be every group's else
+}
+
+// list asks for keys and tags. What fails is not asked for again: the next group would
+// fare no better.
+func (a *Account) list(ctx context.Context, api *digitalocean.Client) {
+	if a.listed {
+		return
+	}
+	a.listed, a.told = true, map[string]bool{}
+	var err error
+	if a.keys, err = api.Keys(ctx); err != nil {
+		a.unread = append(a.unread, fmt.Errorf("SSH keys: %w", err))
+	}
+	if a.tags, err = api.Tags(ctx); err != nil {
+		a.unread = append(a.unread, fmt.Errorf("tags: %w", err))
+	}
+}
+
+// Find looks for the leftovers of a group. dead are the runs of this host that are
+// known to have ended. (hostlock.Lock has them.) api is the account's.
+//
+// A run that is not among them may be of a living manager on another host, which the
+// account alone does not tell: what is of such a run is returned with a doubt.
+//
+// The error says that nothing was found out. Keys and tags that cannot be listed, which
+// cost nothing, are in Unread: Droplets, which do, are found all the same. So are GPU
+// Droplets, which hide no others.
+//
+// Keys and tags may be older than the Droplets, by what was done about other groups
+// since. What a run has added meanwhile is then not found, and none that was dead lives.
+func (a *Account) Find(ctx context.Context, api *digitalocean.Client, group string, dead []string) (Leftovers, error) {
+	droplets, err := Look(ctx, api, group)
+	if err != nil {
+		return Leftovers{}, err
+	}
+	a.list(ctx, api)
+	if err := ctx.Err(); err != nil {
+		return Leftovers{}, err
+	}
+	l := sort(group, dead, droplets.Owned, a.keys, a.tags)
+	l.Tags = slices.DeleteFunc(l.Tags, func(t Tag) bool { return t.Unowned && a.told[t.Name] })
+	for _, t := range l.Tags {
+		if t.Unowned {
+			a.told[t.Name] = true
+		}
+	}
+	if droplets.Unread != nil {
+		l.Unread = append(l.Unread, droplets.Unread)
+	}
+	l.Unread = append(l.Unread, a.unread...)
+	return l, nil
+}
+
+// sort picks a group's leftovers out of what the account has.
+func sort(group string, dead []string, droplets []instancegroup.Droplet, keys []digitalocean.Key, tags []digitalocean.Tag) Leftovers {
+	doubt := func(run string) string {
+		if slices.Contains(dead, run) {
+			return ""
+		}
+		return elsewhere
+	}
+	var l Leftovers
+	ours := map[string]bool{} // runs
+	for _, run := range dead {
+		ours[run] = true
+	}
+	carriers := map[string]int{}
+	for _, d := range droplets {
+		run := instancegroup.RunOf(d)
+		ours[run] = true
+		for _, t := range d.Tags {
+			carriers[t]++
+		}
+		l.Droplets = append(l.Droplets, Droplet{d, doubt(run)})
+	}
+	others := map[string]bool{} // runs
+	for _, k := range keys {
+		if run, ok := instancegroup.RunOfKey(group, k.Name); ok {
+			ours[run] = true
+			l.Keys = append(l.Keys, Key{k, run, doubt(run)})
+		} else if i := strings.LastIndex(k.Name, "-"); i >= 0 {
+			others[k.Name[i+1:]] = true
+		}
+	}
+	for _, t := range tags {
+		run, ok := instancegroup.RunOfTag(t.Name)
+		switch {
+		case !ok || t.Carriers > carriers[t.Name]:
+			// Another group's, or on something that is none of ours.
+		case ours[run]:
+			l.Tags = append(l.Tags, Tag{t.Name, run, doubt(run), false})
+		case t.Carriers == 0 && !others[run]:
+			l.Tags = append(l.Tags, Tag{t.Name, run, whose, true})
+		}
+	}
+	return l
+}

@@ -1,0 +1,81 @@
+package inventory
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
+)
+
+// What is of a run of this host is a leftover, what is of another is one with a
+// doubt, and what is of another group is none.
+func TestSort(t *testing.T) {
+	droplet := func(id int, run string) instancegroup.Droplet {
+		return instancegroup.Droplet{ID: id, Tags: []string{"fleeting", instancegroup.GroupTag("ci"), instancegroup.RunTag(run)}}
+	}
+	l := sort("ci", []string{"dead0000", "dead0001"},
+		[]instancegroup.Droplet{droplet(1, "dead0000"), droplet(2, "other000"), droplet(3, "other000")},
+		[]digitalocean.Key{{Name: "fleeting-ci-dead0001"}, {Name: "fleeting-ci-other001"}, {Name: "fleeting-ci-static"},
+			{Name: "fleeting-ci-big-other009"}, {Name: "somebody's"}},
+		[]digitalocean.Tag{
+			{Name: "fleeting", Carriers: 3}, {Name: "fleeting-group:ci", Carriers: 3}, {Name: "prod"},
+			{Name: "fleeting-run:dead0000", Carriers: 1}, {Name: "fleeting-run:dead0001"}, {Name: "fleeting-delete:dead0001"},
+			{Name: "fleeting-run:other000", Carriers: 2}, {Name: "fleeting-delete:other000", Carriers: 1}, // on something of somebody's
+			{Name: "fleeting-run:other001"}, {Name: "fleeting-run:other009"}, {Name: "fleeting-run:nobody00"},
+			{Name: "fleeting-run:busy0000", Carriers: 5}, {Name: "fleeting-run:not-minted"},
+		})
+	var got []string
+	for _, d := range l.Droplets {
+		got = append(got, fmt.Sprintf("%d %t", d.ID, d.Doubt != ""))
+	}
+	for _, k := range l.Keys {
+		got = append(got, fmt.Sprintf("%s %s %t", k.Name, k.Run, k.Doubt != ""))
+	}
+	for _, tag := range l.Tags {
+		got = append(got, fmt.Sprintf("%s %s %t %t", tag.Name, tag.Run, tag.Doubt != "", tag.Unowned))
+	}
+	want := []string{"1 false", "2 true", "3 true",
+		"fleeting-ci-dead0001 dead0001 false", "fleeting-ci-other001 other001 true",
+		"fleeting-run:dead0000 dead0000 false false", "fleeting-run:dead0001 dead0001 false false", "fleeting-delete:dead0001 dead0001 false false",
+		"fleeting-run:other000 other000 true false", "fleeting-run:other001 other001 true false", "fleeting-run:nobody00 nobody00 true true"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%q\nwant\n%q", got, want)
+	}
+	if !l.Doubtful() || sort("ci", []string{"dead0000"}, []instancegroup.Droplet{droplet(1, "dead0000")}, nil, nil).Doubtful() {
+		t.Error("Doubtful is wrong")
+	}
+}
+
+// GPU Droplets, which no other list has, are among a group's; an account that knows
+// none does not keep the others from being listed.
+func TestDroplets(t *testing.T) {
+	tags := func(group string) []string {
+		return []string{"fleeting", "fleeting-group:" + group, "fleeting-run:dead0000"}
+	}
+	for _, fault := range []string{"", "GET /v2/droplets?type=gpus: 422"} {
+		sim := dosim.New(dosim.Options{})
+		sim.AddDroplet(dosim.Droplet{Name: "ci-7k2m9qxa", Tags: tags("ci")})
+		sim.AddDroplet(dosim.Droplet{Name: "big-7k2m9qxa", Tags: tags("big")})
+		sim.AddDroplet(dosim.Droplet{Name: "ci-db", Tags: tags("ci")})
+		want, faults := 2, []string(nil)
+		if fault == "" {
+			sim.AddDroplet(dosim.Droplet{Name: "ci-gpu0gpu0", Tags: tags("ci"), Size: "gpu-h100x1-80gb", Region: "nyc3"})
+		} else {
+			want, faults = 1, []string{fault}
+		}
+		api := client(t, sim, faults...)
+		for group, n := range map[string]int{"ci": want, "": want + 1, "big": 1, "none": 0} {
+			owned, strangers, err := Droplets(t.Context(), api, group)
+			if len(owned) != n || err != nil {
+				t.Errorf("%q with %q: %d Droplets, want %d: %v", group, fault, len(owned), n, err)
+			}
+			if strange := group == "ci" || group == ""; (len(strangers) == 1) != strange {
+				t.Errorf("%q: strangers %v", group, strangers)
+			}
+		}
+		sim.Close()
+	}
+}

@@ -1,0 +1,231 @@
+// Package runnerconfig reads GitLab Runner's config.toml as the runner does, and
+// knows on which line of it everything is.
+package runnerconfig
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/BurntSushi/toml"
+)
+
+// File is the part of a config.toml that decides how its runners scale. What is not
+// set is zero: the runner's defaults are not filled in.
+type File struct {
+	Path          string   `toml:"-"` // as it was given
+	Concurrent    int      `toml:"concurrent"`
+	ListenAddress string   `toml:"listen_address"`
+	Runners       []Runner `toml:"runners"`
+
+	// Ignored are the keys below [runners.autoscaler] that the runner drops without
+	// a word, in the order of the file. Those of plugin_config are the plugin's.
+	Ignored []string `toml:"-"`
+
+	lines map[string]int // by key, such as runners.0.autoscaler.policy.1.idle_count
+	order []string       // the keys in the order of the file
+}
+
+// Runner is one [[runners]].
+type Runner struct {
+	Index      int         `toml:"-"` // in the file, from 0
+	Name       string      `toml:"name"`
+	Executor   string      `toml:"executor"`
+	Limit      int         `toml:"limit"`
+	Autoscaler *Autoscaler `toml:"autoscaler"` // nil = it has none
+}
+
+// Autoscaler is [runners.autoscaler]. Names, types and defaults are the runner's.
+type Autoscaler struct {
+	Plugin                      string         `toml:"plugin"`
+	CapacityPerInstance         int            `toml:"capacity_per_instance"`
+	MaxUseCount                 int            `toml:"max_use_count"`
+	MaxInstances                int            `toml:"max_instances"`
+	InstanceReadyCommand        string         `toml:"instance_ready_command"`
+	InstanceAcquireTimeout      time.Duration  `toml:"instance_acquire_timeout"`
+	UpdateInterval              time.Duration  `toml:"update_interval"`
+	UpdateIntervalWhenExpecting time.Duration  `toml:"update_interval_when_expecting"`
+	DeletionRetryInterval       time.Duration  `toml:"deletion_retry_interval"`
+	ShutdownDeletionInterval    time.Duration  `toml:"shutdown_deletion_interval"`
+	ShutdownDeletionRetries     int            `toml:"shutdown_deletion_retries"`
+	FailureThreshold            int            `toml:"failure_threshold"`
+	DeleteInstancesOnShutdown   bool           `toml:"delete_instances_on_shutdown"`
+	LogInternalIP               bool           `toml:"log_internal_ip"`
+	LogExternalIP               bool           `toml:"log_external_ip"`
+	ScaleThrottle               ScaleThrottle  `toml:"scale_throttle"`
+	StateStorage                StateStorage   `toml:"state_storage"`
+	PluginConfig                map[string]any `toml:"plugin_config"`
+	Connector                   Connector      `toml:"connector_config"`
+	Policy                      []Policy       `toml:"policy"`
+}
+
+// ScaleThrottle is [runners.autoscaler.scale_throttle]: new instances a second.
+type ScaleThrottle struct {
+	Limit int `toml:"limit"`
+	Burst int `toml:"burst"`
+}
+
+// StateStorage is [runners.autoscaler.state_storage].
+type StateStorage struct {
+	Enabled                      bool   `toml:"enabled"`
+	Dir                          string `toml:"dir"`
+	KeepInstanceWithAcquisitions bool   `toml:"keep_instance_with_acquisitions"`
+}
+
+// Connector is [runners.autoscaler.connector_config].
+type Connector struct {
+	OS                   string        `toml:"os"`
+	Arch                 string        `toml:"arch"`
+	Protocol             string        `toml:"protocol"`
+	ProtocolPort         int           `toml:"protocol_port"`
+	Username             string        `toml:"username"`
+	Password             string        `toml:"password"`
+	KeyPath              string        `toml:"key_path"`
+	UseStaticCredentials bool          `toml:"use_static_credentials"`
+	Keepalive            time.Duration `toml:"keepalive"`
+	Timeout              time.Duration `toml:"timeout"`
+	UseExternalAddr      bool          `toml:"use_external_addr"`
+}
+
+// Policy is one [[runners.autoscaler.policy]]. The last one whose period
+// contains the present counts.
+type Policy struct {
+	Periods          []string      `toml:"periods"`
+	Timezone         string        `toml:"timezone"`
+	IdleCount        int           `toml:"idle_count"`
+	IdleTime         time.Duration `toml:"idle_time"`
+	ScaleFactor      float64       `toml:"scale_factor"`
+	ScaleFactorLimit int           `toml:"scale_factor_limit"`
+	PreemptiveMode   *bool         `toml:"preemptive_mode"`
+}
+
+// Preemptive tells whether jobs are only taken when an instance is ready for
+// them: what preemptive_mode says, else whenever there is an idle_count.
+func (p Policy) Preemptive() bool {
+	if p.PreemptiveMode != nil {
+		return *p.PreemptiveMode
+	}
+	return p.IdleCount > 0
+}
+
+// maxFile bounds what is read, in bytes: more is no config.toml.
+const maxFile = 16 << 20
+
+// Load reads a file. The error begins with the path, and with the line where TOML
+// knows it.
+func Load(path string) (*File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxFile {
+		return nil, fmt.Errorf("%s: not a regular file of at most %d MiB", path, maxFile>>20)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(path, string(text))
+}
+
+// Parse is Load of a text; path is for messages. Values that the runner would not take
+// are all told at once, as [Misfits].
+func Parse(path, text string) (*File, error) {
+	f := &File{Path: path}
+	meta, err := toml.Decode(text, f)
+	if err != nil {
+		return nil, cmp.Or(misfits(path, text), positioned(path, text, err))
+	}
+	for i := range f.Runners {
+		f.Runners[i].Index = i
+	}
+	if f.lines, f.order, err = readLines(text); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	ignored := map[string]bool{}
+	for _, key := range meta.Undecoded() {
+		name := strings.ToLower(strings.Join(key, "."))
+		if rest, ok := strings.CutPrefix(name, "runners.autoscaler."); ok && !strings.HasPrefix(rest, "plugin_config.") && !unneeded.MatchString(rest) {
+			ignored[name] = true
+		}
+	}
+	for _, key := range f.order {
+		if ignored[index.ReplaceAllString(key, "")] {
+			f.Ignored = append(f.Ignored, key)
+		}
+	}
+	return f, nil
+}
+
+// unneeded matches what runners have below [runners.autoscaler], and nothing here
+// needs: it is not decoded, and not ignored by the runner.
+var unneeded = regexp.MustCompile(`^(vm_isolation(\..*)?|reservation_throttling|instance_\w+_buckets)$`)
+
+// index matches the number of an element in a key.
+var index = regexp.MustCompile(`\.\d+\b`)
+
+// At returns path:line of a key, such as runners.0.autoscaler.max_instances; of one
+// that is not there, of the closest table around it.
+func (f *File) At(key string) string {
+	if line := f.line(key); line > 0 {
+		return fmt.Sprintf("%s:%d", f.Path, line)
+	}
+	return f.Path
+}
+
+// line is that of At; 0 = there is none.
+func (f *File) line(key string) int {
+	for key = strings.ToLower(key); key != ""; {
+		if line, ok := f.lines[key]; ok {
+			return line
+		}
+		key = key[:max(0, strings.LastIndex(key, "."))]
+	}
+	return 0
+}
+
+// Has tells whether a key is written in the file.
+func (f *File) Has(key string) bool {
+	_, ok := f.lines[strings.ToLower(key)]
+	return ok
+}
+
+// Key is the key of something of the runner, for At.
+func (r Runner) Key(rest string) string { return fmt.Sprintf("runners.%d.%s", r.Index, rest) }
+
+// pluginName is what this plugin is called, as a program and as an artifact.
+const pluginName = "fleeting-plugin-digitalocean"
+
+// OurPlugin tells whether the runner's plugin is this one: a path, a name in PATH, or
+// an OCI reference with or without a version.
+func (r Runner) OurPlugin() bool {
+	if r.Autoscaler == nil {
+		return false
+	}
+	name := path.Base(strings.ReplaceAll(r.Autoscaler.Plugin, `\`, "/"))
+	name, _, _ = strings.Cut(name, ":")
+	name, _, _ = strings.Cut(name, "@")
+	return strings.TrimSuffix(name, ".exe") == pluginName
+}
+
+// tomlPosition matches how the TOML library writes a position into the errors
+// that it does not give a type.
+var tomlPosition = regexp.MustCompile(`^toml: line (\d+) \(last key "([^"]*)"\): (.*)$`)
+
+// positioned rewrites an error of the TOML library as path:line: key: message,
+// which editors and terminals can follow.
+func positioned(path, text string, err error) error {
+	if m := tomlPosition.FindStringSubmatch(err.Error()); m != nil {
+		return fmt.Errorf("%s:%s: %s: %s", path, m[1], m[2], m[3])
+	}
+	if pe, ok := err.(toml.ParseError); ok { //nolint:errorlint // the library wraps nothing
+		// Its own line is one too far where a line ends too early.
+		line := 1 + strings.Count(text[:min(max(pe.Position.Start, 0), len(text))], "\n")
+		return fmt.Errorf("%s:%d: %s", path, line, pe.Message)
+	}
+	return fmt.Errorf("%s: %w", path, err)
+}
