@@ -46,7 +46,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			return err
 		}
 		defer fleet.Close()
-		fmt.Fprintf(out, "Guests listen for SSH on port %d of their Droplets' addresses.\n", fleet.Port())
+		fmt.Fprintf(out, "Guests listen for SSH on port %[1]d of their Droplets' addresses. For a runner that is to reach them:\n"+
+			"  [runners.autoscaler.connector_config]\n    protocol_port = %[1]d\n", fleet.Port())
 	}
 	sim := dosim.New(cfg.options)
 	sim.Inject(cfg.faults...)

@@ -151,6 +151,9 @@ func TestGuestsAnswerOnTheirDropletsAddresses(t *testing.T) {
 	if port == nil {
 		t.Fatalf("it did not say which port: %q", said)
 	}
+	if !strings.Contains(said, "\n  [runners.autoscaler.connector_config]\n    protocol_port = "+port[1]+"\n") {
+		t.Errorf("it did not say what to write into config.toml: %q", said)
+	}
 	key := `{"name":"k","public_key":"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"}`
 	_, body, err := send(t, "POST", url+"/v2/account/keys", dosim.DefaultToken, key)
 	if err != nil {

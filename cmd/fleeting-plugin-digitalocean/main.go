@@ -5,10 +5,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"maps"
 	"os"
-	"time"
+	"os/signal"
+	"slices"
+	"syscall"
 
-	goplugin "github.com/hashicorp/go-plugin"
+	"github.com/agnivade/levenshtein"
 	"gitlab.com/gitlab-org/fleeting/fleeting/plugin"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider"
@@ -19,82 +23,84 @@ const usage = `fleeting-plugin-digitalocean lets GitLab Runner scale CI on Digit
 GitLab Runner starts it by itself, from the line plugin = "..." in config.toml.
 
 Usage:
+  fleeting-plugin-digitalocean doctor                find what would go wrong, before a job does
+  fleeting-plugin-digitalocean ls                    list a group's Droplets, and what they cost
+  fleeting-plugin-digitalocean rm NAME...            destroy Droplets, and wait until they are gone
+  fleeting-plugin-digitalocean sweep --group NAME    find what no process looks after any more
+  fleeting-plugin-digitalocean migrate [FILE]        turn docker+machine runners into docker-autoscaler ones
+
   fleeting-plugin-digitalocean [serve]               serve the runner that started it
   fleeting-plugin-digitalocean version               what this build is
   fleeting-plugin-digitalocean bootstrap REPOSITORY  copy itself to where a runner in
                                                      another container finds it
   fleeting-plugin-digitalocean help                  this text
 
-A session on the runner's host, with the binary in a directory of PATH:
-  $ fleeting-plugin-digitalocean version
-  Name:         fleeting-plugin-digitalocean
-  ...
-  $ grep -A 3 'runners.autoscaler]' /etc/gitlab-runner/config.toml
-    [runners.autoscaler]
-      plugin = "fleeting-plugin-digitalocean"
-      max_instances = 10
-      update_interval = "1m0s"
-  $ gitlab-runner run
+Each has --help. A session on the runner's host:
+  $ sudo fleeting-plugin-digitalocean ls
+  NAME         STATE   SIZE         REGION  ADDRESS      AGE  USD/H    USD SO FAR  IMAGE         RUN
+  ci-7k2m9qxa  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571  0.01        docker-20-04  w4n2c8ye
+  1 Droplet: 0.03571 USD an hour, 0.01 USD so far
 `
 
+// verbs are what a person can do, by word.
+var verbs = map[string]func(context.Context, *terminal, []string) int{
+	"doctor":  diagnose,
+	"ls":      ls,
+	"migrate": migrate,
+	"rm":      rm,
+	"sweep":   sweep,
+}
+
 func main() {
+	var args []string
 	word := ""
 	if len(os.Args) > 1 {
-		word = os.Args[1]
+		word, args = os.Args[1], os.Args[2:]
 	}
-	switch word {
-	case "help", "-h", "-help", "--help":
-		fmt.Print(usage)
-	case "", "serve":
+	help := word == "help" || word == "-h" || word == "-help" || word == "--help"
+	if help && len(args) == 1 && verbs[args[0]] != nil {
+		word, args, help = args[0], []string{"--help"}, false
+	}
+	t := newTerminal()
+	switch verb := verbs[word]; {
+	case verb != nil:
+		ctx, stop := signal.NotifyContext(context.Background(), endings()...)
+		code := verb(ctx, t, args)
+		stop()
+		os.Exit(code)
+	case word == "" || word == "serve":
 		serve()
-	case "version", "-version", "--version", "bootstrap":
+	case word == "version" || word == "-version" || word == "--version" || word == "bootstrap":
 		plugin.Main(&provider.InstanceGroup{}, provider.Version)
+	case help:
+		_, _ = io.WriteString(t.out, usage)
 	default:
 		// Upstream's Main would serve on any word.
-		fmt.Fprintf(os.Stderr, "error: unknown command %q\nhint: fleeting-plugin-digitalocean help\n", word)
-		os.Exit(2)
+		os.Exit(t.failed(hinted{misuse(fmt.Sprintf("unknown command %q", word)), "fleeting-plugin-digitalocean " + nearest(word)}))
 	}
 }
 
-// lastWords is how long the plugin takes to clean up when nobody waits for it:
-// less than the ten seconds in which it is to be gone after its runner.
-const lastWords = 9 * time.Second
-
-// serve answers the runner until that closes the plugin, or dies.
-func serve() {
-	group := &provider.InstanceGroup{}
-	ignoreSignals()
-	sockets := socketDir()
-	cleanUp := func() {
-		ctx, cancel := context.WithTimeout(context.Background(), lastWords)
-		defer cancel()
-		_ = group.Shutdown(ctx) // what fails has been logged
-		os.RemoveAll(sockets)
+// endings are the signals that end a command in good order, as Ctrl-C does: also the
+// SIGHUP of a terminal that is gone, unless nohup has it ignored.
+func endings() []os.Signal {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
 	}
-	go func() {
-		parentGone()
-		cleanUp()
-		os.Exit(1)
-	}()
-	plugin.Main(group, provider.Version)
-	// A runner that refused what Init told it closes the plugin without
-	// Shutdown. A second Shutdown does nothing.
-	cleanUp()
+	return signals
 }
 
-// socketDir makes a directory of our own for the socket that the runner talks
-// to, so that an orphan can remove it: go-plugin does that only when the runner
-// closes the plugin. It returns "" where the runner has chosen one, and where
-// there is no runner.
-func socketDir() string {
-	const cookie = "FLEETING_INSTANCE_GROUP_PLUGIN" // of fleeting's handshake; without it nobody is served
-	if os.Getenv(cookie) == "" || os.Getenv(goplugin.EnvUnixSocketDir) != "" {
-		return ""
+// unheard lets a command that destroys go on when nobody reads what it says: a pipe that
+// is closed must not end it halfway. (TestScripts, hangup)
+func unheard() { signal.Ignore(syscall.SIGPIPE) }
+
+// nearest is the command that was meant, or help.
+func nearest(word string) string {
+	best, found := 3, "help"
+	for _, verb := range slices.Sorted(maps.Keys(verbs)) {
+		if d := levenshtein.ComputeDistance(word, verb); d < best && d < len(verb) {
+			best, found = d, verb
+		}
 	}
-	dir, err := os.MkdirTemp("", "fleeting-plugin-digitalocean-")
-	if err != nil {
-		return "" // go-plugin tells why there can be no socket
-	}
-	os.Setenv(goplugin.EnvUnixSocketDir, dir)
-	return dir
+	return found
 }

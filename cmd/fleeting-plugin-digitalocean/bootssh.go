@@ -1,0 +1,166 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	fleeting "gitlab.com/gitlab-org/fleeting/fleeting/provider"
+	"golang.org/x/crypto/ssh"
+)
+
+const (
+	// dialBound bounds one attempt, handshake and login included.
+	dialBound = 10 * time.Second
+	// dialPause is between attempts: not more than the runner makes itself, and less.
+	dialPause = 2 * time.Second
+)
+
+// connect does over SSH what the runner does before the first job. Not with fleeting's
+// connector, which would bring WinRM and Kerberos into the plugin.
+func (b *booting) connect(ctx context.Context, info fleeting.ConnectInfo) error {
+	a := b.subject.Runner.Autoscaler
+	address := info.InternalAddr
+	if a.Connector.UseExternalAddr && info.ExternalAddr != "" {
+		address = info.ExternalAddr
+	}
+	if address == "" {
+		return stepError{"SSH", errors.New("it has no address to dial, with use_external_addr as it is")}
+	}
+	bounds := boundsOf(b.subject)
+	var client *ssh.Client
+	if err := b.step(ctx, "SSH", bounds.ssh, func(ctx context.Context) (err error) {
+		client, err = b.dial(ctx, net.JoinHostPort(address, strconv.Itoa(info.ProtocolPort)), info)
+		return err
+	}); err != nil {
+		return err
+	}
+	defer client.Close()
+	if bounds.ready > 0 {
+		if err := b.step(ctx, "ready command", bounds.ready, func(ctx context.Context) error {
+			b.tell("%s: %s", b.report.Droplet, a.InstanceReadyCommand)
+			return runOver(ctx, client, a.InstanceReadyCommand)
+		}); err != nil {
+			return err
+		}
+	}
+	if bounds.docker == 0 {
+		return nil
+	}
+	return b.step(ctx, "Docker", bounds.docker, func(ctx context.Context) error {
+		b.tell("%s: docker info", b.report.Droplet)
+		return runOver(ctx, client, "docker info")
+	})
+}
+
+// dial logs in, as soon as that is possible.
+func (b *booting) dial(ctx context.Context, address string, info fleeting.ConnectInfo) (*ssh.Client, error) {
+	config := &ssh.ClientConfig{
+		User:            info.Username,
+		HostKeyCallback: ssh.InsecureIgnoreHostKey(), // like the runner; see docs/security.md
+		Auth:            []ssh.AuthMethod{ssh.Password(info.Password)},
+	}
+	if info.Key != nil {
+		signer, err := ssh.ParsePrivateKey(info.Key)
+		if err != nil {
+			return nil, err
+		}
+		config.Auth = []ssh.AuthMethod{ssh.PublicKeys(signer)}
+	}
+	var last error
+	for {
+		client, err := dialOnce(ctx, address, config)
+		if err == nil {
+			return client, nil
+		}
+		// An attempt that was cut off at the end says only that. The dialer notices the
+		// deadline before the context does.
+		deadline, ok := ctx.Deadline()
+		if cut := ctx.Err() != nil || ok && !time.Now().Before(deadline); !cut || last == nil {
+			last = err
+		}
+		b.tell("%s: waiting for SSH on %s as %s: %v", b.report.Droplet, address, info.Username, last)
+		if pause(ctx, dialPause) != nil {
+			return nil, fmt.Errorf("%s as %s, %w%s", address, info.Username, context.Cause(ctx), because(last))
+		}
+	}
+}
+
+func dialOnce(ctx context.Context, address string, config *ssh.ClientConfig) (*ssh.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialBound)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() }) // ends a handshake that hangs
+	c, channels, requests, err := ssh.NewClientConn(conn, address, config)
+	if !stop() || err != nil {
+		conn.Close()
+		return nil, errors.Join(err, ctx.Err())
+	}
+	return ssh.NewClient(c, channels, requests), nil
+}
+
+// runOver runs a command; the error of one that fails ends in what it wrote last.
+func runOver(ctx context.Context, client *ssh.Client, command string) error {
+	session, err := client.NewSession()
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	var out tail
+	session.Stdout, session.Stderr = &out, &out
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		err = session.Run(command)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		client.Close()
+		<-ended
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w%s", command, err, out.words())
+	}
+	return err
+}
+
+// tail keeps the end of what is written to it, by several goroutines.
+type tail struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+const tailMost = 400 // bytes
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.b = append(t.b, p...)
+	t.b = bytes.Clone(t.b[max(0, len(t.b)-tailMost):])
+	return len(p), nil
+}
+
+// words is the end as one line, without what could play tricks with a terminal.
+func (t *tail) words() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := strings.Join(strings.FieldsFunc(strings.ToValidUTF8(string(t.b), ""), func(r rune) bool {
+		return unicode.IsSpace(r) || !unicode.IsPrint(r)
+	}), " ")
+	if s == "" {
+		return ""
+	}
+	return ": " + s
+}

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+
+	"github.com/spf13/pflag"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
+)
+
+// groupsUsage is the part of a verb's help that tells of choice's flags.
+const groupsUsage = `Which groups:
+  (nothing)             those of all [[runners]] in the runner's config.toml that use this plugin
+` + accountUsage
+
+// accountUsage is that of a verb which wants its groups named.
+const accountUsage = `  --config FILE         another config.toml (default: the runner's own, /etc/gitlab-runner/config.toml for root)
+  --runner NAME         of one [[runners]] only, by its name
+  --group NAME          of this group only; may be repeated
+  --token-file FILE     without a config.toml: the account's token, with --group. Without this flag too,
+                        the environment's DIGITALOCEAN_TOKEN
+`
+
+// choice says which groups a command is about.
+type choice struct {
+	config, runner, tokenFile string
+	groups                    []string
+	all                       bool // all of an account, whatever their names
+}
+
+func (c *choice) flags(f *pflag.FlagSet) {
+	f.StringVar(&c.config, "config", "", "")
+	f.StringVar(&c.runner, "runner", "", "")
+	f.StringVar(&c.tokenFile, "token-file", "", "")
+	f.StringArrayVar(&c.groups, "group", nil, "")
+}
+
+// group is one group, and the account that it is on.
+type group struct {
+	config.Account
+	from string // where it was found, for messages
+}
+
+// open returns a client of the group's account. Its Close is the caller's to call.
+func (g group) open() (*digitalocean.Client, error) {
+	return digitalocean.New(digitalocean.Options{
+		URL:       g.APIURL,
+		UserAgent: "fleeting-plugin-digitalocean/" + provider.Version.Version,
+		Token: func() (string, error) {
+			t, err := g.Token.Read()
+			return t.Reveal(), err
+		},
+	})
+}
+
+// find returns the groups that were chosen. unread is why there may be others: it is nil
+// if they were named, since all of those are known.
+func (c choice) find(t *terminal) (found []group, unread, err error) {
+	c.groups = slices.Compact(slices.Sorted(slices.Values(c.groups))) // one that is named twice counts once
+	byHand, err := c.withoutFile()
+	if err != nil {
+		return nil, nil, err
+	}
+	if byHand {
+		found, err = c.byHand()
+		return found, nil, err
+	}
+	file, err := c.load()
+	if err != nil {
+		return nil, nil, err
+	}
+	found, faulty, err := c.inFile(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	found = distinct(t, found)
+	if len(c.groups) > 0 {
+		found, err = c.named(file, found, faulty)
+	}
+	if err != nil || len(faulty) == 0 {
+		return found, nil, err
+	}
+	unread = unreadFault(file, faulty)
+	if len(c.groups) > 0 && !c.all {
+		t.say("warning", "%v", unread)
+		return found, nil, nil
+	}
+	return found, unread, nil
+}
+
+// distinct leaves out what is there twice: two [[runners]] with one group, of which
+// only one can work.
+func distinct(t *terminal, groups []group) []group {
+	var out []group
+	for _, g := range groups {
+		i := slices.IndexFunc(out, func(o group) bool { return o.Name == g.Name && sameAccount(o.Account, g.Account) })
+		if i >= 0 {
+			t.say("warning", "%s: group %s is that of %s too; it counts once", g.from, g.Name, out[i].from)
+			continue
+		}
+		out = append(out, g)
+	}
+	return out
+}
+
+// explain says about which group an error is, where there is more than one.
+func (g group) explain(err error, groups int) error {
+	err = digitalocean.Explain(err, g.Token.Source)
+	if groups > 1 {
+		err = fmt.Errorf("group %s (%s): %w", g.Name, g.from, err)
+	}
+	return err
+}
+
+// fault says about which group an error is.
+func (g group) fault(err error) error {
+	return fmt.Errorf("group %s: %w", g.Name, digitalocean.Explain(err, g.Token.Source))
+}
+
+// withoutFile tells whether the groups are chosen without a config.toml.
+func (c choice) withoutFile() (bool, error) {
+	if c.tokenFile != "" {
+		if c.config != "" || c.runner != "" {
+			return false, misuse("--token-file goes without a config.toml, so without --config and --runner")
+		}
+		return true, nil
+	}
+	if c.config != "" || c.runner != "" || !tokenInEnvironment() {
+		return false, nil
+	}
+	_, err := os.Stat(c.configFile())
+	return errors.Is(err, fs.ErrNotExist), nil
+}
+
+// load reads the config.toml.
+func (c choice) load() (*runnerconfig.File, error) {
+	file, err := runnerconfig.Load(c.configFile())
+	switch cause, ok := errors.AsType[*fs.PathError](err); {
+	case err == nil:
+		return file, nil
+	case !ok:
+		return nil, hinted{err, "fleeting-plugin-digitalocean doctor --config " + c.configFile()}
+	default:
+		hint := "name the runner's file with --config FILE, or give --token-file FILE and --group NAME"
+		if errors.Is(err, fs.ErrPermission) {
+			hint = "sudo fleeting-plugin-digitalocean ..."
+		}
+		return nil, hinted{noConfig{cause}, hint}
+	}
+}
+
+// noConfig is a config.toml that cannot be opened.
+type noConfig struct{ *fs.PathError }
+
+func (n noConfig) Error() string {
+	return fmt.Sprintf("%s: %v: groups and their token are looked for in the runner's config.toml", n.Path, n.Err)
+}
+
+// configFile is where the runner has its config.toml.
+func (c choice) configFile() string {
+	switch file := os.Getenv("CONFIG_FILE"); { // the runner's own variable
+	case c.config != "":
+		return c.config
+	case file != "":
+		return file
+	case runtime.GOOS == "windows":
+		return "config.toml" // of the working directory, which is the service's
+	case os.Geteuid() != 0:
+		if home, err := os.UserHomeDir(); err == nil {
+			own := filepath.Join(home, ".gitlab-runner", "config.toml")
+			if _, err := os.Stat(own); err == nil {
+				return own
+			}
+		}
+	}
+	return "/etc/gitlab-runner/config.toml"
+}
+
+func sameAccount(a, b config.Account) bool {
+	return a.APIURL == b.APIURL && a.Token.File == b.Token.File && a.Token.Value.Equal(b.Token.Value)
+}
+
+// accounts are those of a command's groups, of which each is listed once.
+type accounts []listedAccount
+
+type listedAccount struct {
+	config.Account
+	inventory *inventory.Account
+}
+
+// of returns what groups share on an account.
+func (l *accounts) of(a config.Account) *inventory.Account {
+	i := slices.IndexFunc(*l, func(o listedAccount) bool { return sameAccount(o.Account, a) })
+	if i < 0 {
+		i = len(*l)
+		*l = append(*l, listedAccount{a, &inventory.Account{}})
+	}
+	return (*l)[i].inventory
+}
+
+// byHand returns the groups that are chosen without a config.toml.
+func (c choice) byHand() ([]group, error) {
+	if len(c.groups) == 0 && !c.all {
+		return nil, hinted{misuse("without a config.toml the group has to be named"), "give --group NAME"}
+	}
+	data, err := json.Marshal(map[string]string{"token_file": c.tokenFile})
+	if err != nil {
+		return nil, err
+	}
+	a, err := config.ParseAccount(data, config.ThisHost())
+	if err != nil {
+		return nil, err
+	}
+	if c.all {
+		return []group{{a, "--token-file"}}, nil
+	}
+	var found []group
+	for _, name := range c.groups {
+		g, err := renamed(a, name)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, g)
+	}
+	return found, nil
+}
+
+// renamed is another group of a's account.
+func renamed(a config.Account, name string) (group, error) {
+	if err := config.CheckName(name); err != nil {
+		return group{}, misuse("--group: " + err.Error())
+	}
+	a.Name = name
+	return group{a, "--group"}, nil
+}
+
+func tokenInEnvironment() bool {
+	return os.Getenv("DIGITALOCEAN_TOKEN") != "" || os.Getenv("DIGITALOCEAN_ACCESS_TOKEN") != ""
+}
+
+func quoted(names []string) []string {
+	q := make([]string, len(names))
+	for i, n := range names {
+		q[i] = fmt.Sprintf("%q", n)
+	}
+	return q
+}

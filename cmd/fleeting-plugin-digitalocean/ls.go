@@ -1,0 +1,307 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
+)
+
+const lsUsage = `List the Droplets of the plugin's groups, and what they cost.
+
+Usage:
+  fleeting-plugin-digitalocean ls [flags]
+
+  --all-groups          every fleeting group of the account, also those of other managers
+  --watch               again every 10 s, until it is interrupted
+  --json                for scripts; with --watch one object after the other
+
+` + groupsUsage + `
+Costs are what the Droplets' prices say since each was created: by the second, a minute or a cent at
+least. Backups, snapshots and traffic are not in them.
+
+It exits with 0, with 1 if not all groups could be listed, with 2 if it was called wrongly.
+
+A session:
+  $ sudo fleeting-plugin-digitalocean ls
+  NAME         STATE   SIZE         REGION  ADDRESS      AGE  USD/H    USD SO FAR  IMAGE         RUN
+  ci-7k2m9qxa  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571  0.01        docker-20-04  w4n2c8ye
+  ci-q8d3w0nb  new     s-2vcpu-4gb  fra1                 4s   0.03571  0.01        docker-20-04  w4n2c8ye
+  2 Droplets: 0.07142 USD an hour, 0.02 USD so far
+`
+
+// watchEvery is how often --watch lists. With up to 200 Droplets that is 720 of the
+// token's 5,000 requests an hour, GPU Droplets being in no list but their own.
+const watchEvery = 10 * time.Second
+
+func ls(ctx context.Context, t *terminal, args []string) int {
+	var c choice
+	var watch, asJSON bool
+	f := pflag.NewFlagSet("ls", pflag.ContinueOnError)
+	c.flags(f)
+	f.BoolVar(&c.all, "all-groups", false, "")
+	f.BoolVar(&watch, "watch", false, "")
+	f.BoolVar(&asJSON, "json", false, "")
+	if code, done := t.parse(f, lsUsage, args); done {
+		return code
+	}
+	if f.NArg() > 0 {
+		return t.misused("ls takes no arguments; a group is named with --group %s", f.Arg(0))
+	}
+	groups, unread, err := c.find(t)
+	if err != nil {
+		return t.failed(err)
+	}
+	if c.all {
+		groups = onePerAccount(groups)
+	}
+	if watch && unread != nil {
+		t.say("warning", "%v", unread) // once
+		unread = nil
+	}
+	for {
+		l, err := list(ctx, t, groups, c.all)
+		if err == nil || len(l.Groups) > 0 { // one of several groups is better than none
+			err = errors.Join(err, l.show(t, watch, asJSON))
+		}
+		err = errors.Join(err, unread)
+		switch {
+		case watch && ctx.Err() != nil:
+			return exitOK
+		case !watch && err != nil:
+			return t.failed(err)
+		case !watch:
+			return exitOK
+		case err != nil:
+			t.say("error", "%v", err) // the next list may work
+		}
+		select {
+		case <-time.After(watchEvery):
+		case <-ctx.Done():
+			return exitOK
+		}
+	}
+}
+
+// onePerAccount keeps one group of each account.
+func onePerAccount(groups []group) []group {
+	var one []group
+	for _, g := range groups {
+		if !slices.ContainsFunc(one, func(o group) bool { return sameAccount(o.Account, g.Account) }) {
+			one = append(one, g)
+		}
+	}
+	return one
+}
+
+// listing is what ls shows.
+type listing struct {
+	Groups     []listedGroup `json:"groups"`
+	Droplets   int           `json:"droplets"`
+	USDPerHour float64       `json:"usd_per_hour"`
+	USDSoFar   float64       `json:"usd_so_far"`
+}
+
+type listedGroup struct {
+	Name       string          `json:"name"`
+	USDPerHour float64         `json:"usd_per_hour"`
+	USDSoFar   float64         `json:"usd_so_far"`
+	Droplets   []listedDroplet `json:"droplets"`
+}
+
+type listedDroplet struct {
+	Name       string    `json:"name"`
+	ID         int       `json:"id"`
+	State      string    `json:"state"` // DigitalOcean's status
+	Size       string    `json:"size"`
+	Region     string    `json:"region"`
+	External   string    `json:"external,omitempty"`
+	Internal   string    `json:"internal,omitempty"`
+	Created    time.Time `json:"created_at"`
+	AgeSeconds int       `json:"age_seconds"`
+	USDPerHour float64   `json:"usd_per_hour"`
+	USDSoFar   float64   `json:"usd_so_far"`
+	Image      string    `json:"image"`
+	Run        string    `json:"run"`
+}
+
+// list asks for the Droplets of groups, or of all groups of their accounts. With an
+// error it returns those of the others.
+func list(ctx context.Context, t *terminal, groups []group, all bool) (listing, error) {
+	l := listing{Groups: []listedGroup{}} // a script gets no null
+	var faults []error
+	for i, g := range groups {
+		found, err := g.list(ctx, all)
+		if ctx.Err() != nil {
+			faults = append(faults, fmt.Errorf("%w; not listed: %s", errInterrupted, groupNames(groups[i:])))
+			break
+		}
+		if err != nil {
+			faults = append(faults, g.explain(err, len(groups)))
+			continue
+		}
+		g.warn(t, found.Unread)
+		for _, d := range found.Strangers {
+			t.say("note", "Droplet %d (%s) carries a tag of the plugin's but is of none of its groups, by its name or its other tags: somebody else tagged it", d.ID, d.Name)
+		}
+		if !all {
+			l.add(g.Name, found.Owned, time.Now())
+			continue
+		}
+		byName := map[string][]instancegroup.Droplet{}
+		for _, d := range found.Owned {
+			of := instancegroup.GroupOf(d)
+			byName[of] = append(byName[of], d)
+		}
+		for _, of := range slices.Sorted(maps.Keys(byName)) {
+			l.add(of, byName[of], time.Now())
+		}
+	}
+	return l, errors.Join(faults...)
+}
+
+// list asks for the Droplets of a group, or of all groups of its account, and for what
+// only carries their tags.
+func (g group) list(ctx context.Context, all bool) (inventory.Found, error) {
+	api, err := g.open()
+	if err != nil {
+		return inventory.Found{}, err
+	}
+	defer api.Close()
+	name := g.Name
+	if all {
+		name = ""
+	}
+	return inventory.Look(ctx, api, name)
+}
+
+// warn says what was not looked for.
+func (g group) warn(t *terminal, unread error) {
+	if unread != nil {
+		t.say("warning", "not looked for: %v", g.fault(unread))
+	}
+}
+
+func (l *listing) add(name string, droplets []instancegroup.Droplet, now time.Time) {
+	g := listedGroup{Name: name, Droplets: []listedDroplet{}}
+	for _, d := range droplets {
+		age := max(0, now.Sub(d.Created))
+		cost := instancegroup.Cost(d.PriceHourly, age)
+		g.Droplets = append(g.Droplets, listedDroplet{
+			Name: d.Name, ID: d.ID, State: d.Status, Size: d.Size, Region: d.Region,
+			External: d.External(), Internal: d.PrivateIPv4, Created: d.Created, AgeSeconds: int(age.Seconds()),
+			USDPerHour: d.PriceHourly, USDSoFar: instancegroup.Cents(cost), Image: d.Image.String(), Run: instancegroup.RunOf(d),
+		})
+		g.USDPerHour += d.PriceHourly
+		g.USDSoFar += cost
+	}
+	g.USDPerHour, g.USDSoFar = instancegroup.Cents(g.USDPerHour), instancegroup.Cents(g.USDSoFar)
+	l.Groups = append(l.Groups, g)
+	l.Droplets += len(droplets)
+	l.USDPerHour, l.USDSoFar = instancegroup.Cents(l.USDPerHour+g.USDPerHour), instancegroup.Cents(l.USDSoFar+g.USDSoFar)
+}
+
+func (l *listing) show(t *terminal, again, asJSON bool) error {
+	if asJSON {
+		return t.json(l)
+	}
+	l.print(t, again)
+	return nil
+}
+
+// print shows a listing to a person; over the last one if over.
+func (l *listing) print(t *terminal, over bool) {
+	var b strings.Builder
+	if over && t.live {
+		b.WriteString("\x1b[H\x1b[2J")
+	}
+	if over {
+		fmt.Fprintln(&b, time.Now().Format(time.TimeOnly))
+	}
+	if l.Droplets > 0 {
+		writeTable(&b, t, l.Groups)
+	}
+	for _, g := range l.Groups {
+		if len(l.Groups) > 1 {
+			fmt.Fprintf(&b, "group %s: %s\n", g.Name, totals(len(g.Droplets), g.USDPerHour, g.USDSoFar))
+		}
+	}
+	switch {
+	case len(l.Groups) == 0:
+		b.WriteString("no group has a Droplet\n")
+	case len(l.Groups) == 1 && l.Droplets == 0:
+		fmt.Fprintf(&b, "group %s has no Droplets\n", l.Groups[0].Name)
+	default:
+		b.WriteString(t.colour(bold, totals(l.Droplets, l.USDPerHour, l.USDSoFar)) + "\n")
+	}
+	fmt.Fprint(t.out, b.String())
+}
+
+func totals(n int, perHour, soFar float64) string {
+	return fmt.Sprintf("%s: %.5f USD an hour, %.2f USD so far", count(n, "Droplet"), perHour, soFar)
+}
+
+// writeTable writes a line for each Droplet. Colours come after the columns: their
+// codes have no width on the screen.
+func writeTable(b *strings.Builder, t *terminal, groups []listedGroup) {
+	var plain strings.Builder
+	w := tabwriter.NewWriter(&plain, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tSTATE\tSIZE\tREGION\tADDRESS\tAGE\tUSD/H\tUSD SO FAR\tIMAGE\tRUN")
+	var states []string
+	for _, g := range groups {
+		for _, d := range g.Droplets {
+			address := d.External
+			if address == "" {
+				address = d.Internal
+			}
+			states = append(states, d.State)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%.5f\t%.2f\t%s\t%s\n", d.Name, d.State, d.Size, d.Region, address,
+				age(time.Duration(d.AgeSeconds)*time.Second), d.USDPerHour, d.USDSoFar, d.Image, d.Run)
+		}
+	}
+	w.Flush()
+	lines := strings.Split(strings.TrimSuffix(plain.String(), "\n"), "\n")
+	for i, line := range lines {
+		line = strings.TrimRight(line, " ")
+		switch {
+		case i == 0:
+			line = t.colour(bold, line)
+		case states[i-1] == instancegroup.StatusNew:
+			line = t.colour(faint, line)
+		case states[i-1] != instancegroup.StatusActive:
+			line = t.colour(red, line)
+		}
+		b.WriteString(line + "\n")
+	}
+}
+
+// age is how long ago something was, in one or two units.
+func age(d time.Duration) string {
+	day := 24 * time.Hour
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < day:
+		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd%dh", int(d/day), int((d % day).Hours()))
+}
+
+// count is a number of things.
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}

@@ -1,0 +1,13 @@
+package main
+
+import (
+	"io/fs"
+	"os"
+)
+
+// keepOwner has nothing to do: a new file has the owner and the rights of its
+// directory.
+func keepOwner(*os.File, fs.FileInfo) error { return nil }
+
+// ofRoot tells that a file belongs to root, whom Windows does not have.
+func ofRoot(fs.FileInfo) bool { return false }

@@ -1,0 +1,295 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/hostlock"
+)
+
+const rmUsage = `Destroy Droplets of the plugin's groups, and wait until DigitalOcean shows them gone.
+
+Usage:
+  fleeting-plugin-digitalocean rm [flags] NAME...
+  fleeting-plugin-digitalocean rm [flags] --all
+
+  --all                 every Droplet of the group
+  --yes                 do not ask; needed where there is nobody to ask
+  --timeout TIME        give up after that (default: 15m); what was asked for may still be carried out
+  --json                for scripts
+
+` + groupsUsage + `
+It shows what is to be destroyed, and asks. Only what a group made can be named: a Droplet that merely
+carries its tag is refused. A job that runs on a Droplet fails with it. While a runner manages the group it
+makes new ones as its policy says: stop it first to be rid of all.
+
+It exits with 0 when all are gone, with 1 if some are not, with 2 if it was called wrongly.
+
+A session:
+  $ sudo systemctl stop gitlab-runner
+  $ sudo fleeting-plugin-digitalocean rm --all
+  NAME         STATE   SIZE         REGION  ADDRESS      AGE  USD/H    USD SO FAR  IMAGE         RUN
+  ci-7k2m9qxa  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571  0.01        docker-20-04  w4n2c8ye
+  1 Droplet: 0.03571 USD an hour, 0.01 USD so far
+  Destroy it? [y/N] y
+  1 Droplet is gone
+`
+
+func rm(ctx context.Context, t *terminal, args []string) int {
+	var c choice
+	var all, yes, asJSON bool
+	var timeout time.Duration
+	f := pflag.NewFlagSet("rm", pflag.ContinueOnError)
+	f.DurationVar(&timeout, "timeout", removeBound, "")
+	c.flags(f)
+	f.BoolVar(&all, "all", false, "")
+	f.BoolVar(&yes, "yes", false, "")
+	f.BoolVar(&asJSON, "json", false, "")
+	if code, done := t.parse(f, rmUsage, args); done {
+		return code
+	}
+	if all == (f.NArg() > 0) {
+		return t.failed(hinted{misuse("rm needs the names of Droplets, or --all"), "fleeting-plugin-digitalocean ls tells the names"})
+	}
+	if err := checkTimeout(timeout); err != nil {
+		return t.failed(err)
+	}
+	unheard()
+	groups, unread, err := c.find(t)
+	if err != nil {
+		return t.failed(err)
+	}
+	doomed, err := choose(ctx, t, groups, unread, f.Args())
+	if err != nil {
+		return t.failed(err)
+	}
+	var shown listing
+	for _, d := range doomed {
+		shown.add(d.Name, d.droplets, time.Now())
+	}
+	if shown.Droplets > 0 && !yes {
+		shown.print(t, false)
+		for _, d := range doomed {
+			d.warnManager(t)
+		}
+		question := "Destroy it?"
+		if shown.Droplets > 1 {
+			question = fmt.Sprintf("Destroy these %d?", shown.Droplets)
+		}
+		if err := t.confirm(ctx, question); err != nil {
+			return t.failed(err)
+		}
+	}
+	left, err := destroy(ctx, t, doomed, timeout)
+	if asJSON {
+		if err := t.json(removed(shown, left)); err != nil {
+			return t.failed(err)
+		}
+	}
+	if err != nil {
+		return t.failed(hinted{err, "fleeting-plugin-digitalocean ls tells what is left"})
+	}
+	if !asJSON {
+		fmt.Fprintln(t.out, gone(shown.Droplets))
+	}
+	if slices.ContainsFunc(doomed, func(d doomedGroup) bool { return d.partly }) {
+		return t.failed(hinted{errors.New("GPU Droplets could not be looked for: the groups may have some, and they are billed"),
+			"try again in a minute, or look at the account's GPU Droplets"})
+	}
+	return exitOK
+}
+
+// removeBound is how long DigitalOcean has to show Droplets gone, unless --timeout says
+// otherwise. It takes seconds, unless it refuses.
+const removeBound = 15 * time.Minute
+
+// checkTimeout refuses a --timeout in which nothing can be done.
+func checkTimeout(d time.Duration) error {
+	if d <= 0 {
+		return hinted{misuse(fmt.Sprintf("--timeout %s leaves no time", d)), "write it as 90s, 15m or 1h"}
+	}
+	return nil
+}
+
+func gone(n int) string {
+	switch n {
+	case 0:
+		return "there is nothing to destroy"
+	case 1:
+		return "1 Droplet is gone"
+	}
+	return fmt.Sprintf("%d Droplets are gone", n)
+}
+
+// doomedGroup is what is to be destroyed of a group.
+type doomedGroup struct {
+	group
+	droplets []instancegroup.Droplet
+	partly   bool // all were asked for, and GPU Droplets could not be listed
+}
+
+// choose finds the Droplets of names, or all if there are none. A name that is not
+// there is an error: it may be a slip. A group that cannot be listed is one too, and so
+// is unread, for the groups that are not known at all, unless all names are found in the
+// others.
+//
+// Invariant: who is told that all are gone has none left. (TestScripts, unread-runner)
+func choose(ctx context.Context, t *terminal, groups []group, unread error, names []string) ([]doomedGroup, error) {
+	var chosen []doomedGroup
+	var unlisted []error
+	if unread != nil {
+		unlisted = append(unlisted, unread)
+	}
+	known := map[string]bool{}
+	var strange []string
+	for _, g := range groups {
+		found, err := g.list(ctx, false)
+		if ctx.Err() != nil {
+			return nil, errUntouched
+		}
+		if err != nil {
+			unlisted = append(unlisted, g.explain(err, len(groups)))
+			continue
+		}
+		g.warn(t, found.Unread)
+		d := doomedGroup{group: g, partly: len(names) == 0 && found.Unread != nil}
+		for _, o := range found.Owned {
+			if len(names) == 0 || slices.Contains(names, o.Name) {
+				d.droplets = append(d.droplets, o)
+				known[o.Name] = true
+			}
+		}
+		for _, s := range found.Strangers {
+			strange = append(strange, s.Name)
+		}
+		chosen = append(chosen, d)
+	}
+	var faults []error
+	for _, n := range names {
+		switch {
+		case slices.Contains(strange, n):
+			faults = append(faults, fmt.Errorf("%s carries a group's tag but not a name that the plugin made; it is left alone", n))
+		case !known[n]:
+			faults = append(faults, fmt.Errorf("no Droplet of %s is named %s", groupNames(groups), n))
+		}
+	}
+	switch {
+	case len(unlisted) > 0 && (len(names) == 0 || len(faults) > 0):
+		return nil, fmt.Errorf("%w\nnothing was destroyed", errors.Join(append(unlisted, faults...)...))
+	case len(faults) > 0:
+		return nil, hinted{fmt.Errorf("%w\nnothing was destroyed", errors.Join(faults...)), "fleeting-plugin-digitalocean ls tells the names"}
+	}
+	for _, err := range unlisted {
+		t.say("warning", "%v", err)
+	}
+	return chosen, nil
+}
+
+func groupNames(groups []group) string {
+	var names []string
+	for _, g := range groups {
+		names = append(names, g.Name)
+	}
+	if len(names) == 1 {
+		return "group " + names[0]
+	}
+	return "the groups " + strings.Join(names, ", ")
+}
+
+// warnManager tells of a manager on this host.
+func (d doomedGroup) warnManager(t *terminal) {
+	if len(d.droplets) == 0 {
+		return
+	}
+	lock, holder, err := hostlock.Try(d.APIURL, d.Name)
+	switch {
+	case err != nil:
+		// Nothing can be told; it is only a warning.
+	case lock == nil:
+		t.say("warning", "a runner on this host manages group %s (plugin process %s): a job on these Droplets fails, "+
+			"and the runner may ask for others", d.Name, holder)
+	default:
+		lock.Drop()
+	}
+}
+
+// destroy destroys what was chosen, within that time, and returns what is left of it.
+func destroy(ctx context.Context, t *terminal, doomed []doomedGroup, within time.Duration) (left []instancegroup.Droplet, err error) {
+	defer t.done()
+	bounded, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	var faults []error
+	for _, d := range doomed {
+		if len(d.droplets) == 0 {
+			continue
+		}
+		if ctx.Err() != nil {
+			left = append(left, d.droplets...)
+			faults = append(faults, fmt.Errorf("group %s: %w before anything was asked for: %s not destroyed: %s", d.Name,
+				errInterrupted, count(len(d.droplets), "Droplet"), strings.Join(dropletNames(d.droplets), " ")))
+			continue
+		}
+		api, err := d.open()
+		if err != nil {
+			return nil, err
+		}
+		began := time.Now()
+		stay, err := instancegroup.Remove(bounded, api, lines{t}, d.Name, d.droplets, func(n int) {
+			elapsed := ""
+			if t.liveErr { // elsewhere it would be a line a second
+				elapsed = time.Since(began).Round(time.Second).String()
+			}
+			t.step("group %s: %d of %s gone  %s", d.Name, len(d.droplets)-n, count(len(d.droplets), "Droplet"), elapsed)
+		})
+		api.Close()
+		left = append(left, stay...)
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			err = errInterrupted
+		case bounded.Err() != nil:
+			err = fmt.Errorf("not within %s (--timeout)", within)
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("group %s: %s not proved to be gone, and may be billed: %s: %w", d.Name,
+				count(len(stay), "Droplet"), strings.Join(dropletNames(stay), " "), digitalocean.Explain(err, d.Token.Source)))
+		}
+	}
+	return left, errors.Join(faults...)
+}
+
+func dropletNames(ds []instancegroup.Droplet) []string {
+	names := make([]string, len(ds))
+	for i, d := range ds {
+		names[i] = d.Name
+	}
+	return names
+}
+
+// removal is what --json tells.
+type removal struct {
+	Destroyed []listedDroplet `json:"destroyed"`
+	Left      []listedDroplet `json:"left"`
+}
+
+func removed(l listing, left []instancegroup.Droplet) removal {
+	r := removal{Destroyed: []listedDroplet{}, Left: []listedDroplet{}}
+	for _, g := range l.Groups {
+		for _, d := range g.Droplets {
+			if slices.ContainsFunc(left, func(l instancegroup.Droplet) bool { return l.ID == d.ID }) {
+				r.Left = append(r.Left, d)
+			} else {
+				r.Destroyed = append(r.Destroyed, d)
+			}
+		}
+	}
+	return r
+}

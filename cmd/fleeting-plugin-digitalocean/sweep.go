@@ -1,0 +1,268 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/hostlock"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
+)
+
+const sweepUsage = `Find what no living process looks after any more: Droplets, SSH keys and tags of runs that have ended.
+
+Usage:
+  fleeting-plugin-digitalocean sweep [flags] --group NAME...
+
+  --delete              destroy what was found; without it nothing is changed
+  --older-than AGE      Droplets of that age only, such as 90m, 12h or 7d
+  --force               also what may be of a living manager on another host
+  --timeout TIME        give up after that (default: 15m); what was asked for may still be carried out
+  --json                for scripts
+
+Which groups, of which only those are touched that --group names:
+` + accountUsage + `
+A group that a process on this host manages is left to it. Otherwise what is of a run that was on this host has
+no owner. What is of any other run may be a manager's on another host, whom nothing on the account tells
+apart from a dead one: it is shown, and destroyed only with --force. Stop that manager first.
+
+It exits with 0 if nothing was found, with 3 if something was (and was destroyed, with --delete), with 1 if it
+failed or could not look at everything, with 2 if it was called wrongly: so that a cron job or a scheduled pipeline
+can alarm.
+
+A session, after a manager was lost:
+  $ fleeting-plugin-digitalocean sweep --token-file token --group ci --older-than 12h
+  Droplet ci-7k2m9qxa (512000001), 14h3m old, 0.03571 USD an hour: its run is not known on this host: ...
+  SSH key fleeting-ci-w4n2c8ye: its run is not known on this host: ...
+  tag fleeting-run:w4n2c8ye: its run is not known on this host: ...
+  hint: if no manager of group ci lives anywhere: sweep --token-file token --group ci --older-than 12h --delete --force
+  $ fleeting-plugin-digitalocean sweep --token-file token --group ci --older-than 12h --delete --force
+  ...
+  swept: 1 Droplet, 1 SSH key, 1 tag
+`
+
+func sweep(ctx context.Context, t *terminal, args []string) int {
+	var s sweeping
+	var asJSON bool
+	var older string
+	f := pflag.NewFlagSet("sweep", pflag.ContinueOnError)
+	s.flags(f)
+	f.BoolVar(&s.delete, "delete", false, "")
+	f.BoolVar(&s.force, "force", false, "")
+	f.DurationVar(&s.timeout, "timeout", removeBound, "")
+	f.StringVar(&older, "older-than", "", "")
+	f.BoolVar(&asJSON, "json", false, "")
+	if code, done := t.parse(f, sweepUsage, args); done {
+		return code
+	}
+	var err error
+	switch {
+	case f.NArg() > 0:
+		return t.misused("sweep takes no arguments; a group is named with --group %s", f.Arg(0))
+	case len(s.groups) == 0:
+		return t.failed(hinted{misuse("sweep touches only groups that are named"), "give --group NAME; ls tells which there are"})
+	}
+	if s.olderThan, err = parseAge(older); err != nil {
+		return t.failed(err)
+	}
+	if err = checkTimeout(s.timeout); err != nil {
+		return t.failed(err)
+	}
+	unheard()
+	groups, _, err := s.find(t) // all are named
+	if err != nil {
+		return t.failed(err)
+	}
+	all, err := s.sweep(ctx, t, groups, asJSON)
+	if asJSON {
+		if err := t.json(all); err != nil {
+			return t.failed(err)
+		}
+	}
+	switch {
+	case err != nil:
+		return t.failed(err)
+	case slices.ContainsFunc(all, swept.found):
+		return exitFound
+	case slices.ContainsFunc(all, func(w swept) bool { return len(w.Unread) > 0 }):
+		return t.failed(hinted{errors.New("nothing was found, but not everything could be looked at"),
+			"grant the token the scope that the warning names; after a 429 try again in a minute"})
+	}
+	return exitOK
+}
+
+// sweep sweeps one group after the other. With an error it returns those that it got to.
+func (s *sweeping) sweep(ctx context.Context, t *terminal, groups []group, quiet bool) ([]swept, error) {
+	all := []swept{}
+	var faults []error
+	for i, g := range groups {
+		if ctx.Err() != nil {
+			faults = append(faults, fmt.Errorf("%w; not looked at: %s", errInterrupted, groupNames(groups[i:])))
+			break
+		}
+		w, err := s.group(ctx, t, g, quiet)
+		all = append(all, w)
+		faults = append(faults, err)
+	}
+	return all, errors.Join(faults...)
+}
+
+// parseAge reads a duration that may also be in days.
+func parseAge(s string) (time.Duration, error) {
+	if s == "" {
+		return 0, nil
+	}
+	var days int
+	d, err := time.ParseDuration(s)
+	if n, _ := fmt.Sscanf(s+"|", "%dd|", &days); n == 1 && fmt.Sprintf("%dd", days) == s {
+		d, err = time.Duration(days)*24*time.Hour, nil
+	}
+	if err != nil || d < 0 || days > 36500 {
+		return 0, hinted{misuse(fmt.Sprintf("--older-than %q is no age", s)), "write it as 90m, 12h or 7d"}
+	}
+	return d, nil
+}
+
+// sweeping is what a sweep is to do.
+type sweeping struct {
+	choice
+	delete, force bool
+	olderThan     time.Duration
+	timeout       time.Duration
+
+	accounts accounts
+	warned   []string // what was said of an account, which is not said for each group
+}
+
+// group sweeps one group. It holds the group's lock meanwhile: no manager on this host
+// can start between the look and the deed.
+func (s *sweeping) group(ctx context.Context, t *terminal, g group, quiet bool) (swept, error) {
+	w := swept{Group: g.Name, Droplets: []sweptDroplet{}, Keys: []sweptThing{}, Tags: []sweptThing{}}
+	lock, holder, err := hostlock.Try(g.APIURL, g.Name)
+	if err != nil {
+		return w, g.fault(err)
+	}
+	if lock == nil {
+		w.Managed = holder
+		t.say("note", "group %s is managed on this host, by plugin process %s, which looks after what is its own", g.Name, holder)
+		return w, nil
+	}
+	defer lock.Drop()
+	api, err := g.open()
+	if err != nil {
+		return w, g.fault(err)
+	}
+	defer api.Close()
+	t.step("group %s: looking for leftovers", g.Name)
+	l, err := s.accounts.of(g.Account).Find(ctx, api, g.Name, lock.DeadRuns())
+	t.done()
+	switch {
+	case ctx.Err() != nil:
+		return w, g.fault(fmt.Errorf("%w: nothing of it was destroyed", errInterrupted))
+	case err != nil:
+		return w, g.fault(err)
+	}
+	l = s.sift(l, time.Now())
+	w.note(l, g.Token.Source)
+	s.warn(t, w.Unread)
+	if !quiet {
+		w.print(t)
+	}
+	if !s.delete || !w.found() {
+		s.advise(t, l, w)
+		return w, nil
+	}
+	err = s.remove(ctx, t, g, api, l, &w)
+	if !quiet {
+		fmt.Fprintln(t.out, w.sum(s.force))
+	}
+	return w, err
+}
+
+// warn says what was not looked for.
+func (s *sweeping) warn(t *terminal, unread []string) {
+	for _, u := range unread {
+		if !slices.Contains(s.warned, u) {
+			t.say("warning", "not looked for: %s", u)
+			s.warned = append(s.warned, u)
+		}
+	}
+}
+
+// sift leaves out what is not asked for. A tag that no group is known of goes only
+// with force; so it is no finding without: it would be one for every group.
+func (s sweeping) sift(l inventory.Leftovers, now time.Time) inventory.Leftovers {
+	young := map[string]bool{} // runs of those that are left alone
+	l.Droplets = slices.DeleteFunc(slices.Clone(l.Droplets), func(d inventory.Droplet) bool {
+		if now.Sub(d.Created) >= s.olderThan {
+			return false
+		}
+		young[instancegroup.RunOf(d.Droplet)] = true
+		return true
+	})
+	l.Keys = slices.DeleteFunc(slices.Clone(l.Keys), func(k inventory.Key) bool { return young[k.Run] })
+	l.Tags = slices.DeleteFunc(slices.Clone(l.Tags), func(t inventory.Tag) bool { return young[t.Run] || t.Unowned && !s.force })
+	return l
+}
+
+// takes tells whether something with that doubt is swept.
+func (s sweeping) takes(doubt string) bool { return s.delete && (doubt == "" || s.force) }
+
+// advise says how to destroy what was found.
+func (s sweeping) advise(t *terminal, l inventory.Leftovers, w swept) {
+	if !w.found() {
+		return
+	}
+	if l.Doubtful() {
+		t.say("hint", "once no manager of group %s lives on any host, add --delete --force; without --force what is in doubt stays", w.Group)
+	} else {
+		t.say("hint", "to destroy it add --delete")
+	}
+}
+
+// remove destroys what was found: Droplets first, then what needs them gone.
+func (s sweeping) remove(ctx context.Context, t *terminal, g group, api *digitalocean.Client, l inventory.Leftovers, w *swept) error {
+	doomed := doomedGroup{group: g}
+	for _, d := range l.Droplets {
+		if s.takes(d.Doubt) {
+			doomed.droplets = append(doomed.droplets, d.Droplet)
+		}
+	}
+	left, err := destroy(ctx, t, []doomedGroup{doomed}, s.timeout)
+	for i := range w.Droplets {
+		d := &w.Droplets[i]
+		d.Deleted = s.takes(d.Doubt) && !slices.ContainsFunc(left, func(l instancegroup.Droplet) bool { return l.ID == d.ID })
+	}
+	if err != nil {
+		return err
+	}
+	var faults []error
+	for i, k := range l.Keys {
+		if s.takes(k.Doubt) && ctx.Err() == nil {
+			err := api.DeleteKey(ctx, k.Fingerprint)
+			if w.Keys[i].Deleted = goneNow(err); !w.Keys[i].Deleted {
+				faults = append(faults, g.fault(fmt.Errorf("SSH key %s: %w", k.Name, err)))
+			}
+		}
+	}
+	for i, tag := range l.Tags {
+		if s.takes(tag.Doubt) && ctx.Err() == nil {
+			err := api.DeleteTag(ctx, tag.Name)
+			if w.Tags[i].Deleted = goneNow(err); !w.Tags[i].Deleted {
+				faults = append(faults, g.fault(fmt.Errorf("tag %s: %w", tag.Name, err)))
+			}
+		}
+	}
+	if ctx.Err() != nil {
+		return g.fault(errInterrupted) // what failed of that is its doing
+	}
+	return errors.Join(faults...)
+}
+
+func goneNow(err error) bool { return err == nil || errors.Is(err, instancegroup.ErrNotFound) }

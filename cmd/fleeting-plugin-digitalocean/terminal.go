@@ -1,0 +1,245 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+)
+
+// How every command speaks:
+//
+//   - What was asked for goes to standard output, as text or with --json as JSON.
+//     All else goes to standard error.
+//   - What is wrong is a line "error: ...", what can be done about it a line
+//     "hint: ..." that can be pasted where possible.
+//   - Colours, and lines that are written over, only on a terminal; no colours with
+//     NO_COLOR.
+//   - A command asks only before it destroys, and only a person.
+
+// The exit codes of all commands.
+const (
+	exitOK      = 0
+	exitFailed  = 1
+	exitMisused = 2
+	exitFound   = 3 // there is something that should not be: for cron jobs
+)
+
+// terminal is where a command speaks to a person, or to a script.
+type terminal struct {
+	in       io.Reader
+	out, err io.Writer
+
+	asks    bool // in is a person
+	live    bool // out is a terminal
+	liveErr bool // err is one
+	colours bool // out shows them
+
+	mu       sync.Mutex
+	progress string // the line that is written over; "" = none is there
+}
+
+func newTerminal() *terminal {
+	t := &terminal{in: os.Stdin, out: os.Stdout, err: os.Stderr}
+	t.asks = term.IsTerminal(int(os.Stdin.Fd()))
+	t.live = term.IsTerminal(int(os.Stdout.Fd()))
+	t.liveErr = term.IsTerminal(int(os.Stderr.Fd()))
+	t.colours = t.live && !plain()
+	return t
+}
+
+// plain tells whether the environment wants no colours. An empty NO_COLOR does not
+// count, by no-color.org.
+func plain() bool { return os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" }
+
+// The colours that are used.
+const (
+	bold   = "1"
+	faint  = "2"
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+)
+
+// colour dresses s, where colours are shown.
+func (t *terminal) colour(code, s string) string {
+	if !t.colours {
+		return s
+	}
+	return "\x1b[" + code + "m" + s + "\x1b[0m"
+}
+
+// say writes a line of "error", "warning", "note" or "hint". Of a message of several
+// lines each gets the word.
+func (t *terminal) say(word, format string, args ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.wipe()
+	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
+		fmt.Fprintf(t.err, "%s: %s\n", word, strings.TrimSuffix(line, "\n"))
+	}
+}
+
+// failed says what went wrong, and what can be done about it if the error knows.
+func (t *terminal) failed(err error) int {
+	t.say("error", "%v", err)
+	if h, ok := errors.AsType[hinted](err); ok {
+		t.say("hint", "%s", h.hint)
+	} else if e, ok := errors.AsType[*instancegroup.CloudError](err); ok {
+		t.say("hint", "%s", hintOf(e))
+	}
+	if errors.As(err, new(misuse)) {
+		return exitMisused
+	}
+	return exitFailed
+}
+
+// hintOf says what can be done when DigitalOcean does not do what it was asked for.
+func hintOf(e *instancegroup.CloudError) string {
+	switch {
+	case errors.Is(e, instancegroup.ErrThrottled), errors.Is(e, instancegroup.ErrSpent):
+		wait := "a minute"
+		if e.RetryAfter > 0 {
+			wait = e.RetryAfter.Round(time.Second).String()
+		}
+		return "the token's requests are spent, by this or by others; try again in " + wait
+	case errors.Is(e, instancegroup.ErrUnsent):
+		return "look at HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and plugin_config.api_url"
+	case errors.Is(e, instancegroup.ErrUnauthorized), errors.Is(e, instancegroup.ErrForbidden):
+		return "docs/security.md tells which scopes a token needs; fleeting-plugin-digitalocean doctor tells which it has"
+	}
+	return "try again in a minute; https://status.digitalocean.com tells of outages"
+}
+
+// errInterrupted is a command that a person, or systemd, has ended. Whatever fails
+// because of that is told as this alone, with what was done and what was not: no hint
+// at DigitalOcean's health. (TestScripts, interrupted)
+var errInterrupted = errors.New("interrupted")
+
+// errUntouched is one that had destroyed nothing by then.
+var errUntouched = fmt.Errorf("%w: nothing was destroyed", errInterrupted)
+
+// misused says how a command was called wrongly.
+func (t *terminal) misused(format string, args ...any) int {
+	return t.failed(hinted{misuse(fmt.Sprintf(format, args...)), "fleeting-plugin-digitalocean help"})
+}
+
+// misuse is a command line that makes no sense.
+type misuse string
+
+func (m misuse) Error() string { return string(m) }
+
+// hinted is an error, and what to do about it.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h hinted) Unwrap() error { return h.error }
+
+// step tells how far a command is. On a terminal it is one line that is written over;
+// elsewhere a line whenever it changes.
+func (t *terminal) step(format string, args ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	line := strings.TrimSpace(fmt.Sprintf(format, args...))
+	switch {
+	case line == t.progress:
+	case t.liveErr:
+		fmt.Fprintf(t.err, "\r\x1b[K%s", line)
+	default:
+		fmt.Fprintln(t.err, line)
+	}
+	t.progress = line
+}
+
+// wipe takes the line of step off the screen. Called with mu held.
+func (t *terminal) wipe() {
+	if t.progress != "" && t.liveErr {
+		fmt.Fprint(t.err, "\r\x1b[K")
+	}
+	t.progress = ""
+}
+
+// done ends the line of step.
+func (t *terminal) done() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.wipe()
+}
+
+// confirm asks a person; nobody answers for a script. Ctrl-C is an answer too.
+func (t *terminal) confirm(ctx context.Context, question string) error {
+	if !t.asks {
+		return hinted{misuse("nothing was destroyed: there is nobody to ask"), "give --yes"}
+	}
+	fmt.Fprintf(t.err, "%s [y/N] ", question)
+	answered := make(chan string, 1)
+	go func() { // it may wait for ever: the process ends soon
+		answer, _ := bufio.NewReader(t.in).ReadString('\n')
+		answered <- answer
+	}()
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(t.err)
+		return errUntouched
+	case answer := <-answered:
+		if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
+			return errors.New("nothing was destroyed")
+		}
+		return nil
+	}
+}
+
+// json writes v for scripts.
+func (t *terminal) json(v any) error {
+	e := json.NewEncoder(t.out)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false) // a hint is to be pasted
+	return e.Encode(v)
+}
+
+// parse reads a verb's flags; done says that there is nothing more to do, and the exit
+// code. usage is all of its help.
+func (t *terminal) parse(f *pflag.FlagSet, usage string, args []string) (code int, done bool) {
+	f.SetOutput(io.Discard)
+	f.Usage = func() {}
+	switch err := f.Parse(args); {
+	case errors.Is(err, pflag.ErrHelp):
+		_, _ = io.WriteString(t.out, usage)
+		return exitOK, true
+	case err != nil:
+		return t.failed(hinted{misuse(err.Error()), "fleeting-plugin-digitalocean " + f.Name() + " --help"}), true
+	}
+	return 0, false
+}
+
+// lines is a Group's logger for a person: what goes wrong, as it is logged.
+type lines struct{ *terminal }
+
+func (l lines) Debug(string, ...any) {}
+func (l lines) Info(string, ...any)  {}
+
+func (l lines) Warn(msg string, args ...any)  { l.say("warning", "%s%s", msg, pairs(args)) }
+func (l lines) Error(msg string, args ...any) { l.say("error", "%s%s", msg, pairs(args)) }
+
+func pairs(args []any) string {
+	var s strings.Builder
+	for i := 0; i+1 < len(args); i += 2 {
+		if text := fmt.Sprint(args[i+1]); text != "" {
+			fmt.Fprintf(&s, " %v=%s", args[i], text)
+		}
+	}
+	return s.String()
+}

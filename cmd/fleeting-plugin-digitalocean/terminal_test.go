@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Colours and lines that are written over are for terminals.
+func TestTerminal(t *testing.T) {
+	for _, live := range []bool{false, true} {
+		var out, errs strings.Builder
+		term := &terminal{out: &out, err: &errs, live: live, liveErr: live, colours: live}
+		term.step("one of two")
+		term.step("one of two")
+		term.step("two of two")
+		term.say("warning", "first\nsecond")
+		term.done()
+		want := "one of two\ntwo of two\nwarning: first\nwarning: second\n"
+		dressed := "x"
+		if live {
+			want = "\r\x1b[Kone of two\r\x1b[Ktwo of two\r\x1b[Kwarning: first\nwarning: second\n"
+			dressed = "\x1b[31mx\x1b[0m"
+		}
+		if errs.String() != want {
+			t.Errorf("live %t: %q, want %q", live, errs.String(), want)
+		}
+		if got := term.colour(red, "x"); got != dressed {
+			t.Errorf("live %t: %q, want %q", live, got, dressed)
+		}
+	}
+}
+
+func TestNoColor(t *testing.T) {
+	t.Setenv("NO_COLOR", "")
+	if newTerminal().colours {
+		t.Error("colours with NO_COLOR")
+	}
+}
+
+// Who is asked and answers with Ctrl-C has said no: nobody waits for a line then.
+func TestInterruptIsAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // who waits for a line here waits for ever, which is a deadlock
+		in, person := io.Pipe()
+		defer person.Close()
+		var errs strings.Builder
+		term := &terminal{in: in, err: &errs, asks: true}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := term.confirm(ctx, "Destroy it?"); !errors.Is(err, errInterrupted) {
+			t.Errorf("got %v, want %v", err, errInterrupted)
+		}
+		if want := "Destroy it? [y/N] \n"; errs.String() != want {
+			t.Errorf("said %q, want %q", errs.String(), want)
+		}
+	})
+}
+
+func TestExitCodes(t *testing.T) {
+	var errs strings.Builder
+	term := &terminal{err: &errs}
+	for err, want := range map[error]int{
+		errors.New("x"):                    exitFailed,
+		misuse("x"):                        exitMisused,
+		hinted{misuse("x"), "y"}:           exitMisused,
+		hinted{errors.New("x"), "y"}:       exitFailed,
+		errors.Join(misuse("x"), nil, nil): exitMisused,
+	} {
+		if got := term.failed(err); got != want {
+			t.Errorf("%v: exit code %d, want %d", err, got, want)
+		}
+	}
+}
+
+func TestAge(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0s", 59 * time.Second: "59s", time.Minute: "1m", 59*time.Minute + 59*time.Second: "59m",
+		time.Hour: "1h0m", 23*time.Hour + 59*time.Minute: "23h59m", 24 * time.Hour: "1d0h", 49 * time.Hour: "2d1h",
+	} {
+		if got := age(d); got != want {
+			t.Errorf("%s: %q, want %q", d, got, want)
+		}
+	}
+	for s, want := range map[string]time.Duration{"": 0, "90m": 90 * time.Minute, "12h": 12 * time.Hour, "7d": 168 * time.Hour, "0d": 0} {
+		if got, err := parseAge(s); got != want || err != nil {
+			t.Errorf("%q: %s, %v", s, got, err)
+		}
+	}
+	for _, s := range []string{"-1h", "7", "7days", "d", "1d12h", "99999d", "-7d", "1e3d", " 7d"} {
+		if got, err := parseAge(s); err == nil {
+			t.Errorf("%q is taken for %s", s, got)
+		}
+	}
+}
+
+// NO_COLOR switches colours off when it is set to anything but nothing.
+func TestPlain(t *testing.T) {
+	for _, c := range []struct {
+		noColor, term string
+		want          bool
+	}{{"", "xterm", false}, {"1", "xterm", true}, {"0", "xterm", true}, {"", "dumb", true}} {
+		t.Setenv("NO_COLOR", c.noColor)
+		t.Setenv("TERM", c.term)
+		if got := plain(); got != c.want {
+			t.Errorf("NO_COLOR=%q TERM=%s: plain is %t", c.noColor, c.term, got)
+		}
+	}
+}
