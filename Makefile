@@ -2,28 +2,38 @@
 
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
 REVISION  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
-REFERENCE ?= $(shell git rev-parse --abbrev-ref HEAD 2>/dev/null)
+# The tag where there is one: a release is built the same in CI and by whoever checks it out.
+REFERENCE ?= $(shell git describe --tags --exact-match 2>/dev/null || git rev-parse --abbrev-ref HEAD 2>/dev/null)
 BUILT_AT  ?= $(shell git log -1 --format=%cI 2>/dev/null)
 PKG       := gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider
 LDFLAGS   := -s -w -X $(PKG).version=$(VERSION) -X $(PKG).revision=$(REVISION) -X $(PKG).reference=$(REFERENCE) -X $(PKG).builtAt=$(BUILT_AT)
+# gRPC's own tag for leaving out its traces, whose HTML templates are half a MiB.
+TAGS      := grpcnotrace
 PLUGIN    := bin/fleeting-plugin-digitalocean
 LINT      := bin/golangci-lint
 # Of the linter, which is no dependency of the module: it is built where it is missing.
+# renovate: github.com/golangci/golangci-lint/v2
 LINT_VERSION := v2.15.0
 
-.PHONY: help build demo test lint verify soak mutants bench fleet live clean
+.PHONY: help build demo test docs lint verify soak mutants bench live clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build the plugin into bin/
-	@CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o $(PLUGIN) ./cmd/fleeting-plugin-digitalocean
+	@CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags $(TAGS) -ldflags "$(LDFLAGS)" -o $(PLUGIN) ./cmd/fleeting-plugin-digitalocean
 
 demo: build ## watch the plugin scale a simulated DigitalOcean, with real jobs over SSH
 	go run ./cmd/demo -plugin $(PLUGIN)
 
 test: ## run all tests, with the race detector
 	go test -race -parallel 16 ./...
+
+docs: ## write what the docs have from the code and from measurements; run their commands, and list which cannot be run
+	go test -run TestReference$$ ./provider/config -update
+	go test -run TestRulesInDocs$$ ./provider/migrate -update
+	TUNING=1 go test -run TestTuning ./provider -update
+	go test -race -count=1 -v -run TestCommandsInDocs ./integration
 
 lint: $(LINT) ## check style, imports and formatting
 	$(LINT) run ./...
@@ -37,18 +47,92 @@ mutants: ## show that the tests can fail: break each promise, and see them notic
 soak: ## drive the plugin through 10,000 random histories
 	go test -race -count=1 -timeout 60m -run TestAnythingThroughTheProvisioner ./provider -rapid.checks=10000
 
-bench: build ## measure the numbers that the docs name
-	go run ./cmd/bench -plugin $(PLUGIN)
-
-fleet: ## measure fleets of up to 5,000 Droplets for hours of virtual time: 10 minutes
-	@mkdir -p build
-	FLEET_RESULTS=$(CURDIR)/build/fleet.json go test -v -count=1 -timeout 60m -run TestFleet ./provider
+bench: build ## measure what the docs claim, and write docs/performance.md: 12 minutes
+	go run ./cmd/bench -plugin $(PLUGIN) -out docs/performance.md
 
 live: ## run upstream's suite on a real account: up to 3 Droplets, DIGITALOCEAN_LIVE_TOKEN
 	go test -race -v -count=1 -run TestLive ./integration
 
 clean: ## remove what was built
-	rm -rf bin build
+	rm -rf bin build dist
 
 $(LINT):
 	GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+
+# ---- Releases: docs/install.md is for who installs them, .gitlab-ci.yml calls these.
+
+DIST      := dist
+# As fleeting-artifact names them.
+PLATFORMS := linux/386 linux/amd64 linux/armv7 linux/arm64 linux/ppc64le linux/s390x linux/riscv64 \
+	darwin/amd64 darwin/arm64 freebsd/amd64 windows/amd64
+
+# renovate: github.com/sigstore/cosign/v3
+COSIGN_VERSION := v3.1.3
+# Of releases: where to, and what goes with the binaries.
+REGISTRY  := registry.gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean
+PACKAGES  := build/packages
+NOTICE    := NOTICE
+RELEASE    = go run ./cmd/release
+
+.PHONY: dist stamp notice release registry-login notes packages publish sbom sign vulncheck openapi contract
+
+dist: ## cross-compile for every platform into dist/: VERSION=0.1.0
+	@VERSION="$(VERSION)" TAGS="$(TAGS)" LDFLAGS="$(LDFLAGS)" ./.ci/dist $(DIST) $(PLATFORMS)
+
+stamp: ## print what is written into the binaries, as arguments for make
+	@echo "VERSION=$(VERSION) REVISION=$(REVISION) REFERENCE=$(REFERENCE) BUILT_AT=$(BUILT_AT)"
+
+notice: bin/go-licenses ## write NOTICE: the licences of what is in the binary
+	@mkdir -p build && ./.ci/notice >build/NOTICE.new && mv build/NOTICE.new $(NOTICE)
+
+release: ## push dist/ to a container registry: VERSION=0.1.0 [REGISTRY=...] [WINDOWS=1, with its image]
+	$(RELEASE) oci -dist $(DIST) -platforms "$(PLATFORMS)" $(if $(WINDOWS),-windows) $(REGISTRY) $(VERSION)
+
+notes: ## print the release notes: VERSION=0.1.0
+	@$(RELEASE) notes $(VERSION)
+
+sbom: bin/cyclonedx-gomod ## write what each binary in dist/ is made of into build/sbom/
+	rm -rf build/sbom && mkdir -p build/sbom
+	@for p in $(PLATFORMS); do \
+		out=build/sbom/fleeting-plugin-digitalocean-$$(echo $$p | tr / -).cdx.json; echo $$out; \
+		bin/cyclonedx-gomod bin -json -std -noserial -notimestamp -version v$(VERSION) -output $$out $(DIST)/$$p/plugin* || exit; \
+	done
+
+packages: sbom ## lay out what people download into build/packages/: VERSION=0.1.0
+	$(RELEASE) packages -dist $(DIST) -platforms "$(PLATFORMS)" -out $(PACKAGES) $(VERSION) build/sbom/*.json
+
+publish: ## upload build/packages/ and make the release, in a job of GitLab CI: VERSION=0.1.0
+	$(RELEASE) publish -packages $(PACKAGES) $(VERSION)
+
+registry-login: ## log in to a registry: CI_REGISTRY, CI_REGISTRY_USER, CI_REGISTRY_PASSWORD of a job of GitLab CI
+	@printf %s "$$CI_REGISTRY_PASSWORD" | go tool fleeting-artifact login -username "$$CI_REGISTRY_USER" -password-stdin "$$CI_REGISTRY"
+
+# Without a key: in a job of GitLab CI the certificate is made out to this pipeline.
+sign: bin/cosign ## sign the image and checksums.txt, in a job of GitLab CI: VERSION=0.1.0
+	case "$(VERSION)" in *-*) ;; *) bin/cosign sign --yes --recursive $(COSIGN) $(REGISTRY):$(VERSION) ;; esac # a pre-release has no image
+	bin/cosign sign-blob --yes $(COSIGN) --bundle $(PACKAGES)/checksums.txt.sigstore.json $(PACKAGES)/checksums.txt
+
+vulncheck: bin/govulncheck ## look for known vulnerabilities that the plugin's code reaches
+	bin/govulncheck -tags $(TAGS) ./cmd/fleeting-plugin-digitalocean
+
+# DigitalOcean's specification is no part of the project.
+OPENAPI   := build/openapi/specification/DigitalOcean-public.v2.yaml
+
+openapi: ## fetch DigitalOcean's specification into build/openapi
+	test -f $(OPENAPI) || git clone --depth 1 https://github.com/digitalocean/openapi build/openapi
+
+contract: ## hold simulator and plugin to DigitalOcean's specification: DIGITALOCEAN_OPENAPI, or make openapi
+	DIGITALOCEAN_OPENAPI=$${DIGITALOCEAN_OPENAPI:-$(CURDIR)/$(OPENAPI)} go test -race -count=1 ./integration/dosim/... ./integration
+
+# The tools of releases, pinned in a module of their own.
+bin/govulncheck: .ci/tools/go.mod
+	cd .ci/tools && go build -o ../../$@ golang.org/x/vuln/cmd/govulncheck
+
+bin/cosign:
+	GOBIN=$(CURDIR)/bin go install github.com/sigstore/cosign/v3/cmd/cosign@$(COSIGN_VERSION)
+
+bin/cyclonedx-gomod: .ci/tools/go.mod
+	cd .ci/tools && go build -o ../../$@ github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+
+bin/go-licenses: .ci/tools/go.mod
+	cd .ci/tools && go build -o ../../$@ github.com/google/go-licenses/v2
