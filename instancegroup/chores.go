@@ -130,11 +130,15 @@ func (g *Group) removeRun(ctx context.Context, run string) error {
 	return g.cloud.DeleteTag(ctx, RunTag(run))
 }
 
-// idleRuns returns the runs whose tag is due to be removed.
+// idleRuns returns the runs whose tag is due to be removed. While it is not known
+// whether Droplets of earlier ones are there without the group's tag, none of these is.
 func (g *Group) idleRuns(last bool) []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	idle := maps.Clone(g.litter)
+	if g.seeking {
+		clear(idle)
+	}
 	if last {
 		idle[g.Run] = 0
 	} else if len(idle) == 0 || time.Now().Before(g.sweepAt) {

@@ -10,11 +10,10 @@ import (
 // GPUSize tells whether a size is one of a GPU Droplet, by its slug.
 func GPUSize(slug string) bool { return strings.HasPrefix(slug, "gpu-") }
 
-// firstList is Start's. It has GPU Droplets too, whatever the sizes are now: they may
+// firstList is one of Start's. It has GPU Droplets too, whatever the sizes are now: they may
 // have been others when the Droplets were made. But if they are not, the group does
 // without when these fail to be listed, which takes half of the time at most.
-func (g *Group) firstList(ctx context.Context) (List, error) {
-	tag := GroupTag(g.Name)
+func (g *Group) firstList(ctx context.Context, tag string) (List, error) {
 	if g.GPUs {
 		return g.cloud.List(ctx, tag, true)
 	}

@@ -46,6 +46,12 @@ type Settings struct {
 	Before Census
 	Note   func(Census)
 
+	// LetGo are Droplets of those runs that were let go: somebody had taken the group's
+	// tag off them. NoteLetGo, unless it is nil, is told of all of them whenever there
+	// is another one; it is called by one goroutine at a time.
+	LetGo     []int
+	NoteLetGo func([]int)
+
 	// NoteRests, unless it is nil, is told until when places rest whenever that
 	// changes. It is called by one goroutine at a time.
 	NoteRests func(map[Placement]time.Time)
@@ -92,21 +98,22 @@ type Group struct {
 	endLife    context.CancelFunc // ends what no call waits for
 	lastUpdate time.Time          // end of the last Update; owned by the holder of updating
 
-	noting sync.Mutex // held while a census, or the rests, are taken and written: in this order
+	noting sync.Mutex // held while a census, the rests, or what was let go, are taken and written: in this order
 
 	mu     sync.Mutex // guards all that follows; never held over a request
 	closed bool       // Shutdown has begun
 
 	// Who is who.
-	members   map[string]*member // by name: what the runner sees
-	strays    map[int]*member    // by id: Droplets of ours that it never hears of, all deleting
-	byID      map[int]*member    // both
-	seq       int
-	released  map[int]bool    // ours once, taken from us by hand: never touched again
-	ended     map[int]bool    // taken over, and gone since: not taken over again
-	deadRuns  map[string]bool // runs whose Droplets are ours, whenever they appear
-	strangers map[int]bool    // Droplets with our tag and somebody's name, logged once
-	managers  map[string]bool // runs of other managers of this name, logged once
+	members     map[string]*member // by name: what the runner sees
+	strays      map[int]*member    // by id: Droplets of ours that it never hears of, all deleting
+	byID        map[int]*member    // both
+	seq         int
+	released    map[int]bool    // ours once, taken from us by hand: never touched again
+	releasedNew bool            // more of them than NoteLetGo has been told
+	ended       map[int]bool    // taken over, and gone since: not taken over again
+	deadRuns    map[string]bool // runs whose Droplets are ours, whenever they appear
+	strangers   map[int]bool    // Droplets with our tag and somebody's name, logged once
+	managers    map[string]bool // runs of other managers of this name, logged once
 
 	// Lists.
 	list     List          // the last complete one
@@ -130,6 +137,8 @@ type Group struct {
 
 	tagRestored bool // since tagLost, on some
 	tagRefused  bool // DigitalOcean refused that
+
+	seeking bool // Start's list has nothing, and nobody knows whether for want of the tag: see seek
 
 	budgetTold time.Time // when the token's budget was logged last
 	bill       bill      // since the last summary
@@ -188,18 +197,36 @@ func New(s Settings, cloud Cloud, log Logger) *Group {
 }
 
 // Start finds the Droplets that earlier runs of the group left and takes them
-// over. Its list is what the first Update shows, which asks for none. Start
-// creates and changes nothing.
+// over, also if somebody has deleted the group's tag from the account: see seek. Its
+// list is what the first Update shows, which asks for none. Start creates and changes
+// nothing.
 //
 // A run is not known to have ended because it left Droplets: it may be another
 // manager's. What it makes after Start is therefore left alone, unless the run
 // is one of DeadRuns.
 func (g *Group) Start(ctx context.Context) error {
 	began := time.Now()
-	l, err := g.firstList(ctx)
+	l, err := g.firstList(ctx, GroupTag(g.Name))
 	if err != nil {
 		return fmt.Errorf("list the Droplets with the tag %s: %w", GroupTag(g.Name), err)
 	}
+	if g.begin(l, began) {
+		bounded, cancel := context.WithTimeout(ctx, seekBound)
+		defer cancel()
+		g.seek(bounded)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if n := len(g.members); n > 0 {
+		g.log.Info("took over the Droplets of earlier runs", "run", g.Run,
+			"droplets", n, "usd_per_hour", g.hourly(), "names", some(slices.Sorted(maps.Keys(g.members))))
+	}
+	return nil
+}
+
+// begin takes over what the first list has. seek says that there may be more, which it
+// could not have.
+func (g *Group) begin(l List, began time.Time) (seek bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.noteClock(l, began)
@@ -208,23 +235,25 @@ func (g *Group) Start(ctx context.Context) error {
 		if !Owns(g.Name, d) {
 			continue // merge notes it
 		}
-		if run := RunOf(d); run != "" && run != g.Run {
-			g.litter[run] = 0
-		}
-		if m := g.members[d.Name]; m != nil {
-			g.twin(m, d, began)
-		} else {
-			g.takeOver(d, began)
-		}
-		g.gpus = g.gpus || GPUSize(d.Size)
+		g.takeIn(d, began)
 	}
 	g.merge(l, began, time.Now())
 	g.unshown = true
-	if n := len(g.members); n > 0 {
-		g.log.Info("took over the Droplets of earlier runs", "run", g.Run,
-			"droplets", n, "usd_per_hour", g.hourly(), "names", some(slices.Sorted(maps.Keys(g.members))))
+	g.seeking = len(l.Droplets) == 0 && len(g.deadRuns) > 0
+	return g.seeking
+}
+
+// takeIn takes over a Droplet that was there before this run. Called with mu held.
+func (g *Group) takeIn(d Droplet, now time.Time) {
+	if run := RunOf(d); run != "" && run != g.Run {
+		g.litter[run] = 0
 	}
-	return nil
+	if m := g.members[d.Name]; m != nil {
+		g.twin(m, d, now)
+	} else {
+		g.takeOver(d, now)
+	}
+	g.gpus = g.gpus || GPUSize(d.Size)
 }
 
 // noteClock keeps how far DigitalOcean's clock is from ours.

@@ -67,9 +67,13 @@ func (g *Group) guardTag(ctx context.Context) {
 	for m := range g.all() {
 		inDoubt = inDoubt || m.phase < deleting && m.untagged.After(g.tagThere)
 	}
-	due := !time.Now().Before(g.holdTag)
+	due, seeking := !time.Now().Before(g.holdTag), g.seeking
 	g.mu.Unlock()
 	if !due || ctx.Err() != nil {
+		return
+	}
+	if seeking {
+		g.seek(ctx)
 		return
 	}
 	if !lost && inDoubt {

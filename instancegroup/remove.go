@@ -18,16 +18,19 @@ const removeMost = 20 * time.Second
 // that are not proved to be gone, and may be on their way out. An error before
 // anything was sent says so.
 //
-// Invariant: only what the group owns is destroyed. (TestRemoveOnlyWhatIsOwned)
+// Invariant: only what the group owns is destroyed, or made and lost.
+// (TestRemoveOnlyWhatIsOwned)
 func Remove(ctx context.Context, cloud Cloud, log Logger, group string, doomed []Droplet, progress func(left int)) (left []Droplet, err error) {
 	g := New(Settings{Name: group, Run: NewSuffix()}, cloud, log)
 	g.chosen, g.bill.since = true, time.Now()
 	for _, d := range doomed {
-		if !Owns(group, d) {
+		adrift := AdriftFrom(d) == group
+		if !Owns(group, d) && !adrift {
 			return doomed, fmt.Errorf("Droplet %d (%s) is not of group %s; nothing was destroyed", d.ID, d.Name, group)
 		}
 		m := g.takeStray(d, time.Now())
 		m.phase, m.reason = deleting, "a person asked for it"
+		m.lookedUp = adrift // no list has it, so that none proves that it is gone
 		g.gpus = g.gpus || GPUSize(d.Size)
 	}
 	began := time.Now()

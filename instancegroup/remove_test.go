@@ -52,6 +52,24 @@ func TestRemove(t *testing.T) {
 	}
 }
 
+// What has lost the group's tag goes too, few or many, and is proved to be gone although
+// no list has had it: also what DigitalOcean accepts to destroy, and does not.
+func TestRemoveAdrift(t *testing.T) {
+	for _, n := range []int{1, 30} {
+		remove(t, n, func(a *account, ds []Droplet) {
+			for i := range ds {
+				ds[i].Tags = []string{CommonTag, RunTag(thisRun)}
+				a.change(ds[i].ID, func(m *machine) { m.Tags = ds[i].Tags })
+			}
+			a.change(ds[0].ID, func(m *machine) { m.deafTo = 1 })
+		}, func(a *account, left []Droplet, err error) {
+			if err != nil || len(left) > 0 || a.billed() > 0 {
+				t.Errorf("of %d: %d left, %d billed, %v", n, len(left), a.billed(), err)
+			}
+		})
+	}
+}
+
 // Whatever fails for a while is waited out.
 func TestRemoveThroughFaults(t *testing.T) {
 	for name, break_ := range map[string]func(a *account, ds []Droplet){
@@ -106,8 +124,10 @@ func TestRemoveGivesUp(t *testing.T) {
 // What is not the group's stops it before anything is sent.
 func TestRemoveOnlyWhatIsOwned(t *testing.T) {
 	for _, d := range []Droplet{
-		{ID: 1, Name: "ci-7k2m9qxa"}, // no tag
-		{ID: 1, Name: "ci-7k2m9qxa", Tags: []string{CommonTag, GroupTag("big")}}, // another group's
+		{ID: 1, Name: "ci-7k2m9qxa"},                                                 // no tag
+		{ID: 1, Name: "ci-7k2m9qxa", Tags: []string{CommonTag}},                      // nor a run's
+		{ID: 1, Name: "ci-big-7k2m9qxa", Tags: []string{CommonTag, RunTag(thisRun)}}, // adrift from another
+		{ID: 1, Name: "ci-7k2m9qxa", Tags: []string{CommonTag, GroupTag("big")}},     // another group's
 		{ID: 1, Name: "ci-big-7k2m9qxa", Tags: []string{CommonTag, GroupTag("ci")}},
 		{ID: 1, Name: "ci-db", Tags: []string{CommonTag, GroupTag("ci")}},
 		{ID: 1, Name: "ci-database", Tags: []string{GroupTag("ci")}},

@@ -69,7 +69,11 @@ func (g *Group) Shutdown(ctx context.Context) (clean bool) {
 	}
 	g.seeGone(ctx)
 	g.removeTags(ctx, true)
-	return g.tellLeft() && !g.littered
+	g.noteLetGo()
+	none := g.tellLeft()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return none && !g.littered && !g.seeking
 }
 
 // seeGone lists until everything whose destruction was accepted is proved gone, or

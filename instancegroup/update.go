@@ -40,6 +40,7 @@ func (g *Group) Update(ctx context.Context, report func(id string, s State)) err
 	g.act(ctx)
 	g.note(0)
 	g.noteRests()
+	g.noteLetGo()
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err() // nobody listens any more; keep what was to be told
 	}
@@ -180,11 +181,8 @@ func (g *Group) apply(m *member, s sight, now time.Time) {
 	case bury:
 		g.bury(m, why)
 	case release:
-		g.released[m.id] = true
-		g.log.Error("the group's tag was taken off a Droplet by hand: it is left alone from now on, AND IT IS STILL BILLED",
-			"name", m.name, "id", m.id, "usd_per_hour", m.droplet.PriceHourly)
-		m.phase, m.reason = gone, why
-		delete(g.unplaced, m.id)
+		m.reason = why
+		g.letGo(m)
 	}
 }
 

@@ -113,6 +113,8 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 		DeadRuns:   lock.DeadRuns(),
 		Before:     lock.Before(),
 		Note:       func(c instancegroup.Census) { lock.Note(log, c) },
+		LetGo:      lock.LetGo(),
+		NoteLetGo:  func(ids []int) { lock.NoteLetGo(log, ids) },
 		NoteRests:  func(until map[instancegroup.Placement]time.Time) { lock.NoteRests(log, until) },
 		Placements: plan.Placements,
 		Image:      instancegroup.Image(g.config.Image),

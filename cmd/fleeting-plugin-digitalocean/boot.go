@@ -246,7 +246,7 @@ func (b *booting) destroy(ctx context.Context, what string) error {
 func (b *booting) left(ctx context.Context) ([]string, error) {
 	left := []string{}
 	var now inventory.Account
-	l, err := now.Find(ctx, b.api, b.report.Group, b.dead)
+	l, err := now.Find(ctx, b.api, b.report.Group, b.dead, nil)
 	for _, unread := range l.Unread {
 		if !errors.Is(unread, instancegroup.ErrForbidden) { // else it would never be known; the scopes tell
 			err = errors.Join(err, unread)

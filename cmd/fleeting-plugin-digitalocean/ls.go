@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/hostlock"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
 )
 
@@ -54,8 +56,11 @@ func ls(ctx context.Context, t *terminal, args []string) int {
 	if code, done := t.parse(f, lsUsage, args); done {
 		return code
 	}
-	if f.NArg() > 0 {
+	switch {
+	case f.NArg() > 0:
 		return t.misused("ls takes no arguments; a group is named with --group %s", f.Arg(0))
+	case c.all && len(c.groups) > 0:
+		return t.misused("--all-groups lists every group of the account, --group one of them")
 	}
 	groups, unread, err := c.find(t)
 	if err != nil {
@@ -68,8 +73,10 @@ func ls(ctx context.Context, t *terminal, args []string) int {
 		t.say("warning", "%v", unread) // once
 		unread = nil
 	}
+	seek := &accounts{}
 	for {
-		l, err := list(ctx, t, groups, c.all)
+		l, err := list(ctx, groups, c.all, seek)
+		seek = nil                           // once
 		if err == nil || len(l.Groups) > 0 { // one of several groups is better than none
 			err = errors.Join(err, l.show(t, watch, asJSON))
 		}
@@ -109,7 +116,14 @@ type listing struct {
 	Droplets   int           `json:"droplets"`
 	USDPerHour float64       `json:"usd_per_hour"`
 	USDSoFar   float64       `json:"usd_so_far"`
+
+	// Made by a group, and without its tag: in no number of the others.
+	WithoutTag []listedDroplet `json:"without_group_tag,omitempty"`
+
+	remarks []remark // of what is not in it, said below it
 }
+
+type remark struct{ word, text string }
 
 type listedGroup struct {
 	Name       string          `json:"name"`
@@ -134,13 +148,14 @@ type listedDroplet struct {
 	Run        string    `json:"run"`
 }
 
-// list asks for the Droplets of groups, or of all groups of their accounts. With an
-// error it returns those of the others.
-func list(ctx context.Context, t *terminal, groups []group, all bool) (listing, error) {
+// list asks for the Droplets of groups, or of all groups of their accounts, and for what
+// has lost a group's tag, unless seek is nil. With an error it returns those of the others.
+func list(ctx context.Context, groups []group, all bool, seek *accounts) (listing, error) {
 	l := listing{Groups: []listedGroup{}} // a script gets no null
+	told := seen{}
 	var faults []error
 	for i, g := range groups {
-		found, err := g.list(ctx, all)
+		found, err := g.list(ctx, all, seek)
 		if ctx.Err() != nil {
 			faults = append(faults, fmt.Errorf("%w; not listed: %s", errInterrupted, groupNames(groups[i:])))
 			break
@@ -149,19 +164,22 @@ func list(ctx context.Context, t *terminal, groups []group, all bool) (listing, 
 			faults = append(faults, g.explain(err, len(groups)))
 			continue
 		}
-		g.warn(t, found.Unread)
-		for _, d := range found.Strangers {
-			t.say("note", "Droplet %d (%s) carries a tag of the plugin's but is of none of its groups, by its name or its other tags: somebody else tagged it", d.ID, d.Name)
+		if found.Unread != nil {
+			l.remarks = append(l.remarks, remark{"warning", g.unlooked(found.Unread)})
 		}
+		for _, d := range told.fresh(g, found.Strangers) {
+			l.remarks = append(l.remarks, remark{"note", fmt.Sprintf("Droplet %d (%s) carries a tag of the plugin's but is of none of its groups, "+
+				"by its name or its other tags: somebody else tagged it", d.ID, d.Name)})
+		}
+		l.addAdrift(told.fresh(g, adrift(found, nil)), time.Now())
+		fresh := told.fresh(g, found.Owned)
 		if !all {
-			l.add(g.Name, found.Owned, time.Now())
+			if len(fresh) > 0 || len(found.Owned) == 0 { // else another token has listed them
+				l.add(g.Name, fresh, time.Now())
+			}
 			continue
 		}
-		byName := map[string][]instancegroup.Droplet{}
-		for _, d := range found.Owned {
-			of := instancegroup.GroupOf(d)
-			byName[of] = append(byName[of], d)
-		}
+		byName := byGroup(fresh, instancegroup.GroupOf)
 		for _, of := range slices.Sorted(maps.Keys(byName)) {
 			l.add(of, byName[of], time.Now())
 		}
@@ -169,38 +187,70 @@ func list(ctx context.Context, t *terminal, groups []group, all bool) (listing, 
 	return l, errors.Join(faults...)
 }
 
-// list asks for the Droplets of a group, or of all groups of its account, and for what
-// only carries their tags.
-func (g group) list(ctx context.Context, all bool) (inventory.Found, error) {
+// seen are the Droplets that one group or another had: two token files may be of one
+// account. Ids are DigitalOcean's, not an account's.
+type seen map[string]bool
+
+// fresh returns those of droplets that no group had before.
+func (s seen) fresh(g group, droplets []instancegroup.Droplet) (fresh []instancegroup.Droplet) {
+	for _, d := range droplets {
+		if key := fmt.Sprint(g.APIURL, " ", d.ID); !s[key] {
+			s[key] = true
+			fresh = append(fresh, d)
+		}
+	}
+	return fresh
+}
+
+// adrift returns what has lost a group's tag, or of that what but accepts.
+func adrift(f inventory.Found, but func(inventory.Adrift) bool) (droplets []instancegroup.Droplet) {
+	for _, d := range f.Adrift {
+		if but == nil || but(d) {
+			droplets = append(droplets, d.Droplet)
+		}
+	}
+	return droplets
+}
+
+func byGroup(droplets []instancegroup.Droplet, of func(instancegroup.Droplet) string) map[string][]instancegroup.Droplet {
+	byName := map[string][]instancegroup.Droplet{}
+	for _, d := range droplets {
+		byName[of(d)] = append(byName[of(d)], d)
+	}
+	return byName
+}
+
+// list asks for the Droplets of a group, or of all groups of its account, for what only
+// carries their tags, and, unless seek is nil, for what has lost the group's.
+func (g group) list(ctx context.Context, all bool, seek *accounts) (inventory.Found, error) {
 	api, err := g.open()
 	if err != nil {
 		return inventory.Found{}, err
 	}
 	defer api.Close()
-	name := g.Name
 	if all {
-		name = ""
+		return inventory.Look(ctx, api, "")
 	}
-	return inventory.Look(ctx, api, name)
+	found, err := inventory.Look(ctx, api, g.Name)
+	if err == nil && seek != nil {
+		letGo, _ := hostlock.LetGo(g.APIURL, g.Name) // none: the account mostly tells too
+		var unread error
+		found.Adrift, unread = seek.of(g.Account).Adrift(ctx, api, g.Name, letGo)
+		found.Unread = cmp.Or(found.Unread, unread)
+	}
+	return found, err
 }
 
-// warn says what was not looked for.
-func (g group) warn(t *terminal, unread error) {
-	if unread != nil {
-		t.say("warning", "not looked for: %v", g.fault(unread))
-	}
+// unlooked says what was not looked for.
+func (g group) unlooked(unread error) string {
+	return fmt.Sprintf("not looked for: %v", g.fault(unread))
 }
 
 func (l *listing) add(name string, droplets []instancegroup.Droplet, now time.Time) {
 	g := listedGroup{Name: name, Droplets: []listedDroplet{}}
 	for _, d := range droplets {
-		age := max(0, now.Sub(d.Created))
-		cost := instancegroup.Cost(d.PriceHourly, age)
-		g.Droplets = append(g.Droplets, listedDroplet{
-			Name: d.Name, ID: d.ID, State: d.Status, Size: d.Size, Region: d.Region,
-			External: d.External(), Internal: d.PrivateIPv4, Created: d.Created, AgeSeconds: int(age.Seconds()),
-			USDPerHour: d.PriceHourly, USDSoFar: instancegroup.Cents(cost), Image: d.Image.String(), Run: instancegroup.RunOf(d),
-		})
+		line, cost := listed(d, now)
+		g.Droplets = append(g.Droplets, line)
 		g.USDPerHour += d.PriceHourly
 		g.USDSoFar += cost
 	}
@@ -210,12 +260,52 @@ func (l *listing) add(name string, droplets []instancegroup.Droplet, now time.Ti
 	l.USDPerHour, l.USDSoFar = instancegroup.Cents(l.USDPerHour+g.USDPerHour), instancegroup.Cents(l.USDSoFar+g.USDSoFar)
 }
 
-func (l *listing) show(t *terminal, again, asJSON bool) error {
-	if asJSON {
-		return t.json(l)
+// listed is a line of a listing, and what the Droplet has cost, in full.
+func listed(d instancegroup.Droplet, now time.Time) (line listedDroplet, cost float64) {
+	age := max(0, now.Sub(d.Created))
+	cost = instancegroup.Cost(d.PriceHourly, age)
+	return listedDroplet{
+		Name: d.Name, ID: d.ID, State: d.Status, Size: d.Size, Region: d.Region,
+		External: d.External(), Internal: d.PrivateIPv4, Created: d.Created, AgeSeconds: int(age.Seconds()),
+		USDPerHour: d.PriceHourly, USDSoFar: instancegroup.Cents(cost), Image: d.Image.String(), Run: instancegroup.RunOf(d),
+	}, cost
+}
+
+// addAdrift adds what has lost a group's tag.
+func (l *listing) addAdrift(droplets []instancegroup.Droplet, now time.Time) {
+	byName := byGroup(droplets, instancegroup.AdriftFrom)
+	for _, of := range slices.Sorted(maps.Keys(byName)) {
+		sum := 0.0
+		for _, d := range byName[of] {
+			line, _ := listed(d, now)
+			l.WithoutTag = append(l.WithoutTag, line)
+			sum += d.PriceHourly
+		}
+		l.remarks = append(l.remarks, remark{"warning", fmt.Sprintf("group %s: these have lost its tag %s, so no manager looks after them, and they cost %.5f USD an hour: %s "+
+			"(to destroy them: rm --group %[1]s NAME...)", of, instancegroup.GroupTag(of), sum, few(dropletNames(byName[of])))})
 	}
-	l.print(t, again)
-	return nil
+}
+
+// few is names for a line.
+func few(names []string) string {
+	const most = 10
+	s := strings.Join(names[:min(len(names), most)], " ")
+	if more := len(names) - most; more > 0 {
+		s += fmt.Sprintf(" and %d more", more)
+	}
+	return s
+}
+
+func (l *listing) show(t *terminal, again, asJSON bool) (err error) {
+	if asJSON {
+		err = t.json(l)
+	} else {
+		l.print(t, again)
+	}
+	for _, r := range l.remarks {
+		t.say(r.word, "%s", r.text)
+	}
+	return err
 }
 
 // print shows a listing to a person; over the last one if over.

@@ -13,6 +13,7 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/hostlock"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
 )
 
 const rmUsage = `Destroy Droplets of the plugin's groups, and wait until DigitalOcean shows them gone.
@@ -101,8 +102,8 @@ func rm(ctx context.Context, t *terminal, args []string) int {
 		fmt.Fprintln(t.out, gone(shown.Droplets))
 	}
 	if slices.ContainsFunc(doomed, func(d doomedGroup) bool { return d.partly }) {
-		return t.failed(hinted{errors.New("GPU Droplets could not be looked for: the groups may have some, and they are billed"),
-			"try again in a minute, or look at the account's GPU Droplets"})
+		return t.failed(hinted{errors.New("not all could be looked for, as the warning says: the groups may have more, and they are billed"),
+			"try again in a minute"})
 	}
 	return exitOK
 }
@@ -133,7 +134,7 @@ func gone(n int) string {
 type doomedGroup struct {
 	group
 	droplets []instancegroup.Droplet
-	partly   bool // all were asked for, and GPU Droplets could not be listed
+	partly   bool // all were asked for, and not all could be listed
 }
 
 // choose finds the Droplets of names, or all if there are none. A name that is not
@@ -148,10 +149,11 @@ func choose(ctx context.Context, t *terminal, groups []group, unread error, name
 	if unread != nil {
 		unlisted = append(unlisted, unread)
 	}
-	known := map[string]bool{}
+	known, had := map[string]bool{}, seen{}
 	var strange []string
+	var seek accounts
 	for _, g := range groups {
-		found, err := g.list(ctx, false)
+		found, err := g.list(ctx, false, &seek)
 		if ctx.Err() != nil {
 			return nil, errUntouched
 		}
@@ -159,9 +161,17 @@ func choose(ctx context.Context, t *terminal, groups []group, unread error, name
 			unlisted = append(unlisted, g.explain(err, len(groups)))
 			continue
 		}
-		g.warn(t, found.Unread)
+		if found.Unread != nil {
+			t.say("warning", "%s", g.unlooked(found.Unread))
+		}
 		d := doomedGroup{group: g, partly: len(names) == 0 && found.Unread != nil}
-		for _, o := range found.Owned {
+		meant := adrift(found, func(d inventory.Adrift) bool { return d.Meant })
+		if len(names) == 0 && len(meant) > 0 {
+			t.say("warning", "group %s: somebody took its tag %s off these, so they stay, and are billed: %s (to destroy them, name them)",
+				g.Name, instancegroup.GroupTag(g.Name), few(dropletNames(meant)))
+		}
+		takes := func(d inventory.Adrift) bool { return len(names) > 0 || !d.Meant }
+		for _, o := range had.fresh(g, append(found.Owned, adrift(found, takes)...)) {
 			if len(names) == 0 || slices.Contains(names, o.Name) {
 				d.droplets = append(d.droplets, o)
 				known[o.Name] = true
@@ -239,7 +249,9 @@ func destroy(ctx context.Context, t *terminal, doomed []doomedGroup, within time
 		}
 		api, err := d.open()
 		if err != nil {
-			return nil, err
+			left = append(left, d.droplets...)
+			faults = append(faults, d.fault(err))
+			continue
 		}
 		began := time.Now()
 		stay, err := instancegroup.Remove(bounded, api, lines{t}, d.Name, d.droplets, func(n int) {

@@ -53,7 +53,7 @@ func runScripts(t *testing.T, dir string, setUp func(*testscript.Env) error) {
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "expand": expand, "droplet": addDroplet, "key": addKey, "tag": addTag, "fault": inject,
-			"poweroff": powerOff, "await": await, "asked": asked, "appears": appears, "signal": send, "truth": truth,
+			"deletetag": deleteTag, "untag": untag, "poweroff": powerOff, "await": await, "asked": asked, "appears": appears, "signal": send, "truth": truth,
 		},
 	})
 }
@@ -164,6 +164,19 @@ func addKey(ts *testscript.TestScript, _ bool, args []string) {
 
 // addTag is `tag NAME`: on nothing.
 func addTag(ts *testscript.TestScript, _ bool, args []string) { simOf(ts).AddTag(args[0]) }
+
+// deleteTag is `deletetag NAME`: from the account, and from whatever carries it.
+func deleteTag(ts *testscript.TestScript, _ bool, args []string) { simOf(ts).DeleteTag(args[0]) }
+
+// untag is `untag DROPLET TAG`: from this one.
+func untag(ts *testscript.TestScript, _ bool, args []string) {
+	sim := simOf(ts)
+	for _, d := range sim.Droplets() {
+		if d.Name == args[0] {
+			sim.Untag(d.ID, args[1])
+		}
+	}
+}
 
 // inject is `fault SPEC`, as dosim's flag has it.
 func inject(ts *testscript.TestScript, _ bool, args []string) {

@@ -160,7 +160,7 @@ func (s *sweeping) group(ctx context.Context, t *terminal, g group, quiet bool) 
 	}
 	defer api.Close()
 	t.step("group %s: looking for leftovers", g.Name)
-	l, err := s.accounts.of(g.Account).Find(ctx, api, g.Name, lock.DeadRuns())
+	l, err := s.accounts.of(g.Account).Find(ctx, api, g.Name, lock.DeadRuns(), lock.LetGo())
 	t.done()
 	switch {
 	case ctx.Err() != nil:

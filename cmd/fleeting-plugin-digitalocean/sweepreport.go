@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
 )
@@ -38,11 +37,9 @@ func (w *swept) note(l inventory.Leftovers, token string) {
 	for _, err := range l.Unread {
 		w.Unread = append(w.Unread, digitalocean.Explain(err, token).Error())
 	}
-	var shown listing
 	for _, d := range l.Droplets {
-		shown.add(w.Group, []instancegroup.Droplet{d.Droplet}, time.Now())
-		listed := shown.Groups[len(shown.Groups)-1].Droplets[0]
-		w.Droplets = append(w.Droplets, sweptDroplet{listedDroplet: listed, Doubt: d.Doubt})
+		line, _ := listed(d.Droplet, time.Now())
+		w.Droplets = append(w.Droplets, sweptDroplet{listedDroplet: line, Doubt: d.Doubt})
 	}
 	for _, k := range l.Keys {
 		w.Keys = append(w.Keys, sweptThing{Name: k.Name, Doubt: k.Doubt})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
@@ -62,6 +63,11 @@ func (e *exam) leftovers(ctx context.Context, api *digitalocean.Client) {
 		e.at(Warning, asked, "", "the group's Droplets could not be listed: %v", err)
 		return
 	}
+	shared := e.Inventory
+	if shared == nil {
+		shared = &inventory.Account{}
+	}
+	e.adrift(ctx, api, shared)
 	for _, d := range strangers {
 		e.at(Warning, asked, fmt.Sprintf("doctl compute droplet untag %d --tag-name %s", d.ID, instancegroup.GroupTag(name)),
 			"Droplet %s (%d) carries the group's tag but is not of the group, by its name or its other tags: nobody manages it, and it costs %s USD an hour",
@@ -77,7 +83,7 @@ func (e *exam) leftovers(ctx context.Context, api *digitalocean.Client) {
 	case e.Host.Holder != "":
 		e.at(Good, asked, "", "%s: process %s looks after them", there, e.Host.Holder)
 	default:
-		e.unmanaged(ctx, api, name, there, sweep)
+		e.unmanaged(ctx, api, shared, there, sweep)
 	}
 	if test := BootGroup(name); test != name {
 		left, _, err := inventory.Droplets(ctx, api, test)
@@ -94,24 +100,42 @@ func (e *exam) leftovers(ctx context.Context, api *digitalocean.Client) {
 
 // Sweep is the command that shows what of a group nobody looks after.
 func (s Subject) Sweep(group string) string {
-	from := ""
+	return "fleeting-plugin-digitalocean sweep" + s.from() + " --group " + group
+}
+
+// from is the flag that says where a command finds the account.
+func (s Subject) from() string {
 	switch {
 	case s.File != nil:
-		from = " --config " + s.File.Path
+		return " --config " + s.File.Path
 	case s.Account.Token.File != "":
-		from = " --token-file " + s.Account.Token.File
+		return " --token-file " + s.Account.Token.File
 	}
-	return "fleeting-plugin-digitalocean sweep" + from + " --group " + group
+	return ""
+}
+
+// adrift tells what the group made that has lost its tag.
+func (e *exam) adrift(ctx context.Context, api *digitalocean.Client, shared *inventory.Account) {
+	tag := instancegroup.GroupTag(e.Account.Name)
+	found, err := shared.Adrift(ctx, api, e.Account.Name, e.Host.LetGo)
+	if err != nil && !errors.Is(err, instancegroup.ErrForbidden) { // which the scopes tell
+		e.at(Warning, "tag "+instancegroup.CommonTag, "ask again in a minute", "what has lost the group's tag could not be looked for: %v", err)
+	}
+	for _, d := range found {
+		mark, why := Warning, "somebody deleted the tag, and"
+		if d.Meant {
+			mark, why = Note, "somebody took the tag off it, so"
+		}
+		e.at(mark, "tag "+tag, fmt.Sprintf("fleeting-plugin-digitalocean rm%s --group %s %s", e.from(), e.Account.Name, d.Name),
+			"Droplet %s (%d) was made by the group and lacks its tag: %s no manager looks after it now, and it costs %s USD an hour", d.Name, d.ID, why, usd(d.PriceHourly))
+	}
 }
 
 // unmanaged tells what a group has that no process of this host manages.
-func (e *exam) unmanaged(ctx context.Context, api *digitalocean.Client, name, there, sweep string) {
-	asked := "tag " + instancegroup.GroupTag(name)
-	shared := e.Inventory
-	if shared == nil {
-		shared = &inventory.Account{}
-	}
-	l, err := shared.Find(ctx, api, name, e.Host.DeadRuns)
+func (e *exam) unmanaged(ctx context.Context, api *digitalocean.Client, shared *inventory.Account, there, sweep string) {
+	asked := "tag " + instancegroup.GroupTag(e.Account.Name)
+	l, err := shared.Find(ctx, api, e.Account.Name, e.Host.DeadRuns, e.Host.LetGo)
+	l.Droplets = slices.DeleteFunc(l.Droplets, func(d inventory.Droplet) bool { return d.Adrift }) // told
 	switch {
 	case errors.Is(err, instancegroup.ErrForbidden):
 		return // told by the scopes

@@ -35,6 +35,7 @@ type Host struct {
 	LockFault error    // why there can be no lock
 	Holder    string   // the process id of the plugin that manages the group, "" = none does
 	DeadRuns  []string // earlier runs, if none does
+	LetGo     []int    // Droplets that runs of this host have let go
 	Booting   string   // the process id of a doctor --boot that is at work, "" = none is
 	Rests     map[instancegroup.Placement]time.Time
 
@@ -156,6 +157,7 @@ func (h *Host) lookAtLock(apiURL, group string) {
 		lock.Drop()
 	}
 	h.Rests, _ = hostlock.Rests(apiURL, group) // none: it only tells of delays
+	h.LetGo, _ = hostlock.LetGo(apiURL, group) // none: the account mostly tells too
 	if test := BootGroup(group); test != group {
 		switch lock, holder, err := hostlock.Try(apiURL, test); {
 		case err != nil: // as of the group

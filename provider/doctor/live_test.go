@@ -87,7 +87,7 @@ func TestLive(t *testing.T) {
 		"image ok 21: image docker-20-04 (Docker on Ubuntu 22.04) has Docker, by its name",
 		"quota ok GET /v2/account: the account may have 100 Droplets, and has 0 that are not this group's",
 		"leftovers ok tag fleeting-group:ci: nothing is left over",
-		"requests ok ratelimit-remaining: 4970 of the token's 5000 requests of this hour are left",
+		"requests ok ratelimit-remaining: 4968 of the token's 5000 requests of this hour are left",
 		"cost ok 27: idle: 41.59 USD a month: 3 Droplets for 50 h, 1 Droplet for 118 h of a week, s-2vcpu-4gb at 0.03571 USD an hour",
 		"cost ok 10: at worst: 0.7143 USD an hour: 10 Droplets of the size s-4vcpu-8gb",
 		"cost note 16: guard: none but max_instances; a dearer size would raise the bill without a word | max_hourly_cost = 0.72",
@@ -267,6 +267,21 @@ func TestLive(t *testing.T) {
 		{"Droplets of somebody, and a stranger", nil, func(sim *dosim.Sim, s *Subject) { fleet("ci", "aaaaaaaa", "ci-7k2m9qxa", "ci-by-hand")(sim, s) }, []string{
 			"leftovers warning tag fleeting-group:ci: Droplet ci-by-hand (512000002) carries the group's tag but is not of the group, by its name or its other tags: nobody manages it, and it costs 0.00893 USD an hour | doctl compute droplet untag 512000002 --tag-name fleeting-group:ci",
 			"leftovers note tag fleeting-group:ci: 1 Droplet of the group, 0.00893 USD an hour, and no process on this host manages them: another host's may, else they are billed for nothing | fleeting-plugin-digitalocean sweep --config config.toml --group ci",
+		}, false},
+		{"the group's tag was deleted", nil, func(sim *dosim.Sim, s *Subject) {
+			fleet("ci", "aaaaaaaa", "ci-7k2m9qxa")(sim, s)
+			fleet("big", "aaaaaaaa", "big-7k2m9qxa")(sim, s)
+			sim.DeleteTag("fleeting-group:ci")
+		}, []string{
+			"leftovers warning tag fleeting-group:ci: Droplet ci-7k2m9qxa (512000001) was made by the group and lacks its tag: somebody deleted the tag, and no manager looks after it now, and it costs 0.00893 USD an hour | fleeting-plugin-digitalocean rm --config config.toml --group ci ci-7k2m9qxa",
+		}, false},
+		{"the group's tag was taken off", nil, func(sim *dosim.Sim, s *Subject) {
+			s.Host.Holder = "4711"
+			fleet("ci", "aaaaaaaa", "ci-7k2m9qxa", "ci-7k2m9qxb")(sim, s)
+			sim.Untag(512000001, "fleeting-group:ci")
+		}, []string{
+			"leftovers note tag fleeting-group:ci: Droplet ci-7k2m9qxa (512000001) was made by the group and lacks its tag: somebody took the tag off it, so no manager looks after it now, and it costs 0.00893 USD an hour | fleeting-plugin-digitalocean rm --config config.toml --group ci ci-7k2m9qxa",
+			"leftovers ok tag fleeting-group:ci: 1 Droplet of the group, 0.00893 USD an hour: process 4711 looks after them",
 		}, false},
 		{"tags of a dead run", nil, func(sim *dosim.Sim, s *Subject) {
 			s.Host.DeadRuns = []string{"aaaaaaaa"}

@@ -23,7 +23,7 @@ import (
 
 // Lock keeps two processes on one host from managing one group, and remembers what
 // the processes before this one left: the ids of their runs, how many Droplets the
-// last may have had, which places have no capacity, and when an Init was last
+// last may have had, which Droplets were let go, which places have no capacity, and when an Init was last
 // refused. All of it is a help, not a truth: the files may be lost at any time, and
 // a manager on another host has its own.
 type Lock struct {
@@ -157,6 +157,42 @@ func (l *Lock) Before() instancegroup.Census {
 	return c
 }
 
+// maxLetGo bounds the memory of what was let go: the latest stay.
+const maxLetGo = 256
+
+// NoteLetGo writes down the Droplets that were let go, in the order of their ids.
+func (l *Lock) NoteLetGo(log hclog.Logger, ids []int) {
+	var lines []string
+	for _, id := range ids[max(0, len(ids)-maxLetGo):] {
+		lines = append(lines, strconv.Itoa(id))
+	}
+	if err := l.replace(".letgo", strings.Join(lines, "\n")); err != nil {
+		log.Warn("could not note beside the lock which Droplets were let go", "err", err)
+	}
+}
+
+// LetGo returns the Droplets that runs of this host have let go, as far as any of them
+// may have left others.
+func (l *Lock) LetGo() []int {
+	var ids []int
+	b, _ := os.ReadFile(l.base + ".letgo")
+	for _, word := range strings.Fields(string(b)) {
+		if id, err := strconv.Atoi(word); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// LetGo is Lock.LetGo for whoever does not hold the lock.
+func LetGo(apiURL, name string) ([]int, error) {
+	l, err := open(apiURL, name)
+	if err != nil {
+		return nil, err
+	}
+	return l.LetGo(), nil
+}
+
 // NoteRests writes down until when places have no capacity, for people who ask.
 func (l *Lock) NoteRests(log hclog.Logger, rests map[instancegroup.Placement]time.Time) {
 	var lines []string
@@ -201,6 +237,7 @@ func (l *Lock) Close(clean bool) {
 	if clean {
 		os.Remove(l.base + ".runs")
 		os.Remove(l.base + ".count")
+		os.Remove(l.base + ".letgo")
 	}
 	os.Remove(l.base + ".rests")
 	l.Release()

@@ -179,6 +179,43 @@ func TestLockRemembersCount(t *testing.T) {
 	}
 }
 
+// TestLockRemembersLetGo: the latest 256, until an end in good order.
+func TestLockRemembersLetGo(t *testing.T) {
+	ownCache(t)
+	lock := func() *Lock {
+		t.Helper()
+		l, err := Take(t.Context(), hclog.NewNullLogger(), someAPI, "ci")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	var ids []int
+	for id := range 300 {
+		ids = append(ids, id)
+	}
+	l := lock()
+	l.NoteLetGo(hclog.NewNullLogger(), ids)
+	l.Close(false)
+	l = lock()
+	if got := l.LetGo(); !slices.Equal(got, ids[44:]) {
+		t.Errorf("let go: %v", got)
+	}
+	if got, err := LetGo(someAPI, "ci"); err != nil || !slices.Equal(got, ids[44:]) {
+		t.Errorf("without the lock: %v, %v", got, err)
+	}
+	if err := os.WriteFile(l.base+".letgo", []byte("7 x\n8"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.LetGo(); !slices.Equal(got, []int{7, 8}) {
+		t.Errorf("of a file that somebody wrote to: %v", got)
+	}
+	l.Close(true)
+	if got, err := LetGo(someAPI, "ci"); err != nil || len(got) > 0 {
+		t.Errorf("after a clean end: %v, %v", got, err)
+	}
+}
+
 func took(f func()) time.Duration {
 	began := time.Now()
 	f()

@@ -49,7 +49,7 @@ func TestKeysAreListedOnce(t *testing.T) {
 	sim, api, groups := many(t, 15)
 	var account Account
 	for _, group := range groups {
-		l, err := account.Find(t.Context(), api, group, nil)
+		l, err := account.Find(t.Context(), api, group, nil, nil)
 		if err != nil || len(l.Unread) > 0 || len(l.Droplets) != 1 {
 			t.Errorf("%s: %v, unread %v, %v", group, l.Droplets, l.Unread, err)
 		}
@@ -71,7 +71,7 @@ func TestNobodysTagIsToldOnce(t *testing.T) {
 		if i == 2 {
 			dead = []string{"nobody00"}
 		}
-		l, err := account.Find(t.Context(), api, group, dead)
+		l, err := account.Find(t.Context(), api, group, dead, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,7 +99,7 @@ func TestUnlistedKeysHideNoDroplets(t *testing.T) {
 		var account Account
 		first := -1
 		for _, group := range groups {
-			l, err := account.Find(t.Context(), api, group, nil)
+			l, err := account.Find(t.Context(), api, group, nil, nil)
 			if err != nil || len(l.Droplets) != 1 || len(l.Unread) != 1 || !errors.Is(l.Unread[0], class) {
 				t.Errorf("%s: %v, unread %v, %v", fault, l.Droplets, l.Unread, err)
 			}
@@ -128,7 +128,7 @@ func TestUnlistedGPUsHideNoDroplets(t *testing.T) {
 			t.Errorf("%s: %v, unread %v, %v", fault, f.Owned, f.Unread, err)
 		}
 		var account Account
-		l, err := account.Find(t.Context(), api, groups[0], nil)
+		l, err := account.Find(t.Context(), api, groups[0], nil, nil)
 		if err != nil || len(l.Droplets) != 1 || !errors.Is(errors.Join(l.Unread...), class) {
 			t.Errorf("%s: %v, unread %v, %v", fault, l.Droplets, l.Unread, err)
 		}

@@ -17,9 +17,17 @@ import (
 // Found are Droplets, in the order in which they were made.
 type Found struct {
 	Owned     []instancegroup.Droplet
-	Strangers []instancegroup.Droplet // they only carry a group's tag
+	Strangers []instancegroup.Droplet // they only carry a tag of the plugin's
+	Adrift    []Adrift                // of all groups. A list of one has none
 
 	Unread error // why GPU Droplets could not be listed, and so were not looked for
+}
+
+// Adrift is a Droplet that a group made and that has lost the group's tag. No list of
+// the group has it, so no manager looks after it, and it is billed.
+type Adrift struct {
+	instancegroup.Droplet
+	Meant bool // the account has the tag, as far as can be told: somebody took it off this one. Look does not tell
 }
 
 // Look lists the Droplets of a group, or of all groups if group is "". DigitalOcean has
@@ -39,9 +47,12 @@ func Look(ctx context.Context, api *digitalocean.Client, group string) (Found, e
 		}
 	}
 	for _, d := range l.Droplets {
-		if of := instancegroup.GroupOf(d); of == "" || group != "" && of != group {
+		switch of := instancegroup.GroupOf(d); {
+		case of == "" && instancegroup.AdriftFrom(d) != "":
+			f.Adrift = append(f.Adrift, Adrift{Droplet: d})
+		case of == "" || group != "" && of != group:
 			f.Strangers = append(f.Strangers, d)
-		} else {
+		default:
 			f.Owned = append(f.Owned, d)
 		}
 	}
@@ -72,7 +83,8 @@ type Leftovers struct {
 // Droplet is one, and why it may be no leftover.
 type Droplet struct {
 	instancegroup.Droplet
-	Doubt string // "" = its run was on this host, and has ended
+	Adrift bool   // the group's tag is not on it
+	Doubt  string // "" = its run was on this host, and has ended
 }
 
 // Key is an SSH key of the account.
@@ -101,14 +113,20 @@ func (l Leftovers) Doubtful() bool {
 const (
 	elsewhere = "its run is not known on this host: it may be a living manager's elsewhere"
 	whose     = "nothing tells which group's it is"
+	meant     = "somebody took the group's tag off it, so that the plugin let it go: it may be kept on purpose"
 )
 
-// Account is what groups share on an account: its SSH keys and its tags. They are asked
-// for when a group needs them first, and for all groups at once. Not for concurrent use.
+// Account is what groups share on an account: its SSH keys, its tags, and what is adrift.
+// They are asked for when a group needs them first, and for all groups at once. Not for
+// concurrent use.
 //
 // Invariant: however many groups there are, keys are listed once. DigitalOcean allows
 // that 10 times a minute. (TestKeysAreListedOnce)
 type Account struct {
+	sought  bool
+	adrift  []Adrift // of all groups, without Meant
+	unfound error
+
 	listed bool
 	keys   []digitalocean.Key
 	tags   []digitalocean.Tag
@@ -132,8 +150,33 @@ func (a *Account) list(ctx context.Context, api *digitalocean.Client) {
 	}
 }
 
+// Adrift looks for a group's. letGo are those that its manager on this host has
+// let go. The error is why there may be others.
+func (a *Account) Adrift(ctx context.Context, api *digitalocean.Client, group string, letGo []int) ([]Adrift, error) {
+	if !a.sought {
+		f, err := Look(ctx, api, "")
+		a.sought, a.adrift, a.unfound = true, f.Adrift, cmp.Or(err, f.Unread)
+	}
+	var found []Adrift
+	for _, d := range a.adrift {
+		if instancegroup.AdriftFrom(d.Droplet) == group {
+			d.Meant = slices.Contains(letGo, d.ID)
+			found = append(found, d)
+		}
+	}
+	if len(found) > 0 {
+		if there, err := api.HasTag(ctx, instancegroup.GroupTag(group)); there || err != nil {
+			for i := range found {
+				found[i].Meant = true
+			}
+		}
+	}
+	return found, a.unfound
+}
+
 // Find looks for the leftovers of a group. dead are the runs of this host that are
-// known to have ended. (hostlock.Lock has them.) api is the account's.
+// known to have ended, and letGo the Droplets that they let go. (hostlock.Lock has both.)
+// api is the account's.
 //
 // A run that is not among them may be of a living manager on another host, which the
 // account alone does not tell: what is of such a run is returned with a doubt.
@@ -144,31 +187,35 @@ func (a *Account) list(ctx context.Context, api *digitalocean.Client) {
 //
 // Keys and tags may be older than the Droplets, by what was done about other groups
 // since. What a run has added meanwhile is then not found, and none that was dead lives.
-func (a *Account) Find(ctx context.Context, api *digitalocean.Client, group string, dead []string) (Leftovers, error) {
+func (a *Account) Find(ctx context.Context, api *digitalocean.Client, group string, dead []string, letGo []int) (Leftovers, error) {
 	droplets, err := Look(ctx, api, group)
 	if err != nil {
 		return Leftovers{}, err
 	}
+	adrift, unfound := a.Adrift(ctx, api, group, letGo)
 	a.list(ctx, api)
 	if err := ctx.Err(); err != nil {
 		return Leftovers{}, err
 	}
-	l := sort(group, dead, droplets.Owned, a.keys, a.tags)
+	l := sort(group, dead, droplets.Owned, adrift, a.keys, a.tags)
 	l.Tags = slices.DeleteFunc(l.Tags, func(t Tag) bool { return t.Unowned && a.told[t.Name] })
 	for _, t := range l.Tags {
 		if t.Unowned {
 			a.told[t.Name] = true
 		}
 	}
-	if droplets.Unread != nil {
+	switch {
+	case droplets.Unread != nil: // else it would be told twice
 		l.Unread = append(l.Unread, droplets.Unread)
+	case unfound != nil:
+		l.Unread = append(l.Unread, fmt.Errorf("Droplets without the group's tag: %w", unfound))
 	}
 	l.Unread = append(l.Unread, a.unread...)
 	return l, nil
 }
 
 // sort picks a group's leftovers out of what the account has.
-func sort(group string, dead []string, droplets []instancegroup.Droplet, keys []digitalocean.Key, tags []digitalocean.Tag) Leftovers {
+func sort(group string, dead []string, droplets []instancegroup.Droplet, adrift []Adrift, keys []digitalocean.Key, tags []digitalocean.Tag) Leftovers {
 	doubt := func(run string) string {
 		if slices.Contains(dead, run) {
 			return ""
@@ -187,7 +234,22 @@ func sort(group string, dead []string, droplets []instancegroup.Droplet, keys []
 		for _, t := range d.Tags {
 			carriers[t]++
 		}
-		l.Droplets = append(l.Droplets, Droplet{d, doubt(run)})
+		l.Droplets = append(l.Droplets, Droplet{d, false, doubt(run)})
+	}
+	for _, d := range adrift {
+		if slices.ContainsFunc(droplets, func(o instancegroup.Droplet) bool { return o.ID == d.ID }) {
+			continue // it has the tag again
+		}
+		run := instancegroup.RunOf(d.Droplet)
+		if d.Meant { // and its tags are not for a sweep to take
+			l.Droplets = append(l.Droplets, Droplet{d.Droplet, true, meant})
+			continue
+		}
+		ours[run] = true
+		for _, t := range d.Tags {
+			carriers[t]++
+		}
+		l.Droplets = append(l.Droplets, Droplet{d.Droplet, true, doubt(run)})
 	}
 	others := map[string]bool{} // runs
 	for _, k := range keys {

@@ -17,7 +17,7 @@ func TestSort(t *testing.T) {
 		return instancegroup.Droplet{ID: id, Tags: []string{"fleeting", instancegroup.GroupTag("ci"), instancegroup.RunTag(run)}}
 	}
 	l := sort("ci", []string{"dead0000", "dead0001"},
-		[]instancegroup.Droplet{droplet(1, "dead0000"), droplet(2, "other000"), droplet(3, "other000")},
+		[]instancegroup.Droplet{droplet(1, "dead0000"), droplet(2, "other000"), droplet(3, "other000")}, nil,
 		[]digitalocean.Key{{Name: "fleeting-ci-dead0001"}, {Name: "fleeting-ci-other001"}, {Name: "fleeting-ci-static"},
 			{Name: "fleeting-ci-big-other009"}, {Name: "somebody's"}},
 		[]digitalocean.Tag{
@@ -44,8 +44,59 @@ func TestSort(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%q\nwant\n%q", got, want)
 	}
-	if !l.Doubtful() || sort("ci", []string{"dead0000"}, []instancegroup.Droplet{droplet(1, "dead0000")}, nil, nil).Doubtful() {
+	if !l.Doubtful() || sort("ci", []string{"dead0000"}, []instancegroup.Droplet{droplet(1, "dead0000")}, nil, nil, nil).Doubtful() {
 		t.Error("Doubtful is wrong")
+	}
+}
+
+// What has lost the group's tag is a leftover like others, unless somebody took the tag
+// off it on purpose: then it is in doubt, and what it carries is not for a sweep to take.
+func TestSortAdrift(t *testing.T) {
+	adrift := func(id int, run string, meant bool) Adrift {
+		return Adrift{instancegroup.Droplet{ID: id, Tags: []string{"fleeting", instancegroup.RunTag(run)}}, meant}
+	}
+	back := instancegroup.Droplet{ID: 4, Tags: []string{"fleeting", instancegroup.GroupTag("ci"), instancegroup.RunTag("dead0000")}}
+	l := sort("ci", []string{"dead0000", "dead0001"}, []instancegroup.Droplet{back},
+		[]Adrift{adrift(1, "dead0000", false), adrift(2, "other000", false), adrift(3, "dead0001", true), adrift(4, "dead0000", false)}, nil,
+		[]digitalocean.Tag{{Name: "fleeting-run:dead0000", Carriers: 2}, {Name: "fleeting-run:other000", Carriers: 1}, {Name: "fleeting-run:dead0001", Carriers: 1}})
+	var got []string
+	for _, d := range l.Droplets {
+		got = append(got, fmt.Sprintf("%d %t %s", d.ID, d.Adrift, d.Doubt))
+	}
+	for _, tag := range l.Tags {
+		got = append(got, fmt.Sprintf("%s %s", tag.Name, tag.Doubt))
+	}
+	want := []string{"4 false ", "1 true ", "2 true " + elsewhere, "3 true " + meant, "fleeting-run:dead0000 ", "fleeting-run:other000 " + elsewhere}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%q\nwant\n%q", got, want)
+	}
+}
+
+// However many groups there are, what is adrift is listed once, and whether the account
+// has a group's tag is asked only of those that have some.
+func TestAdrift(t *testing.T) {
+	sim, api, groups := many(t, 15)
+	sim.DeleteTag("fleeting-group:ci-1") // an accident
+	sim.Untag(512000003, "fleeting-group:ci-2")
+	var account Account
+	var got []string
+	for _, group := range append(groups, "ci") {
+		found, err := account.Adrift(t.Context(), api, group, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range found {
+			got = append(got, fmt.Sprint(d.Name, " ", d.Meant))
+		}
+	}
+	if want := []string{"ci-1-7k2m9qxa false", "ci-2-7k2m9qxa true"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if found, _ := account.Adrift(t.Context(), api, "ci-1", []int{512000002}); len(found) != 1 || !found[0].Meant {
+		t.Errorf("one that was let go: %v", found)
+	}
+	if asked := sim.RequestCounts(); asked["GET /v2/droplets"] != 2 || asked["GET /v2/tags/{tag}"] != 3 {
+		t.Errorf("requests: %v", asked)
 	}
 }
 
