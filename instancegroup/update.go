@@ -253,6 +253,9 @@ const (
 	// lacks hundreds must not spend the minute's requests.
 	lookupEvery   = 10 * time.Second
 	lookupsAtOnce = 20
+
+	// lookupSoon is lookupEvery where a person waits for it.
+	lookupSoon = 2 * time.Second
 )
 
 // act does what the state asks for: deletes that are due, look-ups, and the
@@ -294,6 +297,9 @@ func (g *Group) missing() []*member {
 		every := lookupEvery
 		if g.tagRefused && !g.tagLost.IsZero() && m.removal.accepted.IsZero() {
 			every = 2 * restoreMost // for a long time, and lists by another tag show them
+		}
+		if g.chosen {
+			every = lookupSoon
 		}
 		if m.wanted && m.phase != gone && now.Sub(m.checked) >= every {
 			missing = append(missing, m)

@@ -59,3 +59,60 @@ func TestGroupTagIsDeletedFromTheAccount(t *testing.T) {
 		})
 	}
 }
+
+// TestGroupTagIsDeletedBetweenProcesses, the first of which was killed or has ended in
+// good order, with a Droplet that it was to let go: the second has all others, the runner
+// destroys them, and nothing is left but that.
+func TestGroupTagIsDeletedBetweenProcesses(t *testing.T) {
+	for _, killed := range []bool{true, false} {
+		t.Run(fmt.Sprint("killed ", killed), func(t *testing.T) {
+			ownCache(t)
+			synctest.Test(t, func(t *testing.T) {
+				sim := dosim.New(lively)
+				defer sim.Close()
+				run := func(log *logBook) *process {
+					p, err := launch(t.Context(), configured(t, sim, options{"max_instances": 20}), sim, log.logger())
+					if err != nil {
+						t.Fatal(err)
+					}
+					return p
+				}
+				var log logBook
+				first := run(&log)
+				first.provisioner.Request(6)
+				time.Sleep(2 * time.Minute)
+				kept := sim.Droplets()[0].ID
+				sim.Untag(kept, "fleeting-group:ci")
+				time.Sleep(2 * time.Minute)
+				if killed {
+					first.kill()
+				} else {
+					first.stop()
+				}
+				sim.DeleteTag("fleeting-group:ci")
+
+				second := run(&log)
+				time.Sleep(time.Minute)
+				if c := second.provisioner.Capacity(); c.Running != 5 {
+					t.Errorf("the runner has %+v", c)
+				}
+				for _, d := range sim.Droplets() {
+					if (d.ID == kept) == slices.Contains(d.Tags, "fleeting-group:ci") {
+						t.Errorf("%s carries %v", d.Name, d.Tags)
+					}
+				}
+				for _, i := range second.provisioner.Instances() {
+					i.Delete()
+				}
+				time.Sleep(2 * time.Minute)
+				second.stop()
+				if left := sim.Droplets(); len(left) != 1 || left[0].ID != kept {
+					t.Errorf("left: %v", left)
+				}
+				if v := sim.Violations(); len(v) > 0 {
+					t.Error(v)
+				}
+			})
+		})
+	}
+}
