@@ -92,9 +92,7 @@ func diagnose(ctx context.Context, t *terminal, args []string) int {
 		worst = doctor.Worst([]doctor.Finding{{Mark: worst}, {Mark: one.Worst}})
 	}
 	if asJSON {
-		if err := t.json(all); err != nil {
-			return t.failed(err)
-		}
+		t.json(all)
 	}
 	switch {
 	case ctx.Err() != nil:

@@ -78,7 +78,7 @@ func ls(ctx context.Context, t *terminal, args []string) int {
 		l, err := list(ctx, groups, c.all, seek)
 		seek = nil                           // once
 		if err == nil || len(l.Groups) > 0 { // one of several groups is better than none
-			err = errors.Join(err, l.show(t, watch, asJSON))
+			l.show(t, watch, asJSON)
 		}
 		err = errors.Join(err, unread)
 		switch {
@@ -296,16 +296,15 @@ func few(names []string) string {
 	return s
 }
 
-func (l *listing) show(t *terminal, again, asJSON bool) (err error) {
+func (l *listing) show(t *terminal, again, asJSON bool) {
 	if asJSON {
-		err = t.json(l)
+		t.json(l)
 	} else {
 		l.print(t, again)
 	}
 	for _, r := range l.remarks {
 		t.say(r.word, "%s", r.text)
 	}
-	return err
 }
 
 // print shows a listing to a person; over the last one if over.

@@ -154,9 +154,7 @@ func (m *migrating) run(ctx context.Context, t *terminal) (code int, err error) 
 	if report.Written && m.json {
 		report.Doctor = m.examine(ctx, t, r)
 	}
-	if err := m.print(t, r, report); err != nil {
-		return 0, err
-	}
+	m.print(t, r, report)
 	if report.Written && !m.json {
 		m.examine(ctx, t, r)
 	}
@@ -195,10 +193,11 @@ func (m *migrating) sayNotes(t *terminal, r migration.Result) {
 }
 
 // print writes what was asked for.
-func (m *migrating) print(t *terminal, r migration.Result, report migrated) error {
+func (m *migrating) print(t *terminal, r migration.Result, report migrated) {
 	switch {
 	case m.json:
-		return t.json(report)
+		t.json(report)
+		return
 	case r.Failed():
 	case m.check:
 		fmt.Fprintf(t.out, "%s: %s to migrate\n", m.path, count(r.Migrated, "runner"))
@@ -216,7 +215,6 @@ func (m *migrating) print(t *terminal, r migration.Result, report migrated) erro
 			t.say("hint", "the old file still has the access token: remove it once all is well")
 		}
 	}
-	return nil
 }
 
 // examine has the doctor look at what was written, and show it unless it goes into the

@@ -91,9 +91,7 @@ func rm(ctx context.Context, t *terminal, args []string) int {
 	}
 	left, err := destroy(ctx, t, doomed, timeout)
 	if asJSON {
-		if err := t.json(removed(shown, left)); err != nil {
-			return t.failed(err)
-		}
+		t.json(removed(shown, left))
 	}
 	if err != nil {
 		return t.failed(hinted{err, "fleeting-plugin-digitalocean ls tells what is left"})

@@ -81,9 +81,7 @@ func sweep(ctx context.Context, t *terminal, args []string) int {
 	}
 	all, err := s.sweep(ctx, t, groups, asJSON)
 	if asJSON {
-		if err := t.json(all); err != nil {
-			return t.failed(err)
-		}
+		t.json(all)
 	}
 	switch {
 	case err != nil:

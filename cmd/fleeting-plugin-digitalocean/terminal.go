@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -27,6 +28,7 @@ import (
 //   - Colours, and lines that are written over, only on a terminal; no colours with
 //     NO_COLOR.
 //   - A command asks only before it destroys, and only a person.
+//   - What could not be written to standard output is a failure, unless the reader went.
 
 // The exit codes of all commands.
 const (
@@ -50,8 +52,31 @@ type terminal struct {
 	progress string // the line that is written over; "" = none is there
 }
 
-func newTerminal() *terminal {
-	t := &terminal{in: os.Stdin, out: os.Stdout, err: os.Stderr}
+// output is standard output, and what went wrong first in writing to it: a file on a
+// full disk must not look like all that there was to say.
+type output struct {
+	io.Writer
+	fault error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.Writer.Write(p)
+	if err != nil && o.fault == nil && !errors.Is(err, syscall.EPIPE) { // who closed the pipe has read enough
+		o.fault = err
+	}
+	return n, err
+}
+
+// end returns the exit code of a command that has said all.
+func (t *terminal) end(o *output, code int) int {
+	if o.fault == nil {
+		return code
+	}
+	return t.failed(fmt.Errorf("not all of what there was to say could be written: %w", o.fault))
+}
+
+func newTerminal(out io.Writer) *terminal {
+	t := &terminal{in: os.Stdin, out: out, err: os.Stderr}
 	t.asks = term.IsTerminal(int(os.Stdin.Fd()))
 	t.live = term.IsTerminal(int(os.Stdout.Fd()))
 	t.liveErr = term.IsTerminal(int(os.Stderr.Fd()))
@@ -202,12 +227,12 @@ func (t *terminal) confirm(ctx context.Context, question string) error {
 	}
 }
 
-// json writes v for scripts.
-func (t *terminal) json(v any) error {
+// json writes v, one of our own types, for scripts.
+func (t *terminal) json(v any) {
 	e := json.NewEncoder(t.out)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false) // a hint is to be pasted
-	return e.Encode(v)
+	_ = e.Encode(v)
 }
 
 // parse reads a verb's flags; done says that there is nothing more to do, and the exit

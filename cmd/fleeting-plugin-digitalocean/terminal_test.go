@@ -37,7 +37,7 @@ func TestTerminal(t *testing.T) {
 
 func TestNoColor(t *testing.T) {
 	t.Setenv("NO_COLOR", "")
-	if newTerminal().colours {
+	if newTerminal(io.Discard).colours {
 		t.Error("colours with NO_COLOR")
 	}
 }
