@@ -133,9 +133,13 @@ type diagnosis struct {
 // errors here: they are to be found.
 func (d diagnosing) subjects() ([]target, error) {
 	found, err := d.chosen()
-	var listed accounts
 	for i := range found {
-		found[i].Inventory = listed.of(found[i].Account)
+		found[i].Shared = &doctor.Shared{}
+		for _, before := range found[:i] {
+			if sameAccount(before.Account, found[i].Account) {
+				found[i].Shared = before.Shared
+			}
+		}
 	}
 	return found, err
 }

@@ -187,8 +187,18 @@ func (c choice) configFile() string {
 	return "/etc/gitlab-runner/config.toml"
 }
 
+// sameAccount tells whether two groups are on one account: by one token. Two tokens may
+// be of one account too, which nothing tells.
 func sameAccount(a, b config.Account) bool {
-	return a.APIURL == b.APIURL && a.Token.File == b.Token.File && a.Token.Value.Equal(b.Token.Value)
+	if a.APIURL != b.APIURL {
+		return false
+	}
+	if a.Token.File == b.Token.File && a.Token.Value.Equal(b.Token.Value) {
+		return true
+	}
+	one, err := a.Token.Read()
+	other, oerr := b.Token.Read()
+	return err == nil && oerr == nil && one.Equal(other)
 }
 
 // accounts are those of a command's groups, of which each is listed once.

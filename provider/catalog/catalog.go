@@ -21,7 +21,21 @@ import (
 // says that this could not be found out; that it cannot work is the plan's
 // fault.
 func Survey(ctx context.Context, log hclog.Logger, api *digitalocean.Client, c config.Config) (Plan, error) {
-	o, err := readCatalog(ctx, log, api, c)
+	return new(Reader).Survey(ctx, log, api, c)
+}
+
+// Reader makes several surveys, and reads only once what is the same for all: sizes and
+// regions. The zero value has read nothing. Not for concurrent use.
+type Reader struct {
+	sizes   []digitalocean.Size
+	regions []digitalocean.Region
+	errs    [2]error
+	read    bool
+}
+
+// Survey is the function of that name.
+func (r *Reader) Survey(ctx context.Context, log hclog.Logger, api *digitalocean.Client, c config.Config) (Plan, error) {
+	o, err := r.readCatalog(ctx, log, api, c)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -50,18 +64,22 @@ type offer struct {
 }
 
 // readCatalog reads what plan needs.
-func readCatalog(ctx context.Context, log hclog.Logger, api *digitalocean.Client, c config.Config) (offer, error) {
-	var o offer
-	var errs [3]error
+func (r *Reader) readCatalog(ctx context.Context, log hclog.Logger, api *digitalocean.Client, c config.Config) (offer, error) {
+	var images offer
+	var failed error
 	var wg sync.WaitGroup // each writes what is its own
-	wg.Go(func() { o.sizes, errs[0] = api.Sizes(ctx) })
-	wg.Go(func() { o.regions, errs[1] = api.Regions(ctx) })
-	wg.Go(func() { errs[2] = o.readImages(ctx, api, c) })
-	wg.Wait()
-	if errors.Is(errs[2], instancegroup.ErrForbidden) && c.ImageTag != "" {
-		return offer{}, errs[2] // without the look-up there is nothing to boot
+	if !r.read {
+		r.read = true
+		wg.Go(func() { r.sizes, r.errs[0] = api.Sizes(ctx) })
+		wg.Go(func() { r.regions, r.errs[1] = api.Regions(ctx) })
 	}
-	err := cmp.Or(errs[0], errs[1], errs[2])
+	wg.Go(func() { failed = images.readImages(ctx, api, c) })
+	wg.Wait()
+	if errors.Is(failed, instancegroup.ErrForbidden) && c.ImageTag != "" {
+		return offer{}, failed // without the look-up there is nothing to boot
+	}
+	o := offer{sizes: r.sizes, regions: r.regions, images: images.images, slugs: images.slugs}
+	err := cmp.Or(r.errs[0], r.errs[1], failed)
 	if errors.Is(err, instancegroup.ErrForbidden) {
 		// Creating Droplets needs these scopes too, so it may well fail; but
 		// that is for DigitalOcean to say.

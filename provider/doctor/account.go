@@ -63,11 +63,7 @@ func (e *exam) leftovers(ctx context.Context, api *digitalocean.Client) {
 		e.at(Warning, asked, "", "the group's Droplets could not be listed: %v", err)
 		return
 	}
-	shared := e.Inventory
-	if shared == nil {
-		shared = &inventory.Account{}
-	}
-	e.adrift(ctx, api, shared)
+	e.adrift(ctx, api)
 	for _, d := range strangers {
 		e.at(Warning, asked, fmt.Sprintf("doctl compute droplet untag %d --tag-name %s", d.ID, instancegroup.GroupTag(name)),
 			"Droplet %s (%d) carries the group's tag but is not of the group, by its name or its other tags: nobody manages it, and it costs %s USD an hour",
@@ -83,10 +79,10 @@ func (e *exam) leftovers(ctx context.Context, api *digitalocean.Client) {
 	case e.Host.Holder != "":
 		e.at(Good, asked, "", "%s: process %s looks after them", there, e.Host.Holder)
 	default:
-		e.unmanaged(ctx, api, shared, there, sweep)
+		e.unmanaged(ctx, api, there, sweep)
 	}
 	if test := BootGroup(name); test != name {
-		left, _, err := inventory.Droplets(ctx, api, test)
+		left, err := e.Shared.inventory.Owned(ctx, api, test)
 		switch asked, n := "tag "+instancegroup.GroupTag(test), plural(len(left), "Droplet"); {
 		case err != nil || len(left) == 0:
 		case e.Host.Booting != "":
@@ -115,9 +111,9 @@ func (s Subject) from() string {
 }
 
 // adrift tells what the group made that has lost its tag.
-func (e *exam) adrift(ctx context.Context, api *digitalocean.Client, shared *inventory.Account) {
+func (e *exam) adrift(ctx context.Context, api *digitalocean.Client) {
 	tag := instancegroup.GroupTag(e.Account.Name)
-	found, err := shared.Adrift(ctx, api, e.Account.Name, e.Host.LetGo)
+	found, err := e.Shared.inventory.Adrift(ctx, api, e.Account.Name, e.Host.LetGo)
 	if err != nil && !errors.Is(err, instancegroup.ErrForbidden) { // which the scopes tell
 		e.at(Warning, "tag "+instancegroup.CommonTag, "ask again in a minute", "what has lost the group's tag could not be looked for: %v", err)
 	}
@@ -132,9 +128,9 @@ func (e *exam) adrift(ctx context.Context, api *digitalocean.Client, shared *inv
 }
 
 // unmanaged tells what a group has that no process of this host manages.
-func (e *exam) unmanaged(ctx context.Context, api *digitalocean.Client, shared *inventory.Account, there, sweep string) {
+func (e *exam) unmanaged(ctx context.Context, api *digitalocean.Client, there, sweep string) {
 	asked := "tag " + instancegroup.GroupTag(e.Account.Name)
-	l, err := shared.Find(ctx, api, e.Account.Name, e.Host.DeadRuns, e.Host.LetGo)
+	l, err := e.Shared.inventory.Find(ctx, api, e.Account.Name, e.Host.DeadRuns, e.Host.LetGo)
 	l.Droplets = slices.DeleteFunc(l.Droplets, func(d inventory.Droplet) bool { return d.Adrift }) // told
 	switch {
 	case errors.Is(err, instancegroup.ErrForbidden):

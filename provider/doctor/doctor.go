@@ -12,7 +12,6 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/catalog"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
@@ -60,7 +59,7 @@ type Subject struct {
 	Faults  error               // of plugin_config: config.Faults
 	Host    Host
 
-	Inventory *inventory.Account // of several subjects on one account, which is listed once; nil = of this one
+	Shared *Shared // with the other subjects on the account; nil = there is none
 }
 
 // valid tells whether there is a plugin_config, and it is accepted.
@@ -185,6 +184,9 @@ func Checks() []Check { return checks }
 // by hand the cost is nil, and so is that of a plugin_config with faults.
 func Examine(ctx context.Context, api *digitalocean.Client, s Subject) ([]Finding, *Cost) {
 	e := &exam{Subject: s}
+	if e.Shared == nil {
+		e.Shared = &Shared{}
+	}
 	for _, c := range checks {
 		if c.offline != nil {
 			e.check = c.Name

@@ -43,7 +43,7 @@ func (e *exam) ask(ctx context.Context, api *digitalocean.Client) {
 func (e *exam) token(ctx context.Context, api *digitalocean.Client) bool {
 	e.check = "token"
 	const asked = "GET /v2/account"
-	_, err := api.DropletLimit(ctx)
+	err := e.Shared.token(ctx, api)
 	switch c, _ := errors.AsType[*instancegroup.CloudError](err); {
 	case err == nil, errors.Is(err, instancegroup.ErrForbidden):
 		e.at(Good, asked, "", "DigitalOcean accepts the token from %s", e.Account.Token.Source)
@@ -68,7 +68,7 @@ var checkOf = map[string]string{"image": "image", "image_tag": "image", "vpc_uui
 func (e *exam) places(ctx context.Context, api *digitalocean.Client) bool {
 	e.check = "places"
 	var err error
-	if e.plan, err = catalog.Survey(ctx, hclog.NewNullLogger(), api, e.Config); err != nil {
+	if e.plan, err = e.Shared.catalog.Survey(ctx, hclog.NewNullLogger(), api, e.Config); err != nil {
 		e.at(Fault, "DigitalOcean", "", "what it offers could not be read: %v", err)
 		return false
 	}
@@ -197,7 +197,7 @@ func (e *exam) vpc(ctx context.Context, api *digitalocean.Client) {
 	if !e.dialsPrivate() {
 		return
 	}
-	vpcs, err := api.VPCs(ctx)
+	vpcs, err := e.Shared.networks(ctx, api)
 	if errors.Is(err, instancegroup.ErrForbidden) {
 		return // told by the scopes
 	}

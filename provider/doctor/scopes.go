@@ -65,7 +65,7 @@ func (e *exam) scopes(ctx context.Context, api *digitalocean.Client) error {
 			names = append(names, n.scope)
 		}
 	}
-	answers, err := api.Scopes(ctx, names...)
+	answers, err := e.Shared.answers(ctx, api, names)
 	if err != nil {
 		return err
 	}

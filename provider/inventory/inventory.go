@@ -123,9 +123,9 @@ const (
 // Invariant: however many groups there are, keys are listed once. DigitalOcean allows
 // that 10 times a minute. (TestKeysAreListedOnce)
 type Account struct {
-	sought  bool
-	adrift  []Adrift // of all groups, without Meant
-	unfound error
+	looked bool
+	common Found // by CommonTag
+	unseen error // why there may be more
 
 	listed bool
 	keys   []digitalocean.Key
@@ -153,12 +153,9 @@ func (a *Account) list(ctx context.Context, api *digitalocean.Client) {
 // Adrift looks for a group's. letGo are those that its manager on this host has
 // let go. The error is why there may be others.
 func (a *Account) Adrift(ctx context.Context, api *digitalocean.Client, group string, letGo []int) ([]Adrift, error) {
-	if !a.sought {
-		f, err := Look(ctx, api, "")
-		a.sought, a.adrift, a.unfound = true, f.Adrift, cmp.Or(err, f.Unread)
-	}
+	a.look(ctx, api)
 	var found []Adrift
-	for _, d := range a.adrift {
+	for _, d := range a.common.Adrift {
 		if instancegroup.AdriftFrom(d.Droplet) == group {
 			d.Meant = slices.Contains(letGo, d.ID)
 			found = append(found, d)
@@ -171,7 +168,27 @@ func (a *Account) Adrift(ctx context.Context, api *digitalocean.Client, group st
 			}
 		}
 	}
-	return found, a.unfound
+	return found, a.unseen
+}
+
+// Owned returns a group's Droplets, by the one list of all groups. The error is why
+// there may be others.
+func (a *Account) Owned(ctx context.Context, api *digitalocean.Client, group string) (owned []instancegroup.Droplet, err error) {
+	a.look(ctx, api)
+	for _, d := range a.common.Owned {
+		if instancegroup.GroupOf(d) == group {
+			owned = append(owned, d)
+		}
+	}
+	return owned, a.unseen
+}
+
+// look lists the Droplets of all groups, once.
+func (a *Account) look(ctx context.Context, api *digitalocean.Client) {
+	if !a.looked {
+		f, err := Look(ctx, api, "")
+		a.looked, a.common, a.unseen = true, f, cmp.Or(err, f.Unread)
+	}
 }
 
 // Find looks for the leftovers of a group. dead are the runs of this host that are
