@@ -48,7 +48,8 @@ func (g *Group) seek(ctx context.Context) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err != nil && !errors.Is(err, ErrForbidden) && !errors.Is(err, ErrInvalid) { // these it will always be told
-		g.holdTag = time.Now().Add(max(restoreFirst, retryAfter(err)))
+		g.seeks++
+		g.holdTag = time.Now().Add(max(backoff(restoreFirst, restoreMost, g.seeks), retryAfter(err)))
 		if times, due := g.failedTag.note(err, 1, time.Now()); due && !errors.Is(err, ErrSpent) {
 			g.log.Warn("the group has no Droplet, and whether that is because somebody deleted its tag could not be asked; it is asked again",
 				"tag", GroupTag(g.Name), "times", times, "request_id", requestID(err), "err", err)

@@ -138,7 +138,7 @@ func TestAdriftNotAskedYet(t *testing.T) {
 					}
 					if healed {
 						r.heal("has tag")
-						second.run(30 * time.Second)
+						second.run(70 * time.Second)
 						second.tagged(names...)
 						second.says("WARN", tagPutBack)
 						for _, name := range names {
@@ -180,7 +180,7 @@ func TestLetGoIsNoted(t *testing.T) {
 		r.change(id, func(m *machine) { m.Tags, m.foreign = []string{CommonTag, RunTag(thisRun)}, true })
 		r.run(2 * time.Minute)
 		if len(noted) != 1 || !slices.Equal(noted[0], []int{77, id}) {
-			t.Errorf("noted: %v, want [[77 %d]]", noted, id)
+			t.Fatalf("noted: %v, want [[77 %d]]", noted, id)
 		}
 		r.deleteTag(GroupTag("ci"))
 		second := r.next(func(s *Settings) { s.LetGo = noted[0] })

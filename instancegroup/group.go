@@ -139,6 +139,7 @@ type Group struct {
 	tagRefused  bool // DigitalOcean refused that
 
 	seeking bool // Start's list has nothing, and nobody knows whether for want of the tag: see seek
+	seeks   int  // that failed
 
 	budgetTold time.Time // when the token's budget was logged last
 	bill       bill      // since the last summary

@@ -61,7 +61,9 @@ func TestRemoveAdrift(t *testing.T) {
 				ds[i].Tags = []string{CommonTag, RunTag(thisRun)}
 				a.change(ds[i].ID, func(m *machine) { m.Tags = ds[i].Tags })
 			}
-			a.change(ds[0].ID, func(m *machine) { m.deafTo = 1 })
+			a.change(ds[n-1].ID, func(m *machine) { m.deafTo = 1 })
+			a.breakOp("get", fault{err: unclear}) // look-ups prove it, and lists must not meanwhile
+			time.AfterFunc(10*time.Second, func() { a.heal("get") })
 		}, func(a *account, left []Droplet, err error) {
 			if err != nil || len(left) > 0 || a.billed() > 0 {
 				t.Errorf("of %d: %d left, %d billed, %v", n, len(left), a.billed(), err)
