@@ -67,17 +67,9 @@ func TestLockIsExclusive(t *testing.T) {
 // TestLockRemembersRuns: those that ended without cleaning up, the last 16.
 func TestLockRemembersRuns(t *testing.T) {
 	ownCache(t)
-	lock := func() *Lock {
-		t.Helper()
-		l, err := Take(t.Context(), hclog.NewNullLogger(), someAPI, "ci")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return l
-	}
 	var want []string
 	for i := range 20 {
-		l := lock()
+		l := take(t)
 		if !slices.Equal(l.DeadRuns(), want) {
 			t.Errorf("dead runs %v, want %v", l.DeadRuns(), want)
 		}
@@ -89,17 +81,17 @@ func TestLockRemembersRuns(t *testing.T) {
 		want = want[max(0, len(want)-maxRuns):]
 		l.Close(false)
 	}
-	l := lock()
+	l := take(t)
 	if err := os.WriteFile(l.base+".runs", []byte("../../etc x\x00 run00001 RUN00002"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	l.Close(false)
-	l = lock()
+	l = take(t)
 	if !slices.Equal(l.DeadRuns(), []string{"run00001"}) {
 		t.Errorf("of a file that somebody wrote to: %q", l.DeadRuns())
 	}
 	l.Close(true)
-	l = lock()
+	l = take(t)
 	defer l.Release()
 	if len(l.DeadRuns()) > 0 {
 		t.Errorf("after a clean end: %v", l.DeadRuns())
@@ -143,19 +135,11 @@ func TestLockFiles(t *testing.T) {
 // somebody else wrote.
 func TestLockRemembersCount(t *testing.T) {
 	ownCache(t)
-	lock := func() *Lock {
-		t.Helper()
-		l, err := Take(t.Context(), hclog.NewNullLogger(), someAPI, "ci")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return l
-	}
-	l := lock()
+	l := take(t)
 	want := instancegroup.Census{Droplets: 12, At: time.Unix(1700000000, 0)}
 	l.Note(hclog.NewNullLogger(), want)
 	l.Close(false)
-	l = lock()
+	l = take(t)
 	if got := l.Before(); got != want {
 		t.Errorf("before: %+v, want %+v", got, want)
 	}
@@ -172,7 +156,7 @@ func TestLockRemembersCount(t *testing.T) {
 		}
 	}
 	l.Close(true)
-	l = lock()
+	l = take(t)
 	defer l.Release()
 	if got := l.Before(); got != (instancegroup.Census{}) {
 		t.Errorf("after a clean end: %+v", got)
@@ -182,22 +166,14 @@ func TestLockRemembersCount(t *testing.T) {
 // TestLockRemembersLetGo: the latest 256, until an end in good order.
 func TestLockRemembersLetGo(t *testing.T) {
 	ownCache(t)
-	lock := func() *Lock {
-		t.Helper()
-		l, err := Take(t.Context(), hclog.NewNullLogger(), someAPI, "ci")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return l
-	}
 	var ids []int
 	for id := range 300 {
 		ids = append(ids, id)
 	}
-	l := lock()
+	l := take(t)
 	l.NoteLetGo(hclog.NewNullLogger(), ids)
 	l.Close(false)
-	l = lock()
+	l = take(t)
 	if got := l.LetGo(); !slices.Equal(got, ids[44:]) {
 		t.Errorf("let go: %v", got)
 	}
@@ -214,6 +190,15 @@ func TestLockRemembersLetGo(t *testing.T) {
 	if got, err := LetGo(someAPI, "ci"); err != nil || len(got) > 0 {
 		t.Errorf("after a clean end: %v, %v", got, err)
 	}
+}
+
+func take(t *testing.T) *Lock {
+	t.Helper()
+	l, err := Take(t.Context(), hclog.NewNullLogger(), someAPI, "ci")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 func took(f func()) time.Duration {
