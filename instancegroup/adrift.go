@@ -15,12 +15,15 @@ const seekBound = 5 * time.Second
 // AdriftFrom returns the group that made d, by its name and by the other tags of a
 // create, if no group's tag is on d: somebody took it off, or deleted it from the
 // account. No list of the group has d then. It returns "" of any other Droplet.
+//
+// The tag of its run is mostly gone too once it was let go and that run has ended: then a
+// digit in the name has to do, which tells it from a word.
 func AdriftFrom(d Droplet) (group string) {
 	i := len(d.Name) - len("-") - suffixLen
-	if d.TagsHidden || i <= 0 || d.Name[i] != '-' || !IsSuffix(d.Name[i+1:]) || !hasTag(d, CommonTag) || !IsSuffix(RunOf(d)) {
+	if d.TagsHidden || i <= 0 || d.Name[i] != '-' || !IsSuffix(d.Name[i+1:]) || !hasTag(d, CommonTag) || slices.ContainsFunc(d.Tags, isGroupTag) {
 		return ""
 	}
-	if slices.ContainsFunc(d.Tags, isGroupTag) {
+	if run := RunOf(d); !IsSuffix(run) && (run != "" || !hasDigit(d.Name[i+1:])) {
 		return ""
 	}
 	return d.Name[:i]

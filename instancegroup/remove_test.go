@@ -127,7 +127,7 @@ func TestRemoveGivesUp(t *testing.T) {
 func TestRemoveOnlyWhatIsOwned(t *testing.T) {
 	for _, d := range []Droplet{
 		{ID: 1, Name: "ci-7k2m9qxa"},                                                 // no tag
-		{ID: 1, Name: "ci-7k2m9qxa", Tags: []string{CommonTag}},                      // nor a run's
+		{ID: 1, Name: "ci-database", Tags: []string{CommonTag}},                      // nor a run's
 		{ID: 1, Name: "ci-big-7k2m9qxa", Tags: []string{CommonTag, RunTag(thisRun)}}, // adrift from another
 		{ID: 1, Name: "ci-7k2m9qxa", Tags: []string{CommonTag, GroupTag("big")}},     // another group's
 		{ID: 1, Name: "ci-big-7k2m9qxa", Tags: []string{CommonTag, GroupTag("ci")}},

@@ -27,7 +27,7 @@ type Found struct {
 // the group has it, so no manager looks after it, and it is billed.
 type Adrift struct {
 	instancegroup.Droplet
-	Meant bool // the account has the tag, as far as can be told: somebody took it off this one. Look does not tell
+	Meant bool // somebody took the tag off this one, as far as can be told: the account has it. Look does not tell
 }
 
 // Look lists the Droplets of a group, or of all groups if group is "". DigitalOcean has
@@ -157,7 +157,7 @@ func (a *Account) Adrift(ctx context.Context, api *digitalocean.Client, group st
 	var found []Adrift
 	for _, d := range a.common.Adrift {
 		if instancegroup.AdriftFrom(d.Droplet) == group {
-			d.Meant = slices.Contains(letGo, d.ID)
+			d.Meant = slices.Contains(letGo, d.ID) || instancegroup.RunOf(d.Droplet) == ""
 			found = append(found, d)
 		}
 	}
