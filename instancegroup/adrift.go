@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// seekBound is how long Start asks for Droplets without the group's tag. It can do
-// without: Update asks again.
+// seekBound is how long Start looks for Droplets without the group's tag. It can do
+// without: Update looks again.
 const seekBound = 5 * time.Second
 
 // AdriftFrom returns the group that made d, by its name and by the other tags of a
 // create, if no group's tag is on d: somebody took it off, or deleted it from the
 // account. No list of the group has d then. It returns "" of any other Droplet.
 //
-// The tag of its run is mostly gone too once it was let go and that run has ended: then a
-// digit in the name has to do, which tells it from a word.
+// The tag of its run may be gone too: then a digit in the name has to do, which tells it
+// from a word.
 func AdriftFrom(d Droplet) (group string) {
 	i := len(d.Name) - len("-") - suffixLen
 	if d.TagsHidden || i <= 0 || d.Name[i] != '-' || !IsSuffix(d.Name[i+1:]) || !hasTag(d, CommonTag) || slices.ContainsFunc(d.Tags, isGroupTag) {
@@ -33,67 +33,176 @@ func isGroupTag(tag string) bool {
 	return len(tag) > len(groupTagPrefix) && strings.EqualFold(tag[:len(groupTagPrefix)], groupTagPrefix)
 }
 
-// seek takes over what earlier runs made if somebody has deleted the group's tag from
-// the account while no process looked: then Start's list has none of it. guardTag puts
-// the tag back on it. While the account has the tag, whoever took it off Droplets meant
-// these.
+// search is the state of seek.
+type search struct {
+	on    bool              // there is something to look for
+	hold  time.Time         // not before then
+	fails int               // in a row
+	since map[int]time.Time // when those were first seen that lack the tag while the account has it
+	there bool              // the account had it before this run created anything
+	told  map[int]bool      // those of which nobody can tell
+}
+
+// seek looks, after Start, for what earlier runs made and what no list of the group has
+// since somebody deleted its tag from the account while no process looked, or while one
+// that put it back was killed. That is taken over, and guardTag puts the tag back on it.
+// While the account has the tag somebody took it off those Droplets, and means it: they
+// are let go, once two looks have shown it.
 //
 // Invariant: only what a run made that is known to have ended is taken over so, and
-// nothing that was let go before. (TestGroupTagDeletedWhileNobodyLooked)
+// nothing that was let go before. (TestGroupTagDeletedWhileNobodyLooked, TestAdriftLeftAlone)
 func (g *Group) seek(ctx context.Context) {
 	began := time.Now()
-	there, err := g.cloud.HasTag(ctx, GroupTag(g.Name))
-	var l List
-	if err == nil && !there {
-		l, err = g.firstList(ctx, CommonTag)
+	l, err := g.firstList(ctx, CommonTag)
+	adrift := g.adriftIn(l)
+	there := false
+	if err == nil && len(adrift) > 0 && !g.TagLost {
+		there, err = g.cloud.HasTag(ctx, GroupTag(g.Name))
 	}
 
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if err != nil && !errors.Is(err, ErrForbidden) && !errors.Is(err, ErrInvalid) { // these it will always be told
-		g.seeks++
-		g.holdTag = time.Now().Add(max(backoff(restoreFirst, restoreMost, g.seeks), retryAfter(err)))
-		if times, due := g.failedTag.note(err, 1, time.Now()); due && !errors.Is(err, ErrSpent) {
-			g.log.Warn("the group has no Droplet, and whether that is because somebody deleted its tag could not be asked; it is asked again",
-				"tag", GroupTag(g.Name), "times", times, "request_id", requestID(err), "err", err)
-		}
+	never := len(adrift) > 0 && (errors.Is(err, ErrForbidden) || errors.Is(err, ErrInvalid)) // it will never be told
+	if err != nil && !never {
+		g.seekFailed(err)
 		return
 	}
-	g.seeking = false
-	for _, d := range l.Droplets {
-		if AdriftFrom(d) == g.Name && g.deadRuns[RunOf(d)] && !slices.Contains(g.LetGo, d.ID) && g.byID[d.ID] == nil {
+	g.search.fails = 0
+	g.search.there = g.search.there || there && !g.madeTag()
+	pending := map[int]time.Time{}
+	for _, d := range adrift {
+		first, again := g.search.since[d.ID]
+		switch {
+		case g.byID[d.ID] != nil: // it was taken over meanwhile
+			continue
+		case !there && !never:
 			g.takeIn(d, began)
-			g.tagLost, g.holdTag = began, time.Time{}
+			if g.tagLost.IsZero() {
+				g.tagLost, g.holdTag = began, time.Time{}
+			}
+			continue
+		case !again:
+			pending[d.ID] = began
+		case began.Sub(first) < untaggedTwice:
+			pending[d.ID] = first
+		case !g.search.there:
+			g.tellAdrift(d)
+		default:
+			g.letGo(d)
+		}
+		g.carried[RunOf(d)] = true
+	}
+	// Lists lack what was made just before the last process ended.
+	lag := g.Before.At.Add(unprovedFor).Sub(began)
+	late := lag > 0 && lag <= unprovedFor
+	g.search.since, g.search.on, g.search.hold = pending, len(pending) > 0 || late, began.Add(untaggedTwice)
+	if late {
+		g.search.hold = began.Add(lag)
+	}
+}
+
+// seekBeforeCreate looks again if Start could not: after a create the account has the
+// group's tag, and tells nothing of those that lack it.
+func (g *Group) seekBeforeCreate(ctx context.Context) {
+	g.mu.Lock()
+	again := g.search.on && g.search.fails == 1
+	g.mu.Unlock()
+	if again {
+		ctx, cancel := context.WithTimeout(ctx, seekBound)
+		defer cancel()
+		g.seek(ctx)
+		g.noteTag()
+	}
+}
+
+// seekDue tells whether seek is to look now.
+func (g *Group) seekDue(now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.search.on && !now.Before(g.search.hold)
+}
+
+// adriftIn returns what of l may be taken over.
+func (g *Group) adriftIn(l List) (adrift []Droplet) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, d := range l.Droplets {
+		switch {
+		case AdriftFrom(d) != g.Name || !g.deadRuns[RunOf(d)] || g.byID[d.ID] != nil:
+		case g.released[d.ID] || slices.Contains(g.LetGo, d.ID):
+			g.carried[RunOf(d)] = true
+		default:
+			adrift = append(adrift, d)
 		}
 	}
+	return adrift
 }
 
-// letGo is the verdict release: m lives on, and is nobody's any more. Called with mu held.
-func (g *Group) letGo(m *member) {
-	g.released[m.id], g.releasedNew = true, true
-	g.log.Error("the group's tag was taken off a Droplet by hand: it is left alone from now on, AND IT IS STILL BILLED",
-		"name", m.name, "id", m.id, "usd_per_hour", m.droplet.PriceHourly)
-	m.phase = gone
-	delete(g.unplaced, m.id)
-}
-
-// noteLetGo tells NoteLetGo what was let go, if that has changed.
-func (g *Group) noteLetGo() {
-	if g.NoteLetGo == nil {
-		return
+// madeTag tells whether the account may have the group's tag only because of a create of
+// this run. Called with mu held.
+func (g *Group) madeTag() bool {
+	for m := range g.all() {
+		if m.inFlight {
+			return true
+		}
 	}
+	return !g.tagMade.IsZero()
+}
+
+// seekFailed lets the search rest. Called with mu held.
+func (g *Group) seekFailed(err error) {
+	now := time.Now()
+	g.search.fails++
+	g.search.hold = now.Add(max(backoff(restoreFirst, restoreMost, g.search.fails), retryAfter(err)))
+	if times, due := g.failedTag.note(err, 1, now); due && !errors.Is(err, ErrSpent) {
+		g.log.Warn("what earlier runs made and what lost the group's tag could not be looked for; it is tried again",
+			"tag", GroupTag(g.Name), "next_in", g.search.hold.Sub(now).Round(time.Second), "times", times, "request_id", requestID(err), "err", err)
+	}
+}
+
+// tellAdrift says once of a Droplet that nobody can tell whether it is to be let go.
+// Called with mu held.
+func (g *Group) tellAdrift(d Droplet) {
+	if !g.search.told[d.ID] {
+		g.search.told[d.ID] = true
+		g.log.Error("a Droplet of an earlier run lacks the group's tag, and nobody can tell whether that is meant: it is left alone, AND IT IS STILL BILLED",
+			"name", d.Name, "id", d.ID, "usd_per_hour", d.PriceHourly, "hint", "fleeting-plugin-digitalocean rm --group "+g.Name+" "+d.Name+" destroys it")
+	}
+}
+
+// letGo leaves d to whoever took the group's tag off it. Called with mu held.
+func (g *Group) letGo(d Droplet) {
+	g.released[d.ID], g.letGoNew = true, true
+	if run := RunOf(d); run != "" {
+		g.carried[run] = true
+	}
+	g.log.Error("the group's tag was taken off a Droplet by hand: it is left alone from now on, AND IT IS STILL BILLED",
+		"name", d.Name, "id", d.ID, "usd_per_hour", d.PriceHourly)
+}
+
+// noteTag notes beside the process what the next one has to know should this one be
+// killed: what was let go, and that the group's tag is being put back.
+//
+// Invariant: before the tag is put back on the first Droplet it is noted that it was
+// gone: after that the account has it again, and those that still lack it look as if that
+// was meant. (TestKilledWhileTagIsPutBack)
+func (g *Group) noteTag() {
 	g.noting.Lock()
 	defer g.noting.Unlock()
 	g.mu.Lock()
-	changed := g.releasedNew
-	g.releasedNew = false
-	ids := slices.Clone(g.LetGo)
+	letGo, ids := g.letGoNew, slices.Clone(g.LetGo)
 	for id := range g.released {
 		ids = append(ids, id)
 	}
+	lost := !g.tagLost.IsZero()
+	turned := lost != g.lostNoted
+	g.letGoNew, g.lostNoted = false, lost
 	g.mu.Unlock()
-	if changed {
+	if letGo && g.NoteLetGo != nil {
 		slices.Sort(ids) // Droplets' ids grow: the latest are last
 		g.NoteLetGo(slices.Compact(ids))
+	}
+	if turned && g.NoteTagLost != nil {
+		g.NoteTagLost(lost)
 	}
 }

@@ -38,14 +38,31 @@ func TestAdriftFrom(t *testing.T) {
 	}
 }
 
-// next is the process after r's, which has ended without a word.
-func (r *runner) next(change func(s *Settings)) *runner {
+// beside is what processes note for the next.
+type beside struct {
+	runs  []string
+	letGo []int
+	lost  bool
+}
+
+// next is the process after those, of which the last has ended without a word.
+func (b *beside) next(r *runner) *runner {
+	dead := append([]string{thisRun}, b.runs...)
+	run := fmt.Sprintf("run%05d", len(dead))
+	b.runs = append(b.runs, run)
 	return newRunner(r.t, spec(func(s *Settings) {
-		s.Run, s.DeadRuns = "run00001", []string{thisRun}
-		if change != nil {
-			change(s)
-		}
+		s.Run, s.DeadRuns, s.LetGo, s.TagLost = run, dead, b.letGo, b.lost
+		s.NoteLetGo = func(ids []int) { b.letGo = ids }
+		s.NoteTagLost = func(lost bool) { b.lost = lost }
 	}), r.account)
+}
+
+// untag takes the group's tag off a Droplet, for somebody who keeps it.
+func (r *runner) untag(name string) {
+	r.change(r.only(name).ID, func(m *machine) {
+		m.Tags = slices.DeleteFunc(slices.Clone(m.Tags), func(t string) bool { return t == GroupTag("ci") })
+		m.foreign = true
+	})
 }
 
 // TestGroupTagDeletedWhileNobodyLooked: somebody deletes the group's tag from the
@@ -57,9 +74,10 @@ func TestGroupTagDeletedWhileNobodyLooked(t *testing.T) {
 			scenario(t, spec(nil), func(r *runner) {
 				names := r.up(n)
 				r.deleteTag(GroupTag("ci"))
-				second := r.next(nil)
+				var notes beside
+				second := notes.next(r)
 				second.start()
-				if second.Count() != n {
+				if second.Count() != n || !notes.lost {
 					t.Fatalf("it took over %d of %d", second.Count(), n)
 				}
 				lists := r.requests("list")
@@ -77,119 +95,325 @@ func TestGroupTagDeletedWhileNobodyLooked(t *testing.T) {
 				}
 				second.decrease(names...)
 				second.run(20 * time.Second)
-				if left := r.billed(); left != 0 || !second.Shutdown(ctx) {
-					t.Errorf("%d are left", left)
+				if left := r.billed(); left != 0 || notes.lost || !second.Shutdown(ctx) {
+					t.Errorf("%d are left, or noted", left)
 				}
 			})
 		})
 	}
 }
 
-// What is not of a run that is known to have ended, was let go before, or lacks the tag
-// while the account has it, is left alone.
+// Nothing was deleted: a start spends one list on that.
+func TestNothingIsAdrift(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		names := r.up(3)
+		lists := r.requests("list")
+		second := (&beside{}).next(r)
+		second.start()
+		if n := r.requests("list") - lists; n != 2 {
+			t.Errorf("a start takes %d lists", n)
+		}
+		second.run(time.Minute)
+		for _, name := range names {
+			second.told(name, Running)
+		}
+		n := len(slices.DeleteFunc(r.received("list"), func(c call) bool { return c.tag != CommonTag }))
+		if asked := r.requests("has tag"); n != 1 || asked != 0 {
+			t.Errorf("%d lists looked for more, and the tag was asked for %d times", n, asked)
+		}
+	})
+}
+
+// What is not of a run that is known to have ended, or was let go before, is left alone.
 func TestAdriftLeftAlone(t *testing.T) {
-	for name, tt := range map[string]struct {
-		has    bool // the account, the group's tag
-		change func(s *Settings)
-	}{
-		"a run of another host":   {false, func(s *Settings) { s.DeadRuns = []string{"run00009"} }},
-		"no run is known":         {false, func(s *Settings) { s.DeadRuns = nil }},
-		"let go before":           {false, func(s *Settings) { s.LetGo = []int{1001, 1002, 1003} }},
-		"the account has the tag": {true, nil},
+	for name, change := range map[string]func(s *Settings){
+		"a run of another host": func(s *Settings) { s.DeadRuns = []string{"run00009"} },
+		"no run is known":       func(s *Settings) { s.DeadRuns = nil },
+		"let go before":         func(s *Settings) { s.DeadRuns, s.LetGo = []string{thisRun}, []int{1001, 1002, 1003} },
+		"let go, and a process was killed that put the tag back": func(s *Settings) {
+			s.DeadRuns, s.LetGo, s.TagLost = []string{thisRun}, []int{1001, 1002, 1003}, true
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			scenario(t, spec(nil), func(r *runner) {
-				r.up(3)
+				for _, name := range r.up(3) {
+					r.untag(name)
+				}
 				r.deleteTag(GroupTag("ci"))
-				if tt.has {
-					if err := r.TagDroplets(ctx, GroupTag("ci"), nil); err != nil {
-						t.Fatal(err)
-					}
-				}
-				second := r.next(tt.change)
+				second := newRunner(t, spec(func(s *Settings) {
+					s.Run = "run00001"
+					change(s)
+				}), r.account)
 				second.start()
-				second.run(time.Minute)
-				if second.Count() != 0 || r.billed() != 3 || r.requests("delete") > 0 {
-					t.Errorf("it has %d; %d live", second.Count(), r.billed())
-				}
-				if n := r.requests("has tag"); n > 1 {
-					t.Errorf("the tag was asked for %d times", n)
+				second.run(15 * time.Minute)
+				if second.Count() != 0 || r.requests("has tag") > 0 {
+					t.Errorf("it has %d; the tag was asked for %d times", second.Count(), r.requests("has tag"))
 				}
 			})
 		})
 	}
 }
 
-// DigitalOcean may not say whether it has the tag. Start does not wait for that. It is
-// asked again, and meanwhile no tag of an earlier run is removed, nor forgotten that
-// there was one.
+// What lacks the tag while the account has it was untagged by somebody who means it. It
+// is let go for good, also should the tag be deleted later, and keeps what it is known by.
+func TestUntaggedWhileNobodyLooked(t *testing.T) {
+	for _, all := range []bool{false, true} {
+		t.Run(fmt.Sprint("all ", all), func(t *testing.T) {
+			scenario(t, spec(nil), func(r *runner) {
+				names := r.up(3)
+				kept, rest := names[:1], names[1:]
+				if all {
+					kept, rest = names, nil
+				}
+				for _, name := range kept {
+					r.untag(name)
+				}
+				var notes beside
+				second := notes.next(r)
+				second.start()
+				second.run(15 * time.Minute)
+				for _, name := range kept {
+					second.says("ERROR", "taken off a Droplet by hand", name)
+					if AdriftFrom(r.only(name).Droplet) != "ci" || RunOf(r.only(name).Droplet) != thisRun {
+						t.Errorf("%s carries %v", name, r.only(name).Tags)
+					}
+				}
+				if got := second.in(Running); !slices.Equal(got, rest) || len(notes.letGo) != len(kept) {
+					t.Errorf("taken over: %v; noted as let go: %v", got, notes.letGo)
+				}
+				if n := r.requests("has tag"); n != 2 {
+					t.Errorf("the tag was asked for %d times", n)
+				}
+				r.deleteTag(GroupTag("ci"))
+				third := notes.next(r)
+				third.start()
+				third.run(15 * time.Minute)
+				third.tagged(rest...)
+				if got := third.in(Running); !slices.Equal(got, rest) {
+					t.Errorf("taken over: %v", got)
+				}
+				third.decrease(rest...)
+				third.run(time.Minute)
+				if third.Shutdown(ctx) || AdriftFrom(r.only(kept[0]).Droplet) != "ci" {
+					t.Error("the run is forgotten of a Droplet that is billed, or it has lost all tags")
+				}
+			})
+		})
+	}
+}
+
+// TestKilledWhileTagIsPutBack: by then the account has the tag again, and those that lack
+// it look as if that was meant.
+func TestKilledWhileTagIsPutBack(t *testing.T) {
+	for name, kill := range map[string]func(*runner){
+		"between two requests": func(second *runner) {
+			second.script("tagging", fault{applied: true}, fault{err: unclear})
+			second.update()
+		},
+		"after a create": func(second *runner) { _, _ = second.increase(1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			scenario(t, spec(nil), func(r *runner) {
+				names := r.up(150)
+				r.deleteTag(GroupTag("ci"))
+				var notes beside
+				second := notes.next(r)
+				second.start()
+				kill(second)
+				third := notes.next(r)
+				third.start()
+				third.run(2 * time.Minute)
+				third.tagged(names...)
+				for _, name := range names {
+					third.told(name, Running)
+				}
+				third.decrease(third.in(Running)...)
+				third.run(2 * time.Minute)
+				if r.billed() != 0 || notes.lost {
+					t.Errorf("%d are left; noted as lost: %v", r.billed(), notes.lost)
+				}
+			})
+		})
+	}
+}
+
+// DigitalOcean may not say what there is, or whether it has the tag. Start does not wait
+// for that. It is asked again, and meanwhile no tag of an earlier run is removed, nor
+// forgotten that there was one.
 func TestAdriftNotAskedYet(t *testing.T) {
-	for name, f := range map[string]fault{"an error": {err: unclear}, "no answer": {hang: true}} {
+	for _, op := range []string{"list", "has tag"} {
+		for name, f := range map[string]fault{"an error": {err: unclear}, "no answer": {hang: true}} {
+			t.Run(op+", "+name, func(t *testing.T) {
+				scenario(t, spec(nil), func(r *runner) {
+					names := r.up(3)
+					r.deleteTag(GroupTag("ci"))
+					var notes beside
+					second := notes.next(r)
+					if op == "list" {
+						r.script("list", fault{applied: true}, f, f, f)
+					} else {
+						r.breakOp(op, f)
+					}
+					second.within(2*seekBound, "Start", second.start)
+					if second.Count() != 0 {
+						t.Fatalf("it has %d", second.Count())
+					}
+					if op == "has tag" {
+						second.run(15 * time.Minute)
+						if n := second.log.count("WARN", "could not be looked for"); n < 10 || n > 17 {
+							t.Errorf("told %d times in 15 minutes", n)
+						}
+						if tags := r.only(names[0]).Tags; !slices.Contains(tags, RunTag(thisRun)) {
+							t.Errorf("tags: %v", tags)
+						}
+						r.heal(op)
+					}
+					second.run(70 * time.Second)
+					second.tagged(names...)
+					second.says("WARN", tagPutBack)
+					for _, name := range names {
+						second.told(name, Running)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A process that ends before it was told leaves all to the next.
+func TestAdriftNeverAsked(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		names := r.up(3)
+		r.deleteTag(GroupTag("ci"))
+		r.breakOp("has tag", fault{err: unclear})
+		var notes beside
+		second := notes.next(r)
+		second.start()
+		second.run(time.Minute)
+		if second.Shutdown(ctx) {
+			t.Error("it forgets the runs that may have left some")
+		}
+		r.heal("has tag")
+		third := notes.next(r)
+		third.start()
+		third.run(time.Minute)
+		third.tagged(names...)
+	})
+}
+
+// A create makes the tag again. Before the first it is asked once more what there is.
+func TestAdriftAskedBeforeACreate(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		names := r.up(3)
+		r.deleteTag(GroupTag("ci"))
+		r.script("has tag", fault{err: unclear})
+		var notes beside
+		second := notes.next(r)
+		second.start()
+		second.update()
+		second.want(1)
+		second.run(2 * time.Minute)
+		second.tagged(names...)
+		if got := second.in(Running); len(got) != 4 {
+			t.Errorf("running: %v", got)
+		}
+	})
+}
+
+// If nobody can tell whether it is meant that Droplets lack the tag they are left alone,
+// loudly, and keep what people find them by.
+func TestAdriftNobodyCanTell(t *testing.T) {
+	for name, err := range map[string]error{"after a create": unclear, "forbidden": refusal(ErrForbidden), "no such request": refusal(ErrInvalid)} {
 		t.Run(name, func(t *testing.T) {
 			scenario(t, spec(nil), func(r *runner) {
 				names := r.up(3)
 				r.deleteTag(GroupTag("ci"))
-				r.breakOp("has tag", f)
-				for _, healed := range []bool{false, true} {
-					second := r.next(nil)
-					second.within(seekBound+time.Second, "Start", second.start)
-					second.run(15 * time.Minute)
-					if n := second.log.count("WARN", "somebody deleted its tag could not be asked"); n < 10 || n > 17 {
-						t.Errorf("told %d times in 15 minutes", n)
+				r.breakOp("has tag", fault{err: err})
+				var notes beside
+				second := notes.next(r)
+				second.start()
+				second.update()
+				second.want(1)
+				if err == unclear {
+					r.heal("has tag")
+				}
+				second.run(15 * time.Minute)
+				for _, name := range names {
+					second.says("ERROR", "nobody can tell whether that is meant", name)
+					if AdriftFrom(r.only(name).Droplet) != "ci" || RunOf(r.only(name).Droplet) != thisRun {
+						t.Errorf("%s carries %v", name, r.only(name).Tags)
 					}
-					if healed {
-						r.heal("has tag")
-						second.run(70 * time.Second)
-						second.tagged(names...)
-						second.says("WARN", tagPutBack)
-						for _, name := range names {
-							second.told(name, Running)
-						}
-						continue
-					}
-					if second.Count() != 0 || second.Shutdown(ctx) {
-						t.Errorf("it has %d, or forgets the runs that may have left them", second.Count())
-					}
-					if tags := r.only(names[0]).Tags; !slices.Contains(tags, RunTag(thisRun)) {
-						t.Errorf("tags: %v", tags)
-					}
+				}
+				if n := r.requests("has tag"); n > 4 || len(notes.letGo) > 0 {
+					t.Errorf("the tag was asked for %d times; noted as let go: %v", n, notes.letGo)
+				}
+				second.decrease(second.in(Running)...)
+				second.run(time.Minute)
+				if second.Shutdown(ctx) || r.billed() != 3 {
+					t.Errorf("%d are left, and their run is forgotten", r.billed())
 				}
 			})
 		})
 	}
-	// A token that may not ask never will.
+}
+
+// What cannot be asked of earlier runs does not keep the tag from being put back on this
+// one's.
+func TestTagPutBackWhileSeeking(t *testing.T) {
 	scenario(t, spec(nil), func(r *runner) {
-		r.breakOp("has tag", fault{err: refusal(ErrForbidden)})
-		second := r.next(nil)
+		r.untag(r.up(1)[0])
+		r.breakOp("has tag", fault{err: unclear})
+		var notes beside
+		second := notes.next(r)
 		second.start()
-		second.run(time.Minute)
-		if n := r.requests("has tag"); n != 1 || !second.Shutdown(ctx) {
-			t.Errorf("the tag was asked for %d times", n)
+		names := second.up(3)
+		r.deleteTag(GroupTag("ci"))
+		second.run(20 * time.Second)
+		second.tagged(names...)
+	})
+}
+
+// Lists lack what was made just before the process was killed, so they are looked at
+// once more when they do not.
+func TestAdriftOfTheLastSecond(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		r.createLag = 30 * time.Second
+		r.want(3)
+		sent := time.Now()
+		time.Sleep(2 * time.Second)
+		r.deleteTag(GroupTag("ci"))
+		second := newRunner(t, spec(func(s *Settings) {
+			s.Run, s.DeadRuns, s.Before = "run00001", []string{thisRun}, Census{Droplets: 3, At: sent}
+		}), r.account)
+		second.start()
+		second.run(2 * time.Minute)
+		if got := second.in(Running); len(got) != 3 {
+			t.Errorf("running: %v", got)
+		}
+		second.tagged(second.in(Running)...)
+		if n := len(slices.DeleteFunc(r.received("list"), func(c call) bool { return c.tag != CommonTag })); n > 9 {
+			t.Errorf("%d lists looked for them", n)
 		}
 	})
 }
 
 // What is let go is noted for the next process, with what was before.
 func TestLetGoIsNoted(t *testing.T) {
-	var noted [][]int
-	scenario(t, spec(func(s *Settings) {
-		s.LetGo = []int{77}
-		s.NoteLetGo = func(ids []int) { noted = append(noted, ids) }
-	}), func(r *runner) {
-		names := r.up(3)
-		id := r.only(names[0]).ID
-		r.change(id, func(m *machine) { m.Tags, m.foreign = []string{CommonTag, RunTag(thisRun)}, true })
-		r.run(2 * time.Minute)
-		if len(noted) != 1 || !slices.Equal(noted[0], []int{77, id}) {
-			t.Fatalf("noted: %v, want [[77 %d]]", noted, id)
-		}
-		r.deleteTag(GroupTag("ci"))
-		second := r.next(func(s *Settings) { s.LetGo = noted[0] })
+	scenario(t, spec(nil), func(r *runner) {
+		notes := beside{letGo: []int{77}}
+		second := notes.next(r)
 		second.start()
+		names := second.up(3)
+		id := r.only(names[0]).ID
+		r.untag(names[0])
+		second.run(2 * time.Minute)
+		if !slices.Equal(notes.letGo, []int{77, id}) {
+			t.Errorf("noted: %v, want [77 %d]", notes.letGo, id)
+		}
+		second.decrease(second.in(Running)...)
 		second.run(time.Minute)
-		second.tagged(names[1:]...)
-		if got := second.in(Running); !slices.Equal(got, names[1:]) {
-			t.Errorf("taken over: %v, want %v", got, names[1:])
+		if second.Shutdown(ctx) || RunOf(r.only(names[0]).Droplet) == "" {
+			t.Error("its run is forgotten, or its tag removed")
 		}
 	})
 }

@@ -136,7 +136,7 @@ func (g *Group) idleRuns(last bool) []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	idle := maps.Clone(g.litter)
-	if g.seeking {
+	if g.search.on {
 		clear(idle)
 	}
 	if last {
@@ -148,6 +148,9 @@ func (g *Group) idleRuns(last bool) []string {
 		if m.phase != gone {
 			delete(idle, m.run)
 		}
+	}
+	for run := range g.carried {
+		delete(idle, run)
 	}
 	return slices.Collect(maps.Keys(idle))
 }

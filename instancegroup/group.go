@@ -47,10 +47,13 @@ type Settings struct {
 	Note   func(Census)
 
 	// LetGo are Droplets of those runs that were let go: somebody had taken the group's
-	// tag off them. NoteLetGo, unless it is nil, is told of all of them whenever there
-	// is another one; it is called by one goroutine at a time.
-	LetGo     []int
-	NoteLetGo func([]int)
+	// tag off them. TagLost says that the run before was putting that back. NoteLetGo and
+	// NoteTagLost, unless they are nil, are told of both for the next run when they change;
+	// they are called by one goroutine at a time.
+	LetGo       []int
+	TagLost     bool
+	NoteLetGo   func([]int)
+	NoteTagLost func(bool)
 
 	// NoteRests, unless it is nil, is told until when places rest whenever that
 	// changes. It is called by one goroutine at a time.
@@ -98,22 +101,21 @@ type Group struct {
 	endLife    context.CancelFunc // ends what no call waits for
 	lastUpdate time.Time          // end of the last Update; owned by the holder of updating
 
-	noting sync.Mutex // held while a census, the rests, or what was let go, are taken and written: in this order
+	noting sync.Mutex // held while a census, the rests, or what is about the tag, are taken and written: in this order
 
 	mu     sync.Mutex // guards all that follows; never held over a request
 	closed bool       // Shutdown has begun
 
 	// Who is who.
-	members     map[string]*member // by name: what the runner sees
-	strays      map[int]*member    // by id: Droplets of ours that it never hears of, all deleting
-	byID        map[int]*member    // both
-	seq         int
-	released    map[int]bool    // ours once, taken from us by hand: never touched again
-	releasedNew bool            // more of them than NoteLetGo has been told
-	ended       map[int]bool    // taken over, and gone since: not taken over again
-	deadRuns    map[string]bool // runs whose Droplets are ours, whenever they appear
-	strangers   map[int]bool    // Droplets with our tag and somebody's name, logged once
-	managers    map[string]bool // runs of other managers of this name, logged once
+	members   map[string]*member // by name: what the runner sees
+	strays    map[int]*member    // by id: Droplets of ours that it never hears of, all deleting
+	byID      map[int]*member    // both
+	seq       int
+	released  map[int]bool    // ours once, taken from us by hand: never touched again
+	ended     map[int]bool    // taken over, and gone since: not taken over again
+	deadRuns  map[string]bool // runs whose Droplets are ours, whenever they appear
+	strangers map[int]bool    // Droplets with our tag and somebody's name, logged once
+	managers  map[string]bool // runs of other managers of this name, logged once
 
 	// Lists.
 	list     List          // the last complete one
@@ -138,8 +140,10 @@ type Group struct {
 	tagRestored bool // since tagLost, on some
 	tagRefused  bool // DigitalOcean refused that
 
-	seeking bool // Start's list has nothing, and nobody knows whether for want of the tag: see seek
-	seeks   int  // that failed
+	search    search
+	carried   map[string]bool // runs whose tag is on something that was let go, or left alone
+	letGoNew  bool            // more was let go than NoteLetGo has been told
+	lostNoted bool            // NoteTagLost was told last
 
 	budgetTold time.Time // when the token's budget was logged last
 	bill       bill      // since the last summary
@@ -186,6 +190,9 @@ func New(s Settings, cloud Cloud, log Logger) *Group {
 		gpus:       s.GPUs,
 		places:     placements{order: s.Placements, rests: map[Placement]rest{}},
 		litter:     map[string]int{},
+		carried:    map[string]bool{},
+		search:     search{told: map[int]bool{}},
+		lostNoted:  s.TagLost,
 		unplaced:   map[int]int{},
 	}
 	g.life, g.endLife = context.WithCancel(context.Background())
@@ -211,10 +218,12 @@ func (g *Group) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list the Droplets with the tag %s: %w", GroupTag(g.Name), err)
 	}
-	if g.begin(l, began) {
+	g.begin(l, began)
+	if g.search.on {
 		bounded, cancel := context.WithTimeout(ctx, seekBound)
 		defer cancel()
 		g.seek(bounded)
+		g.noteTag()
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -225,9 +234,8 @@ func (g *Group) Start(ctx context.Context) error {
 	return nil
 }
 
-// begin takes over what the first list has. seek says that there may be more, which it
-// could not have.
-func (g *Group) begin(l List, began time.Time) (seek bool) {
+// begin takes over what the first list has.
+func (g *Group) begin(l List, began time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.noteClock(l, began)
@@ -240,8 +248,7 @@ func (g *Group) begin(l List, began time.Time) (seek bool) {
 	}
 	g.merge(l, began, time.Now())
 	g.unshown = true
-	g.seeking = len(l.Droplets) == 0 && len(g.deadRuns) > 0
-	return g.seeking
+	g.search.on = len(g.deadRuns) > 0
 }
 
 // takeIn takes over a Droplet that was there before this run. Called with mu held.

@@ -67,13 +67,9 @@ func (g *Group) guardTag(ctx context.Context) {
 	for m := range g.all() {
 		inDoubt = inDoubt || m.phase < deleting && m.untagged.After(g.tagThere)
 	}
-	due, seeking := !time.Now().Before(g.holdTag), g.seeking
+	due := !time.Now().Before(g.holdTag)
 	g.mu.Unlock()
 	if !due || ctx.Err() != nil {
-		return
-	}
-	if seeking {
-		g.seek(ctx)
 		return
 	}
 	if !lost && inDoubt {
@@ -140,6 +136,7 @@ func (g *Group) keptTag(then time.Time) bool {
 // Droplets carry; by their ids, and by the names whose create was not answered clearly.
 // If it has found some it looks for more later.
 func (g *Group) putTagBack(ctx context.Context) {
+	g.noteTag()
 	g.mu.Lock()
 	gpus := g.gpus
 	g.mu.Unlock()

@@ -43,6 +43,7 @@ func (g *Group) Increase(ctx context.Context, n int) (int, error) {
 		return 0, err
 	}
 	defer g.increasing.unlock()
+	g.seekBeforeCreate(ctx)
 	n, err := g.admit(n)
 	if err != nil || n == 0 {
 		return 0, err

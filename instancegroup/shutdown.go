@@ -69,11 +69,11 @@ func (g *Group) Shutdown(ctx context.Context) (clean bool) {
 	}
 	g.seeGone(ctx)
 	g.removeTags(ctx, true)
-	g.noteLetGo()
+	g.noteTag()
 	none := g.tellLeft()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return none && !g.littered && !g.seeking
+	return none && !g.littered && !g.search.on && len(g.carried) == 0
 }
 
 // seeGone lists until everything whose destruction was accepted is proved gone, or

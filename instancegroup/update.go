@@ -40,7 +40,7 @@ func (g *Group) Update(ctx context.Context, report func(id string, s State)) err
 	g.act(ctx)
 	g.note(0)
 	g.noteRests()
-	g.noteLetGo()
+	g.noteTag()
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err() // nobody listens any more; keep what was to be told
 	}
@@ -181,8 +181,11 @@ func (g *Group) apply(m *member, s sight, now time.Time) {
 	case bury:
 		g.bury(m, why)
 	case release:
-		m.reason = why
-		g.letGo(m)
+		d := m.droplet
+		d.Name = m.name
+		g.letGo(d)
+		m.phase, m.reason = gone, why
+		delete(g.unplaced, m.id)
 	}
 }
 
@@ -265,6 +268,9 @@ func (g *Group) act(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, actBound)
 	defer cancel()
 	g.destroy(ctx, g.due())
+	if g.seekDue(time.Now()) {
+		g.seek(ctx)
+	}
 	g.guardTag(ctx) // if it is lost, which one list more tells of all
 	g.lookUp(ctx, g.missing())
 	g.guardTag(ctx) // if a look-up has just shown a Droplet without it

@@ -46,6 +46,17 @@ func (c *choice) flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&c.groups, "group", nil, "")
 }
 
+// account is the flag by which another command finds the same account.
+func (c choice) account() string {
+	switch {
+	case c.tokenFile != "":
+		return " --token-file " + c.tokenFile
+	case c.config != "":
+		return " --config " + c.config
+	}
+	return ""
+}
+
 // group is one group, and the account that it is on.
 type group struct {
 	config.Account

@@ -41,9 +41,10 @@ A session:
   2 Droplets: 0.07142 USD an hour, 0.02 USD so far
 `
 
-// watchEvery is how often --watch lists. With up to 200 Droplets that is 720 of the
-// token's 5,000 requests an hour, GPU Droplets being in no list but their own.
-const watchEvery = 10 * time.Second
+// watchEvery is how often --watch lists, and watchAdrift how many lists later it looks
+// again for what has lost a group's tag. With up to 200 Droplets that is 840 of the token's
+// 5,000 requests an hour, GPU Droplets being in no list but their own.
+const watchEvery, watchAdrift = 10 * time.Second, 6
 
 func ls(ctx context.Context, t *terminal, args []string) int {
 	var c choice
@@ -73,12 +74,18 @@ func ls(ctx context.Context, t *terminal, args []string) int {
 		t.say("warning", "%v", unread) // once
 		unread = nil
 	}
-	seek := &accounts{}
-	for {
-		l, err := list(ctx, groups, c.all, seek)
-		seek = nil                           // once
+	var shared accounts
+	for pass := 0; ; pass++ {
+		if pass%watchAdrift == 0 {
+			shared = nil
+		}
+		l, err := list(ctx, groups, c.all, &shared)
 		if err == nil || len(l.Groups) > 0 { // one of several groups is better than none
 			l.show(t, watch, asJSON)
+			if len(l.WithoutTag) > 0 {
+				t.say("hint", "a plugin process that knew them puts the tag back within a minute, the next start takes them over; "+
+					"to destroy them, fleeting-plugin-digitalocean rm%s --group NAME DROPLET...", c.account())
+			}
 		}
 		err = errors.Join(err, unread)
 		switch {
@@ -149,13 +156,13 @@ type listedDroplet struct {
 }
 
 // list asks for the Droplets of groups, or of all groups of their accounts, and for what
-// has lost a group's tag, unless seek is nil. With an error it returns those of the others.
-func list(ctx context.Context, groups []group, all bool, seek *accounts) (listing, error) {
+// has lost a group's tag. With an error it returns those of the others.
+func list(ctx context.Context, groups []group, all bool, shared *accounts) (listing, error) {
 	l := listing{Groups: []listedGroup{}} // a script gets no null
 	told := seen{}
 	var faults []error
 	for i, g := range groups {
-		found, err := g.list(ctx, all, seek)
+		found, err := g.list(ctx, all, shared)
 		if ctx.Err() != nil {
 			faults = append(faults, fmt.Errorf("%w; not listed: %s", errInterrupted, groupNames(groups[i:])))
 			break
@@ -221,8 +228,8 @@ func byGroup(droplets []instancegroup.Droplet, of func(instancegroup.Droplet) st
 }
 
 // list asks for the Droplets of a group, or of all groups of its account, for what only
-// carries their tags, and, unless seek is nil, for what has lost the group's.
-func (g group) list(ctx context.Context, all bool, seek *accounts) (inventory.Found, error) {
+// carries their tags, and for what has lost them.
+func (g group) list(ctx context.Context, all bool, shared *accounts) (inventory.Found, error) {
 	api, err := g.open()
 	if err != nil {
 		return inventory.Found{}, err
@@ -232,13 +239,18 @@ func (g group) list(ctx context.Context, all bool, seek *accounts) (inventory.Fo
 		return inventory.Look(ctx, api, "")
 	}
 	found, err := inventory.Look(ctx, api, g.Name)
-	if err == nil && seek != nil {
-		letGo, _ := hostlock.LetGo(g.APIURL, g.Name) // none: the account mostly tells too
-		var unread error
-		found.Adrift, unread = seek.of(g.Account).Adrift(ctx, api, g.Name, letGo)
-		found.Unread = cmp.Or(found.Unread, unread)
+	if err != nil {
+		return found, err
 	}
-	return found, err
+	letGo, _ := hostlock.LetGo(g.APIURL, g.Name) // none: the account mostly tells too
+	lost, unread := shared.of(g.Account).Adrift(ctx, api, g.Name, letGo)
+	for _, d := range lost {
+		if !slices.ContainsFunc(found.Owned, func(o instancegroup.Droplet) bool { return o.ID == d.ID }) { // it has the tag again
+			found.Adrift = append(found.Adrift, d)
+		}
+	}
+	found.Unread = cmp.Or(found.Unread, unread)
+	return found, nil
 }
 
 // unlooked says what was not looked for.
@@ -281,19 +293,9 @@ func (l *listing) addAdrift(droplets []instancegroup.Droplet, now time.Time) {
 			l.WithoutTag = append(l.WithoutTag, line)
 			sum += d.PriceHourly
 		}
-		l.remarks = append(l.remarks, remark{"warning", fmt.Sprintf("group %s: these have lost its tag %s, so no manager looks after them, and they cost %.5f USD an hour: %s "+
-			"(to destroy them: rm --group %[1]s NAME...)", of, instancegroup.GroupTag(of), sum, few(dropletNames(byName[of])))})
+		l.remarks = append(l.remarks, remark{"warning", fmt.Sprintf("group %s: %s not listed for want of its tag %s, and billed, %.5f USD an hour: %s",
+			of, count(len(byName[of]), "Droplet"), instancegroup.GroupTag(of), sum, strings.Join(dropletNames(byName[of]), " "))})
 	}
-}
-
-// few is names for a line.
-func few(names []string) string {
-	const most = 10
-	s := strings.Join(names[:min(len(names), most)], " ")
-	if more := len(names) - most; more > 0 {
-		s += fmt.Sprintf(" and %d more", more)
-	}
-	return s
 }
 
 func (l *listing) show(t *terminal, again, asJSON bool) {

@@ -149,9 +149,9 @@ func choose(ctx context.Context, t *terminal, groups []group, unread error, name
 	}
 	known, had := map[string]bool{}, seen{}
 	var strange []string
-	var seek accounts
+	var shared accounts
 	for _, g := range groups {
-		found, err := g.list(ctx, false, &seek)
+		found, err := g.list(ctx, false, &shared)
 		if ctx.Err() != nil {
 			return nil, errUntouched
 		}
@@ -163,12 +163,12 @@ func choose(ctx context.Context, t *terminal, groups []group, unread error, name
 			t.say("warning", "%s", g.unlooked(found.Unread))
 		}
 		d := doomedGroup{group: g, partly: len(names) == 0 && found.Unread != nil}
-		meant := adrift(found, func(d inventory.Adrift) bool { return d.Meant })
-		if len(names) == 0 && len(meant) > 0 {
-			t.say("warning", "group %s: somebody took its tag %s off these, so they stay, and are billed: %s (to destroy them, name them)",
-				g.Name, instancegroup.GroupTag(g.Name), few(dropletNames(meant)))
+		for _, a := range found.Adrift {
+			if len(names) == 0 && a.Doubt != "" {
+				t.say("warning", "group %s: %s stays, and is billed, unless it is named: %s", g.Name, a.Name, a.Doubt)
+			}
 		}
-		takes := func(d inventory.Adrift) bool { return len(names) > 0 || !d.Meant }
+		takes := func(d inventory.Adrift) bool { return len(names) > 0 || d.Doubt == "" }
 		for _, o := range had.fresh(g, append(found.Owned, adrift(found, takes)...)) {
 			if len(names) == 0 || slices.Contains(names, o.Name) {
 				d.droplets = append(d.droplets, o)

@@ -22,7 +22,7 @@ Usage:
 
   --delete              destroy what was found; without it nothing is changed
   --older-than AGE      Droplets of that age only, such as 90m, 12h or 7d
-  --force               also what may be of a living manager on another host
+  --force               also what is in doubt: of a living manager on another host, or kept on purpose
   --timeout TIME        give up after that (default: 15m); what was asked for may still be carried out
   --json                for scripts
 
@@ -30,7 +30,8 @@ Which groups, of which only those are touched that --group names:
 ` + accountUsage + `
 A group that a process on this host manages is left to it. Otherwise what is of a run that was on this host has
 no owner. What is of any other run may be a manager's on another host, whom nothing on the account tells
-apart from a dead one: it is shown, and destroyed only with --force. Stop that manager first.
+apart from a dead one: it is shown, and destroyed only with --force. Stop that manager first. A Droplet that somebody
+took the group's tag off, to keep it, is shown too, and destroyed only with --force.
 
 It exits with 0 if nothing was found, with 3 if something was (and was destroyed, with --delete), with 1 if it
 failed or could not look at everything, with 2 if it was called wrongly: so that a cron job or a scheduled pipeline
@@ -215,6 +216,13 @@ func (s sweeping) takes(doubt string) bool { return s.delete && (doubt == "" || 
 // advise says how to destroy what was found.
 func (s sweeping) advise(t *terminal, l inventory.Leftovers, w swept) {
 	if !w.found() {
+		return
+	}
+	if slices.ContainsFunc(l.Droplets, inventory.Droplet.Kept) {
+		t.say("hint", "what may be kept on purpose goes with rm, by its name; --delete --force would take it, too")
+	}
+	l.Droplets = slices.DeleteFunc(slices.Clone(l.Droplets), inventory.Droplet.Kept)
+	if len(l.Droplets)+len(l.Keys)+len(l.Tags) == 0 {
 		return
 	}
 	if l.Doubtful() {

@@ -114,16 +114,22 @@ func (s Subject) from() string {
 func (e *exam) adrift(ctx context.Context, api *digitalocean.Client) {
 	tag := instancegroup.GroupTag(e.Account.Name)
 	found, err := e.Shared.inventory.Adrift(ctx, api, e.Account.Name, e.Host.LetGo)
-	if err != nil && !errors.Is(err, instancegroup.ErrForbidden) { // which the scopes tell
-		e.at(Warning, "tag "+instancegroup.CommonTag, "ask again in a minute", "what has lost the group's tag could not be looked for: %v", err)
+	if err != nil && e.Host.Holder != "" && !errors.Is(err, instancegroup.ErrForbidden) { // else it is told elsewhere
+		e.at(Warning, "tag "+tag, "ask again in a minute", "not looked for: %v", err)
 	}
 	for _, d := range found {
-		mark, why := Warning, "somebody deleted the tag, and"
-		if d.Meant {
-			mark, why = Note, "somebody took the tag off it, so"
+		mark, what, hint := Warning, d.Doubt, fmt.Sprintf("fleeting-plugin-digitalocean rm%s --group %s %s", e.from(), e.Account.Name, d.Name)
+		switch {
+		case d.Doubt != "":
+			mark = Note
+		case e.Host.Holder != "":
+			what, hint = fmt.Sprintf("it has lost the group's tag, which process %s puts back within a minute if it may", e.Host.Holder), ""
+		case slices.Contains(e.Host.DeadRuns, instancegroup.RunOf(d.Droplet)):
+			what = "it has lost the group's tag, which somebody deleted; the next start takes it over"
+		default:
+			what = "it has lost the group's tag, which somebody deleted, so that no start on this host takes it over"
 		}
-		e.at(mark, "tag "+tag, fmt.Sprintf("fleeting-plugin-digitalocean rm%s --group %s %s", e.from(), e.Account.Name, d.Name),
-			"Droplet %s (%d) was made by the group and lacks its tag: %s no manager looks after it now, and it costs %s USD an hour", d.Name, d.ID, why, usd(d.PriceHourly))
+		e.at(mark, "tag "+tag, hint, "Droplet %s (%d), %s USD an hour: %s", d.Name, d.ID, usd(d.PriceHourly), what)
 	}
 }
 
@@ -131,7 +137,13 @@ func (e *exam) adrift(ctx context.Context, api *digitalocean.Client) {
 func (e *exam) unmanaged(ctx context.Context, api *digitalocean.Client, there, sweep string) {
 	asked := "tag " + instancegroup.GroupTag(e.Account.Name)
 	l, err := e.Shared.inventory.Find(ctx, api, e.Account.Name, e.Host.DeadRuns, e.Host.LetGo)
-	l.Droplets = slices.DeleteFunc(l.Droplets, func(d inventory.Droplet) bool { return d.Adrift }) // told
+	adrift := map[string]bool{} // runs of what is, which has been told
+	l.Droplets = slices.DeleteFunc(l.Droplets, func(d inventory.Droplet) bool {
+		if d.Adrift {
+			adrift[instancegroup.RunOf(d.Droplet)] = true
+		}
+		return d.Adrift
+	})
 	switch {
 	case errors.Is(err, instancegroup.ErrForbidden):
 		return // told by the scopes
@@ -141,7 +153,7 @@ func (e *exam) unmanaged(ctx context.Context, api *digitalocean.Client, there, s
 	}
 	keys, tags := len(l.Keys), 0
 	for _, t := range l.Tags {
-		if !t.Unowned {
+		if !t.Unowned && !adrift[t.Run] {
 			tags++
 		}
 	}
@@ -152,6 +164,7 @@ func (e *exam) unmanaged(ctx context.Context, api *digitalocean.Client, there, s
 		e.at(Warning, asked, sweep, "%s, and no process manages them: they are billed until the next start takes them over", there)
 	case keys+tags > 0:
 		e.at(Note, asked, sweep, "%s and %s of earlier runs: the next start takes them off the account", plural(keys, "SSH key"), plural(tags, "tag"))
+	case len(adrift) > 0:
 	case len(l.Unread) > 0:
 		e.at(Good, asked, "", "no Droplet is left over")
 	default:

@@ -273,14 +273,29 @@ func TestLive(t *testing.T) {
 			fleet("big", "aaaaaaaa", "big-7k2m9qxa")(sim, s)
 			sim.DeleteTag("fleeting-group:ci")
 		}, []string{
-			"leftovers warning tag fleeting-group:ci: Droplet ci-7k2m9qxa (512000001) was made by the group and lacks its tag: somebody deleted the tag, and no manager looks after it now, and it costs 0.00893 USD an hour | fleeting-plugin-digitalocean rm --config config.toml --group ci ci-7k2m9qxa",
+			"leftovers warning tag fleeting-group:ci: Droplet ci-7k2m9qxa (512000001), 0.00893 USD an hour: it has lost the group's tag, which somebody deleted, so that no start on this host takes it over | fleeting-plugin-digitalocean rm --config config.toml --group ci ci-7k2m9qxa",
+		}, false},
+		{"the group's tag was deleted of a dead run", nil, func(sim *dosim.Sim, s *Subject) {
+			s.Host.DeadRuns = []string{"aaaaaaaa"}
+			fleet("ci", "aaaaaaaa", "ci-7k2m9qxa")(sim, s)
+			sim.DeleteTag("fleeting-group:ci")
+		}, []string{
+			"leftovers warning tag fleeting-group:ci: Droplet ci-7k2m9qxa (512000001), 0.00893 USD an hour: it has lost the group's tag, which somebody deleted; the next start takes it over | fleeting-plugin-digitalocean rm --config config.toml --group ci ci-7k2m9qxa",
+		}, false},
+		{"the group's tag was deleted, and is a manager's to put back", nil, func(sim *dosim.Sim, s *Subject) {
+			s.Host.Holder = "4711"
+			fleet("ci", "aaaaaaaa", "ci-7k2m9qxa")(sim, s)
+			sim.DeleteTag("fleeting-group:ci")
+		}, []string{
+			"leftovers warning tag fleeting-group:ci: Droplet ci-7k2m9qxa (512000001), 0.00893 USD an hour: it has lost the group's tag, which process 4711 puts back within a minute if it may",
+			"leftovers ok tag fleeting-group:ci: 0 Droplets of the group, 0 USD an hour: process 4711 looks after them",
 		}, false},
 		{"the group's tag was taken off", nil, func(sim *dosim.Sim, s *Subject) {
 			s.Host.Holder = "4711"
 			fleet("ci", "aaaaaaaa", "ci-7k2m9qxa", "ci-7k2m9qxb")(sim, s)
 			sim.Untag(512000001, "fleeting-group:ci")
 		}, []string{
-			"leftovers note tag fleeting-group:ci: Droplet ci-7k2m9qxa (512000001) was made by the group and lacks its tag: somebody took the tag off it, so no manager looks after it now, and it costs 0.00893 USD an hour | fleeting-plugin-digitalocean rm --config config.toml --group ci ci-7k2m9qxa",
+			"leftovers note tag fleeting-group:ci: Droplet ci-7k2m9qxa (512000001), 0.00893 USD an hour: somebody took the group's tag off it, so that the plugin let it go: it may be kept on purpose | fleeting-plugin-digitalocean rm --config config.toml --group ci ci-7k2m9qxa",
 			"leftovers ok tag fleeting-group:ci: 1 Droplet of the group, 0.00893 USD an hour: process 4711 looks after them",
 		}, false},
 		{"tags of a dead run", nil, func(sim *dosim.Sim, s *Subject) {

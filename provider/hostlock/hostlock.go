@@ -193,6 +193,23 @@ func LetGo(apiURL, name string) ([]int, error) {
 	return l.LetGo(), nil
 }
 
+// NoteTagLost writes down whether the group's tag is being put back on its Droplets.
+func (l *Lock) NoteTagLost(log hclog.Logger, lost bool) {
+	err := os.Remove(l.base + ".taglost")
+	if lost {
+		err = l.replace(".taglost", "")
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		log.Warn("could not note beside the lock that the group's tag is being put back", "err", err)
+	}
+}
+
+// TagLost returns what the last process noted.
+func (l *Lock) TagLost() bool {
+	_, err := os.Stat(l.base + ".taglost")
+	return err == nil
+}
+
 // NoteRests writes down until when places have no capacity, for people who ask.
 func (l *Lock) NoteRests(log hclog.Logger, rests map[instancegroup.Placement]time.Time) {
 	var lines []string
@@ -238,6 +255,7 @@ func (l *Lock) Close(clean bool) {
 		os.Remove(l.base + ".runs")
 		os.Remove(l.base + ".count")
 		os.Remove(l.base + ".letgo")
+		os.Remove(l.base + ".taglost")
 	}
 	os.Remove(l.base + ".rests")
 	l.Release()

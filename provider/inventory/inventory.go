@@ -24,10 +24,10 @@ type Found struct {
 }
 
 // Adrift is a Droplet that a group made and that has lost the group's tag. No list of
-// the group has it, so no manager looks after it, and it is billed.
+// the group has it, and it is billed.
 type Adrift struct {
 	instancegroup.Droplet
-	Meant bool // somebody took the tag off this one, as far as can be told: the account has it. Look does not tell
+	Doubt string // why it may be meant; "" = somebody deleted the tag. Look does not tell
 }
 
 // Look lists the Droplets of a group, or of all groups if group is "". DigitalOcean has
@@ -46,8 +46,13 @@ func Look(ctx context.Context, api *digitalocean.Client, group string) (Found, e
 			f.Unread = fmt.Errorf("GPU Droplets: %w", gpus)
 		}
 	}
+	if group == "" && l.TagsHidden {
+		f.Unread = errors.Join(f.Unread, errTagsHidden)
+	}
 	for _, d := range l.Droplets {
 		switch of := instancegroup.GroupOf(d); {
+		case group == "" && d.TagsHidden: // nobody can tell whose it is
+		case group == "" && d.TagsHidden: // nobody can tell whose it is
 		case of == "" && instancegroup.AdriftFrom(d) != "":
 			f.Adrift = append(f.Adrift, Adrift{Droplet: d})
 		case of == "" || group != "" && of != group:
@@ -58,6 +63,9 @@ func Look(ctx context.Context, api *digitalocean.Client, group string) (Found, e
 	}
 	return f, err
 }
+
+// errTagsHidden is a token without tag:read.
+var errTagsHidden = errors.New("the token is not shown the tags of Droplets: give it the scope tag:read")
 
 // Droplets is Look for those who want all or nothing.
 func Droplets(ctx context.Context, api *digitalocean.Client, group string) (owned, strangers []instancegroup.Droplet, err error) {
@@ -87,6 +95,9 @@ type Droplet struct {
 	Doubt  string // "" = its run was on this host, and has ended
 }
 
+// Kept tells whether somebody may keep d on purpose: then it is no question of managers.
+func (d Droplet) Kept() bool { return d.Doubt == meant || d.Doubt == unasked }
+
 // Key is an SSH key of the account.
 type Key struct {
 	digitalocean.Key
@@ -114,6 +125,7 @@ const (
 	elsewhere = "its run is not known on this host: it may be a living manager's elsewhere"
 	whose     = "nothing tells which group's it is"
 	meant     = "somebody took the group's tag off it, so that the plugin let it go: it may be kept on purpose"
+	unasked   = "it has lost the group's tag, and whether that is meant could not be asked"
 )
 
 // Account is what groups share on an account: its SSH keys, its tags, and what is adrift.
@@ -126,6 +138,8 @@ type Account struct {
 	looked bool
 	common Found // by CommonTag
 	unseen error // why there may be more
+	adrift map[string][]Adrift
+	asking map[string]error // whether the account has a group's tag
 
 	listed bool
 	keys   []digitalocean.Key
@@ -151,24 +165,32 @@ func (a *Account) list(ctx context.Context, api *digitalocean.Client) {
 }
 
 // Adrift looks for a group's. letGo are those that its manager on this host has
-// let go. The error is why there may be others.
+// let go. The error is why there may be others, or why there are doubts.
 func (a *Account) Adrift(ctx context.Context, api *digitalocean.Client, group string, letGo []int) ([]Adrift, error) {
 	a.look(ctx, api)
+	if found, ok := a.adrift[group]; ok {
+		return found, cmp.Or(a.unseen, a.asking[group])
+	}
 	var found []Adrift
 	for _, d := range a.common.Adrift {
 		if instancegroup.AdriftFrom(d.Droplet) == group {
-			d.Meant = slices.Contains(letGo, d.ID) || instancegroup.RunOf(d.Droplet) == ""
 			found = append(found, d)
 		}
 	}
 	if len(found) > 0 {
-		if there, err := api.HasTag(ctx, instancegroup.GroupTag(group)); there || err != nil {
-			for i := range found {
-				found[i].Meant = true
+		there, err := api.HasTag(ctx, instancegroup.GroupTag(group))
+		for i, d := range found {
+			switch {
+			case there || slices.Contains(letGo, d.ID) || instancegroup.RunOf(d.Droplet) == "":
+				found[i].Doubt = meant
+			case err != nil:
+				found[i].Doubt = unasked
+				a.asking[group] = fmt.Errorf("whether the account has the tag %s: %w", instancegroup.GroupTag(group), err)
 			}
 		}
 	}
-	return found, a.unseen
+	a.adrift[group] = found
+	return found, cmp.Or(a.unseen, a.asking[group])
 }
 
 // Owned returns a group's Droplets, by the one list of all groups. The error is why
@@ -185,9 +207,13 @@ func (a *Account) Owned(ctx context.Context, api *digitalocean.Client, group str
 
 // look lists the Droplets of all groups, once.
 func (a *Account) look(ctx context.Context, api *digitalocean.Client) {
-	if !a.looked {
-		f, err := Look(ctx, api, "")
-		a.looked, a.common, a.unseen = true, f, cmp.Or(err, f.Unread)
+	if a.looked {
+		return
+	}
+	f, err := Look(ctx, api, "")
+	a.looked, a.common, a.adrift, a.asking = true, f, map[string][]Adrift{}, map[string]error{}
+	if err = cmp.Or(err, f.Unread); err != nil {
+		a.unseen = fmt.Errorf("Droplets without the group's tag: %w", err)
 	}
 }
 
@@ -225,7 +251,7 @@ func (a *Account) Find(ctx context.Context, api *digitalocean.Client, group stri
 	case droplets.Unread != nil: // else it would be told twice
 		l.Unread = append(l.Unread, droplets.Unread)
 	case unfound != nil:
-		l.Unread = append(l.Unread, fmt.Errorf("Droplets without the group's tag: %w", unfound))
+		l.Unread = append(l.Unread, unfound)
 	}
 	l.Unread = append(l.Unread, a.unread...)
 	return l, nil
@@ -258,8 +284,8 @@ func sort(group string, dead []string, droplets []instancegroup.Droplet, adrift 
 			continue // it has the tag again
 		}
 		run := instancegroup.RunOf(d.Droplet)
-		if d.Meant { // and its tags are not for a sweep to take
-			l.Droplets = append(l.Droplets, Droplet{d.Droplet, true, meant})
+		if d.Doubt != "" { // and its tags are not for a sweep to take
+			l.Droplets = append(l.Droplets, Droplet{d.Droplet, true, d.Doubt})
 			continue
 		}
 		ours[run] = true

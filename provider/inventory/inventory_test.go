@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -52,12 +53,12 @@ func TestSort(t *testing.T) {
 // What has lost the group's tag is a leftover like others, unless somebody took the tag
 // off it on purpose: then it is in doubt, and what it carries is not for a sweep to take.
 func TestSortAdrift(t *testing.T) {
-	adrift := func(id int, run string, meant bool) Adrift {
-		return Adrift{instancegroup.Droplet{ID: id, Tags: []string{"fleeting", instancegroup.RunTag(run)}}, meant}
+	adrift := func(id int, run, doubt string) Adrift {
+		return Adrift{instancegroup.Droplet{ID: id, Tags: []string{"fleeting", instancegroup.RunTag(run)}}, doubt}
 	}
 	back := instancegroup.Droplet{ID: 4, Tags: []string{"fleeting", instancegroup.GroupTag("ci"), instancegroup.RunTag("dead0000")}}
 	l := sort("ci", []string{"dead0000", "dead0001"}, []instancegroup.Droplet{back},
-		[]Adrift{adrift(1, "dead0000", false), adrift(2, "other000", false), adrift(3, "dead0001", true), adrift(4, "dead0000", false)}, nil,
+		[]Adrift{adrift(1, "dead0000", ""), adrift(2, "other000", ""), adrift(3, "dead0001", meant), adrift(4, "dead0000", "")}, nil,
 		[]digitalocean.Tag{{Name: "fleeting-run:dead0000", Carriers: 2}, {Name: "fleeting-run:other000", Carriers: 1}, {Name: "fleeting-run:dead0001", Carriers: 1}})
 	var got []string
 	for _, d := range l.Droplets {
@@ -86,17 +87,37 @@ func TestAdrift(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, d := range found {
-			got = append(got, fmt.Sprint(d.Name, " ", d.Meant))
+			got = append(got, fmt.Sprint(d.Name, " ", d.Doubt))
 		}
 	}
-	if want := []string{"ci-1-7k2m9qxa false", "ci-2-7k2m9qxa true"}; !slices.Equal(got, want) {
+	if want := []string{"ci-1-7k2m9qxa ", "ci-2-7k2m9qxa " + meant}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if found, _ := account.Adrift(t.Context(), api, "ci-1", []int{512000002}); len(found) != 1 || !found[0].Meant {
-		t.Errorf("one that was let go: %v", found)
-	}
-	if asked := sim.RequestCounts(); asked["GET /v2/droplets"] != 2 || asked["GET /v2/tags/{tag}"] != 3 {
+	if asked := sim.RequestCounts(); asked["GET /v2/droplets"] != 2 || asked["GET /v2/tags/{tag}"] != 2 {
 		t.Errorf("requests: %v", asked)
+	}
+
+	for name, tt := range map[string]struct {
+		fault string
+		letGo []int
+		doubt string
+		class error // why it may not be all, or not so
+	}{
+		"it was let go":             {"", []int{512000002}, meant, nil},
+		"it is not told":            {"GET /v2/tags/{tag}: 503 times forever", nil, unasked, instancegroup.ErrAmbiguous},
+		"it may not be asked":       {"GET /v2/tags/{tag}: 403 times forever", nil, unasked, instancegroup.ErrForbidden},
+		"let go, and nothing tells": {"GET /v2/tags/{tag}: 503 times forever", []int{512000002}, meant, nil},
+		"GPU Droplets are unread":   {"GET /v2/droplets?type=gpus: 503 times forever", nil, "", instancegroup.ErrAmbiguous},
+	} {
+		var faults []string
+		if tt.fault != "" {
+			faults = append(faults, tt.fault)
+		}
+		found, err := new(Account).Adrift(t.Context(), client(t, sim, faults...), "ci-1", tt.letGo)
+		if len(found) != 1 || found[0].Doubt != tt.doubt || !errors.Is(err, tt.class) {
+			t.Errorf("%s: %v, %v", name, found, err)
+		}
+		sim.ClearFaults()
 	}
 }
 
