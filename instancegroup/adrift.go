@@ -39,7 +39,8 @@ type search struct {
 	hold  time.Time         // not before then
 	fails int               // in a row
 	since map[int]time.Time // when those were first seen that lack the tag while the account has it
-	there bool              // the account had it before this run created anything
+	lost  bool              // the tag was deleted
+	there bool              // it was not: the account had it before this run created anything
 	told  map[int]bool      // those of which nobody can tell
 }
 
@@ -53,29 +54,39 @@ type search struct {
 // nothing that was let go before. (TestGroupTagDeletedWhileNobodyLooked, TestAdriftLeftAlone)
 func (g *Group) seek(ctx context.Context) {
 	began := time.Now()
+	lag := g.Before.At.Add(unprovedFor).Sub(began)
+	late := lag > 0 && lag <= unprovedFor // lists may lack what was made just before the last process ended
 	l, err := g.firstList(ctx, CommonTag)
-	adrift := g.adriftIn(l)
+	adrift, known := g.adriftIn(l)
 	there := false
-	if err == nil && len(adrift) > 0 && !g.TagLost {
+	if err == nil && !known && (len(adrift) > 0 || late) {
 		there, err = g.cloud.HasTag(ctx, GroupTag(g.Name))
+		if errors.Is(err, ErrForbidden) || errors.Is(err, ErrInvalid) { // it will never be told
+			there, known, err = true, true, nil
+		}
 	}
 
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	never := len(adrift) > 0 && (errors.Is(err, ErrForbidden) || errors.Is(err, ErrInvalid)) // it will never be told
-	if err != nil && !never {
+	if err != nil {
 		g.seekFailed(err)
 		return
 	}
 	g.search.fails = 0
-	g.search.there = g.search.there || there && !g.madeTag()
+	switch {
+	case known || len(adrift) == 0 && !late:
+	case there && !g.madeTag():
+		g.search.there = true
+	case !there:
+		g.search.lost = true
+	}
 	pending := map[int]time.Time{}
 	for _, d := range adrift {
 		first, again := g.search.since[d.ID]
 		switch {
 		case g.byID[d.ID] != nil: // it was taken over meanwhile
 			continue
-		case !there && !never:
+		case g.search.lost:
 			g.takeIn(d, began)
 			if g.tagLost.IsZero() {
 				g.tagLost, g.holdTag = began, time.Time{}
@@ -92,9 +103,6 @@ func (g *Group) seek(ctx context.Context) {
 		}
 		g.carried[RunOf(d)] = true
 	}
-	// Lists lack what was made just before the last process ended.
-	lag := g.Before.At.Add(unprovedFor).Sub(began)
-	late := lag > 0 && lag <= unprovedFor
 	g.search.since, g.search.on, g.search.hold = pending, len(pending) > 0 || late, began.Add(untaggedTwice)
 	if late {
 		g.search.hold = began.Add(lag)
@@ -122,8 +130,9 @@ func (g *Group) seekDue(now time.Time) bool {
 	return g.search.on && !now.Before(g.search.hold)
 }
 
-// adriftIn returns what of l may be taken over.
-func (g *Group) adriftIn(l List) (adrift []Droplet) {
+// adriftIn returns what of l may be taken over, and whether it is known what became of the
+// group's tag.
+func (g *Group) adriftIn(l List) (adrift []Droplet, known bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, d := range l.Droplets {
@@ -135,7 +144,7 @@ func (g *Group) adriftIn(l List) (adrift []Droplet) {
 			adrift = append(adrift, d)
 		}
 	}
-	return adrift
+	return adrift, g.search.lost || g.search.there
 }
 
 // madeTag tells whether the account may have the group's tag only because of a create of

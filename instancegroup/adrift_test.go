@@ -181,7 +181,7 @@ func TestUntaggedWhileNobodyLooked(t *testing.T) {
 				if got := second.in(Running); !slices.Equal(got, rest) || len(notes.letGo) != len(kept) {
 					t.Errorf("taken over: %v; noted as let go: %v", got, notes.letGo)
 				}
-				if n := r.requests("has tag"); n != 2 {
+				if n := r.requests("has tag"); n != 1 {
 					t.Errorf("the tag was asked for %d times", n)
 				}
 				r.deleteTag(GroupTag("ci"))
@@ -376,25 +376,36 @@ func TestTagPutBackWhileSeeking(t *testing.T) {
 // Lists lack what was made just before the process was killed, so they are looked at
 // once more when they do not.
 func TestAdriftOfTheLastSecond(t *testing.T) {
-	scenario(t, spec(nil), func(r *runner) {
-		r.createLag = 30 * time.Second
-		r.want(3)
-		sent := time.Now()
-		time.Sleep(2 * time.Second)
-		r.deleteTag(GroupTag("ci"))
-		second := newRunner(t, spec(func(s *Settings) {
-			s.Run, s.DeadRuns, s.Before = "run00001", []string{thisRun}, Census{Droplets: 3, At: sent}
-		}), r.account)
-		second.start()
-		second.run(2 * time.Minute)
-		if got := second.in(Running); len(got) != 3 {
-			t.Errorf("running: %v", got)
-		}
-		second.tagged(second.in(Running)...)
-		if n := len(slices.DeleteFunc(r.received("list"), func(c call) bool { return c.tag != CommonTag })); n > 9 {
-			t.Errorf("%d lists looked for them", n)
-		}
-	})
+	for name, tt := range map[string]struct{ old, more int }{"all are": {0, 0}, "some are": {4, 0}, "and a create makes the tag": {0, 1}} {
+		t.Run(name, func(t *testing.T) {
+			scenario(t, spec(nil), func(r *runner) {
+				if tt.old > 0 {
+					r.up(tt.old)
+				}
+				r.createLag = 20 * time.Second
+				r.want(3)
+				sent := time.Now()
+				time.Sleep(2 * time.Second)
+				r.deleteTag(GroupTag("ci"))
+				second := newRunner(t, spec(func(s *Settings) {
+					s.Run, s.DeadRuns, s.Before = "run00001", []string{thisRun}, Census{Droplets: 3 + tt.old, At: sent}
+				}), r.account)
+				second.start()
+				second.update()
+				if tt.more > 0 {
+					second.want(tt.more)
+				}
+				second.run(2 * time.Minute)
+				if got := second.in(Running); len(got) != 3+tt.old+tt.more {
+					t.Errorf("running: %v", got)
+				}
+				second.tagged(second.in(Running)...)
+				if n := len(slices.DeleteFunc(r.received("list"), func(c call) bool { return c.tag != CommonTag })); n > 9 {
+					t.Errorf("%d lists looked for them", n)
+				}
+			})
+		})
+	}
 }
 
 // What is let go is noted for the next process, with what was before.

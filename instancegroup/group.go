@@ -191,7 +191,7 @@ func New(s Settings, cloud Cloud, log Logger) *Group {
 		places:     placements{order: s.Placements, rests: map[Placement]rest{}},
 		litter:     map[string]int{},
 		carried:    map[string]bool{},
-		search:     search{told: map[int]bool{}},
+		search:     search{told: map[int]bool{}, lost: s.TagLost},
 		lostNoted:  s.TagLost,
 		unplaced:   map[int]int{},
 	}

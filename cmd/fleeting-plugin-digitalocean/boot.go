@@ -282,6 +282,9 @@ func (b *booting) step(ctx context.Context, name string, bound time.Duration, do
 	defer cancel()
 	began := time.Now()
 	err := do(bounded)
+	if began.Before(b.began) { // it had to wait before it could begin
+		began = b.began
+	}
 	s := bootStep{Name: name, BeganSeconds: seconds(began.Sub(b.began)), Seconds: seconds(time.Since(began))}
 	if ctx.Err() != nil {
 		err = errInterrupted

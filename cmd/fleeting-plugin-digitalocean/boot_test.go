@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
@@ -31,6 +34,31 @@ func TestMost(t *testing.T) {
 			t.Errorf("%s: %d minutes, want %d", tt.name, got, tt.want)
 		}
 	}
+}
+
+// What has to be waited for before the create is no time of DigitalOcean's, and the bars
+// begin with the create.
+func TestBootStepsBeginWithTheCreate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &booting{report: &bootReport{}, began: time.Now()}
+		for _, name := range []string{"create", "active"} {
+			err := b.step(t.Context(), name, time.Hour, func(context.Context) error {
+				if name == "create" {
+					time.Sleep(53 * time.Second)
+					b.began = time.Now()
+				}
+				time.Sleep(2 * time.Second)
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := []bootStep{{Name: "create", Seconds: 2}, {Name: "active", BeganSeconds: 2, Seconds: 2}}
+		if !slices.Equal(b.report.Steps, want) {
+			t.Errorf("got %+v, want %+v", b.report.Steps, want)
+		}
+	})
 }
 
 // Bars are on one axis: a step begins where the one before it ends, and none is

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -200,7 +201,8 @@ func read(file *runnerconfig.File, r runnerconfig.Runner) (target, error) {
 	p := target{where: file.At(r.Key("autoscaler.plugin_config")), Subject: doctor.Subject{File: file, Runner: r}}
 	p.Config, p.Faults = config.Parse(data, config.ThisHost())
 	p.Account, _ = config.ParseAccount(data, config.ThisHost()) // its faults are among those
-	p.name = p.Account.Name
+	p.name = cmp.Or(p.Account.Name, writtenName(r))
+	p.Account.Name = p.name
 	p.Host = doctor.Look(file, r, p.Config, p.Account.APIURL, p.Account.Name)
 	return p, nil
 }

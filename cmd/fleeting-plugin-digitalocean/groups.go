@@ -240,8 +240,14 @@ func (c choice) byHand() ([]group, error) {
 		return nil, err
 	}
 	a, err := config.ParseAccount(data, config.ThisHost())
+	if faults, ok := errors.AsType[config.Faults](err); ok && c.tokenFile != "" && len(faults) == 1 {
+		return nil, hinted{fmt.Errorf("--token-file %s", faults[0].Text), "give a file with nothing but the token in it"}
+	}
 	if err != nil {
 		return nil, err
+	}
+	if c.tokenFile != "" {
+		a.Token.Source = "--token-file " + c.tokenFile
 	}
 	if c.all {
 		return []group{{a, "--token-file"}}, nil

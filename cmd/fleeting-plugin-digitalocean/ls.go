@@ -79,7 +79,11 @@ func ls(ctx context.Context, t *terminal, args []string) int {
 		if pass%watchAdrift == 0 {
 			shared = nil
 		}
+		if !watch {
+			t.waits("asking DigitalOcean")
+		}
 		l, err := list(ctx, groups, c.all, &shared)
+		t.done()
 		if err == nil || len(l.Groups) > 0 { // one of several groups is better than none
 			l.show(t, watch, asJSON)
 			if len(l.WithoutTag) > 0 {
@@ -89,7 +93,7 @@ func ls(ctx context.Context, t *terminal, args []string) int {
 		}
 		err = errors.Join(err, unread)
 		switch {
-		case watch && ctx.Err() != nil:
+		case watch && (ctx.Err() != nil || t.fault() != nil):
 			return exitOK
 		case !watch && err != nil:
 			return t.failed(err)
@@ -318,8 +322,16 @@ func (l *listing) print(t *terminal, over bool) {
 	if over {
 		fmt.Fprintln(&b, time.Now().Format(time.TimeOnly))
 	}
+	b.WriteString(l.text(t.colours))
+	fmt.Fprint(t.out, b.String())
+}
+
+// text is a listing as a person reads it.
+func (l *listing) text(colours bool) string {
+	var b strings.Builder
+	dress := &terminal{colours: colours}
 	if l.Droplets > 0 {
-		writeTable(&b, t, l.Groups)
+		writeTable(&b, dress, l.Groups)
 	}
 	for _, g := range l.Groups {
 		if len(l.Groups) > 1 {
@@ -332,9 +344,9 @@ func (l *listing) print(t *terminal, over bool) {
 	case len(l.Groups) == 1 && l.Droplets == 0:
 		fmt.Fprintf(&b, "group %s has no Droplets\n", l.Groups[0].Name)
 	default:
-		b.WriteString(t.colour(bold, totals(l.Droplets, l.USDPerHour, l.USDSoFar)) + "\n")
+		b.WriteString(dress.colour(bold, totals(l.Droplets, l.USDPerHour, l.USDSoFar)) + "\n")
 	}
-	fmt.Fprint(t.out, b.String())
+	return b.String()
 }
 
 func totals(n int, perHour, soFar float64) string {
@@ -348,8 +360,17 @@ func writeTable(b *strings.Builder, t *terminal, groups []listedGroup) {
 	w := tabwriter.NewWriter(&plain, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tSTATE\tSIZE\tREGION\tADDRESS\tAGE\tUSD/H\tUSD SO FAR\tIMAGE\tRUN")
 	var states []string
+	named := map[string]int{}
 	for _, g := range groups {
 		for _, d := range g.Droplets {
+			named[d.Name]++
+		}
+	}
+	for _, g := range groups {
+		for _, d := range g.Droplets {
+			if named[d.Name] > 1 {
+				d.Name = fmt.Sprintf("%s (%d)", d.Name, d.ID)
+			}
 			address := d.External
 			if address == "" {
 				address = d.Internal

@@ -61,21 +61,20 @@ func main() {
 	if help && len(args) == 1 && verbs[args[0]] != nil {
 		word, args, help = args[0], []string{"--help"}, false
 	}
-	out := &output{Writer: os.Stdout}
-	t := newTerminal(out)
+	t := newTerminal()
 	switch verb := verbs[word]; {
 	case verb != nil:
 		ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 		code := verb(ctx, t, args)
 		stop()
-		os.Exit(t.end(out, code))
+		os.Exit(t.end(code))
 	case word == "" || word == "serve":
 		serve()
 	case word == "version" || word == "-version" || word == "--version" || word == "bootstrap":
 		plugin.Main(&provider.InstanceGroup{}, provider.Version)
 	case help:
 		_, _ = io.WriteString(t.out, usage)
-		os.Exit(t.end(out, exitOK))
+		os.Exit(t.end(exitOK))
 	default:
 		// Upstream's Main would serve on any word.
 		os.Exit(t.failed(hinted{misuse(fmt.Sprintf("unknown command %q", word)), "fleeting-plugin-digitalocean " + nearest(word)}))

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -28,7 +30,7 @@ Usage:
   --json                for scripts
 
 ` + groupsUsage + `
-It shows what is to be destroyed, and asks. Only what a group made can be named: a Droplet that merely
+It shows what is to be destroyed, on standard error, and asks. Only what a group made can be named: a Droplet that merely
 carries its tag is refused. A job that runs on a Droplet fails with it. While a runner manages the group it
 makes new ones as its policy says: stop it first to be rid of all.
 
@@ -68,7 +70,9 @@ func rm(ctx context.Context, t *terminal, args []string) int {
 	if err != nil {
 		return t.failed(err)
 	}
+	t.waits("asking DigitalOcean")
 	doomed, err := choose(ctx, t, groups, unread, f.Args())
+	t.done()
 	if err != nil {
 		return t.failed(err)
 	}
@@ -76,11 +80,14 @@ func rm(ctx context.Context, t *terminal, args []string) int {
 	for _, d := range doomed {
 		shown.add(d.Name, d.droplets, time.Now())
 	}
-	if shown.Droplets > 0 && !yes {
-		shown.print(t, false)
+	if shown.Droplets > 0 {
+		// Not to standard output: that may be a file, and --json's.
+		_, _ = io.WriteString(t.err, shown.text(t.colours && t.liveErr))
 		for _, d := range doomed {
 			d.warnManager(t)
 		}
+	}
+	if shown.Droplets > 0 && !yes {
 		question := "Destroy it?"
 		if shown.Droplets > 1 {
 			question = fmt.Sprintf("Destroy these %d?", shown.Droplets)
@@ -93,7 +100,10 @@ func rm(ctx context.Context, t *terminal, args []string) int {
 	if asJSON {
 		t.json(removed(shown, left))
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, instancegroup.ErrForbidden), errors.Is(err, instancegroup.ErrUnauthorized):
+		return t.failed(err) // whose hint is about the token
+	case err != nil:
 		return t.failed(hinted{err, "fleeting-plugin-digitalocean ls tells what is left"})
 	}
 	if !asJSON {
@@ -229,51 +239,72 @@ func (d doomedGroup) warnManager(t *terminal) {
 	}
 }
 
-// destroy destroys what was chosen, within that time, and returns what is left of it.
+// destroy destroys what was chosen, within that time, and returns what is left of it. All
+// groups at once: one whose Droplets will not go keeps no other waiting, which is billed.
 func destroy(ctx context.Context, t *terminal, doomed []doomedGroup, within time.Duration) (left []instancegroup.Droplet, err error) {
 	defer t.done()
 	bounded, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	var faults []error
-	for _, d := range doomed {
-		if len(d.droplets) == 0 {
-			continue
-		}
-		if ctx.Err() != nil {
-			left = append(left, d.droplets...)
-			faults = append(faults, fmt.Errorf("group %s: %w before anything was asked for: %s not destroyed: %s", d.Name,
-				errInterrupted, count(len(d.droplets), "Droplet"), strings.Join(dropletNames(d.droplets), " ")))
-			continue
-		}
-		api, err := d.open()
-		if err != nil {
-			left = append(left, d.droplets...)
-			faults = append(faults, d.fault(err))
-			continue
-		}
-		began := time.Now()
-		stay, err := instancegroup.Remove(bounded, api, lines{t}, d.Name, d.droplets, func(n int) {
-			elapsed := ""
-			if t.liveErr { // elsewhere it would be a line a second
-				elapsed = time.Since(began).Round(time.Second).String()
-			}
-			t.step("group %s: %d of %s gone  %s", d.Name, len(d.droplets)-n, count(len(d.droplets), "Droplet"), elapsed)
-		})
-		api.Close()
-		left = append(left, stay...)
-		switch {
-		case err == nil:
-		case ctx.Err() != nil:
-			err = errInterrupted
-		case bounded.Err() != nil:
-			err = fmt.Errorf("not within %s (--timeout)", within)
-		}
-		if err != nil {
-			faults = append(faults, fmt.Errorf("group %s: %s not proved to be gone, and may be billed: %s: %w", d.Name,
-				count(len(stay), "Droplet"), strings.Join(dropletNames(stay), " "), digitalocean.Explain(err, d.Token.Source)))
-		}
+	doomed = slices.DeleteFunc(slices.Clone(doomed), func(d doomedGroup) bool { return len(d.droplets) == 0 })
+	p := progress{t: t, groups: doomed, left: make([]int, len(doomed)), began: time.Now()}
+	faults := make([]error, len(doomed))
+	stay := make([][]instancegroup.Droplet, len(doomed))
+	var wg sync.WaitGroup
+	for i, d := range doomed {
+		p.left[i] = len(d.droplets)
+		wg.Go(func() { stay[i], faults[i] = d.destroy(ctx, bounded, t, within, func(n int) { p.tell(i, n) }) })
 	}
-	return left, errors.Join(faults...)
+	wg.Wait()
+	return slices.Concat(stay...), errors.Join(faults...)
+}
+
+// destroy destroys what was chosen of a group.
+func (d doomedGroup) destroy(ctx, bounded context.Context, t *terminal, within time.Duration, told func(left int)) ([]instancegroup.Droplet, error) {
+	if ctx.Err() != nil {
+		return d.droplets, fmt.Errorf("group %s: %w before anything was asked for: %s not destroyed: %s", d.Name,
+			errInterrupted, count(len(d.droplets), "Droplet"), strings.Join(dropletNames(d.droplets), " "))
+	}
+	api, err := d.open()
+	if err != nil {
+		return d.droplets, d.fault(err)
+	}
+	defer api.Close()
+	stay, err := instancegroup.Remove(bounded, api, lines{t}, d.Name, d.droplets, told)
+	switch {
+	case err == nil:
+		return stay, nil
+	case ctx.Err() != nil:
+		err = errInterrupted
+	case bounded.Err() != nil:
+		err = fmt.Errorf("not within %s (--timeout)", within)
+	}
+	return stay, fmt.Errorf("group %s: %s not proved to be gone, and may be billed: %s: %w", d.Name,
+		count(len(stay), "Droplet"), strings.Join(dropletNames(stay), " "), digitalocean.Explain(err, d.Token.Source))
+}
+
+// progress tells how far the groups are.
+type progress struct {
+	t      *terminal
+	groups []doomedGroup
+	began  time.Time
+
+	mu   sync.Mutex
+	left []int
+}
+
+func (p *progress) tell(group, left int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left[group] = left
+	var each []string
+	for i, d := range p.groups {
+		each = append(each, fmt.Sprintf("group %s: %d of %s gone", d.Name, len(d.droplets)-p.left[i], count(len(d.droplets), "Droplet")))
+	}
+	line := strings.Join(each, ", ")
+	if p.t.liveErr { // elsewhere it would be a line a second
+		line += "  " + time.Since(p.began).Round(time.Second).String()
+	}
+	p.t.step("%s", line)
 }
 
 func dropletNames(ds []instancegroup.Droplet) []string {

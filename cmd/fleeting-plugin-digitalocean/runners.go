@@ -16,8 +16,12 @@ import (
 func (c choice) runners(file *runnerconfig.File) ([]runnerconfig.Runner, error) {
 	var found []runnerconfig.Runner
 	var names []string
+	old := 0
 	for _, r := range file.Runners {
 		if !r.OurPlugin() {
+			if strings.HasSuffix(r.Executor, "+machine") {
+				old++
+			}
 			continue
 		}
 		names = append(names, r.Name)
@@ -26,6 +30,9 @@ func (c choice) runners(file *runnerconfig.File) ([]runnerconfig.Runner, error) 
 		}
 	}
 	switch {
+	case len(names) == 0 && old > 0:
+		return nil, hinted{fmt.Errorf("%s: no [[runners]] has plugin = %q; %d use docker+machine", file.Path, "fleeting-plugin-digitalocean", old),
+			"fleeting-plugin-digitalocean migrate " + file.Path}
 	case len(names) == 0:
 		return nil, hinted{fmt.Errorf("%s: no [[runners]] has plugin = %q", file.Path, "fleeting-plugin-digitalocean"),
 			"name the runner's file with --config FILE, or give --token-file FILE and --group NAME"}
@@ -106,7 +113,8 @@ func account(file *runnerconfig.File, r runnerconfig.Runner) (config.Account, er
 // named picks the groups that --group names. One that is in no config.toml, since it
 // was renamed there, is on the file's account if there is only one.
 //
-// Invariant: a group is never looked for on an account that may be another's. One whose
+// Invariant: a group is looked for on every account that has a runner with it, and never
+// on one that may be another's. One whose
 // own [[runners]] cannot be read is that runner's fault, and one that is not in the
 // file may be of any runner that cannot be read. (TestScripts, unread-runner)
 func (c choice) named(file *runnerconfig.File, found []group, unread []unreadRunner) ([]group, error) {
@@ -116,9 +124,9 @@ func (c choice) named(file *runnerconfig.File, found []group, unread []unreadRun
 		if len(own) > 0 {
 			return nil, unreadFault(file, own, fmt.Errorf("group %s is on an account that is not known so; nothing was done", name))
 		}
-		i := slices.IndexFunc(found, func(g group) bool { return g.Name == name })
-		if i >= 0 {
-			picked = append(picked, found[i])
+		same := slices.DeleteFunc(slices.Clone(found), func(g group) bool { return g.Name != name })
+		if len(same) > 0 {
+			picked = append(picked, same...) // of several accounts, maybe
 			continue
 		}
 		if len(unread) > 0 {

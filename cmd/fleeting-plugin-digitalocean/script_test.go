@@ -74,6 +74,7 @@ func setUpAccount(env *testscript.Env, o dosim.Options) error {
 	})
 	env.Values[simKey] = sim
 	env.Setenv("DIGITALOCEAN_API_URL", server.URL)
+	env.Setenv("OTHER_API_URL", strings.Replace(server.URL, "127.0.0.1", "localhost", 1)) // of the same account
 	env.Setenv("XDG_CACHE_HOME", env.Getenv("WORK")+"/.cache")
 	env.Setenv("HOME", env.Getenv("WORK"))
 	env.Setenv("TOKEN", dosim.DefaultToken)

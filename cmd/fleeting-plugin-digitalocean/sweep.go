@@ -42,7 +42,7 @@ A session, after a manager was lost:
   Droplet ci-7k2m9qxa (512000001), 14h3m old, 0.03571 USD an hour: its run is not known on this host: ...
   SSH key fleeting-ci-w4n2c8ye: its run is not known on this host: ...
   tag fleeting-run:w4n2c8ye: its run is not known on this host: ...
-  hint: if no manager of group ci lives anywhere: sweep --token-file token --group ci --older-than 12h --delete --force
+  hint: if no manager of group ci lives on any host: fleeting-plugin-digitalocean sweep --token-file token ...
   $ fleeting-plugin-digitalocean sweep --token-file token --group ci --older-than 12h --delete --force
   ...
   swept: 1 Droplet, 1 SSH key, 1 tag
@@ -51,13 +51,12 @@ A session, after a manager was lost:
 func sweep(ctx context.Context, t *terminal, args []string) int {
 	var s sweeping
 	var asJSON bool
-	var older string
 	f := pflag.NewFlagSet("sweep", pflag.ContinueOnError)
 	s.flags(f)
 	f.BoolVar(&s.delete, "delete", false, "")
 	f.BoolVar(&s.force, "force", false, "")
 	f.DurationVar(&s.timeout, "timeout", removeBound, "")
-	f.StringVar(&older, "older-than", "", "")
+	f.StringVar(&s.older, "older-than", "", "")
 	f.BoolVar(&asJSON, "json", false, "")
 	if code, done := t.parse(f, sweepUsage, args); done {
 		return code
@@ -69,7 +68,7 @@ func sweep(ctx context.Context, t *terminal, args []string) int {
 	case len(s.groups) == 0:
 		return t.failed(hinted{misuse("sweep touches only groups that are named"), "give --group NAME; ls tells which there are"})
 	}
-	if s.olderThan, err = parseAge(older); err != nil {
+	if s.olderThan, err = parseAge(s.older); err != nil {
 		return t.failed(err)
 	}
 	if err = checkTimeout(s.timeout); err != nil {
@@ -106,6 +105,9 @@ func (s *sweeping) sweep(ctx context.Context, t *terminal, groups []group, quiet
 			break
 		}
 		w, err := s.group(ctx, t, g, quiet)
+		if err != nil {
+			w.Error = err.Error()
+		}
 		all = append(all, w)
 		faults = append(faults, err)
 	}
@@ -132,6 +134,7 @@ func parseAge(s string) (time.Duration, error) {
 type sweeping struct {
 	choice
 	delete, force bool
+	older         string // as it is written
 	olderThan     time.Duration
 	timeout       time.Duration
 
@@ -167,7 +170,7 @@ func (s *sweeping) group(ctx context.Context, t *terminal, g group, quiet bool) 
 	case err != nil:
 		return w, g.fault(err)
 	}
-	l = s.sift(l, time.Now())
+	l, w.Younger = s.sift(l, time.Now())
 	w.note(l, g.Token.Source)
 	s.warn(t, w.Unread)
 	if !quiet {
@@ -194,20 +197,33 @@ func (s *sweeping) warn(t *terminal, unread []string) {
 	}
 }
 
-// sift leaves out what is not asked for. A tag that no group is known of goes only
-// with force; so it is no finding without: it would be one for every group.
-func (s sweeping) sift(l inventory.Leftovers, now time.Time) inventory.Leftovers {
-	young := map[string]bool{} // runs of those that are left alone
+// sift leaves out what is not asked for, and counts the Droplets that are too young. Keys
+// and tags have no age: those of a run that may live are left out with --older-than, unless
+// one of its Droplets is old enough. A tag that no group is known of goes only with force;
+// so it is no finding without: it would be one for every group.
+func (s sweeping) sift(l inventory.Leftovers, now time.Time) (old inventory.Leftovers, young younger) {
+	runs, spared := map[string]bool{}, map[string]bool{}
 	l.Droplets = slices.DeleteFunc(slices.Clone(l.Droplets), func(d inventory.Droplet) bool {
 		if now.Sub(d.Created) >= s.olderThan {
+			runs[instancegroup.RunOf(d.Droplet)] = true
 			return false
 		}
-		young[instancegroup.RunOf(d.Droplet)] = true
+		spared[instancegroup.RunOf(d.Droplet)] = true
+		young.Droplets++
+		young.USDPerHour = instancegroup.Cents(young.USDPerHour + d.PriceHourly)
 		return true
 	})
-	l.Keys = slices.DeleteFunc(slices.Clone(l.Keys), func(k inventory.Key) bool { return young[k.Run] })
-	l.Tags = slices.DeleteFunc(slices.Clone(l.Tags), func(t inventory.Tag) bool { return young[t.Run] || t.Unowned && !s.force })
-	return l
+	leave := func(run, doubt string) bool { return spared[run] || s.olderThan > 0 && doubt != "" && !runs[run] }
+	l.Keys = slices.DeleteFunc(slices.Clone(l.Keys), func(k inventory.Key) bool { return leave(k.Run, k.Doubt) })
+	l.Tags = slices.DeleteFunc(slices.Clone(l.Tags), func(t inventory.Tag) bool { return leave(t.Run, t.Doubt) || t.Unowned && !s.force })
+	return l, young
+}
+
+// younger are Droplets that nobody looks after either, and that were made too lately for
+// --older-than.
+type younger struct {
+	Droplets   int     `json:"droplets"`
+	USDPerHour float64 `json:"usd_per_hour"`
 }
 
 // takes tells whether something with that doubt is swept.
@@ -225,10 +241,14 @@ func (s sweeping) advise(t *terminal, l inventory.Leftovers, w swept) {
 	if len(l.Droplets)+len(l.Keys)+len(l.Tags) == 0 {
 		return
 	}
+	again := fmt.Sprintf("fleeting-plugin-digitalocean sweep%s --group %s", s.account(), w.Group)
+	if s.older != "" {
+		again += " --older-than " + s.older
+	}
 	if l.Doubtful() {
-		t.say("hint", "once no manager of group %s lives on any host, add --delete --force; without --force what is in doubt stays", w.Group)
+		t.say("hint", "if no manager of group %s lives on any host: %s --delete --force", w.Group, again)
 	} else {
-		t.say("hint", "to destroy it add --delete")
+		t.say("hint", "%s --delete", again)
 	}
 }
 

@@ -15,7 +15,9 @@ type swept struct {
 	Droplets []sweptDroplet `json:"droplets"`
 	Keys     []sweptThing   `json:"ssh_keys"`
 	Tags     []sweptThing   `json:"tags"`
+	Younger  younger        `json:"younger,omitzero"`         // and therefore left out
 	Unread   []string       `json:"not_looked_for,omitempty"` // and why
+	Error    string         `json:"error,omitempty"`          // why it is not all, or not done
 }
 
 type sweptDroplet struct {
@@ -65,8 +67,11 @@ func (w swept) print(t *terminal) {
 	for _, tag := range w.Tags {
 		line("tag "+tag.Name, tag.Doubt)
 	}
+	if w.Younger.Droplets > 0 {
+		fmt.Fprintf(t.out, "group %s: %s too young for --older-than, %.5f USD an hour\n", w.Group, count(w.Younger.Droplets, "Droplet"), w.Younger.USDPerHour)
+	}
 	switch {
-	case w.found():
+	case w.found(), w.Younger.Droplets > 0:
 	case len(w.Unread) > 0:
 		fmt.Fprintf(t.out, "group %s: no Droplet is left over; not everything was looked for\n", w.Group)
 	default:

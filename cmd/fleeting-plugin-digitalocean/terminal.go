@@ -11,12 +11,11 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 )
 
 // How every command speaks:
@@ -67,16 +66,25 @@ func (o *output) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// end returns the exit code of a command that has said all.
-func (t *terminal) end(o *output, code int) int {
-	if o.fault == nil {
-		return code
+// fault is why not all of what there was to say could be written.
+func (t *terminal) fault() error {
+	if o, ok := t.out.(*output); ok {
+		return o.fault
 	}
-	return t.failed(fmt.Errorf("not all of what there was to say could be written: %w", o.fault))
+	return nil
 }
 
-func newTerminal(out io.Writer) *terminal {
-	t := &terminal{in: os.Stdin, out: out, err: os.Stderr}
+// end returns the exit code of a command that has said all.
+func (t *terminal) end(code int) int {
+	err := t.fault()
+	if err == nil {
+		return code
+	}
+	return t.failed(fmt.Errorf("not all of what there was to say could be written: %w", err))
+}
+
+func newTerminal() *terminal {
+	t := &terminal{in: os.Stdin, out: &output{Writer: os.Stdout}, err: os.Stderr}
 	t.asks = term.IsTerminal(int(os.Stdin.Fd()))
 	t.live = term.IsTerminal(int(os.Stdout.Fd()))
 	t.liveErr = term.IsTerminal(int(os.Stderr.Fd()))
@@ -121,30 +129,13 @@ func (t *terminal) failed(err error) int {
 	t.say("error", "%v", err)
 	if h, ok := errors.AsType[hinted](err); ok {
 		t.say("hint", "%s", h.hint)
-	} else if e, ok := errors.AsType[*instancegroup.CloudError](err); ok {
-		t.say("hint", "%s", hintOf(e))
+	} else if hint := digitalocean.Hint(err); hint != "" {
+		t.say("hint", "%s", hint)
 	}
 	if errors.As(err, new(misuse)) {
 		return exitMisused
 	}
 	return exitFailed
-}
-
-// hintOf says what can be done when DigitalOcean does not do what it was asked for.
-func hintOf(e *instancegroup.CloudError) string {
-	switch {
-	case errors.Is(e, instancegroup.ErrThrottled), errors.Is(e, instancegroup.ErrSpent):
-		wait := "a minute"
-		if e.RetryAfter > 0 {
-			wait = e.RetryAfter.Round(time.Second).String()
-		}
-		return "the token's requests are spent, by this or by others; try again in " + wait
-	case errors.Is(e, instancegroup.ErrUnsent):
-		return "look at HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and plugin_config.api_url"
-	case errors.Is(e, instancegroup.ErrUnauthorized), errors.Is(e, instancegroup.ErrForbidden):
-		return "docs/security.md tells which scopes a token needs; fleeting-plugin-digitalocean doctor tells which it has"
-	}
-	return "try again in a minute; https://status.digitalocean.com tells of outages"
 }
 
 // errInterrupted is a command that a person, or systemd, has ended. Whatever fails
@@ -187,6 +178,13 @@ func (t *terminal) step(format string, args ...any) {
 		fmt.Fprintln(t.err, line)
 	}
 	t.progress = line
+}
+
+// waits says what is waited for, to a person.
+func (t *terminal) waits(format string, args ...any) {
+	if t.liveErr {
+		t.step(format, args...)
+	}
 }
 
 // wipe takes the line of step off the screen. Called with mu held.

@@ -37,7 +37,7 @@ func TestTerminal(t *testing.T) {
 
 func TestNoColor(t *testing.T) {
 	t.Setenv("NO_COLOR", "")
-	if newTerminal(io.Discard).colours {
+	if newTerminal().colours {
 		t.Error("colours with NO_COLOR")
 	}
 }

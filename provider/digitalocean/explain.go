@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
@@ -21,6 +22,27 @@ func Explain(err error, source string) error {
 		return fmt.Errorf("%w: the token from %s lacks %s", err, source, lacking(e.Op))
 	}
 	return err
+}
+
+// Hint says what a person can do when DigitalOcean does not do what it was asked for. It is
+// "" of any other error.
+func Hint(err error) string {
+	e, ok := errors.AsType[*ig.CloudError](err)
+	switch {
+	case !ok:
+		return ""
+	case errors.Is(e, ig.ErrThrottled), errors.Is(e, ig.ErrSpent):
+		wait := "a minute"
+		if e.RetryAfter > 0 {
+			wait = e.RetryAfter.Round(time.Second).String()
+		}
+		return "the token's requests are spent, by this or by others; try again in " + wait
+	case errors.Is(e, ig.ErrUnsent):
+		return "look at HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and plugin_config.api_url"
+	case errors.Is(e, ig.ErrUnauthorized), errors.Is(e, ig.ErrForbidden):
+		return "docs/security.md tells which scopes a token needs; fleeting-plugin-digitalocean doctor tells which it has"
+	}
+	return "try again in a minute; https://status.digitalocean.com tells of outages"
 }
 
 // lacking says what a custom token may lack for an operation, of which DigitalOcean

@@ -24,7 +24,7 @@ func (e *exam) keys(ctx context.Context, api *digitalocean.Client) {
 		case errors.Is(err, instancegroup.ErrNotFound):
 			e.say(Good, k.Key, "", "the account does not have the key of %s yet: the next start uploads it", lastPart(k.Key))
 		case !errors.Is(err, instancegroup.ErrForbidden):
-			e.say(Warning, k.Key, "", "the key could not be looked up: %v", err)
+			e.say(Warning, k.Key, digitalocean.Hint(err), "the key could not be looked up: %v", err)
 		}
 	}
 }
@@ -37,7 +37,7 @@ func (e *exam) quota(ctx context.Context, api *digitalocean.Client) {
 		return // told by the scopes
 	}
 	if err != nil {
-		e.at(Warning, "GET /v2/account", "", "the account's limit could not be read: %v", err)
+		e.at(Warning, askedOf(err), digitalocean.Hint(err), "the account's limit, and what it has of it, could not be read: %v", err)
 		return
 	}
 	most, free := e.most(), max(0, u.Limit-u.Others)
@@ -53,6 +53,14 @@ func (e *exam) quota(ctx context.Context, api *digitalocean.Client) {
 	}
 }
 
+// askedOf is the request that failed.
+func askedOf(err error) string {
+	if e, ok := errors.AsType[*instancegroup.CloudError](err); ok {
+		return e.Op
+	}
+	return "DigitalOcean"
+}
+
 // leftovers tells what of the group is on the account.
 func (e *exam) leftovers(ctx context.Context, api *digitalocean.Client) {
 	e.check = "leftovers"
@@ -60,7 +68,7 @@ func (e *exam) leftovers(ctx context.Context, api *digitalocean.Client) {
 	asked := "tag " + instancegroup.GroupTag(name)
 	owned, strangers, err := inventory.Droplets(ctx, api, name)
 	if err != nil {
-		e.at(Warning, asked, "", "the group's Droplets could not be listed: %v", err)
+		e.at(Warning, asked, digitalocean.Hint(err), "the group's Droplets could not be listed: %v", err)
 		return
 	}
 	e.adrift(ctx, api)
@@ -115,7 +123,7 @@ func (e *exam) adrift(ctx context.Context, api *digitalocean.Client) {
 	tag := instancegroup.GroupTag(e.Account.Name)
 	found, err := e.Shared.inventory.Adrift(ctx, api, e.Account.Name, e.Host.LetGo)
 	if err != nil && e.Host.Holder != "" && !errors.Is(err, instancegroup.ErrForbidden) { // else it is told elsewhere
-		e.at(Warning, "tag "+tag, "ask again in a minute", "not looked for: %v", err)
+		e.at(Warning, "tag "+tag, digitalocean.Hint(err), "not looked for: %v", err)
 	}
 	for _, d := range found {
 		mark, what, hint := Warning, d.Doubt, fmt.Sprintf("fleeting-plugin-digitalocean rm%s --group %s %s", e.from(), e.Account.Name, d.Name)
@@ -123,7 +131,7 @@ func (e *exam) adrift(ctx context.Context, api *digitalocean.Client) {
 		case d.Doubt != "":
 			mark = Note
 		case e.Host.Holder != "":
-			what, hint = fmt.Sprintf("it has lost the group's tag, which process %s puts back within a minute if it may", e.Host.Holder), ""
+			what, hint = fmt.Sprintf("it has lost the group's tag, which process %s puts back if it may", e.Host.Holder), "look again in a minute; else the runner's log tells why it may not"
 		case slices.Contains(e.Host.DeadRuns, instancegroup.RunOf(d.Droplet)):
 			what = "it has lost the group's tag, which somebody deleted; the next start takes it over"
 		default:
@@ -148,7 +156,7 @@ func (e *exam) unmanaged(ctx context.Context, api *digitalocean.Client, there, s
 	case errors.Is(err, instancegroup.ErrForbidden):
 		return // told by the scopes
 	case err != nil:
-		e.at(Warning, asked, "", "the group's leftovers could not be looked for: %v", err)
+		e.at(Warning, asked, digitalocean.Hint(err), "the group's leftovers could not be looked for: %v", err)
 		return
 	}
 	keys, tags := len(l.Keys), 0
@@ -176,7 +184,7 @@ func (e *exam) unmanaged(ctx context.Context, api *digitalocean.Client, there, s
 		case errors.Is(err, instancegroup.ErrThrottled):
 			e.at(Note, asked, "ask again in a minute", "leftovers were not looked for among the %v", err)
 		default:
-			e.at(Warning, asked, "", "leftovers were not looked for among the %v", err)
+			e.at(Warning, asked, digitalocean.Hint(err), "leftovers were not looked for among the %v", err)
 		}
 	}
 }

@@ -110,6 +110,9 @@ func (e *exam) tell(c *Cost) {
 		e.say(Good, "autoscaler.max_instances", "", "at worst: %s USD an hour: %s of the size %s",
 			usd(c.WorstUSDPerHour), plural(c.MaxInstances, "Droplet"), c.DearestSize)
 	}
+	if e.Config.Backups {
+		e.say(Note, "autoscaler.plugin_config.backups", "backups = false", "backups cost extra, and are in none of these sums; the Droplets of a pool mostly end before the first")
+	}
 	const key = "autoscaler.plugin_config.max_hourly_cost"
 	switch {
 	case c.MaxHourlyCost > 0:

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -22,7 +23,7 @@ func (e *exam) ask(ctx context.Context, api *digitalocean.Client) {
 		return
 	}
 	if err := e.scopes(ctx, api); err != nil {
-		e.at(Warning, "scopes", "", "could not be told: %v", err)
+		e.at(Warning, "scopes", digitalocean.Hint(err), "could not be told: %v", err)
 	}
 	if e.valid() {
 		if e.places(ctx, api) {
@@ -52,9 +53,9 @@ func (e *exam) token(ctx context.Context, api *digitalocean.Client) bool {
 		e.at(Fault, asked, "make a new token in DigitalOcean's console (API, Generate New Token), and put it there",
 			"DigitalOcean refused the token from %s: %v", e.Account.Token.Source, err)
 	case errors.Is(err, instancegroup.ErrThrottled), errors.Is(err, instancegroup.ErrSpent):
-		e.at(Warning, asked, "", "the token's requests are spent, so nothing more was asked: %v", err)
+		e.at(Fault, asked, digitalocean.Hint(err), "the token's requests are spent, so nothing more was asked: %v", err)
 	case c != nil && c.Status != 0:
-		e.at(Fault, asked, "", "%s does not answer as it should: %v", e.Account.APIURL, err)
+		e.at(Fault, asked, digitalocean.Hint(err), "%s does not answer as it should: %v", e.Account.APIURL, err)
 	default:
 		e.at(Fault, asked, "look at HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and api_url", "%s cannot be reached from here: %v", e.Account.APIURL, err)
 	}
@@ -64,12 +65,15 @@ func (e *exam) token(ctx context.Context, api *digitalocean.Client) bool {
 // checkOf tells which check a fault of the catalog belongs to, by its key.
 var checkOf = map[string]string{"image": "image", "image_tag": "image", "vpc_uuid": "vpc", "ssh_keys": "ssh-key"}
 
+// listedBy is what shows what there is of a key.
+var listedBy = map[string]string{"size": "doctl compute size list", "region": "doctl compute region list", "ssh_keys": "doctl compute ssh-key list", "vpc_uuid": "doctl vpcs list", "image": "doctl compute image list"}
+
 // places checks every size in every region. It returns false if that is not known.
 func (e *exam) places(ctx context.Context, api *digitalocean.Client) bool {
 	e.check = "places"
 	var err error
 	if e.plan, err = e.Shared.catalog.Survey(ctx, hclog.NewNullLogger(), api, e.Config); err != nil {
-		e.at(Fault, "DigitalOcean", "", "what it offers could not be read: %v", err)
+		e.at(Fault, askedOf(err), digitalocean.Hint(err), "what it offers could not be read: %v", err)
 		return false
 	}
 	unfit := map[instancegroup.Placement]catalog.Unfit{}
@@ -82,7 +86,7 @@ func (e *exam) places(ctx context.Context, api *digitalocean.Client) bool {
 			s, known := e.plan.Sizes[size]
 			switch u, bad := unfit[at]; {
 			case bad && u.Never:
-				e.say(Warning, "autoscaler.plugin_config.size", "", "%s is left out: %s", at, u.Why)
+				e.say(Warning, "autoscaler.plugin_config.size", "take the size, or the region, out of the list", "%s is left out: %s", at, u.Why)
 			case bad:
 				e.say(Note, "autoscaler.plugin_config.size", "", "%s cannot be had now, and is tried at its turn: %s", at, u.Why)
 			case known && (e.plan.Fault == nil || len(e.plan.Unfit) > 0):
@@ -101,7 +105,7 @@ func (e *exam) places(ctx context.Context, api *digitalocean.Client) bool {
 			}
 		}
 		e.check = cmp.Or(checkOf[key], "places")
-		e.say(Fault, "autoscaler.plugin_config."+key, strings.Join(hints, "\n"), "%s", strings.TrimSuffix(what, ":"))
+		e.say(Fault, "autoscaler.plugin_config."+key, cmp.Or(strings.Join(hints, "\n"), listedBy[key], documented), "%s", strings.TrimSuffix(what, ":"))
 	}
 	return !e.plan.Unread
 }
@@ -175,7 +179,11 @@ func (e *exam) limits(ctx context.Context, api *digitalocean.Client) {
 	}
 	if err != nil {
 		key, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "plugin_config."), ":")
-		e.say(Fault, "autoscaler.plugin_config."+key, "", "%v", err)
+		hint := digitalocean.Hint(err)
+		if d := e.plan.Dearest; d != nil && key == "max_hourly_cost" {
+			hint = fmt.Sprintf("max_hourly_cost = %.2f", math.Ceil(d.PriceHourly*100)/100)
+		}
+		e.say(Fault, "autoscaler.plugin_config."+key, cmp.Or(hint, documented), "%v", err)
 		return
 	}
 	e.maxSize = most
@@ -202,7 +210,7 @@ func (e *exam) vpc(ctx context.Context, api *digitalocean.Client) {
 		return // told by the scopes
 	}
 	if err != nil {
-		e.at(Warning, "GET /v2/vpcs", "", "the VPCs could not be read: %v", err)
+		e.at(Warning, "GET /v2/vpcs", digitalocean.Hint(err), "the VPCs could not be read: %v", err)
 		return
 	}
 	for _, region := range e.Config.Regions {

@@ -120,10 +120,10 @@ func TestLive(t *testing.T) {
 			"token fault GET /v2/account: https://api.digitalocean.com cannot be reached from here: GET /v2/account: dial tcp: connect: connection refused | look at HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and api_url",
 		}, true},
 		{"an outage", nil, fault("GET /v2/account", 503), []string{
-			"token fault GET /v2/account: https://api.digitalocean.com does not answer as it should: GET /v2/account: 503 Service is not available. (request id 00000003-4e9d-4000-8000-000000000003)",
+			"token fault GET /v2/account: https://api.digitalocean.com does not answer as it should: GET /v2/account: 503 Service is not available. (request id 00000003-4e9d-4000-8000-000000000003) | try again in a minute; https://status.digitalocean.com tells of outages",
 		}, true},
 		{"too many requests", nil, fault("GET /v2/account", 429), []string{
-			"token warning GET /v2/account: the token's requests are spent, so nothing more was asked: GET /v2/account: 429 API rate limit exceeded. (request id 00000001-4e9d-4000-8000-000000000001)",
+			"token fault GET /v2/account: the token's requests are spent, so nothing more was asked: GET /v2/account: 429 API rate limit exceeded. (request id 00000001-4e9d-4000-8000-000000000001) | the token's requests are spent, by this or by others; try again in a minute",
 		}, true},
 
 		{"droplet:delete", nil, fault("DELETE /v2/droplets/{id}", 403), []string{
@@ -149,7 +149,7 @@ func TestLive(t *testing.T) {
 		}, false},
 		{"account:read, and no max_instances", []change{{"max_instances = 10\n    [runners", "[runners"}}, fault("GET /v2/account", 403), []string{
 			"scopes fault GET /v2/account: the token lacks account:read: max_instances must be set in plugin_config: the account's limit cannot be read | give the token the scope account:read",
-			"max-instances fault 16: plugin_config.max_instances: must be set, since the account's Droplet limit could not be read: GET /v2/account: 403 You are not authorized to perform this operation (request id ...)",
+			"max-instances fault 16: plugin_config.max_instances: must be set, since the account's Droplet limit could not be read: GET /v2/account: 403 You are not authorized to perform this operation (request id ...) | docs/security.md tells which scopes a token needs; fleeting-plugin-digitalocean doctor tells which it has",
 		}, false},
 		{"the catalog's scopes", nil, fault("GET /v2/sizes", 403), []string{
 			"scopes warning GET /v2/sizes?per_page=1: the token lacks sizes:read: sizes and prices are not checked, and droplet:create requires it | give the token the scope sizes:read",
@@ -158,27 +158,27 @@ func TestLive(t *testing.T) {
 		}, false},
 		{"what the catalog has could not be read", nil, fault("GET /v2/regions", 500), []string{
 			"scopes note scopes: not answered clearly, so not known: regions:read (GET /v2/regions?per_page=1: 500 Server was unable to give you a response. (request id ...))",
-			"places fault DigitalOcean: what it offers could not be read: GET /v2/regions: 500 Server was unable to give you a response. (request id ...)",
+			"places fault GET /v2/regions: what it offers could not be read: GET /v2/regions: 500 Server was unable to give you a response. (request id ...) | try again in a minute; https://status.digitalocean.com tells of outages",
 			"cost ok 27: idle: 3 Droplets for 50 h, 1 Droplet for 118 h of a week",
 			"cost note 16: guard: none but max_instances",
 		}, false},
 
 		{"unknown slugs", []change{{`["fra1", "nyc3"]`, `"fra7"`}, {`["s-2vcpu-4gb", "s-4vcpu-8gb"]`, `"s-2vcpu-4g"`}, {"docker-20-04", "docker-20-40"}}, nil, []string{
-			`places fault 19: plugin_config.region: DigitalOcean has no region "fra7"; did you mean "fra1"?`,
-			`places fault 20: plugin_config.size: DigitalOcean has no size "s-2vcpu-4g"; did you mean "s-2vcpu-4gb" or "s-2vcpu-2gb"?`,
-			`image fault 21: plugin_config.image: DigitalOcean has no image "docker-20-40"; did you mean "docker-20-04"?`,
+			`places fault 19: plugin_config.region: DigitalOcean has no region "fra7"; did you mean "fra1"? | doctl compute region list`,
+			`places fault 20: plugin_config.size: DigitalOcean has no size "s-2vcpu-4g"; did you mean "s-2vcpu-4gb" or "s-2vcpu-2gb"? | doctl compute size list`,
+			`image fault 21: plugin_config.image: DigitalOcean has no image "docker-20-40"; did you mean "docker-20-04"? | doctl compute image list`,
 			"cost ok 27: idle: 3 Droplets for 50 h, 1 Droplet for 118 h of a week",
 			"cost note 16: guard: none but max_instances",
 		}, false},
 		{"sold out, and too small", []change{{`["s-2vcpu-4gb", "s-4vcpu-8gb"]`, `["m-2vcpu-16gb", "s-1vcpu-512mb-10gb", "s-4vcpu-8gb"]`}, {`["fra1", "nyc3"]`, `["fra1"]`}}, nil, []string{
 			"places note 20: m-2vcpu-16gb in fra1 cannot be had now, and is tried at its turn: the size is not on offer there now; it is in no region",
-			"places warning 20: s-1vcpu-512mb-10gb in fra1 is left out: image docker-20-04 needs a disk of 25 GiB, the size has 10",
+			"places warning 20: s-1vcpu-512mb-10gb in fra1 is left out: image docker-20-04 needs a disk of 25 GiB, the size has 10 | take the size, or the region, out of the list",
 			"cost ok 27: idle: 83.18 USD a month: 3 Droplets for 50 h, 1 Droplet for 118 h of a week, s-4vcpu-8gb at 0.07143 USD an hour",
 			"cost ok 10: at worst: 1.25 USD an hour: 10 Droplets of the size m-2vcpu-16gb",
 			"cost note 16: guard: none but max_instances; a dearer size would raise the bill without a word | max_hourly_cost = 1.25",
 		}, false},
 		{"nothing fits", []change{{`["s-2vcpu-4gb", "s-4vcpu-8gb"]`, `"s-1vcpu-512mb-10gb"`}, {`["fra1", "nyc3"]`, `["fra1"]`}}, nil, []string{
-			"places warning 20: s-1vcpu-512mb-10gb in fra1 is left out: image docker-20-04 needs a disk of 25 GiB, the size has 10",
+			"places warning 20: s-1vcpu-512mb-10gb in fra1 is left out: image docker-20-04 needs a disk of 25 GiB, the size has 10 | take the size, or the region, out of the list",
 			"places fault 16: plugin_config: no combination of size, region and image can work | In fra1 these sizes would work: s-1vcpu-1gb, s-1vcpu-2gb, s-2vcpu-2gb, s-2vcpu-4gb, c-2",
 			"cost ok 27: idle: 3 Droplets for 50 h, 1 Droplet for 118 h of a week",
 			"cost ok 10: at worst: 0.0595 USD an hour: 10 Droplets of the size s-1vcpu-512mb-10gb",
@@ -203,8 +203,8 @@ func TestLive(t *testing.T) {
 
 		{"a VPC elsewhere, and none", []change{{`name = "ci"`, `name = "ci"
  vpc_uuid = { nyc3 = "00000064-0f0c-4000-8000-000000000064", fra1 = "00000064-0f0c-4000-8000-000000000999" }`}}, nil, []string{
-			"vpc fault 18: plugin_config.vpc_uuid: the account has no VPC 00000064-0f0c-4000-8000-000000000999",
-			"vpc fault 18: plugin_config.vpc_uuid: VPC 00000064-0f0c-4000-8000-000000000064 is in fra1, not in nyc3",
+			"vpc fault 18: plugin_config.vpc_uuid: the account has no VPC 00000064-0f0c-4000-8000-000000000999 | doctl vpcs list",
+			"vpc fault 18: plugin_config.vpc_uuid: VPC 00000064-0f0c-4000-8000-000000000064 is in fra1, not in nyc3 | doctl vpcs list",
 		}, false},
 		{"private addresses", []change{{"use_external_addr = true", "use_external_addr = false"}, {`name = "ci"`, `name = "ci"
  vpc_uuid = { nyc3 = "00000006-0f0c-4000-8000-000000000006" }`}}, func(_ *dosim.Sim, s *Subject) {
@@ -219,7 +219,7 @@ func TestLive(t *testing.T) {
 			s.Host.Keys = []KeyFile{{Key: "autoscaler.plugin_config.ssh_key_file", Path: "/a", Fingerprint: key.Fingerprint},
 				{Key: "autoscaler.connector_config.key_path", Path: "/b", Fingerprint: strings.Repeat("aa:", 15) + "aa"}}
 		}, []string{
-			"ssh-key fault 18: plugin_config.ssh_keys: the account has no key 12",
+			"ssh-key fault 18: plugin_config.ssh_keys: the account has no key 12 | doctl compute ssh-key list",
 			"ssh-key ok 24: the account has the key of ssh_key_file, 0f:a2:0a:d7:38:3e:65:45:08:6b:63:84:1c:ff:dc:ba",
 			"ssh-key ok 26: the account does not have the key of key_path yet: the next start uploads it",
 		}, false},
@@ -230,7 +230,7 @@ func TestLive(t *testing.T) {
 			"cost ok 25: guard: max_hourly_cost = 0.5 USD an hour",
 		}, false},
 		{"max_hourly_cost of less than one", []change{{"max_instances = 10\n    [runners", "max_instances = 10\n    max_hourly_cost = 0.05\n    [runners"}}, nil, []string{
-			"cost fault 25: plugin_config.max_hourly_cost: 0.05 USD an hour is less than one Droplet of size s-4vcpu-8gb costs, 0.07143",
+			"cost fault 25: plugin_config.max_hourly_cost: 0.05 USD an hour is less than one Droplet of size s-4vcpu-8gb costs, 0.07143 | max_hourly_cost = 0.08",
 			"cost ok 25: guard: max_hourly_cost = 0.05 USD an hour",
 		}, false},
 		{"the account's limit", []change{{"max_instances = 10\n    [runners", "[runners"}}, func(sim *dosim.Sim, _ *Subject) { sim.SetDropletLimit(3) }, []string{
@@ -287,7 +287,7 @@ func TestLive(t *testing.T) {
 			fleet("ci", "aaaaaaaa", "ci-7k2m9qxa")(sim, s)
 			sim.DeleteTag("fleeting-group:ci")
 		}, []string{
-			"leftovers warning tag fleeting-group:ci: Droplet ci-7k2m9qxa (512000001), 0.00893 USD an hour: it has lost the group's tag, which process 4711 puts back within a minute if it may",
+			"leftovers warning tag fleeting-group:ci: Droplet ci-7k2m9qxa (512000001), 0.00893 USD an hour: it has lost the group's tag, which process 4711 puts back if it may | look again in a minute; else the runner's log tells why it may not",
 			"leftovers ok tag fleeting-group:ci: 0 Droplets of the group, 0 USD an hour: process 4711 looks after them",
 		}, false},
 		{"the group's tag was taken off", nil, func(sim *dosim.Sim, s *Subject) {

@@ -91,6 +91,8 @@ func written(findings []Finding) (lines []string) {
 		line := fmt.Sprintf("%s %s %s: %s", f.Check, f.Mark, strings.TrimPrefix(f.Where, "config.toml:"), f.What)
 		if f.Hint != "" {
 			line += " | " + f.Hint
+		} else if f.Mark == Fault || f.Mark == Warning {
+			line += " | NO HINT"
 		}
 		lines = append(lines, line)
 	}
@@ -184,11 +186,11 @@ func TestOffline(t *testing.T) {
 		{"timeouts", []change{{"use_external_addr", "timeout = \"1m\"\nuse_external_addr"}, {"max_use_count = 20", "max_use_count = 20\ninstance_acquire_timeout = \"2m\""}}, nil, nil},
 
 		{"misspelt keys", []change{{"max_use_count = 20", "max_use_count = 20\n    idle_tme = 1\n    idle_count = 3\n    usernam = 1\n    zzz = 1\n    regoin = 1"}}, nil, []string{
-			"ignored-keys warning 10: the runner ignores idle_tme: [runners.autoscaler] has no such key",
+			"ignored-keys warning 10: the runner ignores idle_tme: [runners.autoscaler] has no such key | remove it; docs/configuration.md has what the runner reads here",
 			"ignored-keys warning 11: the runner ignores idle_count: [runners.autoscaler] has no such key | it belongs into [runners.autoscaler.policy]",
-			"ignored-keys warning 12: the runner ignores usernam: [runners.autoscaler] has no such key",
-			"ignored-keys warning 13: the runner ignores zzz: [runners.autoscaler] has no such key",
-			"ignored-keys warning 14: the runner ignores regoin: [runners.autoscaler] has no such key",
+			"ignored-keys warning 12: the runner ignores usernam: [runners.autoscaler] has no such key | remove it; docs/configuration.md has what the runner reads here",
+			"ignored-keys warning 13: the runner ignores zzz: [runners.autoscaler] has no such key | remove it; docs/configuration.md has what the runner reads here",
+			"ignored-keys warning 14: the runner ignores regoin: [runners.autoscaler] has no such key | remove it; docs/configuration.md has what the runner reads here",
 		}},
 		{"misspelt keys of tables", []change{{"use_external_addr = true", "use_external_addr = true\n use_external_address = true"}, {"idle_count = 2", "idle_count = 2\n idel_count = 4\n"}}, nil, []string{
 			"ignored-keys warning 27: the runner ignores use_external_address: [runners.autoscaler.connector_config] has no such key | did you mean use_external_addr?",
@@ -197,8 +199,8 @@ func TestOffline(t *testing.T) {
 		{"the keys of another runner", []change{{"", "[[runners]]\n[runners.autoscaler]\nnothing = 1\n"}}, nil, nil},
 
 		{"values", []change{{"max_use_count = 20", "max_use_count = -1"}, {`idle_time = "10m"`, "idle_time = 600"}, {`update_interval = "30s"`, `update_interval = "-30s"`}}, nil, []string{
-			"values fault 9: max_use_count is -1: it must not be negative",
-			"values fault 11: update_interval is -30s: it must not be negative",
+			"values fault 9: max_use_count is -1: it must not be negative | remove it, or write what is meant",
+			"values fault 11: update_interval is -30s: it must not be negative | remove it, or write what is meant",
 			`values fault 29: idle_time is 600ns: a number without a unit counts nanoseconds | idle_time = "600s"`,
 		}},
 
@@ -206,7 +208,7 @@ func TestOffline(t *testing.T) {
     [runners`, `max_instances = 0
     [runners`}}, nil, []string{
 			`plugin-config fault 16: plugin_config.region: is required | for example region = "nyc3"`,
-			"plugin-config fault 24: plugin_config.max_instances: must be a whole number from 1 to 100000, not 0",
+			"plugin-config fault 24: plugin_config.max_instances: must be a whole number from 1 to 100000, not 0 | docs/configuration.md tells what plugin_config takes",
 			`plugin-config fault 19: plugin_config.regoin: unknown key | did you mean "region"?`,
 		}},
 
@@ -252,7 +254,7 @@ func TestOffline(t *testing.T) {
 			"policy warning 27: this policy never counts: of several that contain the present the last wins, and a later one always does | put the policy that always counts first",
 		}},
 		{"an impossible day", []change{{`"* 8-17 * * mon-fri"`, `"* 8-17 31 2,4 *"`}}, nil, []string{
-			"policy warning 33: this policy never counts: its periods contain no minute of a year",
+			"policy warning 33: this policy never counts: its periods contain no minute of a year | periods = [\"* * * * *\"], which is always",
 		}},
 		{"hours without a policy", []change{{"[[runners.autoscaler.policy]]\n      idle_count = 2", "[[runners.autoscaler.policy]]\n periods = [\"* 0-6 * * *\"]\n      idle_count = 2"}}, nil, []string{
 			"policy note 27: no policy counts for 69 hours of a week: no Droplet is kept ready then, and an idle one goes after 5 minutes | put a policy without periods first, for the rest of the week",

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -19,14 +20,20 @@ func (e *exam) pluginConfig() {
 	case e.Faults == nil:
 		e.say(Good, "autoscaler.plugin_config", "", "plugin_config is accepted")
 	case !ok:
-		e.say(Fault, "autoscaler.plugin_config", "", "%v", e.Faults)
+		e.say(Fault, "autoscaler.plugin_config", documented, "%v", e.Faults)
 	}
 	for _, f := range faults {
-		hint := f.Hint
+		hint := cmp.Or(f.Hint, documented)
+		if f.Key == "token" || f.Key == "token_file" {
+			hint = cmp.Or(f.Hint, `token_file = "/etc/gitlab-runner/digitalocean-token", with nothing but the token in that file`)
+		}
 		f.Hint = ""
 		e.say(Fault, "autoscaler.plugin_config."+f.Key, hint, "%v", f)
 	}
 }
+
+// documented is a hint for want of a better one.
+const documented = "docs/configuration.md tells what plugin_config takes"
 
 func (e *exam) address() {
 	if !e.valid() {

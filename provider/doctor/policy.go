@@ -113,7 +113,7 @@ func (e *exam) policies() {
 		}
 		key := fmt.Sprintf("autoscaler.policy.%d", i)
 		if h.within[i] == 0 {
-			e.say(Warning, key, "", "this policy never counts: its periods contain no minute of a year")
+			e.say(Warning, key, `periods = ["* * * * *"], which is always`, "this policy never counts: its periods contain no minute of a year")
 		} else {
 			e.say(Warning, key, "put the policy that always counts first",
 				"this policy never counts: of several that contain the present the last wins, and a later one always does")

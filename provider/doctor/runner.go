@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"reflect"
@@ -78,7 +79,7 @@ func (e *exam) ignoredKeys() {
 		if i := strings.LastIndex(path, "."); i >= 0 {
 			table, name = path[:i], path[i+1:]
 		}
-		e.at(Warning, e.File.At(key), suggest(table, name), "the runner ignores %s: [runners.autoscaler%s] has no such key",
+		e.at(Warning, e.File.At(key), cmp.Or(suggest(table, name), "remove it; docs/configuration.md has what the runner reads here"), "the runner ignores %s: [runners.autoscaler%s] has no such key",
 			name, strings.TrimSuffix("."+table, "."))
 	}
 }
@@ -115,13 +116,13 @@ func (e *exam) values() {
 	}
 	negative := func(key string, n float64) {
 		if n < 0 {
-			e.say(Fault, key, "", "%s is %v: it must not be negative", lastPart(key), n)
+			e.say(Fault, key, "remove it, or write what is meant", "%s is %v: it must not be negative", lastPart(key), n)
 		}
 	}
 	duration := func(key string, d time.Duration) {
 		switch {
 		case d < 0:
-			e.say(Fault, key, "", "%s is %s: it must not be negative", lastPart(key), d)
+			e.say(Fault, key, "remove it, or write what is meant", "%s is %s: it must not be negative", lastPart(key), d)
 		case d > 0 && d < time.Millisecond:
 			e.say(Fault, key, fmt.Sprintf(`%s = "%ds"`, lastPart(key), int64(d)),
 				"%s is %s: a number without a unit counts nanoseconds", lastPart(key), d)
