@@ -54,12 +54,10 @@ type search struct {
 // nothing that was let go before. (TestGroupTagDeletedWhileNobodyLooked, TestAdriftLeftAlone)
 func (g *Group) seek(ctx context.Context) {
 	began := time.Now()
-	lag := g.Before.At.Add(unprovedFor).Sub(began)
-	late := lag > 0 && lag <= unprovedFor // lists may lack what was made just before the last process ended
 	l, err := g.firstList(ctx, CommonTag)
-	adrift, known := g.adriftIn(l)
+	adrift, known, asks := g.adriftIn(l, began)
 	there := false
-	if err == nil && !known && (len(adrift) > 0 || late) {
+	if err == nil && !known && asks {
 		there, err = g.cloud.HasTag(ctx, GroupTag(g.Name))
 		if errors.Is(err, ErrForbidden) || errors.Is(err, ErrInvalid) { // it will never be told
 			there, known, err = true, true, nil
@@ -74,7 +72,7 @@ func (g *Group) seek(ctx context.Context) {
 	}
 	g.search.fails = 0
 	switch {
-	case known || len(adrift) == 0 && !late:
+	case known || !asks:
 	case there && !g.madeTag():
 		g.search.there = true
 	case !there:
@@ -103,9 +101,9 @@ func (g *Group) seek(ctx context.Context) {
 		}
 		g.carried[RunOf(d)] = true
 	}
-	g.search.since, g.search.on, g.search.hold = pending, len(pending) > 0 || late, began.Add(untaggedTwice)
-	if late {
-		g.search.hold = began.Add(lag)
+	g.search.since, g.search.on, g.search.hold = pending, len(pending) > 0, began.Add(untaggedTwice)
+	if lag := g.Before.lag(g.tookOver, began); lag > 0 {
+		g.search.on, g.search.hold = true, began.Add(lag)
 	}
 }
 
@@ -130,9 +128,9 @@ func (g *Group) seekDue(now time.Time) bool {
 	return g.search.on && !now.Before(g.search.hold)
 }
 
-// adriftIn returns what of l may be taken over, and whether it is known what became of the
-// group's tag.
-func (g *Group) adriftIn(l List) (adrift []Droplet, known bool) {
+// adriftIn returns what of l may be taken over, whether it is known what became of the
+// group's tag, and whether that matters: it does if more may come.
+func (g *Group) adriftIn(l List, now time.Time) (adrift []Droplet, known, matters bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, d := range l.Droplets {
@@ -144,7 +142,7 @@ func (g *Group) adriftIn(l List) (adrift []Droplet, known bool) {
 			adrift = append(adrift, d)
 		}
 	}
-	return adrift, g.search.lost || g.search.there
+	return adrift, g.search.lost || g.search.there, len(adrift) > 0 || g.Before.lag(g.tookOver, now) > 0
 }
 
 // madeTag tells whether the account may have the group's tag only because of a create of

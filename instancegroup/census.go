@@ -19,6 +19,15 @@ func (c Census) counted(listed int, now time.Time) int {
 	return max(listed, c.Droplets)
 }
 
+// lag returns for how long yet lists may lack some of earlier runs' Droplets, of which
+// listed have been known; 0 = they do not.
+func (c Census) lag(listed int, now time.Time) time.Duration {
+	if c.counted(listed, now) == listed {
+		return 0
+	}
+	return c.At.Add(unprovedFor).Sub(now)
+}
+
 // census counts the Droplets that exist or may exist. Called with mu held.
 //
 // Invariant: it is at least the account's, but for late risers and what other

@@ -43,6 +43,22 @@ func TestCensusAfterKill(t *testing.T) {
 
 // What was asked for and never made takes room for a minute, not for ever; and
 // what is proved to be gone takes none.
+// A process that is stopped before lists have shown what a killed one made leaves the
+// count to the next.
+func TestCensusAfterKillAndStop(t *testing.T) {
+	for _, wait := range []time.Duration{time.Second, 2 * time.Minute} {
+		scenario(t, spec(func(s *Settings) {
+			s.DeadRuns, s.Before = []string{"dead0000"}, Census{Droplets: 8, At: time.Now()}
+		}), func(r *runner) {
+			r.Group.Before.At = time.Now()
+			r.run(wait)
+			if clean := r.Shutdown(ctx); clean != (wait > time.Minute) {
+				t.Errorf("after %s: clean %v", wait, clean)
+			}
+		})
+	}
+}
+
 func TestCensusEnds(t *testing.T) {
 	now := time.Now()
 	for age, want := range map[time.Duration]int{0: 8, 59 * time.Second: 8, time.Minute: 3, -time.Second: 3} {

@@ -244,10 +244,19 @@ func requestID(err error) string {
 	return ""
 }
 
-// retryAfter returns how long DigitalOcean asked to wait, or 0.
+// retryAfter returns how long DigitalOcean asked to wait, or 0. Only of a token that asks
+// too much an hour is believed: whatever else says so, a proxy in between mostly, does not
+// know. (TestLongRetryAfter)
 func retryAfter(err error) time.Duration {
-	if e, ok := errors.AsType[*CloudError](err); ok {
+	e, ok := errors.AsType[*CloudError](err)
+	if !ok {
+		return 0
+	}
+	if errors.Is(e, ErrThrottled) || errors.Is(e, ErrSpent) {
 		return e.RetryAfter
 	}
-	return 0
+	return min(e.RetryAfter, retryMost)
 }
+
+// retryMost is the longest wait that an answer but 429 may ask for.
+const retryMost = time.Minute

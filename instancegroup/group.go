@@ -100,6 +100,7 @@ type Group struct {
 	life       context.Context
 	endLife    context.CancelFunc // ends what no call waits for
 	lastUpdate time.Time          // end of the last Update; owned by the holder of updating
+	cut        bool               // its act had not enough time; owned by the same
 
 	noting sync.Mutex // held while a census, the rests, or what is about the tag, are taken and written: in this order
 
@@ -112,6 +113,7 @@ type Group struct {
 	byID      map[int]*member    // both
 	seq       int
 	released  map[int]bool    // ours once, taken from us by hand: never touched again
+	tookOver  int             // Droplets of earlier runs
 	ended     map[int]bool    // taken over, and gone since: not taken over again
 	deadRuns  map[string]bool // runs whose Droplets are ours, whenever they appear
 	strangers map[int]bool    // Droplets with our tag and somebody's name, logged once
@@ -220,7 +222,11 @@ func (g *Group) Start(ctx context.Context) error {
 	}
 	g.begin(l, began)
 	if g.search.on {
-		bounded, cancel := context.WithTimeout(ctx, seekBound)
+		bound := seekBound
+		if deadline, ok := ctx.Deadline(); ok {
+			bound = min(bound, time.Until(deadline)/4) // what comes next needs some, too
+		}
+		bounded, cancel := context.WithTimeout(ctx, bound)
 		defer cancel()
 		g.seek(bounded)
 		g.noteTag()

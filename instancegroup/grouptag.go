@@ -94,6 +94,9 @@ func (g *Group) askForTag(ctx context.Context) (lost bool) {
 		g.tagThere = began
 	default:
 		g.restoreFailed(err)
+		if g.again(ctx) {
+			g.holdTag = time.Time{}
+		}
 	}
 	return false
 }
@@ -155,6 +158,9 @@ func (g *Group) putTagBack(ctx context.Context) {
 	defer g.mu.Unlock()
 	if err != nil {
 		g.restoreFailed(err)
+		if g.again(ctx) {
+			g.holdTag = time.Time{}
+		}
 		return
 	}
 	g.tagRefused = false

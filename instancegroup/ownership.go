@@ -69,6 +69,7 @@ func (g *Group) noteManager(d Droplet, run string) {
 // takeOver makes a member of a Droplet that an earlier run left.
 func (g *Group) takeOver(d Droplet, now time.Time) *member {
 	g.seq++
+	g.tookOver++
 	m := &member{name: d.Name, seq: g.seq, run: RunOf(d), phase: creating, id: d.ID, droplet: d, listed: true, tagged: true,
 		born: now, proved: now}
 	if d.Status == StatusNew {

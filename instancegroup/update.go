@@ -34,10 +34,11 @@ func (g *Group) Update(ctx context.Context, report func(id string, s State)) err
 	}
 	defer func() { g.lastUpdate = time.Now() }()
 
-	if err := g.refresh(ctx); err != nil {
+	listed, err := g.refresh(ctx)
+	if err != nil {
 		return err
 	}
-	g.act(ctx)
+	g.act(ctx, listed)
 	g.note(0)
 	g.noteRests()
 	g.noteTag()
@@ -50,16 +51,16 @@ func (g *Group) Update(ctx context.Context, report func(id string, s State)) err
 
 // refresh lists if a list is due. It returns an error if the group's state is
 // not known well enough to be shown.
-func (g *Group) refresh(ctx context.Context) error {
-	if g.listDue(time.Now()) {
+func (g *Group) refresh(ctx context.Context) (listed bool, err error) {
+	if listed = g.listDue(time.Now()); listed {
 		g.relist(ctx)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
-		return errClosed
+		return listed, errClosed
 	}
-	return g.stale(time.Now())
+	return listed, g.stale(time.Now())
 }
 
 // listDue tells whether the list is to be asked for now.
@@ -69,6 +70,9 @@ func (g *Group) listDue(now time.Time) bool {
 	if g.closed || g.unshown {
 		g.unshown = false
 		return false
+	}
+	if g.cut && now.Sub(g.listedAt) < staleMost/2 {
+		return false // act needs the time more
 	}
 	return g.listedAt.IsZero() || !now.Before(g.listedAt.Add(listInterval(g.list))) && !now.Before(g.holdList)
 }
@@ -99,12 +103,13 @@ func (g *Group) relist(ctx context.Context) {
 		}
 		g.failure = fmt.Errorf("list the Droplets with the tag %s: %w", GroupTag(g.Name), err)
 		g.holdList = now.Add(max(listInterval(g.list), retryAfter(err)))
+		next := g.holdList.Sub(now).Round(time.Second)
 		if times, due := g.failedLists.note(err, 1, now); due {
 			what := fmt.Sprintf("the runner is shown the list of %s ago", now.Sub(g.listedAt).Round(time.Second))
 			if g.stale(now) != nil {
 				what = "the runner is told so, and provisions nothing"
 			}
-			g.log.Warn("listing fails and is tried again", "meanwhile", what, "times", times,
+			g.log.Warn("listing fails and is tried again", "meanwhile", what, "next_in", next, "times", times,
 				"failing_for", now.Sub(g.failedAt).Round(time.Second), "request_id", requestID(err), "err", err)
 		}
 		return
@@ -247,7 +252,9 @@ func (g *Group) bury(m *member, why string) {
 
 const (
 	// listBound is how long Update may wait for a list, and actBound for all
-	// that it does about it.
+	// that it does about it. If that was too short Update lists less often, and does
+	// without a bound of act's own when it does not list: DigitalOcean may take longer than
+	// actBound for an answer. (TestActsThoughAnswersAreSlow)
 	listBound = 9 * time.Second
 	actBound  = callBound - listBound
 
@@ -264,9 +271,13 @@ const (
 // act does what the state asks for: deletes that are due, look-ups, and the
 // chores. None is an error of Update: what fails, or finds no time, is tried
 // again by a later one.
-func (g *Group) act(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, actBound)
-	defer cancel()
+func (g *Group) act(ctx context.Context, listed bool) {
+	if listed || !g.cut {
+		bounded, cancel := context.WithTimeout(ctx, actBound)
+		defer cancel()
+		ctx = bounded
+	}
+	defer func() { g.cut = errors.Is(ctx.Err(), context.DeadlineExceeded) }()
 	g.destroy(ctx, g.due())
 	if g.seekDue(time.Now()) {
 		g.seek(ctx)
@@ -277,6 +288,12 @@ func (g *Group) act(ctx context.Context) {
 	g.assignProject(ctx)
 	g.removeTags(ctx, false)
 	g.retireBulkTag(ctx)
+}
+
+// again tells whether the next Update is to do at once what this one had not enough time
+// for: it has more. Once, since no time may be enough.
+func (g *Group) again(ctx context.Context) bool {
+	return errors.Is(ctx.Err(), context.DeadlineExceeded) && !g.cut
 }
 
 // due returns the members whose DELETE is to be sent now.
@@ -324,7 +341,7 @@ func (g *Group) lookUp(ctx context.Context, ms []*member) {
 			return
 		}
 		g.mu.Lock()
-		id := m.id
+		id, before := m.id, m.checked
 		m.checked = time.Now()
 		s := sight{lookup: true, began: m.checked}
 		g.mu.Unlock()
@@ -339,6 +356,9 @@ func (g *Group) lookUp(ctx context.Context, ms []*member) {
 		case errors.Is(err, ErrSpent):
 			return // at its next turn
 		case !errors.Is(err, ErrNotFound):
+			if g.again(ctx) {
+				m.checked = before
+			}
 			failed.add(m.name, err)
 			return
 		}

@@ -59,7 +59,11 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 	asked := time.Now()
 	r, maxSize, err := g.open(ctx, log, keys, lock)
 	if err != nil {
-		lock.NoteRefusal(log, asked)
+		if ctx.Err() == nil {
+			lock.NoteRefusal(log, asked)
+		} else {
+			lock.ClearRefusal() // nobody refused: there was not enough time, of which a rest would take more
+		}
 		lock.Release()
 		return provider.ProviderInfo{}, g.explain(err)
 	}

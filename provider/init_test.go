@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/hostlock"
 )
 
 // full is a configuration with which Init asks everything that it ever asks.
@@ -124,21 +126,53 @@ func TestInitFaults(t *testing.T) {
 // TestSlowStart: an Init that takes its time leaves the first Update less, also
 // when that has something to do at once.
 func TestSlowStart(t *testing.T) {
-	ownCache(t)
-	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{Latency: 7200 * time.Millisecond})
-		defer sim.Close()
-		sim.AddDroplet(dosim.Droplet{Name: "ci-7k2m9qxa", Tags: []string{"fleeting", "fleeting-group:ci"}, // stuck
-			Created: time.Now().Add(-time.Hour), ReadyAt: time.Now().Add(time.Hour)})
-		sim.Inject(dosim.Fault{Op: "DELETE *", Hang: true, Times: -1})
-		d := took(func() {
-			g := start(t, sim, nil)
-			if shown := states(t, g); shown["ci-7k2m9qxa"] != provider.StateDeleting {
-				t.Errorf("shown %v", shown)
+	for _, dead := range []bool{false, true} { // a run before, whose Droplets are looked for
+		ownCache(t)
+		synctest.Test(t, func(t *testing.T) {
+			sim := dosim.New(dosim.Options{Latency: 7200 * time.Millisecond})
+			defer sim.Close()
+			sim.AddDroplet(dosim.Droplet{Name: "ci-7k2m9qxa", Tags: []string{"fleeting", "fleeting-group:ci"}, // stuck
+				Created: time.Now().Add(-time.Hour), ReadyAt: time.Now().Add(time.Hour)})
+			sim.Inject(dosim.Fault{Op: "DELETE *", Hang: true, Times: -1})
+			if dead {
+				lock, err := hostlock.Take(t.Context(), hclog.NewNullLogger(), "https://api.digitalocean.com", "ci")
+				if err != nil || lock.Begin("dead0000") != nil {
+					t.Fatal(err)
+				}
+				lock.Drop()
+			}
+			d := took(func() {
+				g := start(t, sim, nil)
+				if shown := states(t, g); shown["ci-7k2m9qxa"] != provider.StateDeleting {
+					t.Errorf("shown %v", shown)
+				}
+			})
+			if d < 25*time.Second || d > 40*time.Second {
+				t.Errorf("Init and the first Update took %s", d)
 			}
 		})
-		if d < 25*time.Second || d > 40*time.Second {
-			t.Errorf("Init and the first Update took %s", d)
+	}
+}
+
+// TestTooSlowStart: that there was not enough time is no refusal, after which the next
+// start would wait, and have less.
+func TestTooSlowStart(t *testing.T) {
+	ownCache(t)
+	synctest.Test(t, func(t *testing.T) {
+		sim := dosim.New(dosim.Options{Latency: 5 * time.Second})
+		defer sim.Close()
+		sim.Inject(dosim.Fault{Op: "*", Status: http.StatusUnauthorized, Times: 2})
+		failed := 0
+		for range 5 {
+			_, err := configured(t, sim, nil).Init(t.Context(), hclog.NewNullLogger(), provider.Settings{})
+			if err == nil {
+				break
+			}
+			failed++
+			time.Sleep(time.Second)
+		}
+		if failed > 2 {
+			t.Errorf("%d starts failed, of one refusal and then slow answers", failed)
 		}
 	})
 }

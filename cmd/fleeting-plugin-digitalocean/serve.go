@@ -37,6 +37,9 @@ func serve() {
 	cleanUp()
 }
 
+// socketDirs is how the directories of sockets begin.
+const socketDirs = "fleeting-plugin-digitalocean-"
+
 // socketDir makes a directory of our own for the socket that the runner talks
 // to, so that an orphan can remove it: go-plugin does that only when the runner
 // closes the plugin. It returns "" where the runner has chosen one, and where
@@ -46,7 +49,8 @@ func socketDir() string {
 	if os.Getenv(cookie) == "" || os.Getenv(goplugin.EnvUnixSocketDir) != "" {
 		return ""
 	}
-	dir, err := os.MkdirTemp("", "fleeting-plugin-digitalocean-")
+	sweepSockets(os.TempDir())
+	dir, err := os.MkdirTemp("", socketDirs)
 	if err != nil {
 		return "" // go-plugin tells why there can be no socket
 	}

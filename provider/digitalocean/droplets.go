@@ -225,8 +225,11 @@ func (c *Client) readPage(ctx context.Context, query url.Values, n int) (page, e
 	if err != nil {
 		return page{}, err
 	}
-	if answer.Droplets == nil {
+	if answer.Droplets == nil && (answer.Meta == nil || answer.Meta.Total != 0) {
 		return page{}, errNoList
+	}
+	if answer.Droplets == nil { // null, and a total of 0
+		answer.Droplets = &[]droplet{}
 	}
 	p := page{droplets: make([]ig.Droplet, 0, len(*answer.Droplets))}
 	p.date, _ = http.ParseTime(header.Get("Date"))
