@@ -37,9 +37,6 @@ func serve() {
 	cleanUp()
 }
 
-// socketDirs is how the directories of sockets begin.
-const socketDirs = "fleeting-plugin-digitalocean-"
-
 // socketDir makes a directory of our own for the socket that the runner talks
 // to, so that an orphan can remove it: go-plugin does that only when the runner
 // closes the plugin. It returns "" where the runner has chosen one, and where
@@ -49,8 +46,7 @@ func socketDir() string {
 	if os.Getenv(cookie) == "" || os.Getenv(goplugin.EnvUnixSocketDir) != "" {
 		return ""
 	}
-	sweepSockets(os.TempDir())
-	dir, err := os.MkdirTemp("", socketDirs)
+	dir, err := os.MkdirTemp("", "fleeting-plugin-digitalocean-")
 	if err != nil {
 		return "" // go-plugin tells why there can be no socket
 	}
