@@ -50,7 +50,7 @@ func TestCensusAfterKillAndStop(t *testing.T) {
 		scenario(t, spec(func(s *Settings) {
 			s.DeadRuns, s.Before = []string{"dead0000"}, Census{Droplets: 8, At: time.Now()}
 		}), func(r *runner) {
-			r.Group.Before.At = time.Now()
+			r.Before.At = time.Now()
 			r.run(wait)
 			if clean := r.Shutdown(ctx); clean != (wait > time.Minute) {
 				t.Errorf("after %s: clean %v", wait, clean)
