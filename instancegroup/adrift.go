@@ -103,7 +103,7 @@ func (g *Group) seek(ctx context.Context) {
 	}
 	g.search.since, g.search.on, g.search.hold = pending, len(pending) > 0, began.Add(untaggedTwice)
 	if lag := g.Before.lag(g.tookOver, began); lag > 0 {
-		g.search.on, g.search.hold = true, began.Add(lag)
+		g.search.on, g.search.hold = true, began.Add(min(lag, restoreEvery))
 	}
 }
 

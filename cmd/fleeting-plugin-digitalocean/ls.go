@@ -87,8 +87,7 @@ func ls(ctx context.Context, t *terminal, args []string) int {
 		if err == nil || len(l.Groups) > 0 { // one of several groups is better than none
 			l.show(t, watch, asJSON)
 			if len(l.WithoutTag) > 0 {
-				t.say("hint", "a plugin process that knew them puts the tag back within a minute, the next start takes them over; "+
-					"to destroy them, fleeting-plugin-digitalocean rm%s --group NAME DROPLET...", c.account())
+				t.say("hint", "to destroy them, fleeting-plugin-digitalocean rm%s --group NAME DROPLET...", c.account())
 			}
 		}
 		err = errors.Join(err, unread)
@@ -182,7 +181,7 @@ func list(ctx context.Context, groups []group, all bool, shared *accounts) (list
 			l.remarks = append(l.remarks, remark{"note", fmt.Sprintf("Droplet %d (%s) carries a tag of the plugin's but is of none of its groups, "+
 				"by its name or its other tags: somebody else tagged it", d.ID, d.Name)})
 		}
-		l.addAdrift(told.fresh(g, adrift(found, nil)), time.Now())
+		l.addAdrift(found.Adrift, told.fresh(g, adrift(found, nil)), time.Now())
 		fresh := told.fresh(g, found.Owned)
 		if !all {
 			if len(fresh) > 0 || len(found.Owned) == 0 { // else another token has listed them
@@ -287,18 +286,31 @@ func listed(d instancegroup.Droplet, now time.Time) (line listedDroplet, cost fl
 	}, cost
 }
 
-// addAdrift adds what has lost a group's tag.
-func (l *listing) addAdrift(droplets []instancegroup.Droplet, now time.Time) {
-	byName := byGroup(droplets, instancegroup.AdriftFrom)
-	for _, of := range slices.Sorted(maps.Keys(byName)) {
+// addAdrift adds what has lost a group's tag: of found those that are fresh.
+func (l *listing) addAdrift(found []inventory.Adrift, fresh []instancegroup.Droplet, now time.Time) {
+	why := map[int]string{}
+	for _, d := range found {
+		why[d.ID] = d.Doubt
+	}
+	type kind struct{ group, doubt string }
+	kinds := map[kind][]instancegroup.Droplet{}
+	for _, d := range fresh {
+		line, _ := listed(d, now)
+		l.WithoutTag = append(l.WithoutTag, line)
+		k := kind{instancegroup.AdriftFrom(d), why[d.ID]}
+		kinds[k] = append(kinds[k], d)
+	}
+	for _, k := range slices.SortedFunc(maps.Keys(kinds), func(a, b kind) int { return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.doubt, b.doubt)) }) {
 		sum := 0.0
-		for _, d := range byName[of] {
-			line, _ := listed(d, now)
-			l.WithoutTag = append(l.WithoutTag, line)
+		for _, d := range kinds[k] {
 			sum += d.PriceHourly
 		}
-		l.remarks = append(l.remarks, remark{"warning", fmt.Sprintf("group %s: %s not listed for want of its tag %s, and billed, %.5f USD an hour: %s",
-			of, count(len(byName[of]), "Droplet"), instancegroup.GroupTag(of), sum, strings.Join(dropletNames(byName[of]), " "))})
+		text := fmt.Sprintf("group %s: %s not listed for want of its tag %s, and billed, %.5f USD an hour: %s",
+			k.group, count(len(kinds[k]), "Droplet"), instancegroup.GroupTag(k.group), sum, strings.Join(dropletNames(kinds[k]), " "))
+		if k.doubt != "" {
+			text += " (" + k.doubt + ")"
+		}
+		l.remarks = append(l.remarks, remark{"warning", text})
 	}
 }
 
