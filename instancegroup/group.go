@@ -100,7 +100,6 @@ type Group struct {
 	life       context.Context
 	endLife    context.CancelFunc // ends what no call waits for
 	lastUpdate time.Time          // end of the last Update; owned by the holder of updating
-	cut        bool               // its act had not enough time; owned by the same
 
 	noting sync.Mutex // held while a census, the rests, or what is about the tag, are taken and written: in this order
 
@@ -147,6 +146,7 @@ type Group struct {
 	letGoNew  bool            // more was let go than NoteLetGo has been told
 	lostNoted bool            // NoteTagLost was told last
 
+	cut        bool      // the last act had not enough time
 	budgetTold time.Time // when the token's budget was logged last
 	bill       bill      // since the last summary
 

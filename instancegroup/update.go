@@ -272,12 +272,19 @@ const (
 // chores. None is an error of Update: what fails, or finds no time, is tried
 // again by a later one.
 func (g *Group) act(ctx context.Context, listed bool) {
-	if listed || !g.cut {
+	g.mu.Lock()
+	short := listed || !g.cut
+	g.mu.Unlock()
+	if short {
 		bounded, cancel := context.WithTimeout(ctx, actBound)
 		defer cancel()
 		ctx = bounded
 	}
-	defer func() { g.cut = errors.Is(ctx.Err(), context.DeadlineExceeded) }()
+	defer func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.cut = errors.Is(ctx.Err(), context.DeadlineExceeded)
+	}()
 	g.destroy(ctx, g.due())
 	if g.seekDue(time.Now()) {
 		g.seek(ctx)
@@ -291,7 +298,7 @@ func (g *Group) act(ctx context.Context, listed bool) {
 }
 
 // again tells whether the next Update is to do at once what this one had not enough time
-// for: it has more. Once, since no time may be enough.
+// for: it has more. Once, since no time may be enough. Called with mu held.
 func (g *Group) again(ctx context.Context) bool {
 	return errors.Is(ctx.Err(), context.DeadlineExceeded) && !g.cut
 }

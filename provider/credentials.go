@@ -212,7 +212,7 @@ func (k *credentials) delete(ctx context.Context) (err error) {
 
 const (
 	deleteTries = 3
-	deleteBound = 5 * time.Second // of one attempt: three of them fit into a Shutdown
+	deleteBound = 8 * time.Second // of one attempt: two that are not answered fit into a Shutdown
 )
 
 func (k *credentials) take(ctx context.Context) error {

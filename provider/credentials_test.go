@@ -366,3 +366,17 @@ func TestKeyFaults(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A key whose deletion is answered late is not said to stay.
+func TestShutdownThoughAnswersAreSlow(t *testing.T) {
+	ownCache(t)
+	synctest.Test(t, func(t *testing.T) {
+		sim := dosim.New(dosim.Options{})
+		defer sim.Close()
+		g := start(t, sim, nil)
+		sim.Inject(dosim.Fault{Op: "*", Delay: 5500 * time.Millisecond, Times: -1})
+		if err := g.Shutdown(t.Context()); err != nil || len(sim.Keys()) > 0 {
+			t.Errorf("%v; keys %v", err, sim.Keys())
+		}
+	})
+}
