@@ -3,6 +3,7 @@ package instancegroup
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -41,7 +42,7 @@ type search struct {
 	since map[int]time.Time // when those were first seen that lack the tag while the account has it
 	lost  bool              // the tag was deleted
 	there bool              // it was not: the account had it before this run created anything
-	told  map[int]bool      // those of which nobody can tell
+	told  map[int]bool      // what is left alone, once it was said
 }
 
 // seek looks, after Start, for what earlier runs made and what no list of the group has
@@ -56,18 +57,18 @@ func (g *Group) seek(ctx context.Context) {
 	began := time.Now()
 	l, err := g.firstList(ctx, CommonTag)
 	adrift, known, asks := g.adriftIn(l, began)
-	there := false
+	there, never := false, false
 	if err == nil && !known && asks {
 		there, err = g.cloud.HasTag(ctx, GroupTag(g.Name))
-		if errors.Is(err, ErrForbidden) || errors.Is(err, ErrInvalid) { // it will never be told
-			there, known, err = true, true, nil
+		if errors.Is(err, ErrForbidden) || errors.Is(err, ErrInvalid) { // it will not be told
+			there, known, never, err = true, true, true, nil
 		}
 	}
 
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err != nil {
-		g.seekFailed(err)
+		g.seekFailed(ctx, err)
 		return
 	}
 	g.search.fails = 0
@@ -94,10 +95,13 @@ func (g *Group) seek(ctx context.Context) {
 			pending[d.ID] = began
 		case began.Sub(first) < untaggedTwice:
 			pending[d.ID] = first
-		case !g.search.there:
-			g.tellAdrift(d)
-		default:
+		case g.search.there:
 			g.letGo(d)
+		default:
+			g.tellAdrift(d)
+			if !never { // the account has the tag by now, which the next run would take for an answer
+				g.letGoNew, g.kept[d.ID] = true, true
+			}
 		}
 		g.carried[RunOf(d)] = true
 	}
@@ -135,9 +139,10 @@ func (g *Group) adriftIn(l List, now time.Time) (adrift []Droplet, known, matter
 	defer g.mu.Unlock()
 	for _, d := range l.Droplets {
 		switch {
-		case AdriftFrom(d) != g.Name || !g.deadRuns[RunOf(d)] || g.byID[d.ID] != nil:
-		case g.released[d.ID] || slices.Contains(g.LetGo, d.ID):
+		case AdriftFrom(d) != g.Name || !g.deadRuns[RunOf(d)] || g.byID[d.ID] != nil || g.ended[d.ID]:
+		case g.kept[d.ID]:
 			g.carried[RunOf(d)] = true
+			g.sayLetGo(d)
 		default:
 			adrift = append(adrift, d)
 		}
@@ -157,13 +162,16 @@ func (g *Group) madeTag() bool {
 }
 
 // seekFailed lets the search rest. Called with mu held.
-func (g *Group) seekFailed(err error) {
+func (g *Group) seekFailed(ctx context.Context, err error) {
 	now := time.Now()
 	g.search.fails++
 	g.search.hold = now.Add(max(backoff(restoreFirst, restoreMost, g.search.fails), retryAfter(err)))
-	if times, due := g.failedTag.note(err, 1, now); due && !errors.Is(err, ErrSpent) {
+	if g.again(ctx) {
+		g.search.hold = time.Time{}
+	}
+	if times, due := g.failedSeek.note(err, 1, now); due && !errors.Is(err, ErrSpent) {
 		g.log.Warn("what earlier runs made and what lost the group's tag could not be looked for; it is tried again",
-			"tag", GroupTag(g.Name), "next_in", g.search.hold.Sub(now).Round(time.Second), "times", times, "request_id", requestID(err), "err", err)
+			"tag", GroupTag(g.Name), "next_in", max(0, g.search.hold.Sub(now)).Round(time.Second), "times", times, "request_id", requestID(err), "err", err)
 	}
 }
 
@@ -179,12 +187,20 @@ func (g *Group) tellAdrift(d Droplet) {
 
 // letGo leaves d to whoever took the group's tag off it. Called with mu held.
 func (g *Group) letGo(d Droplet) {
-	g.released[d.ID], g.letGoNew = true, true
+	g.released[d.ID], g.kept[d.ID], g.letGoNew = true, true, true
 	if run := RunOf(d); run != "" {
 		g.carried[run] = true
 	}
-	g.log.Error("the group's tag was taken off a Droplet by hand: it is left alone from now on, AND IT IS STILL BILLED",
-		"name", d.Name, "id", d.ID, "usd_per_hour", d.PriceHourly)
+	g.sayLetGo(d)
+}
+
+// sayLetGo says once, and once after each start, that d is nobody's. Called with mu held.
+func (g *Group) sayLetGo(d Droplet) {
+	if !g.search.told[d.ID] {
+		g.search.told[d.ID] = true
+		g.log.Error("the group's tag was taken off a Droplet by hand: it is left alone from now on, AND IT IS STILL BILLED",
+			"name", d.Name, "id", d.ID, "usd_per_hour", d.PriceHourly)
+	}
 }
 
 // noteTag notes beside the process what the next one has to know should this one be
@@ -197,17 +213,13 @@ func (g *Group) noteTag() {
 	g.noting.Lock()
 	defer g.noting.Unlock()
 	g.mu.Lock()
-	letGo, ids := g.letGoNew, slices.Clone(g.LetGo)
-	for id := range g.released {
-		ids = append(ids, id)
-	}
-	lost := !g.tagLost.IsZero()
+	letGo, ids := g.letGoNew, slices.Sorted(maps.Keys(g.kept)) // ids grow: the latest are last
+	lost := !g.tagLost.IsZero() || g.search.lost && g.search.on
 	turned := lost != g.lostNoted
 	g.letGoNew, g.lostNoted = false, lost
 	g.mu.Unlock()
 	if letGo && g.NoteLetGo != nil {
-		slices.Sort(ids) // Droplets' ids grow: the latest are last
-		g.NoteLetGo(slices.Compact(ids))
+		g.NoteLetGo(ids)
 	}
 	if turned && g.NoteTagLost != nil {
 		g.NoteTagLost(lost)

@@ -3,6 +3,7 @@ package instancegroup
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -171,6 +172,10 @@ func TestUntaggedWhileNobodyLooked(t *testing.T) {
 				var notes beside
 				second := notes.next(r)
 				second.start()
+				second.run(20 * time.Second)
+				if n := second.log.count("taken off a Droplet by hand"); n > 0 {
+					t.Errorf("let go within 20 s, by one answer")
+				}
 				second.run(15 * time.Minute)
 				for _, name := range kept {
 					second.says("ERROR", "taken off a Droplet by hand", name)
@@ -197,6 +202,9 @@ func TestUntaggedWhileNobodyLooked(t *testing.T) {
 				if third.Shutdown(ctx) || AdriftFrom(r.only(kept[0]).Droplet) != "ci" {
 					t.Error("the run is forgotten of a Droplet that is billed, or it has lost all tags")
 				}
+				if got := third.Remember(); !slices.Equal(got, []string{thisRun}) {
+					t.Errorf("runs to remember: %v, want the one that made it", got)
+				}
 			})
 		})
 	}
@@ -211,6 +219,10 @@ func TestKilledWhileTagIsPutBack(t *testing.T) {
 			second.update()
 		},
 		"after a create": func(second *runner) { _, _ = second.increase(1) },
+		"and so is one whose start could not look": func(second *runner) {
+			second.script("tagging", fault{applied: true}, fault{err: unclear})
+			second.update()
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			scenario(t, spec(nil), func(r *runner) {
@@ -220,6 +232,10 @@ func TestKilledWhileTagIsPutBack(t *testing.T) {
 				second := notes.next(r)
 				second.start()
 				kill(second)
+				if strings.Contains(name, "could not look") {
+					r.script("list", fault{applied: true}, fault{err: unclear}, fault{err: unclear})
+					notes.next(r).start()
+				}
 				third := notes.next(r)
 				third.start()
 				third.run(2 * time.Minute)
@@ -247,7 +263,7 @@ func TestAdriftNotAskedYet(t *testing.T) {
 				scenario(t, spec(nil), func(r *runner) {
 					names := r.up(3)
 					r.deleteTag(GroupTag("ci"))
-					var notes beside
+					notes := beside{runs: []string{"run00007"}} // thisRun is not the last
 					second := notes.next(r)
 					if op == "list" {
 						r.script("list", fault{applied: true}, f, f, f)
@@ -286,11 +302,11 @@ func TestAdriftNeverAsked(t *testing.T) {
 		names := r.up(3)
 		r.deleteTag(GroupTag("ci"))
 		r.breakOp("has tag", fault{err: unclear})
-		var notes beside
+		notes := beside{runs: []string{"run00007"}} // thisRun is not the last
 		second := notes.next(r)
 		second.start()
 		second.run(time.Minute)
-		if second.Shutdown(ctx) {
+		if second.Shutdown(ctx) || !slices.Contains(second.Remember(), thisRun) {
 			t.Error("it forgets the runs that may have left some")
 		}
 		r.heal("has tag")
@@ -344,7 +360,7 @@ func TestAdriftNobodyCanTell(t *testing.T) {
 						t.Errorf("%s carries %v", name, r.only(name).Tags)
 					}
 				}
-				if n := r.requests("has tag"); n > 4 || len(notes.letGo) > 0 {
+				if n := r.requests("has tag"); n > 4 || (len(notes.letGo) > 0) != (name == "after a create") {
 					t.Errorf("the tag was asked for %d times; noted as let go: %v", n, notes.letGo)
 				}
 				second.decrease(second.in(Running)...)
@@ -406,6 +422,21 @@ func TestAdriftOfTheLastSecond(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What is given back is the group's again, and forgotten as let go.
+func TestLetGoAndGivenBack(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		names := r.up(2)
+		id := r.only(names[0]).ID
+		notes := beside{letGo: []int{id}}
+		second := notes.next(r)
+		second.start()
+		second.run(time.Minute)
+		if got := second.in(Running); len(got) != 2 || len(notes.letGo) != 0 {
+			t.Errorf("running: %v; noted as let go: %v", got, notes.letGo)
+		}
+	})
 }
 
 // What is let go is noted for the next process, with what was before.

@@ -130,14 +130,18 @@ func (g *Group) removeRun(ctx context.Context, run string) error {
 	return g.cloud.DeleteTag(ctx, RunTag(run))
 }
 
-// idleRuns returns the runs whose tag is due to be removed. While it is not known
-// whether Droplets of earlier ones are there without the group's tag, none of these is.
+// idleRuns returns the runs whose tag is due to be removed: of no earlier one while it is not
+// known whether Droplets of theirs are there without the group's tag, and not of the last one
+// while lists may lack some of it.
 func (g *Group) idleRuns(last bool) []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	idle := maps.Clone(g.litter)
-	if g.search.on {
+	switch {
+	case g.search.on && g.search.fails > 0:
 		clear(idle)
+	case g.search.on && len(g.DeadRuns) > 0:
+		delete(idle, g.DeadRuns[len(g.DeadRuns)-1])
 	}
 	if last {
 		idle[g.Run] = 0

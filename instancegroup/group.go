@@ -142,8 +142,9 @@ type Group struct {
 	tagRefused  bool // DigitalOcean refused that
 
 	search    search
+	kept      map[int]bool    // LetGo, and what was let go or left alone since
 	carried   map[string]bool // runs whose tag is on something that was let go, or left alone
-	letGoNew  bool            // more was let go than NoteLetGo has been told
+	letGoNew  bool            // kept is not what NoteLetGo has been told
 	lostNoted bool            // NoteTagLost was told last
 
 	cut        bool      // the last act had not enough time
@@ -151,7 +152,7 @@ type Group struct {
 	bill       bill      // since the last summary
 
 	// What fails again and again is counted, and told once a minute.
-	failedLists, failedLookups, refusedDeletes, refusedBulk, refusedCreates, spentCreates, failedTag repeated
+	failedLists, failedLookups, refusedDeletes, refusedBulk, refusedCreates, spentCreates, failedTag, failedSeek repeated
 
 	// Creating, destroying, chores.
 	noted       Census    // the last
@@ -192,12 +193,16 @@ func New(s Settings, cloud Cloud, log Logger) *Group {
 		gpus:       s.GPUs,
 		places:     placements{order: s.Placements, rests: map[Placement]rest{}},
 		litter:     map[string]int{},
+		kept:       map[int]bool{},
 		carried:    map[string]bool{},
 		search:     search{told: map[int]bool{}, lost: s.TagLost},
 		lostNoted:  s.TagLost,
 		unplaced:   map[int]int{},
 	}
 	g.life, g.endLife = context.WithCancel(context.Background())
+	for _, id := range s.LetGo {
+		g.kept[id] = true
+	}
 	for _, run := range s.DeadRuns {
 		if run != s.Run {
 			g.deadRuns[run], g.litter[run] = true, 0

@@ -70,6 +70,10 @@ func (g *Group) noteManager(d Droplet, run string) {
 func (g *Group) takeOver(d Droplet, now time.Time) *member {
 	g.seq++
 	g.tookOver++
+	if g.kept[d.ID] { // somebody gave it back
+		delete(g.kept, d.ID)
+		g.letGoNew = true
+	}
 	m := &member{name: d.Name, seq: g.seq, run: RunOf(d), phase: creating, id: d.ID, droplet: d, listed: true, tagged: true,
 		born: now, proved: now}
 	if d.Status == StatusNew {

@@ -70,12 +70,31 @@ func (g *Group) Shutdown(ctx context.Context) (clean bool) {
 	g.seeGone(ctx)
 	g.removeTags(ctx, true)
 	g.noteTag()
-	none := g.tellLeft()
+	g.tellLeft()
+	return len(g.Remember()) == 0
+}
+
+// Remember returns the runs, this one and earlier ones, that a later start has to know of,
+// oldest first: all if anything stays; else those whose tag is on what was let go, and the
+// last one while lists may lack something that it made.
+func (g *Group) Remember() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	// What the run before made last, and lists did not have yet, is the next one's to count.
-	late := g.Before.lag(g.tookOver, time.Now()) > 0
-	return none && !late && !g.littered && !g.search.on && len(g.carried) == 0
+	stays := g.littered || g.search.on && g.search.fails > 0
+	for m := range g.all() {
+		stays = stays || m.phase != gone
+	}
+	late := g.search.on || g.Before.lag(g.tookOver, time.Now()) > 0
+	var runs []string
+	for i, run := range g.DeadRuns {
+		if stays || g.carried[run] || late && i == len(g.DeadRuns)-1 {
+			runs = append(runs, run)
+		}
+	}
+	if stays || g.carried[g.Run] {
+		runs = append(runs, g.Run)
+	}
+	return runs
 }
 
 // seeGone lists until everything whose destruction was accepted is proved gone, or
@@ -110,8 +129,8 @@ func (g *Group) dying() int {
 	return n
 }
 
-// tellLeft says what stays, and what that costs. none says that nothing does.
-func (g *Group) tellLeft() (none bool) {
+// tellLeft says what stays, and what that costs.
+func (g *Group) tellLeft() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var kept, owed, dying remains
@@ -138,7 +157,6 @@ func (g *Group) tellLeft() (none bool) {
 		g.log.Warn("DigitalOcean accepted to destroy Droplets, and has not been seen to do it: they may still be billed", "droplets", n,
 			"names", some(dying.names), "usd_per_hour", Cents(dying.usd), "hint", "fleeting-plugin-digitalocean ls --group "+g.Name+" shows whether they are gone")
 	}
-	return len(kept.names)+len(owed.names)+len(dying.names) == 0
 }
 
 // remains are Droplets of one kind that stay.

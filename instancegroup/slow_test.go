@@ -45,6 +45,26 @@ func TestActsThoughAnswersAreSlow(t *testing.T) {
 	}
 }
 
+// TestSeeksThoughAnswersAreSlow: so are Droplets found that lost the group's tag before.
+func TestSeeksThoughAnswersAreSlow(t *testing.T) {
+	for _, latency := range []time.Duration{1500 * time.Millisecond, 3 * time.Second, 4300 * time.Millisecond} {
+		t.Run(fmt.Sprint(latency), func(t *testing.T) {
+			scenario(t, spec(nil), func(r *runner) {
+				r.up(3)
+				r.deleteTag(GroupTag("ci"))
+				r.latency = latency
+				var notes beside
+				second := notes.next(r)
+				second.start()
+				second.run(2 * time.Minute)
+				if got := second.in(Running); len(got) != 3 {
+					t.Errorf("running: %v", got)
+				}
+			})
+		})
+	}
+}
+
 // TestLongRetryAfter: an hour that an answer but 429 asks for is not waited.
 func TestLongRetryAfter(t *testing.T) {
 	for class, most := range map[error]time.Duration{ErrAmbiguous: 2 * time.Minute, ErrThrottled: 2 * time.Hour} {

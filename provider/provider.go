@@ -163,7 +163,7 @@ func (g *InstanceGroup) Shutdown(ctx context.Context) error {
 			r.keys.sweep(ctx, dead) // Init did not, if the group had Droplets
 		}
 		r.api.Close()
-		r.lock.Close(clean)
+		r.lock.Close(r.group.Remember())
 	})
 	return g.shutdownErr
 }

@@ -202,7 +202,6 @@ func read(file *runnerconfig.File, r runnerconfig.Runner) (target, error) {
 	p.Config, p.Faults = config.Parse(data, config.ThisHost())
 	p.Account, _ = config.ParseAccount(data, config.ThisHost()) // its faults are among those
 	p.name = cmp.Or(p.Account.Name, writtenName(r))
-	p.Account.Name = p.name
 	p.Host = doctor.Look(file, r, p.Config, p.Account.APIURL, p.Account.Name)
 	return p, nil
 }

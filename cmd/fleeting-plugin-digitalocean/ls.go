@@ -86,7 +86,7 @@ func ls(ctx context.Context, t *terminal, args []string) int {
 		t.done()
 		if err == nil || len(l.Groups) > 0 { // one of several groups is better than none
 			l.show(t, watch, asJSON)
-			if len(l.WithoutTag) > 0 {
+			if slices.ContainsFunc(l.WithoutTag, func(u untagged) bool { return u.Doubt == "" }) {
 				t.say("hint", "to destroy them, fleeting-plugin-digitalocean rm%s --group NAME DROPLET...", c.account())
 			}
 		}
@@ -128,9 +128,15 @@ type listing struct {
 	USDSoFar   float64       `json:"usd_so_far"`
 
 	// Made by a group, and without its tag: in no number of the others.
-	WithoutTag []listedDroplet `json:"without_group_tag,omitempty"`
+	WithoutTag []untagged `json:"without_group_tag,omitempty"`
 
 	remarks []remark // of what is not in it, said below it
+}
+
+type untagged struct {
+	listedDroplet
+	Group string `json:"group"`
+	Doubt string `json:"doubt,omitempty"` // why it may be meant
 }
 
 type remark struct{ word, text string }
@@ -296,8 +302,8 @@ func (l *listing) addAdrift(found []inventory.Adrift, fresh []instancegroup.Drop
 	kinds := map[kind][]instancegroup.Droplet{}
 	for _, d := range fresh {
 		line, _ := listed(d, now)
-		l.WithoutTag = append(l.WithoutTag, line)
 		k := kind{instancegroup.AdriftFrom(d), why[d.ID]}
+		l.WithoutTag = append(l.WithoutTag, untagged{line, k.group, k.doubt})
 		kinds[k] = append(kinds[k], d)
 	}
 	for _, k := range slices.SortedFunc(maps.Keys(kinds), func(a, b kind) int { return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.doubt, b.doubt)) }) {

@@ -109,9 +109,14 @@ func rm(ctx context.Context, t *terminal, args []string) int {
 	if !asJSON {
 		fmt.Fprintln(t.out, gone(shown.Droplets))
 	}
-	if slices.ContainsFunc(doomed, func(d doomedGroup) bool { return d.partly }) {
-		return t.failed(hinted{errors.New("not all could be looked for, as the warning says: the groups may have more, and they are billed"),
-			"try again in a minute"})
+	for _, d := range doomed {
+		if d.unread != nil {
+			hint := "try again in a minute"
+			if errors.Is(d.unread, instancegroup.ErrForbidden) {
+				hint = "grant the token the scope that the warning names"
+			}
+			return t.failed(hinted{errors.New("not all could be looked for, as the warning says: the groups may have more, and they are billed"), hint})
+		}
 	}
 	return exitOK
 }
@@ -142,7 +147,7 @@ func gone(n int) string {
 type doomedGroup struct {
 	group
 	droplets []instancegroup.Droplet
-	partly   bool // all were asked for, and not all could be listed
+	unread   error // why not all could be listed that were asked for
 }
 
 // choose finds the Droplets of names, or all if there are none. A name that is not
@@ -172,7 +177,10 @@ func choose(ctx context.Context, t *terminal, groups []group, unread error, name
 		if found.Unread != nil {
 			t.say("warning", "%s", g.unlooked(found.Unread))
 		}
-		d := doomedGroup{group: g, partly: len(names) == 0 && found.Unread != nil}
+		d := doomedGroup{group: g}
+		if len(names) == 0 {
+			d.unread = found.Unread
+		}
 		for _, a := range found.Adrift {
 			if len(names) == 0 && a.Doubt != "" {
 				t.say("warning", "group %s: %s stays, and is billed, unless it is named: %s", g.Name, a.Name, a.Doubt)
@@ -252,6 +260,8 @@ func destroy(ctx context.Context, t *terminal, doomed []doomedGroup, within time
 	var wg sync.WaitGroup
 	for i, d := range doomed {
 		p.left[i] = len(d.droplets)
+	}
+	for i, d := range doomed {
 		wg.Go(func() { stay[i], faults[i] = d.destroy(ctx, bounded, t, within, func(n int) { p.tell(i, n) }) })
 	}
 	wg.Wait()

@@ -21,7 +21,8 @@ type Shared struct {
 	accepted bool // refusal has been asked for
 	refusal  error
 
-	scopes map[string]digitalocean.Scope
+	scopes    map[string]digitalocean.Scope
+	scopesErr error
 
 	vpcsRead bool
 	vpcs     []digitalocean.VPC
@@ -39,6 +40,9 @@ func (s *Shared) token(ctx context.Context, api *digitalocean.Client) error {
 
 // answers tells which of the named scopes the token has.
 func (s *Shared) answers(ctx context.Context, api *digitalocean.Client, names []string) ([]digitalocean.Scope, error) {
+	if s.scopesErr != nil {
+		return nil, s.scopesErr
+	}
 	if s.scopes == nil {
 		s.scopes = map[string]digitalocean.Scope{}
 	}
@@ -50,6 +54,7 @@ func (s *Shared) answers(ctx context.Context, api *digitalocean.Client, names []
 	}
 	fresh, err := api.Scopes(ctx, unasked...)
 	if err != nil {
+		s.scopesErr = err
 		return nil, err
 	}
 	for _, a := range fresh {

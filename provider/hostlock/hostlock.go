@@ -93,6 +93,9 @@ func Try(apiURL, name string) (l *Lock, holder string, err error) {
 
 // open finds the files of (apiURL, name), and makes their directory.
 func open(apiURL, name string) (*Lock, error) {
+	if filepath.Base(name) != name {
+		return nil, fmt.Errorf("%q is no name of a group", name)
+	}
 	dir, err := Dir()
 	if err == nil {
 		err = os.MkdirAll(dir, 0o700)
@@ -248,10 +251,12 @@ func (l *Lock) readRuns() []string {
 	return slices.DeleteFunc(strings.Fields(string(b)), func(s string) bool { return !instancegroup.IsSuffix(s) })
 }
 
-// Close gives the lock up at the end of a run. clean says that the run left
-// nothing, so that nobody needs to remember it.
-func (l *Lock) Close(clean bool) {
-	if clean {
+// Close gives the lock up at the end of a run. remember are the runs that somebody still
+// needs to know of.
+func (l *Lock) Close(remember []string) {
+	if len(remember) > 0 {
+		_ = l.replace(".runs", strings.Join(remember, "\n")) // else more is remembered
+	} else {
 		os.Remove(l.base + ".runs")
 		os.Remove(l.base + ".count")
 		os.Remove(l.base + ".letgo")

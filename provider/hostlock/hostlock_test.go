@@ -79,18 +79,24 @@ func TestLockRemembersRuns(t *testing.T) {
 		}
 		want = append(want, run)
 		want = want[max(0, len(want)-maxRuns):]
-		l.Close(false)
+		l.Release()
 	}
 	l := take(t)
 	if err := os.WriteFile(l.base+".runs", []byte("../../etc x\x00 run00001 RUN00002"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l.Close(false)
+	l.Release()
 	l = take(t)
 	if !slices.Equal(l.DeadRuns(), []string{"run00001"}) {
 		t.Errorf("of a file that somebody wrote to: %q", l.DeadRuns())
 	}
-	l.Close(true)
+	_ = l.Begin("run00002")
+	l.Close([]string{"run00002"})
+	l = take(t)
+	if !slices.Equal(l.DeadRuns(), []string{"run00002"}) {
+		t.Errorf("of what is to be remembered: %q", l.DeadRuns())
+	}
+	l.Close(nil)
 	l = take(t)
 	defer l.Release()
 	if len(l.DeadRuns()) > 0 {
@@ -138,7 +144,7 @@ func TestLockRemembersCount(t *testing.T) {
 	l := take(t)
 	want := instancegroup.Census{Droplets: 12, At: time.Unix(1700000000, 0)}
 	l.Note(hclog.NewNullLogger(), want)
-	l.Close(false)
+	l.Release()
 	l = take(t)
 	if got := l.Before(); got != want {
 		t.Errorf("before: %+v, want %+v", got, want)
@@ -155,7 +161,7 @@ func TestLockRemembersCount(t *testing.T) {
 			t.Errorf("of %q: %+v", junk, got)
 		}
 	}
-	l.Close(true)
+	l.Close(nil)
 	l = take(t)
 	defer l.Release()
 	if got := l.Before(); got != (instancegroup.Census{}) {
@@ -172,7 +178,7 @@ func TestLockRemembersLetGo(t *testing.T) {
 	}
 	l := take(t)
 	l.NoteLetGo(hclog.NewNullLogger(), ids)
-	l.Close(false)
+	l.Release()
 	l = take(t)
 	if got := l.LetGo(); !slices.Equal(got, ids[44:]) {
 		t.Errorf("let go: %v", got)
@@ -186,7 +192,7 @@ func TestLockRemembersLetGo(t *testing.T) {
 	if got := l.LetGo(); !slices.Equal(got, []int{7, 8}) {
 		t.Errorf("of a file that somebody wrote to: %v", got)
 	}
-	l.Close(true)
+	l.Close(nil)
 	if got, err := LetGo(someAPI, "ci"); err != nil || len(got) > 0 {
 		t.Errorf("after a clean end: %v, %v", got, err)
 	}

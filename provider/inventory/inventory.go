@@ -52,7 +52,6 @@ func Look(ctx context.Context, api *digitalocean.Client, group string) (Found, e
 	for _, d := range l.Droplets {
 		switch of := instancegroup.GroupOf(d); {
 		case group == "" && d.TagsHidden: // nobody can tell whose it is
-		case group == "" && d.TagsHidden: // nobody can tell whose it is
 		case of == "" && instancegroup.AdriftFrom(d) != "":
 			f.Adrift = append(f.Adrift, Adrift{Droplet: d})
 		case of == "" || group != "" && of != group:
@@ -65,7 +64,7 @@ func Look(ctx context.Context, api *digitalocean.Client, group string) (Found, e
 }
 
 // errTagsHidden is a token without tag:read.
-var errTagsHidden = errors.New("the token is not shown the tags of Droplets: give it the scope tag:read")
+var errTagsHidden = fmt.Errorf("the token is not shown the tags of Droplets, for which it needs tag:read: %w", instancegroup.ErrForbidden)
 
 // Droplets is Look for those who want all or nothing.
 func Droplets(ctx context.Context, api *digitalocean.Client, group string) (owned, strangers []instancegroup.Droplet, err error) {
