@@ -96,7 +96,9 @@ func (g *Group) destroy(ctx context.Context, ms []*member) {
 			return
 		}
 		m.removal = m.removal.sent(false, retryAfter(err), now)
-		failed.add(m.name, err)
+		if !errors.Is(ctx.Err(), context.Canceled) { // else nobody waits for it any more: it says nothing of DigitalOcean
+			failed.add(m.name, err)
+		}
 		if errors.Is(err, ErrThrottled) {
 			g.holdDeletes = now.Add(max(refusedFirst, retryAfter(err)))
 		}

@@ -1,8 +1,10 @@
 package instancegroup
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -56,6 +58,7 @@ func Remove(ctx context.Context, cloud Cloud, log Logger, group string, doomed [
 	for _, m := range g.strays {
 		left = append(left, m.droplet)
 	}
+	slices.SortFunc(left, func(a, b Droplet) int { return cmp.Compare(a.ID, b.ID) })
 	if g.bulk {
 		g.dropBulkTag(ctx)
 	}
