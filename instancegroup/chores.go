@@ -131,17 +131,13 @@ func (g *Group) removeRun(ctx context.Context, run string) error {
 }
 
 // idleRuns returns the runs whose tag is due to be removed: of no earlier one while it is not
-// known whether Droplets of theirs are there without the group's tag, and not of the last one
-// while lists may lack some of it.
+// known whether Droplets of theirs are there without the group's tag.
 func (g *Group) idleRuns(last bool) []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	idle := maps.Clone(g.litter)
-	switch {
-	case g.search.on && g.search.fails > 0:
+	if g.search.on && g.search.fails > 0 {
 		clear(idle)
-	case g.search.on && len(g.DeadRuns) > 0:
-		delete(idle, g.DeadRuns[len(g.DeadRuns)-1])
 	}
 	if last {
 		idle[g.Run] = 0
