@@ -5,34 +5,12 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 )
 
 // seekBound is how long Start looks for Droplets without the group's tag. It can do
 // without: Update looks again.
 const seekBound = 5 * time.Second
-
-// AdriftFrom returns the group that made d, by its name and by the other tags of a
-// create, if no group's tag is on d: somebody took it off, or deleted it from the
-// account. No list of the group has d then. It returns "" of any other Droplet.
-//
-// The tag of its run may be gone too: then a digit in the name has to do, which tells it
-// from a word.
-func AdriftFrom(d Droplet) (group string) {
-	i := len(d.Name) - len("-") - suffixLen
-	if d.TagsHidden || i <= 0 || d.Name[i] != '-' || !IsSuffix(d.Name[i+1:]) || !hasTag(d, CommonTag) || slices.ContainsFunc(d.Tags, isGroupTag) {
-		return ""
-	}
-	if run := RunOf(d); !IsSuffix(run) && (run != "" || !hasDigit(d.Name[i+1:])) {
-		return ""
-	}
-	return d.Name[:i]
-}
-
-func isGroupTag(tag string) bool {
-	return len(tag) > len(groupTagPrefix) && strings.EqualFold(tag[:len(groupTagPrefix)], groupTagPrefix)
-}
 
 // search is the state of seek.
 type search struct {

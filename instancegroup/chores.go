@@ -61,8 +61,8 @@ func (g *Group) assignProject(ctx context.Context) {
 }
 
 // removeTags removes the tags of ended runs that nothing of the group carries any more,
-// and at the end this run's own. Tags outlive the Droplets that carried them. One that
-// was let go, and one that lost the group's tag while no process looked, carry it yet.
+// nor what was let go, as far as is known; and at the end this run's own. Tags outlive the
+// Droplets that carried them.
 func (g *Group) removeTags(ctx context.Context, last bool) {
 	if ctx.Err() != nil && !last {
 		return // no time: the next Update has some

@@ -116,16 +116,38 @@ func hasTag(d Droplet, tag string) bool {
 	return slices.ContainsFunc(d.Tags, func(t string) bool { return strings.EqualFold(t, tag) })
 }
 
+// isGroupTag tells whether tag is a group's.
+func isGroupTag(tag string) bool {
+	return len(tag) > len(groupTagPrefix) && strings.EqualFold(tag[:len(groupTagPrefix)], groupTagPrefix)
+}
+
 // GroupOf returns the group that owns d, or "".
 func GroupOf(d Droplet) string {
 	for _, t := range d.Tags {
-		if len(t) > len(groupTagPrefix) && strings.EqualFold(t[:len(groupTagPrefix)], groupTagPrefix) {
+		if isGroupTag(t) {
 			if group := strings.ToLower(t[len(groupTagPrefix):]); Owns(group, d) {
 				return group
 			}
 		}
 	}
 	return ""
+}
+
+// AdriftFrom returns the group that made d, by its name and by the other tags of a
+// create, if no group's tag is on d: somebody took it off, or deleted it from the
+// account. No list of the group has d then. It returns "" of any other Droplet.
+//
+// The tag of its run may be gone too: then a digit in the name has to do, which tells it
+// from a word.
+func AdriftFrom(d Droplet) (group string) {
+	i := len(d.Name) - len("-") - suffixLen
+	if d.TagsHidden || i <= 0 || d.Name[i] != '-' || !IsSuffix(d.Name[i+1:]) || !hasTag(d, CommonTag) || slices.ContainsFunc(d.Tags, isGroupTag) {
+		return ""
+	}
+	if run := RunOf(d); !IsSuffix(run) && (run != "" || !hasDigit(d.Name[i+1:])) {
+		return ""
+	}
+	return d.Name[:i]
 }
 
 // RunOf returns the run that made d, or "".

@@ -46,15 +46,19 @@ func (c *choice) flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&c.groups, "group", nil, "")
 }
 
-// account is the flag by which another command finds the same account.
+// account is the flags by which another command finds the same account.
 func (c choice) account() string {
-	switch {
-	case c.tokenFile != "":
-		return " --token-file " + c.tokenFile
-	case c.config != "":
-		return " --config " + c.config
+	flags := ""
+	if c.tokenFile != "" {
+		flags += " --token-file " + c.tokenFile
 	}
-	return ""
+	if c.config != "" {
+		flags += " --config " + c.config
+	}
+	if c.runner != "" {
+		flags += fmt.Sprintf(" --runner %q", c.runner)
+	}
+	return flags
 }
 
 // group is one group, and the account that it is on.

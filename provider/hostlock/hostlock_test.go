@@ -137,6 +137,20 @@ func TestLockFiles(t *testing.T) {
 	}
 }
 
+// TestLockStaysInItsDirectory: a name that is none of a group's makes no file anywhere.
+func TestLockStaysInItsDirectory(t *testing.T) {
+	cache := filepath.Join(t.TempDir(), "cache")
+	t.Setenv("XDG_CACHE_HOME", cache)
+	for _, name := range []string{"../../evil", "a/b", "/evil"} {
+		if l, _, err := Try(someAPI, name); err == nil || l != nil {
+			t.Errorf("%q is taken for a group", name)
+		}
+	}
+	if files, _ := filepath.Glob(filepath.Join(filepath.Dir(cache), "*")); len(files) > 0 {
+		t.Errorf("made: %v", files)
+	}
+}
+
 // TestLockRemembersCount: until an end in good order, and nothing of what
 // somebody else wrote.
 func TestLockRemembersCount(t *testing.T) {

@@ -3,6 +3,8 @@ package inventory
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"testing"
 
@@ -143,5 +145,34 @@ func TestUnlistedGPUsHideNoDroplets(t *testing.T) {
 	_, api, groups = many(t, 1, "GET /v2/droplets: 403 times forever")
 	if f, err := Look(t.Context(), api, groups[0]); !errors.Is(err, instancegroup.ErrForbidden) {
 		t.Errorf("no list at all: %v, %v", f, err)
+	}
+}
+
+// A token that is shown no tags cannot know whose a Droplet is, and is told so: as a scope
+// that it lacks, and nobody's Droplets are called strangers.
+func TestHiddenTags(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch q := r.URL.Query(); {
+		case r.URL.Path == "/v2/droplets" && q.Get("tag_name") == "fleeting" && q.Get("type") == "":
+			fmt.Fprint(w, `{"droplets":[{"id":7,"name":"big-7k2m9qxa","status":"active","tags":[]}],"meta":{"total":1}}`)
+		case r.URL.Path == "/v2/droplets":
+			fmt.Fprint(w, `{"droplets":[],"meta":{"total":0}}`)
+		default:
+			fmt.Fprint(w, `{"ssh_keys":[],"tags":[],"meta":{"total":0}}`)
+		}
+	}))
+	defer s.Close()
+	api, err := digitalocean.New(digitalocean.Options{URL: s.URL, Token: func() (string, error) { return "t", nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer api.Close()
+	f, err := Look(t.Context(), api, "")
+	if err != nil || !errors.Is(f.Unread, instancegroup.ErrForbidden) || len(f.Owned)+len(f.Strangers)+len(f.Adrift) > 0 {
+		t.Errorf("of all groups: %+v, %v", f, err)
+	}
+	l, err := new(Account).Find(t.Context(), api, "ci", nil, nil)
+	if err != nil || len(l.Unread) != 1 || !errors.Is(l.Unread[0], instancegroup.ErrForbidden) {
+		t.Errorf("of one: unread %v, %v", l.Unread, err)
 	}
 }

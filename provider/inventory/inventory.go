@@ -20,7 +20,7 @@ type Found struct {
 	Strangers []instancegroup.Droplet // they only carry a tag of the plugin's
 	Adrift    []Adrift                // of all groups. A list of one has none
 
-	Unread error // why GPU Droplets could not be listed, and so were not looked for
+	Unread error // what could not be looked for, and why: GPU Droplets, or what lost its tags
 }
 
 // Adrift is a Droplet that a group made and that has lost the group's tag. No list of
