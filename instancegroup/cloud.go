@@ -11,9 +11,8 @@ import (
 // wire is provider/digitalocean; the tests of this package bring another.
 //
 // Every method honours ctx and may be called concurrently. Every error is a
-// *CloudError, or wraps ctx's error. Create, Delete, DeleteTagged and
-// AssignProject are sent once: whoever calls them decides whether to send again. List, Get, HasTag, Usage
-// and TaggedImages only read, so an implementation may repeat them.
+// *CloudError, or wraps ctx's error. What changes something is sent once: the
+// caller decides whether to send it again. What only reads may be repeated.
 type Cloud interface {
 	// List returns all Droplets that carry tag, GPU Droplets too if gpus is
 	// set. It is complete or it is an error: a part of a list would make the
@@ -21,7 +20,7 @@ type Cloud interface {
 	List(ctx context.Context, tag string, gpus bool) (List, error)
 
 	// Get returns one Droplet, or ErrNotFound.
-	Get(ctx context.Context, id int) (Droplet, error)
+	Get(ctx context.Context, id int64) (Droplet, error)
 
 	// Create asks for one Droplet per name, at most MaxNames. Success means
 	// accepted: a create can still fail later. Names that the answer leaves out
@@ -30,59 +29,56 @@ type Cloud interface {
 
 	// Delete asks for a Droplet's removal and returns DigitalOcean's request
 	// id. Success means accepted, not carried out: only a later List proves it.
-	Delete(ctx context.Context, id int) (requestID string, err error)
+	Delete(ctx context.Context, id int64) (requestID string, err error)
 
-	// TagDroplets puts tag on Droplets, at most MaxTagged at once; those that do
-	// not exist may be an error or not. Success says nothing of lists.
-	TagDroplets(ctx context.Context, tag string, ids []int) error
-
-	// HasTag tells whether the account has a tag, on something or not.
-	HasTag(ctx context.Context, tag string) (bool, error)
+	// TagDroplets puts tag on Droplets, at most MaxTagged at once, and makes the
+	// tag if need be. Success says nothing of lists.
+	TagDroplets(ctx context.Context, tag string, ids []int64) error
 
 	// DeleteTagged asks for the removal of every Droplet that carries tag, which
-	// is a BulkTag: no other is taken. Success means accepted, not carried out.
+	// is a DeleteTag: no other is taken. Success means accepted, not carried out.
 	DeleteTagged(ctx context.Context, tag string) (requestID string, err error)
 
-	// DeleteTag removes a tag from the account and from whatever carries it.
-	DeleteTag(ctx context.Context, tag string) error
+	// RemoveTag removes a tag from the account and from whatever carries it.
+	RemoveTag(ctx context.Context, tag string) error
 
 	// AssignProject moves Droplets to a project, at most MaxAssign at once.
-	AssignProject(ctx context.Context, project string, ids []int) error
+	AssignProject(ctx context.Context, project string, ids []int64) error
 
-	// TaggedImages returns the account's private images that carry tag.
+	// TaggedImages returns the account's private images that carry tag and can
+	// be used.
 	TaggedImages(ctx context.Context, tag string) ([]TaggedImage, error)
 
-	// Usage tells how much of the account's quota is taken by Droplets that do
-	// not carry tag.
+	// Usage returns how much of the account's quota Droplets take that do not
+	// carry tag.
 	Usage(ctx context.Context, tag string) (Usage, error)
 }
 
-// MaxNames is how many Droplets one create request may ask for
-// (DigitalOcean's documented limit of POST /v2/droplets).
-const MaxNames = 10
+const (
+	// MaxNames is how many Droplets one create request may ask for
+	// (DigitalOcean's documented limit of POST /v2/droplets).
+	MaxNames = 10
 
-// MaxTagged is how many Droplets TagDroplets takes at once. DigitalOcean
-// documents no limit.
-const MaxTagged = 100
-
-// MaxAssign is how many Droplets AssignProject takes at once.
-const MaxAssign = 100
+	// MaxTagged and MaxAssign are how many Droplets TagDroplets and
+	// AssignProject take at once. DigitalOcean documents no limit.
+	MaxTagged = 100
+	MaxAssign = 100
+)
 
 // Droplet is one Droplet as DigitalOcean described it last.
 type Droplet struct {
-	ID          int
+	ID          int64
 	Name        string
 	Status      string // StatusNew, StatusActive, StatusOff or StatusArchive
 	Tags        []string
-	TagsHidden  bool // the token is not shown them: Tags has the one that was listed by
 	Region      string
 	Size        string
 	Image       Image
 	PublicIPv4  string // "" = none (yet)
 	PublicIPv6  string
 	PrivateIPv4 string
-	PriceHourly float64 // USD
-	Created     time.Time
+	PriceHourly float64   // USD; 0 = unknown
+	Created     time.Time // by DigitalOcean's clock; zero = unknown
 }
 
 // The values of Droplet.Status.
@@ -104,13 +100,10 @@ func (d Droplet) External() string {
 
 // List is a complete answer to Cloud.List.
 type List struct {
-	Droplets []Droplet
+	Droplets []Droplet // by ascending id
 	Requests int       // how many requests it took: one per page of 200
 	Date     time.Time // DigitalOcean's clock as the list began; zero = unknown
-
-	TagsHidden bool // some Droplets' are. (Those of Get have none then.)
-
-	Budget Budget // of the token, after it
+	Budget   Budget    // of the token, after it
 }
 
 // Budget is what a token may spend, and what it was spent on. Counts are of
@@ -120,9 +113,9 @@ type Budget struct {
 	Remaining int // of it
 	Others    int // an hour, by other programs, at their present pace
 
-	Changes int // ours: creates, destroys, tags
+	Changes int // ours: creates, deletes, tags
 	Recent  int // those of the last RecentSpan
-	Settles int // look-ups, to decide about one thing
+	LookUps int // of one thing, to decide about it
 	Lists   int // of Droplets
 }
 
@@ -132,7 +125,7 @@ const RecentSpan = 5 * time.Minute
 // Image names what a Droplet boots: a slug, or else a numeric id.
 type Image struct {
 	Slug string
-	ID   int
+	ID   int64
 }
 
 func (i Image) String() string {
@@ -144,7 +137,7 @@ func (i Image) String() string {
 
 // TaggedImage is a private image that was found by its tag.
 type TaggedImage struct {
-	ID      int
+	ID      int64
 	Created time.Time
 	Regions []string // where it can be used
 }
@@ -181,28 +174,28 @@ type Created struct {
 // Usage is how far the account's Droplet quota is used.
 type Usage struct {
 	Limit  int // the account's droplet_limit; 0 = unknown
-	Others int // Droplets on the account that are not the group's
+	Others int // Droplets on the account that are not the group's, GPU Droplets included
 }
 
-// The classes of errors that a Group tells apart. All but ErrAmbiguous are
+// The classes of errors that a Group distinguishes. All but ErrUnconfirmed are
 // definite: what was asked for was not done.
 var (
 	ErrNotFound     = errors.New("not found")
 	ErrCapacity     = errors.New("no capacity for this size in this region")
+	ErrSizeLimit    = errors.New("the account's limit for this kind of size is reached") // "will exceed your GPU limit"
 	ErrQuota        = errors.New("the account's Droplet limit is reached")
 	ErrKey          = errors.New("an SSH key is not known to the account")
 	ErrInvalid      = errors.New("the request was refused")
-	ErrPending      = errors.New("the Droplet has a pending event")
-	ErrThrottled    = errors.New("too many requests")
+	ErrRateLimited  = errors.New("the token's requests are spent") // 429, or not sent; RetryAfter says when to try
 	ErrUnauthorized = errors.New("the token was refused")
+	ErrOtherAccount = errors.New("the token is another account's") // not sent
 	ErrForbidden    = errors.New("the token lacks a scope")
 	ErrUnsent       = errors.New("DigitalOcean could not be reached")
-	ErrSpent        = errors.New("the token's requests are spent") // not sent; RetryAfter says when it can be
 
-	// ErrAmbiguous is every failure after which the request may have been
+	// ErrUnconfirmed is every failure after which the request may have been
 	// carried out all the same: a 5xx, a cut or a late answer, an answer that
-	// makes no sense.
-	ErrAmbiguous = errors.New("DigitalOcean did not answer clearly")
+	// is not the API's.
+	ErrUnconfirmed = errors.New("DigitalOcean did not confirm")
 )
 
 // CloudError is an error of a Cloud. errors.Is finds its class.
@@ -212,7 +205,7 @@ type CloudError struct {
 	Status     int           // HTTP status; 0 = no answer
 	Message    string        // DigitalOcean's words, or what went wrong
 	RequestID  string        // DigitalOcean's, for its support; may be ""
-	RetryAfter time.Duration // 0 = not told
+	RetryAfter time.Duration // at most a minute; 0 = not told
 }
 
 func (e *CloudError) Error() string {
@@ -229,11 +222,16 @@ func (e *CloudError) Error() string {
 
 func (e *CloudError) Unwrap() error { return e.Class }
 
-// definite tells whether err proves that nothing was done. Anything unknown,
+// definite reports whether err proves that nothing was done. Anything unknown,
 // a deadline for one, proves nothing.
 func definite(err error) bool {
 	e, ok := errors.AsType[*CloudError](err)
-	return ok && !errors.Is(e.Class, ErrAmbiguous)
+	return ok && !errors.Is(e.Class, ErrUnconfirmed)
+}
+
+// permanent reports whether err is one that time does not heal.
+func permanent(err error) bool {
+	return errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrForbidden) || errors.Is(err, ErrOtherAccount)
 }
 
 // requestID returns DigitalOcean's id of the request that failed with err.
@@ -244,19 +242,11 @@ func requestID(err error) string {
 	return ""
 }
 
-// retryAfter returns how long DigitalOcean asked to wait, or 0. Only of a token that asks
-// too much an hour is believed: whatever else says so, a proxy in between mostly, does not
-// know. (TestLongRetryAfter)
+// retryAfter returns how long DigitalOcean asked to wait, or 0. It is never
+// more than a minute: then one request tries. (TestRetryAfterIsBounded)
 func retryAfter(err error) time.Duration {
-	e, ok := errors.AsType[*CloudError](err)
-	if !ok {
-		return 0
+	if e, ok := errors.AsType[*CloudError](err); ok {
+		return min(e.RetryAfter, time.Minute)
 	}
-	if errors.Is(e, ErrThrottled) || errors.Is(e, ErrSpent) {
-		return e.RetryAfter
-	}
-	return min(e.RetryAfter, retryMost)
+	return 0
 }
-
-// retryMost is the longest wait that an answer but 429 may ask for.
-const retryMost = time.Minute
