@@ -1,0 +1,303 @@
+package instancegroup
+
+import (
+	"fmt"
+	"time"
+)
+
+// State is what the runner is told of an instance.
+type State string
+
+// The states in the order of a life. Deleted is told once, and only of what no
+// longer exists, or is kept: the runner forgets the instance with it.
+const (
+	Creating State = "creating"
+	Running  State = "running"
+	Deleting State = "deleting"
+	Deleted  State = "deleted"
+)
+
+// A phase is where an instance is in its life.
+//
+//	requested -> creating -> running -> deleting -> gone
+//
+// No phase leads back. Any can end in deleting; gone is final.
+type phase int
+
+const (
+	// requested: the name was sent in a create that nobody has confirmed.
+	requested phase = iota
+	// creating: DigitalOcean accepted it; the id is known.
+	creating
+	// running: has been active, with the address to dial, or one after addressWithin.
+	running
+	// deleting: to be deleted, by the runner's wish or ours, until it is
+	// confirmed that it is gone.
+	deleting
+	// gone: confirmed not to exist, or kept by a person.
+	gone
+)
+
+func (p phase) String() string {
+	return [...]string{"requested", "creating", "running", "deleting", "gone"}[p]
+}
+
+// state is how a phase looks to the runner.
+func (p phase) state() State {
+	return [...]State{Creating, Creating, Running, Deleting, Deleted}[p]
+}
+
+// instance is one Droplet of the group, from before its create request is sent
+// until the runner has been told that it is deleted. Its name is the id that
+// the runner knows; the name exists before the Droplet does, so an instance
+// can be shown, and an unconfirmed create settled, without DigitalOcean's id.
+//
+// An instance is owned by its Group and guarded by Group.mu.
+type instance struct {
+	name   string
+	seq    int // order of appearance, for stable reports
+	phase  phase
+	reason string    // why it is deleting or gone
+	at     Placement // where it was created
+	own    bool      // this process created it
+
+	id       int64   // 0 = not known yet
+	droplet  Droplet // as last seen; zero before that
+	inFlight bool    // its create request is under way: not shown, not given up
+	shown    bool    // the runner has heard of it
+
+	// What was observed. Zero = never, or not now.
+	requested   time.Time // when it was accepted; of one taken over, when that was, or when it was created if it is still new
+	confirmed   time.Time // when it was last known to exist, or was asked for
+	seen        time.Time // when the last question was asked whose answer had it
+	listed      bool      // a list has had it
+	listedSince time.Time // when a list had it first; zero = it was taken over
+	byLookUp    bool      // it was seen last by a look-up, and not by a list
+	missing     time.Time // begin of the first of the unbroken row of lists without it
+	unresolved  bool      // lists do not show it: it is to be looked up
+	checked     time.Time // when it was last looked up
+	notFound    time.Time // when a look-up first said that it does not exist, if that needs a second
+	active      time.Time // when it was first seen active
+	off         time.Time // since when it is seen powered off
+
+	deletion deletion
+}
+
+const (
+	// unconfirmedFor is over which span complete lists must lack a Droplet that
+	// they never had before that means anything. New Droplets are missing from
+	// lists for seconds; a minute is many times that.
+	unconfirmedFor = 60 * time.Second
+
+	// offTimeout is how long a Droplet must be powered off before it is
+	// deleted. A reboot is off for a few seconds.
+	offTimeout = 30 * time.Second
+
+	// addressWithin is how long a Droplet may be active without the kind of address
+	// that it is dialed by before it counts as running as it is. Its private one may be
+	// there seconds before its public one.
+	addressWithin = 30 * time.Second
+
+	// vanishTimeout is after which time a second look-up must confirm that a
+	// Droplet is gone, if others vanished with it: that is rather a bad moment of
+	// DigitalOcean's than the end of all. (TestVanishTogether)
+	vanishTimeout = 30 * time.Second
+
+	// lookUpEvery is how often an instance that lists do not show is looked up,
+	// and lookUpRunning how often if it has been running: it is only waited for.
+	lookUpEvery   = 10 * time.Second
+	lookUpRunning = 60 * time.Second
+)
+
+// source is what an observation comes from.
+type source int
+
+const (
+	nobody source = iota // nothing new was learned
+	list                 // a complete list, which the instance is in or not
+	lookUp               // a look-up by id: absent means 404
+)
+
+// observation is what one answer of DigitalOcean says of one instance.
+type observation struct {
+	source   source
+	present  bool
+	droplet  Droplet   // if present
+	asked    time.Time // when DigitalOcean was asked
+	partial  bool      // if present: an address of the kind that it was made to have is not there
+	paged    bool      // a list of several requests, so an entry can have slipped between its pages
+	doubtful bool      // a list that lacks everything, or a 404 together with others
+}
+
+// action is what is to be done about an instance, besides what decide did.
+type action int
+
+const (
+	nothing action = iota
+	look           // look it up by id before anything is concluded
+	remove         // send a DELETE
+)
+
+func (a action) String() string { return [...]string{"nothing", "look", "remove"}[a] }
+
+// decide is the one place where an observation becomes a decision. It is pure:
+// it returns the instance as it is afterwards, and what to do about it.
+// createTimeout is the longest time from accepted to running.
+//
+// Invariant: only what is confirmed not to exist becomes gone. An answer to a
+// question that was asked before the instance was last known to exist proves
+// nothing. A list proves something only of what lists have had, or over a minute,
+// and one is not enough where entries can slip. (TestDecide, FuzzDecide)
+func decide(i instance, o observation, now time.Time, createTimeout time.Duration) (instance, action) {
+	switch {
+	case o.source == nobody:
+	case o.present:
+		i = decidePresent(i, o, now, createTimeout)
+	case i.inFlight, i.phase == gone, o.asked.Before(i.confirmed):
+	case o.source == lookUp:
+		i = decideNotFound(i, o)
+	default:
+		i = decideUnlisted(i, o)
+	}
+	switch {
+	case i.inFlight, i.phase == gone:
+		return i, nothing
+	case i.removable(now):
+		return i, remove
+	case i.unresolved && !now.Before(i.checked.Add(i.lookUpPause())):
+		return i, look
+	}
+	return i, nothing
+}
+
+func decidePresent(i instance, o observation, now time.Time, createTimeout time.Duration) instance {
+	d := o.droplet
+	if !reachable(d) { // an address does not go away
+		d.PublicIPv4, d.PublicIPv6, d.PrivateIPv4 = i.droplet.PublicIPv4, i.droplet.PublicIPv6, i.droplet.PrivateIPv4
+	}
+	i.id, i.droplet = d.ID, d
+	if o.source == list && !i.listed {
+		i.listed, i.listedSince = true, now
+	}
+	i.confirmed, i.seen, i.byLookUp = now, o.asked, o.source == lookUp
+	i.missing, i.notFound = time.Time{}, time.Time{}
+	i.unresolved = i.unresolved && i.byLookUp // a list that has it resolves it
+
+	off := d.Status == StatusOff || d.Status == StatusArchive
+	if !off {
+		i.off = time.Time{}
+	} else if i.off.IsZero() {
+		i.off = now
+	}
+	if d.Status == StatusActive && i.active.IsZero() {
+		i.active = now
+	}
+	addressMayCome := o.partial && i.phase < running && now.Sub(i.active) < addressWithin && now.Sub(i.requested) < createTimeout
+	switch {
+	case i.phase == gone:
+		return i
+	case Kept(d):
+		i.phase, i.reason = gone, keptReason
+		return i
+	case i.phase == deleting:
+		return i
+	case off && now.Sub(i.off) >= offTimeout:
+		return i.toDelete("powered off, which is billed like running")
+	case d.Status == StatusActive && reachable(d) && !addressMayCome:
+		i.phase = running
+	case i.phase == requested:
+		i.phase = creating
+	}
+	if i.phase == creating && now.Sub(i.requested) >= createTimeout {
+		return i.toDelete(fmt.Sprintf("still %s %s after it was requested (create_timeout)", d.Status, now.Sub(i.requested).Round(time.Second)))
+	}
+	return i
+}
+
+const keptReason = "a person keeps it: it has the tag " + KeepTag
+
+// decideUnlisted is about what a complete list lacks.
+func decideUnlisted(i instance, o observation) instance {
+	if o.doubtful { // it proves nothing, of anybody
+		i.unresolved = i.id != 0
+		return i
+	}
+	first := i.missing.IsZero()
+	if first {
+		i.missing = o.asked
+	}
+	long := o.asked.Sub(i.missing) >= unconfirmedFor
+	accepted := i.deletion.accepted
+
+	switch {
+	case i.id == 0: // the create was never confirmed, and there is no id to look up
+		if long {
+			i.phase, i.reason = gone, "its create request was not confirmed, and it never appeared"
+		}
+	case !i.listed && !long: // accepted a moment ago: lists lag
+	case i.listed && i.phase == deleting && !accepted.IsZero():
+		switch {
+		case o.asked.Before(accepted) || (o.paged && first):
+		case i.byLookUp || o.asked.Sub(i.listedSince) < unconfirmedFor:
+			i.unresolved = true // lists lack it anyway, or one that lags may be from before it was made
+		default:
+			i.phase = gone
+		}
+	default:
+		i.unresolved = true
+	}
+	return i
+}
+
+// decideNotFound is about what DigitalOcean says does not exist.
+func decideNotFound(i instance, o observation) instance {
+	if i.phase != deleting {
+		if o.doubtful && (i.notFound.IsZero() || o.asked.Sub(i.notFound) < vanishTimeout) {
+			if i.notFound.IsZero() {
+				i.notFound = o.asked
+			}
+			return i
+		}
+		i.reason = "DigitalOcean has no such Droplet: it was deleted from outside, or its create failed"
+	}
+	i.phase = gone
+	return i
+}
+
+// toDelete marks an instance for deletion.
+func (i instance) toDelete(why string) instance {
+	if i.phase < deleting {
+		i.phase, i.reason = deleting, why
+	}
+	return i
+}
+
+// removable reports whether a DELETE is to be sent now. One that was accepted is
+// not repeated before the Droplet was seen long after it: lists lag, and are far
+// between when requests are scarce.
+func (i instance) removable(now time.Time) bool {
+	del := i.deletion
+	if i.phase != deleting || i.id == 0 || now.Before(del.next) {
+		return false
+	}
+	return del.accepts == 0 || del.refusals > 0 || i.seen.Sub(del.accepted) >= ignoredAfter
+}
+
+func (i instance) lookUpPause() time.Duration {
+	switch {
+	case !i.notFound.IsZero():
+		return vanishTimeout
+	case i.phase == running && i.byLookUp:
+		return lookUpRunning
+	}
+	return lookUpEvery
+}
+
+// neverRan reports whether an instance that is on its way out never was of use,
+// which says something of where it was created.
+func (i instance) neverRan() bool { return i.own && i.active.IsZero() }
+
+// reachable reports whether d has any address. Not only one of the kind that the
+// group is configured for: a Droplet taken over from before a change of
+// public_networking is as good as it was.
+func reachable(d Droplet) bool { return d.External() != "" || d.PrivateIPv4 != "" }

@@ -1,0 +1,358 @@
+package instancegroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Decrease deletes instances and returns those whose removal DigitalOcean has
+// accepted, or that do not exist, or whose DELETE waits for others or for the
+// token's next request: nobody refused these, and they are sent without being
+// asked for again. It does not wait until they are gone. Whatever it could not
+// send stays marked and is sent by a later Update: an instance that the runner
+// gave up is deleted even if the runner forgets it. An error means that there is
+// none to return. It returns within callBound.
+//
+// Asked again for an instance that is being deleted it sends nothing before the
+// pause is over that its last DELETE began.
+func (g *Group) Decrease(ctx context.Context, names []string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, callBound)
+	defer cancel()
+	b, err := g.mark(names)
+	if err != nil {
+		return nil, err
+	}
+	sent, byTag := g.send(ctx, b)
+
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.recordDeletes(ctx, sent, byTag, time.Now())
+	var succeeded []string
+	waiting := 0
+	for _, name := range names {
+		i := g.instances.byName[name]
+		// An unconfirmed create has nothing to delete yet: it is, once it appears.
+		if i == nil || i.phase == gone || i.id == 0 || !i.deletion.accepted.IsZero() || i.deletion.waits {
+			succeeded = append(succeeded, name)
+		} else {
+			waiting++
+		}
+	}
+	if len(succeeded) == 0 && waiting > 0 {
+		return nil, fmt.Errorf("delete %d Droplets: DigitalOcean accepted none yet; the plugin goes on trying "+
+			"(each failure is in the log)", waiting)
+	}
+	return succeeded, nil
+}
+
+// mark marks instances for deletion, and claims those whose DELETE is due.
+func (g *Group) mark(names []string) (batch, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return batch{}, errClosed
+	}
+	now := time.Now()
+	var marked []*instance
+	for _, name := range names {
+		if i := g.instances.byName[name]; i != nil && i.phase != gone {
+			*i = i.toDelete("the runner asked for it")
+			marked = append(marked, i)
+		}
+	}
+	return g.claim(g.gatherDeletes(marked, now), now), nil
+}
+
+// deletion is what became of an instance's deletion.
+type deletion struct {
+	accepts  int       // DELETE requests that DigitalOcean accepted
+	refusals int       // and that it did not, since the last that it did
+	accepted time.Time // when it last accepted one; zero = never
+	next     time.Time // none is sent before then
+	waits    bool      // it is not sent yet, for others or for the token's sake: nobody refused it
+}
+
+const (
+	// An accepted DELETE that is not carried out is repeated after a minute,
+	// then two, up to ten: hammering got accounts blocked. And not before it was
+	// seen ignoredAfter it.
+	acceptedFirst, acceptedMost = 60 * time.Second, 10 * time.Minute
+	ignoredAfter                = 30 * time.Second
+	// A refused one is tried again sooner, since nothing has been asked yet.
+	refusedFirst, refusedMost = 5 * time.Second, 5 * time.Minute
+)
+
+// sent returns the deletion after one more DELETE, which was accepted or not.
+// wait is how long DigitalOcean asked to wait, or 0.
+func (d deletion) sent(accepted bool, wait time.Duration, now time.Time) deletion {
+	d.waits = false
+	var pause time.Duration
+	if accepted {
+		d.accepts, d.refusals, d.accepted = d.accepts+1, 0, now
+		pause = double(acceptedFirst, acceptedMost, d.accepts)
+	} else {
+		d.refusals++
+		pause = double(refusedFirst, refusedMost, d.refusals)
+	}
+	d.next = now.Add(max(pause, wait))
+	return d
+}
+
+// deletions is how the group deletes. Guarded by Group.mu.
+//
+// Invariant: the delete tag is put only on what is to be deleted, and nothing is
+// deleted by it while it is being removed. (TestDeleteByTag)
+type deletions struct {
+	gathered time.Time // when the deletes are sent that gather, if that is to come
+	tagged   bool      // this process's delete tag may be on the account
+	taggedAt time.Time // when it was last used
+	noTag    time.Time // nothing is deleted by it before then
+}
+
+const (
+	// byTagFrom is how many Droplets are deleted by one tag rather than each by a
+	// request of its own. Fewer go by id: that takes a single round trip too, since
+	// so many are sent at once. When requests are scarce the tag's two are worth
+	// it sooner.
+	byTagFrom, byTagFromScarce = concurrency + 1, 3
+
+	// gatherDeletesFor is how long deletes wait for others when requests are
+	// scarce: Droplets are billed by the second, so that costs next to nothing.
+	gatherDeletesFor = 15 * time.Second
+
+	// byTagBound leaves time to send by id what could not be deleted by tag.
+	byTagBound = 5 * time.Second
+
+	// noTagFor is how long no tag is tried after an unconfirmed failure, and
+	// noTagLong after a definite one: a token that lacks the scope mostly stays so.
+	noTagFor, noTagLong = time.Minute, time.Hour
+
+	// tagIdleFor is for how long nothing was deleted by the tag before it is
+	// removed: a tag that deletes what carries it does not lie about.
+	tagIdleFor = time.Minute
+)
+
+// tagIdle reports whether the delete tag is to be removed now, and keeps it from
+// being used meanwhile.
+func (d *deletions) tagIdle(is *instances, now time.Time) bool {
+	if !d.tagged || now.Sub(d.taggedAt) < tagIdleFor || now.Before(d.noTag) {
+		return false
+	}
+	for i := range is.all() {
+		if i.phase == deleting {
+			return false
+		}
+	}
+	d.noTag = now.Add(callBound)
+	return true
+}
+
+// gatherDeletes returns which of is are to be deleted now. If requests are
+// scarce, those that nobody has tried to delete yet wait for others, so that they
+// leave by one tag; the one that makes them as many as one request takes is not
+// waited for any longer. A later Update sends them. Called with mu held.
+func (g *Group) gatherDeletes(is []*instance, now time.Time) []*instance {
+	d := &g.deletions
+	if !g.listing.budget.scarce() || now.Before(d.noTag) {
+		return is
+	}
+	if !now.Before(d.gathered) {
+		d.gathered = now.Add(gatherDeletesFor)
+	}
+	for _, i := range is {
+		if i.deletion == (deletion{}) && i.id != 0 {
+			i.deletion.next, i.deletion.waits = d.gathered, true
+		}
+	}
+	var waiting []*instance
+	for _, i := range g.instances.byName {
+		if i.deletion.waits && i.phase == deleting {
+			waiting = append(waiting, i)
+		}
+	}
+	if len(waiting) < MaxTagged {
+		return is // of which those are not due
+	}
+	d.gathered = now
+	for _, i := range waiting {
+		i.deletion.next = now
+	}
+	return append(waiting, slices.DeleteFunc(slices.Clone(is), func(i *instance) bool { return i.deletion.waits })...)
+}
+
+// batch is DELETEs that are claimed: nobody else sends them meanwhile.
+type batch struct {
+	byTag []target
+	byID  []target
+	first bool // the tag has to be made
+}
+
+func (b batch) empty() bool { return len(b.byTag)+len(b.byID) == 0 }
+
+// claim takes those of is whose DELETE is due. Called with mu held.
+//
+// Invariant: no DELETE for a Droplet that is not ours. What is in byID was made
+// by this process, or carried the group's tags and a minted name when it was taken
+// over; ids are never used twice. (TestOwnership)
+func (g *Group) claim(is []*instance, now time.Time) batch {
+	var b batch
+	for _, i := range is {
+		if g.instances.byID[i.id] != i || !i.removable(now) {
+			continue
+		}
+		t := target{i.name, i.id}
+		if i.deletion.accepts == 0 {
+			b.byTag = append(b.byTag, t)
+		} else {
+			b.byID = append(b.byID, t)
+		}
+		i.deletion.next = now.Add(callBound)
+	}
+	d := &g.deletions
+	from := byTagFrom
+	if g.listing.budget.scarce() {
+		from = byTagFromScarce
+	}
+	if len(b.byTag) < from || now.Before(d.noTag) {
+		b.byTag, b.byID = nil, append(b.byTag, b.byID...)
+		return b
+	}
+	b.first = !d.tagged
+	d.tagged, d.taggedAt = true, now
+	return b
+}
+
+// deleted is one DELETE and its answer.
+type deleted struct {
+	target
+	request string
+	err     error // nil = accepted
+}
+
+// tagResult is why Droplets could not be deleted by tag, if they could not.
+type tagResult struct {
+	droplets int
+	err      error
+}
+
+// send sends a batch, what cannot be deleted by tag by its id.
+func (g *Group) send(ctx context.Context, b batch) (all []deleted, byTag tagResult) {
+	if len(b.byTag) > 0 {
+		byTag.droplets = len(b.byTag)
+		all, byTag.err = g.sendByTag(ctx, b)
+		for _, t := range b.byTag {
+			if !slices.ContainsFunc(all, func(d deleted) bool { return d.id == t.id }) {
+				b.byID = append(b.byID, t)
+			}
+		}
+		if errors.Is(byTag.err, ErrRateLimited) { // by id there are more to send
+			for _, t := range b.byID {
+				all = append(all, deleted{target: t, err: byTag.err})
+			}
+			return all, byTag
+		}
+	}
+	var mu sync.Mutex // guards all
+	each(b.byID, func(t target) {
+		d := deleted{target: t, err: ctx.Err()}
+		if d.err == nil {
+			d.request, d.err = g.cloud.Delete(ctx, t.id)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, d)
+	})
+	return all, byTag
+}
+
+// sendByTag deletes Droplets by the delete tag, which is put on nothing else: a
+// request to tag each 100 of them, and one to delete what carries the tag. It
+// returns those whose deletion was accepted.
+func (g *Group) sendByTag(ctx context.Context, b batch) (accepted []deleted, err error) {
+	ctx, cancel := context.WithTimeout(ctx, byTagBound)
+	defer cancel()
+	tag := DeleteTag(g.Name, g.Run)
+	var mu sync.Mutex // guards tagged and err
+	var tagged []target
+	put := func(ts []target) {
+		var ids []int64
+		for _, t := range ts {
+			ids = append(ids, t.id)
+		}
+		terr := g.cloud.TagDroplets(ctx, tag, ids)
+		mu.Lock()
+		defer mu.Unlock()
+		if terr != nil {
+			err = terr
+			return
+		}
+		tagged = append(tagged, ts...)
+	}
+	chunks := slices.Collect(slices.Chunk(b.byTag, MaxTagged))
+	if b.first { // it makes the tag, for all
+		put(chunks[0])
+		chunks = chunks[1:]
+	}
+	each(chunks, put)
+	if len(tagged) == 0 {
+		return nil, err
+	}
+	request, derr := g.cloud.DeleteTagged(ctx, tag)
+	if derr != nil {
+		return nil, derr
+	}
+	for _, t := range tagged {
+		accepted = append(accepted, deleted{target: t, request: request})
+	}
+	return accepted, err
+}
+
+// recordDeletes notes what became of DELETEs. Called with mu held.
+func (g *Group) recordDeletes(ctx context.Context, all []deleted, byTag tagResult, now time.Time) {
+	var failed failures
+	for _, d := range all {
+		i := g.instances.byID[d.id]
+		if i == nil || i.phase != deleting {
+			continue
+		}
+		switch {
+		case d.err == nil, errors.Is(d.err, ErrNotFound): // as good as accepted: lists will prove it
+			g.accepted(i, d.request, now)
+		case errors.Is(d.err, ErrRateLimited):
+			i.deletion.next, i.deletion.waits = now.Add(max(time.Second, retryAfter(d.err))), true
+		case ctx.Err() != nil && !isCloud(d.err): // not sent, or cut off by our own bound
+			i.deletion.next = now
+		default:
+			i.deletion = i.deletion.sent(false, retryAfter(d.err), now)
+			failed.add(i.name, d.err)
+		}
+	}
+	g.logFailed("DigitalOcean did not delete Droplets; each is tried again until it does", failed, now)
+	if byTag.err == nil || errors.Is(byTag.err, ErrRateLimited) {
+		return
+	}
+	g.deletions.noTag = now.Add(noTagFor)
+	if definite(byTag.err) {
+		g.deletions.noTag = now.Add(noTagLong)
+	}
+	if times, due := g.limit.failure("delete by tag", byTag.err, 1, now); due {
+		g.log.Warn("many Droplets could not be deleted by one tag; each is deleted by its id", "tag", DeleteTag(g.Name, g.Run),
+			"droplets", byTag.droplets, "times", times, "request_id", requestID(byTag.err), "err", byTag.err)
+	}
+}
+
+// accepted notes that DigitalOcean accepted i's deletion. Called with mu held.
+func (g *Group) accepted(i *instance, request string, now time.Time) {
+	i.deletion = i.deletion.sent(true, 0, now)
+	if i.deletion.accepts == 1 {
+		g.log.Info("Droplet is being deleted", "name", i.name, "id", i.id, "reason", i.reason, "request_id", request)
+		return
+	}
+	g.log.Warn("DigitalOcean had accepted to delete a Droplet and has not done it; it was asked again",
+		"name", i.name, "id", i.id, "try", i.deletion.accepts, "next_in", i.deletion.next.Sub(now).Round(time.Second),
+		"usd_per_hour", i.droplet.PriceHourly, "request_id", request)
+}

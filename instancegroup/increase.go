@@ -1,0 +1,427 @@
+package instancegroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	// enoughTime is what a create request should have left of callBound: one
+	// that is cut off before the answer has to be settled by lists for a minute.
+	enoughTime = 5 * time.Second
+
+	// keyAttempts is how often a create that was refused for an unknown SSH key
+	// is repeated. DigitalOcean knows a new key within seconds.
+	keyAttempts = 4
+
+	// gatherCreatesFor is how long creates wait to become ten, the most that one
+	// request takes, when requests are scarce.
+	gatherCreatesFor = 5 * time.Second
+)
+
+// Increase asks DigitalOcean for n more Droplets and returns how many it
+// accepted, or may have accepted: each of these is shown by Update until it is
+// gone. It does not wait for them to boot. It accepts fewer than n, and that is
+// no error, where MaxInstances, MaxCreating or the token's requests say so. An
+// error means that nothing at all was accepted.
+//
+// It returns within callBound, if Settings.Keys honours its context.
+//
+// Invariants: a name is sent once. A refused create frees its names and the next
+// attempt mints others; the names of one that was not confirmed stay, as
+// requested, until lists settle them. (TestIncreaseNeverReusesAName,
+// TestUnconfirmedCreate)
+func (g *Group) Increase(ctx context.Context, n int) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, callBound)
+	defer cancel()
+
+	// One at a time: what admit counts must not change before it is minted.
+	if err := g.turns.increase.lock(ctx); err != nil {
+		return 0, err
+	}
+	defer g.turns.increase.unlock()
+	n, imageDue, err := g.admit(n)
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	if imageDue {
+		if err := g.refreshImages(ctx); err != nil {
+			return 0, g.conclude(0, n, fmt.Errorf("find the newest image with the tag %s: %w", g.ImageTag, err))
+		}
+	}
+	keys, err := g.Keys(ctx, false)
+	if err != nil {
+		return 0, g.conclude(0, n, fmt.Errorf("SSH key for new Droplets: %w", err))
+	}
+	a := attempt{wanted: n, goal: n, keys: keys, tried: map[Placement]bool{}}
+	for a.accepted < a.goal && g.tryPlacement(ctx, &a) {
+	}
+	return a.accepted, g.conclude(a.accepted, n, a.refusal)
+}
+
+// admit returns how many of n Droplets may be asked for now, and whether the
+// image is to be looked up first.
+func (g *Group) admit(n int) (take int, imageDue bool, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return 0, false, errClosed
+	}
+	if n <= 0 {
+		return 0, false, nil
+	}
+	now := time.Now()
+	if err := g.placements.backoff.check(now); err != nil {
+		return 0, false, err
+	}
+	room, limit := g.MaxInstances-g.count(), "max_instances"
+	if g.MaxCreating > 0 {
+		if slots := g.MaxCreating - g.instances.underWay(); slots < room {
+			room, limit = slots, "max_creating"
+		}
+	}
+	if room >= n {
+		room, limit = n, "the token's requests of this hour"
+	}
+	take, g.placements.gathering = gather(max(0, room), g.listing.budget, g.placements.gathering, now)
+	if take < n {
+		g.log.Debug("fewer than asked for", "asked", n, "accepted", take, "limit", limit)
+	}
+	return take, g.ImageTag != "" && now.Sub(g.placements.imagesAt) >= imagesEvery, nil
+}
+
+// underWay counts the Droplets that are asked for and not running yet.
+func (is *instances) underWay() int {
+	n := 0
+	for _, i := range is.byName {
+		if i.phase < running {
+			n++
+		}
+	}
+	return n
+}
+
+// gather returns how many of n Droplets are to be asked for now, given when the
+// waiting for more began (zero = nobody waits), and when it begins for the rest.
+func gather(n int, b Budget, since, now time.Time) (take int, waits time.Time) {
+	if !b.scarce() || n == 0 {
+		return n, time.Time{}
+	}
+	if since.IsZero() {
+		since = now
+	}
+	switch whole := n / MaxNames * MaxNames; {
+	case whole == n, now.Sub(since) >= gatherCreatesFor:
+		return n, time.Time{}
+	case whole > 0:
+		return whole, now
+	}
+	return 0, since
+}
+
+// attempt is one Increase, over several placements if need be.
+type attempt struct {
+	wanted   int
+	goal     int // less than wanted if the account's quota has room for less
+	accepted int
+	refusal  error // why fewer
+	refusals int   // by placements
+	keys     []string
+	tried    map[Placement]bool
+	suspects []Placement // refused for reasons that may be of the placement or of the request
+	keyTries int
+	rotated  bool   // tried again with the token that is in its file now
+	usage    *Usage // of the account, once it was asked for
+}
+
+// tryPlacement asks for what is left of an attempt, in the next placement. It
+// returns whether there is something left to try.
+func (g *Group) tryPlacement(ctx context.Context, a *attempt) (again bool) {
+	if deadline, _ := ctx.Deadline(); time.Until(deadline) <= enoughTime {
+		return false
+	}
+	at, image, names, ok := g.mint(a)
+	if !ok {
+		return false
+	}
+	if image == (Image{}) {
+		a.refuse(at, &CloudError{Class: ErrCapacity, Op: "GET /v2/images",
+			Message: fmt.Sprintf("no private image with the tag %s is in region %s", g.ImageTag, at.Region)})
+		return true
+	}
+	got, err := g.createAt(ctx, a, at, image, names)
+	a.accepted += got
+	switch {
+	case err == nil:
+
+	case errors.Is(err, ErrCapacity), errors.Is(err, ErrInvalid):
+		// The texts of refusals vary and grow: with placements left, any is
+		// taken for the placement's. (TestUnknownRefusalTriesAllPlacements)
+		a.refuse(at, err)
+
+	case errors.Is(err, ErrSizeLimit):
+		for _, p := range g.Placements {
+			a.tried[p] = a.tried[p] || p.Size == at.Size
+		}
+		a.refuse(at, err)
+
+	case errors.Is(err, ErrKey) && a.keyTries < keyAttempts:
+		a.keyTries++
+		if a.keys, a.refusal = g.freshKeys(ctx, a.keyTries, err); a.refusal != nil {
+			return false
+		}
+
+	case errors.Is(err, ErrUnauthorized) && !a.rotated:
+		// The Cloud reads the token again after a refusal.
+		a.rotated, a.refusal = true, err
+
+	case errors.Is(err, ErrQuota):
+		return g.fitQuota(ctx, a, err)
+
+	default:
+		a.refusal = err
+		return false
+	}
+	return true
+}
+
+// refuse notes that a placement refused, next to those before it.
+func (a *attempt) refuse(at Placement, err error) {
+	a.tried[at] = true
+	if errors.Is(err, ErrInvalid) {
+		a.suspects = append(a.suspects, at)
+	}
+	if a.refusals++; a.refusals == 1 {
+		a.refusal = fmt.Errorf("%s: %w", at, err)
+		return
+	}
+	a.refusal = fmt.Errorf("%w; %s: %w", a.refusal, at, err)
+}
+
+// freshKeys waits for DigitalOcean to know the SSH keys that it refused, and
+// returns those to try next. attempt counts from 1.
+func (g *Group) freshKeys(ctx context.Context, attempt int, refusal error) ([]string, error) {
+	g.log.Warn("DigitalOcean does not know the SSH key (yet)", "attempt", attempt,
+		"request_id", requestID(refusal), "err", refusal)
+	if pause(ctx, time.Duration(attempt)*time.Second) != nil {
+		return nil, refusal
+	}
+	keys, err := g.Keys(ctx, true)
+	if err != nil {
+		return nil, fmt.Errorf("%w; upload it again: %w", refusal, err)
+	}
+	return keys, nil
+}
+
+// fitQuota lowers the goal to what the account's limit has room for: all names of
+// a create are refused together. What the sums do not explain, since the account
+// may not be read or DigitalOcean counts differently, is halved down to one. It
+// returns false if there is no room. (TestQuota)
+func (g *Group) fitQuota(ctx context.Context, a *attempt, err error) (again bool) {
+	left, ours := a.goal-a.accepted, g.Count()
+	if a.usage == nil {
+		u, uerr := g.cloud.Usage(ctx, GroupTag(g.Name))
+		if uerr != nil {
+			g.log.Debug("the account's limit could not be read", "err", uerr)
+		}
+		a.usage = &u
+	}
+	a.refusal = fmt.Errorf("%w; this group has %d Droplets. Ask DigitalOcean to raise the limit, or lower max_instances", err, ours)
+	if u := *a.usage; u.Limit > 0 {
+		a.refusal = fmt.Errorf("%w; the account's limit is %d Droplets: this group has %d, "+
+			"and there are %d others on the account. Ask DigitalOcean to raise the limit, or lower max_instances", err, u.Limit, ours, u.Others)
+		switch free := u.Limit - u.Others - ours; {
+		case free <= 0:
+			return false
+		case free < left:
+			a.goal = a.accepted + free
+			return true
+		}
+	}
+	a.goal = a.accepted + left/2
+	return left > 1
+}
+
+// mint picks the next placement of an attempt and adds an instance, in flight, for
+// each Droplet that is still wanted. There are none where no image is.
+func (g *Group) mint(a *attempt) (at Placement, image Image, names []string, ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	if at, ok = g.placements.next(now, a.tried); !ok || g.closed {
+		return at, Image{}, nil, false
+	}
+	image = g.Image
+	if g.ImageTag != "" {
+		if image, ok = g.placements.images[at.Region]; !ok {
+			return at, Image{}, nil, true
+		}
+	}
+	for range a.goal - a.accepted {
+		name := g.Name + "-" + NewSuffix(g.Run)
+		for g.instances.byName[name] != nil {
+			name = g.Name + "-" + NewSuffix(g.Run)
+		}
+		g.instances.add(instance{name: name, at: at, own: true, inFlight: true, requested: now, confirmed: now})
+		names = append(names, name)
+	}
+	return at, image, names, true
+}
+
+// create is one create request and its answer.
+type create struct {
+	CreateRequest
+	answer Created
+	err    error
+	sent   time.Time
+}
+
+// createAt creates Droplets in one placement, in concurrent requests of at most
+// MaxNames. It returns how many may exist now, and the last refusal. Those of
+// requests that were not confirmed count.
+func (g *Group) createAt(ctx context.Context, a *attempt, at Placement, image Image, names []string) (accepted int, err error) {
+	request := CreateRequest{
+		Region:   at.Region,
+		Size:     at.Size,
+		Image:    image,
+		SSHKeys:  a.keys,
+		VPC:      g.VPC[at.Region],
+		Tags:     append([]string{CommonTag, GroupTag(g.Name)}, g.Tags...),
+		Template: g.Template,
+	}
+	var creates []*create
+	for chunk := range slices.Chunk(names, MaxNames) {
+		c := &create{CreateRequest: request, sent: time.Now()}
+		c.Names = chunk
+		creates = append(creates, c)
+	}
+	each(creates, func(c *create) {
+		if ctx.Err() != nil {
+			c.err = &CloudError{Class: ErrUnsent, Op: "POST /v2/droplets", Message: "no time was left to send it"}
+			return
+		}
+		c.answer, c.err = g.cloud.Create(ctx, c.CreateRequest)
+	})
+	return g.recordCreates(a, at, creates)
+}
+
+// recordCreates settles the names of creates. If none worked, and one was not
+// confirmed, the placement cools down: one region's outage must not get every
+// create.
+func (g *Group) recordCreates(a *attempt, at Placement, creates []*create) (accepted int, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	worked := false
+	var unconfirmed error
+	for _, c := range creates {
+		accepted += g.recordCreate(c, now)
+		switch {
+		case c.err == nil:
+			worked = true
+		case definite(c.err):
+			err = c.err
+		default:
+			unconfirmed = c.err
+		}
+	}
+	switch {
+	case worked:
+		for _, p := range a.suspects { // it was the placement, and not the request
+			g.coolDown(p, now, now, "another placement takes what it refused", a.refusal)
+		}
+		a.suspects = nil
+	case errors.Is(err, ErrCapacity):
+		g.coolDown(at, now, now, "it has no capacity", err)
+	case unconfirmed != nil && len(g.Placements) > 1:
+		g.coolDown(at, now, now, "it does not confirm creates", unconfirmed)
+	}
+	return accepted, err
+}
+
+// recordCreate settles the names of one request. It returns how many of them may
+// exist now: all of them, after an error that is not definite.
+func (g *Group) recordCreate(c *create, now time.Time) (accepted int) {
+	unsettled := map[string]*instance{} // the names that no list has shown meanwhile
+	for _, name := range c.Names {
+		i := g.instances.byName[name]
+		i.inFlight = false
+		if i.id == 0 {
+			unsettled[name] = i
+		}
+	}
+	if definite(c.err) {
+		for _, i := range unsettled {
+			g.instances.forget(i)
+		}
+		return len(c.Names) - len(unsettled)
+	}
+	for _, i := range unsettled {
+		i.requested, i.confirmed = now, now
+	}
+	if c.err != nil {
+		g.log.Warn("a create was not confirmed; lists will show whether its Droplets exist",
+			"names", strings.Join(c.Names, " "), "size", c.Size, "region", c.Region,
+			"request_id", requestID(c.err), "err", c.err)
+		return len(c.Names)
+	}
+	for _, d := range c.answer.Droplets {
+		i := unsettled[d.Name]
+		if i == nil || d.ID == 0 || g.instances.byID[d.ID] != nil {
+			continue // known already, or not what was asked for: lists decide
+		}
+		delete(unsettled, d.Name)
+		i.droplet, i.phase = d, max(i.phase, creating)
+		g.identify(i, d.ID)
+	}
+	if len(unsettled) > 0 {
+		g.log.Warn("the answer to a create leaves names out; lists will show whether their Droplets exist",
+			"names", strings.Join(slices.Sorted(maps.Keys(unsettled)), " "), "request_id", c.answer.RequestID)
+	}
+	g.log.Info("Droplets requested", "count", len(c.Names), "names", strings.Join(c.Names, " "),
+		"size", c.Size, "region", c.Region, "image", c.Image, "request_id", c.answer.RequestID)
+	return len(c.Names)
+}
+
+// conclude decides what the runner hears of an Increase: an error only if nothing
+// was accepted, since an error makes it forget a count. A group that was refused
+// backs off.
+func (g *Group) conclude(accepted, n int, refusal error) (err error) {
+	g.commit(func() { err = g.concluded(accepted, n, refusal, time.Now()) })
+	return err
+}
+
+// concluded is conclude. Called with mu held.
+func (g *Group) concluded(accepted, n int, refusal error, now time.Time) error {
+	switch {
+	case accepted >= n:
+		if len(g.placements.cooling) == 0 {
+			g.placements.backoff = backoff{} // otherwise an active Droplet ends it: what is accepted may be lost
+		}
+		return nil
+	case errors.Is(refusal, ErrRateLimited):
+		// No refusal: the runner asks again, and is not to be told of an error.
+		if times, due := g.limit.failure("rate limit", refusal, 1, now); due {
+			g.log.Warn("the token's requests are spent, by this plugin or by others; creates wait", "droplets", n-accepted,
+				"next_in", retryAfter(refusal).Round(time.Second), "times", times, "err", refusal)
+		}
+		return nil
+	case refusal == nil:
+		refusal = errors.New("no time was left for another attempt, or the plugin is shutting down")
+	}
+	refusal = fmt.Errorf("create %d Droplets: %w", n-accepted, refusal)
+	g.placements.backoff.failed(refusal, now)
+	if times, due := g.limit.failure("create", refusal, 1, now); due {
+		g.log.Error("Droplets were refused; the group backs off before it asks again", "accepted", accepted, "refused", n-accepted,
+			"next_in", g.placements.backoff.until.Sub(now).Round(time.Second), "times", times, "request_id", requestID(refusal), "err", refusal)
+	}
+	if accepted > 0 {
+		return nil
+	}
+	return g.placements.backoff.check(now)
+}

@@ -1,0 +1,143 @@
+package instancegroup
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// listing is what is known of the lists of the group, and what they show that is
+// no instance. Guarded by Group.mu.
+//
+// Invariant: kept and foreign are of the last complete list alone, so that what
+// leaves the account leaves them. (TestKept, TestSecondManager)
+type listing struct {
+	requests int       // of the last complete one
+	budget   Budget    // of the token, after it
+	began    time.Time // of it; zero = never
+	fresh    bool      // it is Find's, and no Update has shown it
+	starved  bool      // the last Update had not enough time for its actions: the next acts before it lists
+
+	failure      error     // why the last list failed; nil = it was complete
+	failingSince time.Time // since when lists fail
+	notBefore    time.Time // no list before then: DigitalOcean failed, or asked to wait
+
+	started  time.Time     // when Find began, by DigitalOcean's clock
+	skew     time.Duration // DigitalOcean's clock minus ours
+	gpus     bool          // lists are to have GPU Droplets too
+	untagged bool          // some have lost the group's tag: lists go by CommonTag
+
+	kept    []Droplet // by a person: they count for MaxInstances, and nobody touches them
+	foreign []Droplet // made by another manager after we began
+}
+
+const (
+	// minUpdate is the least time between two Updates. Some releases of the
+	// runner pass an unset update_interval on as 0; their loop never waits.
+	minUpdate = 500 * time.Millisecond
+
+	// staleMost is how old the last complete list may be for Update to answer
+	// from it when DigitalOcean does not. After that Update fails, which stops
+	// the runner from provisioning blindly.
+	staleMost = 60 * time.Second
+
+	// listBound is how long Update may wait for a list. What it leaves of
+	// callBound is for the actions; an Update that had not enough time for them is
+	// followed by one that acts first. (TestActsThoughAnswersAreSlow)
+	listBound = 9 * time.Second
+)
+
+// due reports whether the list is to be asked for now.
+func (l *listing) due(now time.Time) bool {
+	switch {
+	case l.fresh:
+		l.fresh = false
+		return false
+	case l.starved && now.Sub(l.began) < staleMost/2:
+		return false
+	}
+	return l.began.IsZero() || !now.Before(l.began.Add(l.interval())) && !now.Before(l.notBefore)
+}
+
+// noteClock keeps how far DigitalOcean's clock is from ours.
+func (l *listing) noteClock(li List, began time.Time) {
+	if !li.Date.IsZero() {
+		l.skew = li.Date.Sub(began)
+	}
+}
+
+func (l *listing) succeeded(s sighting) {
+	l.requests, l.budget, l.began = s.list.Requests, s.list.Budget, s.began
+	l.failure, l.notBefore = nil, time.Time{}
+	l.kept, l.foreign = nil, nil
+}
+
+// stale returns why the last complete list may not be shown any more: lists fail
+// since staleMost, or in a way that time does not heal.
+func (l *listing) stale(now time.Time) error {
+	if l.failure == nil || !l.began.IsZero() && now.Sub(l.began) <= staleMost && !permanent(l.failure) {
+		return nil
+	}
+	return l.failure
+}
+
+// listFailed notes a list that failed. Called with mu held.
+func (g *Group) listFailed(s sighting, now time.Time) {
+	l := &g.listing
+	if errors.Is(s.err, ErrRateLimited) && now.Sub(l.began) < staleMost {
+		l.notBefore = now.Add(retryAfter(s.err)) // the last one has to do
+		return
+	}
+	if l.failure == nil {
+		l.failingSince = s.began
+	}
+	l.failure = fmt.Errorf("list the Droplets with the tag %s: %w", GroupTag(g.Name), s.err)
+	l.notBefore = now.Add(max(l.interval(), retryAfter(s.err)))
+	times, due := g.limit.failure("list", s.err, 1, now)
+	if !due {
+		return
+	}
+	meanwhile := fmt.Sprintf("the runner is shown the list of %s ago", now.Sub(l.began).Round(time.Second))
+	if l.stale(now) != nil {
+		meanwhile = "the runner is told so, and provisions nothing"
+	}
+	g.log.Warn("listing fails and is tried again", "meanwhile", meanwhile, "next_in", l.notBefore.Sub(now).Round(time.Second), "times", times,
+		"failing_for", now.Sub(l.failingSince).Round(time.Second), "request_id", requestID(s.err), "err", s.err)
+}
+
+// The pace of lists. A list takes a request for 200 Droplets, so a larger group
+// is listed less often: one of 200 at every Update of the runner's 2 s, one of
+// 2,000 every 15 s, one of 4,000 and more every 30 s, for as long as a request of
+// 1.2 s allows that. Listing alone then spends 2,400 to 3,000 of the 5,000
+// requests that DigitalOcean gives a token an hour.
+const (
+	perListRequest = 1500 * time.Millisecond
+	longList       = 30 * time.Second
+	leastPerList   = 1200 * time.Millisecond
+)
+
+// interval returns the least time between two lists: as above, or what is left of
+// the token's hour when creates, deletes and other programs have had their share,
+// and a twentieth is kept.
+func (l *listing) interval() time.Duration {
+	n := time.Duration(max(1, l.requests))
+	d := max(min(n*perListRequest, longList), n*leastPerList)
+	if b := l.budget; b.Limit > 0 {
+		rest := b.Limit - b.Limit/20 - b.Others - max(b.Changes, b.pace()) - b.LookUps
+		// A list a minute is always worth its requests: it is what proves things.
+		d = max(d, min(staleMost, n*time.Hour/time.Duration(max(1, rest))))
+	}
+	return d
+}
+
+// scarce reports whether requests are to be saved by letting things wait for
+// others: more than half of the token's hour is spent, or will be at the pace of
+// the last minutes, by creates and deletes and other programs alone. A fleet that
+// churns is to save before it has to.
+func (b Budget) scarce() bool {
+	return b.Limit > 0 && (b.Remaining <= b.Limit/2 || b.Others+b.pace() > b.Limit/2)
+}
+
+// pace returns how many creates and deletes an hour are sent at the pace of the
+// last minutes.
+func (b Budget) pace() int { return b.Recent * int(time.Hour/RecentSpan) }

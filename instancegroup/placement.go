@@ -1,0 +1,207 @@
+package instancegroup
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Placement is where a Droplet is created: a size in a region.
+type Placement struct {
+	Size   string
+	Region string
+}
+
+func (p Placement) String() string { return p.Size + " in " + p.Region }
+
+// placements are where to create next, and what to boot there. Guarded by
+// Group.mu.
+//
+// Invariant: what is learned later about a create, that its Droplet never ran,
+// counts as a refusal does: a placement that accepts and loses does not get every
+// create. (TestPlacementThatLosesCoolsDown)
+type placements struct {
+	order   []Placement            // of preference
+	cooling map[Placement]cooldown // those that failed, until a Droplet of theirs runs
+	backoff backoff                // of the whole group
+
+	gathering time.Time // since when creates wait to become ten; zero = none does
+
+	images   map[string]Image // by region, when there is an ImageTag
+	imagesAt time.Time        // when they were looked up
+}
+
+// cooldown is a placement's: others are tried meanwhile.
+type cooldown struct {
+	failures int // in a row
+	failed   time.Time
+	until    time.Time
+}
+
+// A placement that failed cools down for a minute, doubling to a quarter of an
+// hour: capacity comes back in minutes at the soonest, and every attempt is a
+// request, or may cost its jobs the minute in which lists settle a name.
+const coolFirst, coolMost = time.Minute, 15 * time.Minute
+
+// next returns the first placement that is neither tried nor cooling down. When
+// all untried ones cool down it returns the one that is over first, but only as
+// the first attempt of a call: a group whose only placement fails still asks, at
+// the pace of its backoff.
+func (p *placements) next(now time.Time, tried map[Placement]bool) (Placement, bool) {
+	var first Placement
+	var until time.Time
+	for _, at := range p.order {
+		switch c := p.cooling[at]; {
+		case tried[at]:
+		case !now.Before(c.until):
+			return at, true
+		case until.IsZero() || c.until.Before(until):
+			first, until = at, c.until
+		}
+	}
+	return first, len(tried) == 0 && !until.IsZero()
+}
+
+// failed lets a placement cool down and returns for how long. What was sent
+// before the last failure tells nothing new, and is not counted: 0.
+func (p *placements) failed(at Placement, sent, now time.Time) time.Duration {
+	c := p.cooling[at]
+	if c.failures > 0 && sent.Before(c.failed) {
+		return 0
+	}
+	c.failures++
+	pause := double(coolFirst, coolMost, c.failures)
+	c.failed, c.until = now, now.Add(pause)
+	p.cooling[at] = c
+	return pause
+}
+
+// anyFree reports whether a placement does not cool down.
+func (p *placements) anyFree(now time.Time) bool {
+	return slices.ContainsFunc(p.order, func(at Placement) bool { return !now.Before(p.cooling[at].until) })
+}
+
+// worked forgets what a placement failed at.
+func (p *placements) worked(at Placement) {
+	delete(p.cooling, at)
+	p.backoff = backoff{}
+}
+
+// coolDown lets a placement cool down for what was sent then, and reports whether
+// that tells anything new. Called with mu held.
+func (g *Group) coolDown(at Placement, sent, now time.Time, why string, err error) bool {
+	pause := g.placements.failed(at, sent, now)
+	if pause == 0 {
+		return false
+	}
+	then := "the next placement is tried"
+	if !g.placements.anyFree(now) {
+		then = "no other placement is left"
+	}
+	g.log.Warn("a placement cools down", "why", why, "then", then, "size", at.Size, "region", at.Region,
+		"cooldown", pause, "request_id", requestID(err), "err", err)
+	return true
+}
+
+// lost notes that a Droplet never ran. If no placement is left the group backs
+// off. Called with mu held.
+func (g *Group) lost(i *instance, now time.Time) {
+	err := fmt.Errorf("%s: %s never ran: %s", i.at, i.name, i.reason)
+	if g.coolDown(i.at, i.requested, now, "what it accepted never ran", err) && !g.placements.anyFree(now) {
+		g.placements.backoff.failed(err, now)
+	}
+}
+
+// backoff keeps a group that is refused from asking again at the pace of the
+// runner's loop, which asks every second or two for ever.
+type backoff struct {
+	failures int // in a row
+	until    time.Time
+	last     error
+}
+
+const backoffFirst, backoffMost = 5 * time.Second, 60 * time.Second
+
+// check returns the last failure while the group backs off from it.
+func (b *backoff) check(now time.Time) error {
+	if left := b.until.Sub(now); left > 0 {
+		return fmt.Errorf("%w; next attempt in %s", b.last, left.Round(time.Second))
+	}
+	return nil
+}
+
+func (b *backoff) failed(err error, now time.Time) {
+	b.failures++
+	b.last = err
+	b.until = now.Add(max(double(backoffFirst, backoffMost, b.failures), retryAfter(err)))
+}
+
+// double doubles from first to most; n counts from 1.
+func double(first, most time.Duration, n int) time.Duration {
+	for range n - 1 {
+		if first >= most/2 {
+			return most
+		}
+		first *= 2
+	}
+	return min(first, most)
+}
+
+const (
+	// imagesEvery is how often the newest tagged image is looked up, so that a new
+	// golden image rolls out without a restart.
+	imagesEvery = 10 * time.Minute
+
+	// imagesBound is how long that may take: the creates after it need time too.
+	imagesBound = 4 * time.Second
+)
+
+// refreshImages looks up the newest images with ImageTag. A look-up that fails is
+// an error only if there is no earlier one to go on with.
+func (g *Group) refreshImages(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, imagesBound)
+	defer cancel()
+	found, err := g.cloud.TaggedImages(ctx, g.ImageTag)
+	newest := Newest(found, g.Placements)
+	if err == nil && len(newest) == 0 {
+		err = fmt.Errorf("no private image with the tag %s is in a region of the group", g.ImageTag)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p := &g.placements
+	if err != nil {
+		if p.images == nil {
+			return err
+		}
+		p.imagesAt = time.Now()
+		g.log.Warn("could not look up the newest image; going on with the last",
+			"tag", g.ImageTag, "request_id", requestID(err), "err", err)
+		return nil
+	}
+	for region, image := range newest {
+		if p.images[region] != image {
+			g.log.Info("image for new Droplets", "tag", g.ImageTag, "region", region, "image", image)
+		}
+	}
+	p.images, p.imagesAt = newest, time.Now()
+	return nil
+}
+
+// Newest returns, for each region of the placements, the newest of the images
+// that are there.
+func Newest(images []TaggedImage, placements []Placement) map[string]Image {
+	newest := map[string]Image{}
+	byAge := slices.SortedFunc(slices.Values(images), func(a, b TaggedImage) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
+	})
+	for _, i := range byAge {
+		for _, p := range placements {
+			if slices.Contains(i.Regions, p.Region) {
+				newest[p.Region] = Image{ID: i.ID}
+			}
+		}
+	}
+	return newest
+}

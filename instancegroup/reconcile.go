@@ -1,0 +1,422 @@
+package instancegroup
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Update lists the group when that is due, acts on what it sees, and shows every
+// instance to report: first what exists, then Deleted once for what is confirmed
+// to be gone. Between lists, and for up to staleMost while DigitalOcean fails, it
+// shows the last complete list with what happened since. If it returns an error
+// it has shown nothing; deletes go on all the same.
+//
+// It returns within callBound, and begins no sooner than minUpdate after the last
+// one ended.
+//
+// Invariant: an instance that Increase accepted is shown as creating (or as
+// something later) before it is shown as Deleted, since only that tells the
+// runner that its request was answered. (TestAcceptedIsAlwaysShown)
+func (g *Group) Update(ctx context.Context, report func(id string, s State)) error {
+	ctx, cancel := context.WithTimeout(ctx, callBound)
+	defer cancel()
+	if err := g.turns.update.lock(ctx); err != nil {
+		return err
+	}
+	defer g.turns.update.unlock()
+	if err := g.turns.pace(ctx); err != nil {
+		return err
+	}
+	defer g.turns.updated()
+
+	seen := g.observe(ctx)
+	todo, err := g.decide(ctx, seen)
+	done := g.act(ctx, todo)
+	if err == nil && errors.Is(ctx.Err(), context.Canceled) {
+		err = ctx.Err() // nobody listens any more
+	}
+	var shown []line
+	g.commit(func() {
+		g.record(ctx, done)
+		if err == nil {
+			shown = g.instances.show()
+		}
+	})
+	for _, l := range shown {
+		report(l.name, l.state)
+	}
+	return err
+}
+
+// sighting is what a list shows of the whole group.
+type sighting struct {
+	asked    bool // for a list; otherwise the last one stands
+	began    time.Time
+	list     List
+	err      error
+	doubtful bool // it lacks every Droplet that lives, of two or more
+}
+
+// observe lists, if that is due.
+//
+// Invariant: a list that lacks every Droplet that lives, two or more, is not
+// believed: somebody deleted the group's tag, or DigitalOcean answers wrongly.
+// What a list by CommonTag has of them is ours all the same.
+// (TestGroupTagDeleted, TestEmptyListIsNotBelieved)
+func (g *Group) observe(ctx context.Context) sighting {
+	q := g.question(time.Now())
+	if !q.due {
+		return sighting{}
+	}
+	ctx, cancel := context.WithTimeout(ctx, listBound)
+	defer cancel()
+	s := sighting{asked: true, began: time.Now()}
+	s.list, s.err = g.cloud.List(ctx, q.tag, q.gpus)
+	if s.err != nil || !q.lacksAll(s.list) {
+		return s
+	}
+	if q.tag != CommonTag {
+		more, err := g.cloud.List(ctx, CommonTag, q.gpus)
+		if err == nil {
+			s.list = join(s.list, more)
+		}
+	}
+	s.doubtful = q.lacksAll(s.list)
+	return s
+}
+
+// question is what to ask a list for, and what to expect in it.
+type question struct {
+	due    bool
+	tag    string
+	gpus   bool
+	living []int64 // Droplets that the last list had, and nobody deletes
+}
+
+func (g *Group) question(now time.Time) question {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed || !g.listing.due(now) {
+		return question{}
+	}
+	q := question{due: true, tag: GroupTag(g.Name), gpus: g.listing.gpus}
+	if g.listing.untagged {
+		q.tag = CommonTag
+	}
+	for id, i := range g.instances.byID {
+		if i.listed && i.phase < deleting {
+			q.living = append(q.living, id)
+		}
+	}
+	return q
+}
+
+func (q question) lacksAll(l List) bool {
+	return len(q.living) > 1 && !slices.ContainsFunc(l.Droplets, func(d Droplet) bool { return slices.Contains(q.living, d.ID) })
+}
+
+// join adds to a list what another has besides.
+func join(l, more List) List {
+	has := map[int64]bool{}
+	for _, d := range l.Droplets {
+		has[d.ID] = true
+	}
+	for _, d := range more.Droplets {
+		if !has[d.ID] {
+			l.Droplets = append(l.Droplets, d)
+		}
+	}
+	l.Requests += more.Requests
+	l.Budget = more.Budget
+	return l
+}
+
+// todo are the actions of one Update.
+type todo struct {
+	deletes   batch
+	lookUps   []target
+	assign    []int64 // to the project
+	removeTag bool    // the delete tag
+}
+
+// target is an instance that something is to be done about, while it may change.
+type target struct {
+	name string
+	id   int64
+}
+
+// lookUpsAtOnce is how many instances are looked up in one Update: a list that
+// wrongly lacks hundreds must not spend the minute's requests.
+const lookUpsAtOnce = 20
+
+// decide applies what was seen to every instance, and collects what is to be done.
+// The error says that the group's state is not known well enough to be shown.
+func (g *Group) decide(ctx context.Context, s sighting) (todo, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return todo{}, errClosed
+	}
+	now := time.Now()
+	switch {
+	case !s.asked:
+	case s.err != nil && errors.Is(ctx.Err(), context.Canceled): // nobody waits for it: that says nothing of DigitalOcean
+	case s.err != nil:
+		g.listFailed(s, now)
+	default:
+		g.listed(s, now)
+	}
+	var t todo
+	var deletes, lookUps []*instance
+	for i := range g.instances.all() {
+		switch _, a := decide(*i, observation{}, now, g.CreateTimeout); a {
+		case remove:
+			deletes = append(deletes, i)
+		case look:
+			lookUps = append(lookUps, i)
+		}
+	}
+	t.deletes = g.claim(deletes, now)
+	// Longest unchecked first, so that every one has its turn.
+	slices.SortFunc(lookUps, func(a, b *instance) int { return cmp.Or(a.checked.Compare(b.checked), cmp.Compare(a.id, b.id)) })
+	for _, i := range lookUps[:min(len(lookUps), lookUpsAtOnce)] {
+		i.checked = now
+		t.lookUps = append(t.lookUps, target{i.name, i.id})
+	}
+	t.assign = g.toAssign()
+	t.removeTag = g.deletions.tagIdle(&g.instances, now)
+	return t, g.listing.stale(now)
+}
+
+// listed applies one complete list. Called with mu held.
+func (g *Group) listed(s sighting, now time.Time) {
+	if g.listing.failure != nil {
+		g.log.Info("listing works again", "failed_for", now.Sub(g.listing.failingSince).Round(time.Second))
+	}
+	g.listing.noteClock(s.list, s.began)
+	g.merge(s, now)
+	if b := s.list.Budget; g.limit.due("budget", logEvery, now) {
+		g.log.Debug("requests of the last hour", "creates_deletes_tags", b.Changes, "look_ups", b.LookUps, "lists", b.Lists,
+			"others", b.Others, "left", b.Remaining, "of", b.Limit, "next_list_in", g.listing.interval())
+	}
+}
+
+// merge applies a list: first which group each Droplet belongs to, then what that
+// means for each instance. Called with mu held.
+func (g *Group) merge(s sighting, now time.Time) {
+	g.listing.succeeded(s)
+	present := map[*instance]Droplet{}
+	for _, d := range s.list.Droplets {
+		if i := g.belongs(d, now); i != nil {
+			present[i] = d
+		}
+	}
+	untagged := false
+	for i := range g.instances.all() {
+		d, ok := present[i]
+		g.apply(i, observation{source: list, present: ok, droplet: d, asked: s.began, paged: s.list.Requests > 1, doubtful: s.doubtful}, now)
+		untagged = untagged || i.phase < deleting && i.id != 0 && i.listed && !HasTag(i.droplet, GroupTag(g.Name))
+	}
+	if untagged && !g.listing.untagged {
+		g.log.Warn("Droplets of the group have lost its tag: they are found by another tag meanwhile, and new ones get the tag again", "tag", GroupTag(g.Name))
+	}
+	g.listing.untagged = untagged
+	g.warnHourly(now)
+}
+
+// apply lets decide decide about i, and does what follows from it without asking
+// DigitalOcean. Called with mu held.
+func (g *Group) apply(i *instance, o observation, now time.Time) {
+	o.partial = o.present && i.own && !g.addressed(o.droplet)
+	before := i.phase
+	*i, _ = decide(*i, o, now, g.CreateTimeout)
+	if i.phase == before {
+		return
+	}
+	switch i.phase {
+	case running:
+		if !i.own {
+			return
+		}
+		g.placements.worked(i.at)
+		if o.partial {
+			g.log.Warn("a Droplet has not the kind of address that it was created with; the runner is told of it as it is",
+				"name", i.name, "id", i.id, "public_networking", g.Template.PublicNetworking, "waited", now.Sub(i.active).Round(time.Second))
+		}
+		g.log.Info("Droplet is active", "name", i.name, "id", i.id,
+			"after", now.Sub(i.requested).Round(time.Second), "external", i.droplet.External(), "internal", i.droplet.PrivateIPv4)
+	case deleting:
+		g.logDelete(i, now)
+		if i.neverRan() {
+			g.lost(i, now)
+		}
+	case gone:
+		g.isGone(i, before, now)
+	}
+}
+
+// isGone notes the end of an instance. It stays known by its id until the runner
+// has been told. Called with mu held.
+func (g *Group) isGone(i *instance, before phase, now time.Time) {
+	g.instances.unsaved = true
+	delete(g.cleanup.project, i.id)
+	if !i.own {
+		g.instances.ended[i.id] = true // lists lag: it may be in another one
+	}
+	if g.instances.hidden[i.id] == i {
+		g.instances.forget(i)
+	}
+	fields := []any{"name", i.name, "id", i.id, "reason", i.reason, "age", g.age(i, now)}
+	switch {
+	case i.reason == keptReason:
+		g.log.Warn("a person keeps a Droplet: it is left alone, and the runner is told that it is gone; it is billed, and counts",
+			append(fields, "usd_per_hour", i.droplet.PriceHourly)...)
+		g.listing.kept = append(g.listing.kept, i.droplet)
+	case before == deleting:
+		g.log.Info("Droplet is gone", fields...)
+	case i.id == 0:
+		g.log.Warn("a Droplet was never made; the runner is told that it is gone, and asks for another if it needs one", fields...)
+		g.lost(i, now)
+	default:
+		g.log.Warn("a Droplet vanished; the runner is told that it is gone, and asks for another if it needs one", fields...)
+		if i.neverRan() {
+			g.lost(i, now)
+		}
+	}
+}
+
+// age is how old a Droplet is, by DigitalOcean's clock.
+func (g *Group) age(i *instance, now time.Time) time.Duration {
+	age := now.Sub(i.requested)
+	if created := i.droplet.Created; !created.IsZero() {
+		age = now.Add(g.listing.skew).Sub(created)
+	}
+	return max(0, age).Round(time.Second)
+}
+
+// results are what became of the actions of one Update.
+type results struct {
+	deleted   []deleted
+	byTag     tagResult
+	lookedUp  []lookedUp
+	assigned  []int64
+	assignErr error
+	tagErr    error // of removing the delete tag
+	todo      todo
+}
+
+type lookedUp struct {
+	target
+	asked   time.Time
+	droplet Droplet
+	err     error
+}
+
+// act does what decide asked for, side by side. What fails, or finds no time, is
+// due again in a later Update.
+func (g *Group) act(ctx context.Context, t todo) results {
+	r := results{todo: t}
+	var wg sync.WaitGroup
+	if !t.deletes.empty() {
+		wg.Go(func() { r.deleted, r.byTag = g.send(ctx, t.deletes) })
+	}
+	if len(t.lookUps) > 0 {
+		wg.Go(func() { r.lookedUp = g.lookUp(ctx, t.lookUps) })
+	}
+	if len(t.assign) > 0 {
+		wg.Go(func() { r.assigned, r.assignErr = t.assign, g.cloud.AssignProject(ctx, g.Project, t.assign) })
+	}
+	if t.removeTag {
+		wg.Go(func() { r.tagErr = g.cloud.RemoveTag(ctx, DeleteTag(g.Name, g.Run)) })
+	}
+	wg.Wait()
+	return r
+}
+
+// lookUp asks for Droplets that should be in the lists and are not.
+func (g *Group) lookUp(ctx context.Context, ts []target) []lookedUp {
+	var mu sync.Mutex // guards all
+	var all []lookedUp
+	each(ts, func(t target) {
+		l := lookedUp{target: t, asked: time.Now(), err: ctx.Err()}
+		if l.err == nil {
+			l.droplet, l.err = g.cloud.Get(ctx, t.id)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, l)
+	})
+	return all
+}
+
+// record applies the answers. Called with mu held.
+func (g *Group) record(ctx context.Context, r results) {
+	now := time.Now()
+	g.recordDeletes(ctx, r.deleted, r.byTag, now)
+	g.recordLookUps(r.lookedUp, now)
+	g.recordAssigned(r.assigned, r.assignErr)
+	if r.todo.removeTag {
+		g.recordTagRemoved(r.tagErr)
+	}
+	g.listing.starved = errors.Is(ctx.Err(), context.DeadlineExceeded)
+}
+
+// line is what Update shows of one instance.
+type line struct {
+	name  string
+	state State
+}
+
+// show returns what the runner is to be shown of every instance, in the order in
+// which they appeared. What is gone is shown for the last time.
+func (is *instances) show() []line {
+	var lines []line
+	for _, i := range slices.SortedFunc(maps.Values(is.byName), func(a, b *instance) int { return cmp.Compare(a.seq, b.seq) }) {
+		if i.inFlight {
+			continue
+		}
+		if i.phase == gone {
+			if !i.shown {
+				lines = append(lines, line{i.name, Creating})
+			}
+			is.forget(i)
+		}
+		i.shown = true
+		lines = append(lines, line{i.name, i.phase.state()})
+	}
+	return lines
+}
+
+// recordLookUps applies what look-ups said. A 404 is doubtful while other
+// instances are missing too.
+func (g *Group) recordLookUps(ls []lookedUp, now time.Time) {
+	var failed failures
+	missing := 0
+	for i := range g.instances.all() {
+		if i.phase < deleting && (i.unresolved || !i.notFound.IsZero()) {
+			missing++
+		}
+	}
+	for _, l := range ls {
+		i := g.instances.byID[l.id]
+		o := observation{source: lookUp, asked: l.asked, doubtful: missing > 1}
+		switch {
+		case i == nil:
+			continue
+		case l.err == nil:
+			o.present, o.droplet = true, l.droplet
+		case errors.Is(l.err, ErrRateLimited):
+			continue // at its next turn
+		case !errors.Is(l.err, ErrNotFound):
+			failed.add(l.name, l.err)
+			continue
+		}
+		g.apply(i, o, now)
+	}
+	g.logFailed("Droplets are missing from the list, and looking them up failed; they count as alive", failed, now)
+}
