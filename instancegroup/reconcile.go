@@ -220,7 +220,7 @@ func (g *Group) merge(s sighting, now time.Time) {
 	for i := range g.instances.all() {
 		d, ok := present[i]
 		g.apply(i, observation{source: list, present: ok, droplet: d, asked: s.began, paged: s.list.Requests > 1, doubtful: s.doubtful}, now)
-		untagged = untagged || i.phase < deleting && i.id != 0 && i.listed && !HasTag(i.droplet, GroupTag(g.Name))
+		untagged = untagged || i.phase != gone && i.id != 0 && i.listed && !HasTag(i.droplet, GroupTag(g.Name))
 	}
 	if untagged && !g.listing.untagged {
 		g.log.Warn("Droplets of the group have lost its tag: they are found by another tag meanwhile, and new ones get the tag again", "tag", GroupTag(g.Name))

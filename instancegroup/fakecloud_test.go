@@ -1,0 +1,442 @@
+package instancegroup
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// account is a DigitalOcean account as far as a Group can tell: a Cloud with
+// time (the bubble's), lag and scripted faults. It reports to t what nobody may
+// ever do to it: send a name twice, ask for too much at once, delete what is not
+// the group's.
+type account struct {
+	t reporter
+
+	// Set before use, or between calls.
+	group     string
+	latency   time.Duration // of every call
+	boot      time.Duration // from accepted to active
+	createLag time.Duration // until lists show a new Droplet
+	deleteLag time.Duration // until lists miss a destroyed one
+	perPage   int           // Droplets per list request
+	limit     int           // hourly budget; 0 = not told
+	remaining int
+	recent    int // of what changes something
+	usage     Usage
+	images    []TaggedImage
+	clock     time.Duration // DigitalOcean's clock minus the bubble's
+
+	mu      sync.Mutex
+	machine map[int64]*machine
+	lastID  int64
+	sent    map[string]bool // names of all creates
+	scripts map[string][]fault
+	always  map[string]*fault
+	calls   []call
+}
+
+// reporter is what testing.T and rapid.T have in common, as far as needed here.
+type reporter interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// machine is one Droplet and what DigitalOcean knows about it.
+type machine struct {
+	Droplet
+	born      time.Time
+	gone      time.Time // zero = it lives
+	stuck     bool      // never becomes active
+	foreign   bool      // not the group's to touch
+	hidden    bool      // missing from lists
+	deafTo    int       // DELETEs that are accepted and not carried out
+	delivered int       // DELETEs received
+}
+
+// fault is what happens to one call: it is carried out or not, and then there
+// is an answer, an error, or none until the caller gives up.
+type fault struct {
+	applied bool
+	err     error
+	hang    bool
+}
+
+// call is one request that the account received.
+type call struct {
+	op    string
+	at    time.Time
+	names []string // create
+	place Placement
+	image Image
+	keys  []string
+	id    int64   // delete, get
+	tag   string  // list, tag
+	ids   []int64 // project, tag
+	gpus  bool    // list
+}
+
+func newAccount(t reporter) *account {
+	return &account{
+		t: t, group: "ci", latency: 50 * time.Millisecond, boot: 20 * time.Second, deleteLag: 3 * time.Second, perPage: 200, lastID: 1000,
+		usage:   Usage{Limit: 1000},
+		machine: map[int64]*machine{}, sent: map[string]bool{}, scripts: map[string][]fault{}, always: map[string]*fault{},
+	}
+}
+
+// script queues what happens to the next calls of op.
+func (a *account) script(op string, faults ...fault) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.scripts[op] = append(a.scripts[op], faults...)
+}
+
+// breakOp lets every call of op end in f, until heal.
+func (a *account) breakOp(op string, f fault) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.always[op] = &f
+}
+
+func (a *account) heal(op string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.always, op)
+	delete(a.scripts, op)
+}
+
+// hangAll lets every call hang until its context ends.
+func (a *account) hangAll() {
+	for _, op := range []string{"list", "get", "create", "delete", "tagging", "bulk", "tag", "project", "images", "usage"} {
+		a.breakOp(op, fault{hang: true})
+	}
+}
+
+// receive notes a call and lets its time pass. apply does what the call asks
+// for, unless the script says otherwise.
+func (a *account) receive(ctx context.Context, c call, apply func()) error {
+	a.mu.Lock()
+	c.at = time.Now()
+	a.calls = append(a.calls, c)
+	var f fault
+	scripted := true
+	if q := a.scripts[c.op]; len(q) > 0 {
+		f, a.scripts[c.op] = q[0], q[1:]
+	} else if p := a.always[c.op]; p != nil {
+		f = *p
+	} else {
+		scripted = false
+	}
+	a.mu.Unlock()
+	if err := pause(ctx, a.latency); err != nil {
+		return err
+	}
+	if !scripted || f.applied {
+		a.mu.Lock()
+		apply()
+		a.mu.Unlock()
+	}
+	if f.hang {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return f.err
+}
+
+func (a *account) List(ctx context.Context, tag string, gpus bool) (l List, err error) {
+	date := time.Now().Add(a.clock)
+	err = a.receive(ctx, call{op: "list", tag: tag, gpus: gpus}, func() {
+		now := time.Now()
+		for _, m := range a.machine {
+			shown := now.Sub(m.born) >= a.createLag && (m.gone.IsZero() || now.Sub(m.gone) < a.deleteLag)
+			if shown && !m.hidden && HasTag(m.Droplet, tag) && (gpus || !GPUSize(m.Size)) {
+				l.Droplets = append(l.Droplets, a.now(m))
+			}
+		}
+		slices.SortFunc(l.Droplets, func(x, y Droplet) int { return int(x.ID - y.ID) })
+		l.Requests = max(1, (len(l.Droplets)+a.perPage-1)/a.perPage)
+		l.Date = date
+		l.Budget = Budget{Limit: a.limit, Remaining: a.remaining, Others: a.limit - a.remaining, Recent: a.recent}
+	})
+	if err != nil {
+		return List{}, err
+	}
+	return l, nil
+}
+
+func (a *account) Get(ctx context.Context, id int64) (d Droplet, err error) {
+	missing := refusal(ErrNotFound)
+	err = a.receive(ctx, call{op: "get", id: id}, func() {
+		if m := a.machine[id]; m != nil && m.gone.IsZero() {
+			d, missing = a.now(m), nil
+		}
+	})
+	if err == nil {
+		err = missing
+	}
+	return d, err
+}
+
+func (a *account) Create(ctx context.Context, r CreateRequest) (c Created, err error) {
+	a.mu.Lock()
+	if len(r.Names) > MaxNames {
+		a.t.Errorf("%d names in one create", len(r.Names))
+	}
+	for _, n := range r.Names {
+		if a.sent[n] {
+			a.t.Errorf("name %s was sent twice", n)
+		}
+		a.sent[n] = true
+	}
+	a.mu.Unlock()
+	place := Placement{r.Size, r.Region}
+	err = a.receive(ctx, call{op: "create", names: r.Names, place: place, image: r.Image, keys: r.SSHKeys}, func() {
+		for _, n := range r.Names {
+			d := a.put(&machine{Droplet: Droplet{Name: n, Tags: slices.Clone(r.Tags), Region: r.Region, Size: r.Size}})
+			d.PublicIPv4, d.PrivateIPv4 = "", "" // not yet
+			c.Droplets = append(c.Droplets, d)
+		}
+		c.RequestID = "req-create"
+	})
+	if err != nil {
+		return Created{}, err
+	}
+	return c, nil
+}
+
+func (a *account) Delete(ctx context.Context, id int64) (string, error) {
+	missing := refusal(ErrNotFound)
+	err := a.receive(ctx, call{op: "delete", id: id}, func() {
+		m := a.machine[id]
+		if m == nil || !m.gone.IsZero() {
+			return
+		}
+		missing = nil
+		a.deliver(m)
+	})
+	if err == nil {
+		err = missing
+	}
+	if err != nil {
+		return "", err
+	}
+	return "req-delete", nil
+}
+
+// deliver carries one DELETE out.
+func (a *account) deliver(m *machine) {
+	if m.foreign {
+		a.t.Errorf("DELETE of %s (%d), which is not the group's", m.Name, m.ID)
+	}
+	m.delivered++
+	if m.delivered > m.deafTo {
+		m.gone = time.Now()
+	}
+}
+
+func (a *account) TagDroplets(ctx context.Context, tag string, ids []int64) error {
+	if len(ids) > MaxTagged {
+		a.t.Errorf("%d Droplets are tagged at once", len(ids))
+	}
+	return a.receive(ctx, call{op: "tagging", tag: tag, ids: ids}, func() {
+		for _, id := range ids {
+			if m := a.machine[id]; m != nil && m.gone.IsZero() {
+				if m.foreign {
+					a.t.Errorf("%s, which is not the group's, is tagged %s", m.Name, tag)
+				}
+				m.Tags = append(slices.Clone(m.Tags), tag)
+			}
+		}
+	})
+}
+
+// deleteTag deletes a tag by hand: whatever carried it does so no more.
+func (a *account) deleteTag(tag string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, m := range a.machine {
+		m.Tags = slices.DeleteFunc(slices.Clone(m.Tags), func(s string) bool { return s == tag })
+	}
+}
+
+func (a *account) DeleteTagged(ctx context.Context, tag string) (string, error) {
+	if !IsDeleteTag(tag) {
+		a.t.Errorf("destroyed by the tag %s", tag)
+	}
+	err := a.receive(ctx, call{op: "bulk", tag: tag}, func() {
+		for _, m := range a.machine {
+			if m.gone.IsZero() && HasTag(m.Droplet, tag) {
+				a.deliver(m)
+			}
+		}
+	})
+	return "req-bulk", err
+}
+
+func (a *account) RemoveTag(ctx context.Context, tag string) error {
+	return a.receive(ctx, call{op: "tag", tag: tag}, func() {
+		for _, m := range a.machine {
+			if m.foreign && m.gone.IsZero() && HasTag(m.Droplet, tag) {
+				a.t.Errorf("tag %s was taken off %s, which is not the group's", tag, m.Name)
+			}
+			m.Tags = slices.DeleteFunc(slices.Clone(m.Tags), func(s string) bool { return s == tag })
+		}
+	})
+}
+
+func (a *account) AssignProject(ctx context.Context, project string, ids []int64) error {
+	if len(ids) > MaxAssign {
+		a.t.Errorf("%d Droplets in one assignment", len(ids))
+	}
+	return a.receive(ctx, call{op: "project", tag: project, ids: ids}, func() {})
+}
+
+func (a *account) TaggedImages(ctx context.Context, tag string) (found []TaggedImage, err error) {
+	err = a.receive(ctx, call{op: "images", tag: tag}, func() { found = slices.Clone(a.images) })
+	return found, err
+}
+
+func (a *account) Usage(ctx context.Context, _ string) (u Usage, err error) {
+	err = a.receive(ctx, call{op: "usage"}, func() { u = a.usage })
+	return u, err
+}
+
+// put adds a machine, with what it does not say filled in. Called with mu held.
+func (a *account) put(m *machine) Droplet {
+	if m.ID == 0 {
+		a.lastID++
+		m.ID = a.lastID
+	}
+	if m.born.IsZero() {
+		m.born = time.Now()
+	}
+	if m.Created.IsZero() {
+		m.Created = m.born.Add(a.clock)
+	}
+	if m.Size == "" {
+		m.Size, m.Region = "s-1", "nyc1"
+	}
+	m.PriceHourly = 0.01
+	m.PublicIPv4 = fmt.Sprintf("192.0.2.%d", m.ID%250)
+	m.PrivateIPv4 = fmt.Sprintf("10.0.0.%d", m.ID%250)
+	a.machine[m.ID] = m
+	return a.now(m)
+}
+
+// add puts a Droplet on the account that no create of this test made.
+func (a *account) add(m machine) Droplet {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.put(&m)
+}
+
+// now is m as DigitalOcean describes it at this moment.
+func (a *account) now(m *machine) Droplet {
+	d := m.Droplet
+	if d.Status == "" {
+		d.Status = StatusActive
+		if m.stuck || time.Since(m.born) < a.boot {
+			d.Status, d.PublicIPv4, d.PrivateIPv4 = StatusNew, "", ""
+		}
+	}
+	d.Tags = slices.Clone(d.Tags)
+	return d
+}
+
+// named returns the living machines of a name, by id.
+func (a *account) named(name string) []*machine {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var ms []*machine
+	for _, m := range a.machine {
+		if m.Name == name && m.gone.IsZero() {
+			ms = append(ms, m)
+		}
+	}
+	slices.SortFunc(ms, func(x, y *machine) int { return int(x.ID - y.ID) })
+	return ms
+}
+
+// change does something to a machine behind the group's back.
+func (a *account) change(id int64, f func(m *machine)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	f(a.machine[id])
+}
+
+func (a *account) destroyed(m *machine) { m.gone = time.Now() }
+
+// billed counts the group's Droplets that are billed.
+func (a *account) billed() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := 0
+	for _, m := range a.machine {
+		if m.gone.IsZero() && !m.foreign {
+			n++
+		}
+	}
+	return n
+}
+
+// received returns the calls of op so far.
+func (a *account) received(op string) []call {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var cs []call
+	for _, c := range a.calls {
+		if c.op == op {
+			cs = append(cs, c)
+		}
+	}
+	return cs
+}
+
+// refusal is a definite error of class.
+func refusal(class error) error {
+	return &CloudError{Class: class, Op: "OP", Status: 422, Message: class.Error(), RequestID: "req-42"}
+}
+
+// unconfirmed is an error after which the request may have been carried out.
+var unconfirmed = &CloudError{Class: ErrUnconfirmed, Op: "OP", Status: 502, Message: "bad gateway"}
+
+// forgetful answers a create with only the first of its Droplets.
+type forgetful struct{ *account }
+
+func (f forgetful) Create(ctx context.Context, r CreateRequest) (Created, error) {
+	c, err := f.account.Create(ctx, r)
+	c.Droplets = c.Droplets[:min(1, len(c.Droplets))]
+	return c, err
+}
+
+// slowCreate carries creates out at once and answers late.
+type slowCreate struct {
+	*account
+	answer time.Duration
+	f      fault
+}
+
+func (s *slowCreate) Create(ctx context.Context, r CreateRequest) (Created, error) {
+	c, err := s.account.Create(ctx, r)
+	if err == nil {
+		err = pause(ctx, s.answer)
+	}
+	if err == nil {
+		err = s.f.err
+	}
+	if err != nil {
+		return Created{}, err
+	}
+	return c, nil
+}
+
+// tagless creates Droplets without their tags.
+type tagless struct{ *account }
+
+func (l tagless) Create(ctx context.Context, r CreateRequest) (Created, error) {
+	r.Tags = nil
+	return l.account.Create(ctx, r)
+}

@@ -1,0 +1,328 @@
+package instancegroup
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// runner is GitLab Runner's side of a Group: it keeps of instances what
+// fleeting's provisioner keeps, and holds every Update against the truth of the
+// account.
+type runner struct {
+	t reporter
+	*account
+	*Group
+	Settings
+	log     *journal
+	through Cloud // to the account
+
+	pending int // accepted by Increase, and not shown yet
+	states  map[string]State
+	history map[string][]State // every change
+}
+
+const thisRun = "run0"
+
+var ctx = context.Background()
+
+// spec is a group of one place, and what a test changes about it.
+func spec(change func(s *Settings)) Settings {
+	s := Settings{
+		Name:          "ci",
+		Run:           thisRun,
+		Placements:    []Placement{{"s-1", "nyc1"}},
+		Image:         Image{Slug: "ubuntu-24-04-x64"},
+		Template:      Template{PublicNetworking: true},
+		MaxInstances:  200,
+		CreateTimeout: 10 * time.Minute,
+		Keys:          func(context.Context, bool) ([]string, error) { return []string{"7"}, nil },
+	}
+	if change != nil {
+		change(&s)
+	}
+	return s
+}
+
+// scenario runs f in a bubble of its own, with a started group on account a. At
+// the end of f nothing of the group may be running.
+func scenario(t *testing.T, s Settings, f func(r *runner)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRunner(t, s, newAccount(t))
+		r.start()
+		f(r)
+	})
+}
+
+func newRunner(t reporter, s Settings, a *account) *runner {
+	log := &journal{}
+	return &runner{
+		t: t, account: a, Settings: s, through: a, log: log,
+		states: map[string]State{}, history: map[string][]State{},
+	}
+}
+
+// start begins a Group, as a new plugin process does that remembers Droplets.
+func (r *runner) start(remembered ...map[string]int64) {
+	r.t.Helper()
+	all := map[string]int64{}
+	for _, m := range remembered {
+		maps.Copy(all, m)
+	}
+	found, err := Find(ctx, r.through, r.log, r.Settings.Name, r.GPUs, all)
+	if err != nil {
+		r.t.Fatalf("Find: %v", err)
+	}
+	r.Group = Start(r.Settings, r.through, r.log, found)
+}
+
+// within fails the test if f takes longer than bound.
+func (r *runner) within(bound time.Duration, what string, f func()) {
+	r.t.Helper()
+	began := time.Now()
+	f()
+	if took := time.Since(began); took > bound {
+		r.t.Errorf("%s took %s, its bound is %s", what, took, bound)
+	}
+}
+
+// increase asks for n, and holds the answer to the contract.
+func (r *runner) increase(n int) (int, error) {
+	r.t.Helper()
+	var accepted int
+	var err error
+	r.within(15*time.Second, "Increase", func() { accepted, err = r.Increase(ctx, n) })
+	if err != nil && accepted > 0 {
+		r.t.Errorf("Increase(%d) = %d, %v: the count that comes with an error is lost", n, accepted, err)
+	}
+	if accepted > n {
+		r.t.Errorf("Increase(%d) = %d: more than was asked for", n, accepted)
+	}
+	r.pending += accepted
+	return accepted, err
+}
+
+// want asks for n and must get them.
+func (r *runner) want(n int) {
+	r.t.Helper()
+	if got, err := r.increase(n); got != n || err != nil {
+		r.t.Fatalf("Increase(%d) = %d, %v", n, got, err)
+	}
+}
+
+// refused asks for n and must get none, with an error.
+func (r *runner) refused(n int) {
+	r.t.Helper()
+	if got, err := r.increase(n); got != 0 || err == nil {
+		r.t.Fatalf("Increase(%d) = %d, %v; want 0 and an error", n, got, err)
+	}
+}
+
+// update is one Update, which must succeed. It returns what was shown, in order,
+// as "name state".
+func (r *runner) update() []string {
+	r.t.Helper()
+	shown, err := r.tryUpdate()
+	if err != nil {
+		r.t.Fatalf("Update: %v", err)
+	}
+	return shown
+}
+
+// tryUpdate is one Update, held to the contract and to the truth.
+func (r *runner) tryUpdate() (shown []string, err error) {
+	r.t.Helper()
+	seen := map[string]bool{}
+	r.within(15*time.Second, "Update", func() {
+		err = r.Update(ctx, func(name string, s State) {
+			shown = append(shown, fmt.Sprint(name, " ", s))
+			seen[name] = true
+			before, known := r.states[name]
+			if !known {
+				if s == Deleted {
+					r.t.Errorf("%s is first shown as deleted: nobody's request is answered by that", name)
+				}
+				r.pending = max(0, r.pending-1)
+			}
+			if s == Deleted {
+				for _, m := range r.named(name) {
+					if !m.foreign {
+						r.t.Errorf("%s is shown as deleted, and Droplet %d lives", name, m.ID)
+					}
+				}
+			}
+			if !known || before != s {
+				r.history[name] = append(r.history[name], s)
+			}
+			r.states[name] = s
+		})
+	})
+	if err != nil {
+		if len(shown) > 0 {
+			r.t.Errorf("Update showed %d instances and failed: %v", len(shown), err)
+		}
+		return nil, err
+	}
+	for name, s := range r.states {
+		if !seen[name] {
+			r.t.Errorf("%s, last shown as %s, is not shown any more", name, s)
+		}
+		if s == Deleted {
+			delete(r.states, name)
+		}
+	}
+	if r.pending != 0 {
+		r.t.Errorf("%d accepted instances have not been shown", r.pending)
+	}
+	return shown, nil
+}
+
+// run updates every two seconds for d, as a runner does while it expects
+// something. No Update may fail.
+func (r *runner) run(d time.Duration) {
+	r.t.Helper()
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		next := time.Now().Add(2 * time.Second)
+		r.update()
+		time.Sleep(time.Until(next))
+	}
+}
+
+// up makes n running instances and returns their names, oldest first.
+func (r *runner) up(n int) []string {
+	r.t.Helper()
+	r.want(n)
+	r.run(r.boot + 10*time.Second)
+	names := r.in(Running)
+	if len(names) != n {
+		r.t.Fatalf("%d of %d instances are running: %v", len(names), n, r.states)
+	}
+	return names
+}
+
+// in returns the names last shown in state s.
+func (r *runner) in(s State) []string {
+	var names []string
+	for name, state := range r.states {
+		if state == s {
+			names = append(names, name)
+		}
+	}
+	return slices.Sorted(slices.Values(names))
+}
+
+// decrease asks for names to be destroyed and must get them all.
+func (r *runner) decrease(names ...string) {
+	r.t.Helper()
+	got, err := r.tryDecrease(names...)
+	if err != nil || !slices.Equal(got, names) {
+		r.t.Fatalf("Decrease(%v) = %v, %v", names, got, err)
+	}
+}
+
+func (r *runner) tryDecrease(names ...string) (got []string, err error) {
+	r.t.Helper()
+	r.within(15*time.Second, "Decrease", func() { got, err = r.Decrease(ctx, names) })
+	if err != nil && len(got) > 0 {
+		r.t.Errorf("Decrease = %v, %v: what comes with an error is lost", got, err)
+	}
+	return got, err
+}
+
+// undestroyed asks for names to be destroyed and must get none, with an error.
+func (r *runner) undestroyed(names ...string) {
+	r.t.Helper()
+	if got, err := r.tryDecrease(names...); len(got) != 0 || err == nil {
+		r.t.Fatalf("Decrease(%v) = %v, %v; want none and an error", names, got, err)
+	}
+}
+
+// undestroyable asks for an instance to be destroyed, so that Updates have a
+// DELETE to send whenever one is due.
+func (r *runner) undestroyable(name string) {
+	r.t.Helper()
+	r.script("delete", fault{err: unconfirmed})
+	r.undestroyed(name)
+}
+
+// only returns the one machine of that name.
+func (r *runner) only(name string) *machine {
+	r.t.Helper()
+	ms := r.named(name)
+	if len(ms) != 1 {
+		r.t.Fatalf("%d Droplets are named %s", len(ms), name)
+	}
+	return ms[0]
+}
+
+// told fails the test unless the history of name is this.
+func (r *runner) told(name string, want ...State) {
+	r.t.Helper()
+	if got := r.history[name]; !slices.Equal(got, want) {
+		r.t.Errorf("the runner was told of %s: %v, want %v", name, got, want)
+	}
+}
+
+// names returns all names that the runner was ever told of.
+func (r *runner) names() []string { return slices.Sorted(maps.Keys(r.history)) }
+
+// owned is a Droplet of the group that another run made.
+func owned(run, random string) machine {
+	return machine{Droplet: Droplet{Name: "ci-" + run + random, Tags: []string{CommonTag, GroupTag("ci")}}}
+}
+
+// journal is a Logger that keeps its lines.
+type journal struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (j *journal) add(level, msg string, args []any) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	line := level + " " + msg
+	for i := 0; i+1 < len(args); i += 2 {
+		line += fmt.Sprintf(" %v=%v", args[i], args[i+1])
+	}
+	if len(args)%2 != 0 {
+		panic("odd arguments: " + line)
+	}
+	j.lines = append(j.lines, line)
+}
+
+func (j *journal) Debug(msg string, args ...any) { j.add("DEBUG", msg, args) }
+func (j *journal) Info(msg string, args ...any)  { j.add("INFO", msg, args) }
+func (j *journal) Warn(msg string, args ...any)  { j.add("WARN", msg, args) }
+func (j *journal) Error(msg string, args ...any) { j.add("ERROR", msg, args) }
+
+// count returns how many lines have all of the words.
+func (j *journal) count(words ...string) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	n := 0
+	for _, l := range j.lines {
+		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(l, w) }) {
+			n++
+		}
+	}
+	return n
+}
+
+// says fails the test unless there is one line with all of the words.
+func (r *runner) says(words ...string) {
+	r.t.Helper()
+	if n := r.log.count(words...); n != 1 {
+		r.t.Errorf("%d log lines have %q, want 1:\n%s", n, words, strings.Join(r.log.lines, "\n"))
+	}
+}
