@@ -49,17 +49,3 @@ func (g *Group) recordAssigned(ids []int64, err error) {
 			"project", g.Project, "ids", ids, "request_id", requestID(err), "err", err)
 	}
 }
-
-// recordTagRemoved notes whether the idle delete tag is off the account. A token
-// that may not remove it never will.
-func (g *Group) recordTagRemoved(err error) {
-	if err == nil || errors.Is(err, ErrNotFound) {
-		g.deletions.tagged = false
-		return
-	}
-	if errors.Is(err, ErrForbidden) {
-		g.deletions.tagged = false
-		g.log.Warn("the delete tag stays on the account, on nothing that lives", "tag", DeleteTag(g.Name, g.Run),
-			"request_id", requestID(err), "err", err)
-	}
-}

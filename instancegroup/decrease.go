@@ -104,12 +104,10 @@ func (d deletion) sent(accepted bool, wait time.Duration, now time.Time) deletio
 
 // deletions is how the group deletes. Guarded by Group.mu.
 //
-// Invariant: the delete tag is put only on what is to be deleted, and nothing is
-// deleted by it while it is being removed. (TestDeleteByTag)
+// Invariant: the delete tag is put only on what is to be deleted. (TestDeleteByTag)
 type deletions struct {
 	gathered time.Time // when the deletes are sent that gather, if that is to come
-	tagged   bool      // this process's delete tag may be on the account
-	taggedAt time.Time // when it was last used
+	tagged   bool      // this process's delete tag may be on the account, until Shutdown
 	noTag    time.Time // nothing is deleted by it before then
 }
 
@@ -130,26 +128,7 @@ const (
 	// noTagFor is how long no tag is tried after an unconfirmed failure, and
 	// noTagLong after a definite one: a token that lacks the scope mostly stays so.
 	noTagFor, noTagLong = time.Minute, time.Hour
-
-	// tagIdleFor is for how long nothing was deleted by the tag before it is
-	// removed: a tag that deletes what carries it does not lie about.
-	tagIdleFor = time.Minute
 )
-
-// tagIdle reports whether the delete tag is to be removed now, and keeps it from
-// being used meanwhile.
-func (d *deletions) tagIdle(is *instances, now time.Time) bool {
-	if !d.tagged || now.Sub(d.taggedAt) < tagIdleFor || now.Before(d.noTag) {
-		return false
-	}
-	for i := range is.all() {
-		if i.phase == deleting {
-			return false
-		}
-	}
-	d.noTag = now.Add(callBound)
-	return true
-}
 
 // gatherDeletes returns which of is are to be deleted now. If requests are
 // scarce, those that nobody has tried to delete yet wait for others, so that they
@@ -222,7 +201,7 @@ func (g *Group) claim(is []*instance, now time.Time) batch {
 		return b
 	}
 	b.first = !d.tagged
-	d.tagged, d.taggedAt = true, now
+	d.tagged = true
 	return b
 }
 

@@ -63,16 +63,45 @@ type sighting struct {
 }
 
 // observe lists, if that is due.
+func (g *Group) observe(ctx context.Context) sighting {
+	g.mu.Lock()
+	due := !g.closed && g.listing.due(time.Now())
+	q := g.question()
+	g.mu.Unlock()
+	if !due {
+		return sighting{}
+	}
+	return g.list(ctx, q)
+}
+
+// question is what to ask a list for, and what to expect in it.
+type question struct {
+	tag    string
+	gpus   bool
+	living map[int64]bool // Droplets that the last list had, and nobody deletes
+}
+
+// question is called with mu held.
+func (g *Group) question() question {
+	q := question{tag: GroupTag(g.Name), gpus: g.listing.gpus, living: map[int64]bool{}}
+	if g.listing.untagged {
+		q.tag = CommonTag
+	}
+	for id, i := range g.instances.byID {
+		if i.listed && i.phase < deleting {
+			q.living[id] = true
+		}
+	}
+	return q
+}
+
+// list asks for a list.
 //
-// Invariant: a list that lacks every Droplet that lives, two or more, is not
+// Invariant: one that lacks every Droplet that lives, two or more, is not
 // believed: somebody deleted the group's tag, or DigitalOcean answers wrongly.
 // What a list by CommonTag has of them is ours all the same.
 // (TestGroupTagDeleted, TestEmptyListIsNotBelieved)
-func (g *Group) observe(ctx context.Context) sighting {
-	q := g.question(time.Now())
-	if !q.due {
-		return sighting{}
-	}
+func (g *Group) list(ctx context.Context, q question) sighting {
 	ctx, cancel := context.WithTimeout(ctx, listBound)
 	defer cancel()
 	s := sighting{asked: true, began: time.Now()}
@@ -81,8 +110,7 @@ func (g *Group) observe(ctx context.Context) sighting {
 		return s
 	}
 	if q.tag != CommonTag {
-		more, err := g.cloud.List(ctx, CommonTag, q.gpus)
-		if err == nil {
+		if more, err := g.cloud.List(ctx, CommonTag, q.gpus); err == nil {
 			s.list = join(s.list, more)
 		}
 	}
@@ -90,34 +118,8 @@ func (g *Group) observe(ctx context.Context) sighting {
 	return s
 }
 
-// question is what to ask a list for, and what to expect in it.
-type question struct {
-	due    bool
-	tag    string
-	gpus   bool
-	living []int64 // Droplets that the last list had, and nobody deletes
-}
-
-func (g *Group) question(now time.Time) question {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.closed || !g.listing.due(now) {
-		return question{}
-	}
-	q := question{due: true, tag: GroupTag(g.Name), gpus: g.listing.gpus}
-	if g.listing.untagged {
-		q.tag = CommonTag
-	}
-	for id, i := range g.instances.byID {
-		if i.listed && i.phase < deleting {
-			q.living = append(q.living, id)
-		}
-	}
-	return q
-}
-
 func (q question) lacksAll(l List) bool {
-	return len(q.living) > 1 && !slices.ContainsFunc(l.Droplets, func(d Droplet) bool { return slices.Contains(q.living, d.ID) })
+	return len(q.living) > 1 && !slices.ContainsFunc(l.Droplets, func(d Droplet) bool { return q.living[d.ID] })
 }
 
 // join adds to a list what another has besides.
@@ -138,10 +140,9 @@ func join(l, more List) List {
 
 // todo are the actions of one Update.
 type todo struct {
-	deletes   batch
-	lookUps   []target
-	assign    []int64 // to the project
-	removeTag bool    // the delete tag
+	deletes batch
+	lookUps []target
+	assign  []int64 // to the project
 }
 
 // target is an instance that something is to be done about, while it may change.
@@ -189,7 +190,6 @@ func (g *Group) decide(ctx context.Context, s sighting) (todo, error) {
 		t.lookUps = append(t.lookUps, target{i.name, i.id})
 	}
 	t.assign = g.toAssign()
-	t.removeTag = g.deletions.tagIdle(&g.instances, now)
 	return t, g.listing.stale(now)
 }
 
@@ -306,8 +306,6 @@ type results struct {
 	lookedUp  []lookedUp
 	assigned  []int64
 	assignErr error
-	tagErr    error // of removing the delete tag
-	todo      todo
 }
 
 type lookedUp struct {
@@ -320,7 +318,7 @@ type lookedUp struct {
 // act does what decide asked for, side by side. What fails, or finds no time, is
 // due again in a later Update.
 func (g *Group) act(ctx context.Context, t todo) results {
-	r := results{todo: t}
+	var r results
 	var wg sync.WaitGroup
 	if !t.deletes.empty() {
 		wg.Go(func() { r.deleted, r.byTag = g.send(ctx, t.deletes) })
@@ -330,9 +328,6 @@ func (g *Group) act(ctx context.Context, t todo) results {
 	}
 	if len(t.assign) > 0 {
 		wg.Go(func() { r.assigned, r.assignErr = t.assign, g.cloud.AssignProject(ctx, g.Project, t.assign) })
-	}
-	if t.removeTag {
-		wg.Go(func() { r.tagErr = g.cloud.RemoveTag(ctx, DeleteTag(g.Name, g.Run)) })
 	}
 	wg.Wait()
 	return r
@@ -360,9 +355,6 @@ func (g *Group) record(ctx context.Context, r results) {
 	g.recordDeletes(ctx, r.deleted, r.byTag, now)
 	g.recordLookUps(r.lookedUp, now)
 	g.recordAssigned(r.assigned, r.assignErr)
-	if r.todo.removeTag {
-		g.recordTagRemoved(r.tagErr)
-	}
 	g.listing.starved = errors.Is(ctx.Err(), context.DeadlineExceeded)
 }
 

@@ -74,16 +74,9 @@ func (g *Group) Shutdown(ctx context.Context) (clean bool) {
 // relist lists now, and applies what it shows.
 func (g *Group) relist(ctx context.Context) {
 	g.mu.Lock()
-	tag, gpus := GroupTag(g.Name), g.listing.gpus
-	if g.listing.untagged {
-		tag = CommonTag
-	}
+	q := g.question()
 	g.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, listBound)
-	defer cancel()
-	s := sighting{asked: true, began: time.Now()}
-	s.list, s.err = g.cloud.List(ctx, tag, gpus)
-	if s.err == nil {
+	if s := g.list(ctx, q); s.err == nil {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.listed(s, time.Now())
