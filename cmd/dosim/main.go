@@ -56,8 +56,20 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("cannot serve: %w; choose another address with -listen, port 0 is any free one", err)
 	}
-	server := &http.Server{Handler: handler(sim), ReadHeaderTimeout: 10 * time.Second}
-	greet(out, "http://"+listener.Addr().String(), cfg.options.Token)
+	server, url := dosim.NewHTTPServer(handler(sim)), "http://"+listener.Addr().String()
+	if cfg.tls != "" {
+		var ca []byte
+		if listener, ca, err = dosim.ListenTLS(listener); err != nil {
+			return err
+		}
+		if err := os.WriteFile(cfg.tls, ca, 0o644); err != nil { //nolint:gosec // a certificate is public
+			_ = listener.Close()
+			return fmt.Errorf("-tls: cannot write the certificate: %w", err)
+		}
+		url = "https://" + listener.Addr().String()
+		fmt.Fprintf(out, "Trust its certificate first: export SSL_CERT_FILE=%s\n", cfg.tls)
+	}
+	greet(out, url, cfg.options.Token)
 
 	stopped := context.AfterFunc(ctx, func() {
 		sim.Close()
@@ -83,6 +95,7 @@ What is really there, and what it would cost: curl -s %[1]s/_sim
 // config is what the flags say.
 type config struct {
 	listen  string
+	tls     string // where to write the certificate; empty: no TLS
 	scale   float64
 	guests  bool
 	options dosim.Options
@@ -94,6 +107,7 @@ func parse(args []string) (config, error) {
 	flags := flag.NewFlagSet("dosim", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // run reports
 	flags.StringVar(&c.listen, "listen", "127.0.0.1:8787", "")
+	flags.StringVar(&c.tls, "tls", "", "")
 	flags.StringVar(&c.options.Token, "token", dosim.DefaultToken, "")
 	flags.DurationVar(&c.options.BootTime, "boot", 30*time.Second, "")
 	flags.DurationVar(&c.options.DeleteTime, "delete", 3*time.Second, "")

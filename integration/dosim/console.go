@@ -15,6 +15,11 @@ func (s *Sim) PowerOff(id int) { s.touch(id, func(m *machine, _ time.Time) { m.o
 // PowerOn switches it on again.
 func (s *Sim) PowerOn(id int) { s.touch(id, func(m *machine, _ time.Time) { m.off = false }) }
 
+// Lock is an administrator's lock: nobody can delete the Droplet until it is unlocked.
+func (s *Sim) Lock(id int, locked bool) {
+	s.touch(id, func(m *machine, _ time.Time) { m.locked = locked })
+}
+
 // Rename gives it another name.
 func (s *Sim) Rename(id int, name string) {
 	s.touch(id, func(m *machine, _ time.Time) { m.name = name })
@@ -158,6 +163,15 @@ func (s *Sim) DeleteImage(id int) {
 	s.images = slices.DeleteFunc(s.images, func(i *Image) bool { return i.ID == id })
 }
 
+// SetImageStatus gives an image another status, such as pending, and an error message.
+func (s *Sim) SetImageStatus(id int, status, errorMessage string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := find(s.images, func(i *Image) bool { return i.ID == id }); i != nil {
+		i.Status, i.ErrorMessage = status, errorMessage
+	}
+}
+
 // SetImageRegions says where an image is to be had from now on.
 func (s *Sim) SetImageRegions(id int, regions ...string) {
 	s.mu.Lock()
@@ -192,6 +206,13 @@ func (s *Sim) SetRegionAvailable(slug string, available bool) {
 	if r := s.region(slug); r != nil {
 		r.Available = available
 	}
+}
+
+// SetAccount changes what the account says of itself.
+func (s *Sim) SetAccount(change func(*Account)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.account)
 }
 
 // SetDropletLimit changes the account's quota.
