@@ -56,7 +56,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("cannot serve: %w; choose another address with -listen, port 0 is any free one", err)
 	}
-	server, url := dosim.NewHTTPServer(handler(sim)), "http://"+listener.Addr().String()
+	server, url, curl := dosim.NewHTTPServer(handler(sim)), "http://"+listener.Addr().String(), "curl -s"
 	if cfg.tls != "" {
 		var ca []byte
 		if listener, ca, err = dosim.ListenTLS(listener); err != nil {
@@ -66,10 +66,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			_ = listener.Close()
 			return fmt.Errorf("-tls: cannot write the certificate: %w", err)
 		}
-		url = "https://" + listener.Addr().String()
-		fmt.Fprintf(out, "Trust its certificate first: export SSL_CERT_FILE=%s\n", cfg.tls)
+		url, curl = "https://"+listener.Addr().String(), "curl -s --cacert "+cfg.tls
+		fmt.Fprintf(out, "For doctl and the plugin to trust it: export SSL_CERT_FILE=%s\n", cfg.tls)
 	}
-	greet(out, url, cfg.options.Token)
+	greet(out, curl, url, cfg.options.Token)
 
 	stopped := context.AfterFunc(ctx, func() {
 		sim.Close()
@@ -83,13 +83,13 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-func greet(out io.Writer, url, token string) {
+func greet(out io.Writer, curl, url, token string) {
 	fmt.Fprintf(out, `A simulated DigitalOcean is at %[1]s, and its token is %[2]s. To try it:
-  curl -s -H 'Authorization: Bearer %[2]s' %[1]s/v2/account
+  %[3]s -H 'Authorization: Bearer %[2]s' %[1]s/v2/account
   doctl --api-url %[1]s --access-token %[2]s compute size list
   export DIGITALOCEAN_API_URL=%[1]s DIGITALOCEAN_TOKEN=%[2]s   # for the plugin
-What is really there, and what it would cost: curl -s %[1]s/_sim
-`, url, token)
+What is really there, and what it would cost: %[3]s %[1]s/_sim
+`, url, token, curl)
 }
 
 // config is what the flags say.

@@ -176,13 +176,13 @@ func (s *Sim) overLimit(now time.Time, z *size, n int) string {
 		}
 	}
 	gpu := z.GPU != ""
-	if gpu && s.opt.GPULimit > 0 && gpus+n > s.opt.GPULimit {
+	switch {
+	case gpu && s.opt.GPULimit > 0 && gpus+n > s.opt.GPULimit:
 		return MessageGPULimit
+	case gpu && s.opt.GPUsApart, droplets+n <= s.limit:
+		return ""
 	}
-	if !(gpu && s.opt.GPUsApart) && droplets+n > s.limit {
-		return MessageDropletLimit
-	}
-	return ""
+	return MessageDropletLimit
 }
 
 func features(req createRequest) []string {

@@ -270,7 +270,8 @@ func TestCreatesThatTurnOutOtherwise(t *testing.T) {
 				req.Names = []string{"a", "b"}
 				made := must[[]godo.Droplet](t)(c.Droplets.CreateMultiple(ctx, req))
 				start := time.Now()
-				for range 10 {
+				for _, at := range []time.Duration{0, 14 * time.Second, 15 * time.Second, 30 * time.Second, 5 * time.Minute} {
+					time.Sleep(at - time.Since(start))
 					var found []string
 					for _, d := range made {
 						if now, _, err := c.Droplets.Get(ctx, d.ID); err == nil {
@@ -278,21 +279,11 @@ func TestCreatesThatTurnOutOtherwise(t *testing.T) {
 						}
 					}
 					got := snapshot{truth(sim), all(t, c), strings.Join(found, " ")}
-					if want, told := test.want[time.Since(start).String()]; told {
-						delete(test.want, time.Since(start).String())
+					if want, told := test.want[at.String()]; told {
+						delete(test.want, at.String())
 						if diff := cmp.Diff(want, got); diff != "" {
-							t.Errorf("after %s (-want +got):\n%s", time.Since(start), diff)
+							t.Errorf("after %s (-want +got):\n%s", at, diff)
 						}
-					}
-					switch time.Since(start) {
-					case 0:
-						time.Sleep(14 * time.Second)
-					case 14 * time.Second:
-						time.Sleep(time.Second)
-					case 15 * time.Second:
-						time.Sleep(15 * time.Second)
-					case 30 * time.Second:
-						time.Sleep(270 * time.Second)
 					}
 				}
 				if len(test.want) > 0 {
