@@ -190,16 +190,19 @@ func TestQuotaCountsWhatIsOnItsWayOut(t *testing.T) {
 
 func TestGPULimit(t *testing.T) {
 	for _, test := range []struct {
-		apart bool
-		want  string // of two GPU Droplets and an ordinary one, with a limit of one each
+		apart   bool
+		creates []string
+		want    string // with a limit of one each
 	}{
-		{false, "gpu | GPU limit | droplet limit"},
-		{true, "gpu | GPU limit | ordinary"},
+		{false, []string{"gpu", "gpu", "ordinary"}, "gpu | GPU limit | droplet limit"},
+		{false, []string{"ordinary", "gpu"}, "ordinary | droplet limit"},
+		{true, []string{"gpu", "gpu", "ordinary"}, "gpu | GPU limit | ordinary"},
+		{true, []string{"ordinary", "gpu", "ordinary"}, "ordinary | gpu | droplet limit"},
 	} {
 		sim := dosim.New(dosim.Options{GPULimit: 1, DropletLimit: 1, GPUsApart: test.apart})
 		c := client(t, sim)
 		var got []string
-		for _, name := range []string{"gpu", "gpu", "ordinary"} {
+		for _, name := range test.creates {
 			req := single(name)
 			if name == "gpu" {
 				req.Size, req.Region, req.Image = "gpu-h100x1-80gb-contracted", "nyc3", godo.DropletCreateImage{ID: 204117263}
