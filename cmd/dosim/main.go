@@ -56,8 +56,20 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("cannot serve: %w; choose another address with -listen, port 0 is any free one", err)
 	}
-	server := &http.Server{Handler: handler(sim), ReadHeaderTimeout: 10 * time.Second}
-	greet(out, "http://"+listener.Addr().String(), cfg.options.Token)
+	server, url, curl := dosim.NewHTTPServer(handler(sim)), "http://"+listener.Addr().String(), "curl -s"
+	if cfg.tls != "" {
+		var ca []byte
+		if listener, ca, err = dosim.ListenTLS(listener); err != nil {
+			return err
+		}
+		if err := os.WriteFile(cfg.tls, ca, 0o644); err != nil { //nolint:gosec // a certificate is public
+			_ = listener.Close()
+			return fmt.Errorf("-tls: cannot write the certificate: %w", err)
+		}
+		url, curl = "https://"+listener.Addr().String(), "curl -s --cacert "+cfg.tls
+		fmt.Fprintf(out, "For doctl and the plugin to trust it: export SSL_CERT_FILE=%s\n", cfg.tls)
+	}
+	greet(out, curl, url, cfg.options.Token)
 
 	stopped := context.AfterFunc(ctx, func() {
 		sim.Close()
@@ -71,18 +83,19 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-func greet(out io.Writer, url, token string) {
+func greet(out io.Writer, curl, url, token string) {
 	fmt.Fprintf(out, `A simulated DigitalOcean is at %[1]s, and its token is %[2]s. To try it:
-  curl -s -H 'Authorization: Bearer %[2]s' %[1]s/v2/account
+  %[3]s -H 'Authorization: Bearer %[2]s' %[1]s/v2/account
   doctl --api-url %[1]s --access-token %[2]s compute size list
   export DIGITALOCEAN_API_URL=%[1]s DIGITALOCEAN_TOKEN=%[2]s   # for the plugin
-What is really there, and what it would cost: curl -s %[1]s/_sim
-`, url, token)
+What is really there, and what it would cost: %[3]s %[1]s/_sim
+`, url, token, curl)
 }
 
 // config is what the flags say.
 type config struct {
 	listen  string
+	tls     string // where to write the certificate; empty: no TLS
 	scale   float64
 	guests  bool
 	options dosim.Options
@@ -94,6 +107,7 @@ func parse(args []string) (config, error) {
 	flags := flag.NewFlagSet("dosim", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // run reports
 	flags.StringVar(&c.listen, "listen", "127.0.0.1:8787", "")
+	flags.StringVar(&c.tls, "tls", "", "")
 	flags.StringVar(&c.options.Token, "token", dosim.DefaultToken, "")
 	flags.DurationVar(&c.options.BootTime, "boot", 30*time.Second, "")
 	flags.DurationVar(&c.options.DeleteTime, "delete", 3*time.Second, "")

@@ -4,10 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
@@ -36,7 +40,7 @@ func serve(t *testing.T, args ...string) (url, said string) {
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		said += lines.Text() + "\n"
-		if url = regexp.MustCompile(`http://127\.0\.0\.1:\d+`).FindString(lines.Text()); url != "" {
+		if url = regexp.MustCompile(`https?://127\.0\.0\.1:\d+`).FindString(lines.Text()); url != "" {
 			go func() { _, _ = io.Copy(io.Discard, out) }()
 			return url, said
 		}
@@ -117,6 +121,34 @@ func TestTruthAsJSON(t *testing.T) {
 	}
 }
 
+func TestServesTLS(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ca.pem")
+	url, said := serve(t, "-tls", path)
+	if !strings.Contains(said, "SSL_CERT_FILE="+path+"\n") || !strings.HasPrefix(url, "https://") {
+		t.Errorf("it said %q", said)
+	}
+	ca, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trusted := x509.NewCertPool()
+	trusted.AppendCertsFromPEM(ca)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}, ForceAttemptHTTP2: true}
+	defer transport.CloseIdleConnections()
+	r, err := http.NewRequestWithContext(t.Context(), "GET", url+"/_sim", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := transport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || resp.Proto != "HTTP/2.0" {
+		t.Errorf("got %s over %s", resp.Status, resp.Proto)
+	}
+}
+
 func TestFaultsComeAndGo(t *testing.T) {
 	url, _ := serve(t)
 	if status, body, _ := send(t, "POST", url+"/_sim/faults", "", "*: 500 times forever\n*: nonsense"); status != 400 || !strings.Contains(body, "nonsense") {
@@ -183,14 +215,15 @@ func TestHelp(t *testing.T) {
 
 func TestWrongFlags(t *testing.T) {
 	for args, want := range map[string]string{
-		"-listen 0.0.0.0:80":     "loopback only",
-		"-listen 8787":           "want host:port",
-		"-scale 0":               "time can only pass forward",
-		"-fault reset":           "want OPERATION: WORD...",
-		"-boot soon":             "invalid value",
-		"-colour blue":           "not defined",
-		"serve":                  `unexpected argument "serve"`,
-		"-listen 127.0.0.1:none": "choose another address with -listen",
+		"-listen 127.0.0.1:0 -tls /none/ca.pem": "-tls: cannot write the certificate: open /none/ca.pem",
+		"-listen 0.0.0.0:80":                    "loopback only",
+		"-listen 8787":                          "want host:port",
+		"-scale 0":                              "time can only pass forward",
+		"-fault reset":                          "want OPERATION: WORD...",
+		"-boot soon":                            "invalid value",
+		"-colour blue":                          "not defined",
+		"serve":                                 `unexpected argument "serve"`,
+		"-listen 127.0.0.1:none":                "choose another address with -listen",
 	} {
 		var out bytes.Buffer
 		err := run(t.Context(), strings.Fields(args), &out)

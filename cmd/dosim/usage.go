@@ -10,6 +10,8 @@ the second, and fails on request. Nothing is kept, and nothing costs money.
 
   -listen ADDR         loopback address to serve on (default 127.0.0.1:8787;
                        port 0 is any free one)
+  -tls FILE            serve HTTPS (HTTP/2 and HTTP/1.1), and write the certificate
+                       to trust to FILE
   -token TOKEN         the only token it lets in (default dosim-token)
   -boot D              from a create to active (default 30s)
   -delete D            from a delete to gone (default 3s)

@@ -7,6 +7,31 @@ import (
 	"strings"
 )
 
+// Account is what GET /v2/account says of the account, its limit apart.
+type Account struct {
+	Status             string // active, warning or locked
+	StatusMessage      string
+	EmailVerified      bool
+	TeamUUID, TeamName string
+}
+
+// Accounts are several accounts behind one http.Handler: the bearer token says which one answers. A token that is
+// nobody's gets the first one's 401.
+type Accounts []*Sim
+
+// ServeHTTP answers one API request.
+func (a Accounts) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	owner := a[0]
+	for _, s := range a {
+		s.mu.Lock()
+		if s.bears(r) {
+			owner = s
+		}
+		s.mu.Unlock()
+	}
+	owner.ServeHTTP(w, r)
+}
+
 // getAccount is GET /v2/account. It has the limit, and, as at DigitalOcean, not how much of it is used.
 func (s *Sim) getAccount(c *call) reply {
 	return jsonReply(http.StatusOK, map[string]any{"account": map[string]any{
@@ -15,10 +40,10 @@ func (s *Sim) getAccount(c *call) reply {
 		"email":             "sammy@example.com",
 		"name":              "Sammy the Shark",
 		"uuid":              fakeUUID("acc0", 1),
-		"email_verified":    true,
-		"status":            "active",
-		"status_message":    "",
-		"team":              map[string]any{"uuid": fakeUUID("7ea3", 1), "name": "My Team"},
+		"email_verified":    s.account.EmailVerified,
+		"status":            s.account.Status,
+		"status_message":    s.account.StatusMessage,
+		"team":              map[string]any{"uuid": s.account.TeamUUID, "name": s.account.TeamName},
 	}})
 }
 
@@ -48,11 +73,13 @@ func (s *Sim) getImage(c *call) reply {
 	return jsonReply(http.StatusOK, map[string]imageJSON{"image": i.json()})
 }
 
-// listSizes is GET /v2/sizes.
+// listSizes is GET /v2/sizes. It has no sizes by contract.
 func (s *Sim) listSizes(c *call) reply {
 	var all []sizeJSON
 	for _, z := range s.sizes {
-		all = append(all, z.json())
+		if !strings.HasSuffix(z.Slug, contracted) {
+			all = append(all, z.json())
+		}
 	}
 	return list(c, "sizes", all)
 }

@@ -1,6 +1,7 @@
 package dosim
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -41,7 +42,15 @@ type Image struct {
 	SizeGB       float64 // compressed
 	Tags         []string
 	Created      time.Time // zero in AddImage: now
+	Custom       bool      // uploaded: supports neither ipv6 nor monitoring
+	Status       string    // NEW, available (or empty), pending, deleted or retired
+	ErrorMessage string
 }
+
+func (i *Image) status() string { return cmp.Or(i.Status, "available") }
+
+// contracted ends the slugs of sizes that GET /v2/sizes does not list. A region's sizes have them.
+const contracted = "-contracted"
 
 // ref is how the simulator names the image: by slug, else by id.
 func (i *Image) ref() string {
@@ -84,6 +93,7 @@ func (s *Sim) stock(now time.Time) {
 	addSize("g-2vcpu-8gb", "General Purpose", 8192, 2, 25, 4, 0.09375, 63, "", "fra1", "nyc1", "nyc3", "sfo3")
 	addSize("m-2vcpu-16gb", "Memory-Optimized", 16384, 2, 50, 4, 0.125, 84, "") // available, and sold out everywhere
 	addSize("gpu-h100x1-80gb", "H100 GPU - 1X", 245760, 20, 720, 15, 3.39, 2278.08, "nvidia_h100", "nyc3", "tor1")
+	addSize("gpu-h100x1-80gb"+contracted, "H100 GPU - 1X", 245760, 20, 720, 15, 2.5, 1680, "nvidia_h100", "nyc3", "tor1")
 
 	addImage := func(id int, slug, name, distribution string, application bool, minDisk int, sizeGB float64) {
 		s.images = append(s.images, &Image{

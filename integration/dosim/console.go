@@ -3,6 +3,7 @@ package dosim
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -14,6 +15,11 @@ func (s *Sim) PowerOff(id int) { s.touch(id, func(m *machine, _ time.Time) { m.o
 
 // PowerOn switches it on again.
 func (s *Sim) PowerOn(id int) { s.touch(id, func(m *machine, _ time.Time) { m.off = false }) }
+
+// Lock is an administrator's lock: nobody can delete the Droplet until it is unlocked.
+func (s *Sim) Lock(id int, locked bool) {
+	s.touch(id, func(m *machine, _ time.Time) { m.locked = locked })
+}
 
 // Rename gives it another name.
 func (s *Sim) Rename(id int, name string) {
@@ -40,13 +46,26 @@ func (s *Sim) Destroy(id int) {
 	})
 }
 
-func (s *Sim) touch(id int, change func(*machine, time.Time)) {
+func (s *Sim) locked(do func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.clock.Now()
-	if m := s.byID[id]; m != nil && m.exists(now) {
-		change(m, now)
+	do()
+}
+
+// change changes what is there.
+func change[T any](found *T, as func(*T)) {
+	if found != nil {
+		as(found)
 	}
+}
+
+func (s *Sim) touch(id int, change func(*machine, time.Time)) {
+	s.locked(func() {
+		now := s.clock.Now()
+		if m := s.byID[id]; m != nil && m.exists(now) {
+			change(m, now)
+		}
+	})
 }
 
 // AddDroplet makes a Droplet that no request asked for and returns its id. It is active at once unless ReadyAt is in
@@ -106,24 +125,14 @@ func (s *Sim) AddKey(name, pub string) Key {
 }
 
 // AddTag makes a tag that nothing carries, unless it is there.
-func (s *Sim) AddTag(name string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.makeTag(name, s.clock.Now())
-}
+func (s *Sim) AddTag(name string) { s.locked(func() { s.makeTag(name, s.clock.Now()) }) }
 
 // DeleteTag deletes a tag: whatever carried it no longer does.
-func (s *Sim) DeleteTag(name string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.dropTag(name, s.clock.Now())
-}
+func (s *Sim) DeleteTag(name string) { s.locked(func() { s.dropTag(name, s.clock.Now()) }) }
 
 // DeleteKey takes a key off the account. Droplets keep the keys that they were created with.
 func (s *Sim) DeleteKey(id int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.keys = slices.DeleteFunc(s.keys, func(k *Key) bool { return k.ID == id })
+	s.locked(func() { s.keys = slices.DeleteFunc(s.keys, func(k *Key) bool { return k.ID == id }) })
 }
 
 // AddImage puts an image, usually a new golden snapshot, into the catalog and returns its id. A nil Regions means
@@ -153,57 +162,41 @@ func (s *Sim) AddImage(image Image) int {
 
 // DeleteImage takes an image out of the catalog.
 func (s *Sim) DeleteImage(id int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.images = slices.DeleteFunc(s.images, func(i *Image) bool { return i.ID == id })
+	s.locked(func() { s.images = slices.DeleteFunc(s.images, func(i *Image) bool { return i.ID == id }) })
+}
+
+// SetImageStatus gives an image another status, such as pending, and an error message.
+func (s *Sim) SetImageStatus(id int, status, errorMessage string) {
+	s.locked(func() {
+		change(s.image(strconv.Itoa(id)), func(i *Image) { i.Status, i.ErrorMessage = status, errorMessage })
+	})
 }
 
 // SetImageRegions says where an image is to be had from now on.
 func (s *Sim) SetImageRegions(id int, regions ...string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if i := find(s.images, func(i *Image) bool { return i.ID == id }); i != nil {
-		i.Regions = slices.Clone(regions)
-	}
+	s.locked(func() { change(s.image(strconv.Itoa(id)), func(i *Image) { i.Regions = slices.Clone(regions) }) })
 }
 
 // SetSizeRegions says where a size is to be had from now on; none at all is what a shortage looks like.
 func (s *Sim) SetSizeRegions(slug string, regions ...string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if z := s.size(slug); z != nil {
-		z.Regions = slices.Clone(regions)
-	}
+	s.locked(func() { change(s.size(slug), func(z *size) { z.Regions = slices.Clone(regions) }) })
 }
 
 // SetSizeAvailable sells a size, or sells it no more.
 func (s *Sim) SetSizeAvailable(slug string, available bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if z := s.size(slug); z != nil {
-		z.Available = available
-	}
+	s.locked(func() { change(s.size(slug), func(z *size) { z.Available = available }) })
 }
 
 // SetRegionAvailable opens or closes a region for new Droplets.
 func (s *Sim) SetRegionAvailable(slug string, available bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if r := s.region(slug); r != nil {
-		r.Available = available
-	}
+	s.locked(func() { change(s.region(slug), func(r *region) { r.Available = available }) })
 }
+
+// SetAccount changes what the account says of itself.
+func (s *Sim) SetAccount(change func(*Account)) { s.locked(func() { change(&s.account) }) }
 
 // SetDropletLimit changes the account's quota.
-func (s *Sim) SetDropletLimit(n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.limit = n
-}
+func (s *Sim) SetDropletLimit(n int) { s.locked(func() { s.limit = n }) }
 
 // SetToken replaces the only bearer token that is accepted, as when it is rotated or revoked.
-func (s *Sim) SetToken(token string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.token = token
-}
+func (s *Sim) SetToken(token string) { s.locked(func() { s.token = token }) }

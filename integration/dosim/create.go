@@ -80,7 +80,9 @@ func (s *Sim) createDroplets(c *call) reply {
 		s.misbehave(c, m, i)
 		m.create = s.act("create", m, c.now)
 		c.after = append(c.after, s.welcome(m, c.now))
-		droplets = append(droplets, s.dropletJSON(m, c.now))
+		shown := s.shape(m, s.appearance(m, c.now))
+		shown.VPCUUID = "" // DigitalOcean's answer has none yet
+		droplets = append(droplets, c.odd(jsonReply(0, shown).body, i))
 		actions = append(actions, actionLink{m.create.id, "create", fmt.Sprintf("%s/v2/actions/%d", c.base(), m.create.id)})
 	}
 	links := map[string]any{"actions": actions}
@@ -105,7 +107,7 @@ func (s *Sim) check(c *call, req createRequest, names []string) (spec launch, re
 		return no(MessageInvalidSize)
 	}
 	imageRef := strings.Trim(string(req.Image), `"`)
-	if spec.image = s.image(imageRef); spec.image == nil {
+	if spec.image = s.image(imageRef); spec.image == nil || spec.image.status() != "available" {
 		return no(MessageInvalidImage)
 	}
 	if req.Region == "" && len(spec.size.Regions) > 0 { // region is optional: DigitalOcean chooses
@@ -120,6 +122,10 @@ func (s *Sim) check(c *call, req createRequest, names []string) (spec launch, re
 		return no(MessageImageNotHere)
 	case spec.image.MinDisk > spec.size.Disk:
 		return no(MessageImageTooBig)
+	case spec.image.Custom && req.IPv6:
+		return no(MessageCustomIPv6)
+	case spec.image.Custom && req.Monitoring:
+		return no(MessageNoMonitoring)
 	}
 	var unknown []string
 	if spec.keys, unknown = s.resolveKeys(req.SSHKeys, c.now); unknown != nil {
@@ -148,11 +154,35 @@ func (s *Sim) check(c *call, req createRequest, names []string) (spec launch, re
 		}
 		spec.vpc = v.ID
 	}
-	if s.billed(c.now)+len(names) > s.limit {
-		return no(MessageDropletLimit)
+	if message := s.overLimit(c.now, spec.size, len(names)); message != "" {
+		return no(message)
 	}
 	spec.features = features(req)
 	return spec, reply{}, true
+}
+
+// overLimit says which limit n more Droplets of the size would exceed; it is empty if there is room.
+func (s *Sim) overLimit(now time.Time, z *size, n int) string {
+	var droplets, gpus int // that exist and count against either limit
+	for _, m := range s.machines {
+		if !m.exists(now) {
+			continue
+		}
+		if m.size.GPU != "" {
+			gpus++
+		}
+		if m.size.GPU == "" || !s.opt.GPUsApart {
+			droplets++
+		}
+	}
+	gpu := z.GPU != ""
+	switch {
+	case gpu && s.opt.GPULimit > 0 && gpus+n > s.opt.GPULimit:
+		return MessageGPULimit
+	case gpu && s.opt.GPUsApart, droplets+n <= s.limit:
+		return ""
+	}
+	return MessageDropletLimit
 }
 
 func features(req createRequest) []string {
@@ -185,14 +215,11 @@ func (s *Sim) resolveKeys(refs []json.RawMessage, now time.Time) (keys, unknown 
 	return keys, unknown
 }
 
-// firstID is where Droplet ids begin; real ones have nine digits, too.
-const firstID = 512_000_001
-
 // launch makes a Droplet. Callers hold s.mu, and see to the action and the hook.
 func (s *Sim) launch(name string, spec launch, now time.Time) *machine {
 	n := len(s.machines) + 1
 	m := &machine{
-		id: firstID - 1 + n, name: name, region: spec.region, size: spec.size, image: spec.image,
+		id: s.opt.FirstDropletID - 1 + n, name: name, region: spec.region, size: spec.size, image: spec.image,
 		vpc: spec.vpc, project: s.projects[0].ID, keys: spec.keys, userData: spec.userData, features: spec.features,
 		created: now, ready: now.Add(s.opt.BootTime), seen: now, listed: now,
 	}

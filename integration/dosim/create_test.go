@@ -24,6 +24,10 @@ func TestCreateAnswersBeforeTheDropletHasAnAddress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if d.VPCUUID != "" {
+		t.Errorf("a create's answer has a vpc_uuid: %s", d.VPCUUID)
+	}
+	vpc := must[*godo.Droplet](t)(c.Droplets.Get(ctx, d.ID)).VPCUUID
 	if resp.StatusCode != 202 || d.Status != "new" || len(d.Networks.V4) != 0 {
 		t.Errorf("got %d, status %q, networks %v; want 202, new and none", resp.StatusCode, d.Status, d.Networks.V4)
 	}
@@ -33,10 +37,13 @@ func TestCreateAnswersBeforeTheDropletHasAnAddress(t *testing.T) {
 	got := sim.Droplets()[0]
 	want := dosim.Droplet{
 		ID: d.ID, Name: "ci-1", Region: "fra1", Size: "s-1vcpu-1gb", Image: "ubuntu-24-04-x64", Status: "new",
-		Tags: []string{"fleeting", "fleeting-group:ci"}, VPC: d.VPCUUID,
+		Tags: []string{"fleeting", "fleeting-group:ci"}, VPC: vpc,
 		PublicIPv4: netip.MustParseAddr("127.64.0.1"), PrivateIPv4: netip.MustParseAddr("127.96.0.1"),
 		PublicIPv6: netip.MustParseAddr("2001:db8::1"), AuthorizedKeys: []string{publicKey}, UserData: "#cloud-config\n",
 		Features: []string{"droplet_agent", "ipv6", "private_networking"}, PriceHourly: 0.00893,
+	}
+	if vpc == "" {
+		t.Error("a Droplet has no vpc_uuid")
 	}
 	got.Created, got.ReadyAt, got.Project = want.Created, want.ReadyAt, want.Project
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
@@ -181,6 +188,71 @@ func TestQuotaCountsWhatIsOnItsWayOut(t *testing.T) {
 	create(t, c, "ci-2")
 }
 
+func TestGPULimit(t *testing.T) {
+	for _, test := range []struct {
+		apart   bool
+		creates []string
+		want    string // with a limit of one each
+	}{
+		{false, []string{"gpu", "gpu", "ordinary"}, "gpu | GPU limit | droplet limit"},
+		{false, []string{"ordinary", "gpu"}, "ordinary | droplet limit"},
+		{true, []string{"gpu", "gpu", "ordinary"}, "gpu | GPU limit | ordinary"},
+		{true, []string{"ordinary", "gpu", "ordinary"}, "ordinary | gpu | droplet limit"},
+	} {
+		sim := dosim.New(dosim.Options{GPULimit: 1, DropletLimit: 1, GPUsApart: test.apart})
+		c := client(t, sim)
+		var got []string
+		for _, name := range test.creates {
+			req := single(name)
+			if name == "gpu" {
+				req.Size, req.Region, req.Image = "gpu-h100x1-80gb-contracted", "nyc3", godo.DropletCreateImage{ID: 204117263}
+			}
+			if _, _, err := c.Droplets.Create(ctx, req); err != nil {
+				_, name, _ = strings.Cut(err.Error(), "will exceed your ")
+			}
+			got = append(got, name)
+		}
+		if got := strings.Join(got, " | "); got != test.want {
+			t.Errorf("apart %t: got %q, want %q", test.apart, got, test.want)
+		}
+	}
+}
+
+func TestImagesThatAreNotFit(t *testing.T) {
+	for what, test := range map[string]struct {
+		image            dosim.Image
+		ipv6, monitoring bool
+		message          string // empty: accepted
+	}{
+		"custom":                  {image: dosim.Image{Custom: true}},
+		"custom with ipv6":        {dosim.Image{Custom: true}, true, false, dosim.MessageCustomIPv6},
+		"custom with monitoring":  {dosim.Image{Custom: true}, false, true, dosim.MessageNoMonitoring},
+		"a snapshot with both":    {dosim.Image{}, true, true, ""},
+		"pending":                 {dosim.Image{Custom: true, Status: "pending"}, false, false, dosim.MessageInvalidImage},
+		"said to be available":    {dosim.Image{Status: "available"}, false, false, ""},
+		"NEW, as soon as it came": {dosim.Image{Status: "NEW"}, false, false, dosim.MessageInvalidImage},
+	} {
+		sim := dosim.New(dosim.Options{})
+		c := client(t, sim)
+		req := single("ci-1")
+		req.Image, req.IPv6, req.Monitoring = godo.DropletCreateImage{ID: sim.AddImage(test.image)}, test.ipv6, test.monitoring
+		if _, _, err := c.Droplets.Create(ctx, req); test.message != "" {
+			wantRefusal(t, err, 422, test.message)
+		} else if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+func TestIdsBeyond32Bits(t *testing.T) {
+	first := int64(1) << 31
+	sim := dosim.New(dosim.Options{FirstDropletID: int(first)})
+	c := client(t, sim)
+	if id := create(t, c, "ci-1").ID; int64(id) != first || must[*godo.Droplet](t)(c.Droplets.Get(ctx, id)).Name != "ci-1" {
+		t.Errorf("got %d", id)
+	}
+}
+
 func TestCatalogChangesInMidLife(t *testing.T) {
 	sim := dosim.New(dosim.Options{})
 	c := client(t, sim)
@@ -193,6 +265,7 @@ func TestCatalogChangesInMidLife(t *testing.T) {
 		{func() { sim.SetSizeAvailable("s-1vcpu-1gb", false) }, func() { sim.SetSizeAvailable("s-1vcpu-1gb", true) }, dosim.MessageInvalidSize},
 		{func() { sim.SetRegionAvailable("fra1", false) }, func() { sim.SetRegionAvailable("fra1", true) }, dosim.MessageRegion},
 		{func() { sim.SetImageRegions(195932981, "nyc3") }, func() { sim.SetImageRegions(195932981, "fra1") }, dosim.MessageImageNotHere},
+		{func() { sim.SetImageStatus(195932981, "retired", "") }, func() { sim.SetImageStatus(195932981, "", "") }, dosim.MessageInvalidImage},
 		{func() { sim.DeleteImage(195932981) }, func() {}, dosim.MessageInvalidImage},
 	} {
 		change.do()

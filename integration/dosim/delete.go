@@ -10,6 +10,9 @@ func (s *Sim) deleteDroplet(c *call) reply {
 		return c.notFound()
 	}
 	s.policeDelete(c.now, m)
+	if m.locked {
+		return c.unprocessable(MessageLocked)
+	}
 	if m.leaving() {
 		return c.unprocessable(MessagePendingEvent)
 	}
@@ -19,7 +22,7 @@ func (s *Sim) deleteDroplet(c *call) reply {
 	return noContent()
 }
 
-// deleteByTag is DELETE /v2/droplets?tag_name=: all that carry the tag, whatever lists say.
+// deleteByTag is DELETE /v2/droplets?tag_name=: all that carry the tag, whatever lists say, and are not locked [?].
 func (s *Sim) deleteByTag(c *call) reply {
 	tag := c.query.Get("tag_name")
 	if tag == "" {
@@ -31,7 +34,7 @@ func (s *Sim) deleteByTag(c *call) reply {
 	s.policeDeleteByTag(c.now, tag)
 	i := 0
 	for _, m := range s.machines {
-		if !m.exists(c.now) || !m.tagged(tag) || m.leaving() {
+		if !m.exists(c.now) || !m.tagged(tag) || m.leaving() || m.locked {
 			continue
 		}
 		if !s.spared(c, m, i) {

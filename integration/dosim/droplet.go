@@ -16,7 +16,7 @@ type Droplet struct {
 	Size    string // slug
 	Image   string // slug, or the id in digits of an image without one
 	Status  string // new, active or off
-	Locked  bool   // on its way out: DELETE was accepted
+	Locked  bool   // by an administrator
 	Tags    []string
 	VPC     string // uuid
 	Project string // uuid
@@ -61,6 +61,7 @@ type machine struct {
 	phantom bool      // accepted, and never made
 	failed  bool      // accepted, and given up by DigitalOcean: not billed
 	off     bool
+	locked  bool
 
 	create  *action
 	deletes []time.Time // DELETEs by id, for the police
@@ -139,7 +140,7 @@ func (m *machine) untag(tag string, now time.Time) {
 func (m *machine) view(now time.Time) Droplet {
 	return Droplet{
 		ID: m.id, Name: m.name, Region: m.region.Slug, Size: m.size.Slug, Image: m.image.ref(),
-		Status: m.status(now), Locked: m.leaving(), Tags: slices.Clone(m.tags), VPC: m.vpc, Project: m.project,
+		Status: m.status(now), Locked: m.locked, Tags: slices.Clone(m.tags), VPC: m.vpc, Project: m.project,
 		PublicIPv4: m.public, PrivateIPv4: m.private, PublicIPv6: m.v6,
 		AuthorizedKeys: slices.Clone(m.keys), UserData: m.userData, Features: slices.Clone(m.features),
 		Created: m.created, ReadyAt: m.ready, Gone: m.gone, PriceHourly: m.size.PriceHourly,
@@ -158,17 +159,6 @@ func (s *Sim) Droplets() []Droplet {
 		}
 	}
 	return all
-}
-
-// billed counts the Droplets that exist now. Callers hold s.mu.
-func (s *Sim) billed(now time.Time) int {
-	n := 0
-	for _, m := range s.machines {
-		if m.exists(now) {
-			n++
-		}
-	}
-	return n
 }
 
 // welcome returns what is to be done, without the lock, about a Droplet that came to be. Callers hold s.mu.

@@ -1,17 +1,18 @@
 package dosim
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 )
 
 // Fault makes matching requests go wrong. It is a pair, (applied, error): whether the operation is carried out, and
-// what the client hears. A fault without an error of its own (no Status, Body, Reset, Refused, Hang or Cut) leaves
-// the answer as it is, and only its Delay and Behaviour count.
+// what the client hears. A fault without an error of its own (no Status, Body, Message, Reset, Refused, Hang or Cut)
+// leaves the answer as it is, and only its Delay and Behaviour count.
 //
 // One request meets at most one error, of the first fault injected whose turn has come, and any number of behaviours.
 type Fault struct {
@@ -19,22 +20,27 @@ type Fault struct {
 
 	// Which requests. Op is an operation such as "POST /v2/droplets" or "GET /v2/droplets/{id}", or ends in a star:
 	// "*" is every request, "DELETE *" every DELETE. Query, when set, is a key=value that the query must have, such as
-	// "page=3". Of the matching requests the first Skip are spared, and then Times of them (0: one; -1: all) are hit.
-	Op    string
-	Query string
-	Skip  int
-	Times int
+	// "page=3". Region and Size, when set, are slugs that a create must ask for. Of the matching requests the first Skip
+	// are spared, and then Times of them (0: one; -1: all) are hit.
+	Op     string
+	Query  string
+	Region string
+	Size   string
+	Skip   int
+	Times  int
 
 	// The error. Status alone answers with the body that DigitalOcean gives with it.
-	Applied bool              // the operation is carried out all the same
-	Status  int               // of the answer; 0 with a Body: 500
-	Body    string            // EmptyBody: none at all; see also ErrorBody and HTMLBody
-	Header  map[string]string // added to the answer, such as Retry-After
-	Refused bool              // connection refused (a reset, over a real network); never applied
-	Reset   bool              // the connection is reset without an answer
-	Hang    bool              // no answer until the client gives up
-	Cut     bool              // half of the body, then a reset; with no Status half of the true answer
-	Delay   time.Duration     // before the operation is carried out, or after it if Applied
+	Applied   bool              // the operation is carried out all the same
+	Status    int               // of the answer; 0 with a Body: 500, with a Message: 422
+	Body      string            // EmptyBody: none at all; see also ErrorBody and HTMLBody
+	Message   string            // instead of a Body: this message in DigitalOcean's form
+	Header    map[string]string // added to the answer, such as Retry-After
+	Refused   bool              // connection refused (a reset, over a real network); never applied
+	Reset     bool              // the connection (over HTTP/2: the stream) is reset without an answer
+	ResetCode string            // of a reset over HTTP/2: a key of ResetCodes, on a server of NewHTTPServer and ListenTLS
+	Hang      bool              // no answer until the client gives up
+	Cut       bool              // half of the body, then a reset; with no Status half of the true answer
+	Delay     time.Duration     // before the operation is carried out, or after it if Applied
 
 	// What becomes of an operation that is carried out; see the Behaviour's own comment for what For and First mean.
 	Behaviour Behaviour
@@ -67,6 +73,14 @@ const (
 	TagFilterLags Behaviour = "tag-filter-lags" // ?tag_name= goes by the tags of For ago
 	ListSkips     Behaviour = "list-skips"      // from page 2 on, shifted: the First (0: one) Droplets of the page are missed
 	ListRepeats   Behaviour = "list-repeats"    // from page 2 on, shifted: the last First (0: one) of the page before come again
+	ListEmpty     Behaviour = "list-empty"      // nothing, and no more pages, although Droplets live
+)
+
+// Of GET /v2/droplets, GET /v2/droplets/{id} and POST /v2/droplets: a field of the answer has an unexpected type.
+const (
+	OddNetmask  Behaviour = "odd-netmask"  // an IPv4 netmask is a number
+	OddPrice    Behaviour = "odd-price"    // price_hourly is a string
+	OddNetworks Behaviour = "odd-networks" // networks is an empty list
 )
 
 // Of POST /v2/account/keys:
@@ -77,13 +91,14 @@ const (
 // Behaviours are all of them, for tables of faults.
 var Behaviours = []Behaviour{
 	NeverSeen, FailsLater, StuckNew, LateInLists, LateToRise, CreatesSome, DeleteIgnored, DeleteNewIgnored,
-	ListLags, TagFilterLags, ListSkips, ListRepeats, KeyLate,
+	ListLags, TagFilterLags, ListSkips, ListRepeats, ListEmpty, OddNetmask, OddPrice, OddNetworks, KeyLate,
 }
 
 // EmptyBody as a Fault's Body answers with no body at all.
 const EmptyBody = "(empty)"
 
-// HTMLBody is what a load balancer in front of an API says in an outage.
+// HTMLBody as a Fault's Body is the page of whatever stands between client and API, with the fault's status in its
+// title; as it is here, in an outage. The answer has none of the headers that only the API sends.
 const HTMLBody = "<html>\r\n<head><title>503 Service Temporarily Unavailable</title></head>\r\n" +
 	"<body><center><h1>503 Service Temporarily Unavailable</h1></center></body>\r\n</html>\r\n"
 
@@ -99,8 +114,7 @@ func ErrorBody(id, message string) string {
 // PendingEvent is the 422 with which DigitalOcean refuses to delete a Droplet that is being worked on.
 func PendingEvent() Fault {
 	return Fault{
-		Op: "DELETE /v2/droplets/{id}", Status: http.StatusUnprocessableEntity,
-		Body: ErrorBody(idUnprocessable, MessagePendingEvent),
+		Op: "DELETE /v2/droplets/{id}", Status: http.StatusUnprocessableEntity, Message: MessagePendingEvent,
 	}
 }
 
@@ -141,7 +155,7 @@ type armedFault struct {
 
 func (f *armedFault) spent() bool { return f.Times >= 0 && f.hit >= max(1, f.Times) }
 
-func (f Fault) matches(op string, query url.Values) bool {
+func (f Fault) matches(op string, c *call) bool {
 	if prefix, star := strings.CutSuffix(f.Op, "*"); star {
 		if !strings.HasPrefix(op, prefix) {
 			return false
@@ -149,11 +163,14 @@ func (f Fault) matches(op string, query url.Values) bool {
 	} else if op != f.Op {
 		return false
 	}
-	if f.Query == "" {
+	if key, value, _ := strings.Cut(f.Query, "="); f.Query != "" && !slices.Contains(c.query[key], value) {
+		return false
+	}
+	if f.Region == "" && f.Size == "" {
 		return true
 	}
-	key, value, _ := strings.Cut(f.Query, "=")
-	return slices.Contains(query[key], value)
+	var asked createRequest
+	return json.Unmarshal(c.body, &asked) == nil && (f.Region == "" || f.Region == asked.Region) && (f.Size == "" || f.Size == asked.Size)
 }
 
 // label is what the request log calls the fault.
@@ -164,9 +181,12 @@ func (f Fault) label() string {
 	return f.String()
 }
 
+// answers reports whether the fault has an answer of its own.
+func (f Fault) answers() bool { return f.Status != 0 || f.Body != "" || f.Message != "" }
+
 // fails reports whether the fault has an error of its own.
 func (f Fault) fails() bool {
-	return f.Status != 0 || f.Body != "" || f.Reset || f.Refused || f.Hang || f.Cut
+	return f.answers() || f.Reset || f.Refused || f.Hang || f.Cut
 }
 
 // carriedOut reports whether the operation is carried out.
@@ -174,15 +194,15 @@ func (f Fault) carriedOut() bool {
 	if f.Refused {
 		return false
 	}
-	return f.Applied || !f.fails() || f.Cut && f.Status == 0 && f.Body == ""
+	return f.Applied || !f.fails() || f.Cut && !f.answers()
 }
 
 // meet returns the faults that a request meets: at most one with an error or a delay, and all behaviours. Callers
 // hold s.mu.
-func (s *Sim) meet(op string, query url.Values) (fault Fault, behaviours []Fault) {
+func (s *Sim) meet(op string, c *call) (fault Fault, behaviours []Fault) {
 	var failed bool
 	for _, f := range s.faults {
-		if f.spent() || !f.matches(op, query) {
+		if f.spent() || !f.matches(op, c) {
 			continue
 		}
 		if f.met++; f.met <= f.Skip {
@@ -206,15 +226,22 @@ func (s *Sim) meet(op string, query url.Values) (fault Fault, behaviours []Fault
 
 // answer is the fault's own answer.
 func (f Fault) answer(requestID string) reply {
-	status := f.Status
-	if status == 0 {
-		status = http.StatusInternalServerError
+	status := cmp.Or(f.Status, http.StatusInternalServerError)
+	if f.Status == 0 && f.Message != "" {
+		status = http.StatusUnprocessableEntity
 	}
 	rep := reply{status: status, header: http.Header{}}
 	switch f.Body {
 	case "":
-		rep = errorReply(status, requestID, defaultErrors[status])
+		e := defaultErrors[status]
+		e.Message = cmp.Or(f.Message, e.Message)
+		rep = errorReply(status, requestID, e)
 	case EmptyBody:
+	case HTMLBody:
+		title := fmt.Sprintf("%d %s", status, http.StatusText(status))
+		rep.body = []byte(strings.ReplaceAll(HTMLBody, "503 Service Temporarily Unavailable", title))
+		rep.header.Set("Content-Type", "text/html")
+		rep.foreign = true
 	default:
 		rep.body = []byte(f.Body)
 		rep.header.Set("Content-Type", http.DetectContentType(rep.body))

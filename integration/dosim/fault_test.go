@@ -2,9 +2,11 @@ package dosim_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"syscall"
 	"testing"
@@ -37,7 +39,10 @@ func TestAFaultIsAppliedAndError(t *testing.T) {
 		{dosim.Fault{Status: 401}, refusal(401, dosim.MessageUnauthorized)},
 		{dosim.Fault{Status: 403}, refusal(403, dosim.MessageForbidden)},
 		{dosim.Fault{Status: 418}, refusal(418, "teapot")},
-		{dosim.Fault{Status: 503, Body: dosim.HTMLBody}, refusal(503, "<html>")},
+		{dosim.Fault{Status: 503, Body: dosim.HTMLBody}, refusal(503, "<title>503 Service Unavailable</title>")},
+		{dosim.Fault{Status: 429, Body: dosim.HTMLBody}, refusal(429, "<title>429 Too Many Requests</title>")},
+		{dosim.Fault{Message: "no such plan"}, refusal(422, "no such plan")},
+		{dosim.Fault{Status: 418, Message: "short and stout"}, refusal(418, "short and stout")},
 		{dosim.Fault{Status: 502, Body: dosim.EmptyBody}, refusal(502, "")},
 		{dosim.Fault{Body: "upstream connect error"}, refusal(500, "upstream")},
 		{dosim.Fault{Status: 422, Body: dosim.ErrorBody("unprocessable_entity", "no")}, refusal(422, "no")},
@@ -158,6 +163,45 @@ func TestWhichRequestsAFaultHits(t *testing.T) {
 	}
 }
 
+func TestHTMLIsNotTheAPIs(t *testing.T) {
+	sim := dosim.New(dosim.Options{})
+	for _, status := range []int{401, 403, 404, 429, 500, 502} {
+		sim.Inject(dosim.Fault{Op: "*", Status: status, Body: dosim.HTMLBody})
+		w := request(sim, "GET", "/v2/account")
+		title := fmt.Sprintf("<title>%d %s</title>", status, http.StatusText(status))
+		if w.Code != status || !strings.Contains(w.Body.String(), title) || w.Header().Get("Content-Type") != "text/html" {
+			t.Errorf("got %d, %v, %s", w.Code, w.Header(), w.Body)
+		}
+		for _, header := range []string{"X-Request-Id", "Ratelimit-Remaining"} {
+			if got := w.Header().Get(header); got != "" {
+				t.Errorf("only the API sends %s: %s", header, got)
+			}
+		}
+	}
+}
+
+func TestFaultsOfOnePlace(t *testing.T) {
+	sim := dosim.New(dosim.Options{})
+	c := client(t, sim)
+	sim.Inject(
+		dosim.Fault{Op: "POST /v2/droplets", Region: "nyc1", Behaviour: dosim.NeverSeen, Times: -1},
+		dosim.Fault{Op: "POST /v2/droplets", Region: "fra1", Size: "c-2", Message: "Size This size is currently restricted.", Times: -1},
+		dosim.Fault{Op: "GET *", Size: "c-2", Status: 500}, // it asks for none
+	)
+	for _, at := range []string{"nyc1 c-2", "nyc1 c-4", "nyc3 c-2", "fra1 c-4", "fra1 c-2"} {
+		req := single(strings.ReplaceAll(at, " ", "-"))
+		req.Region, req.Size, _ = strings.Cut(at, " ")
+		if _, _, err := c.Droplets.Create(ctx, req); at == "fra1 c-2" {
+			wantRefusal(t, err, 422, "currently restricted")
+		} else if err != nil {
+			t.Errorf("%s: %v", at, err)
+		}
+	}
+	if got := all(t, c); got != "nyc3-c-2 fra1-c-4" {
+		t.Errorf("made %q", got)
+	}
+}
+
 func TestFaultOnOnePageOfAList(t *testing.T) {
 	sim := dosim.New(dosim.Options{})
 	c := client(t, sim)
@@ -226,7 +270,8 @@ func TestCreatesThatTurnOutOtherwise(t *testing.T) {
 				req.Names = []string{"a", "b"}
 				made := must[[]godo.Droplet](t)(c.Droplets.CreateMultiple(ctx, req))
 				start := time.Now()
-				for range 10 {
+				for _, at := range []time.Duration{0, 14 * time.Second, 15 * time.Second, 30 * time.Second, 5 * time.Minute} {
+					time.Sleep(at - time.Since(start))
 					var found []string
 					for _, d := range made {
 						if now, _, err := c.Droplets.Get(ctx, d.ID); err == nil {
@@ -234,21 +279,11 @@ func TestCreatesThatTurnOutOtherwise(t *testing.T) {
 						}
 					}
 					got := snapshot{truth(sim), all(t, c), strings.Join(found, " ")}
-					if want, told := test.want[time.Since(start).String()]; told {
-						delete(test.want, time.Since(start).String())
+					if want, told := test.want[at.String()]; told {
+						delete(test.want, at.String())
 						if diff := cmp.Diff(want, got); diff != "" {
-							t.Errorf("after %s (-want +got):\n%s", time.Since(start), diff)
+							t.Errorf("after %s (-want +got):\n%s", at, diff)
 						}
-					}
-					switch time.Since(start) {
-					case 0:
-						time.Sleep(14 * time.Second)
-					case 14 * time.Second:
-						time.Sleep(time.Second)
-					case 15 * time.Second:
-						time.Sleep(15 * time.Second)
-					case 30 * time.Second:
-						time.Sleep(270 * time.Second)
 					}
 				}
 				if len(test.want) > 0 {
@@ -371,6 +406,53 @@ func TestListsThatShiftBetweenPages(t *testing.T) {
 		second := must[[]godo.Droplet](t)(c.Droplets.List(ctx, &godo.ListOptions{PerPage: 3, Page: 2}))
 		if got := listed(first) + " " + listed(second); got != want {
 			t.Errorf("%s: got %q, want %q", behaviour, got, want)
+		}
+	}
+}
+
+// One bad moment: every look at the account says that nothing lives.
+func TestDropletsThatVanishFromSight(t *testing.T) {
+	sim := dosim.New(dosim.Options{})
+	c := client(t, sim)
+	id := sim.AddDroplet(dosim.Droplet{Name: "a"})
+	sim.AddDroplet(dosim.Droplet{Name: "b"})
+	sim.Inject(
+		dosim.Fault{Op: "GET /v2/droplets", Behaviour: dosim.ListEmpty},
+		dosim.Fault{Op: "GET /v2/droplets/{id}", Status: 404},
+	)
+	droplets, resp, err := c.Droplets.List(ctx, &godo.ListOptions{PerPage: 1})
+	if err != nil || len(droplets) != 0 || resp.Meta.Total != 0 || !resp.Links.IsLastPage() {
+		t.Errorf("got %v, %v, %+v", droplets, err, resp)
+	}
+	_, _, err = c.Droplets.Get(ctx, id)
+	wantRefusal(t, err, 404, dosim.MessageNotFound)
+	if truth(sim) != "a b" || all(t, c) != "a b" || must[*godo.Droplet](t)(c.Droplets.Get(ctx, id)).Name != "a" {
+		t.Error("it lasted")
+	}
+}
+
+func TestFieldsOfUnexpectedTypes(t *testing.T) {
+	for behaviour, odd := range map[dosim.Behaviour]struct {
+		field string
+		times int // in one Droplet
+	}{
+		dosim.OddNetmask:  {`"netmask":20,`, 2},
+		dosim.OddPrice:    {`"price_hourly":"0.00893"`, 1},
+		dosim.OddNetworks: {`"networks":[],`, 1},
+	} {
+		sim := dosim.New(dosim.Options{BootTime: 1})
+		c := client(t, sim)
+		sim.AddDroplet(dosim.Droplet{Name: "a"})
+		id := sim.AddDroplet(dosim.Droplet{Name: "b"})
+		sim.Inject(dosim.Fault{Op: "*", Behaviour: behaviour, First: 1, Times: 2})
+		for _, target := range []string{"/v2/droplets", fmt.Sprint("/v2/droplets/", id)} {
+			body := request(sim, "GET", target).Body.String()
+			if got := strings.Count(body, odd.field); got != odd.times || !json.Valid([]byte(body)) {
+				t.Errorf("%s, GET %s: %s", behaviour, target, body)
+			}
+		}
+		if got := all(t, c); got != "a b" {
+			t.Errorf("the next list: %q", got)
 		}
 	}
 }

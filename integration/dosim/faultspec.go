@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // FaultGrammar explains ParseFault to people.
@@ -15,13 +16,18 @@ const FaultGrammar = `A fault is  OPERATION: WORD...  where OPERATION is a metho
 "POST /v2/droplets" or "GET /v2/droplets/{id}", optionally with ?KEY=VALUE that
 the query must have; a star at the end stands for the rest ("DELETE *", "*").
 
-which requests   skip N             spare the first N that match
+which requests   region SLUG        of creates: those in this region,
+                 size SLUG          or of this size
+                 skip N             spare the first N that match
                  times N|forever    hit N of them (default 1)
 the answer       500, 422 ...       this status; with what DigitalOcean says then
-                 html, empty        with an HTML page, or without a body
+                 says "TEXT"        this message, with 422 unless a status is given
                  pending-event      422 Droplet already has a pending event.
+                 html, empty        with an HTML page, or without a body
                  header KEY=VALUE   with this header
                  reset, refused     no answer: the connection is cut
+                 code CODE          of a stream's reset over HTTP/2: INTERNAL_ERROR,
+                                    PROTOCOL_ERROR or REFUSED_STREAM
                  cut                half an answer, then a reset
                  hang               no answer at all
                  delay D            slow
@@ -30,7 +36,8 @@ what comes of it never-seen, fails-later, stuck-new, late-in-list, late-to-rise,
  (POST /v2/droplets)                creates-some
  (DELETE ...)    delete-ignored, delete-new-ignored
  (GET /v2/droplets)                 list-lags, tag-filter-lags, list-skips,
-                                    list-repeats
+                                    list-repeats, list-empty
+ (... /v2/droplets)                 odd-netmask, odd-price, odd-networks
  (POST /v2/account/keys)            key-late
                  for D              how long (5s, 2m)
                  first N            of how many of a request's Droplets
@@ -50,25 +57,37 @@ func ParseFault(text string) (Fault, error) {
 	}
 	var f Fault
 	f.Op, f.Query, _ = strings.Cut(op, "?")
-	fields := strings.Fields(words)
-	for len(fields) > 0 {
-		word := fields[0]
-		fields = fields[1:]
-		arg := ""
+	words = strings.TrimSpace(words)
+	if words == "" {
+		return Fault{}, fmt.Errorf("fault %q: it does nothing; add a status such as 503, or a word such as reset or never-seen", text)
+	}
+	for words != "" {
+		var word, arg string
+		word, words = cutWord(words)
 		if slices.Contains(wordsWithArgument, word) {
-			if len(fields) == 0 {
+			if words == "" {
 				return Fault{}, fmt.Errorf("fault %q: %q needs a value", text, word)
 			}
-			arg, fields = fields[0], fields[1:]
+			arg, words = cutWord(words)
 		}
 		if err := setWord(&f, word, arg); err != nil {
 			return Fault{}, fmt.Errorf("fault %q: %w", text, err)
 		}
 	}
-	if len(strings.Fields(words)) == 0 {
-		return Fault{}, fmt.Errorf("fault %q: it does nothing; add a status such as 503, or a word such as reset or never-seen", text)
-	}
 	return f, nil
+}
+
+// cutWord takes the first word off, without its quotes if it is quoted as in Go.
+func cutWord(words string) (word, rest string) {
+	if quoted, err := strconv.QuotedPrefix(words); err == nil {
+		word, _ = strconv.Unquote(quoted)
+		rest = words[len(quoted):]
+	} else if i := strings.IndexFunc(words, unicode.IsSpace); i >= 0 {
+		word, rest = words[:i], words[i:]
+	} else {
+		word = words
+	}
+	return word, strings.TrimSpace(rest)
 }
 
 // cutOperation splits at the colon that ends the operation; one with a space behind it, for tags may have colons.
@@ -78,7 +97,7 @@ func cutOperation(text string) (op, words string, ok bool) {
 	return op, words, ok && op != ""
 }
 
-var wordsWithArgument = []string{"skip", "times", "header", "delay", "for", "first"}
+var wordsWithArgument = []string{"region", "size", "skip", "times", "says", "header", "code", "delay", "for", "first"}
 
 func setWord(f *Fault, word, arg string) (err error) {
 	switch word {
@@ -90,7 +109,17 @@ func setWord(f *Fault, word, arg string) (err error) {
 		f.Body = EmptyBody
 	case "pending-event":
 		pending := PendingEvent()
-		f.Status, f.Body = pending.Status, pending.Body
+		f.Status, f.Message = pending.Status, pending.Message
+	case "says":
+		f.Message = arg
+	case "region":
+		f.Region = arg
+	case "size":
+		f.Size = arg
+	case "code":
+		if f.ResetCode = arg; ResetCodes[arg] == 0 {
+			return fmt.Errorf("%q is not one of the codes %s", arg, strings.Join(slices.Sorted(maps.Keys(ResetCodes)), ", "))
+		}
 	case "reset":
 		f.Reset = true
 	case "refused":
@@ -144,18 +173,20 @@ func (f Fault) String() string {
 			fmt.Fprintf(&b, " "+format, args...)
 		}
 	}
-	pending := f.Body == PendingEvent().Body
+	say(f.Region != "", "region %s", f.Region)
+	say(f.Size != "", "size %s", f.Size)
 	say(f.Applied, "applied")
-	say(f.Status != 0 && !pending, "%d", f.Status)
-	say(pending, "pending-event")
+	say(f.Status != 0, "%d", f.Status)
+	say(f.Message != "", "says %q", f.Message)
 	say(f.Body == HTMLBody, "html")
 	say(f.Body == EmptyBody, "empty")
-	say(f.Body != "" && f.Body != HTMLBody && f.Body != EmptyBody && !pending, "body")
+	say(f.Body != "" && f.Body != HTMLBody && f.Body != EmptyBody, "body")
 	for _, key := range slices.Sorted(maps.Keys(f.Header)) {
 		say(true, "header %s=%s", key, f.Header[key])
 	}
 	say(f.Refused, "refused")
 	say(f.Reset, "reset")
+	say(f.ResetCode != "", "code %s", f.ResetCode)
 	say(f.Hang, "hang")
 	say(f.Cut, "cut")
 	say(f.Delay != 0, "delay %s", f.Delay)

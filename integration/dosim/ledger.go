@@ -56,6 +56,7 @@ func (s *Sim) Ledger() []Bill {
 type Request struct {
 	ID     string // x-request-id of the answer
 	Time   time.Time
+	Proto  string // such as HTTP/1.1
 	Method string
 	Path   string
 	Query  string

@@ -45,7 +45,7 @@ func TestLifeOfADroplet(t *testing.T) {
 		if _, err := c.Droplets.Delete(ctx, id); err != nil {
 			t.Fatal(err)
 		}
-		want("deleted", "active locked=true addresses=2")
+		want("deleted", "active locked=false addresses=2")
 		_, err := c.Droplets.Delete(ctx, id)
 		wantRefusal(t, err, 422, dosim.MessagePendingEvent)
 		time.Sleep(3 * time.Second)
@@ -53,6 +53,25 @@ func TestLifeOfADroplet(t *testing.T) {
 		_, err = c.Droplets.Delete(ctx, id)
 		wantRefusal(t, err, 404, dosim.MessageNotFound)
 	})
+}
+
+func TestLockedDropletCannotBeDeleted(t *testing.T) {
+	sim := dosim.New(dosim.Options{DeleteTime: 1})
+	c := client(t, sim)
+	id := create(t, c, "ci-1", "fleeting", "fleeting-delete:x").ID
+	sim.Lock(id, true)
+	if d := must[*godo.Droplet](t)(c.Droplets.Get(ctx, id)); !d.Locked || !sim.Droplets()[0].Locked {
+		t.Error("it does not look locked")
+	}
+	_, err := c.Droplets.Delete(ctx, id)
+	wantRefusal(t, err, 422, dosim.MessageLocked)
+	if _, err := c.Droplets.DeleteByTag(ctx, "fleeting-delete:x"); err != nil || !sim.Droplets()[0].Gone.IsZero() {
+		t.Errorf("by tag: %v", err)
+	}
+	sim.Lock(id, false)
+	if _, err := c.Droplets.Delete(ctx, id); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestActionsFollowTheDroplet(t *testing.T) {

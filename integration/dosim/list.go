@@ -13,7 +13,7 @@ func (s *Sim) getDroplet(c *call) reply {
 	if m == nil || !m.visible(c.now) {
 		return c.notFound()
 	}
-	return jsonReply(http.StatusOK, map[string]json.RawMessage{"droplet": s.dropletJSON(m, c.now)})
+	return jsonReply(http.StatusOK, map[string]json.RawMessage{"droplet": c.odd(s.dropletJSON(m, c.now), 0)})
 }
 
 // listDroplets is GET /v2/droplets, by ascending id [?].
@@ -36,11 +36,14 @@ func (s *Sim) listDroplets(c *call) reply {
 			all = append(all, m)
 		}
 	}
+	if _, empty := c.behaviour(ListEmpty); empty {
+		all = nil
+	}
 	from, to := p.bounds(len(all))
 	from = shift(c, p, from, to)
 	items := make([][]byte, 0, to-from)
-	for _, m := range all[from:to] {
-		items = append(items, s.dropletJSON(m, c.now))
+	for i, m := range all[from:to] {
+		items = append(items, c.odd(s.dropletJSON(m, c.now), i))
 	}
 	return c.page("droplets", items, len(all), p)
 }

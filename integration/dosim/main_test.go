@@ -83,7 +83,7 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // specified wraps the Sim in the specification, and fails the test at its end with what was not as specified.
-func specified(t *testing.T, sim *dosim.Sim) http.Handler {
+func specified(t *testing.T, sim http.Handler) http.Handler {
 	t.Helper()
 	if specification == nil {
 		return sim

@@ -2,6 +2,7 @@ package dosim
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -24,12 +25,13 @@ const (
 
 	MessageUnauthorized   = "Unable to authenticate you"
 	MessageForbidden      = "You are not authorized to perform this operation"
-	MessageNotFound       = "The resource you requested could not be found."
+	MessageNotFound       = "The resource you were accessing could not be found."
 	MessageTooMany        = "API rate limit exceeded."
 	MessageServerError    = "Server was unable to give you a response."
 	MessageUnavailable    = "Service is not available." // [?]
 	MessagePendingEvent   = "Droplet already has a pending event."
 	MessageDropletLimit   = "creating this/these droplet(s) will exceed your droplet limit"
+	MessageGPULimit       = "creating this/these droplet(s) will exceed your GPU limit"
 	MessageSizeNotHere    = "Size is not available in this region."
 	MessageRegion         = "Region is not available"
 	MessageInvalidSize    = "You specified an invalid size for Droplet creation."
@@ -38,6 +40,9 @@ const (
 	MessageHostname       = "Only valid hostname characters are allowed. (a-z, A-Z, 0-9, . and -)"
 	MessageKeyInUse       = "SSH Key is already in use on your account"
 	MessageInvalidVPC     = "You specified invalid VPC parameters for Droplet creation."
+	MessageCustomIPv6     = "image is not compatible with ipv6"
+	MessageNoMonitoring   = "Monitoring is not supported for this configuration, please try a different region or image."
+	MessageLocked         = "Droplet is locked."                                       // [?]
 	MessageTooManyNames   = "You can create at most 10 Droplets at a time."            // [?]
 	MessageImageNotHere   = "Image is not available in this region."                   // [?]
 	MessageImageTooBig    = "Size is too small for the image's disk."                  // [?]
@@ -77,12 +82,13 @@ type reply struct {
 	status int
 	header http.Header // beyond those that every answer has; may be nil
 	body   []byte
+
+	foreign bool // something in front of the API answers
 }
 
 func errorReply(status int, requestID string, e apiError) reply {
-	if e.ID == "" {
-		e = apiError{ID: strings.ReplaceAll(strings.ToLower(http.StatusText(status)), " ", "_"), Message: http.StatusText(status)}
-	}
+	e.ID = cmp.Or(e.ID, strings.ReplaceAll(strings.ToLower(http.StatusText(status)), " ", "_"))
+	e.Message = cmp.Or(e.Message, http.StatusText(status))
 	e.RequestID = requestID
 	return jsonReply(status, e)
 }

@@ -2,6 +2,7 @@ package dosim_test
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -191,20 +192,31 @@ func TestCatalogAndAccount(t *testing.T) {
 	if len(sizes) < 10 || soldOut != 1 || gpus != 1 {
 		t.Errorf("%d sizes, %d of them available and nowhere to be had, %d with a GPU", len(sizes), soldOut, gpus)
 	}
-	closed := 0
+	closed, contracts := 0, 0
 	for _, r := range must[[]godo.Region](t)(c.Regions.List(ctx, nil)) {
 		if !r.Available {
 			closed++
+		}
+		if slices.Contains(r.Sizes, "gpu-h100x1-80gb-contracted") {
+			contracts++
 		}
 		if r.Available == (len(r.Sizes) == 0) {
 			t.Errorf("%s: available=%t with %d sizes", r.Slug, r.Available, len(r.Sizes))
 		}
 	}
-	if closed != 1 {
-		t.Errorf("%d regions are closed, want 1", closed)
+	if closed != 1 || contracts != 2 {
+		t.Errorf("%d regions are closed, want 1; %d have a size by contract, want 2", closed, contracts)
 	}
-	if account := must[*godo.Account](t)(c.Account.Get(ctx)); account.DropletLimit != 25 {
-		t.Errorf("droplet_limit is %d", account.DropletLimit)
+	account := must[*godo.Account](t)(c.Account.Get(ctx))
+	if account.DropletLimit != 25 || account.Status != "active" || !account.EmailVerified {
+		t.Errorf("got %+v", account)
+	}
+	sim.SetAccount(func(a *dosim.Account) {
+		a.Status, a.StatusMessage, a.EmailVerified, a.TeamName = "locked", "Payment failed.", false, "Others"
+	})
+	account = must[*godo.Account](t)(c.Account.Get(ctx))
+	if account.Status != "locked" || account.StatusMessage != "Payment failed." || account.EmailVerified || account.Team.Name != "Others" {
+		t.Errorf("got %+v", account)
 	}
 	vpcs := must[[]*godo.VPC](t)(c.VPCs.List(ctx, nil))
 	if v := must[*godo.VPC](t)(c.VPCs.Get(ctx, vpcs[0].ID)); v.RegionSlug != vpcs[0].RegionSlug || !v.Default {
@@ -246,6 +258,29 @@ func TestOnlyTheTokenIsLetIn(t *testing.T) {
 	must[*godo.Account](t)(c.Account.Get(ctx))
 }
 
+func TestTheTokenSaysWhichAccount(t *testing.T) {
+	a, b := dosim.New(dosim.Options{Token: "a"}), dosim.New(dosim.Options{Token: "b", FirstDropletID: 600_000_001})
+	b.AddDroplet(dosim.Droplet{Name: "only-b-has-it"})
+	both := specified(t, dosim.Accounts{a, b})
+	as := func(token string) *godo.Client {
+		return newGodo(t, &http.Client{Transport: bearer{dosim.InProcess(both), token}}, "https://api.digitalocean.com/")
+	}
+	if all(t, as("a")) != "" || all(t, as("b")) != "only-b-has-it" {
+		t.Errorf("a has %q, b has %q", all(t, as("a")), all(t, as("b")))
+	}
+	team := func(token string) string { return must[*godo.Account](t)(as(token).Account.Get(ctx)).Team.UUID }
+	before := team("a")
+	if before == "" || before == team("b") {
+		t.Errorf("both are of team %s", before)
+	}
+	a.SetToken("rotated")
+	if got := team("rotated"); got != before {
+		t.Errorf("the new token is of team %s, the old one was of %s", got, before)
+	}
+	_, _, err := as("a").Account.Get(ctx)
+	wantRefusal(t, err, 401, dosim.MessageUnauthorized)
+}
+
 func TestUnknownPaths(t *testing.T) {
 	sim := dosim.New(dosim.Options{})
 	for _, target := range []string{"/", "/v2/nothing", "/v2/droplets/x", "/v2/droplets/-1", "/v2/actions/1"} {
@@ -269,7 +304,7 @@ func TestRequestLog(t *testing.T) {
 		t.Error(diff)
 	}
 	log := sim.Requests()
-	if log[2].Query != "tag_name=a" || log[2].Status != 200 || log[2].Fault != "" {
+	if log[2].Proto != "HTTP/1.1" || log[2].Query != "tag_name=a" || log[2].Status != 200 || log[2].Fault != "" {
 		t.Errorf("the list was logged as %+v", log[2])
 	}
 	if log[3].Fault != "outage" || log[3].Status != 503 {

@@ -79,6 +79,9 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request, op string, h handler
 	}
 	c := &call{Request: r, query: r.URL.Query(), body: body}
 	fault, entry := s.arrive(c, op)
+	if conn, ok := c.Context().Value(connKey{}).(*tlsConn); ok && fault.fails() {
+		conn.code.Store(ResetCodes[fault.ResetCode])
+	}
 
 	way := s.opt.Latency / 2
 	s.pause(r, way)
@@ -101,7 +104,7 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request, op string, h handler
 		reset(w)
 	case fault.Hang:
 		s.hang(r)
-	case fault.Status != 0 || fault.Body != "":
+	case fault.answers():
 		rep = fault.answer(c.id)
 	}
 	s.pause(r, way)
@@ -114,7 +117,7 @@ func (s *Sim) arrive(c *call, op string) (Fault, int) {
 	defer s.mu.Unlock()
 	s.serial++
 	c.id = fakeUUID("4e9d", s.serial)
-	fault, behaviours := s.meet(op, c.query)
+	fault, behaviours := s.meet(op, c)
 	c.behaviours = behaviours
 	var names []string
 	for _, f := range append([]Fault{fault}, behaviours...) {
@@ -123,7 +126,7 @@ func (s *Sim) arrive(c *call, op string) (Fault, int) {
 		}
 	}
 	s.requests = append(s.requests, Request{
-		ID: c.id, Time: s.clock.Now(), Method: c.Method, Path: c.URL.Path, Query: c.URL.RawQuery, Op: op,
+		ID: c.id, Time: s.clock.Now(), Proto: c.Proto, Method: c.Method, Path: c.URL.Path, Query: c.URL.RawQuery, Op: op,
 		Fault: strings.Join(names, "; "),
 	})
 	return fault, len(s.requests) - 1
@@ -154,8 +157,7 @@ func (s *Sim) count(c *call) {
 
 // admit checks token and limits; without its leave the reply is the answer. Callers hold s.mu.
 func (s *Sim) admit(c *call) (reply, bool) {
-	bearer, ok := strings.CutPrefix(c.Header.Get("Authorization"), "Bearer ")
-	if !ok || subtle.ConstantTimeCompare([]byte(bearer), []byte(s.token)) == 0 {
+	if !s.bears(c.Request) {
 		return errorReply(401, c.id, defaultErrors[401]), false
 	}
 	wait, ok := s.limits.take(c.now, c.Method == http.MethodGet && c.URL.Path == "/v2/account/keys")
@@ -170,6 +172,12 @@ func (s *Sim) admit(c *call) (reply, bool) {
 	return rep, false
 }
 
+// bears reports whether the request bears the token. Callers hold s.mu.
+func (s *Sim) bears(r *http.Request) bool {
+	bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	return ok && subtle.ConstantTimeCompare([]byte(bearer), []byte(s.token)) == 1
+}
+
 // depart sends the answer, or half of it.
 func (s *Sim) depart(w http.ResponseWriter, c *call, entry int, rep reply, cut bool) {
 	s.mu.Lock()
@@ -181,10 +189,12 @@ func (s *Sim) depart(w http.ResponseWriter, c *call, entry int, rep reply, cut b
 
 	header := w.Header()
 	header.Set("Date", now.UTC().Format(http.TimeFormat))
-	header.Set("X-Request-Id", c.id)
-	header.Set("Ratelimit-Limit", strconv.Itoa(limit))
-	header.Set("Ratelimit-Remaining", strconv.Itoa(remaining))
-	header.Set("Ratelimit-Reset", strconv.FormatInt(resetAt.Unix(), 10))
+	if !rep.foreign {
+		header.Set("X-Request-Id", c.id)
+		header.Set("Ratelimit-Limit", strconv.Itoa(limit))
+		header.Set("Ratelimit-Remaining", strconv.Itoa(remaining))
+		header.Set("Ratelimit-Reset", strconv.FormatInt(resetAt.Unix(), 10))
+	}
 	if fault != "" {
 		header.Set(FaultHeader, fault)
 	}

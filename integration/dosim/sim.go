@@ -12,6 +12,7 @@ package dosim
 
 import (
 	"context"
+	"hash/crc32"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -24,12 +25,17 @@ const DefaultToken = "dosim-token"
 // Options configure a [Sim]. The zero value is an ordinary account on an ordinary day.
 type Options struct {
 	Clock        Clock         // nil: RealClock{}
-	Token        string        // "": DefaultToken; any other bearer gets 401
+	Token        string        // "": DefaultToken; any other bearer gets 401. Another token is another account
 	DropletLimit int           // the account's droplet_limit; 0: 100
+	GPULimit     int           // how many GPU Droplets there may be; 0: no limit but droplet_limit
+	GPUsApart    bool          // GPU Droplets do not count against droplet_limit: whether they do is not public
 	BootTime     time.Duration // from POST to active; 0: 30s, as measured in public
 	DeleteTime   time.Duration // from DELETE's 204 to gone (404, no longer billed); 0: 3s
 	ListLag      time.Duration // how long lists miss new Droplets and still show gone ones
 	Latency      time.Duration // a request's round trip: half of it before it is carried out, half after
+
+	// FirstDropletID is where ids begin. 0: 512000001; real ones have nine digits, too.
+	FirstDropletID int
 
 	// Requests allowed per sliding minute and hour. 0: DigitalOcean's 250 and 5,000; negative: no limit.
 	PerMinute, PerHour int
@@ -65,6 +71,7 @@ type Sim struct {
 
 	mu        sync.Mutex // owns everything below; never held while sleeping, writing an answer or calling a hook
 	token     string
+	account   Account
 	limit     int        // of Droplets
 	machines  []*machine // every Droplet ever made, by ascending id
 	byID      map[int]*machine
@@ -108,13 +115,20 @@ func New(opt Options) *Sim {
 	if opt.PerHour == 0 {
 		opt.PerHour = 5000
 	}
+	if opt.FirstDropletID == 0 {
+		opt.FirstDropletID = 512_000_001
+	}
 	if opt.Address == nil {
 		opt.Address = LoopbackAddress
 	}
 	s := &Sim{
-		opt:    opt,
-		clock:  opt.Clock,
-		token:  opt.Token,
+		opt:   opt,
+		clock: opt.Clock,
+		token: opt.Token,
+		account: Account{
+			Status: "active", EmailVerified: true, TeamName: "My Team",
+			TeamUUID: fakeUUID("7ea3", int(crc32.ChecksumIEEE([]byte(opt.Token))>>1)),
+		},
 		limit:  opt.DropletLimit,
 		byID:   map[int]*machine{},
 		tags:   map[string]time.Time{},

@@ -124,9 +124,13 @@ func refuse(w http.ResponseWriter) {
 	reset(w)
 }
 
-// reset ends the request with a TCP reset where there is a TCP connection, else by aborting.
+// reset ends the request with a TCP reset where there is a TCP connection of its own, else by aborting: over HTTP/2
+// with a reset of the stream.
 func reset(w http.ResponseWriter) {
 	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+		if over, ok := conn.(interface{ NetConn() net.Conn }); ok {
+			conn = over.NetConn() // no farewell of TLS before the reset
+		}
 		if tcp, ok := conn.(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0) // unsent data is dropped, and the peer reads ECONNRESET rather than EOF
 		}

@@ -2,6 +2,7 @@ package dosim
 
 import (
 	"net/netip"
+	"regexp"
 	"time"
 )
 
@@ -85,7 +86,7 @@ type dropletJSON struct {
 	Networks         networksJSON `json:"networks"`
 	Region           regionJSON   `json:"region"`
 	Tags             []string     `json:"tags"`
-	VPCUUID          string       `json:"vpc_uuid"`
+	VPCUUID          string       `json:"vpc_uuid,omitempty"`
 	GPUInfo          *gpuJSON     `json:"gpu_info,omitempty"`
 }
 
@@ -157,11 +158,14 @@ func (i *Image) json() imageJSON {
 	j := imageJSON{
 		ID: i.ID, Name: i.Name, Distribution: i.Distribution, Public: i.Public, Regions: notNull(i.Regions),
 		CreatedAt: stamp(i.Created), MinDiskSize: i.MinDisk, Type: "snapshot", SizeGigabytes: i.SizeGB,
-		Tags: notNull(i.Tags), Status: "available",
+		Tags: notNull(i.Tags), Status: i.status(), ErrorMessage: i.ErrorMessage,
 	}
 	if i.Slug != "" {
 		j.Slug = &i.Slug
 		j.Type = "base"
+	}
+	if i.Custom {
+		j.Type = "custom"
 	}
 	return j
 }
@@ -173,13 +177,20 @@ type appearance struct {
 	tagChanges        int
 }
 
+func (s *Sim) appearance(m *machine, now time.Time) appearance {
+	return appearance{m.name, m.status(now), m.locked, m.addressed(now, s.opt.BootTime), len(m.tagLog)}
+}
+
 // dropletJSON is the Droplet as the API shows it. It is marshalled again only when it looks different than before.
 // What happened to its size, image and region since does not show. Callers hold s.mu.
 func (s *Sim) dropletJSON(m *machine, now time.Time) []byte {
-	look := appearance{m.name, m.status(now), m.leaving(), m.addressed(now, s.opt.BootTime), len(m.tagLog)}
-	if m.wire != nil && look == m.wireOf {
-		return m.wire
+	if look := s.appearance(m, now); m.wire == nil || look != m.wireOf {
+		m.wire, m.wireOf = jsonReply(0, s.shape(m, look)).body, look
 	}
+	return m.wire
+}
+
+func (s *Sim) shape(m *machine, look appearance) dropletJSON {
 	z := m.size
 	j := dropletJSON{
 		ID: m.id, Name: m.name, Memory: z.Memory, VCPUs: z.VCPUs, Disk: z.Disk, DiskInfo: z.disks(), Locked: look.locked,
@@ -191,8 +202,27 @@ func (s *Sim) dropletJSON(m *machine, now time.Time) []byte {
 	if look.addressed {
 		j.Networks = m.networks()
 	}
-	m.wire, m.wireOf = jsonReply(0, j).body, look
-	return m.wire
+	return j
+}
+
+// oddities turn a field of a Droplet's JSON into one of an unexpected type.
+var oddities = map[Behaviour]struct {
+	field *regexp.Regexp
+	odd   string
+}{
+	OddNetmask:  {regexp.MustCompile(`"netmask":"[^"]*"`), `"netmask":20`},
+	OddPrice:    {regexp.MustCompile(`"price_hourly":([^,}]*)`), `"price_hourly":"$1"`},
+	OddNetworks: {regexp.MustCompile(`"networks":\{"v4":\[[^]]*\],"v6":\[[^]]*\]\}`), `"networks":[]`},
+}
+
+// odd is the i-th Droplet of an answer with the odd fields that faults give it.
+func (c *call) odd(droplet []byte, i int) []byte {
+	for _, f := range c.behaviours {
+		if o, ok := oddities[f.Behaviour]; ok && f.touches(i) {
+			droplet = o.field.ReplaceAll(droplet, []byte(o.odd))
+		}
+	}
+	return droplet
 }
 
 // networks has the private address first, as the specification's example does: who goes by position is caught out.
