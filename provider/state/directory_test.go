@@ -192,6 +192,9 @@ func TestLinks(t *testing.T) {
 			}
 			s.Begin("x7k2")
 			s.Drop()
+			if got := h.mustPeek(t).DeadRuns(); len(got) != 1 {
+				t.Errorf("beside %s nothing could be written", path)
+			}
 		} else {
 			if err == nil {
 				t.Errorf("%s was followed", path)

@@ -206,6 +206,23 @@ func TestWithoutProc(t *testing.T) {
 	}
 }
 
+// TestOutsideOfContainer: what was started from outside of a container has no common
+// runner.
+func TestOutsideOfContainer(t *testing.T) {
+	fs := procfs(t.TempDir())
+	for _, pid := range []int{7, os.Getpid()} {
+		if err := os.Mkdir(fs.path(pid, ""), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(fs.path(pid, "stat"), []byte("1 (a) S 0 "+strings.Repeat("0 ", 17)+"4711"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if e := fs.describe(holder{process: process{7, "4711"}}); *e != (HeldError{PID: 7}) {
+		t.Errorf("%+v", e)
+	}
+}
+
 // TestProcStat: a program's name may look like the rest of its line.
 func TestProcStat(t *testing.T) {
 	fs := procfs(t.TempDir())

@@ -353,6 +353,9 @@ func TestPeekAndTry(t *testing.T) {
 		t.Errorf("of a command that holds the lock: %+v", seen)
 	}
 	s.Drop()
+	if holder, err := os.ReadFile(strings.TrimSuffix(h.file(t), ".json") + ".lock"); err != nil || len(holder) > 0 {
+		t.Errorf("the lock that was given up names %s (%v)", holder, err)
+	}
 	if after, err := os.ReadFile(h.file(t)); err != nil || !bytes.Equal(before, after) {
 		t.Errorf("Try wrote %s (%v)", after, err)
 	}
