@@ -120,7 +120,11 @@ func TestWaits(t *testing.T) {
 				note(hclog.NewNullLogger(), first.lock, test.who)
 
 				began := time.Now()
-				_, err := h.open(t.Context(), hclog.NewNullLogger(), api, "ci", true)
+				var log bytes.Buffer
+				_, err := h.open(t.Context(), logTo(&log), api, "ci", true)
+				if lines := strings.Count(log.String(), "\n"); lines > 1 || (lines == 1) != test.err.Orphan {
+					t.Errorf("logged %q", log.String())
+				}
 				held, ok := errors.AsType[*HeldError](err)
 				test.err.Group = "ci"
 				if !ok || *held != test.err {

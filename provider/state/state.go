@@ -42,7 +42,7 @@ func Open(ctx context.Context, log hclog.Logger, apiURL, group string) (*State, 
 
 // Try is Open for a command that must not run beside a manager. It makes no directory:
 // where there is none, nobody manages the group and nothing is remembered. It writes
-// nothing but its process id into the lock, until it calls Drop.
+// nothing but its process id into the lock. Drop gives the lock up.
 func Try(ctx context.Context, log hclog.Logger, apiURL, group string) (*State, error) {
 	h, err := here(ctx)
 	if err != nil {
