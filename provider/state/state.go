@@ -1,0 +1,255 @@
+// Package state is what the plugin processes of one group on one host know of each
+// other: which of them manages the group now, and what those before it left.
+//
+// Of a group it keeps two files in one directory: a lock, and a small state.json. The
+// second is a help, not a truth: it may be lost at any time, and a manager on another
+// host has its own.
+package state
+
+import (
+	"context"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// State is the state of one group on this host, which belongs to whoever holds the
+// lock. Its methods must not be called concurrently.
+type State struct {
+	log  hclog.Logger
+	dir  *directory // nil: nothing is locked, remembered or written
+	lock *os.File
+	name string // of state.json, which mirrors doc
+	doc  document
+	run  string // of this process; "" before Begin
+
+	failing bool // the last write failed, which has been logged
+}
+
+// Open takes the lock of a group for the process that is to manage it. A living holder
+// makes it fail at once with a *HeldError; it waits up to 5 s for one whose runner has
+// ended.
+func Open(ctx context.Context, log hclog.Logger, apiURL, group string) (*State, error) {
+	h, err := here(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return h.open(ctx, log, apiURL, group, true)
+}
+
+// Try is Open for a command that must not run beside a manager. It makes no directory:
+// where there is none, nobody manages the group and nothing is remembered. It writes
+// nothing but its process id into the lock. Drop gives the lock up.
+func Try(ctx context.Context, log hclog.Logger, apiURL, group string) (*State, error) {
+	h, err := here(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return h.open(ctx, log, apiURL, group, false)
+}
+
+func (h home) open(ctx context.Context, log hclog.Logger, apiURL, group string, create bool) (_ *State, err error) {
+	key, err := keyOf(apiURL, group)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := openDirectory(h.dir, create)
+	if err != nil {
+		return nil, err
+	}
+	if dir == nil {
+		return &State{log: log}, nil
+	}
+	s := &State{log: log, dir: dir, name: key + ".json"}
+	defer func() {
+		if err != nil {
+			s.Drop()
+		}
+	}()
+	s.lock, err = h.acquire(ctx, log, dir, key+".lock", group)
+	if err != nil {
+		return nil, err
+	}
+	if s.lock == nil { // nothing can be locked here
+		s.Drop()
+		return &State{log: log}, nil
+	}
+	content, err := dir.read(s.name)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := parse(content, h.host, group)
+	if err != nil {
+		log.Warn("ignoring what earlier plugin processes remembered: Droplets of theirs are taken over as unknown ones", "file", dir.path(s.name), "err", err)
+	}
+	doc.Version, doc.Host = version, h.host
+	doc.Runs = recent(ended(doc.Runs, time.Now()), time.Now())
+	s.doc = doc
+	return s, nil
+}
+
+// refusalRest is how long a refusal stands. The runner starts a plugin whose Init
+// failed again every second, and each start would spend requests on an account that has
+// already said no.
+const refusalRest = 30 * time.Second
+
+// Refused returns the text of a refusal that still stands.
+func (s *State) Refused() (text string, ok bool) {
+	r := s.doc.Refused
+	if r == nil {
+		return "", false
+	}
+	since := time.Since(r.At)
+	if since < 0 || since >= refusalRest { // below 0: the clock was set back
+		return "", false
+	}
+	return r.Text, true
+}
+
+// Refuse remembers that an Init was refused. at is when it began, not when it ended: an
+// Init that failed because DigitalOcean is slow leaves the next one so much more time.
+func (s *State) Refuse(at time.Time, text string) {
+	s.doc.Refused = &Refusal{At: at, Text: bounded(text)}
+	s.write()
+}
+
+// ClearRefusal forgets the refusal.
+func (s *State) ClearRefusal() {
+	if s.doc.Refused != nil {
+		s.doc.Refused = nil
+		s.write()
+	}
+}
+
+// DeadRuns returns the earlier plugin processes of the group on this host. We hold the
+// lock, so they have ended.
+func (s *State) DeadRuns() []string {
+	var ids []string
+	for _, r := range s.doc.Runs {
+		if r.ID != s.run {
+			ids = append(ids, r.ID)
+		}
+	}
+	return ids
+}
+
+// Droplets returns the ids that were saved last, by name.
+func (s *State) Droplets() map[string]int64 { return maps.Clone(s.doc.Droplets) }
+
+// Begin notes the run of this process, before it makes its first Droplet or key.
+func (s *State) Begin(run string) {
+	s.run = run
+	s.doc.Runs = recent(append(s.doc.Runs, Run{ID: run}), time.Now())
+	s.write()
+}
+
+// Forget takes back Begin: the process ends before it made anything.
+func (s *State) Forget() {
+	if s.run == "" {
+		return
+	}
+	s.doc.Runs = slices.DeleteFunc(s.doc.Runs, func(r Run) bool { return r.ID == s.run })
+	s.run = ""
+	s.write()
+}
+
+// Save remembers the Droplets of the group. It is called whenever an id comes or goes.
+func (s *State) Save(droplets map[string]int64) {
+	s.doc.Droplets = maps.Clone(droplets)
+	s.write()
+}
+
+// Close ends the run of this process and gives the lock up. clean: no Droplet is left
+// that a later process would have to find.
+func (s *State) Close(clean bool) {
+	s.doc.Runs = ended(s.doc.Runs, time.Now())
+	if clean {
+		s.doc.Droplets = nil
+	}
+	s.write()
+	s.Drop()
+}
+
+// Drop gives the lock up and leaves state.json as it is, like the death of the process.
+func (s *State) Drop() {
+	if s.lock != nil {
+		release(s.lock)
+	}
+	if s.dir != nil {
+		s.dir.Close()
+	}
+	s.dir, s.lock = nil, nil
+}
+
+// write makes state.json what doc is. Of failures in a row it logs the first.
+func (s *State) write() {
+	if s.dir == nil {
+		return
+	}
+	err := s.dir.replace(s.name, s.doc.bytes())
+	switch {
+	case err != nil && !s.failing:
+		s.log.Warn("could not write the state file: a plugin process after this one may not know what it left", "file", s.dir.path(s.name), "err", err)
+	case err == nil && s.failing:
+		s.log.Info("the state file can be written again", "file", s.dir.path(s.name))
+	}
+	s.failing = err != nil
+}
+
+// Snapshot is what somebody who does not hold the lock can see.
+type Snapshot struct {
+	Runs     []Run
+	Droplets map[string]int64
+	Refused  *Refusal // the last one, however old
+	Ignored  error    // why state.json is not believed, and the above is empty
+
+	Held bool // somebody holds the lock
+	PID  int  // the holder; 0 = unknown
+}
+
+// DeadRuns returns the plugin processes that are known to have ended.
+func (s Snapshot) DeadRuns() []string {
+	var ids []string
+	for _, r := range s.Runs {
+		if !s.Held || !r.Ended.IsZero() {
+			ids = append(ids, r.ID)
+		}
+	}
+	return ids
+}
+
+// Peek looks at the state of a group. It creates and changes nothing. Where nothing is,
+// the Snapshot is zero.
+func Peek(ctx context.Context, apiURL, group string) (Snapshot, error) {
+	h, err := here(ctx)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	return h.peek(apiURL, group)
+}
+
+func (h home) peek(apiURL, group string) (Snapshot, error) {
+	key, err := keyOf(apiURL, group)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	dir, err := openDirectory(h.dir, false)
+	if dir == nil {
+		return Snapshot{}, err
+	}
+	defer dir.Close()
+	var s Snapshot
+	if s.Held, s.PID, err = h.holds(dir, key+".lock"); err != nil {
+		return Snapshot{}, err
+	}
+	content, err := dir.read(key + ".json")
+	if err != nil {
+		return Snapshot{}, err
+	}
+	doc, err := parse(content, h.host, group)
+	s.Runs, s.Droplets, s.Refused, s.Ignored = doc.Runs, doc.Droplets, doc.Refused, err
+	return s, nil
+}
