@@ -1,11 +1,13 @@
 package digitalocean
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
+	"sync"
 
 	"github.com/digitalocean/godo"
 
@@ -17,46 +19,88 @@ const (
 	opProject = "POST /v2/projects/{id}/resources"
 )
 
-// DropletLimit returns how many Droplets the account may have.
-func (c *Client) DropletLimit(ctx context.Context) (int, error) {
-	var answer struct {
-		Account *godo.Account `json:"account"`
-	}
-	_, err := c.get(ctx, "v2/account", nil, &answer)
-	if err == nil && answer.Account == nil {
+// Account is the account, or the team, that the token is of.
+type Account struct {
+	ID            string // of the team, or else of the account; "" = not told
+	DropletLimit  int
+	Status        string // active, warning or locked
+	StatusMessage string
+	EmailVerified bool
+}
+
+// Account reads the account. The Client remembers its ID: a token that replaces
+// this one must be of the same account.
+func (c *Client) Account(ctx context.Context) (Account, error) {
+	a, _, err := c.api.Account.Get(ctx)
+	if err == nil && a == nil {
 		err = errors.New("the answer has no account")
 	}
 	if err != nil {
-		return 0, c.fail(opAccount, err)
+		return Account{}, c.fail(opAccount, err)
 	}
-	return answer.Account.DropletLimit, nil
+	id := identify(a)
+	c.auth.belongTo(id)
+	return Account{ID: id.id, DropletLimit: a.DropletLimit, Status: a.Status, StatusMessage: a.StatusMessage, EmailVerified: a.EmailVerified}, nil
 }
 
-// Usage implements instancegroup.Cloud. Both counts come from lists, which lack
-// the youngest Droplets, so the difference does not.
+// identity is what distinguishes an account.
+type identity struct{ id, name string }
+
+func identify(a *godo.Account) identity {
+	switch {
+	case a == nil:
+		return identity{}
+	case a.Team != nil && a.Team.UUID != "":
+		return identity{a.Team.UUID, a.Team.Name}
+	}
+	return identity{a.UUID, a.Name}
+}
+
+func (i identity) String() string {
+	if i.name == "" {
+		return i.id
+	}
+	return fmt.Sprintf("%q (%s)", i.name, i.id)
+}
+
+// Usage implements instancegroup.Cloud. All counts come from lists, which lack
+// the youngest Droplets, so the differences do not. GPU Droplets are in a list
+// of their own, which has everybody's.
 func (c *Client) Usage(ctx context.Context, tag string) (ig.Usage, error) {
-	limit, err := c.DropletLimit(ctx)
-	if err != nil {
+	var account Account
+	var all, ours int
+	var gpus ig.List
+	var errs [4]error
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		account, errs[0] = c.Account(ctx)
+		if errors.Is(errs[0], ig.ErrForbidden) {
+			errs[0] = nil // the limit is unknown
+		}
+	})
+	wg.Go(func() { all, errs[1] = c.total(ctx, url.Values{}) })
+	wg.Go(func() { ours, errs[2] = c.total(ctx, url.Values{"tag_name": {tag}}) })
+	wg.Go(func() { gpus, errs[3] = c.list(ctx, url.Values{"type": {"gpus"}}) })
+	wg.Wait()
+	if err := cmp.Or(errs[:]...); err != nil {
 		return ig.Usage{}, err
 	}
-	all, err := c.total(ctx, url.Values{})
-	if err != nil {
-		return ig.Usage{}, err
+	u := ig.Usage{Limit: account.DropletLimit, Others: max(0, all-ours)}
+	for _, d := range gpus.Droplets {
+		if !ig.HasTag(d, tag) {
+			u.Others++
+		}
 	}
-	ours, err := c.total(ctx, url.Values{"tag_name": {tag}})
-	if err != nil {
-		return ig.Usage{}, err
-	}
-	return ig.Usage{Limit: limit, Others: max(0, all-ours)}, nil
+	return u, nil
 }
 
 // total asks how many Droplets match query.
 func (c *Client) total(ctx context.Context, query url.Values) (int, error) {
 	query.Set("per_page", "1")
 	var answer paging
-	_, err := c.get(ctx, "v2/droplets", query, &answer)
+	_, err := c.do(ctx, http.MethodGet, "v2/droplets?"+query.Encode(), nil, &answer)
 	if err == nil && (answer.Meta == nil || answer.Meta.Total < 0) {
-		err = errors.New("the answer does not tell how many Droplets there are")
+		err = errors.New("the answer does not say how many Droplets there are")
 	}
 	if err != nil {
 		return 0, c.fail(opList, err)
@@ -65,13 +109,14 @@ func (c *Client) total(ctx context.Context, query url.Values) (int, error) {
 }
 
 // AssignProject implements instancegroup.Cloud.
-func (c *Client) AssignProject(ctx context.Context, project string, ids []int) error {
-	var body struct {
-		Resources []string `json:"resources"`
+func (c *Client) AssignProject(ctx context.Context, project string, ids []int64) error {
+	if project == "" {
+		return c.fail(opProject, errNoName)
 	}
+	var resources []any
 	for _, id := range ids {
-		body.Resources = append(body.Resources, "do:droplet:"+strconv.Itoa(id))
+		resources = append(resources, fmt.Sprint("do:droplet:", id))
 	}
-	_, err := c.send(ctx, http.MethodPost, "v2/projects/"+url.PathEscape(project)+"/resources", body, &struct{}{})
+	_, _, err := c.api.Projects.AssignResources(ctx, url.PathEscape(project), resources...)
 	return c.fail(opProject, err)
 }

@@ -15,9 +15,9 @@ import (
 )
 
 // budget is what a token may still spend. DigitalOcean gives it 5,000 requests in
-// any hour and 250 in any minute, to all programs that use it together. It is the
-// lowest layer of the transport, so that nothing is sent uncounted: a request that
-// the token cannot afford waits a moment, or is not sent at all.
+// any hour and 250 in any minute, to all programs that use it together. All layers
+// that send are above it, so that nothing is sent uncounted: a request that the
+// token cannot afford waits a moment, or is not sent at all.
 //
 // What changes something comes first, then what decides something, then lists:
 // the last requests of a minute, and of an hour, are kept from those that can
@@ -30,10 +30,17 @@ type budget struct {
 	mu        sync.Mutex
 	sent      []sending // ours of the last hour, oldest first
 	inFlight  int
-	limit     int       // an hour, as last told; 0 = never told
-	remaining int       // of it, as last told
-	told      time.Time // when
+	limit     int       // an hour, by the last answer; 0 = unknown
+	remaining int       // of it, by the last answer
+	answered  time.Time // when
 	others    others
+	held      [purposes]hold
+}
+
+// hold is what follows a 429.
+type hold struct {
+	until  time.Time // zero = nothing is held
+	trying bool      // one request is under way to see whether it is over
 }
 
 // sending is one request that was sent.
@@ -46,9 +53,9 @@ type sending struct {
 type purpose int
 
 const (
-	change purpose = iota // creates, destroys, tags
-	settle                // looks one thing up, to decide about it
-	list                  // lists Droplets
+	change purpose = iota // creates, deletes, tags
+	lookUp                // of one thing, to decide about it
+	list                  // of Droplets
 	purposes
 )
 
@@ -56,35 +63,46 @@ const (
 	perMinute = 250  // DigitalOcean's documented burst limit
 	perHour   = 5000 // and that of an hour, unless its answers say otherwise
 
-	// affordWait is how long a request waits for its turn. Whoever sends it is
-	// bounded, and tries again when it is told to.
+	// affordWait is how long a request waits for its turn. Its sender is bounded
+	// too, and may try again later.
 	affordWait = 2 * time.Second
 
-	// listShare is how many requests of a minute creates and destroys leave to
+	// listShare is how many requests of a minute creates and deletes leave to
 	// lists, which need no more room than they do for so many: a list of 10,000
-	// Droplets. Without one a minute the runner is told nothing.
+	// Droplets. Without one a minute the runner learns nothing.
 	listShare = 50
+
+	// holdWithout is how long a purpose is held if a 429 does not say it.
+	holdWithout = 5 * time.Second
 )
 
 // kept is how many requests of a minute and of an hour are kept for what comes
 // before a purpose. A few are kept from all: our clock is not DigitalOcean's.
 var kept = [purposes]struct{ minute, hour int }{
 	change: {5, 0},
-	settle: {25, 50},
+	lookUp: {25, 50},
 	list:   {50, 100},
 }
 
 func (b *budget) RoundTrip(req *http.Request) (*http.Response, error) {
-	if err := b.take(req.Context(), purposeOf(req)); err != nil {
+	p := purposeOf(req)
+	tries, err := b.take(req.Context(), p)
+	if err != nil {
 		return nil, err
 	}
 	sent := time.Now()
 	resp, err := b.base.RoundTrip(req)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.inFlight--
 	b.note(resp, sent)
+	if !strings.HasSuffix(req.URL.Path, "/v2/account/keys") { // has a limit of its own
+		b.held[p].note(resp, tries)
+	}
 	return resp, err
 }
 
-// purposeOf tells what a request is for.
+// purposeOf returns what a request is for.
 func purposeOf(req *http.Request) purpose {
 	switch {
 	case req.Method != http.MethodGet:
@@ -92,41 +110,67 @@ func purposeOf(req *http.Request) purpose {
 	case strings.HasSuffix(req.URL.Path, "/v2/droplets"):
 		return list
 	}
-	return settle
+	return lookUp
 }
 
-// take counts a request, once it can be afforded, or returns spentError.
-func (b *budget) take(ctx context.Context, p purpose) error {
+// take counts a request, once it can be afforded, or returns limitedError. It
+// reports whether the request is the one that tries after a hold.
+func (b *budget) take(ctx context.Context, p purpose) (tries bool, err error) {
 	var waited time.Duration
 	for {
 		b.mu.Lock()
 		now := time.Now()
-		wait := b.wait(p, now)
+		wait := max(b.held[p].wait(now), b.wait(p, now))
 		if wait <= 0 {
 			b.sent = append(b.sent, sending{now, p})
 			b.inFlight++
+			h := &b.held[p]
+			h.trying = !h.until.IsZero()
+			tries = h.trying
 			b.mu.Unlock()
-			return nil
+			return tries, nil
 		}
 		b.mu.Unlock()
 		if waited+wait > affordWait {
-			return spentError{wait}
+			return false, limitedError{wait}
 		}
 		select {
 		case <-time.After(wait):
 			waited += wait
 		case <-ctx.Done():
-			return spentError{wait}
+			return false, limitedError{wait}
 		}
+	}
+}
+
+// wait returns how long a request is held from now.
+func (h *hold) wait(now time.Time) time.Duration {
+	if h.trying {
+		return time.Second // about as long as an answer takes
+	}
+	return h.until.Sub(now)
+}
+
+// note learns from an answer; nil = there was none, and then the next one tries.
+func (h *hold) note(resp *http.Response, tries bool) {
+	if tries {
+		h.trying = false
+	}
+	switch {
+	case resp == nil:
+	case resp.StatusCode == http.StatusTooManyRequests:
+		h.until = time.Now().Add(cmp.Or(retryAfter(resp.Header), holdWithout))
+	case tries: // others may have been sent before the 429
+		h.until = time.Time{}
 	}
 }
 
 // wait returns how long from now until a request for p can be afforded.
 func (b *budget) wait(p purpose, now time.Time) time.Duration {
 	b.expire(now)
-	// What was told a minute ago or more is asked anew, by sending.
-	if b.limit > 0 && b.remaining-b.inFlight <= b.limit*kept[p].hour/perHour && now.Sub(b.told) < time.Minute {
-		return b.told.Add(time.Minute).Sub(now)
+	// What is older than a minute is asked anew, by sending.
+	if b.limit > 0 && b.remaining-b.inFlight <= b.limit*kept[p].hour/perHour && now.Sub(b.answered) < time.Minute {
+		return b.answered.Add(time.Minute).Sub(now)
 	}
 	minute := now.Add(-time.Minute)
 	begin, _ := slices.BinarySearchFunc(b.sent, minute, func(s sending, t time.Time) int {
@@ -162,11 +206,11 @@ func (b *budget) expire(now time.Time) {
 	b.sent = b.sent[n:]
 }
 
-// others is how many requests an hour other programs send. What answers tell is
-// how many they sent in the hour that has passed; whoever began to send ten
-// minutes ago would be seen in full only in fifty more, and the token would be
-// spent by then. So their pace is also that of the last span that has ended: what
-// the count grew by, and what left it meanwhile, which was sent an hour before.
+// others is how many requests an hour other programs send. Answers say how many
+// they sent in the hour that has passed. A program that began ten minutes ago
+// would be seen in full only fifty minutes later, and the token would be spent by
+// then. So their pace is also that of the last span that has ended: what the
+// count grew by, and what left it meanwhile, which was sent an hour before.
 type others struct {
 	perHour int // the greater of both
 
@@ -194,29 +238,28 @@ func (o *others) note(count int, now time.Time) {
 	o.perHour = max(count, o.sent[spans-1]*spans)
 }
 
-// note learns from the answer to a request that was sent then; nil = there was none.
+// note learns from the answer to a request that was sent then; nil = there was
+// none. Callers hold mu.
 //
-// Invariant: of answers that overtake each other the one counts that leaves less, which
-// is the newer one. (TestBudgetOvertaken)
+// Invariant: of answers that overtake each other the one counts that leaves less,
+// which is the newer one. (TestBudgetOvertaken)
 func (b *budget) note(resp *http.Response, sent time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.inFlight--
 	if resp == nil {
 		return
 	}
 	limit, err1 := strconv.Atoi(resp.Header.Get("ratelimit-limit"))
 	remaining, err2 := strconv.Atoi(resp.Header.Get("ratelimit-remaining"))
-	if err1 == nil && err2 == nil && limit > 0 {
-		if b.limit == limit && !sent.After(b.told) {
-			remaining = min(remaining, b.remaining)
-		}
-		b.limit, b.remaining, b.told = limit, remaining, time.Now()
-		b.expire(b.told)
-		// Ours that are under way may be counted already, or not: they are not taken
-		// for others'.
-		b.others.note(max(0, b.limit-b.remaining-len(b.sent)), b.told)
+	if err1 != nil || err2 != nil || limit <= 0 {
+		return
 	}
+	if b.limit == limit && !sent.After(b.answered) {
+		remaining = min(remaining, b.remaining)
+	}
+	b.limit, b.remaining, b.answered = limit, remaining, time.Now()
+	b.expire(b.answered)
+	// Ours that are under way may be counted already, or not: they are not taken
+	// for others'.
+	b.others.note(max(0, b.limit-b.remaining-len(b.sent)), b.answered)
 }
 
 // report is the budget as a Group paces itself by it.
@@ -233,8 +276,8 @@ func (b *budget) report() ig.Budget {
 			if now.Sub(s.at) < ig.RecentSpan {
 				r.Recent++
 			}
-		case settle:
-			r.Settles++
+		case lookUp:
+			r.LookUps++
 		default:
 			r.Lists++
 		}
@@ -242,10 +285,10 @@ func (b *budget) report() ig.Budget {
 	return r
 }
 
-// spentError is a request that was not sent, since the token could not afford it.
-type spentError struct{ wait time.Duration }
+// limitedError is a request that was not sent, since the token could not afford it.
+type limitedError struct{ wait time.Duration }
 
-func (e spentError) Error() string {
+func (e limitedError) Error() string {
 	return fmt.Sprintf("not sent: the token's requests are spent (%d a minute, %d an hour), the next can be sent in %s",
 		perMinute, perHour, e.wait.Round(time.Second))
 }

@@ -25,7 +25,7 @@ func burst(t *testing.T, n int, send func() error) (sent int, wait time.Duration
 			err := send()
 			mu.Lock()
 			defer mu.Unlock()
-			if errors.Is(err, ig.ErrSpent) {
+			if errors.Is(err, ig.ErrRateLimited) {
 				wait = max(wait, cloudError(t, err).RetryAfter)
 				return
 			}
@@ -126,7 +126,7 @@ func TestBudgetWaitsAMoment(t *testing.T) {
 		time.Sleep(59 * time.Second)
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Millisecond, cancel)
-		if _, err := c.List(ctx, "fleeting", false); !errors.Is(err, ig.ErrSpent) {
+		if _, err := c.List(ctx, "fleeting", false); !errors.Is(err, ig.ErrRateLimited) {
 			t.Errorf("with nobody left who waits for it: %v", err)
 		}
 	})
@@ -145,7 +145,7 @@ func TestBudgetOfAnHour(t *testing.T) {
 			return resp, nil
 		}))
 		list := func() (ig.List, error) { return c.List(t.Context(), "fleeting", false) }
-		spent := func(err error) bool { return errors.Is(err, ig.ErrSpent) }
+		spent := func(err error) bool { return errors.Is(err, ig.ErrRateLimited) }
 		l, err := list()
 		if want := (ig.Budget{Limit: 5000, Remaining: 1999, Others: 3000, Lists: 1}); err != nil || l.Budget != want {
 			t.Errorf("%+v, %v; want %+v", l.Budget, err, want)

@@ -2,11 +2,11 @@ package digitalocean
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"net/http"
 	"net/url"
 	"time"
-
-	"github.com/digitalocean/godo"
 
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
@@ -17,7 +17,7 @@ type Size struct {
 	Regions     []string // where it can be had now
 	Available   bool
 	Disk        int     // GiB
-	PriceHourly float64 // USD
+	PriceHourly float64 // USD; 0 = unknown
 	GPU         bool    // by its slug, or because DigitalOcean says so
 }
 
@@ -25,64 +25,100 @@ type Size struct {
 type Region struct {
 	Slug      string
 	Available bool
+	Sizes     []string // that the account may use there; contract sizes are in no other list
 }
 
 // Image is an image that Droplets can boot.
 type Image struct {
-	ID          int
-	Slug        string // "" = a private one
-	Name        string // for people: "Docker on Ubuntu 22.04"
-	Public      bool
-	Regions     []string
-	MinDiskSize int // GiB
-	Created     time.Time
+	ID           int64
+	Slug         string // "" = a private one
+	Name         string // for people: "Docker on Ubuntu 22.04"
+	Type         string // base, snapshot, backup, custom, admin
+	Public       bool
+	Regions      []string
+	MinDiskSize  int // GiB
+	Created      time.Time
+	Status       string // NEW, available, pending, deleted or retired; "" = not told
+	ErrorMessage string // of a Status that is not available
 }
 
 // Sizes returns all sizes on offer.
 func (c *Client) Sizes(ctx context.Context) ([]Size, error) {
-	sizes, err := readAll(ctx, c, "v2/sizes", nil, func(l lists) *[]godo.Size { return l.Sizes })
+	type size struct {
+		Slug        string                   `json:"slug"`
+		Regions     []string                 `json:"regions"`
+		Available   bool                     `json:"available"`
+		Disk        lenient[int]             `json:"disk"`
+		PriceHourly lenient[float64]         `json:"price_hourly"`
+		GPUInfo     lenient[json.RawMessage] `json:"gpu_info"`
+	}
+	sizes, err := readAll(ctx, c, "GET /v2/sizes", slimList[size](c, "v2/sizes", url.Values{}, "sizes"))
 	if err != nil {
 		return nil, err
 	}
 	out := make([]Size, len(sizes))
 	for i, s := range sizes {
-		out[i] = Size{Slug: s.Slug, Regions: s.Regions, Available: s.Available, Disk: s.Disk,
-			PriceHourly: s.PriceHourly, GPU: s.GPUInfo != nil || ig.GPUSize(s.Slug)}
+		info := string(s.GPUInfo.Value)
+		out[i] = Size{Slug: s.Slug, Regions: s.Regions, Available: s.Available, Disk: s.Disk.Value,
+			PriceHourly: s.PriceHourly.Value, GPU: info != "" && info != "null" || ig.GPUSize(s.Slug)}
 	}
 	return out, nil
 }
 
 // Regions returns all regions.
 func (c *Client) Regions(ctx context.Context) ([]Region, error) {
-	regions, err := readAll(ctx, c, "v2/regions", nil, func(l lists) *[]godo.Region { return l.Regions })
+	regions, err := readAll(ctx, c, "GET /v2/regions", c.api.Regions.List)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]Region, len(regions))
 	for i, r := range regions {
-		out[i] = Region{Slug: r.Slug, Available: r.Available}
+		out[i] = Region{Slug: r.Slug, Available: r.Available, Sizes: r.Sizes}
 	}
 	return out, nil
+}
+
+const opImages = "GET /v2/images"
+
+// image is an image as it is read: see Image.
+type image struct {
+	ID           int64           `json:"id"`
+	Slug         string          `json:"slug"`
+	Name         lenient[string] `json:"name"`
+	Type         string          `json:"type"`
+	Public       bool            `json:"public"`
+	Regions      []string        `json:"regions"`
+	MinDiskSize  lenient[int]    `json:"min_disk_size"`
+	Created      lenient[string] `json:"created_at"`
+	Status       string          `json:"status"`
+	ErrorMessage lenient[string] `json:"error_message"`
+	Tags         []string        `json:"tags"`
+}
+
+func (i image) Image() Image {
+	created, _ := time.Parse(time.RFC3339, i.Created.Value) // else older than all others
+	return Image{ID: i.ID, Slug: i.Slug, Name: i.Name.Value, Type: i.Type, Public: i.Public, Regions: i.Regions,
+		MinDiskSize: i.MinDiskSize.Value, Created: created, Status: i.Status, ErrorMessage: i.ErrorMessage.Value}
 }
 
 // Image looks one image up by its slug or id.
 func (c *Client) Image(ctx context.Context, slugOrID string) (Image, error) {
 	var answer struct {
-		Image *godo.Image `json:"image"`
+		Image image `json:"image"`
 	}
-	_, err := c.get(ctx, "v2/images/"+url.PathEscape(slugOrID), nil, &answer)
-	if err == nil && (answer.Image == nil || answer.Image.ID == 0) {
+	_, err := c.do(ctx, http.MethodGet, "v2/images/"+url.PathEscape(slugOrID), nil, &answer)
+	if err == nil && answer.Image.ID == 0 {
 		err = errors.New("the answer has no image")
 	}
 	if err != nil {
 		return Image{}, c.fail("GET /v2/images/{id}", err)
 	}
-	return fromImage(*answer.Image), nil
+	return answer.Image.Image(), nil
 }
 
-// PublicSlugs lists the slugs of the images that DigitalOcean offers.
+// PublicSlugs returns the slugs of the images that DigitalOcean offers.
 func (c *Client) PublicSlugs(ctx context.Context) ([]string, error) {
-	all, err := c.images(ctx, nil)
+	all, err := c.images(ctx, url.Values{})
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +131,7 @@ func (c *Client) PublicSlugs(ctx context.Context) ([]string, error) {
 	return out, nil
 }
 
-// ImagesWithTag lists the account's private images that carry tag and can be
+// ImagesWithTag returns the account's private images that carry tag and can be
 // used.
 func (c *Client) ImagesWithTag(ctx context.Context, tag string) ([]Image, error) {
 	all, err := c.images(ctx, url.Values{"tag_name": {tag}})
@@ -105,8 +141,8 @@ func (c *Client) ImagesWithTag(ctx context.Context, tag string) ([]Image, error)
 	var out []Image
 	for _, i := range all {
 		usable := i.ID != 0 && (i.Status == "" || i.Status == "available")
-		if !i.Public && usable && (i.Tags == nil || hasTag(i.Tags, tag)) {
-			out = append(out, fromImage(i))
+		if !i.Public && usable && (i.Tags == nil || ig.HasTag(ig.Droplet{Tags: i.Tags}, tag)) {
+			out = append(out, i.Image())
 		}
 	}
 	return out, nil
@@ -125,13 +161,8 @@ func (c *Client) TaggedImages(ctx context.Context, tag string) ([]ig.TaggedImage
 	return out, nil
 }
 
-func (c *Client) images(ctx context.Context, query url.Values) ([]godo.Image, error) {
-	return readAll(ctx, c, "v2/images", query, func(l lists) *[]godo.Image { return l.Images })
-}
-
-func fromImage(i godo.Image) Image {
-	created, _ := time.Parse(time.RFC3339, i.Created) // none: older than all others
-	return Image{ID: i.ID, Slug: i.Slug, Name: i.Name, Public: i.Public, Regions: i.Regions, MinDiskSize: i.MinDiskSize, Created: created}
+func (c *Client) images(ctx context.Context, query url.Values) ([]image, error) {
+	return readAll(ctx, c, opImages, slimList[image](c, "v2/images", query, "images"))
 }
 
 // VPC is a private network.
@@ -142,30 +173,29 @@ type VPC struct {
 	Default bool   // of its region
 }
 
-// VPCs lists all VPCs of the account.
+// VPCs returns all VPCs of the account.
 func (c *Client) VPCs(ctx context.Context) ([]VPC, error) {
-	vpcs, err := readAll(ctx, c, "v2/vpcs", nil, func(l lists) *[]godo.VPC { return l.VPCs })
+	vpcs, err := readAll(ctx, c, "GET /v2/vpcs", c.api.VPCs.List)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]VPC, len(vpcs))
 	for i, v := range vpcs {
-		out[i] = VPC{ID: v.ID, Region: v.RegionSlug, IPRange: v.IPRange, Default: v.Default}
+		if v != nil {
+			out[i] = VPC{ID: v.ID, Region: v.RegionSlug, IPRange: v.IPRange, Default: v.Default}
+		}
 	}
 	return out, nil
 }
 
 // VPCRegion returns the region that a VPC is in.
 func (c *Client) VPCRegion(ctx context.Context, uuid string) (string, error) {
-	var answer struct {
-		VPC *godo.VPC `json:"vpc"`
-	}
-	_, err := c.get(ctx, "v2/vpcs/"+url.PathEscape(uuid), nil, &answer)
-	if err == nil && (answer.VPC == nil || answer.VPC.RegionSlug == "") {
+	v, _, err := c.api.VPCs.Get(ctx, url.PathEscape(uuid))
+	if err == nil && (v == nil || v.RegionSlug == "") {
 		err = errors.New("the answer has no VPC")
 	}
 	if err != nil {
 		return "", c.fail("GET /v2/vpcs/{id}", err)
 	}
-	return answer.VPC.RegionSlug, nil
+	return v.RegionSlug, nil
 }

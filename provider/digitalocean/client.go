@@ -1,6 +1,6 @@
 // Package digitalocean is the wire: instancegroup.Cloud, and what else the
-// plugin asks of DigitalOcean's API, in godo's types. It turns every failure into
-// an instancegroup.CloudError, repeats what only reads, and never sends anything
+// plugin asks of DigitalOcean's API, over godo. It turns every failure into an
+// instancegroup.CloudError, repeats what only reads, and never sends anything
 // else twice.
 package digitalocean
 
@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -38,107 +37,84 @@ type Options struct {
 // Client speaks to one account. It may be used concurrently, and has no
 // goroutines but those of its idle connections, which Close ends.
 //
-// Not godo.Client: that has every product of DigitalOcean's in it, none of which
-// the linker can leave out (go-plugin's net/rpc looks methods up by their names),
-// 2.2 MB of the binary. Nor godo.Links, which refers to it.
+// It uses godo's services where their types fit. Where they do not, it uses
+// godo's NewRequest and Do with a type of its own, for one of two reasons:
+//
+//   - godo's ids are int, which has 32 bits on some platforms. Droplets, images
+//     and keys have int64 ids here.
+//   - One odd field that nothing needs, such as a price that is a string, would
+//     fail a whole list of Droplets, sizes or images.
 type Client struct {
-	http   *http.Client
-	base   *url.URL
-	agent  string
+	api    *godo.Client
+	base   http.RoundTripper
 	auth   *authorizer
 	budget *budget
-	made   sync.Map // the tags that it has made
+
+	made  sync.Map // tags that it has made
+	pages sync.Map // how many pages a list of Droplets had last, by its query
 }
 
 var _ instancegroup.Cloud = (*Client)(nil)
 
 // New makes a Client. It sends nothing.
 func New(o Options) (*Client, error) {
-	base := o.Transport
-	if base == nil {
-		base = newTransport()
-	}
-	url, err := url.Parse(strings.TrimSuffix(o.URL, "/") + "/")
+	address, err := url.Parse(o.URL)
 	if err != nil {
 		return nil, fmt.Errorf("the API's address %q: %w", o.URL, err)
 	}
-	c := &Client{base: url, agent: o.UserAgent, budget: &budget{base: base}}
-	c.auth = &authorizer{base: c.budget, token: o.Token}
-	c.http = &http.Client{Transport: repeatReads{limitBodies{c.auth}}, CheckRedirect: refuseRedirects}
-	return c, nil
+	c := &Client{base: o.Transport}
+	if c.base == nil {
+		c.base = newTransport()
+	}
+	// Some of godo's services name their paths from the root: the wire puts a
+	// path of the API's address before all of them.
+	root := url.URL{Scheme: address.Scheme, User: address.User, Host: address.Host, Path: "/"}
+	c.budget = &budget{base: wire{c.base, strings.TrimSuffix(address.Path, "/")}}
+	c.auth = newAuthorizer(c.budget, root, o.Token)
+	// Without godo's own retries, which repeat POSTs.
+	c.api, err = godo.New(&http.Client{Transport: repeatReads{c.auth}, CheckRedirect: refuseRedirects},
+		godo.SetBaseURL(root.String()), godo.SetUserAgent(o.UserAgent))
+	return c, err
 }
 
-// Close lets go of idle connections. The Client can be used all the same.
-func (c *Client) Close() {
-	idle := http.Client{Transport: c.budget.base}
-	idle.CloseIdleConnections()
-}
+// Close closes idle connections. The Client can be used all the same.
+func (c *Client) Close() { closeIdle(c.base) }
 
 // Budget is what the token may still spend, by the last answer.
 func (c *Client) Budget() instancegroup.Budget { return c.budget.report() }
 
-// get reads path into v.
-func (c *Client) get(ctx context.Context, path string, query url.Values, v any) (http.Header, error) {
-	if len(query) > 0 {
-		path += "?" + query.Encode()
-	}
-	return c.send(ctx, http.MethodGet, path, nil, v)
-}
-
-// send sends body, unless it is nil, and reads the answer into v, unless that is
-// nil: then an answer that is cut off is no error. Whatever a path is made of must
-// be escaped.
-func (c *Client) send(ctx context.Context, method, path string, body, v any) (http.Header, error) {
-	req, err := c.request(ctx, method, path, body)
+// do sends body, unless it is nil, and reads the answer into v, unless that is
+// nil: then an answer that is cut off is no error. What a path is made of must be
+// escaped.
+func (c *Client) do(ctx context.Context, method, path string, body, v any) (*godo.Response, error) {
+	req, err := c.api.NewRequest(ctx, method, path, body)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, err
+	if v == nil {
+		return c.api.Do(ctx, req, nil)
 	}
-	// What is left of a short answer is read, so that the connection is used again.
-	defer resp.Body.Close()
-	defer func() { _, _ = io.CopyN(io.Discard, resp.Body, 2<<10) }()
-	if err := godo.CheckResponse(resp); err != nil {
-		return nil, err
-	}
-	if v == nil || resp.StatusCode == http.StatusNoContent {
-		return resp.Header, nil
-	}
+	// godo would decode a stream, which copies a page more often.
 	var answer bytes.Buffer
-	if _, err := io.Copy(&answer, resp.Body); err != nil { // at once, of what repeatReads has read
-		return nil, err
+	resp, err := c.api.Do(ctx, req, &answer)
+	if err != nil {
+		return resp, err
 	}
-	return resp.Header, json.Unmarshal(answer.Bytes(), v)
+	return resp, json.Unmarshal(answer.Bytes(), v)
 }
 
-func (c *Client) request(ctx context.Context, method, path string, body any) (*http.Request, error) {
-	// With an empty name or id it would be a request for something else.
-	if name, _, _ := strings.Cut(path, "?"); strings.HasSuffix(name, "/") || strings.Contains(name, "//") {
-		return nil, errNoName
-	}
-	url, err := c.base.Parse(path)
-	if err != nil {
-		return nil, err
-	}
-	var content []byte
-	if body != nil {
-		if content, err = json.Marshal(body); err != nil {
-			return nil, err
-		}
-	}
-	req, err := http.NewRequestWithContext(ctx, method, url.String(), bytes.NewReader(content))
-	if err != nil {
-		return nil, err
-	}
-	if method != http.MethodGet {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", c.agent)
-	return req, nil
-}
-
-// errNoName is a request about something without a name. It is not sent.
+// errNoName is a request about something without a name: it would be a request
+// for something else, such as a list. It is not sent.
 var errNoName = errors.New("not sent: what it is about has no name")
+
+// lenient is a field that may be of an unexpected type: then it is zero. It is
+// for what is only shown or counted.
+type lenient[T any] struct{ Value T }
+
+func (l *lenient[T]) UnmarshalJSON(b []byte) error {
+	var v T
+	if json.Unmarshal(b, &v) == nil {
+		l.Value = v
+	}
+	return nil
+}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,27 +41,27 @@ func (c *Client) fail(op string, err error) error {
 		e.Class = classify(e.Status, e.Message)
 		return e
 	}
-	e := &ig.CloudError{Op: op, Class: ig.ErrAmbiguous, Message: c.words(explain(err))}
-	if spent, ok := errors.AsType[spentError](err); ok {
-		e.Class, e.RetryAfter = ig.ErrSpent, spent.wait
-	} else if unsent(err) {
+	e := &ig.CloudError{Op: op, Class: ig.ErrUnconfirmed, Message: c.words(explain(err))}
+	limited, ok := errors.AsType[limitedError](err)
+	switch {
+	case ok:
+		e.Class, e.RetryAfter = ig.ErrRateLimited, min(limited.wait, maxRetryAfter)
+	case errors.As(err, new(otherAccountError)):
+		e.Class = ig.ErrOtherAccount
+	case unsent(err):
 		e.Class = ig.ErrUnsent
 	}
 	return e
 }
 
 // classify maps an answer's status and DigitalOcean's words to a class. The
-// phrases are those of public reports; godo drops the error id. What is not
-// known for a refusal is ambiguous.
+// phrases are those of public reports; godo drops the error id. They are no closed
+// list: any other refusal is ErrInvalid, and what is not known for a refusal is
+// unconfirmed.
 func classify(status int, message string) error {
 	message = strings.ToLower(message)
 	has := func(phrases ...string) bool {
-		for _, p := range phrases {
-			if strings.Contains(message, p) {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(phrases, func(p string) bool { return strings.Contains(message, p) })
 	}
 	switch {
 	case status == http.StatusUnauthorized:
@@ -68,17 +69,17 @@ func classify(status int, message string) error {
 	case status == http.StatusNotFound:
 		return ig.ErrNotFound
 	case status == http.StatusTooManyRequests:
-		return ig.ErrThrottled
+		return ig.ErrRateLimited
 	case status == http.StatusRequestTimeout, status < 400, status >= 500:
-		return ig.ErrAmbiguous
+		return ig.ErrUnconfirmed
+	case has("gpu") && has("limit"):
+		return ig.ErrSizeLimit
 	case has("droplet limit"):
 		return ig.ErrQuota
 	case status == http.StatusForbidden:
 		return ig.ErrForbidden
 	case has("invalid key identifiers"):
 		return ig.ErrKey
-	case has("pending event"):
-		return ig.ErrPending
 	case has("not available", "unavailable", "no capacity",
 		// Init has checked both: if they are invalid now, they are gone from here.
 		"invalid size", "invalid image"):
@@ -87,14 +88,14 @@ func classify(status int, message string) error {
 	return ig.ErrInvalid
 }
 
-// unsent tells whether err proves that no request was sent: no connection could
+// unsent reports whether err proves that no request was sent: no connection could
 // be made, or there was no token to send, or nothing that it could be about.
 func unsent(err error) bool {
 	if op, ok := errors.AsType[*net.OpError](err); ok && (op.Op == "dial" || op.Op == "proxyconnect") {
 		return true
 	}
 	return errors.Is(err, errNoName) || errors.As(err, new(tokenError)) || errors.As(err, new(proxyError)) ||
-		errors.As(err, new(*tls.CertificateVerificationError))
+		errors.As(err, new(*godo.ArgError)) || errors.As(err, new(*tls.CertificateVerificationError))
 }
 
 // explain says what went wrong with a request that has no error answer.
@@ -110,19 +111,13 @@ func explain(err error) string {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "the answer ends too early: " + err.Error()
 	case errors.As(err, new(*json.SyntaxError)), errors.As(err, new(*json.UnmarshalTypeError)):
-		return "the answer makes no sense: " + err.Error()
+		return "the answer cannot be understood: " + err.Error()
 	}
 	return err.Error()
 }
 
-// words makes one short line without tokens of what may be a page of HTML.
-func (c *Client) words(s string) string {
-	s = c.auth.redact(s)
-	if strings.HasPrefix(strings.TrimSpace(s), "<") {
-		return "an HTML page instead of an answer"
-	}
-	return cmp.Or(line(s, 300), "no message")
-}
+// words makes one short line without tokens of what an answer says.
+func (c *Client) words(s string) string { return cmp.Or(line(c.auth.redact(s), 300), "no message") }
 
 // requestID is what an answer says that DigitalOcean's support would ask for.
 func (c *Client) requestID(s string) string { return line(c.auth.redact(s), 64) }
@@ -138,15 +133,17 @@ func line(s string, most int) string {
 	return s
 }
 
-// retryAfter reads how long DigitalOcean asks to wait, up to an hour; 0 = it
-// does not.
+// maxRetryAfter is the longest that an answer is believed to ask us to wait.
+const maxRetryAfter = time.Minute
+
+// retryAfter reads how long DigitalOcean asks to wait; 0 = it does not.
 func retryAfter(h http.Header) time.Duration {
 	s := h.Get("Retry-After")
 	if n, err := strconv.Atoi(s); err == nil {
-		return time.Duration(min(max(0, n), 3600)) * time.Second
+		return time.Duration(max(0, min(n, int(maxRetryAfter/time.Second)))) * time.Second
 	}
 	if t, err := http.ParseTime(s); err == nil {
-		return min(max(0, time.Until(t)), time.Hour)
+		return max(0, min(time.Until(t), maxRetryAfter))
 	}
 	return 0
 }

@@ -9,7 +9,7 @@ import (
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
-// Explain adds to an error of DigitalOcean what its reader needs to mend it. source
+// Explain adds to an error of DigitalOcean what its reader needs to fix it. source
 // says where the token comes from.
 func Explain(err error, source string) error {
 	e, ok := errors.AsType[*ig.CloudError](err)
@@ -18,20 +18,22 @@ func Explain(err error, source string) error {
 		return err
 	case errors.Is(e, ig.ErrUnauthorized):
 		return fmt.Errorf("%w: DigitalOcean refused the token. It came from %s: put a valid one there", err, source)
+	case errors.Is(e, ig.ErrOtherAccount):
+		return fmt.Errorf("%w: the token comes from %s", err, source)
 	case errors.Is(e, ig.ErrForbidden):
 		return fmt.Errorf("%w: the token from %s lacks %s", err, source, lacking(e.Op))
 	}
 	return err
 }
 
-// Hint says what a person can do when DigitalOcean does not do what it was asked for. It is
-// "" of any other error.
+// Hint says what a person can do when DigitalOcean does not do what it was asked. It is
+// "" for any other error.
 func Hint(err error) string {
 	e, ok := errors.AsType[*ig.CloudError](err)
 	switch {
 	case !ok:
 		return ""
-	case errors.Is(e, ig.ErrThrottled), errors.Is(e, ig.ErrSpent):
+	case errors.Is(e, ig.ErrRateLimited):
 		wait := "a minute"
 		if e.RetryAfter > 0 {
 			wait = e.RetryAfter.Round(time.Second).String()
@@ -40,13 +42,14 @@ func Hint(err error) string {
 	case errors.Is(e, ig.ErrUnsent):
 		return "look at HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and plugin_config.api_url"
 	case errors.Is(e, ig.ErrUnauthorized), errors.Is(e, ig.ErrForbidden):
-		return "docs/security.md tells which scopes a token needs; fleeting-plugin-digitalocean doctor tells which it has"
+		return "docs/security.md lists the scopes that a token needs; fleeting-plugin-digitalocean doctor shows which it has"
+	case errors.Is(e, ig.ErrOtherAccount):
+		return "put a token of the team that the Droplets belong to where this one came from"
 	}
-	return "try again in a minute; https://status.digitalocean.com tells of outages"
+	return "try again in a minute; https://status.digitalocean.com shows outages"
 }
 
-// lacking says what a custom token may lack for an operation, of which DigitalOcean
-// does not tell.
+// lacking says what a custom token may lack for an operation: DigitalOcean does not.
 func lacking(op string) string {
 	switch scopes := scopesOf[op]; len(scopes) {
 	case 0:
@@ -62,26 +65,26 @@ func lacking(op string) string {
 // DigitalOcean's specification; those that droplet:create requires; and what tags need
 // that are made, read or put on Droplets along the way.
 var scopesOf = map[string][]string{
-	opList:                 {"droplet:read", "tag:read"}, // by a tag
-	opGet:                  {"droplet:read"},
-	opCreate:               {"droplet:create", "droplet:read", "tag:create", "image:read", "sizes:read", "regions:read", "actions:read"},
-	opDelete:               {"droplet:delete"},
-	opDeleteTagged:         {"droplet:delete"},
-	opGetTag:               {"tag:read"},
-	opCreateTag:            {"tag:create"},
-	opTagDroplets:          {"tag:create", "droplet:update"},
-	opDeleteTag:            {"tag:delete"},
-	"GET /v2/tags":         {"tag:read"},
-	"GET /v2/sizes":        {"sizes:read", "regions:read"},
-	"GET /v2/regions":      {"regions:read"},
-	"GET /v2/images":       {"image:read"},
-	"GET /v2/images/{id}":  {"image:read"},
-	"GET /v2/vpcs":         {"vpc:read"},
-	"GET /v2/vpcs/{id}":    {"vpc:read"},
-	opAccount:              {"account:read"},
-	opProject:              {"project:assign_resource"},
-	"GET /v2/account/keys": {"ssh_key:read"},
-	opKey:                  {"ssh_key:read"},
-	opUploadKey:            {"ssh_key:create"},
-	opDeleteKey:            {"ssh_key:delete"},
+	opList:                {"droplet:read", "tag:read"}, // by a tag
+	opGet:                 {"droplet:read"},
+	opCreate:              {"droplet:create", "droplet:read", "tag:create", "image:read", "sizes:read", "regions:read", "actions:read"},
+	opDelete:              {"droplet:delete"},
+	opDeleteTagged:        {"droplet:delete"},
+	opGetTag:              {"tag:read"},
+	opCreateTag:           {"tag:create"},
+	opTagDroplets:         {"tag:create", "droplet:update"},
+	opRemoveTag:           {"tag:delete"},
+	"GET /v2/tags":        {"tag:read"},
+	"GET /v2/sizes":       {"sizes:read", "regions:read"},
+	"GET /v2/regions":     {"regions:read"},
+	opImages:              {"image:read"},
+	"GET /v2/images/{id}": {"image:read"},
+	"GET /v2/vpcs":        {"vpc:read"},
+	"GET /v2/vpcs/{id}":   {"vpc:read"},
+	opAccount:             {"account:read"},
+	opProject:             {"project:assign_resource"},
+	opKeys:                {"ssh_key:read"},
+	opKey:                 {"ssh_key:read"},
+	opUploadKey:           {"ssh_key:create"},
+	opDeleteKey:           {"ssh_key:delete"},
 }

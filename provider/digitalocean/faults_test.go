@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -29,26 +28,33 @@ func TestFaults(t *testing.T) {
 		wait     time.Duration // CloudError.RetryAfter
 	}{
 		{"connection refused", dosim.Fault{Refused: true}, instancegroup.ErrUnsent, true, 0},
-		{"reset before it was processed", dosim.Fault{Reset: true}, instancegroup.ErrAmbiguous, true, 0},
-		{"reset after it was processed", dosim.Fault{Reset: true, Applied: true}, instancegroup.ErrAmbiguous, true, 0},
-		{"hang", dosim.Fault{Hang: true}, instancegroup.ErrAmbiguous, true, 0},
-		{"hang after it was processed", dosim.Fault{Hang: true, Applied: true}, instancegroup.ErrAmbiguous, true, 0},
-		{"500", dosim.Fault{Status: 500}, instancegroup.ErrAmbiguous, true, 0},
-		{"500 after it was processed", dosim.Fault{Status: 500, Applied: true}, instancegroup.ErrAmbiguous, true, 0},
-		{"502 without a body", dosim.Fault{Status: 502, Body: dosim.EmptyBody}, instancegroup.ErrAmbiguous, true, 0},
-		{"503 in HTML", dosim.Fault{Status: 503, Body: dosim.HTMLBody}, instancegroup.ErrAmbiguous, true, 0},
-		{"503 that asks for patience", dosim.Fault{Status: 503, Header: map[string]string{"Retry-After": "60"}}, instancegroup.ErrAmbiguous, false, time.Minute},
-		{"503 cut", dosim.Fault{Status: 503, Cut: true}, instancegroup.ErrAmbiguous, true, 0},
-		{"429", dosim.Fault{Status: 429}, instancegroup.ErrThrottled, false, 0},
-		{"429, come again soon", dosim.Fault{Status: 429, Header: map[string]string{"Retry-After": "1"}}, instancegroup.ErrThrottled, true, time.Second},
-		{"429, come again later", dosim.Fault{Status: 429, Header: map[string]string{"Retry-After": "30"}}, instancegroup.ErrThrottled, false, 30 * time.Second},
+		{"reset before it was processed", dosim.Fault{Reset: true}, instancegroup.ErrUnconfirmed, true, 0},
+		{"reset after it was processed", dosim.Fault{Reset: true, Applied: true}, instancegroup.ErrUnconfirmed, true, 0},
+		{"hang", dosim.Fault{Hang: true}, instancegroup.ErrUnconfirmed, true, 0},
+		{"hang after it was processed", dosim.Fault{Hang: true, Applied: true}, instancegroup.ErrUnconfirmed, true, 0},
+		{"500", dosim.Fault{Status: 500}, instancegroup.ErrUnconfirmed, true, 0},
+		{"500 after it was processed", dosim.Fault{Status: 500, Applied: true}, instancegroup.ErrUnconfirmed, true, 0},
+		{"502 without a body", dosim.Fault{Status: 502, Body: dosim.EmptyBody}, instancegroup.ErrUnconfirmed, true, 0},
+		{"503 in HTML", dosim.Fault{Status: 503, Body: dosim.HTMLBody}, instancegroup.ErrUnconfirmed, true, 0},
+		{"503 that asks for patience", dosim.Fault{Status: 503, Header: map[string]string{"Retry-After": "60"}}, instancegroup.ErrUnconfirmed, false, time.Minute},
+		{"503 cut", dosim.Fault{Status: 503, Cut: true}, instancegroup.ErrUnconfirmed, true, 0},
+		{"429", dosim.Fault{Status: 429}, instancegroup.ErrRateLimited, false, 0},
+		{"429, come again soon", dosim.Fault{Status: 429, Header: map[string]string{"Retry-After": "1"}}, instancegroup.ErrRateLimited, true, time.Second},
+		{"429, come again later", dosim.Fault{Status: 429, Header: map[string]string{"Retry-After": "3600"}}, instancegroup.ErrRateLimited, false, time.Minute},
 		{"400", dosim.Fault{Status: 400}, instancegroup.ErrInvalid, false, 0},
 		{"401", dosim.Fault{Status: 401}, instancegroup.ErrUnauthorized, false, 0},
 		{"403", dosim.Fault{Status: 403}, instancegroup.ErrForbidden, false, 0},
 		{"404", dosim.Fault{Status: 404}, instancegroup.ErrNotFound, false, 0},
-		{"408", dosim.Fault{Status: 408}, instancegroup.ErrAmbiguous, false, 0},
+		{"408", dosim.Fault{Status: 408}, instancegroup.ErrUnconfirmed, false, 0},
 		{"422", dosim.Fault{Status: 422}, instancegroup.ErrInvalid, false, 0},
-		{"304", dosim.Fault{Status: 304, Body: dosim.EmptyBody}, instancegroup.ErrAmbiguous, false, 0},
+		{"401 of a proxy", dosim.Fault{Status: 401, Body: dosim.HTMLBody}, instancegroup.ErrUnconfirmed, true, 0},
+		{"403 of a protection service", dosim.Fault{Status: 403, Body: dosim.HTMLBody}, instancegroup.ErrUnconfirmed, true, 0},
+		{"404 without a body", dosim.Fault{Status: 404, Body: dosim.EmptyBody}, instancegroup.ErrUnconfirmed, true, 0},
+		{"404 with other JSON", dosim.Fault{Status: 404, Body: `{"error":"no route"}`}, instancegroup.ErrUnconfirmed, true, 0},
+		{"422 with a message that is no text", dosim.Fault{Status: 422, Body: `{"message":[1]}`}, instancegroup.ErrUnconfirmed, true, 0},
+		{"429 in HTML", dosim.Fault{Status: 429, Body: dosim.HTMLBody, Header: map[string]string{"Retry-After": "30"}}, instancegroup.ErrUnconfirmed, true, 0},
+		{"200 of a captive portal", dosim.Fault{Status: 200, Body: dosim.HTMLBody}, instancegroup.ErrUnconfirmed, true, 0},
+		{"304", dosim.Fault{Status: 304, Body: dosim.EmptyBody}, instancegroup.ErrUnconfirmed, false, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, o := range operations {
@@ -65,9 +71,10 @@ func TestFaults(t *testing.T) {
 					value, err := o.call(ctx, over(t, sim.Transport()))
 					took := time.Since(began)
 
-					if o.op == opGetTag && tt.fault.Status == 404 {
-						if err != nil || value != false {
-							t.Errorf("%s: %v, %v of a tag that is not there", o.name, value, err)
+					missing := o.name == "CheckTagRead" && tt.class == instancegroup.ErrNotFound
+					if missing || o.name == "Usage" && tt.class == instancegroup.ErrForbidden { // then the limit is unknown
+						if err != nil {
+							t.Errorf("%s: %v", o.name, err)
 						}
 						return
 					}
@@ -122,8 +129,8 @@ func TestCutAnswers(t *testing.T) {
 					resp.Body = io.NopCloser(body())
 					return resp, nil
 				}))
-				if value, err := o.call(t.Context(), c); !errors.Is(err, instancegroup.ErrAmbiguous) || !zero(value) {
-					t.Errorf("%s, %s: value %v, error %v; want an ambiguous error", o.name, what, value, err)
+				if value, err := o.call(t.Context(), c); !errors.Is(err, instancegroup.ErrUnconfirmed) || !zero(value) {
+					t.Errorf("%s, %s: value %v, error %v; want an unconfirmed error", o.name, what, value, err)
 				}
 			}
 		})
@@ -149,6 +156,7 @@ func TestReadsHeal(t *testing.T) {
 	})
 }
 
+// The texts are those of public reports.
 func TestClassify(t *testing.T) {
 	for _, tt := range []struct {
 		status  int
@@ -157,41 +165,48 @@ func TestClassify(t *testing.T) {
 	}{
 		{422, "creating this/these droplet(s) will exceed your droplet limit", instancegroup.ErrQuota},
 		{403, "creating this/these droplet(s) will exceed your droplet limit", instancegroup.ErrQuota},
+		{422, "creating this/these droplet(s) will exceed your GPU limit", instancegroup.ErrSizeLimit},
+		{403, "Your account has reached its GPU Droplet limit.", instancegroup.ErrSizeLimit},
 		{422, "Size is not available in this region.", instancegroup.ErrCapacity},
 		{422, "Region is not available", instancegroup.ErrCapacity},
 		{422, "You specified an invalid size for Droplet creation.", instancegroup.ErrCapacity},
 		{422, "You specified an invalid image for Droplet creation.", instancegroup.ErrCapacity},
 		{422, "512, 513 are invalid key identifiers for Droplet creation.", instancegroup.ErrKey},
-		{422, "Droplet already has a pending event.", instancegroup.ErrPending},
+		{422, "Droplet already has a pending event.", instancegroup.ErrInvalid},
 		{422, "Only valid hostname characters are allowed. (a-z, A-Z, 0-9, . and -)", instancegroup.ErrInvalid},
+		{422, "Size This size is currently restricted...", instancegroup.ErrInvalid},
+		{422, "You specified an invalid region for Droplet creation.", instancegroup.ErrInvalid},
+		{422, "Monitoring is not supported for this configuration, please try a different region...", instancegroup.ErrInvalid},
+		{422, "You specified invalid VPC parameters for Droplet creation.", instancegroup.ErrInvalid},
+		{409, "Conflict", instancegroup.ErrInvalid},
 		{403, "You are not authorized to perform this operation", instancegroup.ErrForbidden},
 		{401, "Unable to authenticate you", instancegroup.ErrUnauthorized},
-		{500, "creating this/these droplet(s) will exceed your droplet limit", instancegroup.ErrAmbiguous},
-		{301, "", instancegroup.ErrAmbiguous},
+		{500, "creating this/these droplet(s) will exceed your droplet limit", instancegroup.ErrUnconfirmed},
+		{301, "", instancegroup.ErrUnconfirmed},
 	} {
-		t.Run(strconv.Itoa(tt.status)+" "+tt.message, func(t *testing.T) {
-			if got := classify(tt.status, tt.message); !errors.Is(got, tt.want) {
-				t.Errorf("got %q, want %q", got, tt.want)
-			}
-		})
+		if got := classify(tt.status, tt.message); got != tt.want {
+			t.Errorf("%d %s: got %q, want %q", tt.status, tt.message, got, tt.want)
+		}
 	}
 }
 
 func TestMessages(t *testing.T) {
-	for _, tt := range []struct{ name, body, want string }{
-		{"DigitalOcean's own", `{"id":"x","message":"No, because."}`, "No, because."},
-		{"its other form", `{"error":{"code":5,"message":"No, because."}}`, "No, because."},
-		{"HTML", dosim.HTMLBody, "an HTML page instead of an answer"},
-		{"nothing", "", "no message"},
-		{"text", "upstream\n\n  connect\x1b[31m error\x00", "upstream connect [31m error"},
-		{"a long text", strings.Repeat("a", 1<<20), strings.Repeat("a", 300) + "..."},
-		{"wrong types", `{"message":[1]}`, `{"message":[1]}`},
+	const between = "not DigitalOcean's API but something between here and it answered, with status 422 and "
+	for _, tt := range []struct{ name, body, contentType, want string }{
+		{"DigitalOcean's own", `{"id":"x","message":"No, because."}`, "", "No, because."},
+		{"an id alone", `{"id":"not_found"}`, "", "no message"},
+		{"many lines", `{"message":"upstream\n\n  connect\u001b[31m error\u0000"}`, "", "upstream connect [31m error"},
+		{"a long text", `{"message":"` + strings.Repeat("a", 1<<20) + `"}`, "", strings.Repeat("a", 300) + "..."},
+		{"HTML", dosim.HTMLBody, "text/html; charset=utf-8", between + "content type text/html; charset=utf-8"},
+		{"nothing", "", "", between + "no content type"},
+		{"a type of many lines", "", "text/\nplain\x1b", between + "content type text/ plain"},
+		{"half of an answer", `{"id":"not_found","mess`, "application/json", between + "content type application/json"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var sent int
-			_, err := over(t, always(&sent, 422, tt.body)).Sizes(t.Context())
-			if got := cloudError(t, err).Message; got != tt.want {
-				t.Errorf("got %q, want %q", got, tt.want)
+			err := over(t, always(&sent, 422, tt.body, "Content-Type", tt.contentType)).RemoveTag(t.Context(), "x")
+			if got := cloudError(t, err).Message; got != tt.want || sent != 1 {
+				t.Errorf("got %q, want %q; sent %d times", got, tt.want, sent)
 			}
 		})
 	}
@@ -199,17 +214,17 @@ func TestMessages(t *testing.T) {
 
 func TestRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		at := func(d time.Duration) string { return time.Now().Add(d).UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT") }
+		at := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(http.TimeFormat) }
 		for header, want := range map[string]time.Duration{
 			"": 0, "0": 0, "-5": 0, "soon": 0, "1.5": 0, "7": 7 * time.Second,
 			"99999999999999999999": 0, // not a number that Go can hold
-			"9223372036854775807":  time.Hour,
-			"86400":                time.Hour,
-			at(90 * time.Second):   90 * time.Second,
+			"9223372036854775807":  time.Minute,
+			"3600":                 time.Minute,
+			at(50 * time.Second):   50 * time.Second,
 			at(-time.Minute):       0,
-			at(48 * time.Hour):     time.Hour,
+			at(48 * time.Hour):     time.Minute,
 		} {
-			if got := retryAfter(map[string][]string{"Retry-After": {header}}); got != want {
+			if got := retryAfter(http.Header{"Retry-After": {header}}); got != want {
 				t.Errorf("Retry-After %q: %s, want %s", header, got, want)
 			}
 		}

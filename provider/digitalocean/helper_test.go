@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
@@ -43,8 +44,11 @@ func answer(status int, body string, headers ...string) *http.Response {
 
 // always answers every request the same, and counts them.
 func always(count *int, status int, body string, headers ...string) answering {
+	var mu sync.Mutex
 	return func(r *http.Request) (*http.Response, error) {
+		mu.Lock()
 		*count++
+		mu.Unlock()
 		resp := answer(status, body, headers...)
 		resp.Request = r
 		return resp, nil

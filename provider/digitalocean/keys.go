@@ -14,12 +14,13 @@ import (
 
 // Key is an SSH key on the account.
 type Key struct {
-	ID          int
-	Name        string
-	Fingerprint string // MD5, with colons
+	ID          int64  `json:"id"`
+	Name        string `json:"name"`
+	Fingerprint string `json:"fingerprint"` // MD5, with colons
 }
 
 const (
+	opKeys      = "GET /v2/account/keys"
 	opKey       = "GET /v2/account/keys/{id}"
 	opUploadKey = "POST /v2/account/keys"
 	opDeleteKey = "DELETE /v2/account/keys/{id}"
@@ -29,62 +30,40 @@ const (
 // ErrNotFound if not. Unlike Keys it does not count against the small rate limit
 // of the list.
 func (c *Client) HasKey(ctx context.Context, idOrFingerprint string) error {
-	var answer oneKey
-	_, err := c.get(ctx, keyPath(idOrFingerprint), nil, &answer)
-	if err == nil {
-		err = answer.check()
+	return c.fail(opKey, c.oneKey(ctx, http.MethodGet, "v2/account/keys/"+url.PathEscape(idOrFingerprint), nil))
+}
+
+// oneKey sends a request that is answered with one key.
+func (c *Client) oneKey(ctx context.Context, method, path string, body any) error {
+	var answer struct {
+		Key Key `json:"ssh_key"`
 	}
-	return c.fail(opKey, err)
-}
-
-func keyPath(idOrFingerprint string) string {
-	return "v2/account/keys/" + url.PathEscape(idOrFingerprint)
-}
-
-// oneKey is the answer about one key.
-type oneKey struct {
-	Key *godo.Key `json:"ssh_key"`
-}
-
-// check tells whether there is one in it.
-func (a oneKey) check() error {
-	if a.Key == nil || a.Key.ID == 0 {
-		return errors.New("the answer has no key")
+	_, err := c.do(ctx, method, path, body, &answer)
+	if err == nil && answer.Key.ID == 0 {
+		err = errors.New("the answer has no key")
 	}
-	return nil
+	return err
 }
 
 // UploadKey puts a public key on the account. That it is there already is no
 // error. It is sent once.
 func (c *Client) UploadKey(ctx context.Context, name, publicKey string) error {
-	var answer oneKey
-	_, err := c.send(ctx, http.MethodPost, "v2/account/keys", &godo.KeyCreateRequest{Name: name, PublicKey: publicKey}, &answer)
-	if err == nil {
-		err = answer.check()
-	}
-	err = c.fail(opUploadKey, err)
+	body := &godo.KeyCreateRequest{Name: name, PublicKey: publicKey}
+	err := c.fail(opUploadKey, c.oneKey(ctx, http.MethodPost, "v2/account/keys", body))
 	if e, ok := errors.AsType[*ig.CloudError](err); ok && e.Status == 422 && strings.Contains(e.Message, "already in use") {
 		return nil
 	}
 	return err
 }
 
-// DeleteKey takes a key off the account. It is sent once.
-func (c *Client) DeleteKey(ctx context.Context, fingerprint string) error {
-	_, err := c.send(ctx, http.MethodDelete, keyPath(fingerprint), nil, nil)
+// DeleteKey removes a key from the account. It is sent once.
+func (c *Client) DeleteKey(ctx context.Context, idOrFingerprint string) error {
+	_, err := c.api.Keys.DeleteByFingerprint(ctx, url.PathEscape(idOrFingerprint))
 	return c.fail(opDeleteKey, err)
 }
 
-// Keys lists all keys of the account. DigitalOcean allows 10 such requests a
+// Keys returns all keys of the account. DigitalOcean allows 10 such requests a
 // minute.
 func (c *Client) Keys(ctx context.Context) ([]Key, error) {
-	keys, err := readAll(ctx, c, "v2/account/keys", nil, func(l lists) *[]godo.Key { return l.Keys })
-	if err != nil {
-		return nil, err
-	}
-	out := make([]Key, len(keys))
-	for i, k := range keys {
-		out[i] = Key{ID: k.ID, Name: k.Name, Fingerprint: k.Fingerprint}
-	}
-	return out, nil
+	return readAll(ctx, c, opKeys, slimList[Key](c, "v2/account/keys", url.Values{}, "ssh_keys"))
 }

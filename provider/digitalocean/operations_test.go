@@ -18,6 +18,14 @@ type operation struct {
 // reads says that the operation changes nothing, so that it may be repeated.
 func (o operation) reads() bool { return o.op[:3] == "GET" }
 
+// first is how many requests it sends before it has an answer.
+func (o operation) first() int {
+	if o.name == "Usage" {
+		return 4
+	}
+	return 1
+}
+
 const (
 	someDroplet = 512_000_001
 	someKey     = "3b:16:bf:e4:8b:00:8b:b8:59:8c:a9:d3:f0:19:45:fa"
@@ -36,26 +44,25 @@ var operations = []operation{
 	}},
 	{"Delete", opDelete, false, func(ctx context.Context, c *Client) (any, error) { return c.Delete(ctx, someDroplet) }},
 	{"TagDroplets", opTagDroplets, false, func(ctx context.Context, c *Client) (any, error) {
-		return nil, c.TagDroplets(ctx, "fleeting-delete:7k2m9qxa", []int{someDroplet})
+		return nil, c.TagDroplets(ctx, "fleeting-delete:ci-7k2m", []int64{someDroplet})
 	}},
-	{"HasTag", opGetTag, true, func(ctx context.Context, c *Client) (any, error) {
-		has, err := c.HasTag(ctx, "fleeting-group:ci")
-		return has, err
+	{"CheckTagRead", opGetTag, true, func(ctx context.Context, c *Client) (any, error) {
+		return nil, c.CheckTagRead(ctx, "fleeting-group:ci")
 	}},
 	{"DeleteTagged", opDeleteTagged, false, func(ctx context.Context, c *Client) (any, error) {
-		return c.DeleteTagged(ctx, "fleeting-delete:7k2m9qxa")
+		return c.DeleteTagged(ctx, "fleeting-delete:ci-7k2m")
 	}},
-	{"DeleteTag", opDeleteTag, false, func(ctx context.Context, c *Client) (any, error) {
-		return nil, c.DeleteTag(ctx, "fleeting-run:7k2m9qxa")
+	{"RemoveTag", opRemoveTag, false, func(ctx context.Context, c *Client) (any, error) {
+		return nil, c.RemoveTag(ctx, "fleeting-delete:ci-7k2m")
 	}},
 	{"AssignProject", opProject, true, func(ctx context.Context, c *Client) (any, error) {
-		return nil, c.AssignProject(ctx, someProject, []int{someDroplet})
+		return nil, c.AssignProject(ctx, someProject, []int64{someDroplet})
 	}},
 	{"TaggedImages", "GET /v2/images", true, func(ctx context.Context, c *Client) (any, error) { return c.TaggedImages(ctx, "golden") }},
 	{"PublicSlugs", "GET /v2/images", true, func(ctx context.Context, c *Client) (any, error) { return c.PublicSlugs(ctx) }},
 	{"Image", "GET /v2/images/{id}", true, func(ctx context.Context, c *Client) (any, error) { return c.Image(ctx, "debian-13-x64") }},
 	{"Usage", opAccount, true, func(ctx context.Context, c *Client) (any, error) { return c.Usage(ctx, "fleeting-group:ci") }},
-	{"DropletLimit", opAccount, true, func(ctx context.Context, c *Client) (any, error) { return c.DropletLimit(ctx) }},
+	{"Account", opAccount, true, func(ctx context.Context, c *Client) (any, error) { return c.Account(ctx) }},
 	{"Sizes", "GET /v2/sizes", true, func(ctx context.Context, c *Client) (any, error) { return c.Sizes(ctx) }},
 	{"Regions", "GET /v2/regions", true, func(ctx context.Context, c *Client) (any, error) { return c.Regions(ctx) }},
 	{"VPCRegion", "GET /v2/vpcs/{id}", true, func(ctx context.Context, c *Client) (any, error) { return c.VPCRegion(ctx, someVPC) }},
@@ -68,5 +75,5 @@ var operations = []operation{
 	{"Keys", "GET /v2/account/keys", true, func(ctx context.Context, c *Client) (any, error) { return c.Keys(ctx) }},
 }
 
-// zero tells whether an operation's value is none.
+// zero reports whether an operation's value is none.
 func zero(v any) bool { return v == nil || reflect.ValueOf(v).IsZero() }

@@ -76,7 +76,7 @@ func TestEnvironmentChild(t *testing.T) {
 	if os.Getenv("DIGITALOCEAN_TEST_CHILD") == "" {
 		t.Skip("only as a child of TestEnvironment")
 	}
-	transport := newTransport().(*http.Transport)
+	transport := newTransport()
 	c, err := New(Options{URL: proxied, Token: func() (string, error) { return testToken, nil }, Transport: transport})
 	if err != nil {
 		t.Fatal(err)

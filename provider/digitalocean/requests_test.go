@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -145,8 +146,8 @@ func TestNoName(t *testing.T) {
 		"VPCRegion":     func() error { _, err := c.VPCRegion(t.Context(), ""); return err },
 		"HasKey":        func() error { return c.HasKey(t.Context(), "") },
 		"DeleteKey":     func() error { return c.DeleteKey(t.Context(), "") },
-		"DeleteTag":     func() error { return c.DeleteTag(t.Context(), "") },
-		"AssignProject": func() error { return c.AssignProject(t.Context(), "", []int{7}) },
+		"DeleteTag":     func() error { return c.RemoveTag(t.Context(), "") },
+		"AssignProject": func() error { return c.AssignProject(t.Context(), "", []int64{7}) },
 	} {
 		if err := call(); err == nil || !errors.Is(err, instancegroup.ErrUnsent) {
 			t.Errorf("%s: %v", name, err)
@@ -161,10 +162,10 @@ func TestNoName(t *testing.T) {
 func TestEscapedNames(t *testing.T) {
 	var asked string
 	c := over(t, answering(func(r *http.Request) (*http.Response, error) {
-		asked = r.Method + " " + r.URL.EscapedPath() + " " + r.UserAgent()
+		asked = r.Method + " " + r.URL.EscapedPath() + " " + strings.Fields(r.UserAgent())[0]
 		return answer(204, ""), nil
 	}))
-	if err := c.DeleteTag(t.Context(), "../droplets?tag_name=x"); err != nil {
+	if err := c.RemoveTag(t.Context(), "../droplets?tag_name=x"); err != nil {
 		t.Fatal(err)
 	}
 	if want := "DELETE /v2/tags/..%2Fdroplets%3Ftag_name=x test/1"; asked != want {

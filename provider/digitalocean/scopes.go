@@ -11,12 +11,12 @@ import (
 // Scope is a scope of a custom token, and how the token answered for it.
 type Scope struct {
 	Name    string // such as droplet:create
-	Asked   string // the request that told
+	Asked   string // the request that showed it
 	Missing bool
-	Unknown string // why it cannot be told; "" = it can
+	Unknown string // why it is unknown; "" = it is not
 }
 
-// probe is a request by whose answer a scope is told: 403 = it is missing.
+// probe is a request whose answer shows whether the token has a scope: 403 = no.
 //
 // Invariant: no probe can change anything, whatever the answer. Those that do not only
 // read have no target that can exist, and nothing in them that could be made: no
@@ -57,11 +57,11 @@ var (
 	}
 )
 
-// Scopes tells which of the named scopes the token has, in their order. The error says
-// that it could not be asked, or that DigitalOcean refused the token altogether.
+// Scopes returns which of the named scopes the token has, in their order. The error
+// says that DigitalOcean could not be asked, or refused the token altogether.
 //
-// What it can tell is bounded by how DigitalOcean answers: an endpoint that finds fault
-// with a request's form before it looks at the token's scopes seems to allow all.
+// It can show no more than DigitalOcean's answers do: an endpoint that checks a
+// request's form before it looks at the token's scopes seems to allow all.
 func (c *Client) Scopes(ctx context.Context, names ...string) ([]Scope, error) {
 	var out []Scope
 	for _, name := range names {
@@ -81,7 +81,7 @@ func (c *Client) Scopes(ctx context.Context, names ...string) ([]Scope, error) {
 
 func (c *Client) probe(ctx context.Context, p probe) (Scope, error) {
 	s := Scope{Name: p.scope, Asked: p.method + " /" + p.path}
-	_, err := c.send(ctx, p.method, p.path, p.body, nil)
+	_, err := c.do(ctx, p.method, p.path, p.body, nil)
 	err = c.fail(s.Asked, err)
 	e, failed := errors.AsType[*ig.CloudError](err)
 	switch {

@@ -18,25 +18,38 @@ const (
 	opCreateTag    = "POST /v2/tags"
 	opTagDroplets  = "POST /v2/tags/{tag}/resources"
 	opDeleteTagged = "DELETE /v2/droplets"
-	opDeleteTag    = "DELETE /v2/tags/{tag}"
+	opRemoveTag    = "DELETE /v2/tags/{tag}"
 )
+
+// CheckTagRead returns nil if the token may read tags, that one for example,
+// which need not exist, and ErrForbidden if not.
+func (c *Client) CheckTagRead(ctx context.Context, tag string) error {
+	_, _, err := c.api.Tags.Get(ctx, url.PathEscape(tag))
+	if err = c.fail(opGetTag, err); errors.Is(err, ig.ErrNotFound) {
+		return nil
+	}
+	return err
+}
 
 // TagDroplets implements instancegroup.Cloud. It makes the tag if it has not made
 // it yet, or if somebody removed it.
-func (c *Client) TagDroplets(ctx context.Context, tag string, ids []int) error {
+func (c *Client) TagDroplets(ctx context.Context, tag string, ids []int64) error {
 	req := &godo.TagResourcesRequest{}
 	for _, id := range ids {
-		req.Resources = append(req.Resources, godo.Resource{ID: strconv.Itoa(id), Type: godo.DropletResourceType})
+		req.Resources = append(req.Resources, godo.Resource{ID: strconv.FormatInt(id, 10), Type: godo.DropletResourceType})
+	}
+	if ig.IsDeleteTag(tag) {
+		c.auth.forget(ids...)
 	}
 	var err error
 	for range 2 {
 		if _, made := c.made.Load(tag); !made {
-			if _, err := c.send(ctx, http.MethodPost, "v2/tags", &godo.TagCreateRequest{Name: tag}, &struct{}{}); err != nil {
+			if _, _, err := c.api.Tags.Create(ctx, &godo.TagCreateRequest{Name: tag}); err != nil {
 				return c.fail(opCreateTag, err)
 			}
 			c.made.Store(tag, true)
 		}
-		_, err = c.send(ctx, http.MethodPost, tagPath(tag)+"/resources", req, nil)
+		_, err = c.api.Tags.TagResources(ctx, url.PathEscape(tag), req)
 		if err = c.fail(opTagDroplets, err); !errors.Is(err, ig.ErrNotFound) {
 			break
 		}
@@ -45,35 +58,26 @@ func (c *Client) TagDroplets(ctx context.Context, tag string, ids []int) error {
 	return err
 }
 
-// HasTag implements instancegroup.Cloud.
-func (c *Client) HasTag(ctx context.Context, tag string) (bool, error) {
-	var answer struct {
-		Tag *godo.Tag `json:"tag"`
-	}
-	_, err := c.get(ctx, tagPath(tag), nil, &answer)
-	if err == nil && (answer.Tag == nil || answer.Tag.Name == "") {
-		err = errors.New("the answer has no tag")
-	}
-	if err = c.fail(opGetTag, err); errors.Is(err, ig.ErrNotFound) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
 // DeleteTagged implements instancegroup.Cloud.
 //
-// Invariant: nothing is destroyed by a tag that is not minted for that. The tags
-// of users and groups are on Droplets that are to live. (TestDeleteTaggedRefuses)
+// Invariant: nothing is deleted by a tag that is not made for that. The tags of
+// users and groups are on Droplets that are to live. (TestDeleteTaggedRefuses)
 func (c *Client) DeleteTagged(ctx context.Context, tag string) (string, error) {
-	if !ig.IsBulkTag(tag) {
+	if !ig.IsDeleteTag(tag) {
 		return "", &ig.CloudError{Class: ig.ErrInvalid, Op: opDeleteTagged, Status: http.StatusBadRequest,
-			Message: fmt.Sprintf("not sent: nothing is destroyed by the tag %q", tag)}
+			Message: fmt.Sprintf("not sent: nothing is deleted by the tag %q", tag)}
 	}
-	header, err := c.send(ctx, http.MethodDelete, "v2/droplets?"+url.Values{"tag_name": {tag}}.Encode(), nil, nil)
+	resp, err := c.api.Droplets.DeleteByTag(ctx, url.QueryEscape(tag))
 	if err != nil {
 		return "", c.fail(opDeleteTagged, err)
 	}
-	return c.requestID(header.Get("x-request-id")), nil
+	return c.requestID(resp.Header.Get("x-request-id")), nil
+}
+
+// RemoveTag implements instancegroup.Cloud.
+func (c *Client) RemoveTag(ctx context.Context, tag string) error {
+	_, err := c.api.Tags.Delete(ctx, url.PathEscape(tag))
+	return c.fail(opRemoveTag, err)
 }
 
 // Tag is a tag of the account.
@@ -82,9 +86,9 @@ type Tag struct {
 	Carriers int // whatever carries it, Droplets or not
 }
 
-// Tags lists all tags of the account.
+// Tags returns all tags of the account.
 func (c *Client) Tags(ctx context.Context) ([]Tag, error) {
-	tags, err := readAll(ctx, c, "v2/tags", nil, func(l lists) *[]godo.Tag { return l.Tags })
+	tags, err := readAll(ctx, c, "GET /v2/tags", c.api.Tags.List)
 	if err != nil {
 		return nil, err
 	}
@@ -97,11 +101,3 @@ func (c *Client) Tags(ctx context.Context) ([]Tag, error) {
 	}
 	return out, nil
 }
-
-// DeleteTag implements instancegroup.Cloud.
-func (c *Client) DeleteTag(ctx context.Context, tag string) error {
-	_, err := c.send(ctx, http.MethodDelete, tagPath(tag), nil, nil)
-	return c.fail(opDeleteTag, err)
-}
-
-func tagPath(tag string) string { return "v2/tags/" + url.PathEscape(tag) }

@@ -11,19 +11,19 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
-// Droplets are tagged and destroyed together; the tag is made once, and again if
+// Droplets are tagged and deleted together; the tag is made once, and again if
 // somebody removes it.
 func TestDeleteTagged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := dosim.New(dosim.Options{Token: testToken})
 		defer sim.Close()
 		c := over(t, sim.Transport())
-		var ids []int
+		var ids []int64
 		for range 4 {
-			ids = append(ids, sim.AddDroplet(dosim.Droplet{Name: "ci-7k2m9qxa", Tags: []string{"fleeting"}}))
+			ids = append(ids, int64(sim.AddDroplet(dosim.Droplet{Name: "ci-7k2m9qxa", Tags: []string{"fleeting"}})))
 		}
-		const tag = "fleeting-delete:7k2m9qxa"
-		for _, some := range [][]int{ids[:2], ids[2:3]} {
+		const tag = "fleeting-delete:ci-7k2m"
+		for _, some := range [][]int64{ids[:2], ids[2:3]} {
 			if err := c.TagDroplets(t.Context(), tag, some); err != nil {
 				t.Fatal(err)
 			}
@@ -33,13 +33,13 @@ func TestDeleteTagged(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		left := sim.Droplets()
-		if len(left) != 1 || left[0].ID != ids[3] {
+		if len(left) != 1 || int64(left[0].ID) != ids[3] {
 			t.Errorf("left: %v", left)
 		}
 		if n := sim.RequestCounts()[opCreateTag]; n != 1 || !slices.Contains(sim.Tags(), tag) {
 			t.Errorf("the tag was made %d times", n)
 		}
-		if err := c.DeleteTag(t.Context(), tag); err != nil {
+		if err := c.RemoveTag(t.Context(), tag); err != nil {
 			t.Fatal(err)
 		}
 		if err := c.TagDroplets(t.Context(), tag, ids[3:]); err != nil || !slices.Contains(sim.Tags(), tag) {
@@ -48,11 +48,11 @@ func TestDeleteTagged(t *testing.T) {
 	})
 }
 
-// Nothing is ever destroyed by a tag that may be on what is to live.
+// Nothing is ever deleted by a tag that may be on what is to live.
 func TestDeleteTaggedRefuses(t *testing.T) {
 	var sent int
 	c := over(t, always(&sent, 204, ""))
-	for _, tag := range []string{"", "fleeting", "fleeting-group:ci", "fleeting-run:7k2m9qxa", "fleeting-delete:", "fleeting-delete:7k2m9qxa&x"} {
+	for _, tag := range []string{"", "fleeting", "fleeting-group:ci", "fleeting-run:7k2m9qxa", "fleeting-delete:", "fleeting-delete:ci", "fleeting-delete:ci-7k2m&x"} {
 		if _, err := c.DeleteTagged(t.Context(), tag); !errors.Is(err, instancegroup.ErrInvalid) {
 			t.Errorf("%q: %v", tag, err)
 		}

@@ -1,0 +1,267 @@
+package digitalocean
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/digitalocean/godo"
+
+	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+)
+
+const (
+	// perPage is the most entries that DigitalOcean puts on a page.
+	perPage = 200
+
+	// maxPages bounds a list whose answers always name a next page: 38,000
+	// entries, which is what a token can read in one minute.
+	maxPages = 190
+
+	// listTries is how often a list of Droplets is read that shifts between its
+	// pages.
+	listTries = 3
+
+	// atOnce is how many pages of a list of Droplets are read at the same time.
+	//
+	// A Group gives a list 9 s, and a page may take readTimeout, 8 s. From the
+	// second list on, N Droplets take ceil(N/3200) answers' time. So a group
+	// survives an API that takes 8 s to answer with up to 3,200 Droplets, 4.5 s
+	// with up to 6,400, 3 s with up to 9,600. (TestSlowLists)
+	atOnce = 16
+)
+
+// errNoList is valid JSON without the list that was asked for, which is not the
+// same as an empty one.
+var errNoList = errors.New("the answer has no list")
+
+// List implements instancegroup.Cloud.
+func (c *Client) List(ctx context.Context, tag string, gpus bool) (ig.List, error) {
+	var l, g ig.List
+	var err, gerr error
+	var wg sync.WaitGroup
+	wg.Go(func() { l, err = c.list(ctx, url.Values{"tag_name": {tag}}) })
+	if gpus {
+		// DigitalOcean leaves GPU Droplets out of every other list, and does
+		// not combine type with tag_name.
+		wg.Go(func() { g, gerr = c.list(ctx, url.Values{"type": {"gpus"}}) })
+	}
+	wg.Wait()
+	if err := cmp.Or(err, gerr); err != nil {
+		return ig.List{}, err
+	}
+	for i := range l.Droplets {
+		if d := &l.Droplets[i]; len(d.Tags) == 0 {
+			d.Tags = []string{tag} // DigitalOcean has filtered by it
+		}
+	}
+	l.Droplets = append(l.Droplets, g.Droplets...)
+	l.Requests += g.Requests
+	l.Droplets = slices.DeleteFunc(l.Droplets, func(d ig.Droplet) bool { return !ig.HasTag(d, tag) })
+	slices.SortFunc(l.Droplets, func(a, b ig.Droplet) int { return cmp.Compare(a.ID, b.ID) })
+	l.Droplets = slices.CompactFunc(l.Droplets, func(a, b ig.Droplet) bool { return a.ID == b.ID })
+	l.Budget = c.budget.report()
+	c.auth.know(true, l.Droplets)
+	return l, nil
+}
+
+// list reads all pages of the Droplets that match query. A list can shift
+// between its pages while Droplets come and go. One that has fewer entries than
+// each of its pages says there are is read again, unless it was the same before:
+// then the number is wrong, as it may be for a while after Droplets went. An
+// empty one is not believed so: it would say that all are gone. (Should one
+// Droplet go and another slip through that very moment, the Group finds out: no
+// single absence counts.)
+func (c *Client) list(ctx context.Context, query url.Values) (ig.List, error) {
+	var requests, total int
+	var before map[int64]bool // the list as it was read before
+	for range listTries {
+		read, err := c.readPages(ctx, query)
+		if err != nil {
+			return ig.List{}, c.fail(opList, err)
+		}
+		requests += len(read)
+		l := ig.List{Requests: requests}
+		ids := map[int64]bool{}
+		total = read[0].total
+		for _, p := range read {
+			total = min(total, p.total) // as Droplets go, it falls from page to page
+			if l.Date.IsZero() || p.date.Before(l.Date) {
+				l.Date = p.date
+			}
+			for _, d := range p.droplets {
+				if !ids[d.ID] {
+					ids[d.ID] = true
+					l.Droplets = append(l.Droplets, d)
+				}
+			}
+		}
+		if len(l.Droplets) >= total || len(ids) > 0 && maps.Equal(ids, before) {
+			return l, nil
+		}
+		before = ids
+	}
+	which := ""
+	if query.Get("type") == "gpus" {
+		which = " of GPU Droplets"
+	}
+	err := fmt.Errorf("the list%s changed between its pages %d times", which, listTries)
+	if len(before) == 0 {
+		err = fmt.Errorf("the list%s is empty, %d times, and yet says that there are %d Droplets: "+
+			"to believe it would be to take them for gone", which, listTries, total)
+	}
+	return ig.List{}, c.fail(opList, err)
+}
+
+// page is one page of a list of Droplets.
+type page struct {
+	droplets []ig.Droplet
+	total    int // of all pages, as this one says
+	more     bool
+	date     time.Time
+}
+
+// readPages reads as many pages as the list had last, together, then those that
+// they tell of. What is remembered too much is an empty page; what a first page
+// says is remembered even if a later one fails.
+func (c *Client) readPages(ctx context.Context, query url.Values) ([]page, error) {
+	key := query.Encode()
+	want := 1
+	if n, ok := c.pages.Load(key); ok {
+		want = n.(int)
+	}
+	var read []page
+	for {
+		next := make([]page, want-len(read))
+		errs := make([]error, len(next))
+		slots := make(chan struct{}, atOnce)
+		var wg sync.WaitGroup
+		for i := range next {
+			slots <- struct{}{}
+			wg.Go(func() {
+				defer func() { <-slots }()
+				next[i], errs[i] = c.readPage(ctx, query, len(read)+i+1)
+			})
+		}
+		wg.Wait()
+		if len(read) == 0 && errs[0] == nil {
+			c.pages.Store(key, next[0].pages())
+		}
+		if err := errors.Join(errs...); err != nil {
+			return nil, err
+		}
+		if read = append(read, next...); !read[len(read)-1].more {
+			break
+		}
+		if len(read) >= maxPages {
+			return nil, fmt.Errorf("the list has more than %d pages", maxPages)
+		}
+		want = max(read[0].pages(), len(read)+1)
+	}
+	return read, nil
+}
+
+// pages returns how many pages the list has, as its first page says.
+func (p page) pages() int {
+	if !p.more {
+		return 1
+	}
+	return max(1, min((p.total-1)/perPage+1, maxPages))
+}
+
+func (c *Client) readPage(ctx context.Context, query url.Values, n int) (page, error) {
+	q := maps.Clone(query)
+	q.Set("per_page", strconv.Itoa(perPage))
+	q.Set("page", strconv.Itoa(n))
+	var answer struct {
+		Droplets *[]droplet `json:"droplets"`
+		paging
+	}
+	resp, err := c.do(ctx, http.MethodGet, "v2/droplets?"+q.Encode(), nil, &answer)
+	if err != nil {
+		return page{}, err
+	}
+	if answer.Droplets == nil && (answer.Meta == nil || answer.Meta.Total != 0) {
+		return page{}, errNoList
+	}
+	if answer.Droplets == nil { // null, and a total of 0
+		answer.Droplets = &[]droplet{}
+	}
+	p := page{droplets: make([]ig.Droplet, 0, len(*answer.Droplets))}
+	p.date, _ = http.ParseTime(resp.Header.Get("Date"))
+	if answer.Meta != nil {
+		p.total = answer.Meta.Total
+	}
+	// A full page that names no next one, and yet more Droplets, is not the last.
+	p.more = answer.more() || len(*answer.Droplets) >= perPage && p.total > n*perPage
+	for _, d := range *answer.Droplets {
+		if d.ID <= 0 {
+			return page{}, errors.New("the answer has a Droplet without an id")
+		}
+		p.droplets = append(p.droplets, d.Droplet())
+	}
+	return p, nil
+}
+
+// paging is the part of a list's answer that is about its other pages.
+type paging struct {
+	Links *godo.Links `json:"links"`
+	Meta  *godo.Meta  `json:"meta"`
+}
+
+func (p paging) more() bool {
+	return p.Links != nil && p.Links.Pages != nil && p.Links.Pages.Next != ""
+}
+
+// lister reads one page of any other list, as godo's services do.
+type lister[T any] func(context.Context, *godo.ListOptions) ([]T, *godo.Response, error)
+
+// readAll reads all pages of a list.
+func readAll[T any](ctx context.Context, c *Client, op string, list lister[T]) ([]T, error) {
+	var all []T
+	for n := 1; n <= maxPages; n++ {
+		entries, resp, err := list(ctx, &godo.ListOptions{Page: n, PerPage: perPage})
+		if err == nil && entries == nil {
+			err = errNoList
+		}
+		if err != nil {
+			return nil, c.fail(op, err)
+		}
+		all = append(all, entries...)
+		if !(paging{Links: resp.Links}).more() {
+			return all, nil
+		}
+	}
+	return nil, c.fail(op, fmt.Errorf("the list has more than %d pages", maxPages))
+}
+
+// slimList is a lister of a type of ours: what is under field in the answers.
+func slimList[T any](c *Client, path string, query url.Values, field string) lister[T] {
+	return func(ctx context.Context, o *godo.ListOptions) ([]T, *godo.Response, error) {
+		q := maps.Clone(query)
+		q.Set("per_page", strconv.Itoa(o.PerPage))
+		q.Set("page", strconv.Itoa(o.Page))
+		var fields map[string]json.RawMessage
+		resp, err := c.do(ctx, http.MethodGet, path+"?"+q.Encode(), nil, &fields)
+		if err != nil {
+			return nil, nil, err
+		}
+		var entries []T
+		if list, ok := fields[field]; ok {
+			err = json.Unmarshal(list, &entries)
+		}
+		if links, ok := fields["links"]; ok && err == nil {
+			err = json.Unmarshal(links, &resp.Links)
+		}
+		return entries, resp, err
+	}
+}
