@@ -17,7 +17,7 @@ type parser struct {
 
 	key     string // the key that is being read: where faults are filed
 	faults  Faults // of the keys that there are
-	unknown Faults // of those that there are not
+	unknown Faults // of those that there are not. That a key is misspelt is enough: it is not missing too
 }
 
 // newParser returns an error that follows "plugin_config: ".
@@ -45,7 +45,7 @@ func (p *parser) read(k key) {
 	case p.has(k.name) && p.has(k.excludes):
 		p.fault(fmt.Errorf("excludes %s: set one of the two", k.excludes))
 		return
-	case k.example == "" || p.has(k.name) || p.has(k.unless) || p.misspelt(k.name, k.unless):
+	case k.example == "" || p.has(k.name) || p.has(k.unless) || p.unknown.Has(k.name, k.unless):
 	case k.unless != "":
 		p.fault(withHint("for example "+k.example, "is required, unless %s is set", k.unless))
 	default:
@@ -88,7 +88,3 @@ func (p *parser) has(name string) bool {
 	_, ok := p.given[name]
 	return ok && name != ""
 }
-
-// misspelt reports whether an unknown key seems to mean one of these. That fault is enough: theirs would be that they
-// are missing.
-func (p *parser) misspelt(names ...string) bool { return p.unknown.Has(names...) }

@@ -114,7 +114,7 @@ func (p *parser) tokenFromEnvironment() error {
 		p.config.Token = Token{Value: secret, Source: source}
 		return nil
 	}
-	if p.misspelt("token", "token_file") {
+	if p.unknown.Has("token", "token_file") {
 		return nil
 	}
 	return errors.New("is required: set token or token_file, or the environment variable DIGITALOCEAN_TOKEN or DIGITALOCEAN_ACCESS_TOKEN")
