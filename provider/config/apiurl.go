@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
@@ -24,7 +25,7 @@ func (p *parser) apiURL(v value) error {
 	}
 	normal, err := normalURL(fromEnvironment)
 	if err != nil {
-		return withHint("", "the environment variable %s %w", variable, err)
+		return fmt.Errorf("the environment variable %s %w", variable, err)
 	}
 	p.config.APIURL = normal
 	return nil
@@ -47,7 +48,7 @@ func normalURL(text string) (string, error) {
 	case strings.ContainsAny(text, "?#"):
 		return "", errors.New("must not hold a query or a fragment")
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):
-		return "", withHint("", "must be https, or the token could be read on the way: plain http is for loopback hosts, and %s is not one",
+		return "", fmt.Errorf("must be https, or the token could be read on the way: plain http is for loopback hosts, and %s is not one",
 			quote(u.Hostname()))
 	}
 	u.Host = host

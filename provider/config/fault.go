@@ -54,8 +54,6 @@ type hinted struct {
 	hint string
 }
 
-func (h hinted) Unwrap() error { return h.error }
-
 func withHint(hint, format string, args ...any) error {
 	return hinted{fmt.Errorf(format, args...), hint}
 }

@@ -105,17 +105,14 @@ func TestWhatIsValidIsReturned(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.change, diff)
 		}
-		faults, ok := err.(Faults) //nolint:errorlint // Parse promises its type
-		if !ok {
-			t.Errorf("%s: the error is a %T", c.change, err)
-		}
+		faults := faultsOf(err)
 		for _, key := range append(Keys(), "regoin", "colour") {
 			if want := strings.Contains(" "+c.faulty+" ", " "+key+" "); faults.Has(key) != want || faults.Has("x", key) != want {
 				t.Errorf("%s: whether %s is faulty is %t", c.change, key, !want)
 			}
 		}
 	}
-	if got, err := Parse([]byte(`[]`), emptyHost); !cmp.Equal(got, Config{}) || !err.(Faults).Has("token") { //nolint:errorlint // as above
+	if got, err := Parse([]byte(`[]`), emptyHost); !cmp.Equal(got, Config{}) || !faultsOf(err).Has("token") {
 		t.Errorf("of what is no table there is %+v, %v", got, err)
 	}
 }
@@ -156,7 +153,7 @@ func TestReadme(t *testing.T) {
 	c, err := Parse(minimalAnd(t, `{"region": {"remove": 1}, "regoin": "nyc3", "size": "s-2vcpu-4g"}`), emptyHost)
 	if err == nil || !strings.Contains(string(readme), "\n"+err.Error()+"\n") {
 		t.Errorf("README.md does not show this error:\n%v", err)
-	} else if err.(Faults).Has("token", "token_file", "api_url", "size") || !cmp.Equal(c.Sizes, []string{"s-2vcpu-4g"}) { //nolint:errorlint // Parse promises its type
+	} else if faultsOf(err).Has("token", "token_file", "api_url", "size") || !cmp.Equal(c.Sizes, []string{"s-2vcpu-4g"}) {
 		t.Errorf("the size cannot be checked: %+v, %v", c, err)
 	}
 }

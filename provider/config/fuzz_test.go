@@ -3,7 +3,6 @@ package config
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -34,11 +33,7 @@ func FuzzParse(f *testing.F) {
 			checkBounds(t, config)
 			return
 		}
-		faults, ok := errors.AsType[Faults](err)
-		if !ok || len(faults) == 0 {
-			t.Fatalf("the error is a %T: %v", err, err)
-		}
-		for _, fault := range faults {
+		for _, fault := range faultsOf(err) {
 			line := fault.Error()
 			if strings.ContainsAny(line, "\n\r") || !strings.HasPrefix(line, "plugin_config") {
 				t.Errorf("not one line: %q", line)

@@ -72,3 +72,12 @@ func accept(t *testing.T, change string, host Host) Config {
 	}
 	return config
 }
+
+// faultsOf panics unless the error is what Parse promises.
+func faultsOf(err error) Faults {
+	faults, ok := errors.AsType[Faults](err)
+	if !ok || len(faults) == 0 {
+		panic(fmt.Sprintf("the error is a %T: %v", err, err))
+	}
+	return faults
+}

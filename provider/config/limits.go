@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -19,15 +18,17 @@ const (
 	maxCreateTimeout = 24 * time.Hour
 )
 
-var droplets = number(fmt.Sprintf("a whole number from 1 to %d", maxDroplets), func(text string) (int, bool) {
-	n, ok := whole(text)
-	return int(n), ok && n >= 1 && n <= maxDroplets
-})
+var droplets = number(fmt.Sprintf("a whole number from 1 to %d", maxDroplets),
+	func(text string) (int, bool) {
+		n, ok := whole(text)
+		return int(n), ok && n >= 1 && n <= maxDroplets
+	})
 
-var cost = number(fmt.Sprintf("a number of USD, more than 0 and at most %d, such as 1.50", maxCost), func(text string) (float64, bool) {
-	usd, err := strconv.ParseFloat(text, 64)
-	return usd, err == nil && usd > 0 && usd <= maxCost
-})
+var cost = number(fmt.Sprintf("a number of USD, more than 0 and at most %d, such as 1.50", maxCost),
+	func(text string) (float64, bool) {
+		usd, err := strconv.ParseFloat(text, 64)
+		return usd, err == nil && usd > 0 && usd <= maxCost
+	})
 
 func createTimeout(v value) (time.Duration, error) {
 	const expected = `must be a duration with its unit, such as "10m", not %s`
@@ -47,7 +48,7 @@ func createTimeout(v value) (time.Duration, error) {
 	case err != nil:
 		return 0, withHint(didYouMean(inSeconds), expected, quote(v.text))
 	case !isCreateTimeout(timeout):
-		return 0, errors.New("must be from 30s to 24h, not " + quote(v.text))
+		return 0, fmt.Errorf("must be from 30s to 24h, not %s", quote(v.text))
 	}
 	return timeout, nil
 }

@@ -77,7 +77,8 @@ func TestReference(t *testing.T) {
 func TestReferenceIsTrue(t *testing.T) {
 	t.Parallel()
 	samples := map[kind]string{aString: `"x"`, aNumber: `1`, aBoolean: `true`, aList: `["x"]`, aTable: `{"fra1": "x"}`, aNull: `null`}
-	missing := faultsOf(nil)
+	_, err := Parse(nil, emptyHost)
+	missing := faultsOf(err)
 	byDefault := dump(accept(t, `{}`, emptyHost))
 	for _, row := range rows() {
 		k := row[0]
@@ -94,7 +95,8 @@ func TestReferenceIsTrue(t *testing.T) {
 		}
 		for _, one := range row {
 			for kind, sample := range samples {
-				refused := slices.ContainsFunc(faultsOf(fmt.Appendf(nil, `{%q: %s}`, one.name, sample)), func(f Fault) bool {
+				_, err := Parse(fmt.Appendf(nil, `{%q: %s}`, one.name, sample), emptyHost)
+				refused := slices.ContainsFunc(faultsOf(err), func(f Fault) bool {
 					return f.Key == one.name && strings.HasSuffix(f.Text, ", not "+string(kind))
 				})
 				named := strings.Contains(k.types, strings.TrimPrefix(string(kind), "a "))
@@ -104,9 +106,4 @@ func TestReferenceIsTrue(t *testing.T) {
 			}
 		}
 	}
-}
-
-func faultsOf(data []byte) Faults {
-	_, err := Parse(data, emptyHost)
-	return err.(Faults) //nolint:errorlint // Parse promises its type
 }
