@@ -5,7 +5,10 @@
 // can judge, such as whether a size exists, is left to Init.
 package config
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Config is what a plugin_config says. What its keys mean and which values they take is in keys.go.
 type Config struct {
@@ -80,13 +83,12 @@ func ParseAccount(data []byte, host Host) (Account, error) {
 	if err != nil {
 		return Account{}, Faults{{Text: err.Error()}}
 	}
+	names := []string{"token", "token_file", "api_url"}
+	if p.has("name") {
+		names = append(names, "name")
+	}
 	for _, k := range p.keys() {
-		switch k.name {
-		case "name":
-			if p.has("name") {
-				p.read(k)
-			}
-		case "token", "token_file", "api_url":
+		if slices.Contains(names, k.name) {
 			p.read(k)
 		}
 	}
