@@ -1,20 +1,60 @@
 package config
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 )
 
-func decodeMonitoring(p *parser, value json.RawMessage) { p.boolean(value, &p.config.Monitoring) }
-func decodeBackups(p *parser, value json.RawMessage)    { p.boolean(value, &p.config.Backups) }
+// fingerprintPattern is the MD5 form: the only one that DigitalOcean's API takes.
+var fingerprintPattern = regexp.MustCompile(`^[0-9a-f]{2}(:[0-9a-f]{2}){15}$`)
 
-func decodeWithDropletAgent(p *parser, value json.RawMessage) {
-	var with bool
-	p.boolean(value, &with)
-	if kindOf(value) == aBoolean {
-		p.config.WithDropletAgent = &with
+func sshKey(v value) (string, error) {
+	fingerprint := strings.ToLower(v.text)
+	switch {
+	case v.kind == aString && fingerprintPattern.MatchString(fingerprint):
+		return fingerprint, nil
+	case v.kind == aNumber || v.kind == aString && isDigits(v.text):
+		if id, ok := whole(v.text); ok && id > 0 {
+			return strconv.FormatInt(id, 10), nil
+		}
 	}
+	// The other forms in which people have a key at hand.
+	hint := ""
+	if _, md5, ok := strings.Cut(fingerprint, "md5:"); ok && fingerprintPattern.MatchString(md5) {
+		hint = didYouMean(md5)
+	} else if strings.HasPrefix(v.text, "SHA256:") || strings.HasPrefix(v.text, "ssh-") || strings.HasPrefix(v.text, "ecdsa-") {
+		hint = "ssh-keygen -E md5 -lf KEY.pub prints the fingerprint"
+	}
+	return "", withHint(hint, "must be the id or the MD5 fingerprint (16 octets, aa:bb:...) of a key on the account, not %s", v.shown())
+}
+
+func (p *parser) ipv6(v value) (bool, error) {
+	ipv6, err := boolean(v)
+	if ipv6 && !p.config.PublicNetworking {
+		return false, errors.New("excludes public_networking = false: IPv6 addresses are public")
+	}
+	return ipv6, err
+}
+
+// tagPattern is DigitalOcean's, from its API specification, with its length.
+var tagPattern = regexp.MustCompile(`^[a-zA-Z0-9_:-]{1,255}$`)
+
+func tag(tag string) (string, error) {
+	if !tagPattern.MatchString(tag) {
+		return "", fmt.Errorf("must be a tag, at most 255 letters, digits, _, - and :, not %s", quote(tag))
+	}
+	return tag, nil
+}
+
+// freeTag takes a tag that is not the plugin's. DigitalOcean ignores the case of tags.
+func freeTag(text string) (string, error) {
+	if folded := strings.ToLower(text); folded == "fleeting" || strings.HasPrefix(folded, "fleeting-") {
+		return "", fmt.Errorf(`must not be "fleeting" or begin with "fleeting-", which are the plugin's own tags: %s`, quote(text))
+	}
+	return tag(text)
 }
 
 const (
@@ -22,52 +62,34 @@ const (
 	maxUserDataFile = 1 << 20  // read of a file, in bytes: more, so that a fault can give its size
 )
 
-func decodeUserData(p *parser, value json.RawMessage) {
-	text, ok := p.text(value)
-	if !ok {
-		return
-	}
-	if wrong := checkUserData(text); wrong != "" {
-		p.fault("%s", wrong)
-		return
-	}
-	p.config.UserData = text
-}
-
-func decodeUserDataFile(p *parser, value json.RawMessage) {
-	if value != nil && p.exclude("user_data") {
-		return
-	}
-	path, ok := p.path(value)
-	if !ok {
-		return
-	}
-	content, err := p.host.read(path, maxUserDataFile)
-	if err != nil {
-		p.fault("%s %v", quote(path), err)
-		return
-	}
-	if len(content) == 0 {
-		p.fault("%s is empty", quote(path))
-		return
-	}
-	if wrong := checkUserData(string(content)); wrong != "" {
-		p.fault("%s %s", quote(path), wrong)
-		return
-	}
-	p.config.UserData = string(content)
-}
-
-// checkUserData says what is wrong without repeating any of the data, which may hold secrets.
-func checkUserData(data string) string {
+// userData never repeats any of the data, which may hold secrets.
+func userData(data string) (string, error) {
 	if len(data) > maxUserData {
-		return fmt.Sprintf("has %d bytes, and DigitalOcean takes at most %d (64 KiB)", len(data), maxUserData)
+		return "", fmt.Errorf("has %d bytes, and DigitalOcean takes at most %d (64 KiB)", len(data), maxUserData)
 	}
 	for i := range len(data) {
 		if data[i] >= 0x80 {
-			return fmt.Sprintf("must be ASCII, since DigitalOcean truncates or refuses anything else:"+
+			return "", fmt.Errorf("must be ASCII, since DigitalOcean truncates or refuses anything else:"+
 				" the byte at offset %d (line %d) is not", i, 1+strings.Count(data[:i], "\n"))
 		}
 	}
-	return ""
+	return data, nil
+}
+
+func (p *parser) userDataFile(name string) (string, error) {
+	if _, err := path(name); err != nil {
+		return "", err
+	}
+	content, err := p.host.read(name, maxUserDataFile)
+	if err == nil && len(content) == 0 {
+		err = errors.New("is empty")
+	}
+	data := ""
+	if err == nil {
+		data, err = userData(string(content))
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s %w", quote(name), err)
+	}
+	return data, nil
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -19,11 +20,19 @@ func (f Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// Has reports whether one of these keys has a fault, be it that its name is misspelt or that nothing could be read.
+func (f Faults) Has(keys ...string) bool {
+	return slices.ContainsFunc(f, func(fault Fault) bool {
+		return fault.Key == "" || slices.Contains(keys, fault.Key) || fault.Means != "" && slices.Contains(keys, fault.Means)
+	})
+}
+
 // Fault is one thing that is wrong.
 type Fault struct {
-	Key  string // as the user spells it; empty when plugin_config as a whole is at fault
-	Text string // what is wrong, following "plugin_config.<key>: "
-	Hint string // what to write instead, safe to paste; empty when there is no telling
+	Key   string // as the user spells it; empty when plugin_config as a whole is at fault
+	Text  string // what is wrong, following "plugin_config.<key>: "
+	Hint  string // what to write instead, safe to paste; empty when there is no telling
+	Means string // of an unknown key: the key that it seems to mean, or ""
 }
 
 // Error returns the fault as one line.
@@ -39,9 +48,30 @@ func (f Fault) Error() string {
 	return line
 }
 
+// hinted is an error with the Hint of the Fault that it becomes.
+type hinted struct {
+	error
+	hint string
+}
+
+func withHint(hint, format string, args ...any) error {
+	return hinted{fmt.Errorf(format, args...), hint}
+}
+
+// didYouMean is the hint to write value instead, or "" when there is none or it cannot be shown whole.
+func didYouMean(value string) string {
+	if value == "" || len(value) > shown || tokenLike.MatchString(value) {
+		return ""
+	}
+	return fmt.Sprintf("did you mean %q?", value)
+}
+
 // tokenLike matches DigitalOcean's tokens: personal (dop), OAuth (doo) and refresh (dor) ones, also as a proposed name
 // would spell them, and the 64 hexadecimal digits of those made before 2021.
 var tokenLike = regexp.MustCompile(`(?i)do[opr][_-]v1[_-][0-9a-z]{8,}|\b[0-9a-f]{64}\b`)
+
+// Redact returns text with "[secret]" in the place of whatever looks like a token of DigitalOcean.
+func Redact(text string) string { return tokenLike.ReplaceAllString(text, "[secret]") }
 
 // shown is the most bytes of a value that a fault repeats.
 const shown = 80
@@ -59,9 +89,6 @@ func quote(value string) string {
 	return strconv.Quote(value)
 }
 
-// Redact returns text with "[secret]" in the place of whatever looks like a token of DigitalOcean.
-func Redact(text string) string { return tokenLike.ReplaceAllString(text, "[secret]") }
-
 func quoteAll(values []string, separator string) string {
 	quoted := make([]string, len(values))
 	for i, value := range values {
@@ -78,12 +105,4 @@ func quoteKey(name string) string {
 		return name
 	}
 	return quote(name)
-}
-
-// didYouMean is the hint to write value instead, or "" when value cannot be shown whole.
-func didYouMean(value string) string {
-	if len(value) > shown || tokenLike.MatchString(value) {
-		return ""
-	}
-	return fmt.Sprintf("did you mean %q?", value)
 }

@@ -1,204 +1,159 @@
 package config
 
 import (
-	"errors"
-	"reflect"
-	"slices"
+	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 )
 
-// faultCase changes the minimal plugin_config, on a host that has the files and the environment given, and pins the exact
-// text of every fault that follows.
+// faultCase is one of testdata/faults.txt.
 type faultCase struct {
-	about  string
-	change string
-	env    map[string]string
-	files  map[string]string
-	want   []string
+	about, change, want string
+	whole               bool // change is all of plugin_config
+	env                 map[string]string
 }
 
-var faultCases = slices.Concat(generalFaults, valueFaults)
-
-// generalFaults are those that hold for all keys.
-var generalFaults = []faultCase{
-	{
-		about:  "unknown keys come last, sorted, each with a hint only when it is safe",
-		change: `{"regoin": "nyc3", "colour": "red", "Tag": ["a"], "max_instances": 0}`,
-		want: []string{
-			`plugin_config.max_instances: must be a whole number from 1 to 100000, not 0`,
-			`plugin_config.colour: unknown key`,
-			`plugin_config.regoin: unknown key`,
-			`plugin_config.Tag: unknown key; did you mean "tags"?`,
-		},
-	},
-	{
-		about:  "keys of docker-machine and of other clouds",
-		change: `{"digitalocean-userdata": "x", "ssh_key": 1, "vpc": "x", "max_size": 5, "maxgrowthrate": 2}`,
-		want: []string{
-			`plugin_config.digitalocean-userdata: unknown key; did you mean "user_data_file"?`,
-			`plugin_config.max_size: unknown key; did you mean "max_instances"?`,
-			`plugin_config.maxgrowthrate: unknown key; did you mean "max_creating"?`,
-			`plugin_config.ssh_key: unknown key; did you mean "ssh_keys"?`,
-			`plugin_config.vpc: unknown key; did you mean "vpc_uuid"?`,
-		},
-	},
-	{
-		about:  "keys that belong elsewhere",
-		change: `{"private_networking": true, "ssh-user": "root", "digitalocean-ssh-port": 22, "ssh_key_path": "/k", "use_external_addr": true, "username": "root"}`,
-		want: []string{
-			`plugin_config.digitalocean-ssh-port: unknown key; set protocol_port in connector_config`,
-			`plugin_config.private_networking: unknown key; remove it: every Droplet has a private address`,
-			`plugin_config.ssh-user: unknown key; set username in connector_config`,
-			`plugin_config.ssh_key_path: unknown key; set key_path in connector_config`,
-			`plugin_config.use_external_addr: unknown key; set it in connector_config`,
-			`plugin_config.username: unknown key; set it in connector_config`,
-		},
-	},
-	{
-		about:  "an unknown key that needs quotes, is long, or is a token",
-		change: `{"a b\nc": 1, "` + strings.Repeat("k", 200) + `": 1, "dop_v1_0123456789abcdef": 1}`,
-		want: []string{
-			`plugin_config."a b\nc": unknown key`,
-			`plugin_config."[secret]": unknown key`,
-			`plugin_config."` + strings.Repeat("k", 80) + `"...: unknown key`,
-		},
-	},
-	{
-		about:  "a key twice",
-		change: `{"Region": "nyc3", "region": "fra1", "size": "a", "size": "b", "oops": 1, "OOPS": 2}`,
-		want: []string{
-			`plugin_config.region: is given more than once, as "Region" and "region"`,
-			`plugin_config.size: is given more than once, as "size" and "size"`,
-			`plugin_config.OOPS: unknown key`,
-			`plugin_config.oops: unknown key`,
-		},
-	},
-	{
-		about: "a wrong type for every key",
-		change: `{"name": 1, "token": 1, "token_file": 1, "api_url": 1, "region": 1, "size": true, "image": [], "image_tag": [],
-			"ssh_keys": true, "ssh_key_file": {}, "vpc_uuid": [], "public_networking": "yes", "ipv6": 1, "monitoring": null,
-			"backups": [], "with_droplet_agent": "x", "user_data": [], "user_data_file": 1, "tags": {}, "project_id": 5,
-			"max_instances": true, "max_creating": [], "max_hourly_cost": {}, "create_timeout": []}`,
-		want: []string{
-			`plugin_config.name: must be a string, not a number`,
-			`plugin_config.token: must be a string, not a number`,
-			`plugin_config.token_file: must be a string, not a number`,
-			`plugin_config.api_url: must be a string, not a number`,
-			`plugin_config.region: must be a string or a list of strings, not a number`,
-			`plugin_config.size: must be a string or a list of strings, not a boolean`,
-			`plugin_config.image: must be a slug or the id of an image, not a list`,
-			`plugin_config.image_tag: excludes image: set one of the two`,
-			`plugin_config.ssh_keys: must be an id, a fingerprint or a list of them, not a boolean`,
-			`plugin_config.ssh_key_file: must be a string, not a table`,
-			`plugin_config.vpc_uuid: must be a UUID or a table of region = UUID, not a list`,
-			`plugin_config.public_networking: must be true or false, not a string`,
-			`plugin_config.ipv6: must be true or false, not a number`,
-			`plugin_config.monitoring: must be true or false, not null`,
-			`plugin_config.backups: must be true or false, not a list`,
-			`plugin_config.with_droplet_agent: must be true or false, not a string`,
-			`plugin_config.user_data: must be a string, not a list`,
-			`plugin_config.user_data_file: excludes user_data: set one of the two`,
-			`plugin_config.tags: must be a string or a list of strings, not a table`,
-			`plugin_config.project_id: must be a string, not a number`,
-			`plugin_config.max_instances: must be a whole number from 1 to 100000, not a boolean`,
-			`plugin_config.max_creating: must be a whole number from 1 to 100000, not a list`,
-			`plugin_config.max_hourly_cost: must be a number of USD, more than 0 and at most 100000, such as 1.50, not a table`,
-			`plugin_config.create_timeout: must be a duration, such as "10m", not a list`,
-		},
-	},
-	{
-		about: "an empty string for every key but token and token_file",
-		change: `{"name": "", "token_file": "", "api_url": "", "region": "", "size": ["a", ""], "image": "", "ssh_keys": "",
-			"ssh_key_file": "", "vpc_uuid": "", "ipv6": "", "user_data": "", "tags": "", "project_id": "",
-			"max_instances": "", "create_timeout": ""}`,
-		want: []string{
-			`plugin_config.name: must not be empty`,
-			`plugin_config.api_url: must not be empty`,
-			`plugin_config.region: must not be empty`,
-			`plugin_config.size: entry 2 must not be empty`,
-			`plugin_config.image: must not be empty`,
-			`plugin_config.ssh_keys: must be the id or the MD5 fingerprint (16 octets, aa:bb:...) of a key on the account, not ""`,
-			`plugin_config.ssh_key_file: must not be empty`,
-			`plugin_config.vpc_uuid: must not be empty`,
-			`plugin_config.ipv6: must be true or false, not a string`,
-			`plugin_config.user_data: must not be empty`,
-			`plugin_config.tags: must not be empty`,
-			`plugin_config.project_id: must not be empty`,
-			`plugin_config.max_instances: must be a whole number from 1 to 100000, not a string`,
-			`plugin_config.create_timeout: must not be empty`,
-		},
-	},
+func (c faultCase) data(t testing.TB) []byte {
+	if c.whole {
+		return []byte(c.change)
+	}
+	return minimalAnd(t, c.change)
 }
 
-func TestEveryFaultHasItsText(t *testing.T) {
+var run = regexp.MustCompile(`\{(.)\*(\d+)\}`)
+
+func faultCases(t testing.TB) (cases []faultCase) {
+	t.Helper()
+	content, err := os.ReadFile("testdata/faults.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := run.ReplaceAllStringFunc(string(content), func(short string) string {
+		m := run.FindStringSubmatch(short)
+		n, _ := strconv.Atoi(m[2])
+		return strings.Repeat(m[1], n)
+	})
+	for block := range strings.SplitSeq(strings.TrimSpace(long), "\n\n") {
+		lines := strings.Split(block, "\n")
+		c := faultCase{about: lines[0], env: map[string]string{}}
+		for lines = lines[1:]; strings.HasPrefix(lines[0], "$"); lines = lines[1:] {
+			name, value, _ := strings.Cut(lines[0][1:], "=")
+			c.env[name] = value
+		}
+		c.change, c.whole = strings.CutPrefix(lines[0], "=")
+		c.want = strings.Join(lines[1:], "\n")
+		if !strings.HasPrefix(c.want, "#") { // the head of the file
+			cases = append(cases, c)
+		}
+	}
+	return cases
+}
+
+func TestFaults(t *testing.T) {
 	t.Parallel()
-	for _, test := range faultCases {
-		t.Run(test.about, func(t *testing.T) {
+	files := map[string]string{
+		"/blank": " \n",
+		"/words": "token = dop_v1_0123",
+		"/empty": "",
+		"/long":  strings.Repeat("x", 64<<10+1),
+		"/huge":  strings.Repeat("x", 1<<20+1),
+		"/gzip":  "\x1f\x8b\x08",
+	}
+	for _, c := range faultCases(t) {
+		t.Run(c.about, func(t *testing.T) {
 			t.Parallel()
-			config, err := Parse(minimalAnd(t, test.change), hostWith(test.env, test.files))
+			config, err := Parse(c.data(t), hostWith(c.env, files))
 			if err == nil {
 				t.Fatalf("accepted as %+v", config)
 			}
-			if diff := cmp.Diff(test.want, strings.Split(err.Error(), "\n")); diff != "" {
+			if diff := cmp.Diff(strings.Split(c.want, "\n"), strings.Split(err.Error(), "\n")); diff != "" {
 				t.Errorf("faults (-want +got):\n%s", diff)
-			}
-			if !reflect.ValueOf(config).IsZero() {
-				t.Errorf("a refused config is %+v, want zero", config)
 			}
 		})
 	}
 }
 
-func TestRequiredKeys(t *testing.T) {
+// TestWhatIsValidIsReturned pins what a caller may still check after a fault: what is valid is there, what is not is as if
+// it were not given, and nothing that has a fault passes for valid.
+func TestWhatIsValidIsReturned(t *testing.T) {
 	t.Parallel()
-	const want = `plugin_config.name: is required; for example name = "ci"
-plugin_config.token: is required: set token or token_file, or the environment variable DIGITALOCEAN_TOKEN or DIGITALOCEAN_ACCESS_TOKEN
-plugin_config.region: is required; for example region = "nyc3"
-plugin_config.size: is required; for example size = "s-2vcpu-4gb"
-plugin_config.image: is required, unless image_tag is set; for example image = "ubuntu-24-04-x64"`
-	for _, empty := range []string{``, " \n", `null`, `{}`} {
-		_, err := Parse([]byte(empty), emptyHost)
-		if err == nil {
-			t.Errorf("%q was accepted", empty)
-		} else if diff := cmp.Diff(want, err.Error()); diff != "" {
-			t.Errorf("faults of %q (-want +got):\n%s", empty, diff)
-		}
-	}
-}
-
-func TestNotATable(t *testing.T) {
-	t.Parallel()
-	for input, want := range map[string]string{
-		`[]`:            `plugin_config: must be a table, not a list`,
-		`"dop_v1_0123"`: `plugin_config: must be a table, not a string`,
-		`5`:             `plugin_config: must be a table, not a number`,
-		`true`:          `plugin_config: must be a table, not a boolean`,
-		`{"name": "ci"`: `plugin_config: is not valid JSON: unexpected end of JSON input`,
-		`{} {}`:         `plugin_config: is not valid JSON: invalid character '{' after top-level value`,
+	byDefault := accept(t, `{}`, emptyHost)
+	for _, c := range []struct {
+		change string
+		faulty string // keys
+		edit   func(*Config)
+	}{
+		{`{"colour": 1}`, "colour", func(*Config) {}},
+		{`{"name": "x-doctor", "max_instances": 0, "public_networking": 1, "create_timeout": "1s"}`,
+			"name max_instances public_networking create_timeout", func(c *Config) { c.Name = "" }},
+		{`{"regoin": "nyc3", "region": {"remove": 1}, "vpc_uuid": "5a4981aa-9653-4bd1-bef5-d6bff52042e4"}`, "regoin region",
+			func(c *Config) { c.Regions = nil }},
+		{`{"region": ["nyc3", "NYC1"], "vpc_uuid": {"nyc3": "5a4981aa-9653-4bd1-bef5-d6bff52042e4"}}`, "region",
+			func(c *Config) { c.Regions = nil }},
+		{`{"size": ["a", "a"], "image": 0, "tags": ["a", "fleeting"]}`, "size image tags", func(c *Config) { c.Sizes, c.Image = nil, Image{} }},
+		{`{"api_url": "http://example.com"}`, "api_url", func(c *Config) { c.APIURL = "" }},
+		{`{"api_url": "https://a.example", "API_URL": "https://b.example"}`, "api_url", func(c *Config) { c.APIURL = "" }},
+		{`{"token": "two words", "token_file": "/etc/do-token"}`, "token", func(c *Config) { c.Token = Token{} }},
 	} {
-		_, err := Parse([]byte(input), emptyHost)
-		if err == nil || err.Error() != want {
-			t.Errorf("Parse(%s) = %v, want %s", input, err, want)
+		want := byDefault
+		c.edit(&want)
+		got, err := Parse(minimalAnd(t, c.change), emptyHost)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.change, diff)
+		}
+		faults := faultsOf(err)
+		for _, key := range append(Keys(), "regoin", "colour") {
+			if want := strings.Contains(" "+c.faulty+" ", " "+key+" "); faults.Has(key) != want || faults.Has("x", key) != want {
+				t.Errorf("%s: whether %s is faulty is %t", c.change, key, !want)
+			}
+		}
+	}
+	if got, err := Parse([]byte(`[]`), emptyHost); !cmp.Equal(got, Config{}) || !faultsOf(err).Has("token") {
+		t.Errorf("of what is no table there is %+v, %v", got, err)
+	}
+}
+
+// TestAccount: the keys of an account are read, and held to the same rules, whatever the others are.
+func TestAccount(t *testing.T) {
+	t.Parallel()
+	for data, want := range map[string]string{
+		`{"name": "ci", "token": "t", "colour": 1, "max_instances": 0, "user_data_file": "/missing"}`: "ci https://api.digitalocean.com",
+		`{"token": "t", "api_url": "https://EXAMPLE.com:443/"}`:                                       " https://example.com",
+		`{"name": "CI", "tokn": "t", "api_url": 5, "size": 5}`: `plugin_config.name: must be 1 to 52 characters of a-z, 0-9 and -, with a letter or a digit at both ends, not "CI"; did you mean "ci"?
+plugin_config.token: is required: set token or token_file, or the environment variable DIGITALOCEAN_TOKEN or DIGITALOCEAN_ACCESS_TOKEN
+plugin_config.api_url: must be a string, not a number`,
+		`[]`: "plugin_config: must be a table, not a list",
+	} {
+		a, err := ParseAccount([]byte(data), emptyHost)
+		got := a.Name + " " + a.APIURL
+		if err != nil {
+			if got = err.Error(); a != (Account{}) {
+				t.Errorf("%s: with faults there is %+v", data, a)
+			}
+		} else if a.Token.Source != "plugin_config.token" {
+			t.Errorf("%s: the token is %+v", data, a.Token)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", data, diff)
 		}
 	}
 }
 
-func TestFaultsCanBeTakenApart(t *testing.T) {
+// TestReadme: what README.md shows of a misspelt key is what is said, and what it shows of the size can be asked for.
+func TestReadme(t *testing.T) {
 	t.Parallel()
-	_, err := Parse(minimalAnd(t, `{"name": "CI"}`), emptyHost)
-	faults, ok := errors.AsType[Faults](err)
-	if !ok {
-		t.Fatalf("Parse returned a %T, want Faults", err)
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
 	}
-	want := Faults{{
-		Key:  "name",
-		Text: `must be 1 to 52 characters of a-z, 0-9 and -, with a letter or a digit at both ends, not "CI"`,
-		Hint: `did you mean "ci"?`,
-	}}
-	if diff := cmp.Diff(want, faults); diff != "" {
-		t.Errorf("faults (-want +got):\n%s", diff)
+	c, err := Parse(minimalAnd(t, `{"region": {"remove": 1}, "regoin": "nyc3", "size": "s-2vcpu-4g"}`), emptyHost)
+	if err == nil || !strings.Contains(string(readme), "\n"+err.Error()+"\n") {
+		t.Errorf("README.md does not show this error:\n%v", err)
+	} else if faultsOf(err).Has("token", "token_file", "api_url", "size") || !cmp.Equal(c.Sizes, []string{"s-2vcpu-4g"}) {
+		t.Errorf("the size cannot be checked: %+v, %v", c, err)
 	}
 }

@@ -3,7 +3,6 @@ package config
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -13,8 +12,8 @@ import (
 // or faults of one line each, and no token in a fault. TOKEN in the input stands for a token.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(minimal))
-	for _, test := range faultCases {
-		f.Add(minimalAnd(f, test.change))
+	for _, c := range faultCases(f) {
+		f.Add(c.data(f))
 	}
 	for _, key := range Keys() {
 		f.Add(minimalAnd(f, `{"token": "", "`+key+`": "/token"}`))
@@ -34,11 +33,7 @@ func FuzzParse(f *testing.F) {
 			checkBounds(t, config)
 			return
 		}
-		faults, ok := errors.AsType[Faults](err)
-		if !ok || len(faults) == 0 {
-			t.Fatalf("the error is a %T: %v", err, err)
-		}
-		for _, fault := range faults {
+		for _, fault := range faultsOf(err) {
 			line := fault.Error()
 			if strings.ContainsAny(line, "\n\r") || !strings.HasPrefix(line, "plugin_config") {
 				t.Errorf("not one line: %q", line)
@@ -64,10 +59,12 @@ func checkBounds(t *testing.T, c Config) {
 			t.Errorf("accepted, but not %s: %s", what, js)
 		}
 	}
-	must(namePattern.MatchString(c.Name) && len(c.Name) <= 52, "a name")
+	must(namePattern.MatchString(c.Name) && len(c.Name) <= 52 && !strings.HasSuffix(c.Name, "-doctor"), "a name")
 	must(c.Token.Value.IsZero() != (c.Token.File == "") && c.Token.Source != "", "a token from one place")
 	must(strings.HasPrefix(c.APIURL, "https://") || strings.HasPrefix(c.APIURL, "http://"), "an API URL")
 	must(!strings.HasSuffix(c.APIURL, "/"), "an API URL without a slash at the end")
+	normal, err := normalURL(c.APIURL)
+	must(err == nil && normal == c.APIURL, "an API URL in one spelling")
 	for _, list := range [][]string{c.Regions, c.Sizes} {
 		must(len(list) > 0, "a region or a size")
 		must(!slices.ContainsFunc(list, func(s string) bool { return !slugPattern.MatchString(s) }), "slugs")

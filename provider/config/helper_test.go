@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,10 +30,15 @@ func minimalAnd(t testing.TB, change string) []byte {
 	})
 	var parts []string
 	for _, m := range append(base, changes...) {
-		if string(m.value) == `{"remove": 1}` {
+		if m.value.text == `{"remove": 1}` {
 			continue
 		}
-		parts = append(parts, fmt.Sprintf("%q: %s", m.name, m.value))
+		text := m.value.text
+		if m.value.kind == aString {
+			quoted, _ := json.Marshal(text)
+			text = string(quoted)
+		}
+		parts = append(parts, fmt.Sprintf("%q: %s", m.name, text))
 	}
 	return []byte("{" + strings.Join(parts, ", ") + "}")
 }
@@ -65,4 +71,13 @@ func accept(t *testing.T, change string, host Host) Config {
 		t.Fatalf("%s was refused:\n%v", change, err)
 	}
 	return config
+}
+
+// faultsOf panics unless the error is what Parse promises.
+func faultsOf(err error) Faults {
+	faults, ok := errors.AsType[Faults](err)
+	if !ok || len(faults) == 0 {
+		panic(fmt.Sprintf("the error is a %T: %v", err, err))
+	}
+	return faults
 }

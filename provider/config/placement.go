@@ -2,86 +2,111 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
 // slugPattern holds for the slugs of regions (nyc3), sizes (so1_5-2vcpu-16gb) and images (ubuntu-24-04-x64).
 var slugPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,253}[a-z0-9])?$`)
 
-func checkSlug(slug string) (wrong, hint string) {
+func slug(slug string) (string, error) {
 	if slugPattern.MatchString(slug) {
-		return "", ""
+		return slug, nil
 	}
-	if proposal := strings.ToLower(strings.TrimSpace(slug)); slugPattern.MatchString(proposal) {
-		hint = didYouMean(proposal)
+	proposal := strings.ToLower(strings.TrimSpace(slug))
+	if !slugPattern.MatchString(proposal) {
+		proposal = ""
 	}
-	return "must be a slug, made of a-z, 0-9, -, _ and ., not " + quote(slug), hint
+	return "", withHint(didYouMean(proposal), "must be a slug, made of a-z, 0-9, -, _ and ., not %s", quote(slug))
 }
 
-func decodeRegion(p *parser, value json.RawMessage) { p.config.Regions = p.slugs(value) }
-func decodeSize(p *parser, value json.RawMessage)   { p.config.Sizes = p.slugs(value) }
-
-// slugs reads what must hold at least one slug. It returns nil after a fault.
-func (p *parser) slugs(value json.RawMessage) []string {
-	slugs, ok := p.texts(value, checkSlug)
-	if !ok {
-		return nil
+func image(v value) (Image, error) {
+	switch {
+	case v.kind != aString && v.kind != aNumber:
+		return Image{}, v.not("a slug or the id of an image")
+	case v.text == "":
+		return Image{}, errEmpty
+	case v.kind == aString && !isDigits(v.text):
+		slug, err := slug(v.text)
+		return Image{Slug: slug}, err
 	}
-	if len(slugs) == 0 {
-		p.fault("must name at least one")
+	id, ok := whole(v.text)
+	if !ok || id <= 0 || int64(int(id)) != id {
+		return Image{}, fmt.Errorf("must be the id of an image, a whole number above 0, not %s", v.shown())
 	}
-	return slugs
+	return Image{ID: int(id)}, nil
 }
 
-func decodeImage(p *parser, value json.RawMessage) {
-	switch kind := kindOf(value); kind {
-	case nothing:
-		if !p.has("image") && !p.has("image_tag") {
-			p.faultHint("is required, unless image_tag is set", `for example image = "ubuntu-24-04-x64"`)
-		}
-	case aNumber:
-		p.config.Image.ID = p.imageID(value, literal(value))
+func isDigits(text string) bool { return text != "" && strings.Trim(text, "0123456789") == "" }
+
+var uuidPattern = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+
+func uuid(text string) (string, error) {
+	if !uuidPattern.MatchString(text) {
+		return "", fmt.Errorf("must be a UUID, such as 5a4981aa-9653-4bd1-bef5-d6bff52042e4, not %s", quote(text))
+	}
+	return strings.ToLower(text), nil
+}
+
+// vpc takes one UUID for the only region, since a VPC is in one region, or a table.
+func (p *parser) vpc(v value) (map[string]string, error) {
+	regions := p.config.Regions
+	switch v.kind {
+	case aTable:
+		return vpcTable(v, regions)
 	case aString:
-		text, ok := p.text(value)
-		if !ok {
-			return
-		}
-		if strings.Trim(text, "0123456789") == "" {
-			p.config.Image.ID = p.imageID(json.RawMessage(text), quote(text))
-			return
-		}
-		if wrong, hint := checkSlug(text); wrong != "" {
-			p.faultHint(wrong, hint)
-			return
-		}
-		p.config.Image.Slug = text
 	default:
-		p.mismatch("a slug or the id of an image", value)
+		return nil, v.not("a UUID or a table of region = UUID")
 	}
+	id, err := text(uuid)(v)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(regions) == 0: // a fault already
+		return nil, nil
+	case len(regions) > 1:
+		return nil, withHint(fmt.Sprintf("for example vpc_uuid = { %q = %q }", regions[0], id),
+			"must be a table of region = UUID when there are several regions, since a VPC is in one region")
+	}
+	return map[string]string{regions[0]: id}, nil
 }
 
-// imageID returns 0 after a fault, which shows the number as the user wrote it.
-func (p *parser) imageID(number json.RawMessage, written string) int {
-	id, ok := whole(number)
-	if !ok || id <= 0 {
-		p.fault("must be the id of an image, a whole number above 0, not %s", written)
-		return 0
+// vpcTable returns nil when the table is empty. Without regions, which have a fault then, their names are not checked.
+func vpcTable(v value, regions []string) (vpc map[string]string, err error) {
+	entries, _ := members(json.RawMessage(v.text)) // cannot fail: it is a valid table
+	free := slices.DeleteFunc(slices.Clone(regions), func(region string) bool {
+		return slices.ContainsFunc(entries, func(e member) bool { return e.name == region })
+	})
+	var faults []error
+	for _, e := range entries {
+		id, err := e.value.text, error(nil)
+		_, twice := vpc[e.name]
+		switch {
+		case len(regions) > 0 && !slices.Contains(regions, e.name):
+			err = withHint(didYouMean(nearest(e.name, free)), "%s is not among the regions, which are %s", quote(e.name), quoteAll(regions, ", "))
+		case twice:
+			err = fmt.Errorf("lists %s more than once", quote(e.name))
+		case e.value.kind != aString:
+			err = fmt.Errorf("%s %w", quote(e.name), e.value.not("a UUID"))
+		default:
+			if id, err = uuid(id); err != nil {
+				err = fmt.Errorf("%s %w", quote(e.name), err)
+			}
+		}
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		if vpc == nil {
+			vpc = map[string]string{}
+		}
+		vpc[e.name] = id
 	}
-	return id
-}
-
-func decodeImageTag(p *parser, value json.RawMessage) {
-	if value != nil && p.exclude("image") {
-		return
+	if len(regions) == 0 {
+		vpc = nil
 	}
-	tag, ok := p.text(value)
-	if !ok {
-		return
-	}
-	if wrong, hint := checkTag(tag); wrong != "" {
-		p.faultHint(wrong, hint)
-		return
-	}
-	p.config.ImageTag = tag
+	return vpc, errors.Join(faults...)
 }

@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"io"
-	"log/slog"
 )
 
 // Secret holds a string that must not reach a log, an error or a file. However it is printed or marshalled, alone or
@@ -44,17 +43,8 @@ func (s Secret) String() string {
 	return "[secret]"
 }
 
-// Format covers every verb, also those that do not fit a string.
+// Format covers every verb of fmt, also those that do not fit a string.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
-// GoString returns what String does.
-func (s Secret) GoString() string { return s.String() }
-
-// MarshalText returns what String does.
+// MarshalText covers JSON, XML, slog and whatever else is made of text.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// MarshalJSON returns what String does.
-func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + s.String() + `"`), nil }
-
-// LogValue returns what String does.
-func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }

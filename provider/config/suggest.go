@@ -7,61 +7,28 @@ import (
 	"github.com/agnivade/levenshtein"
 )
 
-// foreign are keys that people bring from docker-machine's driver, from plugins for other clouds and from
-// DigitalOcean's other tools, in lower case with "_", and the key that means the same here.
+// foreign has, by key, the keys that mean the same where people come from: docker-machine's driver, plugins for other
+// clouds and DigitalOcean's other tools. They are in lower case with "_".
 var foreign = map[string]string{
-	"group":      "name",
-	"group_name": "name",
+	"name":           "group group_name",
+	"token":          "access_token api_token do_token",
+	"token_file":     "token_path",
+	"api_url":        "api_endpoint api_host base_url endpoint",
+	"region":         "availability_zone datacenter location regions zone",
+	"size":           "droplet_size flavor instance_type machine_type server_type sizes",
+	"image":          "droplet_image image_id image_slug snapshot snapshot_id",
+	"ssh_keys":       "ssh_fingerprint ssh_key ssh_key_fingerprint ssh_key_fingerprints ssh_key_id ssh_key_ids",
+	"vpc_uuid":       "vpc vpc_id",
+	"ipv6":           "enable_ipv6",
+	"user_data":      "cloud_init",
+	"user_data_file": "digitalocean_userdata", // docker-machine's is a path
+	"tags":           "labels",
+	"project_id":     "project project_uuid",
+	"max_instances":  "max max_droplets max_size",
+	"max_creating":   "max_growth_rate maxgrowthrate",
+	"create_timeout": "creation_timeout",
 
-	"access_token":      "token",
-	"api_token":         "token",
-	"do_token":          "token",
-	"token_path":        "token_file",
-	"api_endpoint":      "api_url",
-	"api_host":          "api_url",
-	"base_url":          "api_url",
-	"endpoint":          "api_url",
-	"availability_zone": "region",
-	"datacenter":        "region",
-	"location":          "region",
-	"regions":           "region",
-	"zone":              "region",
-	"droplet_size":      "size",
-	"flavor":            "size",
-	"instance_type":     "size",
-	"machine_type":      "size",
-	"server_type":       "size",
-	"sizes":             "size",
-	"droplet_image":     "image",
-	"image_id":          "image",
-	"image_slug":        "image",
-	"snapshot":          "image",
-	"snapshot_id":       "image",
-
-	"ssh_fingerprint":      "ssh_keys",
-	"ssh_key":              "ssh_keys",
-	"ssh_key_fingerprint":  "ssh_keys",
-	"ssh_key_fingerprints": "ssh_keys",
-	"ssh_key_id":           "ssh_keys",
-	"ssh_key_ids":          "ssh_keys",
-
-	"vpc":           "vpc_uuid",
-	"vpc_id":        "vpc_uuid",
-	"enable_ipv6":   "ipv6",
-	"droplet_agent": "with_droplet_agent",
-
-	"cloud_init":            "user_data",
-	"digitalocean_userdata": "user_data_file", // docker-machine's is a path
-	"labels":                "tags",
-	"project":               "project_id",
-	"project_uuid":          "project_id",
-
-	"max":              "max_instances",
-	"max_droplets":     "max_instances",
-	"max_size":         "max_instances",
-	"max_growth_rate":  "max_creating",
-	"maxgrowthrate":    "max_creating",
-	"creation_timeout": "create_timeout",
+	"with_droplet_agent": "droplet_agent",
 }
 
 // elsewhere are keys that people bring and that have no equal in plugin_config, and what to do instead.
@@ -74,38 +41,39 @@ var elsewhere = map[string]string{
 	"username":           "set it in connector_config",
 }
 
-// suggestKey returns the hint for an unknown key in lower case, or "". It never names a key that is given already.
-func (p *parser) suggestKey(unknown string) string {
-	free := slices.DeleteFunc(Keys(), p.has)
+// suggestKey returns the key that an unknown one in lower case seems to mean, or "", and a hint, or "". It never names a
+// key that is given already.
+func (p *parser) suggestKey(unknown string) (key, hint string) {
 	name := strings.ReplaceAll(unknown, "-", "_")
 	short := strings.TrimPrefix(name, "digitalocean_") // as in docker-machine's options
 	for _, name := range []string{name, short} {
 		if hint, ok := elsewhere[name]; ok {
-			return hint
+			return "", hint
 		}
-		if key, ok := foreign[name]; ok {
-			if !slices.Contains(free, key) {
-				return ""
+		for key, names := range foreign {
+			if !slices.Contains(strings.Fields(names), name) {
+				continue
 			}
-			return didYouMean(key)
+			if p.has(key) {
+				return "", ""
+			}
+			return key, didYouMean(key)
 		}
 	}
-	if key, ok := nearest(short, free); ok {
-		return didYouMean(key)
-	}
-	return ""
+	key = nearest(short, slices.DeleteFunc(Keys(), p.has))
+	return key, didYouMean(key)
 }
 
 // maxTypo is the longest word that nearest looks at: more than twice the longest key, and it bounds the work.
 const maxTypo = 40
 
-// nearest returns the one candidate that word is a slip of the finger away from, in any case: at most two edits, and no
-// other candidate as near. Two edits make almost any short word of another, so then the first letters must agree. A
+// nearest returns the one candidate that word is a slip of the finger away from, in any case, or "": at most two edits,
+// and no other candidate as near. Two edits make almost any short word of another, so then the first letters must agree. A
 // digit is never a slip: who writes nyc1 does not mean nyc3, nor ipv4 ipv6.
-func nearest(word string, candidates []string) (candidate string, ok bool) {
+func nearest(word string, candidates []string) (candidate string) {
 	word = strings.ToLower(word)
 	if word == "" || len(word) > maxTypo {
-		return "", false
+		return ""
 	}
 	best := 3
 	for _, c := range candidates {
@@ -116,12 +84,12 @@ func nearest(word string, candidates []string) (candidate string, ok bool) {
 		switch {
 		case distance == 2 && c[0] != word[0]:
 		case distance < best:
-			best, candidate, ok = distance, c, true
+			best, candidate = distance, c
 		case distance == best:
-			ok = false
+			candidate = ""
 		}
 	}
-	return candidate, ok
+	return candidate
 }
 
 // digits returns the digits of word, in their order.

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -41,78 +40,82 @@ func readToken(host Host, path string) (Secret, error) {
 	if token == "" {
 		return Secret{}, errors.New("is empty: put the token into it")
 	}
-	if err := checkToken(token); err != nil {
-		return Secret{}, err
+	return checkToken(token)
+}
+
+// checkToken accepts what can be sent in a header. Its error follows the source in a sentence.
+func checkToken(token string) (Secret, error) {
+	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return Secret{}, errors.New("holds something other than a token, which is printable ASCII without spaces")
 	}
 	return NewSecret(token), nil
 }
 
-// checkToken accepts what can be sent in a header. Its error follows the source in a sentence.
-func checkToken(token string) error {
-	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return errors.New("holds something other than a token, which is printable ASCII without spaces")
+// textOrEmpty takes a token or a token_file. Empty counts as not set: both are often filled in by templates, which
+// leave them empty where the environment has the token.
+func textOrEmpty(v value) (string, error) {
+	if v.kind != aString && v.kind != nothing {
+		return "", v.not("a string")
 	}
+	return v.text, nil
+}
+
+func (p *parser) token(v value) error {
+	text, err := textOrEmpty(v)
+	token := strings.TrimSpace(text)
+	if err != nil || token == "" {
+		return err
+	}
+	secret, err := checkToken(token)
+	if err == nil {
+		p.config.Token = Token{Value: secret, Source: "plugin_config.token"}
+	}
+	return err
+}
+
+// tokenFile also goes on to the environment, the sources that come after it.
+func (p *parser) tokenFile(v value) error {
+	file, err := textOrEmpty(v)
+	switch {
+	case err != nil || p.config.Token.Source != "" || p.faults.Has("token"):
+		return err // an earlier source has it, or a fault says why it does not
+	case strings.TrimSpace(file) != "":
+		return p.tokenFromFile(file)
+	}
+	p.key = "token"
+	return p.tokenFromEnvironment()
+}
+
+func (p *parser) tokenFromFile(file string) error {
+	if tokenLike.MatchString(file) {
+		return withHint(didYouMean("token"), "must be the path of a file, not the token itself")
+	}
+	if _, err := path(file); err != nil {
+		return err
+	}
+	if _, err := readToken(p.host, file); err != nil {
+		return fmt.Errorf("%s %w", quote(file), err)
+	}
+	p.config.Token = Token{File: file, Source: "plugin_config.token_file " + file}
 	return nil
 }
 
-// An empty token or token_file counts as not set: both are often filled in by templates, which leave them empty where
-// the environment has the token.
-
-func decodeToken(p *parser, value json.RawMessage) {
-	text, ok := p.textOrEmpty(value)
-	token := strings.TrimSpace(text)
-	if !ok || token == "" {
-		return
-	}
-	if err := checkToken(token); err != nil {
-		p.fault("%v", err)
-		return
-	}
-	p.config.Token = Token{Value: NewSecret(token), Source: "plugin_config.token"}
-}
-
-// decodeTokenFile also goes on to the environment, the sources that come after it.
-func decodeTokenFile(p *parser, value json.RawMessage) {
-	path, _ := p.textOrEmpty(value)
-	switch {
-	case p.config.Token.Source != "" || p.faulty("token") || p.faulty("token_file"):
-		// An earlier source has it, or a fault says why it does not.
-	case strings.TrimSpace(path) != "":
-		p.tokenFromFile(path)
-	default:
-		p.key = "token"
-		p.tokenFromEnvironment()
-	}
-}
-
-func (p *parser) tokenFromFile(path string) {
-	if tokenLike.MatchString(path) {
-		p.faultHint("must be the path of a file, not the token itself", didYouMean("token"))
-		return
-	}
-	if !p.checkPath(path) {
-		return
-	}
-	if _, err := readToken(p.host, path); err != nil {
-		p.fault("%s %v", quote(path), err)
-		return
-	}
-	p.config.Token = Token{File: path, Source: "plugin_config.token_file " + path}
-}
-
-func (p *parser) tokenFromEnvironment() {
+func (p *parser) tokenFromEnvironment() error {
 	for _, name := range []string{"DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN"} {
 		token := strings.TrimSpace(p.host.Getenv(name))
 		if token == "" {
 			continue
 		}
 		source := "the environment variable " + name
-		if err := checkToken(token); err != nil {
-			p.fault("%s %v", source, err)
-			return
+		secret, err := checkToken(token)
+		if err != nil {
+			return fmt.Errorf("%s %w", source, err)
 		}
-		p.config.Token = Token{Value: NewSecret(token), Source: source}
-		return
+		p.config.Token = Token{Value: secret, Source: source}
+		return nil
 	}
-	p.fault("is required: set token or token_file, or the environment variable DIGITALOCEAN_TOKEN or DIGITALOCEAN_ACCESS_TOKEN")
+	if p.unknown.Has("token", "token_file") {
+		return nil
+	}
+	return errors.New("is required: set token or token_file, or the environment variable DIGITALOCEAN_TOKEN or DIGITALOCEAN_ACCESS_TOKEN")
 }

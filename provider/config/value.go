@@ -1,9 +1,11 @@
 package config
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"math"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -12,198 +14,221 @@ import (
 type kind string
 
 const (
+	nothing  kind = "" // the key is not given
 	aString  kind = "a string"
 	aNumber  kind = "a number"
 	aBoolean kind = "a boolean"
 	aList    kind = "a list"
 	aTable   kind = "a table"
 	aNull    kind = "null"
-	nothing  kind = "nothing" // the key is not given
 )
 
-func kindOf(value json.RawMessage) kind {
-	text := strings.TrimLeft(string(value), " \t\r\n")
-	if text == "" {
-		return nothing
-	}
-	switch text[0] {
+// value is what a key was set to.
+type value struct {
+	kind kind
+	text string // what a string holds; of anything else its JSON
+}
+
+// newValue takes valid JSON.
+func newValue(valid json.RawMessage) value {
+	v := value{aNumber, strings.TrimSpace(string(valid))}
+	switch v.text[0] {
 	case '"':
-		return aString
+		v.kind = aString
+		_ = json.Unmarshal(valid, &v.text) // cannot fail: it is a valid string
 	case 't', 'f':
-		return aBoolean
+		v.kind = aBoolean
 	case '[':
-		return aList
+		v.kind = aList
 	case '{':
-		return aTable
+		v.kind = aTable
 	case 'n':
-		return aNull
+		v.kind = aNull
+	}
+	return v
+}
+
+// member is one entry of a JSON object.
+type member struct {
+	name  string
+	value value
+}
+
+// members returns the entries of a JSON object in the order given, with those that a map would silently merge. Empty
+// input and null have none.
+func members(data []byte) (all []member, err error) {
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil, nil
+	}
+	var whole json.RawMessage
+	if err := json.Unmarshal(data, &whole); err != nil {
+		return nil, fmt.Errorf("is not valid JSON: %w", err)
+	}
+	switch kind := newValue(whole).kind; kind {
+	case aNull:
+		return nil, nil
+	case aTable:
 	default:
-		return aNumber
+		return nil, fmt.Errorf("must be a table, not %s", kind)
 	}
+	// None of this can fail: the whole is valid.
+	decoder := json.NewDecoder(bytes.NewReader(whole))
+	_, _ = decoder.Token() // the opening brace
+	for decoder.More() {
+		name, _ := decoder.Token()
+		var raw json.RawMessage
+		_ = decoder.Decode(&raw)
+		all = append(all, member{name.(string), newValue(raw)})
+	}
+	return all, nil
 }
 
-// The readers below return ok == false after they have reported a fault, and, silently, when the key is not given.
+// not is the fault that the value is of the wrong type.
+func (v value) not(expected string) error { return fmt.Errorf("must be %s, not %s", expected, v.kind) }
 
-// mismatch reports a value of the wrong type, unless there is none.
-func (p *parser) mismatch(expected string, value json.RawMessage) {
-	if kind := kindOf(value); kind != nothing {
-		p.fault("must be %s, not %s", expected, kind)
+// shown is the value as a fault repeats it: of bounded length, and of lists and tables the type alone.
+func (v value) shown() string {
+	switch {
+	case v.kind == aString:
+		return quote(v.text)
+	case v.kind != aNumber:
+		return string(v.kind)
+	case len(v.text) > shown:
+		return fmt.Sprintf("%s... (%d characters)", v.text[:shown], len(v.text))
 	}
+	return v.text
 }
 
-// text reads a string that is not empty: "" is not a way to say "not set", so that a template which failed to fill in
-// a value is noticed. The exceptions are token and token_file, which use [parser.textOrEmpty].
-func (p *parser) text(value json.RawMessage) (text string, ok bool) {
-	text, ok = p.textOrEmpty(value)
-	if ok && text == "" {
-		p.fault("must not be empty")
-		return "", false
-	}
-	return text, ok
-}
-
-func (p *parser) textOrEmpty(value json.RawMessage) (text string, ok bool) {
-	if kindOf(value) != aString {
-		p.mismatch("a string", value)
-		return "", false
-	}
-	return unquote(value), true
-}
-
-// texts reads a string or a list of strings, none of them empty and no two of them the same, in any case. check says
-// what is wrong with one of them, or "", and what to write instead.
-func (p *parser) texts(value json.RawMessage, check func(string) (wrong, hint string)) (texts []string, ok bool) {
-	entries, ok := entriesOf(value, aString)
-	if !ok {
-		p.mismatch("a string or a list of strings", value)
-		return nil, false
-	}
-	before := len(p.faults)
-	seen := map[string]bool{}
-	for _, e := range entries {
-		if kind := kindOf(e.value); kind != aString {
-			p.fault("%smust be a string, not %s", e.at, kind)
-			continue
+// set is how a key is read whose value is stored as it is checked, where it is given.
+func set[T any](into *T, check func(value) (T, error)) func(value) error {
+	return func(v value) error {
+		if v.kind == nothing {
+			return nil
 		}
-		text := unquote(e.value)
-		if text == "" {
-			p.fault("%smust not be empty", e.at)
-			continue
+		checked, err := check(v)
+		if err == nil {
+			*into = checked
 		}
-		if wrong, hint := check(text); wrong != "" {
-			p.faultHint(e.at+wrong, hint)
-		} else if p.once(seen, text) {
-			texts = append(texts, text)
+		return err
+	}
+}
+
+var errEmpty = errors.New("must not be empty")
+
+// text takes a string that is not empty: "" is not a way to say "not set", so that a template which failed to fill in a
+// value is noticed. The exceptions are token and token_file, see [parser.token].
+func text(check func(string) (string, error)) func(value) (string, error) {
+	return func(v value) (string, error) {
+		switch {
+		case v.kind != aString:
+			return "", v.not("a string")
+		case v.text == "":
+			return "", errEmpty
 		}
+		return check(v.text)
 	}
-	return texts, len(p.faults) == before
 }
 
-// once reports a fault when text is in seen, in any case, and puts it there.
-func (p *parser) once(seen map[string]bool, text string) bool {
-	folded := strings.ToLower(text)
-	if seen[folded] {
-		p.fault("lists %s more than once", quote(text))
-		return false
-	}
-	seen[folded] = true
-	return true
+// texts takes a string or a list of strings.
+func texts(check func(string) (string, error)) func(value) ([]string, error) {
+	return list("a string or a list of strings", text(check), aString)
 }
 
-// entry is one value of a key that takes a list, or a lone value in its place.
-type entry struct {
-	at    string // "entry 2 ", the beginning of a fault; empty for a lone value
-	value json.RawMessage
-}
-
-func entriesOf(value json.RawMessage, lone ...kind) (entries []entry, ok bool) {
-	for _, kind := range lone {
-		if kindOf(value) == kind {
-			return []entry{{value: value}}, true
+// list takes a list, or a lone value of one of these kinds in its place, without duplicates in any case.
+func list(expected string, check func(value) (string, error), lone ...kind) func(value) ([]string, error) {
+	return func(v value) (checked []string, err error) {
+		for _, kind := range lone {
+			if v.kind == kind {
+				one, err := check(v)
+				return []string{one}, err
+			}
 		}
-	}
-	if kindOf(value) != aList {
-		return nil, false
-	}
-	var list []json.RawMessage
-	_ = json.Unmarshal(value, &list) // cannot fail: the whole was valid, and this is a list
-	for i, element := range list {
-		entries = append(entries, entry{at: "entry " + strconv.Itoa(i+1) + " ", value: element})
-	}
-	return entries, true
-}
-
-// path reads the name of a file. Whether the file exists is not checked.
-func (p *parser) path(value json.RawMessage) (path string, ok bool) {
-	path, ok = p.text(value)
-	return path, ok && p.checkPath(path)
-}
-
-func (p *parser) checkPath(path string) bool {
-	if strings.ContainsFunc(path, func(r rune) bool { return r < ' ' }) {
-		p.fault("must be the path of a file, not its content")
-		return false
-	}
-	if strings.HasPrefix(path, "~") {
-		p.fault("must be a whole path: ~ is expanded by shells only")
-		return false
-	}
-	return true
-}
-
-// boolean stores true or false.
-func (p *parser) boolean(value json.RawMessage, into *bool) {
-	switch kindOf(value) {
-	case nothing:
-	case aBoolean:
-		*into = strings.TrimSpace(string(value)) == "true"
-	case aString:
-		hint := ""
-		if text := strings.ToLower(unquote(value)); text == "true" || text == "false" {
-			hint = "did you mean " + text + ", without quotes?"
+		if v.kind != aList {
+			return nil, v.not(expected)
 		}
-		p.faultHint("must be true or false, not a string", hint)
-	default:
-		p.mismatch("true or false", value)
+		var entries []json.RawMessage
+		_ = json.Unmarshal([]byte(v.text), &entries) // cannot fail: it is a valid list
+		var faults []error
+		seen := map[string]bool{}
+		for i, entry := range entries {
+			one, err := check(newValue(entry))
+			folded := strings.ToLower(one)
+			switch {
+			case err != nil:
+				faults = append(faults, fmt.Errorf("entry %d %w", i+1, err))
+			case seen[folded]:
+				faults = append(faults, fmt.Errorf("lists %s more than once", quote(one)))
+			default:
+				checked = append(checked, one)
+			}
+			seen[folded] = err == nil
+		}
+		return checked, errors.Join(faults...)
+	}
+}
+
+func atLeastOne(check func(value) ([]string, error)) func(value) ([]string, error) {
+	return func(v value) ([]string, error) {
+		checked, err := check(v)
+		if err == nil && len(checked) == 0 {
+			err = errors.New("must name at least one")
+		}
+		return checked, err
+	}
+}
+
+func boolean(v value) (bool, error) {
+	const expected = "true or false"
+	switch folded := strings.ToLower(v.text); {
+	case v.kind == aBoolean:
+		return v.text == "true", nil
+	case v.kind == aString && (folded == "true" || folded == "false"):
+		return false, withHint("did you mean "+folded+", without quotes?", "%w", v.not(expected))
+	}
+	return false, v.not(expected)
+}
+
+func optionalBoolean(v value) (*bool, error) {
+	b, err := boolean(v)
+	return &b, err
+}
+
+// number takes a number for which parse returns true.
+func number[T any](expected string, parse func(string) (T, bool)) func(value) (T, error) {
+	return func(v value) (none T, err error) {
+		n, ok := parse(strings.TrimPrefix(strings.TrimSpace(v.text), "$"))
+		switch {
+		case v.kind == aNumber && ok:
+			return n, nil
+		case v.kind == aNumber:
+			return none, fmt.Errorf("must be %s, not %s", expected, v.shown())
+		case v.kind == aString && ok:
+			return none, withHint(fmt.Sprintf("did you mean %v, without quotes?", n), "%w", v.not(expected))
+		}
+		return none, v.not(expected)
 	}
 }
 
 // whole reads a number without a fraction, however it is written (5, 5.0, 5e0).
-func whole(value json.RawMessage) (number int, ok bool) {
-	text := strings.TrimSpace(string(value))
-	if n, err := strconv.ParseInt(text, 10, 0); err == nil {
-		return int(n), true
+func whole(number string) (n int64, ok bool) {
+	if n, err := strconv.ParseInt(number, 10, 64); err == nil {
+		return n, true
 	}
-	// Beyond 2^53 a float no longer tells neighbours apart. NaN cannot be: JSON has none.
-	f, err := strconv.ParseFloat(text, 64)
-	if err != nil || f != math.Trunc(f) || math.Abs(f) > 1<<53 || math.Abs(f) > math.MaxInt {
+	// Beyond 2^53 a float no longer distinguishes neighbours.
+	f, err := strconv.ParseFloat(number, 64)
+	if err != nil || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
 		return 0, false
 	}
-	return int(f), true
+	return int64(f), true
 }
 
-// literal is a number as the user wrote it, of bounded length.
-func literal(number json.RawMessage) string {
-	text := strings.TrimSpace(string(number))
-	if len(text) > shown {
-		return text[:shown] + "... (" + strconv.Itoa(len(text)) + " characters)"
+// path takes the name of a file. Whether the file exists is not checked.
+func path(path string) (string, error) {
+	if strings.ContainsFunc(path, func(r rune) bool { return r < ' ' }) {
+		return "", errors.New("must be the path of a file, not its content")
 	}
-	return text
-}
-
-func unquote(value json.RawMessage) string {
-	var text string
-	_ = json.Unmarshal(value, &text) // cannot fail: the whole was valid, and this is a string
-	return text
-}
-
-var uuidPattern = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
-
-// uuid checks a UUID, of which at is the place in the key, and returns it in lower case.
-func (p *parser) uuid(at, text string) (uuid string, ok bool) {
-	if !uuidPattern.MatchString(text) {
-		p.fault("%smust be a UUID, such as 5a4981aa-9653-4bd1-bef5-d6bff52042e4, not %s", at, quote(text))
-		return "", false
+	if strings.HasPrefix(path, "~") {
+		return "", errors.New("must be a whole path: ~ is expanded by shells only")
 	}
-	return strings.ToLower(text), true
+	return path, nil
 }
