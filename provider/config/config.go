@@ -41,7 +41,7 @@ type Config struct {
 // Image names one image, by slug (of a public image) or by ID (of a snapshot, which has no slug): the other is zero.
 type Image struct {
 	Slug string
-	ID   int
+	ID   int64
 }
 
 // Account is the part of a plugin_config that says to which account a group belongs. It is all that a person's

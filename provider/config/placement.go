@@ -34,10 +34,10 @@ func image(v value) (Image, error) {
 		return Image{Slug: slug}, err
 	}
 	id, ok := whole(v.text)
-	if !ok || id <= 0 || int64(int(id)) != id {
+	if !ok || id <= 0 {
 		return Image{}, fmt.Errorf("must be the id of an image, a whole number above 0, not %s", v.shown())
 	}
-	return Image{ID: int(id)}, nil
+	return Image{ID: id}, nil
 }
 
 func isDigits(text string) bool { return text != "" && strings.Trim(text, "0123456789") == "" }
