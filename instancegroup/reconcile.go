@@ -34,7 +34,15 @@ func (g *Group) Update(ctx context.Context, report func(id string, s State)) err
 	}
 	defer g.turns.updated()
 
-	seen := g.observe(ctx)
+	seen, err := g.observe(ctx)
+	if err != nil {
+		return err
+	}
+	return g.reconcile(ctx, seen, report)
+}
+
+// reconcile decides by what was seen, acts, and reports.
+func (g *Group) reconcile(ctx context.Context, seen sighting, report func(id string, s State)) error {
 	todo, err := g.decide(ctx, seen)
 	done := g.act(ctx, todo)
 	if err == nil && errors.Is(ctx.Err(), context.Canceled) {
@@ -43,7 +51,7 @@ func (g *Group) Update(ctx context.Context, report func(id string, s State)) err
 	var shown []line
 	g.commit(func() {
 		g.record(ctx, done)
-		if err == nil {
+		if err == nil && report != nil {
 			shown = g.instances.show()
 		}
 	})
@@ -63,36 +71,17 @@ type sighting struct {
 }
 
 // observe lists, if that is due.
-func (g *Group) observe(ctx context.Context) sighting {
+func (g *Group) observe(ctx context.Context) (sighting, error) {
 	g.mu.Lock()
-	due := !g.closed && g.listing.due(time.Now())
-	q := g.question()
+	due, closed := g.listing.due(time.Now()), g.closed
 	g.mu.Unlock()
-	if !due {
-		return sighting{}
+	switch {
+	case closed:
+		return sighting{}, errClosed
+	case !due:
+		return sighting{}, nil
 	}
-	return g.list(ctx, q)
-}
-
-// question is what to ask a list for, and what to expect in it.
-type question struct {
-	tag    string
-	gpus   bool
-	living map[int64]bool // Droplets that the last list had, and nobody deletes
-}
-
-// question is called with mu held.
-func (g *Group) question() question {
-	q := question{tag: GroupTag(g.Name), gpus: g.listing.gpus, living: map[int64]bool{}}
-	if g.listing.untagged {
-		q.tag = CommonTag
-	}
-	for id, i := range g.instances.byID {
-		if i.listed && i.phase < deleting {
-			q.living[id] = true
-		}
-	}
-	return q
+	return g.list(ctx), nil
 }
 
 // list asks for a list.
@@ -101,9 +90,10 @@ func (g *Group) question() question {
 // believed: somebody deleted the group's tag, or DigitalOcean answers wrongly.
 // What a list by CommonTag has of them is ours all the same.
 // (TestGroupTagDeleted, TestEmptyListIsNotBelieved)
-func (g *Group) list(ctx context.Context, q question) sighting {
+func (g *Group) list(ctx context.Context) sighting {
 	ctx, cancel := context.WithTimeout(ctx, listBound)
 	defer cancel()
+	q := g.question()
 	s := sighting{asked: true, began: time.Now()}
 	s.list, s.err = g.cloud.List(ctx, q.tag, q.gpus)
 	if s.err != nil || !q.lacksAll(s.list) {
@@ -116,6 +106,28 @@ func (g *Group) list(ctx context.Context, q question) sighting {
 	}
 	s.doubtful = q.lacksAll(s.list)
 	return s
+}
+
+// question is what to ask a list for, and what to expect in it.
+type question struct {
+	tag    string
+	gpus   bool
+	living map[int64]bool // Droplets that the last list had, and nobody deletes
+}
+
+func (g *Group) question() question {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	q := question{tag: GroupTag(g.Name), gpus: g.listing.gpus, living: map[int64]bool{}}
+	if g.listing.untagged {
+		q.tag = CommonTag
+	}
+	for id, i := range g.instances.byID {
+		if i.listed && i.phase < deleting {
+			q.living[id] = true
+		}
+	}
+	return q
 }
 
 func (q question) lacksAll(l List) bool {
@@ -160,9 +172,6 @@ const lookUpsAtOnce = 20
 func (g *Group) decide(ctx context.Context, s sighting) (todo, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.closed {
-		return todo{}, errClosed
-	}
 	now := time.Now()
 	switch {
 	case !s.asked:
