@@ -67,7 +67,7 @@ type sighting struct {
 	began    time.Time
 	list     List
 	err      error
-	doubtful bool // it lacks every Droplet that lives, of two or more
+	doubtful bool // it lacks all that live, two or more
 }
 
 // observe lists, if that is due.
@@ -86,43 +86,49 @@ func (g *Group) observe(ctx context.Context) (sighting, error) {
 
 // list asks for a list.
 //
-// Invariant: one that lacks every Droplet that lives, two or more, is not
-// believed: somebody deleted the group's tag, or DigitalOcean answers wrongly.
-// What a list by CommonTag has of them is ours all the same.
-// (TestGroupTagDeleted, TestEmptyListIsNotBelieved)
+// Invariants: one that lacks all of the group's Droplets proves nothing before a
+// list by CommonTag lacks them too: somebody may have deleted the group's tag. If
+// it lacks all that live, two or more, it is doubtful even then: DigitalOcean may
+// answer wrongly. (TestGroupTagDeleted, TestEmptyListIsNotBelieved)
 func (g *Group) list(ctx context.Context) sighting {
 	ctx, cancel := context.WithTimeout(ctx, listBound)
 	defer cancel()
 	q := g.question()
 	s := sighting{asked: true, began: time.Now()}
 	s.list, s.err = g.cloud.List(ctx, q.tag, q.gpus)
-	if s.err != nil || !q.lacksAll(s.list) {
+	if s.err != nil || !lacksAll(s.list, q.had) {
 		return s
 	}
 	if q.tag != CommonTag {
-		if more, err := g.cloud.List(ctx, CommonTag, q.gpus); err == nil {
-			s.list = join(s.list, more)
+		more, err := g.cloud.List(ctx, CommonTag, q.gpus)
+		if err != nil {
+			s.err = err
+			return s
 		}
+		s.list = join(s.list, more)
 	}
-	s.doubtful = q.lacksAll(s.list)
+	s.doubtful = len(q.living) > 1 && lacksAll(s.list, q.living)
 	return s
 }
 
 // question is what to ask a list for, and what to expect in it.
 type question struct {
-	tag    string
-	gpus   bool
-	living map[int64]bool // Droplets that the last list had, and nobody deletes
+	tag         string
+	gpus        bool
+	had, living map[int64]bool // Droplets that lists had, and of these those that nobody deletes
 }
 
 func (g *Group) question() question {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	q := question{tag: GroupTag(g.Name), gpus: g.listing.gpus, living: map[int64]bool{}}
+	q := question{tag: GroupTag(g.Name), gpus: g.listing.gpus, had: map[int64]bool{}, living: map[int64]bool{}}
 	if g.listing.untagged {
 		q.tag = CommonTag
 	}
 	for id, i := range g.instances.byID {
+		if i.listed && i.phase != gone {
+			q.had[id] = true
+		}
 		if i.listed && i.phase < deleting {
 			q.living[id] = true
 		}
@@ -130,8 +136,9 @@ func (g *Group) question() question {
 	return q
 }
 
-func (q question) lacksAll(l List) bool {
-	return len(q.living) > 1 && !slices.ContainsFunc(l.Droplets, func(d Droplet) bool { return q.living[d.ID] })
+// lacksAll reports whether a list has none of the Droplets that there were.
+func lacksAll(l List, ids map[int64]bool) bool {
+	return len(ids) > 0 && !slices.ContainsFunc(l.Droplets, func(d Droplet) bool { return ids[d.ID] })
 }
 
 // join adds to a list what another has besides.
