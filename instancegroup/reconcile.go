@@ -67,6 +67,7 @@ type sighting struct {
 	began    time.Time
 	list     List
 	err      error
+	paged    bool // an entry can have slipped between its pages
 	doubtful bool // it lacks all that live, two or more
 }
 
@@ -96,6 +97,7 @@ func (g *Group) list(ctx context.Context) sighting {
 	q := g.question()
 	s := sighting{asked: true, began: time.Now()}
 	s.list, s.err = g.cloud.List(ctx, q.tag, q.gpus)
+	s.paged = s.list.Requests > 1
 	if s.err != nil || !lacksAll(s.list, q.had) {
 		return s
 	}
@@ -105,7 +107,7 @@ func (g *Group) list(ctx context.Context) sighting {
 			s.err = err
 			return s
 		}
-		s.list = join(s.list, more)
+		s.list, s.paged = join(s.list, more), s.paged || more.Requests > 1
 	}
 	s.doubtful = len(q.living) > 1 && lacksAll(s.list, q.living)
 	return s
@@ -235,7 +237,7 @@ func (g *Group) merge(s sighting, now time.Time) {
 	untagged := false
 	for i := range g.instances.all() {
 		d, ok := present[i]
-		g.apply(i, observation{source: list, present: ok, droplet: d, asked: s.began, paged: s.list.Requests > 1, doubtful: s.doubtful}, now)
+		g.apply(i, observation{source: list, present: ok, droplet: d, asked: s.began, paged: s.paged, doubtful: s.doubtful}, now)
 		untagged = untagged || i.phase != gone && i.id != 0 && i.listed && !HasTag(i.droplet, GroupTag(g.Name))
 	}
 	if untagged && !g.listing.untagged {
