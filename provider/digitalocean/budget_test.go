@@ -257,3 +257,75 @@ func TestBudgetOvertaken(t *testing.T) {
 		}
 	})
 }
+
+// After a 429 requests of that purpose are held for as long as it asks, at most a
+// minute, whatever it asks; then one tries before the others. Those of other purposes
+// are sent.
+func TestBudgetHolds(t *testing.T) {
+	for ask, held := range map[string]time.Duration{"": holdWithout, "20": 20 * time.Second, "3600": time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			limited, sent := true, map[string]int{}
+			var mu sync.Mutex
+			c := over(t, answering(func(r *http.Request) (*http.Response, error) {
+				mu.Lock()
+				sent[r.Method]++
+				limited := limited && r.Method == http.MethodDelete
+				mu.Unlock()
+				time.Sleep(500 * time.Millisecond)
+				if limited {
+					return answer(429, `{"id":"too_many_requests"}`, "Retry-After", ask), nil
+				}
+				return answer(200, `{}`), nil
+			}))
+			destroy := func() error { _, err := c.Delete(t.Context(), 1); return err }
+			if err := destroy(); !errors.Is(err, ig.ErrRateLimited) {
+				t.Fatal(err)
+			}
+			time.Sleep(held - affordWait - time.Second)
+			if n, wait := burst(t, 10, destroy); n != 0 || sent[http.MethodDelete] != 1 || wait != affordWait+time.Second {
+				t.Errorf("Retry-After %q: %d deletes were sent in the hold; told to wait for %s", ask, sent[http.MethodDelete]-1, wait)
+			}
+			if _, err := c.Get(t.Context(), 1); errors.Is(err, ig.ErrRateLimited) {
+				t.Errorf("Retry-After %q: a look-up: %v", ask, err)
+			}
+			time.Sleep(affordWait + time.Second)
+			burst(t, 10, destroy)
+			if n := sent[http.MethodDelete]; n != 2 {
+				t.Errorf("Retry-After %q: %d deletes tried after the hold, want 1", ask, n-1)
+			}
+			limited = false
+			time.Sleep(held)
+			if n, _ := burst(t, 10, destroy); n != 10 {
+				t.Errorf("Retry-After %q: %d of 10 deletes were sent when it was over", ask, n)
+			}
+		})
+	}
+}
+
+// The list of keys has a limit of its own, which holds nothing else.
+func TestBudgetOfKeys(t *testing.T) {
+	sent := 0
+	c := over(t, always(&sent, 429, `{"id":"too_many_requests"}`))
+	_, _ = c.Keys(t.Context())
+	_, err := c.Get(t.Context(), 1)
+	if sent != 2 {
+		t.Errorf("%d requests were sent, want both; %v", sent, err)
+	}
+}
+
+// No answer makes a sender wait for longer than a minute.
+func TestBudgetIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := over(t, answering(func(*http.Request) (*http.Response, error) {
+			return answer(429, `{"id":"too_many_requests"}`, "Retry-After", "3600", "ratelimit-limit", "5000", "ratelimit-remaining", "0",
+				"ratelimit-reset", strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10)), nil
+		}))
+		for range 20 {
+			_, err := c.Delete(t.Context(), 1)
+			if e := cloudError(t, err); e.RetryAfter > time.Minute || !errors.Is(e, ig.ErrRateLimited) {
+				t.Fatalf("told to wait for %s: %v", e.RetryAfter, err)
+			}
+			time.Sleep(10 * time.Second)
+		}
+	})
+}
