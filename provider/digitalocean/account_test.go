@@ -110,7 +110,7 @@ func TestOtherAccount(t *testing.T) {
 				if _, err := c.Get(t.Context(), id); !errors.Is(err, tt.wantLookUp) {
 					t.Errorf("the look-up of a Droplet: %v, want %v", err, tt.wantLookUp)
 				}
-				if tt.wantLookUp != ig.ErrOtherAccount {
+				if !errors.Is(tt.wantLookUp, ig.ErrOtherAccount) {
 					return
 				}
 

@@ -71,8 +71,8 @@ func TestFaults(t *testing.T) {
 					value, err := o.call(ctx, over(t, sim.Transport()))
 					took := time.Since(began)
 
-					missing := o.name == "CheckTagRead" && tt.class == instancegroup.ErrNotFound
-					if missing || o.name == "Usage" && tt.class == instancegroup.ErrForbidden { // then the limit is unknown
+					missing := o.name == "CheckTagRead" && errors.Is(tt.class, instancegroup.ErrNotFound)
+					if missing || o.name == "Usage" && errors.Is(tt.class, instancegroup.ErrForbidden) { // then the limit is unknown
 						if err != nil {
 							t.Errorf("%s: %v", o.name, err)
 						}
@@ -184,7 +184,7 @@ func TestClassify(t *testing.T) {
 		{500, "creating this/these droplet(s) will exceed your droplet limit", instancegroup.ErrUnconfirmed},
 		{301, "", instancegroup.ErrUnconfirmed},
 	} {
-		if got := classify(tt.status, tt.message); got != tt.want {
+		if got := classify(tt.status, tt.message); !errors.Is(got, tt.want) {
 			t.Errorf("%d %s: got %q, want %q", tt.status, tt.message, got, tt.want)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
@@ -131,14 +132,16 @@ func TestOnlyHTTP1IsOffered(t *testing.T) {
 
 // A POST cannot be sent again by Go's transport: it has no way to get its body again.
 func TestNoGetBody(t *testing.T) {
-	for _, o := range operations {
-		_, _ = o.call(t.Context(), over(t, answering(func(r *http.Request) (*http.Response, error) {
-			if r.GetBody != nil {
-				t.Errorf("%s: GetBody is set", o.name)
-			}
-			return nil, net.ErrClosed
-		})))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		for _, o := range operations {
+			_, _ = o.call(t.Context(), over(t, answering(func(r *http.Request) (*http.Response, error) {
+				if r.GetBody != nil {
+					t.Errorf("%s: GetBody is set", o.name)
+				}
+				return nil, net.ErrClosed
+			})))
+		}
+	})
 }
 
 // Connections that die silently, all at once and while idle, cost one attempt.
