@@ -39,6 +39,7 @@ func (a *accounts) RoundTrip(r *http.Request) (*http.Response, error) {
 	a.asked[token]++
 	revoked, fault := a.revoked == token, a.fault
 	a.mu.Unlock()
+	time.Sleep(100 * time.Millisecond)
 	team := strings.ToUpper(token[:1])
 	if revoked {
 		return answer(401, dosim.ErrorBody("unauthorized", "Unable to authenticate you")), nil
@@ -70,21 +71,22 @@ func TestOtherAccount(t *testing.T) {
 		first      string // the token at the start
 		second     string // and then
 		account    bool   // the account is read at the start, as Init does
-		lists      bool   // the Droplets are listed before the token changes
+		knows      string // by which request a Droplet is known before the token changes
 		fault      *dosim.Fault
 		wantLookUp error // nil = the Droplet is found
 		says       string
 	}{
-		{"the same team, known by its id", "A1", "A2", true, false, nil, nil, ""},
-		{"another team, known by its id", "A1", "B2", true, true, nil, ig.ErrOtherAccount,
+		{"the same team, known by its id", "A1", "A2", true, "", nil, nil, ""},
+		{"another team, known by its id", "A1", "B2", true, "list", nil, ig.ErrOtherAccount,
 			`not sent: the token is now one of the account or team "Team B" (uuid-B), and the Droplets are those of "Team A" (uuid-A): put a token of the latter`},
-		{"the same team, known by a Droplet", "A1", "a2", true, true, nil, nil, ""},
-		{"another team, known by a Droplet", "A1", "b2", true, true, nil, ig.ErrOtherAccount, "it seems to be another account's"},
-		{"the same team, without account:read at the start", "a1", "A2", true, true, nil, nil, ""},
-		{"another team, without account:read at the start", "a1", "B2", true, true, nil, ig.ErrOtherAccount, "it seems to be another account's"},
-		{"nothing is known", "a1", "b2", false, false, nil, ig.ErrNotFound, ""},
-		{"the question fails", "A1", "A2", true, true, &dosim.Fault{Status: 500}, ig.ErrUnauthorized, ""},
-		{"the new token is refused too", "A1", "A2", true, true, &dosim.Fault{Status: 401}, ig.ErrUnauthorized, ""},
+		{"the same team, known by a Droplet", "A1", "a2", true, "list", nil, nil, ""},
+		{"another team, known by a Droplet", "A1", "b2", true, "list", nil, ig.ErrOtherAccount, "it seems to be another account's"},
+		{"the same team, without account:read at the start", "a1", "A2", true, "list", nil, nil, ""},
+		{"another team, without account:read at the start", "a1", "B2", true, "list", nil, ig.ErrOtherAccount, "it seems to be another account's"},
+		{"another team, known by a Droplet that was just made", "a1", "b2", false, "create", nil, ig.ErrOtherAccount, "it seems to be another account's"},
+		{"nothing is known", "a1", "b2", false, "", nil, ig.ErrNotFound, ""},
+		{"the question fails", "A1", "A2", true, "list", &dosim.Fault{Status: 500}, ig.ErrUnauthorized, ""},
+		{"the new token is refused too", "A1", "A2", true, "list", &dosim.Fault{Status: 401}, ig.ErrUnauthorized, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -98,11 +100,19 @@ func TestOtherAccount(t *testing.T) {
 				if tt.account {
 					_, _ = c.Account(t.Context())
 				}
-				if tt.lists {
+				switch tt.knows {
+				case "list":
 					if l, err := c.List(t.Context(), groupTag, false); err != nil || len(l.Droplets) != 1 {
 						t.Fatal(l, err)
 					}
-				} else {
+				case "create":
+					made, err := c.Create(t.Context(), ig.CreateRequest{Names: []string{"ci-7k2m9qxabd"}, Region: "nyc3", Size: "s-1vcpu-1gb",
+						Image: ig.Image{Slug: "debian-13-x64"}, Template: ig.Template{PublicNetworking: true}})
+					if err != nil {
+						t.Fatal(err)
+					}
+					id = made.Droplets[0].ID
+				default:
 					_, _ = c.Regions(t.Context())
 				}
 				token.token, a.revoked, a.fault = tt.second, tt.first, tt.fault
@@ -169,35 +179,46 @@ func TestVerifiedOnce(t *testing.T) {
 	})
 }
 
-// A Droplet that is being deleted says nothing about the account: its 404 is
-// expected.
+// A Droplet that is being deleted, or that a list lacks, says nothing about the
+// account: its 404 is expected.
 func TestDeletedDropletsAreNoWitnesses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a := newAccounts(t)
-		var ids []int64
-		for range 3 {
-			ids = append(ids, int64(a.sims["A"].AddDroplet(dosim.Droplet{Name: "ci-7k2m9qxabc", Tags: []string{groupTag}})))
-		}
-		token := &rotating{token: "a1"}
-		c := withToken(t, a, token)
-		if _, err := c.List(t.Context(), groupTag, false); err != nil {
-			t.Fatal(err)
-		}
+	for _, listed := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) { testDeletedDroplets(t, listed) })
+	}
+}
+
+func testDeletedDroplets(t *testing.T, listed bool) {
+	a := newAccounts(t)
+	var ids []int64
+	for range 3 {
+		ids = append(ids, int64(a.sims["A"].AddDroplet(dosim.Droplet{Name: "ci-7k2m9qxabc", Tags: []string{groupTag}})))
+	}
+	token := &rotating{token: "a1"}
+	c := withToken(t, a, token)
+	if _, err := c.List(t.Context(), groupTag, false); err != nil {
+		t.Fatal(err)
+	}
+	if !listed {
 		if _, err := c.Delete(t.Context(), ids[0]); err != nil {
 			t.Fatal(err)
 		}
 		if err := c.TagDroplets(t.Context(), ig.DeleteTag("ci", "7k2m"), ids[1:]); err != nil {
 			t.Fatal(err)
 		}
-		for _, id := range ids {
-			a.sims["A"].Destroy(int(id))
+	}
+	for _, id := range ids {
+		a.sims["A"].Destroy(int(id))
+	}
+	time.Sleep(time.Minute)
+	if listed {
+		if l, err := c.List(t.Context(), groupTag, false); err != nil || len(l.Droplets) > 0 {
+			t.Fatal(l, err)
 		}
-		time.Sleep(time.Minute)
-		token.token, a.revoked = "a2", "a1"
-		if _, err := c.Regions(t.Context()); err != nil {
-			t.Error(err)
-		}
-	})
+	}
+	token.token, a.revoked = "a2", "a1"
+	if _, err := c.Regions(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestAccount(t *testing.T) {

@@ -302,6 +302,37 @@ func TestBudgetHolds(t *testing.T) {
 	}
 }
 
+// An answer to what was sent before the 429 does not end the hold.
+func TestBudgetHoldsOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		sent := 0
+		c := over(t, answering(func(*http.Request) (*http.Response, error) {
+			mu.Lock()
+			sent++
+			first := sent == 1
+			mu.Unlock()
+			if first {
+				time.Sleep(2 * time.Second)
+				return answer(204, ""), nil
+			}
+			return answer(429, `{"id":"too_many_requests"}`, "Retry-After", "20"), nil
+		}))
+		var slow sync.WaitGroup
+		slow.Go(func() {
+			if _, err := c.Delete(t.Context(), 1); err != nil {
+				t.Error(err)
+			}
+		})
+		time.Sleep(time.Second)
+		_, _ = c.Delete(t.Context(), 2)
+		slow.Wait()
+		if _, err := c.Delete(t.Context(), 3); !errors.Is(err, ig.ErrRateLimited) || sent != 2 {
+			t.Errorf("%d requests were sent, want 2; %v", sent, err)
+		}
+	})
+}
+
 // The list of keys has a limit of its own, which holds nothing else.
 func TestBudgetOfKeys(t *testing.T) {
 	sent := 0

@@ -251,6 +251,21 @@ func TestListOfOnePage(t *testing.T) {
 	}
 }
 
+// A list's date is that of its oldest page: it began no later.
+func TestListDate(t *testing.T) {
+	at := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	c := over(t, answering(func(r *http.Request) (*http.Response, error) {
+		page, date, next := `[{"id":1}]`, at.Add(time.Second), "x"
+		if r.URL.Query().Get("page") == "2" {
+			page, date, next = `[{"id":2}]`, at, ""
+		}
+		return answer(200, `{"droplets":`+page+`,"links":{"pages":{"next":"`+next+`"}}}`, "Date", date.Format(http.TimeFormat)), nil
+	}))
+	if l, err := c.List(t.Context(), groupTag, false); err != nil || len(l.Droplets) != 2 || !l.Date.Equal(at) {
+		t.Errorf("%+v, %v; want the date %s", l, err, at)
+	}
+}
+
 // TestEmptyListSaysWhy: what is wrong with an empty list that is not empty is told, and
 // of which list it is.
 func TestEmptyListSaysWhy(t *testing.T) {

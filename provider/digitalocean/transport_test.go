@@ -148,12 +148,17 @@ func TestNoGetBody(t *testing.T) {
 func TestDeadConnections(t *testing.T) {
 	var dead atomic.Bool
 	var conns sync.Map // those that die
+	var together sync.WaitGroup
+	together.Add(8)
 	stop := make(chan struct{})
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, old := conns.LoadOrStore(r.RemoteAddr, true); old && dead.Load() {
+		switch _, old := conns.LoadOrStore(r.RemoteAddr, true); {
+		case !dead.Load():
+			together.Done()
+			together.Wait() // so that each has its own connection
+		case old:
 			<-stop
 		}
-		time.Sleep(20 * time.Millisecond) // so that each of some requests has its own connection
 		_, _ = io.WriteString(w, `{"regions":[]}`)
 	}))
 	server.Start()
@@ -211,6 +216,10 @@ func TestPathOfTheAddress(t *testing.T) {
 	}
 	if _, err := c.VPCs(t.Context()); err != nil {
 		t.Error(err)
+	}
+	_ = c.RemoveTag(t.Context(), "a/b")
+	if last := paths[len(paths)-1]; last != "/do/v2/tags/a%2Fb" {
+		t.Errorf("sent to %s", last)
 	}
 }
 
