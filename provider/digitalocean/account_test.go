@@ -13,7 +13,7 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
-// accounts are two teams, A and B, that DigitalOcean tells apart by the token: a
+// accounts are two teams, A and B, which DigitalOcean distinguishes by the token: a
 // token's first letter is its team. An upper-case token has every scope; a
 // lower-case one lacks account:read.
 type accounts struct {

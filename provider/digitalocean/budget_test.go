@@ -15,7 +15,7 @@ import (
 )
 
 // burst sends n requests at once and returns how many were sent, and the longest
-// pause that the senders of the others were told.
+// pause that the errors of the others ask for.
 func burst(t *testing.T, n int, send func() error) (sent int, wait time.Duration) {
 	t.Helper()
 	var mu sync.Mutex
@@ -37,7 +37,7 @@ func burst(t *testing.T, n int, send func() error) (sent int, wait time.Duration
 }
 
 // No burst of ours is ever refused: what a minute has no room for is not sent,
-// and its sender told when there is room. Lists leave room for look-ups, and
+// and its error says when there is room. Lists leave room for look-ups, and
 // these for what changes something.
 func TestBudgetOfAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -56,13 +56,13 @@ func TestBudgetOfAMinute(t *testing.T) {
 				began := time.Now()
 				sent, wait := burst(t, 300, step.send)
 				if took := time.Since(began); took > 0 {
-					t.Errorf("the senders of %s were told after %s, want at once", step.what, took)
+					t.Errorf("the senders of %s had an answer after %s, want at once", step.what, took)
 				}
 				if sent != step.want {
 					t.Errorf("%d %s were sent, want %d", sent, step.what, step.want)
 				}
 				if wait < 50*time.Second || wait > time.Minute {
-					t.Errorf("the senders of the other %s were told to wait for %s", step.what, wait)
+					t.Errorf("the errors of the other %s ask for %s", step.what, wait)
 				}
 			}
 			time.Sleep(time.Minute)
@@ -132,7 +132,7 @@ func TestBudgetWaitsAMoment(t *testing.T) {
 	})
 }
 
-// The headers of answers tell of the hour, and so of other programs.
+// The headers of answers show the hour, and so other programs.
 func TestBudgetOfAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		left, sent := 2000, 0
@@ -152,7 +152,7 @@ func TestBudgetOfAnHour(t *testing.T) {
 		}
 
 		left = 101
-		_, _ = list() // tells that
+		_, _ = list() // learns that
 		if _, err := list(); !spent(err) {
 			t.Errorf("with 100 left, a list: %v", err)
 		}
@@ -173,7 +173,7 @@ func TestBudgetOfAnHour(t *testing.T) {
 			t.Errorf("%d destroys were sent with one request left", sent-before)
 		}
 
-		// What was told is asked anew after a minute, or it would be believed for ever.
+		// What an answer said is asked anew after a minute, or it would be believed for ever.
 		left = 4000
 		time.Sleep(time.Minute)
 		if l, err := list(); err != nil || l.Budget.Remaining != 3999 {
@@ -182,14 +182,14 @@ func TestBudgetOfAnHour(t *testing.T) {
 	})
 }
 
-// What other programs send is told of the hour that has passed. Whoever begins to
-// send is seen within ten minutes all the same, also if others did before; and
-// whoever stops is not taken to go on for more than that hour.
+// Answers say what other programs sent in the hour that has passed. One that begins to
+// send is seen within ten minutes all the same, also if others did before; one that
+// stops is not taken to go on for more than that hour.
 func TestBudgetOthersPace(t *testing.T) {
 	var sent []int // by minute
 	begin := time.Now()
 	var o others
-	// live has others send perHour for some minutes, of which we are told at the end of each.
+	// live has others send perHour for some minutes, which an answer counts at the end of each.
 	live := func(perHour, minutes int) {
 		for range minutes {
 			sent = append(sent, perHour/60)
@@ -283,7 +283,7 @@ func TestBudgetHolds(t *testing.T) {
 			}
 			time.Sleep(held - affordWait - time.Second)
 			if n, wait := burst(t, 10, destroy); n != 0 || sent[http.MethodDelete] != 1 || wait != affordWait+time.Second {
-				t.Errorf("Retry-After %q: %d deletes were sent in the hold; told to wait for %s", ask, sent[http.MethodDelete]-1, wait)
+				t.Errorf("Retry-After %q: %d deletes were sent in the hold; the error asks for %s", ask, sent[http.MethodDelete]-1, wait)
 			}
 			if _, err := c.Get(t.Context(), 1); errors.Is(err, ig.ErrRateLimited) {
 				t.Errorf("Retry-After %q: a look-up: %v", ask, err)
@@ -354,7 +354,7 @@ func TestBudgetIsBounded(t *testing.T) {
 		for range 20 {
 			_, err := c.Delete(t.Context(), 1)
 			if e := cloudError(t, err); e.RetryAfter > time.Minute || !errors.Is(e, ig.ErrRateLimited) {
-				t.Fatalf("told to wait for %s: %v", e.RetryAfter, err)
+				t.Fatalf("the error asks for %s: %v", e.RetryAfter, err)
 			}
 			time.Sleep(10 * time.Second)
 		}

@@ -191,8 +191,8 @@ func (c *Client) readPage(ctx context.Context, query url.Values, n int) (page, e
 	if err != nil {
 		return page{}, err
 	}
-	if odd != nil && (answer.Droplets == nil || answer.Meta == nil || answer.Meta.Total < len(*answer.Droplets)) {
-		return page{}, odd // may be about how many there are
+	if odd != nil && (answer.Droplets == nil || len(*answer.Droplets) == 0 || answer.Meta == nil || answer.Meta.Total < len(*answer.Droplets)) {
+		return page{}, odd // it may be about how many there are
 	}
 	if answer.Droplets == nil && (answer.Meta == nil || answer.Meta.Total != 0) {
 		return page{}, errNoList

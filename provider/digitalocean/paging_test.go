@@ -49,7 +49,7 @@ func TestListReadsEveryPage(t *testing.T) {
 	first := l.Droplets[0]
 	if first.PublicIPv4 == "" || first.PrivateIPv4 == "" || first.Region != "nyc3" || first.Size != "s-1vcpu-1gb" ||
 		first.PriceHourly == 0 || first.Status != "active" || first.Created.IsZero() || first.Name != "ci-00000000" {
-		t.Errorf("a Droplet lacks what DigitalOcean told of it: %+v", first)
+		t.Errorf("a Droplet lacks what the answer says of it: %+v", first)
 	}
 }
 
@@ -170,7 +170,7 @@ func TestOddFields(t *testing.T) {
 	}
 }
 
-// TestListShifts: Droplets that come and go between two pages make entries skip
+// Droplets that come and go between two pages make entries skip
 // or repeat. A list that lacks some is read again, and never given out.
 func TestListShifts(t *testing.T) {
 	for _, tt := range []struct {
@@ -181,7 +181,7 @@ func TestListShifts(t *testing.T) {
 	}{
 		{"an entry repeats", dosim.Fault{Behaviour: dosim.ListRepeats, Times: -1}, 2, 0},
 		{"an entry is skipped once", dosim.Fault{Behaviour: dosim.ListSkips, Query: "page=2"}, 4, 0},
-		{"the same list twice, of which its total says more", dosim.Fault{Behaviour: dosim.ListSkips, Query: "page=2", Times: -1}, 4, 299},
+		{"the same list twice, and its total says more", dosim.Fault{Behaviour: dosim.ListSkips, Query: "page=2", Times: -1}, 4, 299},
 		{"a page fails for good", dosim.Fault{Status: 500, Query: "page=2", Times: -1}, 0, 0},
 		{"a page is cut for good", dosim.Fault{Cut: true, Query: "page=2", Times: -1}, 0, 0},
 		{"a page fails once", dosim.Fault{Status: 500, Query: "page=2"}, 2, 0},
@@ -210,9 +210,8 @@ func TestListShifts(t *testing.T) {
 	}
 }
 
-// TestListOfOnePage: a total that lags does not keep a list from being believed that
-// is the same twice; a different one each time is; nor is a full page the last one
-// because no link says so.
+// A list that is the same twice is believed though its total lags; one that differs
+// each time is not. A full page is not the last one because no link says so.
 func TestListOfOnePage(t *testing.T) {
 	page := func(total int, ids ...int) string {
 		var ds []string
@@ -266,8 +265,7 @@ func TestListDate(t *testing.T) {
 	}
 }
 
-// TestEmptyListSaysWhy: what is wrong with an empty list that is not empty is told, and
-// of which list it is.
+// The error says what is wrong with an empty list that claims entries, and which list it is.
 func TestEmptyListSaysWhy(t *testing.T) {
 	for _, kind := range []string{"", "gpus"} {
 		c := over(t, answering(func(r *http.Request) (*http.Response, error) {
@@ -301,7 +299,7 @@ func TestTagsHidden(t *testing.T) {
 	}
 }
 
-// TestListOfGPUs: GPU Droplets are in a list of their own, which has everybody's.
+// GPU Droplets are in a list of their own, which has everybody's.
 func TestListOfGPUs(t *testing.T) {
 	sim := fleet(t, 2)
 	ours := sim.AddDroplet(dosim.Droplet{Name: "ci-gpu00000", Size: "gpu-h100x1-80gb", Tags: []string{"Fleeting-Group:CI"}})
@@ -316,7 +314,7 @@ func TestListOfGPUs(t *testing.T) {
 	}
 }
 
-// TestNoList: what is JSON but not the list is an error: taken for an empty list
+// What is JSON but not the list is an error: taken for an empty list
 // it would let every Droplet count as gone.
 func TestNoList(t *testing.T) {
 	droplets := func(s string) string { return `{"droplets":` + s + `}` }
@@ -326,7 +324,7 @@ func TestNoList(t *testing.T) {
 		droplets(`[null]`), droplets(`[{}]`), droplets(`[{"id":0,"name":"ci-7k2m9qxa"}]`), droplets(`[{"id":-1}]`),
 		droplets(`[{"id":"1"}]`), droplets(`[{"id":1e99}]`), droplets(`[{"id":1,"tags":"x"}]`),
 		droplets(`[{"id":1,"name":"x","status":"new","tags":[],"size":[]}],"meta":{"total":"9"}`),
-		droplets(`[],"meta":{"total":1}`), droplets(`[],"meta":{"total":9223372036854775807}`), droplets(`[],"links":[]`),
+		droplets(`[],"meta":{"total":"9"}`), droplets(`[],"meta":{"total":1}`), droplets(`[],"meta":{"total":9223372036854775807}`), droplets(`[],"links":[]`),
 		droplets(strings.Repeat("[", 1_000_000)), droplets(`[` + strings.Repeat(" ", maxBody)),
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -345,7 +343,7 @@ func TestNoList(t *testing.T) {
 	}
 }
 
-// TestEndlessPages: a list that always has a next page ends.
+// A list that always has a next page ends.
 func TestEndlessPages(t *testing.T) {
 	for _, o := range operations {
 		var sent int // less than the budget of a minute
@@ -364,7 +362,7 @@ func TestEndlessPages(t *testing.T) {
 	}
 }
 
-// TestBodiesAreBounded: an answer without end costs bounded memory.
+// An answer without end costs bounded memory.
 func TestBodiesAreBounded(t *testing.T) {
 	for _, status := range []int{200, 500} {
 		synctest.Test(t, func(t *testing.T) {
