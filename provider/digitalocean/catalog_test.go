@@ -32,6 +32,23 @@ func TestRegions(t *testing.T) {
 	}
 }
 
+// A tag's answer has a whole Droplet in it, which is not read.
+func TestTags(t *testing.T) {
+	var sent int
+	c := over(t, always(&sent, 200, `{"tags":[{"name":"fleeting","resources":{"count":3,"droplets":{"count":2,"last_tagged":{"id":"?"}}}},{"name":"x"}],
+		"tag":{"resources":{"last_tagged":7,"droplets":[]}}}`))
+	tags, err := c.Tags(t.Context())
+	if diff := cmp.Diff([]Tag{{"fleeting", 3}, {"x", 0}}, tags); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+	if err := c.CheckTagRead(t.Context(), "fleeting"); err != nil {
+		t.Error(err)
+	}
+	if err := c.TagDroplets(t.Context(), "fleeting", []int64{7}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestImage(t *testing.T) {
 	var sent int
 	image, err := over(t, always(&sent, 200, `{"image":{"id":5,"name":"golden","type":"custom","regions":["nyc3"],"min_disk_size":"20",
