@@ -46,9 +46,10 @@ var operations = []operation{
 	{"TagDroplets", opTagDroplets, false, func(ctx context.Context, c *Client) (any, error) {
 		return nil, c.TagDroplets(ctx, "fleeting-delete:ci-7k2m", []int64{someDroplet})
 	}},
-	{"CheckTagRead", opGetTag, true, func(ctx context.Context, c *Client) (any, error) {
+	{"CheckTagRead", opGetTag, false, func(ctx context.Context, c *Client) (any, error) {
 		return nil, c.CheckTagRead(ctx, "fleeting-group:ci")
 	}},
+	{"Tags", "GET /v2/tags", true, func(ctx context.Context, c *Client) (any, error) { return c.Tags(ctx) }},
 	{"DeleteTagged", opDeleteTagged, false, func(ctx context.Context, c *Client) (any, error) {
 		return c.DeleteTagged(ctx, "fleeting-delete:ci-7k2m")
 	}},
