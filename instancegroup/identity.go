@@ -30,8 +30,8 @@ func DeleteTag(group string) string { return deleteTagPrefix + group }
 // IsDeleteTag reports whether tag is one: the one kind by which Droplets are
 // deleted.
 func IsDeleteTag(tag string) bool {
-	_, ok := cutPrefixFold(tag, deleteTagPrefix)
-	return ok
+	group, ok := cutPrefixFold(tag, deleteTagPrefix)
+	return ok && strings.Trim(group, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }
 
 // KeyName is the name of a group's generated SSH key on the account; suffix is

@@ -202,7 +202,7 @@ func testDeletedDroplets(t *testing.T, listed bool) {
 		if _, err := c.Delete(t.Context(), ids[0]); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.TagDroplets(t.Context(), ig.DeleteTag("ci", "7k2m"), ids[1:]); err != nil {
+		if err := c.TagDroplets(t.Context(), ig.DeleteTag("ci"), ids[1:]); err != nil {
 			t.Fatal(err)
 		}
 	}
