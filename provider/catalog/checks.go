@@ -77,24 +77,28 @@ func (o *offer) checkImage(c config.Config, faults config.Faults, p *Plan) error
 			p.Warnings = append(p.Warnings, Warning{"image", status + ": it cannot be used yet, and creates will be refused until it is available",
 				"wait for it, or choose another"})
 		}
-		if image.Type != "custom" {
-			continue
-		}
-		var all []error
-		for _, feature := range []struct {
-			key string
-			on  bool
-		}{{"ipv6", c.IPv6}, {"monitoring", c.Monitoring}} {
-			if feature.on {
-				all = append(all, fmt.Errorf("plugin_config.%s: image %s is a custom image, for which DigitalOcean does not support %[1]s; "+
-					"set %[1]s = false, or choose another image", feature.key, named(image)))
-			}
-		}
-		if len(all) > 0 {
-			return errors.Join(all...)
-		}
 	}
 	return nil
+}
+
+// checkFeatures finds what an uploaded image does not go with.
+func (o *offer) checkFeatures(c config.Config) error {
+	booted := o.booted(c)
+	i := slices.IndexFunc(booted, func(i digitalocean.Image) bool { return i.Type == "custom" })
+	if i < 0 {
+		return nil
+	}
+	var faults []error
+	for _, feature := range []struct {
+		key string
+		on  bool
+	}{{"ipv6", c.IPv6}, {"monitoring", c.Monitoring}} {
+		if feature.on {
+			faults = append(faults, fmt.Errorf("plugin_config.%s: image %s is a custom image, for which DigitalOcean does not support %[1]s; "+
+				"set %[1]s = false, or choose another image", feature.key, named(booted[i])))
+		}
+	}
+	return errors.Join(faults...)
 }
 
 // withdrawn reports whether an image will never be usable again.

@@ -40,6 +40,9 @@ func TestChecks(t *testing.T) {
 		{name: "a contract size where the account may use it", change: func(c *config.Config, _ *offer) {
 			c.Sizes, c.Regions = []string{"gpu-h100x8-640gb-contracted"}, []string{"nyc3"}
 		}},
+		{name: "a size that only a region lists", change: func(c *config.Config, o *offer) {
+			c.Sizes, o.regions.value[2].Sizes = []string{"own-1"}, []string{"own-1"} // of fra1
+		}},
 		{name: "a contract size elsewhere", change: func(c *config.Config, _ *offer) {
 			c.Sizes = []string{"gpu-mi300x1-192gb-contracted"}
 		}, log: []string{`[WARN]  gpu-mi300x1-192gb-contracted in fra1 is not known to be on offer: DigitalOcean lists contract sizes only for the regions in which the account may use them: hint="ask DigitalOcean where the contract holds"`}},
@@ -68,9 +71,12 @@ func TestChecks(t *testing.T) {
 		}, fault: `plugin_config.image: image docker-20-04 has the status "retired": no Droplet can be made of it; choose another; did you mean "docker-22-04"?`},
 		{name: "a custom image", change: image(func(i *digitalocean.Image) { i.Type = "custom" })},
 		{name: "a custom image with features", change: func(c *config.Config, o *offer) {
-			c.IPv6, c.Monitoring = true, true
+			c.IPv6, c.Monitoring, c.Sizes = true, true, []string{"m-2vcpu-16gb"}
 			o.images.value.found[0].Type = "custom"
-		}, fault: `plugin_config.ipv6: image docker-20-04 is a custom image, for which DigitalOcean does not support ipv6; set ipv6 = false, or choose another image
+		}, fault: `plugin_config: no combination of size, region and image can work:
+  m-2vcpu-16gb in fra1: the size is not on offer there now; it is in no region
+In fra1 these sizes would work: s-1vcpu-1gb, s-2vcpu-2gb
+plugin_config.ipv6: image docker-20-04 is a custom image, for which DigitalOcean does not support ipv6; set ipv6 = false, or choose another image
 plugin_config.monitoring: image docker-20-04 is a custom image, for which DigitalOcean does not support monitoring; set monitoring = false, or choose another image`},
 		{name: "a custom image that is not the newest with the tag", change: func(c *config.Config, o *offer) {
 			c.ImageTag, c.IPv6 = "golden", true
@@ -122,9 +128,9 @@ plugin_config.monitoring: image docker-20-04 is a custom image, for which Digita
 			log: []string{inForce("0.18 dearest_size=s-1vcpu-1gb usd_per_hour=0.009 max_instances=20 limited_by=max_hourly_cost")}},
 		{name: "the account's limit is the lower", change: func(c *config.Config, _ *offer) { c.MaxHourlyCost = 3 },
 			log: []string{inForce("3 dearest_size=s-1vcpu-1gb usd_per_hour=0.009 max_instances=25 limited_by=droplet_limit")}},
-		{name: "the sum of prices", change: func(c *config.Config, o *offer) {
-			o.sizes.value[1].PriceHourly, c.MaxHourlyCost = 0.00893, 0.1786
-		}, most: 20, log: []string{inForce("0.1786 dearest_size=s-1vcpu-1gb usd_per_hour=0.00893 max_instances=20 limited_by=max_hourly_cost")}},
+		{name: "three times the price", change: func(c *config.Config, o *offer) {
+			o.sizes.value[1].PriceHourly, c.MaxHourlyCost = 0.1, 0.3
+		}, most: 3, log: []string{inForce("0.3 dearest_size=s-1vcpu-1gb usd_per_hour=0.1 max_instances=3 limited_by=max_hourly_cost")}},
 		{name: "the dearest size counts", change: func(c *config.Config, _ *offer) {
 			c.Sizes, c.MaxInstances, c.MaxHourlyCost = []string{"s-1vcpu-1gb", "s-2vcpu-2gb"}, 4, 0.11
 		}, most: 4, log: []string{inForce("0.11 dearest_size=s-2vcpu-2gb usd_per_hour=0.027 max_instances=4 limited_by=max_instances")}},

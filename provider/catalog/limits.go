@@ -58,7 +58,7 @@ func (o *offer) guard(c config.Config, p *Plan) error {
 	if size == nil {
 		return nil // a size has a fault
 	}
-	// The sum of prices is a little more than it should be: 20 * 0.00893 > 0.1786.
+	// 0.3/0.1 is a little less than 3.
 	affordable := int(c.MaxHourlyCost/size.PriceHourly + 1e-9)
 	if affordable == 0 {
 		return fmt.Errorf("%s: %g USD an hour is less than one Droplet of size %s costs, %g",

@@ -87,7 +87,8 @@ func (o *offer) plan(c config.Config, faults config.Faults) Plan {
 			p.Fault = o.place(c, &p)
 		}
 	}
-	p.Fault = errors.Join(p.Fault, o.checkVPCs(c, &p), o.checkKeys(c, &p), o.limit(c, faults, &p), o.guard(c, &p), o.checkTagRead(c))
+	p.Fault = errors.Join(p.Fault, o.checkFeatures(c), o.checkVPCs(c, &p), o.checkKeys(c, &p),
+		o.limit(c, faults, &p), o.guard(c, &p), o.checkTagRead(c))
 	if p.Fault != nil {
 		p.MaxInstances, p.LimitedBy = 0, ""
 	}

@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -33,7 +32,7 @@ func TestSurveyIsOneRoundTrip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := dosim.New(dosim.Options{})
 		defer sim.Close()
-		api := client(t, sim)
+		api := over(t, slow{sim.Transport()})
 		var r Reader
 		c := sound()
 		c.VPC = map[string]string{"nyc3": "00000006-0f0c-4000-8000-000000000006", "fra1": "00000064-0f0c-4000-8000-000000000064"}
@@ -83,10 +82,17 @@ func TestSurveyOnTheWire(t *testing.T) {
 		"a deleted image": {prepare: func(sim *dosim.Sim, c *config.Config) {
 			c.Image = config.Image{ID: int64(sim.AddImage(dosim.Image{Name: "mine", Regions: []string{"fra1", "nyc3"}, Status: "deleted"}))}
 		}, fault: `has the status "deleted"`},
+		"a retired image": {prepare: func(sim *dosim.Sim, c *config.Config) {
+			c.Image.Slug = "docker-22-04"
+			sim.AddImage(dosim.Image{Slug: "docker-22-04", Public: true, Regions: []string{"fra1", "nyc3"}, Status: "retired"})
+		}, fault: `did you mean "docker-20-04"?`},
 		"a custom image": {prepare: func(sim *dosim.Sim, c *config.Config) {
 			c.Image = config.Image{ID: int64(sim.AddImage(dosim.Image{Name: "mine", Regions: []string{"fra1", "nyc3"}, Custom: true}))}
 			c.IPv6 = true
 		}, fault: "plugin_config.ipv6: "},
+		"a contract size, listed for one of two regions": {prepare: func(_ *dosim.Sim, c *config.Config) {
+			c.Sizes = []string{"gpu-h100x1-80gb-contracted"}
+		}, warnings: []string{"size"}},
 		"a locked account": {prepare: func(sim *dosim.Sim, _ *config.Config) {
 			sim.SetAccount(func(a *dosim.Account) { a.Status, a.EmailVerified = "locked", false })
 		}, warnings: []string{"", ""}},
@@ -96,7 +102,7 @@ func TestSurveyOnTheWire(t *testing.T) {
 			defer sim.Close()
 			c := sound()
 			tt.prepare(sim, &c)
-			p, err := new(Reader).Survey(t.Context(), hclog.NewNullLogger(), fast(t, sim), c, nil)
+			p, err := new(Reader).Survey(t.Context(), hclog.NewNullLogger(), over(t, sim.Transport()), c, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -114,46 +120,11 @@ func TestSurveyOnTheWire(t *testing.T) {
 	}
 }
 
-// Contract sizes are only in the regions of the account.
-func TestSurveyContractSize(t *testing.T) {
-	sim := dosim.New(dosim.Options{})
-	defer sim.Close()
-	api := fast(t, sim)
-	regions, err := api.Regions(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	listed := map[string]bool{} // regions
-	size := ""
-	for _, r := range regions {
-		for _, slug := range r.Sizes {
-			if strings.HasSuffix(slug, "-contracted") {
-				size, listed[r.Slug] = slug, true
-			}
-		}
-	}
-	if len(listed) == 0 || listed["fra1"] {
-		t.Fatalf("the simulator has %q in %v", size, listed)
-	}
-	c := sound()
-	c.Sizes, c.Regions = []string{size}, append(slices.Sorted(maps.Keys(listed)), "fra1")
-	p, err := new(Reader).Survey(t.Context(), hclog.NewNullLogger(), api, c, nil)
-	if err != nil || p.Fault != nil || len(p.Placements) != len(c.Regions) {
-		t.Errorf("%+v, %v", p, err)
-	}
-	if len(p.Warnings) != 1 || !strings.HasPrefix(p.Warnings[0].What, size+" in fra1 ") {
-		t.Errorf("warnings %+v", p.Warnings)
-	}
-}
-
 // sound is a configuration without a fault on the simulator's account.
 func sound() config.Config {
 	return config.Config{Token: config.Token{Source: "the environment"}, Regions: []string{"fra1", "nyc3"},
 		Sizes: []string{"s-2vcpu-4gb"}, Image: config.Image{Slug: "docker-20-04"}}
 }
-
-func client(t *testing.T, sim *dosim.Sim) *digitalocean.Client { return over(t, slow{sim.Transport()}) }
-func fast(t *testing.T, sim *dosim.Sim) *digitalocean.Client   { return over(t, sim.Transport()) }
 
 func over(t *testing.T, transport http.RoundTripper) *digitalocean.Client {
 	t.Helper()
