@@ -205,8 +205,8 @@ the plugin finds its Droplets by their tags, which it may not read: GET /v2/tags
 			}
 			most := tt.most
 			switch {
-			case tt.fault != "" || most < 0:
-				most = 0
+			case strings.Contains(tt.fault, "plugin_config.max_") || strings.Contains(tt.fault, "tag:read") || most < 0:
+				most = 0 // what the group has could not be managed either
 			case most == 0:
 				most = 25
 			}

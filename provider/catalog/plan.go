@@ -17,7 +17,7 @@ import (
 type Plan struct {
 	Placements   []instancegroup.Placement // in the order in which they are tried
 	GPUs         bool                      // a size of theirs is a GPU size
-	MaxInstances int                       // the most Droplets of the group; 0 = there is a Fault
+	MaxInstances int                       // the most Droplets of the group; 0 = with this Fault not even those that it has can be managed
 	LimitedBy    string                    // what sets MaxInstances: "max_instances", "droplet_limit" or "max_hourly_cost"
 	Dearest      *digitalocean.Size        // of the configured ones; nil = a price is not known
 	Unfit        []Unfit                   // single placements
@@ -87,11 +87,11 @@ func (o *offer) plan(c config.Config, faults config.Faults) Plan {
 			p.Fault = o.place(c, &p)
 		}
 	}
-	p.Fault = errors.Join(p.Fault, o.checkFeatures(c), o.checkVPCs(c, &p), o.checkKeys(c, &p),
-		o.limit(c, faults, &p), o.guard(c, &p), o.checkTagRead(c))
-	if p.Fault != nil {
+	limits := errors.Join(o.limit(c, faults, &p), o.guard(c, &p), o.checkTagRead(c))
+	if limits != nil {
 		p.MaxInstances, p.LimitedBy = 0, ""
 	}
+	p.Fault = errors.Join(p.Fault, o.checkFeatures(c), o.checkVPCs(c, &p), o.checkKeys(c, &p), limits)
 	return p
 }
 
