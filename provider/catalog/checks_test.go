@@ -179,7 +179,7 @@ the plugin finds its Droplets by their tags, which it may not read: GET /v2/tags
 			c.Regions = append(c.Regions, "moon")
 			o.images = answer[images]{}
 			o.account.value.DropletLimit = 0
-		}, fault: `plugin_config.region: DigitalOcean has no region "moon"`},
+		}, fault: `plugin_config.region: DigitalOcean has no region "moon"`, most: -1},
 		{name: "nothing but what has a fault already", faults: config.Faults{{Key: "size"}, {Key: "max_instances"}}, most: -1, change: func(c *config.Config, _ *offer) {
 			c.Sizes, c.MaxHourlyCost = nil, 1
 		}},
