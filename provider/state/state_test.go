@@ -75,7 +75,7 @@ func TestFailedInits(t *testing.T) {
 		s := h.mustOpen(t)
 		s.Begin(instancegroup.NewRun(s.DeadRuns()...))
 		s.Forget()
-		s.Refuse(time.Now(), fmt.Sprint("no ", i))
+		s.Refuse(time.Now(), "c", fmt.Sprint("no ", i))
 		s.Drop()
 	}
 	s = h.mustOpen(t)
@@ -83,7 +83,7 @@ func TestFailedInits(t *testing.T) {
 	if !slices.Equal(s.DeadRuns(), []string{"k1ll"}) || s.Droplets()["ci-k1llm9qxab"] != 12 {
 		t.Errorf("left: %v, %v", s.DeadRuns(), s.Droplets())
 	}
-	if text, ok := s.Refused(); !ok || text != "no 299" {
+	if text, _, ok := s.Refused("c"); !ok || text != "no 299" {
 		t.Errorf("refused: %q, %v", text, ok)
 	}
 }
@@ -122,56 +122,74 @@ func TestOldRuns(t *testing.T) {
 	})
 }
 
-// TestRefusal stands for 30 s from the beginning of the refused Init.
+// TestRefusal stands for 30 s from the beginning of the refused Init, for the same
+// configuration.
 func TestRefusal(t *testing.T) {
 	h := homeIn(t.TempDir())
 	synctest.Test(t, func(t *testing.T) {
-		refused := func() (text string, ok bool) {
+		want := func(config, wantText string, wantLeft time.Duration) {
+			t.Helper()
 			s := h.mustOpen(t)
 			defer s.Drop()
-			return s.Refused()
-		}
-		if _, ok := refused(); ok {
-			t.Error("refused before the first Init")
-		}
-		s := h.mustOpen(t)
-		began := time.Now()
-		time.Sleep(10 * time.Second)
-		s.Refuse(began, "the token was refused")
-		s.Drop()
-		for _, step := range []struct {
-			wait time.Duration
-			want bool
-		}{{0, true}, {19 * time.Second, true}, {time.Second, false}} {
-			time.Sleep(step.wait)
-			text, ok := refused()
-			if ok != step.want || ok && text != "the token was refused" {
-				t.Errorf("%s after it began: %q, %v", time.Since(began), text, ok)
+			text, left, ok := s.Refused(config)
+			if text != wantText || left != wantLeft || ok != (wantLeft > 0) {
+				t.Errorf("%q, %s, %v", text, left, ok)
 			}
 		}
+		refuse := func(at time.Time, text string) {
+			s := h.mustOpen(t)
+			defer s.Drop()
+			s.Refuse(at, "a1", text)
+		}
+		want("a1", "", 0)
+		began := time.Now()
+		time.Sleep(10 * time.Second)
+		refuse(began, "the token was refused")
+		want("a1", "the token was refused", 20*time.Second)
+		want("b2", "", 0) // was corrected
+		time.Sleep(19 * time.Second)
+		want("a1", "the token was refused", time.Second)
+		time.Sleep(time.Second)
+		want("a1", "", 0)
 
-		s = h.mustOpen(t)
-		s.Refuse(time.Now().Add(time.Hour), "before the clock was set back")
-		if _, ok := s.Refused(); ok {
-			t.Error("a refusal of the future stands")
-		}
-		s.Refuse(time.Now(), strings.Repeat("é", maxText))
-		text, ok := s.Refused()
-		if !ok || len(text) != maxText {
-			t.Errorf("a long text: %d bytes, %v", len(text), ok)
-		}
+		refuse(time.Now().Add(time.Hour), "before the clock was set back")
+		want("a1", "", 0)
+		refuse(time.Now(), strings.Repeat("é", maxText))
+		want("a1", strings.Repeat("é", maxText/2), 30*time.Second)
+		s := h.mustOpen(t)
 		s.ClearRefusal()
 		s.Drop()
-		if _, ok := refused(); ok {
-			t.Error("refused after it was cleared")
-		}
+		want("a1", "", 0)
 	})
+}
+
+// TestUnknownHost: what cannot be believed now is not lost.
+func TestUnknownHost(t *testing.T) {
+	h := homeIn(t.TempDir())
+	s := h.mustOpen(t)
+	s.Begin("x7k2")
+	s.Drop()
+
+	silent := h
+	silent.host, silent.hostErr = "", errors.New("no answer")
+	s = silent.mustOpen(t)
+	if s.DeadRuns() != nil {
+		t.Errorf("believed: %v", s.DeadRuns())
+	}
+	if seen := silent.mustPeek(t); !seen.Held || seen.Runs != nil || seen.Ignored != silent.hostErr {
+		t.Errorf("from outside: %+v", seen)
+	}
+	s.Begin("y8m3")
+	s.Close(false)
+	if got := h.mustPeek(t).DeadRuns(); !slices.Equal(got, []string{"x7k2"}) {
+		t.Errorf("afterwards: %v", got)
+	}
 }
 
 // TestIgnoredFiles are named, believed in nothing, and written anew.
 func TestIgnoredFiles(t *testing.T) {
 	const rest = `"runs":[{"id":"x7k2"}],"droplets":{"ci-x7k2m9qxab":7},"refused":{"at":"2100-01-01T00:00:00Z","text":"no"}}`
-	const ours = `{"version":1,"host":"machine-1/droplet-1",` + rest
+	const ours = `{"version":1,"host":"droplet-1",` + rest
 	for _, test := range []struct{ name, content, want string }{
 		{"empty", "", "it does not parse: unexpected end of JSON input"},
 		{"cut", ours[:len(ours)-1], "it does not parse: unexpected end of JSON input"},
@@ -179,7 +197,7 @@ func TestIgnoredFiles(t *testing.T) {
 		{"type", strings.Replace(ours, ":7}", `:"7"}`, 1), "it does not parse: json: cannot unmarshal string into Go struct field document.droplets of type int64"},
 		{"newer", `{"version":2,"host":{"another":"shape"}}`, "it is of version 2; this plugin knows version 1"},
 		{"too large", ours + strings.Repeat(" ", maxContent), "it is larger than 4194304 bytes"},
-		{"a copied disk", `{"version":1,"host":"machine-1/droplet-2",` + rest, "another host wrote it (this disk is a copy or was restored)"},
+		{"a copied disk", `{"version":1,"host":"droplet-2",` + rest, "another host wrote it (this disk is a copy or was restored)"},
 		{"of a host without identity", `{"version":1,"host":"",` + rest, "another host wrote it (this disk is a copy or was restored)"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -212,7 +230,7 @@ func TestIgnoredFiles(t *testing.T) {
 // TestForeignEntries: what a group cannot have had is dropped.
 func TestForeignEntries(t *testing.T) {
 	h := homeIn(t.TempDir())
-	content := `{"version":1,"host":"machine-1/droplet-1","unknown":1,"runs":[{"id":"../x"},{"id":"x7k2"},{"id":""},{"id":"X7K2"}],
+	content := `{"version":1,"host":"droplet-1","unknown":1,"runs":[{"id":"../x"},{"id":"x7k2"},{"id":""},{"id":"X7K2"}],
 		"droplets":{"ci-x7k2m9qxab":7,"ci-database":8,"ci2-x7k2m9qxab":9,"ci-x7k2m9qxac":0,"ci-x7k2m9qxad":-1}}`
 	if err := os.WriteFile(h.file(t), []byte(content), 0o600); err != nil {
 		t.Fatal(err)
