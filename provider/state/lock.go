@@ -68,8 +68,10 @@ func (h home) acquire(ctx context.Context, log hclog.Logger, path, group string)
 	if _, err := checkFile(path); err != nil {
 		return nil, fmt.Errorf("lock of group %q: %w", group, err)
 	}
-	lock, began := flock.New(path), time.Now()
-	for logged := false; ; {
+	lock := flock.New(path)
+	var waitsFor HeldError
+	var since time.Time
+	for {
 		locked, err := h.lock(lock, false)
 		if locked {
 			note(log, path, h.proc.self())
@@ -84,12 +86,15 @@ func (h home) acquire(ctx context.Context, log hclog.Logger, path, group string)
 		}
 		held := h.proc.describe(holderIn(path))
 		held.Group = group
-		if time.Since(began) >= held.patience() {
-			return nil, held
+		// An orphan that gives the lock up removes its pid first: it is unknown then.
+		if *held != waitsFor {
+			waitsFor, since = *held, time.Now()
+			if held.Orphan {
+				log.Info("waiting for a plugin process whose runner has ended", "pid", held.PID)
+			}
 		}
-		if held.Orphan && !logged {
-			log.Info("waiting for a plugin process whose runner has ended", "pid", held.PID)
-			logged = true
+		if time.Since(since) >= held.patience() {
+			return nil, held
 		}
 		select {
 		case <-time.After(lockPoll):

@@ -151,7 +151,11 @@ func TestWaits(t *testing.T) {
 					t.Errorf("a bounded wait does not say for what: %v", err)
 				}
 
-				time.AfterFunc(test.want/2, first.Drop)
+				time.AfterFunc(test.want/2, func() {
+					note(hclog.NewNullLogger(), first.lock.Path(), holder{}) // the first step of Drop
+					time.Sleep(2 * lockPoll)
+					first.Drop()
+				})
 				h.mustOpen(t).Drop()
 			})
 		})
