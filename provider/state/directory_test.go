@@ -136,7 +136,6 @@ func TestAccess(t *testing.T) {
 		moved := filepath.Join(t.TempDir(), "moved")
 		must(os.Rename(test.path, moved))
 		must(os.Symlink(moved, test.path))
-		// An error of the making of the directory comes first where there is one.
 		wantRefused(fmt.Sprintf("%s is not a %s, and symbolic links are not followed: remove it", test.path, test.typ))
 		must(os.Remove(test.path))
 		must(os.Rename(moved, test.path))

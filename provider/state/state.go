@@ -17,7 +17,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// State is the state of one group on this host, which belongs to whoever holds the
+// State is the state of one group on this host. It belongs to the process that holds the
 // lock. Its methods must not be called concurrently.
 type State struct {
 	log  hclog.Logger

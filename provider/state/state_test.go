@@ -242,7 +242,7 @@ func TestForeignEntries(t *testing.T) {
 	}
 }
 
-// TestWritesAreWhole: whoever reads finds one of the documents that were written.
+// TestWritesAreWhole: a reader finds one of the documents that were written.
 func TestWritesAreWhole(t *testing.T) {
 	h := homeIn(t.TempDir())
 	s := h.mustOpen(t)
