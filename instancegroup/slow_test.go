@@ -1,7 +1,6 @@
 package instancegroup
 
 import (
-	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -72,41 +71,4 @@ func TestActsFirstAfterNoTime(t *testing.T) {
 		}
 		r.told(name, Creating, Running, Deleted)
 	})
-}
-
-// TestRetryAfterIsBounded: an hour that an answer asks for is not waited. Within a
-// minute or so one request tries.
-func TestRetryAfterIsBounded(t *testing.T) {
-	for _, class := range []error{ErrUnconfirmed, ErrRateLimited, ErrInvalid} {
-		for _, op := range []string{"list", "delete", "create"} {
-			t.Run(fmt.Sprint(op, " ", class), func(t *testing.T) {
-				scenario(t, spec(nil), func(r *runner) {
-					names := r.up(2)
-					r.script(op, fault{err: &CloudError{Class: class, Op: "OP", Status: 503, Message: "maintenance", RetryAfter: time.Hour}})
-					switch op {
-					case "list":
-						time.Sleep(2 * time.Second)
-						_, _ = r.tryUpdate()
-					case "delete":
-						_, _ = r.tryDecrease(names[0])
-					case "create":
-						_, _ = r.increase(1)
-					}
-					asked, began := len(r.received(op)), time.Now()
-					for len(r.received(op)) == asked && time.Since(began) < 3*time.Hour {
-						if op == "create" {
-							_, _ = r.increase(1)
-						}
-						_, _ = r.tryUpdate()
-						time.Sleep(2 * time.Second)
-					}
-					d := time.Since(began)
-					waits := op != "create" || errors.Is(class, ErrInvalid) // the Cloud lets creates wait
-					if most := time.Minute + 20*time.Second; d > most || waits && d < 50*time.Second {
-						t.Errorf("asked again after %s", d)
-					}
-				})
-			})
-		}
-	}
 }
