@@ -148,6 +148,8 @@ func TestDecideOverTime(t *testing.T) {
 	accepted := instance{phase: creating, id: 5}
 	listed := instance{phase: running, id: 5, listed: true}
 	deleting := instance{phase: deleting, id: 5, listed: true, deletion: deletion{}.sent(true, 0, epoch.Add(70*time.Second))}
+	refused := deleting
+	refused.deletion = refused.deletion.sent(false, 0, epoch.Add(135*time.Second))
 	for _, c := range []struct {
 		what         string
 		i            instance
@@ -162,6 +164,7 @@ func TestDecideOverTime(t *testing.T) {
 		{"accepted, lists of 60 s", accepted, "1 absent, 30 absent, 61 absent", "creating/look"},
 		{"absence is interrupted", accepted, "1 absent, 30 new, 62 absent", "creating/look"},
 		{"absence is over", accepted, "1 absent, 30 new, 62 absent, 64 new, 66 no answer", "creating"},
+		{"absence is interrupted by a look-up", accepted, "1 absent, 30 up by id, 62 absent", "running"},
 		{"listed, absent, and nothing new", listed, "1 absent, 2 no answer", "running/look"},
 
 		{"one 404 of several", listed, "1 absent, 2 404 too", "running"},
@@ -190,10 +193,13 @@ func TestDecideOverTime(t *testing.T) {
 		{"deleted, absent", deleting, "71 absent", "gone"},
 		{"deleted, absent from pages once", deleting, "71 paged", "deleting"},
 		{"deleted, absent from pages twice, once too early", deleting, "69 paged, 71 paged", "gone"},
+		{"deleted, absent from pages twice, seen in between", deleting, "71 paged, 72 up, 73 paged", "deleting"},
 		{"deleted, doubtful lists", deleting, "71 doubtful, 90 doubtful", "deleting/look"},
 		{"deleted, in lists for 29 s", deleting, "99 up, 130 no answer", "deleting"},
 		{"deleted, in lists for 30 s", deleting, "100 up, 129 no answer", "deleting"},
 		{"deleted, in lists for 30 s, and the pause is over", deleting, "100 up, 130 no answer", "deleting/remove"},
+		{"deleted, and refused when it was repeated", refused, "139 no answer", "deleting"},
+		{"deleted, and the pause after that refusal is over", refused, "140 no answer", "deleting/remove"},
 	} {
 		i := c.i
 		i.requested, i.confirmed, i.listedSince = epoch, epoch, epoch
@@ -249,6 +255,7 @@ func FuzzDecide(f *testing.F) {
 	f.Add(uint8(0), uint32(0), int16(-90), int16(-90), int16(-70), int16(0), int16(0), uint8(0), uint8(0))
 	f.Add(uint8(3), uint32(0b11111), int16(-90), int16(-90), int16(0), int16(-5), int16(-10), uint8(4), uint8(2))
 	f.Add(uint8(2), uint32(0b111), int16(-9000), int16(-90), int16(0), int16(-5), int16(-40), uint8(3), uint8(3))
+	f.Add(uint8(2), uint32(0b111), int16(-900), int16(-90), int16(-70), int16(-5), int16(0), uint8(1), uint8(3))
 	f.Add(uint8(2), uint32(1<<5|1<<10|1<<12|1), int16(-900), int16(-90), int16(-40), int16(-5), int16(0), uint8(0), uint8(0))
 	f.Fuzz(func(t *testing.T, p uint8, flags uint32, born, confirmed, missing, asked, accepted int16, status, seen uint8) {
 		now := epoch

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -302,15 +303,19 @@ func losing(t *testing.T, s Settings, l loser, f func(*runner, *loser)) {
 	})
 }
 
-// keepAsking does what a runner does that wants n instances and gets fewer.
-func (r *runner) keepAsking(n int, d time.Duration) {
+// keepAsking does what a runner does that wants n instances and gets fewer. It
+// returns how often it was refused.
+func (r *runner) keepAsking(n int, d time.Duration) (refusals int) {
 	r.t.Helper()
 	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(2 * time.Second) {
 		if missing := n - len(r.states); missing > 0 {
-			_, _ = r.increase(missing)
+			if _, err := r.increase(missing); err != nil {
+				refusals++
+			}
 		}
 		r.update()
 	}
+	return refusals
 }
 
 // What a placement accepts and then loses counts against it as a refusal does,
@@ -319,7 +324,9 @@ func TestPlacementThatLosesCoolsDown(t *testing.T) {
 	for _, stuck := range []bool{false, true} {
 		t.Run(map[bool]string{false: "gone", true: "new until create_timeout"}[stuck], func(t *testing.T) {
 			losing(t, in(regions("nyc1", "nyc3")...), loser{in: []string{"nyc1"}, stuck: stuck}, func(r *runner, _ *loser) {
-				r.keepAsking(20, 2*time.Minute)
+				if n := r.keepAsking(20, 2*time.Minute); n != 0 {
+					t.Errorf("refused %d times: there is another placement", n)
+				}
 				creates := map[string]int{}
 				for _, c := range r.received("create") {
 					creates[c.place.Region] += len(c.names)
@@ -387,29 +394,52 @@ func TestGroupThatLosesBacksOff(t *testing.T) {
 	})
 }
 
-// What the runner, or a person, takes away before it ran says nothing of where it
-// was created; what a person deletes from outside does not differ from a loss.
-func TestDeletedBeforeItRan(t *testing.T) {
+// What the runner takes away, or a person keeps, or what has run, says nothing of
+// where it was created. What a person deletes before it ran does not differ from a
+// loss.
+func TestWhatCountsAsALoss(t *testing.T) {
 	for name, c := range map[string]struct {
+		age      time.Duration
 		takeAway func(r *runner, name string)
 		cools    int
 	}{
-		"by the runner": {func(r *runner, name string) { r.decrease(name) }, 0},
-		"kept": {func(r *runner, name string) {
+		"deleted by the runner": {0, func(r *runner, name string) { r.decrease(name) }, 0},
+		"kept": {0, func(r *runner, name string) {
 			r.change(r.only(name).ID, func(m *machine) { m.Tags, m.foreign = append(slices.Clone(m.Tags), KeepTag), true })
 		}, 0},
-		"from outside": {func(r *runner, name string) { r.change(r.only(name).ID, r.destroyed) }, 1},
+		"deleted from outside":               {0, func(r *runner, name string) { r.change(r.only(name).ID, r.destroyed) }, 1},
+		"deleted from outside, after it ran": {time.Minute, func(r *runner, name string) { r.change(r.only(name).ID, r.destroyed) }, 0},
+		"powered off before it ran":          {0, func(r *runner, name string) { r.change(r.only(name).ID, func(m *machine) { m.Status = StatusOff }) }, 1},
+		"powered off after it ran":           {time.Minute, func(r *runner, name string) { r.change(r.only(name).ID, func(m *machine) { m.Status = StatusOff }) }, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			scenario(t, in(regions("nyc1", "ams3")...), func(r *runner) {
 				r.want(1)
 				r.update()
+				r.run(c.age)
 				c.takeAway(r, r.names()[0])
-				r.run(20 * time.Second)
+				r.run(time.Minute)
 				if n := r.log.count("a placement cools down"); n != c.cools {
 					t.Errorf("a placement cools down %d times, want %d", n, c.cools)
 				}
 			})
 		})
 	}
+	t.Run("taken over", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			a := newAccount(t)
+			m := owned("dead", "aaaaa1")
+			m.stuck = true
+			d := a.add(m)
+			r := newRunner(t, in(regions("nyc1", "ams3")...), a)
+			r.start()
+			r.update()
+			r.change(d.ID, r.destroyed)
+			r.run(10 * time.Second)
+			r.told(d.Name, Creating, Deleted)
+			if n := r.log.count("a placement cools down"); n != 0 {
+				t.Error("another process made it")
+			}
+		})
+	})
 }
