@@ -260,6 +260,9 @@ func TestRefusedIncreaseBacksOff(t *testing.T) {
 		if d := cmp.Diff([]string{"0s", "5s", "15s", "35s", "1m15s", "2m15s", "3m15s"}, at); d != "" {
 			t.Errorf("attempts (-want +got):\n%s", d)
 		}
+		if n := r.log.count("ERROR", "Droplets were refused"); n != 4 {
+			t.Errorf("logged %d times in four minutes, want once a minute", n)
+		}
 		r.heal("create")
 		time.Sleep(time.Minute)
 		r.want(1)
