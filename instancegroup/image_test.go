@@ -16,7 +16,7 @@ func TestImageTag(t *testing.T) {
 		s := in(regions("nyc1", "ams3")...)
 		s.Image, s.ImageTag = Image{}, "golden"
 		scenario(t, s, func(r *runner) {
-			r.account.images = images
+			r.images = images
 			f(r, func(want int64, region string) {
 				t.Helper()
 				r.want(1)
@@ -37,7 +37,7 @@ func TestImageTag(t *testing.T) {
 	t.Run("rolls out", func(t *testing.T) {
 		tagged(t, []TaggedImage{image(2, "nyc1"), image(1, "nyc1", "ams3"), image(3, "fra1")}, func(r *runner, creates func(int64, string)) {
 			creates(2, "nyc1")
-			r.account.images = append(r.account.images, image(4, "nyc1"))
+			r.images = append(r.images, image(4, "nyc1"))
 			time.Sleep(9 * time.Minute)
 			creates(2, "nyc1")
 			looks(r, 1)
@@ -72,7 +72,7 @@ func TestImageTag(t *testing.T) {
 			}
 			r.refused(1)
 			looks(r, 1)
-			r.account.images = []TaggedImage{image(1, "nyc1")}
+			r.images = []TaggedImage{image(1, "nyc1")}
 			time.Sleep(5 * time.Second)
 			creates(1, "nyc1")
 		})

@@ -441,6 +441,61 @@ func TestNoAttemptIsBegunTooLate(t *testing.T) {
 	})
 }
 
+// Nothing is created after Shutdown has begun, or when the keys took the time for
+// it: the runner is told so.
+func TestCreateComesTooLate(t *testing.T) {
+	for _, shutdown := range []bool{true, false} {
+		scenario(t, spec(func(s *Settings) {
+			s.Keys = func(context.Context, bool) ([]string, error) {
+				time.Sleep(callBound - enoughTime - time.Second)
+				if !shutdown {
+					time.Sleep(time.Second)
+				}
+				return []string{"7"}, nil
+			}
+		}), func(r *runner) {
+			done := make(chan error)
+			go func() {
+				_, err := r.Increase(ctx, 1)
+				done <- err
+			}()
+			time.Sleep(time.Second)
+			if shutdown {
+				r.Shutdown(ctx) // it does not wait for so long
+			}
+			if err := <-done; err == nil || !strings.Contains(err.Error(), "no time was left") || len(r.received("create")) != 0 {
+				t.Errorf("shut down = %t: error %v, %d creates", shutdown, err, len(r.received("create")))
+			}
+		})
+	}
+}
+
+// odd is an account whose answers to creates name one id twice, and one not at all.
+type odd struct{ *account }
+
+func (o odd) Create(ctx context.Context, r CreateRequest) (Created, error) {
+	c, err := o.account.Create(ctx, r)
+	if len(c.Droplets) == 3 {
+		c.Droplets[0].ID, c.Droplets[2].ID = 0, c.Droplets[1].ID
+	}
+	return c, err
+}
+
+// An answer that cannot be right says nothing of the names that it is wrong about:
+// lists settle them.
+func TestOddAnswer(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		r.cloud = odd{r.account}
+		r.up(3)
+		for _, name := range r.names() {
+			if i := r.instances.byName[name]; i.id != r.only(name).ID {
+				t.Errorf("%s is Droplet %d for the group, and %d on the account", name, i.id, r.only(name).ID)
+			}
+			r.told(name, Creating, Running)
+		}
+	})
+}
+
 // When requests are scarce creates wait for five seconds to become ten.
 func TestScarceCreatesGather(t *testing.T) {
 	scenario(t, spec(nil), func(r *runner) {

@@ -159,6 +159,16 @@ func TestUnknownRefusalTriesAllPlacements(t *testing.T) {
 			r.goesTo(&seen, "after the backoff", ps[0])
 		})
 	})
+	t.Run("two of the others accept a part", func(t *testing.T) {
+		scenario(t, in(ps...), func(r *runner) {
+			r.script("create", refuse("one"), refuse("one"), fault{err: refusal(ErrCapacity)})
+			r.want(20)
+			if got := r.placesAfter(2); !slices.Equal(got, []Placement{ps[1], ps[1], ps[2]}) {
+				t.Errorf("tried %v", got)
+			}
+			r.says("a placement cools down", "region=nyc1", "cooldown=1m0s")
+		})
+	})
 	t.Run("the others do not confirm", func(t *testing.T) { // that says nothing of the first
 		scenario(t, in(ps...), func(r *runner) {
 			r.script("create", refuse("one"), fault{err: unconfirmed})
