@@ -148,7 +148,8 @@ func TestDecideOverTime(t *testing.T) {
 	accepted := instance{phase: creating, id: 5}
 	listed := instance{phase: running, id: 5, listed: true}
 	deleting := instance{phase: deleting, id: 5, listed: true, deletion: deletion{}.sent(true, 0, epoch.Add(70*time.Second))}
-	refused := deleting
+	unlisted, refused := deleting, deleting
+	unlisted.listed = false
 	refused.deletion = refused.deletion.sent(false, 0, epoch.Add(135*time.Second))
 	for _, c := range []struct {
 		what         string
@@ -198,6 +199,8 @@ func TestDecideOverTime(t *testing.T) {
 		{"deleted, in lists for 29 s", deleting, "99 up, 130 no answer", "deleting"},
 		{"deleted, in lists for 30 s", deleting, "100 up, 129 no answer", "deleting"},
 		{"deleted, in lists for 30 s, and the pause is over", deleting, "100 up, 130 no answer", "deleting/remove"},
+		{"deleted, known by a look-up and in lists for 59 s", unlisted, "10 up by id, 65 up, 124 absent", "deleting/look"},
+		{"deleted, known by a look-up and in lists for 60 s", unlisted, "10 up by id, 65 up, 125 absent", "gone"},
 		{"deleted, and refused when it was repeated", refused, "139 no answer", "deleting"},
 		{"deleted, and the pause after that refusal is over", refused, "140 no answer", "deleting/remove"},
 	} {
