@@ -423,6 +423,9 @@ func (g *Group) recordLookUps(ls []lookedUp, now time.Time) {
 		case errors.Is(l.err, ErrRateLimited):
 			continue // at its next turn
 		case !errors.Is(l.err, ErrNotFound):
+			if !isCloud(l.err) { // cut off by our own bound: it is due at once
+				i.checked = time.Time{}
+			}
 			failed.add(l.name, l.err)
 			continue
 		}
