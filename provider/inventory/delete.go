@@ -27,8 +27,8 @@ const (
 	// More are listed, and deleted by a tag.
 	few = 10
 
-	// perRequest is the pace on average. A token has 250 requests a minute, and
-	// the runner that shares it needs the other half.
+	// perRequest is the pace on average. A token has 250 requests a minute, and the
+	// runner that shares it needs the other half. The Client waits after a 429.
 	perRequest = time.Second / 2
 
 	// A round of requests begins a second after the last one at the soonest, and
@@ -74,7 +74,7 @@ func Delete(ctx context.Context, api *digitalocean.Client, droplets []instancegr
 		case len(d.left) == 0:
 			return remaining, nil
 		}
-		wait := max(roundFirst, min(roundMost, time.Since(began)/10), time.Duration(d.requests)*perRequest, retryAfter(err))
+		wait := max(roundFirst, min(roundMost, time.Since(began)/10), time.Duration(d.requests)*perRequest)
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -185,12 +185,4 @@ func double(first, most time.Duration, n int) time.Duration {
 // permanent reports whether err is one that time does not heal.
 func permanent(err error) bool {
 	return errors.Is(err, instancegroup.ErrUnauthorized) || errors.Is(err, instancegroup.ErrForbidden) || errors.Is(err, instancegroup.ErrOtherAccount)
-}
-
-// retryAfter returns how long DigitalOcean asked to wait, or 0.
-func retryAfter(err error) time.Duration {
-	if e, ok := errors.AsType[*instancegroup.CloudError](err); ok {
-		return e.RetryAfter
-	}
-	return 0
 }
