@@ -122,9 +122,8 @@ func (b *booting) start(ctx context.Context) error {
 	return cmp.Or(err, ctx.Err())
 }
 
-// create asks for the Droplet, of which none is made for up to a minute after a doctor
-// that was killed: what that asked for last may still appear. It is not cut off either:
-// an answer that is lost has to be settled by lists for a minute.
+// create asks for the Droplet until the plugin accepts that. It is not cut off: an answer
+// that is lost has to be settled by lists for a minute.
 func (b *booting) create(ctx context.Context) error {
 	for {
 		b.began = time.Now()
@@ -132,7 +131,7 @@ func (b *booting) create(ctx context.Context) error {
 		if err != nil || n > 0 {
 			return cmp.Or(err, ctx.Err())
 		}
-		b.t.step("group %s: waiting until what an earlier doctor asked for is settled", b.report.Group)
+		b.t.step("group %s: waiting: the token's requests are spent, or a Droplet of another doctor is there", b.report.Group)
 		if pause(ctx, lookEvery) != nil {
 			return errors.New("none was asked for: the token's requests are spent, or a Droplet of another doctor is there")
 		}

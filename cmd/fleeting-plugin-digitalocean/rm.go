@@ -98,7 +98,7 @@ func rm(ctx context.Context, t *terminal, args []string) int {
 		t.json(removed(shown, left))
 	}
 	switch {
-	case errors.Is(err, instancegroup.ErrForbidden), errors.Is(err, instancegroup.ErrUnauthorized):
+	case errors.Is(err, instancegroup.ErrForbidden), errors.Is(err, instancegroup.ErrUnauthorized), errors.Is(err, instancegroup.ErrOtherAccount):
 		return t.failed(err) // whose hint is about the token
 	case err != nil:
 		return t.failed(hinted{err, "fleeting-plugin-digitalocean ls shows what is left"})
@@ -236,7 +236,7 @@ func pid(n int) string {
 	return fmt.Sprint(n)
 }
 
-// removal is what --json tells.
+// removal is what --json shows.
 type removal struct {
 	Destroyed []listedDroplet `json:"destroyed"`
 	Left      []listedDroplet `json:"left"`

@@ -46,7 +46,8 @@ const (
 )
 
 // Delete deletes Droplets of groups of one account, and repeats that until DigitalOcean
-// does not have them any more. progress is called with those that it may still have, now and then.
+// does not have them any more. progress is called now and then with those that it may
+// still have.
 //
 // It returns when all are gone, when the rest is left alone, when ctx ends, or when the
 // token may not do it; the last two are its error. What remains may still be on its way

@@ -193,7 +193,7 @@ func TestDeleteForeign(t *testing.T) {
 			}
 		}
 	}, func(d *deleting) {
-		if d.err != nil || len(d.left) != 1 || d.left[0].Why != errForeign || len(d.lives()) != 2 {
+		if d.err != nil || len(d.left) != 1 || !errors.Is(d.left[0].Why, errForeign) || len(d.lives()) != 2 {
 			t.Errorf("%v, left %v, really %v", d.err, d.left, d.lives())
 		}
 	})
