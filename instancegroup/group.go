@@ -230,16 +230,9 @@ func (f *Found) has(id int64) bool {
 	return slices.ContainsFunc(f.list.Droplets, func(d Droplet) bool { return d.ID == id })
 }
 
-// firstList also reports whether it has GPU Droplets. Without them it takes half
-// of the time at most.
+// firstList also reports whether it has GPU Droplets.
 func firstList(ctx context.Context, cloud Cloud, log Logger, tag string, must bool) (List, bool, error) {
-	first := ctx
-	if deadline, ok := ctx.Deadline(); ok && !must {
-		var cancel context.CancelFunc
-		first, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
-		defer cancel()
-	}
-	l, failed := cloud.List(first, tag, true)
+	l, failed := cloud.List(ctx, tag, true)
 	if failed == nil || must || errors.Is(failed, ErrUnauthorized) || ctx.Err() != nil {
 		return l, true, failed
 	}

@@ -357,7 +357,7 @@ func TestAcceptedIsAlwaysShown(t *testing.T) {
 			r.deleteLag = 0
 			r.run(2 * time.Second)
 			r.want(1)
-			r.relist(ctx)
+			_ = r.reconcile(ctx, r.list(ctx), nil)
 			for _, m := range r.machine {
 				r.change(m.ID, r.destroyed)
 			}

@@ -34,7 +34,15 @@ func (g *Group) Update(ctx context.Context, report func(id string, s State)) err
 	}
 	defer g.turns.updated()
 
-	seen := g.observe(ctx)
+	seen, err := g.observe(ctx)
+	if err != nil {
+		return err
+	}
+	return g.reconcile(ctx, seen, report)
+}
+
+// reconcile decides by what was seen, acts, and reports.
+func (g *Group) reconcile(ctx context.Context, seen sighting, report func(id string, s State)) error {
 	todo, err := g.decide(ctx, seen)
 	done := g.act(ctx, todo)
 	if err == nil && errors.Is(ctx.Err(), context.Canceled) {
@@ -43,7 +51,7 @@ func (g *Group) Update(ctx context.Context, report func(id string, s State)) err
 	var shown []line
 	g.commit(func() {
 		g.record(ctx, done)
-		if err == nil {
+		if err == nil && report != nil {
 			shown = g.instances.show()
 		}
 	})
@@ -59,35 +67,70 @@ type sighting struct {
 	began    time.Time
 	list     List
 	err      error
-	doubtful bool // it lacks every Droplet that lives, of two or more
+	paged    bool // an entry can have slipped between its pages
+	doubtful bool // it lacks all that live, two or more
 }
 
 // observe lists, if that is due.
-func (g *Group) observe(ctx context.Context) sighting {
+func (g *Group) observe(ctx context.Context) (sighting, error) {
 	g.mu.Lock()
-	due := !g.closed && g.listing.due(time.Now())
-	q := g.question()
+	due, closed := g.listing.due(time.Now()), g.closed
 	g.mu.Unlock()
-	if !due {
-		return sighting{}
+	switch {
+	case closed:
+		return sighting{}, errClosed
+	case !due:
+		return sighting{}, nil
 	}
-	return g.list(ctx, q)
+	return g.list(ctx), nil
+}
+
+// list asks for a list.
+//
+// Invariants: one that lacks all of the group's Droplets proves nothing before a
+// list by CommonTag lacks them too: somebody may have deleted the group's tag. If
+// it lacks all that live, two or more, it is doubtful even then: DigitalOcean may
+// answer wrongly. (TestGroupTagDeleted, TestEmptyListIsNotBelieved)
+func (g *Group) list(ctx context.Context) sighting {
+	ctx, cancel := context.WithTimeout(ctx, listBound)
+	defer cancel()
+	q := g.question()
+	s := sighting{asked: true, began: time.Now()}
+	s.list, s.err = g.cloud.List(ctx, q.tag, q.gpus)
+	s.paged = s.list.Requests > 1
+	if s.err != nil || !lacksAll(s.list, q.had) {
+		return s
+	}
+	if q.tag != CommonTag {
+		more, err := g.cloud.List(ctx, CommonTag, q.gpus)
+		if err != nil {
+			s.err = err
+			return s
+		}
+		s.list, s.paged = join(s.list, more), s.paged || more.Requests > 1
+	}
+	s.doubtful = len(q.living) > 1 && lacksAll(s.list, q.living)
+	return s
 }
 
 // question is what to ask a list for, and what to expect in it.
 type question struct {
-	tag    string
-	gpus   bool
-	living map[int64]bool // Droplets that the last list had, and nobody deletes
+	tag         string
+	gpus        bool
+	had, living map[int64]bool // Droplets that lists had, and of these those that nobody deletes
 }
 
-// question is called with mu held.
 func (g *Group) question() question {
-	q := question{tag: GroupTag(g.Name), gpus: g.listing.gpus, living: map[int64]bool{}}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	q := question{tag: GroupTag(g.Name), gpus: g.listing.gpus, had: map[int64]bool{}, living: map[int64]bool{}}
 	if g.listing.untagged {
 		q.tag = CommonTag
 	}
 	for id, i := range g.instances.byID {
+		if i.listed && i.phase != gone {
+			q.had[id] = true
+		}
 		if i.listed && i.phase < deleting {
 			q.living[id] = true
 		}
@@ -95,31 +138,9 @@ func (g *Group) question() question {
 	return q
 }
 
-// list asks for a list.
-//
-// Invariant: one that lacks every Droplet that lives, two or more, is not
-// believed: somebody deleted the group's tag, or DigitalOcean answers wrongly.
-// What a list by CommonTag has of them is ours all the same.
-// (TestGroupTagDeleted, TestEmptyListIsNotBelieved)
-func (g *Group) list(ctx context.Context, q question) sighting {
-	ctx, cancel := context.WithTimeout(ctx, listBound)
-	defer cancel()
-	s := sighting{asked: true, began: time.Now()}
-	s.list, s.err = g.cloud.List(ctx, q.tag, q.gpus)
-	if s.err != nil || !q.lacksAll(s.list) {
-		return s
-	}
-	if q.tag != CommonTag {
-		if more, err := g.cloud.List(ctx, CommonTag, q.gpus); err == nil {
-			s.list = join(s.list, more)
-		}
-	}
-	s.doubtful = q.lacksAll(s.list)
-	return s
-}
-
-func (q question) lacksAll(l List) bool {
-	return len(q.living) > 1 && !slices.ContainsFunc(l.Droplets, func(d Droplet) bool { return q.living[d.ID] })
+// lacksAll reports whether a list has none of the Droplets that there were.
+func lacksAll(l List, ids map[int64]bool) bool {
+	return len(ids) > 0 && !slices.ContainsFunc(l.Droplets, func(d Droplet) bool { return ids[d.ID] })
 }
 
 // join adds to a list what another has besides.
@@ -160,9 +181,6 @@ const lookUpsAtOnce = 20
 func (g *Group) decide(ctx context.Context, s sighting) (todo, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.closed {
-		return todo{}, errClosed
-	}
 	now := time.Now()
 	switch {
 	case !s.asked:
@@ -219,7 +237,7 @@ func (g *Group) merge(s sighting, now time.Time) {
 	untagged := false
 	for i := range g.instances.all() {
 		d, ok := present[i]
-		g.apply(i, observation{source: list, present: ok, droplet: d, asked: s.began, paged: s.list.Requests > 1, doubtful: s.doubtful}, now)
+		g.apply(i, observation{source: list, present: ok, droplet: d, asked: s.began, paged: s.paged, doubtful: s.doubtful}, now)
 		untagged = untagged || i.phase != gone && i.id != 0 && i.listed && !HasTag(i.droplet, GroupTag(g.Name))
 	}
 	if untagged && !g.listing.untagged {

@@ -12,16 +12,14 @@ const (
 	// end by themselves when the runner's connection breaks.
 	settleBound = 3 * time.Second
 
+	// goneBound is how long Shutdown sends deletes and waits for lists to show that
+	// Droplets are gone, and goneEvery how often it asks. Droplets stay in lists for
+	// seconds. tagTime is what that leaves of Shutdown's time for the delete tag.
+	goneBound, goneEvery = 12 * time.Second, 2 * time.Second
+	tagTime              = 3 * time.Second
+
 	// shutdownTries is how often Shutdown sends a DELETE that is refused.
 	shutdownTries = 3
-
-	// goneBound is how long Shutdown waits for lists to show that the Droplets are
-	// gone whose DELETE was accepted, and goneEvery how often it asks. Droplets stay
-	// in lists for seconds.
-	goneBound, goneEvery = 10 * time.Second, 2 * time.Second
-
-	// tagTime is what that leaves of Shutdown's time for the delete tag.
-	tagTime = 3 * time.Second
 )
 
 // Shutdown sends what is owed to DigitalOcean: deletes that were asked for and
@@ -48,98 +46,58 @@ func (g *Group) Shutdown(ctx context.Context) (clean bool) {
 			defer t.unlock()
 		}
 	}
-	for try := range shutdownTries {
-		if try > 0 && pause(ctx, time.Second) != nil {
-			break
-		}
-		g.sendOwed(ctx)
-		if g.left().unconfirmed > 0 {
-			// Whether these names exist decides whether there is something to
-			// delete, or to warn of. A Droplet is listed within seconds.
-			g.relist(ctx)
-			g.sendOwed(ctx)
-		}
-		if l := g.left(); len(l.owed.names)+l.unconfirmed == 0 {
-			break
-		}
-	}
-	g.seeGone(ctx)
-	l := g.left()
+	l := g.finish(ctx)
 	g.removeTag(ctx, len(l.owed.names)+len(l.deleting.names) == 0)
-	g.commit(func() {})
 	g.logLeft(l)
 	return len(l.stay.names)+len(l.owed.names)+len(l.deleting.names)+l.unconfirmed == 0
 }
 
-// relist lists now, and applies what it shows.
-func (g *Group) relist(ctx context.Context) {
-	g.mu.Lock()
-	q := g.question()
-	g.mu.Unlock()
-	if s := g.list(ctx, q); s.err == nil {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.listed(s, time.Now())
-	}
-}
-
-// sendOwed sends the deletes that DigitalOcean has not accepted yet, due or not.
-func (g *Group) sendOwed(ctx context.Context) {
-	g.mu.Lock()
-	var owed []*instance
-	for i := range g.instances.all() {
-		if i.phase == deleting && i.id != 0 && i.deletion.accepted.IsZero() {
-			i.deletion.next = time.Time{}
-			owed = append(owed, i)
-		}
-	}
-	b := g.claim(owed, time.Now())
-	g.mu.Unlock()
-	sent, byTag := g.send(ctx, b)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.recordDeletes(ctx, sent, byTag, time.Now())
-}
-
-// seeGone lists until everything whose deletion was accepted is confirmed gone, or
-// there is no more time. What lists cannot confirm is looked up.
-func (g *Group) seeGone(ctx context.Context) {
+// finish goes on as Update does until everything that is to be deleted is confirmed
+// gone, or there is no more time. It returns what is left.
+func (g *Group) finish(ctx context.Context) remainder {
 	bound := goneBound
 	if end, ok := ctx.Deadline(); ok {
 		bound = min(bound, time.Until(end)-tagTime)
 	}
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
-	for ctx.Err() == nil && len(g.left().deleting.names) > 0 {
-		g.relist(ctx)
-		var ts []target
-		g.mu.Lock()
-		for i := range g.instances.all() {
-			if i.phase == deleting && i.unresolved && len(ts) < lookUpsAtOnce {
-				ts = append(ts, target{i.name, i.id})
-			}
+	for try := 0; ; try++ {
+		if try < shutdownTries {
+			g.hurry()
 		}
-		g.mu.Unlock()
-		looked := g.lookUp(ctx, ts)
-		g.mu.Lock()
-		g.recordLookUps(looked, time.Now())
-		g.mu.Unlock()
-		if len(g.left().deleting.names) == 0 || pause(ctx, goneEvery) != nil {
-			return
+		l := g.left()
+		if len(l.owed.names)+len(l.deleting.names)+l.unconfirmed == 0 || try > 0 && pause(ctx, goneEvery) != nil {
+			return l
+		}
+		// Whether unconfirmed names exist decides whether there is something to
+		// delete, or to warn of. Otherwise deletes come first.
+		var seen sighting
+		if try > 0 || l.unconfirmed > 0 {
+			seen = g.list(ctx)
+		}
+		g.reconcile(ctx, seen, nil)
+	}
+}
+
+// hurry makes the deletes due that DigitalOcean has not accepted yet.
+func (g *Group) hurry() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i := range g.instances.all() {
+		if i.deletion.accepted.IsZero() {
+			i.deletion.next = time.Time{}
 		}
 	}
 }
 
-// removeTag takes the delete tag off the account if nothing can carry it.
+// removeTag takes the delete tag off the account if nothing can carry it: that of
+// this process, or of one that was killed.
 func (g *Group) removeTag(ctx context.Context, idle bool) {
-	g.mu.Lock()
-	tagged := g.deletions.tagged
-	g.mu.Unlock()
-	if !tagged || !idle {
+	if !idle || !g.deletions.tagged && len(g.DeadRuns) == 0 { // nobody deletes any more
 		return
 	}
-	if err := g.cloud.RemoveTag(ctx, DeleteTag(g.Name, g.Run)); err != nil && !errors.Is(err, ErrNotFound) {
-		g.log.Warn("the delete tag stays on the account, on nothing that lives", "tag", DeleteTag(g.Name, g.Run),
+	if err := g.cloud.RemoveTag(ctx, DeleteTag(g.Name)); err != nil && !errors.Is(err, ErrNotFound) && g.deletions.tagged {
+		g.log.Warn("the delete tag stays on the account, on nothing that lives", "tag", DeleteTag(g.Name),
 			"request_id", requestID(err), "err", err)
 	}
 }

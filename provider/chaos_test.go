@@ -38,7 +38,7 @@ func TestEveryFaultAtEveryRequest(t *testing.T) {
 	}
 	// The requests of a life without faults.
 	var ops []string
-	ownCache(t)
+	ownState(t)
 	synctest.Test(t, func(t *testing.T) {
 		sim := dosim.New(lively)
 		defer sim.Close()
@@ -70,7 +70,7 @@ func TestEveryFaultAtEveryRequest(t *testing.T) {
 						continue // told that it is not there, or not ours to remove: a name that costs nothing is left
 					}
 					t.Run(f.String(), func(t *testing.T) {
-						ownCache(t)
+						ownState(t)
 						synctest.Test(t, func(t *testing.T) {
 							sim := dosim.New(lively)
 							defer sim.Close()
@@ -184,8 +184,8 @@ func life(t *testing.T, sim *dosim.Sim, fault *dosim.Fault) error {
 // verdict is the oracle's.
 func verdict(sim *dosim.Sim, ps ...*process) error {
 	for _, p := range ps {
-		if len(p.offences) > 0 {
-			return fmt.Errorf("on the wire: %v", p.offences)
+		if o := p.offended(); len(o) > 0 {
+			return fmt.Errorf("on the wire: %v", o)
 		}
 	}
 	if v := sim.Violations(); len(v) > 0 {

@@ -61,7 +61,7 @@ func TestClocks(t *testing.T) {
 		{0, hour, 0}, {0, -hour, 0}, {0, 0, hour}, {0, 0, -hour}, // jumps
 	} {
 		t.Run(fmt.Sprint(c), func(t *testing.T) {
-			ownCache(t)
+			ownState(t)
 			synctest.Test(t, func(t *testing.T) {
 				sim := dosim.New(dosim.Options{Latency: 150 * time.Millisecond, ListLag: 4 * time.Second, BootTime: 4 * time.Minute})
 				defer sim.Close()
@@ -134,7 +134,7 @@ func TestSecondManagerOnAnotherHost(t *testing.T) {
 		books := make([]logBook, len(hosts))
 		ps := make([]*process, len(hosts))
 		for i, host := range hosts {
-			t.Setenv("XDG_CACHE_HOME", host)
+			t.Setenv("XDG_STATE_HOME", host)
 			p, err := launch(t.Context(), configured(t, sim, nil), sim, books[i].logger())
 			if err != nil {
 				t.Fatal(err)

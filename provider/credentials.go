@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -34,12 +35,11 @@ type credentials struct {
 	public      string // one line of authorized_keys
 	fingerprint string // MD5, as DigitalOcean has it
 	generated   bool   // in this process
-	swept       int    // keys of earlier runs that open deleted
 	password    bool   // the runner logs in with a password instead
 
 	// Set by open, and not changed afterwards.
-	api *digitalocean.Client
-	run string
+	api  *digitalocean.Client
+	name string // on the account
 
 	turn     chan struct{} // held by whoever looks the key up, uploads or deletes it; owns what follows
 	uploaded bool          // the account may have it from us
@@ -94,15 +94,47 @@ func (k *credentials) privateKey() []byte {
 	return k.private
 }
 
-// open sees to it that the account has the key. It is the last step of Init.
-// sweep says that the group has no Droplets, so that the keys which its dead
-// runs left are of no use to anybody.
-func (k *credentials) open(ctx context.Context, api *digitalocean.Client, run string, sweep bool) error {
-	k.api, k.run = api, run
-	if sweep {
-		k.sweep(ctx, nil)
+// stale returns the generated keys that earlier plugin processes of this host,
+// which have ended, left on the account. Looking for them is a courtesy: failing
+// is a warning.
+//
+// Invariant: a key of ssh_keys is never among them, whatever its name.
+// (TestKeysOfPeopleStay)
+func (k *credentials) stale(ctx context.Context, api *digitalocean.Client, dead []string) []digitalocean.Key {
+	if len(dead) == 0 {
+		return nil
 	}
-	return k.ensure(ctx)
+	keys, err := api.Keys(ctx)
+	if err != nil {
+		k.log.Warn("could not look for SSH keys that earlier plugin processes left", "err", err)
+	}
+	return slices.DeleteFunc(keys, func(key digitalocean.Key) bool {
+		run, ok := instancegroup.RunOfKey(k.group, key.Name)
+		return !ok || !slices.Contains(dead, run) || key.Fingerprint == k.fingerprint ||
+			slices.Contains(k.extra, key.Fingerprint) || slices.Contains(k.extra, fmt.Sprint(key.ID))
+	})
+}
+
+// open sees to it that the account has the key, and deletes the stale ones. It is
+// the last step of Init.
+func (k *credentials) open(ctx context.Context, api *digitalocean.Client, run string, stale []digitalocean.Key) error {
+	k.api, k.name = api, instancegroup.KeyName(k.group, instancegroup.NewSuffix(run))
+	if !k.generated {
+		k.name = instancegroup.KeyName(k.group, "static") // of no run: nobody deletes it
+	}
+	var wg sync.WaitGroup
+	for _, key := range stale {
+		wg.Go(func() {
+			if err := api.DeleteKey(ctx, key.Fingerprint); err != nil && !errors.Is(err, instancegroup.ErrNotFound) {
+				k.log.Warn("an SSH key of an earlier plugin process stays on the account", "name", key.Name, "err", err)
+				return
+			}
+			k.log.Info("deleted the SSH key that an earlier plugin process left", "name", key.Name)
+		})
+	}
+	err := k.ensure(ctx)
+	wg.Wait()
+	return err
 }
 
 // ids returns the keys to create Droplets with. refused says that DigitalOcean
@@ -131,44 +163,18 @@ func (k *credentials) ensure(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		// Without the scope ssh_key:read, the upload tells whether it is there.
+		// Without the scope ssh_key:read, the upload shows whether it is there.
 		if !errors.Is(err, instancegroup.ErrNotFound) && !errors.Is(err, instancegroup.ErrForbidden) {
 			return fmt.Errorf("look up the SSH key %s: %w", k, err)
 		}
 	}
-	name := instancegroup.KeyName(k.group, k.run)
-	if !k.generated {
-		name = instancegroup.KeyName(k.group, "static") // not a minted suffix: never swept
-	}
 	k.uploaded = true
 	// An answer that is lost is settled by a look-up.
-	if err := k.api.UploadKey(ctx, name, k.public); err != nil && k.api.HasKey(ctx, k.fingerprint) != nil {
+	if err := k.api.UploadKey(ctx, k.name, k.public); err != nil && k.api.HasKey(ctx, k.fingerprint) != nil {
 		return fmt.Errorf("upload the SSH key %s: %w", k, err)
 	}
-	k.log.Info("SSH key is on the account", "name", name, "fingerprint", k.fingerprint)
+	k.log.Info("SSH key is on the account", "name", k.name, "fingerprint", k.fingerprint)
 	return nil
-}
-
-// sweep deletes the generated keys of the group's earlier runs: of those, or of all if
-// runs is nil. It is a courtesy: failing is a warning.
-func (k *credentials) sweep(ctx context.Context, runs []string) {
-	keys, err := k.api.Keys(ctx)
-	if err != nil {
-		k.log.Warn("could not look for SSH keys that earlier runs left", "err", err)
-		return
-	}
-	for _, key := range keys {
-		run, ok := instancegroup.RunOfKey(k.group, key.Name)
-		if !ok || key.Fingerprint == k.fingerprint || runs != nil && !slices.Contains(runs, run) {
-			continue
-		}
-		if err := k.api.DeleteKey(ctx, key.Fingerprint); err != nil {
-			k.log.Warn("an SSH key of an earlier run stays on the account", "name", key.Name, "err", err)
-			continue
-		}
-		k.swept++
-		k.log.Info("deleted the SSH key that an earlier run left", "name", key.Name)
-	}
 }
 
 // close deletes a generated key from the account. Afterwards none is uploaded
@@ -184,9 +190,8 @@ func (k *credentials) close(ctx context.Context) error {
 		err = k.delete(ctx)
 	}
 	if err != nil {
-		k.log.Warn("the SSH key stays on the account; a later start sweeps it once the group has no Droplets",
-			"name", instancegroup.KeyName(k.group, k.run), "err", err)
-		return fmt.Errorf("delete the SSH key %s: %w", instancegroup.KeyName(k.group, k.run), err)
+		k.log.Warn("the SSH key stays on the account; the next start deletes it", "name", k.name, "err", err)
+		return fmt.Errorf("delete the SSH key %s: %w", k.name, err)
 	}
 	k.uploaded = false
 	return nil

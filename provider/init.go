@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,20 +15,18 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/catalog"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/hostlock"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/state"
 )
 
 // Init checks the configuration against the account, takes over the Droplets of
 // earlier runs, and makes ready to create more. It creates at most an SSH key,
 // and that last of all: when Init fails the runner kills the plugin without
-// Shutdown, so whatever a failed Init made would be litter.
+// Shutdown, so whatever a failed Init made would be left over.
 func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings provider.Settings) (provider.ProviderInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, initBound)
 	defer cancel()
 	if !g.configured {
-		if err := g.UnmarshalJSON(nil); err != nil {
-			return provider.ProviderInfo{}, err
-		}
+		_ = g.UnmarshalJSON(nil) // whose faults come below
 	}
 	if g.running.Load() != nil {
 		return provider.ProviderInfo{}, errors.New("Init was called twice in one process")
@@ -46,28 +45,31 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 	if err != nil {
 		return provider.ProviderInfo{}, err
 	}
-	lock, err := hostlock.Take(ctx, log, g.config.APIURL, g.config.Name)
+	if g.faults.Has("name", "token", "token_file", "api_url") {
+		return provider.ProviderInfo{}, g.faults // nobody else can be asked
+	}
+	st, err := state.Open(ctx, log, g.config.APIURL, g.config.Name)
 	if err != nil {
 		return provider.ProviderInfo{}, err
 	}
 
-	// The runner starts a plugin whose Init failed again every second.
-	if err := lock.WaitAfterRefusal(ctx, log); err != nil {
-		lock.Release()
-		return provider.ProviderInfo{}, err
+	// The runner starts a refused plugin again every few seconds, and holds one
+	// mutex for all its runners meanwhile: nothing is asked, and nothing waits.
+	if text, left, ok := st.Refused(g.digest); ok {
+		st.Drop()
+		return provider.ProviderInfo{}, fmt.Errorf("%s\n(DigitalOcean is asked again in %s)", text, left.Round(time.Second))
 	}
 	asked := time.Now()
-	r, maxSize, err := g.open(ctx, log, keys, lock)
+	r, maxSize, err := g.open(ctx, log, keys, st)
 	if err != nil {
-		if ctx.Err() == nil {
-			lock.NoteRefusal(log, asked)
-		} else {
-			lock.ClearRefusal() // nobody refused: there was not enough time, of which a rest would take more
+		err = g.explain(err)
+		if ctx.Err() == nil { // else nobody refused: there was not enough time
+			st.Refuse(asked, g.digest, err.Error())
 		}
-		lock.Release()
-		return provider.ProviderInfo{}, g.explain(err)
+		st.Drop()
+		return provider.ProviderInfo{}, err
 	}
-	lock.ClearRefusal()
+	st.ClearRefusal()
 	r.connector = connector
 	g.running.Store(r)
 	return provider.ProviderInfo{
@@ -78,8 +80,9 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 	}, nil
 }
 
-// open does the part of Init that asks DigitalOcean.
-func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *credentials, lock *hostlock.Lock) (_ *running, maxSize int, err error) {
+// open does the part of Init that asks DigitalOcean: everything at once, and then
+// the SSH key.
+func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *credentials, st *state.State) (_ *running, maxSize int, err error) {
 	api, err := digitalocean.New(digitalocean.Options{
 		URL:       g.config.APIURL,
 		UserAgent: "fleeting-plugin-digitalocean/" + Version.Version,
@@ -97,37 +100,42 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 			api.Close()
 		}
 	}()
-	// Side by side: Init has half a minute, and each answer may take seconds.
-	var plan catalog.Plan
-	var surveyed error
-	var survey sync.WaitGroup
-	survey.Go(func() { plan, surveyed = catalog.Survey(ctx, log, api, g.config) })
-	maxSize, err = catalog.MaxInstances(ctx, log, api, g.config)
-	survey.Wait()
-	if err = cmp.Or(err, surveyed); err != nil {
+	var (
+		plan      catalog.Plan
+		found     instancegroup.Found
+		stale     []digitalocean.Key
+		surveyErr error
+		findErr   error
+		wg        sync.WaitGroup
+	)
+	wg.Go(func() { plan, surveyErr = new(catalog.Reader).Survey(ctx, log, api, g.config, g.faults) })
+	if g.faults == nil {
+		gpus := slices.ContainsFunc(g.config.Sizes, instancegroup.GPUSize)
+		wg.Go(func() { found, findErr = instancegroup.Find(ctx, api, log, g.config.Name, gpus, st.Droplets()) })
+		wg.Go(func() { stale = keys.stale(ctx, api, st.DeadRuns()) })
+	}
+	wg.Wait()
+	if g.faults != nil { // what only DigitalOcean knows is told with them, if it could be found out
+		return nil, 0, errors.Join(g.faults, plan.Fault)
+	}
+	if err := cmp.Or(surveyErr, findErr); err != nil {
 		return nil, 0, err
 	}
-	if maxSize, err = plan.Guard(log, g.config, maxSize); err != nil {
-		return nil, 0, err
+	if plan.MaxInstances == 0 {
+		return nil, 0, plan.Fault
 	}
-	run := instancegroup.NewSuffix()
-	group := instancegroup.New(instancegroup.Settings{
-		Name:        g.config.Name,
-		Run:         run,
-		DeadRuns:    lock.DeadRuns(),
-		Before:      lock.Before(),
-		Note:        func(c instancegroup.Census) { lock.Note(log, c) },
-		LetGo:       lock.LetGo(),
-		NoteLetGo:   func(ids []int) { lock.NoteLetGo(log, ids) },
-		TagLost:     lock.TagLost(),
-		NoteTagLost: func(lost bool) { lock.NoteTagLost(log, lost) },
-		NoteRests:   func(until map[instancegroup.Placement]time.Time) { lock.NoteRests(log, until) },
-		Placements:  plan.Placements,
-		Image:       instancegroup.Image(g.config.Image),
-		ImageTag:    g.config.ImageTag,
-		VPC:         g.config.VPC,
-		Tags:        g.config.Tags,
-		Project:     g.config.ProjectID,
+	run := instancegroup.NewRun(st.DeadRuns()...)
+	group := instancegroup.Start(instancegroup.Settings{
+		Name:       g.config.Name,
+		Run:        run,
+		DeadRuns:   st.DeadRuns(),
+		Save:       st.Save,
+		Placements: plan.Placements,
+		Image:      instancegroup.Image(g.config.Image),
+		ImageTag:   g.config.ImageTag,
+		VPC:        g.config.VPC,
+		Tags:       g.config.Tags,
+		Project:    g.config.ProjectID,
 		Template: instancegroup.Template{
 			PublicNetworking: g.config.PublicNetworking,
 			IPv6:             g.config.IPv6,
@@ -137,14 +145,11 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 			UserData:         g.config.UserData,
 		},
 		GPUs:          plan.GPUs,
-		MaxInstances:  maxSize,
+		MaxInstances:  plan.MaxInstances,
 		MaxCreating:   g.config.MaxCreating,
 		CreateTimeout: g.config.CreateTimeout,
 		Keys:          keys.ids,
-	}, api, log)
-	if err := group.Start(ctx); err != nil {
-		return nil, 0, err
-	}
+	}, api, log, found)
 	if plan.Fault != nil {
 		if group.Count() == 0 {
 			return nil, 0, plan.Fault
@@ -153,15 +158,16 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 		log.Error("no Droplet can be created as configured; the plugin starts all the same, for those that the group has",
 			"droplets", group.Count(), "err", plan.Fault)
 	}
-	if err := lock.Begin(run); err != nil {
-		log.Warn("could not note this run beside the lock", "err", err)
-	}
-	if err := keys.open(ctx, api, run, group.Count() == 0); err != nil {
+	st.Begin(run)
+	if err := keys.open(ctx, api, run, stale); err != nil {
+		if !keys.uploaded {
+			st.Forget()
+		}
 		return nil, 0, err
 	}
 	log.Info("group is ready", "run", run, "droplets", group.Count(), "usd_per_hour", group.Hourly(),
-		"leftover_keys_swept", keys.swept, "max_instances", maxSize, "places", plan.String(), "ssh_key", keys.String())
-	return &running{keys: keys, api: api, group: group, lock: lock}, maxSize, nil
+		"max_instances", plan.MaxInstances, "placements", plan.String(), "ssh_key", keys.String())
+	return &running{keys: keys, api: api, group: group, state: st}, plan.MaxInstances, nil
 }
 
 // connectorConfig fills in what every Droplet has in common, and refuses what

@@ -5,6 +5,7 @@ package provider
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -17,7 +18,7 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/hostlock"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/state"
 )
 
 // InstanceGroup implements provider.InstanceGroup. The runner makes one per
@@ -25,7 +26,9 @@ import (
 // methods follow in any order and from several goroutines, Shutdown is last.
 type InstanceGroup struct {
 	config     config.Config
-	configured bool // UnmarshalJSON has been called
+	faults     config.Faults // of plugin_config; Init tells of them, with those that only DigitalOcean knows
+	digest     string        // of plugin_config: a remembered refusal is of this one
+	configured bool          // UnmarshalJSON has been called
 
 	transport http.RoundTripper // of tests; nil = the network
 
@@ -40,7 +43,7 @@ type running struct {
 	keys      *credentials
 	api       *digitalocean.Client
 	group     *instancegroup.Group
-	lock      *hostlock.Lock
+	state     *state.State
 }
 
 var _ provider.InstanceGroup = (*InstanceGroup)(nil)
@@ -56,13 +59,12 @@ const (
 )
 
 // UnmarshalJSON takes plugin_config, strictly: the default decoder would drop
-// misspelt keys without a word.
+// misspelt keys without a word. Its faults are Init's to tell.
 func (g *InstanceGroup) UnmarshalJSON(data []byte) error {
 	c, err := config.Parse(data, config.ThisHost())
-	if err != nil {
-		return err
-	}
+	g.faults, _ = errors.AsType[config.Faults](err)
 	g.config, g.configured = c, true
+	g.digest = fmt.Sprintf("%x", sha256.Sum256(data))[:16]
 	return nil
 }
 
@@ -87,7 +89,7 @@ func (g *InstanceGroup) Increase(ctx context.Context, n int) (int, error) {
 	return accepted, g.explain(err)
 }
 
-// Decrease destroys instances and returns those that are on their way out.
+// Decrease deletes instances and returns those that are on their way out.
 func (g *InstanceGroup) Decrease(ctx context.Context, instances []string) ([]string, error) {
 	r := g.running.Load()
 	if r == nil {
@@ -97,7 +99,7 @@ func (g *InstanceGroup) Decrease(ctx context.Context, instances []string) ([]str
 	return succeeded, g.explain(err)
 }
 
-// ConnectInfo tells how to reach an instance. It asks DigitalOcean nothing if a
+// ConnectInfo returns how to reach an instance. It asks DigitalOcean nothing if a
 // list has had the addresses, which is so for every instance shown as running.
 func (g *InstanceGroup) ConnectInfo(ctx context.Context, instance string) (provider.ConnectInfo, error) {
 	r := g.running.Load()
@@ -120,8 +122,8 @@ func (g *InstanceGroup) ConnectInfo(ctx context.Context, instance string) (provi
 	return info, nil
 }
 
-// Heartbeat fails for an instance that is off, being destroyed or gone, by what
-// the last list told. It asks nobody.
+// Heartbeat fails for an instance that is off, being deleted or gone, by what
+// the last list showed. It asks nobody.
 func (g *InstanceGroup) Heartbeat(_ context.Context, instance string) error {
 	r := g.running.Load()
 	if r == nil {
@@ -143,9 +145,9 @@ func (g *InstanceGroup) Resume(context.Context, []string) ([]string, error) {
 	return nil, provider.ErrSuspendResumeNotSupported
 }
 
-// Shutdown sends what is owed to DigitalOcean: deletes, the key that Init made,
-// the run's tag. It is safe to call more than once, and at any time. What an
-// Init leaves that is still under way, or failed, is for the next one to sweep.
+// Shutdown sends what is owed to DigitalOcean: deletes, and the key that Init
+// made. It is safe to call more than once, and at any time. What an Init leaves
+// that is still under way, or failed, is for the next one to remove.
 func (g *InstanceGroup) Shutdown(ctx context.Context) error {
 	r := g.running.Load()
 	if r == nil {
@@ -159,16 +161,13 @@ func (g *InstanceGroup) Shutdown(ctx context.Context) error {
 		key.Go(func() { g.shutdownErr = r.keys.close(ctx) })
 		clean := r.group.Shutdown(ctx)
 		key.Wait()
-		if dead := r.lock.DeadRuns(); clean && len(dead) > 0 {
-			r.keys.sweep(ctx, dead) // Init did not, if the group had Droplets
-		}
 		r.api.Close()
-		r.lock.Close(r.group.Remember())
+		r.state.Close(clean)
 	})
 	return g.shutdownErr
 }
 
-// explain adds to an error of DigitalOcean what its reader needs to mend it.
+// explain adds to an error of DigitalOcean what its reader needs to fix it.
 func (g *InstanceGroup) explain(err error) error {
 	return digitalocean.Explain(err, g.config.Token.Source)
 }

@@ -80,7 +80,7 @@ func (p *parser) keys() []key {
 		{name: "max_creating", types: "number", fallback: "no limit", read: set(&c.MaxCreating, droplets),
 			help: "Most Droplets being created at once, 1 to 100000: docker-machine's MaxGrowthRate."},
 		{name: "max_hourly_cost", types: "number", fallback: "no limit", read: set(&c.MaxHourlyCost, cost),
-			help: "Most USD an hour that the group's Droplets may cost together, by the price of the dearest `size`: it lowers " +
+			help: "Most USD an hour that the group's Droplets may cost together, by the price of the most expensive `size`: it lowers " +
 				"`max_instances`. More than 0, at most 100000. Backups and traffic are not counted."},
 		{name: "create_timeout", types: "string", fallback: `"10m"`, read: set(&c.CreateTimeout, createTimeout),
 			help: "A Droplet that is not active by then is destroyed: a duration from 30s to 24h."},

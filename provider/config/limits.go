@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// The bounds of numbers are far above any account's: they catch slips of the finger.
+// The bounds of numbers are far above any account's: they catch typos.
 const (
 	maxDroplets = 100_000
 	maxCost     = 100_000 // USD an hour

@@ -67,9 +67,9 @@ func (p *parser) suggestKey(unknown string) (key, hint string) {
 // maxTypo is the longest word that nearest looks at: more than twice the longest key, and it bounds the work.
 const maxTypo = 40
 
-// nearest returns the one candidate that word is a slip of the finger away from, in any case, or "": at most two edits,
-// and no other candidate as near. Two edits make almost any short word of another, so then the first letters must agree. A
-// digit is never a slip: who writes nyc1 does not mean nyc3, nor ipv4 ipv6.
+// nearest returns the one candidate that word is probably a typo of, in any case, or "": at most two edits away, and no
+// other candidate as near. Two edits turn almost any short word into another, so then the first letters must agree. A
+// digit is never a typo: nyc1 is not meant as nyc3, and ipv4 is not meant as ipv6.
 func nearest(word string, candidates []string) (candidate string) {
 	word = strings.ToLower(word)
 	if word == "" || len(word) > maxTypo {
