@@ -123,18 +123,16 @@ func sort(group string, dead []string, droplets []instancegroup.Droplet, keys []
 		}
 	}
 	for _, t := range tags {
-		if run := runOfDeleteTag(group, t.Name); run != "" && t.Carriers == 0 {
-			l.Tags = append(l.Tags, Tag{t.Name, doubt(run)})
+		if isDeleteTagOf(group, t.Name) && t.Carriers == 0 { // nobody misses it: who needs it makes it again
+			l.Tags = append(l.Tags, Tag{t.Name, ""})
 		}
 	}
 	return l
 }
 
-// runOfDeleteTag returns the run whose delete tag of the group a tag is, or "".
-func runOfDeleteTag(group, tag string) string {
-	run := tag[strings.LastIndexByte(tag, '-')+1:]
-	if !instancegroup.IsDeleteTag(tag) || !strings.EqualFold(tag, instancegroup.DeleteTag(group, run)) {
-		return ""
-	}
-	return run
+// isDeleteTagOf reports whether a tag is the group's delete tag, or one of rm's.
+func isDeleteTagOf(group, tag string) bool {
+	of := instancegroup.DeleteTag(group)
+	after, ok := strings.CutPrefix(strings.ToLower(tag), of)
+	return ok && (after == "" || after[0] == '-' && instancegroup.IsRun(after[1:]))
 }
