@@ -217,7 +217,8 @@ func (g *Group) claim(is []*instance, now time.Time) batch {
 	if g.listing.budget.scarce() {
 		from = byTagFromScarce
 	}
-	if len(b.byTag) < from || now.Before(d.noTag) {
+	tagKept := func(k Droplet) bool { return HasTag(k, DeleteTag(g.Name, g.Run)) } // from before it was kept
+	if len(b.byTag) < from || now.Before(d.noTag) || slices.ContainsFunc(g.listing.kept, tagKept) {
 		b.byTag, b.byID = nil, append(b.byTag, b.byID...)
 		return b
 	}
