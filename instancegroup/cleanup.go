@@ -3,6 +3,7 @@ package instancegroup
 import (
 	"errors"
 	"slices"
+	"time"
 )
 
 // cleanup is what keeps the console in order. Failing at it stops nothing.
@@ -54,7 +55,7 @@ func (g *Group) recordAssigned(ids []int64, err error) {
 // that may not remove it never will.
 func (g *Group) recordTagRemoved(err error) {
 	if err == nil || errors.Is(err, ErrNotFound) {
-		g.deletions.tagged = false
+		g.deletions.tagged, g.deletions.noTag = false, time.Time{}
 		return
 	}
 	if errors.Is(err, ErrForbidden) {
