@@ -199,9 +199,9 @@ func TestFindRememberedIsGoneOrUnknown(t *testing.T) {
 				if n, err := r.increase(4); n != 4-c.count || err != nil {
 					t.Errorf("Increase(4) = %d, %v", n, err)
 				}
-				r.run(30 * time.Second)
+				r.run(10 * time.Second)
 				a.heal("get")
-				r.run(90 * time.Second)
+				r.run(45 * time.Second) // lists alone would want a minute before they mean anything
 				for _, name := range slices.Sorted(maps.Keys(remembered)) {
 					r.told(name, c.told...)
 				}

@@ -167,19 +167,22 @@ func TestShutdown(t *testing.T) {
 	// An Increase that is under way ends first, and makes no further attempt.
 	t.Run("during an Increase", func(t *testing.T) {
 		s := spec(func(s *Settings) { s.Placements = []Placement{{"s-1", "nyc1"}, {"s-2", "nyc1"}} })
-		scenario(t, s, func(r *runner) {
-			r.latency = time.Second
-			r.script("create", fault{err: refusal(ErrCapacity)})
-			done := make(chan int)
-			go func() {
-				n, _ := r.Increase(ctx, 1)
-				done <- n
-			}()
-			time.Sleep(500 * time.Millisecond)
-			if !r.shutdown() || <-done != 0 || r.billed() != 0 {
-				t.Errorf("%d Droplets are left", r.billed())
-			}
-		})
+		for _, refused := range []bool{true, false} {
+			scenario(t, s, func(r *runner) {
+				r.latency, r.createLag = time.Second, time.Hour
+				if refused {
+					r.script("create", fault{err: refusal(ErrCapacity)})
+				}
+				go func() { _, _ = r.Increase(ctx, 1) }()
+				time.Sleep(500 * time.Millisecond)
+				if clean := r.shutdown(); clean != refused || r.asked("create") != 1 {
+					t.Errorf("refused %v: clean %v after %d creates", refused, clean, r.asked("create"))
+				}
+				if !refused {
+					r.says("WARN", "Droplets stay, and are billed", "droplets=1")
+				}
+			})
+		}
 	})
 
 	// What this process leaves, the next one finds.
