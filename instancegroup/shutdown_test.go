@@ -169,12 +169,15 @@ func TestShutdown(t *testing.T) {
 		s := spec(func(s *Settings) { s.Placements = []Placement{{"s-1", "nyc1"}, {"s-2", "nyc1"}} })
 		for _, refused := range []bool{true, false} {
 			scenario(t, s, func(r *runner) {
-				r.latency, r.createLag = time.Second, time.Hour
+				r.createLag = time.Hour
 				if refused {
 					r.script("create", fault{err: refusal(ErrCapacity)})
+				} else {
+					r.cloud = &slowCreate{account: r.account, answer: 2900 * time.Millisecond}
 				}
 				go func() { _, _ = r.Increase(ctx, 1) }()
-				time.Sleep(500 * time.Millisecond)
+				time.Sleep(20 * time.Millisecond)
+				r.breakOp("list", fault{err: refusal(ErrUnsent)})
 				if clean := r.shutdown(); clean != refused || r.asked("create") != 1 {
 					t.Errorf("refused %v: clean %v after %d creates", refused, clean, r.asked("create"))
 				}

@@ -168,9 +168,10 @@ func TestRetryAfterIsBounded(t *testing.T) {
 						before := r.asked(op)
 						var at []time.Time
 						for began := time.Now(); time.Since(began) < 3*time.Minute; time.Sleep(time.Second) {
-							if op == "create" {
+							switch op {
+							case "create":
 								_, _ = r.Increase(ctx, 1)
-							} else if op == "delete" {
+							case "delete":
 								_, _ = r.tryDecrease(name)
 							}
 							_, _ = r.tryUpdate()
@@ -178,7 +179,7 @@ func TestRetryAfterIsBounded(t *testing.T) {
 								at, before = append(at, time.Now()), n
 							}
 						}
-						if op == "create" && class != ErrInvalid {
+						if op == "create" && !errors.Is(class, ErrInvalid) {
 							return // an unconfirmed one is no refusal; what the token cannot afford the Cloud does not send
 						}
 						if len(at) < 2 {
