@@ -197,8 +197,8 @@ func (g *Group) claim(is []*instance, now time.Time) batch {
 	if g.listing.budget.scarce() {
 		from = byTagFromScarce
 	}
-	keptHasIt := slices.ContainsFunc(g.listing.kept, func(d Droplet) bool { return slices.ContainsFunc(d.Tags, IsDeleteTag) })
-	if len(b.byTag) < from || now.Before(d.noTag) || keptHasIt {
+	tagKept := func(k Droplet) bool { return HasTag(k, DeleteTag(g.Name)) } // from before it was kept
+	if len(b.byTag) < from || now.Before(d.noTag) || slices.ContainsFunc(g.listing.kept, tagKept) {
 		b.byTag, b.byID = nil, append(b.byTag, b.byID...)
 		return b
 	}

@@ -228,8 +228,8 @@ func (a *account) Delete(ctx context.Context, id int64) (string, error) {
 
 // deliver carries one DELETE out.
 func (a *account) deliver(m *machine) {
-	if m.foreign {
-		a.t.Errorf("DELETE of %s (%d), which is not the group's", m.Name, m.ID)
+	if m.foreign || Kept(m.Droplet) {
+		a.t.Errorf("DELETE of %s (%d), which is not the group's, or kept", m.Name, m.ID)
 	}
 	m.delivered++
 	if m.delivered > m.deafTo {

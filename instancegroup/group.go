@@ -175,11 +175,12 @@ func (is *instances) ids() map[string]int64 {
 
 // Found is what a group has on the account before a Group begins.
 type Found struct {
-	list    List
-	began   time.Time
-	gpus    bool             // GPU Droplets could be listed
-	names   map[int64]string // what the last process remembered, which somebody may have renamed
-	unknown map[string]int64 // of these, what could not be looked up
+	list     List
+	began    time.Time
+	gpus     bool             // GPU Droplets could be listed
+	names    map[int64]string // what the last process remembered, which somebody may have renamed
+	lookedUp []Droplet        // of these, what lists lack and exists
+	unknown  map[string]int64 // of these, what could not be looked up
 }
 
 // Find lists the Droplets that earlier plugin processes left, and looks up what
@@ -218,7 +219,7 @@ func Find(ctx context.Context, cloud Cloud, log Logger, group string, gpus bool,
 		defer mu.Unlock()
 		switch {
 		case err == nil:
-			f.list.Droplets = append(f.list.Droplets, d)
+			f.lookedUp = append(f.lookedUp, d)
 		case !errors.Is(err, ErrNotFound):
 			f.unknown[name] = id
 		}
@@ -230,9 +231,16 @@ func (f *Found) has(id int64) bool {
 	return slices.ContainsFunc(f.list.Droplets, func(d Droplet) bool { return d.ID == id })
 }
 
-// firstList also reports whether it has GPU Droplets.
+// firstList also reports whether it has GPU Droplets, for which it gives half of
+// the time if it may do without.
 func firstList(ctx context.Context, cloud Cloud, log Logger, tag string, must bool) (List, bool, error) {
-	l, failed := cloud.List(ctx, tag, true)
+	first := ctx
+	if deadline, ok := ctx.Deadline(); ok && !must {
+		var cancel context.CancelFunc
+		first, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
+		defer cancel()
+	}
+	l, failed := cloud.List(first, tag, true)
 	if failed == nil || must || errors.Is(failed, ErrUnauthorized) || ctx.Err() != nil {
 		return l, true, failed
 	}
@@ -269,14 +277,23 @@ func Start(s Settings, cloud Cloud, log Logger, f Found) *Group {
 	g.listing.noteClock(f.list, f.began)
 	g.listing.started = f.began.Add(g.listing.skew)
 	for _, d := range f.list.Droplets {
-		g.listing.gpus = g.listing.gpus || f.gpus && GPUSize(d.Size)
 		if name := f.names[d.ID]; name != "" {
 			d.Name = name
 		} else if !Owns(g.Name, d) {
 			continue
 		}
+		g.listing.gpus = g.listing.gpus || f.gpus && GPUSize(d.Size)
 		if !Kept(d) {
 			g.takeOver(d, now)
+		}
+	}
+	for _, d := range f.lookedUp {
+		d.Name = f.names[d.ID]
+		g.listing.gpus = g.listing.gpus || f.gpus && GPUSize(d.Size)
+		if !Kept(d) {
+			i := g.takeOver(d, now)
+			i.listed, i.unresolved = false, true // that lists lack it proves nothing
+			g.apply(i, observation{source: lookUp, present: true, droplet: d, asked: f.began}, now)
 		}
 	}
 	for name, id := range f.unknown {
@@ -285,15 +302,15 @@ func Start(s Settings, cloud Cloud, log Logger, f Found) *Group {
 	}
 	g.merge(sighting{list: f.list, began: f.began}, now)
 	g.listing.fresh = true
-	g.logTakeOver()
+	g.logTakeOver(slices.Collect(g.instances.all())...)
 	return g
 }
 
 // logTakeOver tells of the Droplets that were taken over. Those of runs that this
 // host does not know may be a living manager's.
-func (g *Group) logTakeOver() {
+func (g *Group) logTakeOver(is ...*instance) {
 	var known, unknown summary
-	for i := range g.instances.all() {
+	for _, i := range is {
 		if slices.Contains(g.DeadRuns, RunOf(g.Name, i.name)) {
 			known.add(i.name, i.droplet)
 		} else {

@@ -31,7 +31,7 @@ func DeleteTag(group string) string { return deleteTagPrefix + group }
 // deleted.
 func IsDeleteTag(tag string) bool {
 	group, ok := cutPrefixFold(tag, deleteTagPrefix)
-	return ok && strings.Trim(group, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+	return ok && strings.Trim(strings.ToLower(group), "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }
 
 // KeyName is the name of a group's generated SSH key on the account; suffix is

@@ -39,7 +39,9 @@ func (g *Group) belongs(d Droplet, now time.Time) *instance {
 		g.listing.foreign = append(g.listing.foreign, d)
 		return nil
 	}
-	return g.takeOver(d, now)
+	taken := g.takeOver(d, now)
+	g.logTakeOver(taken)
+	return taken
 }
 
 // takeOver makes an instance of a Droplet that an earlier run left. Called with mu

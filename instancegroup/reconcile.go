@@ -51,7 +51,11 @@ func (g *Group) reconcile(ctx context.Context, seen sighting, report func(id str
 	var shown []line
 	g.commit(func() {
 		g.record(ctx, done)
-		if err == nil && report != nil {
+		switch {
+		case err != nil, report == nil:
+		case g.closed:
+			err = errClosed
+		default:
 			shown = g.instances.show()
 		}
 	})

@@ -157,7 +157,7 @@ func (r *runner) tryUpdate() (shown []string, err error) {
 			}
 			if s == Deleted {
 				for _, m := range r.named(name) {
-					if !m.foreign {
+					if !m.foreign && !Kept(m.Droplet) {
 						r.t.Errorf("%s is shown as deleted, and Droplet %d lives", name, m.ID)
 					}
 				}

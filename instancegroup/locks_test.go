@@ -1,0 +1,79 @@
+package instancegroup
+
+import (
+	"maps"
+	"testing"
+	"time"
+)
+
+// TestLocks holds the calls to few moments at which the group's state can change.
+func TestLocks(t *testing.T) {
+	scenario(t, spec(func(s *Settings) { s.Save = func(map[string]int64) {} }), func(r *runner) {
+		names := r.up(150)
+		for _, c := range []struct {
+			what string
+			most int
+			call func()
+		}{
+			{"a quiet Update", 4, func() { r.update() }},
+			{"Increase(1)", 4, func() { r.want(1) }},
+			{"Decrease(100)", 6, func() { r.decrease(names[:100]...) }},
+		} {
+			time.Sleep(2 * time.Second) // a list is due
+			before := r.Group.mu.taken
+			c.call()
+			if n := r.Group.mu.taken - before; n < 1 || n > c.most {
+				t.Errorf("%s takes the lock %d times, want at most %d", c.what, n, c.most)
+			}
+		}
+	})
+}
+
+// TestSave: what the next process needs to know is written down whenever it
+// changes, before the call returns that changed it, and at no other time.
+func TestSave(t *testing.T) {
+	var saved map[string]int64
+	calls := 0
+	s := spec(func(s *Settings) {
+		s.Save = func(ids map[string]int64) { saved, calls = ids, calls+1 }
+	})
+	scenario(t, s, func(r *runner) {
+		check := func(what string, want int) {
+			t.Helper()
+			truth := map[string]int64{}
+			for _, m := range r.machine {
+				if m.gone.IsZero() && m.Name != "by-hand" && !Kept(m.Droplet) {
+					truth[m.Name] = m.ID
+				}
+			}
+			if !maps.Equal(saved, truth) || calls != want {
+				t.Errorf("%s: saved %v in %d calls, want %v in %d", what, saved, calls, truth, want)
+			}
+			calls = 0
+		}
+		r.add(machine{Droplet: Droplet{Name: "by-hand", Tags: []string{CommonTag, GroupTag("ci")}}, foreign: true})
+		r.want(12)
+		check("Increase", 1)
+		r.run(time.Minute)
+		check("quiet Updates", 0)
+
+		r.script("create", fault{applied: true, err: unconfirmed})
+		r.want(1)
+		r.run(3 * time.Second)
+		check("a list has what was not confirmed", 1)
+
+		names := r.in(Running)
+		r.change(r.only(names[0]).ID, r.destroyed)
+		r.run(10 * time.Second)
+		check("one vanished", 1)
+
+		r.decrease(names[1])
+		calls = 0 // it lives, or may
+		r.run(10 * time.Second)
+		check("one is gone", 1)
+
+		r.change(r.only(names[2]).ID, func(m *machine) { m.Tags = append(m.Tags, KeepTag) })
+		r.run(4 * time.Second)
+		check("a person keeps one", 1)
+	})
+}
