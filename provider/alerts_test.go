@@ -79,7 +79,7 @@ func TestAlertsInSimulation(t *testing.T) {
 	}
 	for _, s := range shifts {
 		t.Run(s.name, func(t *testing.T) {
-			ownCache(t)
+			ownState(t)
 			var series map[string][]string
 			synctest.Test(t, func(t *testing.T) { series = s.work(t) })
 			check := filepath.Join(t.TempDir(), "check.yml")

@@ -38,7 +38,7 @@ func TestEveryFaultAtEveryRequest(t *testing.T) {
 	}
 	// The requests of a life without faults.
 	var ops []string
-	ownCache(t)
+	ownState(t)
 	synctest.Test(t, func(t *testing.T) {
 		sim := dosim.New(lively)
 		defer sim.Close()
@@ -70,7 +70,7 @@ func TestEveryFaultAtEveryRequest(t *testing.T) {
 						continue // told that it is not there, or not ours to remove: a name that costs nothing is left
 					}
 					t.Run(f.String(), func(t *testing.T) {
-						ownCache(t)
+						ownState(t)
 						synctest.Test(t, func(t *testing.T) {
 							sim := dosim.New(lively)
 							defer sim.Close()

@@ -61,7 +61,7 @@ func TestClocks(t *testing.T) {
 		{0, hour, 0}, {0, -hour, 0}, {0, 0, hour}, {0, 0, -hour}, // jumps
 	} {
 		t.Run(fmt.Sprint(c), func(t *testing.T) {
-			ownCache(t)
+			ownState(t)
 			synctest.Test(t, func(t *testing.T) {
 				sim := dosim.New(dosim.Options{Latency: 150 * time.Millisecond, ListLag: 4 * time.Second, BootTime: 4 * time.Minute})
 				defer sim.Close()

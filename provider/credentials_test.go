@@ -59,7 +59,7 @@ func TestWhoseKeyIsDeleted(t *testing.T) {
 		{name: "connector_config's goes before ssh_key_file's", static: true, file: true, there: true, during: "laptop", after: "laptop", uploads: 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ownCache(t)
+			ownState(t)
 			key, o, settings := someKey(t), options{}, provider.Settings{}
 			if tt.static {
 				settings.Key = key
@@ -139,7 +139,7 @@ func TestKeyTroubles(t *testing.T) {
 		{name: "the token may not read keys", before: []dosim.Fault{{Op: "GET /v2/account/keys*", Status: 403, Times: -1}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ownCache(t)
+			ownState(t)
 			synctest.Test(t, func(t *testing.T) {
 				sim := dosim.New(dosim.Options{})
 				defer sim.Close()
@@ -169,7 +169,7 @@ func TestKeyTroubles(t *testing.T) {
 // TestNoKeyAfterShutdown: an Increase that finds its key gone after Shutdown has
 // deleted it does not upload it again.
 func TestNoKeyAfterShutdown(t *testing.T) {
-	ownCache(t)
+	ownState(t)
 	synctest.Test(t, func(t *testing.T) {
 		sim := dosim.New(dosim.Options{})
 		defer sim.Close()
@@ -191,7 +191,7 @@ func TestNoKeyAfterShutdown(t *testing.T) {
 // TestSweepAtTheEnd: a run that took Droplets over, and leaves none, leaves no key of
 // the run that made them either.
 func TestSweepAtTheEnd(t *testing.T) {
-	ownCache(t)
+	ownState(t)
 	synctest.Test(t, func(t *testing.T) {
 		sim := dosim.New(dosim.Options{})
 		defer sim.Close()
@@ -217,7 +217,7 @@ func TestSweepAtTheEnd(t *testing.T) {
 // TestSweep: the keys of dead runs go once no Droplet of the group is left, and
 // no others.
 func TestSweep(t *testing.T) {
-	ownCache(t)
+	ownState(t)
 	synctest.Test(t, func(t *testing.T) {
 		sim := dosim.New(dosim.Options{})
 		defer sim.Close()
@@ -369,7 +369,7 @@ func TestKeyFaults(t *testing.T) {
 
 // A key whose deletion is answered late is not said to stay.
 func TestShutdownThoughAnswersAreSlow(t *testing.T) {
-	ownCache(t)
+	ownState(t)
 	synctest.Test(t, func(t *testing.T) {
 		sim := dosim.New(dosim.Options{})
 		defer sim.Close()

@@ -148,7 +148,7 @@ const thePlugin = "this plugin"
 
 func inBubble(t *testing.T, what string, f func(*testing.T)) {
 	t.Run(what, func(t *testing.T) {
-		ownCache(t)
+		ownState(t)
 		synctest.Test(t, f)
 	})
 }

@@ -39,7 +39,7 @@ func TestMaxHourlyCost(t *testing.T) {
 		{size: sizes, unread: true, want: 25}, // no guard, no need
 	} {
 		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
-			ownCache(t)
+			ownState(t)
 			synctest.Test(t, func(t *testing.T) {
 				sim := dosim.New(dosim.Options{DropletLimit: 25})
 				defer sim.Close()
@@ -80,7 +80,7 @@ func TestMaxHourlyCost(t *testing.T) {
 // A place without capacity is noted where other processes of the host find it,
 // until it works again.
 func TestRestsAreNoted(t *testing.T) {
-	ownCache(t)
+	ownState(t)
 	synctest.Test(t, func(t *testing.T) {
 		sim := dosim.New(dosim.Options{})
 		defer sim.Close()

@@ -48,7 +48,7 @@ func start(t *testing.T, sim *dosim.Sim, o options) *InstanceGroup {
 }
 
 // crash ends a plugin as kill -9 does: it says nothing to anybody.
-func crash(g *InstanceGroup) { g.running.Load().lock.Drop() }
+func crash(g *InstanceGroup) { g.running.Load().state.Drop() }
 
 // states is what one Update shows.
 func states(t *testing.T, g *InstanceGroup) map[string]provider.State {
@@ -120,8 +120,8 @@ func took(f func()) time.Duration {
 	return time.Since(began)
 }
 
-// ownCache keeps the lock files of a test to itself.
-func ownCache(t *testing.T) {
+// ownState keeps the state of a test to itself.
+func ownState(t *testing.T) {
 	t.Helper()
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
 }

@@ -48,7 +48,7 @@ var initOps = []string{
 
 // TestInitMakesTheKeyLast: after everything else has succeeded.
 func TestInitMakesTheKeyLast(t *testing.T) {
-	ownCache(t)
+	ownState(t)
 	synctest.Test(t, func(t *testing.T) {
 		sim := dosim.New(dosim.Options{})
 		defer sim.Close()
@@ -76,7 +76,7 @@ func TestInitFaults(t *testing.T) {
 				continue
 			}
 			t.Run(fmt.Sprintf("%s at %s", fault, op), func(t *testing.T) {
-				ownCache(t)
+				ownState(t)
 				synctest.Test(t, func(t *testing.T) {
 					sim := dosim.New(dosim.Options{})
 					defer sim.Close()
@@ -127,7 +127,7 @@ func TestInitFaults(t *testing.T) {
 // when that has something to do at once.
 func TestSlowStart(t *testing.T) {
 	for _, dead := range []bool{false, true} { // a run before, whose Droplets are looked for
-		ownCache(t)
+		ownState(t)
 		synctest.Test(t, func(t *testing.T) {
 			sim := dosim.New(dosim.Options{Latency: 7200 * time.Millisecond})
 			defer sim.Close()
@@ -157,7 +157,7 @@ func TestSlowStart(t *testing.T) {
 // TestTooSlowStart: that there was not enough time is no refusal, after which the next
 // start would wait, and have less.
 func TestTooSlowStart(t *testing.T) {
-	ownCache(t)
+	ownState(t)
 	synctest.Test(t, func(t *testing.T) {
 		sim := dosim.New(dosim.Options{Latency: 5 * time.Second})
 		defer sim.Close()
@@ -180,7 +180,7 @@ func TestTooSlowStart(t *testing.T) {
 // TestRefusedInit: it answers at once; the next one within 30 s waits out the
 // rest before it spends a request.
 func TestRefusedInit(t *testing.T) {
-	ownCache(t)
+	ownState(t)
 	synctest.Test(t, func(t *testing.T) {
 		sim := dosim.New(dosim.Options{})
 		defer sim.Close()
@@ -225,7 +225,7 @@ func TestRefusedInit(t *testing.T) {
 // TestSecondManager: on one host, the second plugin process of a group is told
 // who is in its way, and changes nothing.
 func TestSecondManager(t *testing.T) {
-	ownCache(t)
+	ownState(t)
 	synctest.Test(t, func(t *testing.T) {
 		sim := dosim.New(dosim.Options{})
 		defer sim.Close()
@@ -275,7 +275,7 @@ func TestMaxSize(t *testing.T) {
 		{name: "account without a limit", faults: account(200, `{"account":{}}`), err: mustBeSet + "reads 0"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ownCache(t)
+			ownState(t)
 			synctest.Test(t, func(t *testing.T) {
 				sim := dosim.New(dosim.Options{DropletLimit: 25})
 				defer sim.Close()
@@ -319,7 +319,7 @@ func TestWrongToken(t *testing.T) {
 		{"in the other variable", options{"token": nil}, "DIGITALOCEAN_ACCESS_TOKEN", "the environment variable DIGITALOCEAN_ACCESS_TOKEN"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ownCache(t)
+			ownState(t)
 			t.Setenv("DIGITALOCEAN_TOKEN", "")
 			t.Setenv("DIGITALOCEAN_ACCESS_TOKEN", "")
 			if tt.env != "" {
@@ -341,7 +341,7 @@ func TestWrongToken(t *testing.T) {
 
 // TestRotatedToken: a token file is read again after a 401.
 func TestRotatedToken(t *testing.T) {
-	ownCache(t)
+	ownState(t)
 	file := filepath.Join(t.TempDir(), "do-token")
 	write := func(token string) {
 		if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
@@ -381,7 +381,7 @@ func TestMisfit(t *testing.T) {
 		{"no image", options{"image": 5}, "plugin_config.image: the account has no image with the id 5"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ownCache(t)
+			ownState(t)
 			synctest.Test(t, func(t *testing.T) {
 				sim := dosim.New(dosim.Options{})
 				defer sim.Close()
@@ -419,7 +419,7 @@ func TestMisfit(t *testing.T) {
 
 // TestInitIsCancelled: a runner that gives up is not waited for.
 func TestInitIsCancelled(t *testing.T) {
-	ownCache(t)
+	ownState(t)
 	synctest.Test(t, func(t *testing.T) {
 		sim := dosim.New(dosim.Options{})
 		defer sim.Close()

@@ -59,7 +59,7 @@ func TestNothingIsLeftOfAProcess(t *testing.T) {
 // TestDestroysWhileListsHang: an Update that waits for a list still has the time
 // to send the deletes that are due.
 func TestDestroysWhileListsHang(t *testing.T) {
-	ownCache(t)
+	ownState(t)
 	synctest.Test(t, func(t *testing.T) {
 		sim := dosim.New(dosim.Options{Latency: 150 * time.Millisecond})
 		defer sim.Close()

@@ -23,7 +23,7 @@ import (
 // looked for all the time; when it is over nothing may be lost, left, or waited
 // for. A failing sequence is shrunk, printed, and kept below testdata/rapid.
 func TestAnythingThroughTheProvisioner(t *testing.T) {
-	ownCache(t)
+	ownState(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		// rapid keeps real time and fails by a panic: the bubble is inside of it.
 		var failed any

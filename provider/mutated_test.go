@@ -99,7 +99,7 @@ func FuzzMutatedAnswers(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, answer uint8, place uint16, how uint8) {
-		ownCache(t)
+		ownState(t)
 		synctest.Test(t, func(t *testing.T) {
 			sim := dosim.New(lively)
 			defer sim.Close()

@@ -18,7 +18,7 @@ import (
 
 // TestLife is a group from Init to Shutdown, on a day without faults.
 func TestLife(t *testing.T) {
-	ownCache(t)
+	ownState(t)
 	synctest.Test(t, func(t *testing.T) {
 		sim := dosim.New(dosim.Options{DropletLimit: 25})
 		defer sim.Close()
@@ -203,7 +203,7 @@ func TestBounds(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ownCache(t)
+			ownState(t)
 			synctest.Test(t, func(t *testing.T) {
 				sim := dosim.New(dosim.Options{})
 				defer sim.Close()
@@ -225,7 +225,7 @@ func TestBounds(t *testing.T) {
 
 // TestShutdownKeepsNoKey: Droplets whose deletes hang do not keep the key.
 func TestShutdownKeepsNoKey(t *testing.T) {
-	ownCache(t)
+	ownState(t)
 	synctest.Test(t, func(t *testing.T) {
 		sim := dosim.New(dosim.Options{})
 		defer sim.Close()
@@ -247,7 +247,7 @@ func TestShutdownKeepsNoKey(t *testing.T) {
 
 // TestErrorsSayWhereTheTokenIs: in mid-life too.
 func TestErrorsSayWhereTheTokenIs(t *testing.T) {
-	ownCache(t)
+	ownState(t)
 	synctest.Test(t, func(t *testing.T) {
 		sim := dosim.New(dosim.Options{})
 		defer sim.Close()

@@ -12,7 +12,7 @@ import (
 // TestQuotaIsExplained: with the account's limit, how many Droplets the group
 // has, and how many others there are, also while lists lack the youngest.
 func TestQuotaIsExplained(t *testing.T) {
-	ownCache(t)
+	ownState(t)
 	for _, lag := range []time.Duration{0, 5 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			sim := dosim.New(dosim.Options{DropletLimit: 5, ListLag: lag})

@@ -40,7 +40,7 @@ func TestTokenWithoutAScope(t *testing.T) {
 	got := map[string]string{}
 	for _, op := range slices.Sorted(maps.Keys(want)) {
 		t.Run(op, func(t *testing.T) {
-			ownCache(t)
+			ownState(t)
 			synctest.Test(t, func(t *testing.T) {
 				sim := dosim.New(lively)
 				defer sim.Close()

@@ -32,7 +32,7 @@ func TestSecretsStaySecret(t *testing.T) {
 	} {
 		for _, fault := range faults {
 			t.Run(at.phase+" "+at.op+" "+fault.String(), func(t *testing.T) {
-				ownCache(t)
+				ownState(t)
 				synctest.Test(t, func(t *testing.T) {
 					sim := dosim.New(dosim.Options{Token: token})
 					defer sim.Close()

@@ -74,7 +74,7 @@ func TestTuning(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("| `idle_count`, at night | `idle_time` | `max_use_count` | `preemptive_mode` | a job waits: median, longest | Droplets made | USD |\n|---|---|---|---|---|---|---|\n")
 	for _, c := range tunings {
-		ownCache(t)
+		ownState(t)
 		var d day
 		synctest.Test(t, func(t *testing.T) { d = c.work(t) })
 		fmt.Fprintf(&b, "| %d, %d | %s | %d | %v | %s, %s | %d | %.2f |\n", c.idle, c.night, strings.TrimSuffix(c.idleTime.String(), "0s"),

@@ -55,7 +55,7 @@ func FuzzUserData(f *testing.F) {
 		if err := json.Unmarshal(data, &sent); err != nil {
 			t.Fatal(err)
 		}
-		ownCache(t)
+		ownState(t)
 		config, err := json.Marshal(options{"name": "ci", "token": dosim.DefaultToken, "region": "nyc3", "size": "s-1vcpu-1gb",
 			"image": "debian-13-x64", "max_instances": 1, "user_data": text})
 		if err != nil {

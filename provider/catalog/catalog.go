@@ -17,13 +17,6 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 )
 
-// Survey asks DigitalOcean whether the configuration can work there. The error
-// says that this could not be found out; that it cannot work is the plan's
-// fault.
-func Survey(ctx context.Context, log hclog.Logger, api *digitalocean.Client, c config.Config) (Plan, error) {
-	return new(Reader).Survey(ctx, log, api, c)
-}
-
 // Reader makes several surveys, and reads only once what is the same for all: sizes and
 // regions. The zero value has read nothing. Not for concurrent use.
 type Reader struct {
@@ -34,9 +27,14 @@ type Reader struct {
 }
 
 // Survey is the function of that name.
-func (r *Reader) Survey(ctx context.Context, log hclog.Logger, api *digitalocean.Client, c config.Config) (Plan, error) {
+func (r *Reader) Survey(ctx context.Context, log hclog.Logger, api *digitalocean.Client, c config.Config, _ config.Faults) (Plan, error) {
+	var most int
+	var mostErr error
+	var wg sync.WaitGroup
+	wg.Go(func() { most, mostErr = MaxInstances(ctx, log, api, c) })
 	o, err := r.readCatalog(ctx, log, api, c)
-	if err != nil {
+	wg.Wait()
+	if err := cmp.Or(err, mostErr); err != nil {
 		return Plan{}, err
 	}
 	p := o.plan(c)
@@ -51,6 +49,9 @@ func (r *Reader) Survey(ctx context.Context, log hclog.Logger, api *digitalocean
 		}
 	}
 	p.Fault = errors.Join(p.Fault, checkVPCs(ctx, log, api, c), checkKeys(ctx, log, api, c))
+	if p.MaxInstances, err = p.Guard(log, c, most); err != nil {
+		return Plan{}, err
+	}
 	return p, nil
 }
 

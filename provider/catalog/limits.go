@@ -15,7 +15,8 @@ import (
 // MaxInstances returns the most Droplets of the group: as configured, or else
 // the account's limit.
 func MaxInstances(ctx context.Context, log hclog.Logger, api *digitalocean.Client, c config.Config) (int, error) {
-	limit, err := api.DropletLimit(ctx)
+	a, err := api.Account(ctx)
+	limit := a.DropletLimit
 	switch {
 	case errors.Is(err, instancegroup.ErrUnauthorized):
 		return 0, err

@@ -18,12 +18,13 @@ import (
 // Plan is the places to create Droplets in, in the order in which they are
 // tried.
 type Plan struct {
-	Placements []instancegroup.Placement
-	GPUs       bool               // a size of theirs is a GPU size
-	Dearest    *digitalocean.Size // of the configured ones; nil = prices could not be read
-	Unfit      []Unfit            // single places
-	Fault      error              // why none can be had, and what could
-	Unread     bool               // the token may not read what there is: nothing was checked
+	MaxInstances int
+	Placements   []instancegroup.Placement
+	GPUs         bool               // a size of theirs is a GPU size
+	Dearest      *digitalocean.Size // of the configured ones; nil = prices could not be read
+	Unfit        []Unfit            // single places
+	Fault        error              // why none can be had, and what could
+	Unread       bool               // the token may not read what there is: nothing was checked
 
 	Sizes  map[string]digitalocean.Size  // the configured ones that there are, by slug
 	Images map[string]digitalocean.Image // what Droplets boot, by region
@@ -155,7 +156,7 @@ func (o *offer) fits(c config.Config, size *digitalocean.Size, region string) (n
 		return fmt.Sprintf("image %s is not in %s; it is in %s", instancegroup.Image(c.Image), region, sorted(o.images[0].Regions)), ""
 	case size.Disk < image.MinDiskSize:
 		return fmt.Sprintf("image %s needs a disk of %d GiB, the size has %d",
-			cmp.Or(image.Slug, strconv.Itoa(image.ID)), image.MinDiskSize, size.Disk), ""
+			cmp.Or(image.Slug, fmt.Sprint(image.ID)), image.MinDiskSize, size.Disk), ""
 	case !o.region(region).Available:
 		return "", "the region takes no new Droplets now"
 	case !size.Available:

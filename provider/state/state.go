@@ -97,21 +97,21 @@ func (h home) open(ctx context.Context, log hclog.Logger, apiURL, group string, 
 const refusalRest = 30 * time.Second
 
 // Refused returns the text of a refusal that still stands.
-func (s *State) Refused() (text string, ok bool) {
+func (s *State) Refused(string) (text string, left time.Duration, ok bool) {
 	r := s.doc.Refused
 	if r == nil {
-		return "", false
+		return "", 0, false
 	}
 	since := time.Since(r.At)
 	if since < 0 || since >= refusalRest { // below 0: the clock was set back
-		return "", false
+		return "", 0, false
 	}
-	return r.Text, true
+	return r.Text, refusalRest - since, true
 }
 
 // Refuse remembers that an Init was refused. at is when it began, not when it ended: an
 // Init that failed because DigitalOcean is slow leaves the next one so much more time.
-func (s *State) Refuse(at time.Time, text string) {
+func (s *State) Refuse(at time.Time, _, text string) {
 	s.doc.Refused = &Refusal{At: at, Text: bounded(text)}
 	s.write()
 }
