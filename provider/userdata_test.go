@@ -7,10 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
-
-	"github.com/hashicorp/go-hclog"
-
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
@@ -66,13 +62,13 @@ func FuzzUserData(f *testing.F) {
 		wire := &createBodies{RoundTripper: sim.Transport()}
 		g := &InstanceGroup{transport: wire}
 		if err := json.Unmarshal(config, g); err != nil {
-			if len(sent) >= 16 && strings.Contains(err.Error(), sent) {
-				t.Errorf("the fault repeats it: %v", err)
+			t.Fatal(err)
+		}
+		if _, _, err := tryInit(t, g); err != nil {
+			if !strings.HasPrefix(err.Error(), "plugin_config.user_data: ") || len(sent) >= 16 && strings.Contains(err.Error(), sent) {
+				t.Errorf("it is another fault, or repeats user_data: %v", err)
 			}
 			return
-		}
-		if _, err := g.Init(t.Context(), hclog.NewNullLogger(), provider.Settings{}); err != nil {
-			t.Fatal(err)
 		}
 		if n, err := g.Increase(t.Context(), 1); n != 1 || err != nil {
 			t.Errorf("Increase = %d, %v: taken by plugin_config, and refused by DigitalOcean", n, err)
