@@ -26,12 +26,11 @@ func TestKeep(t *testing.T) {
 			}
 			increase(t, g, 2-i)
 			time.Sleep(time.Minute)
-			states(t, g)
+			last := states(t, g)[kept]
 			if i == 0 {
 				kept = sim.Droplets()[0].Name
 				sim.Tag(sim.Droplets()[0].ID, "fleeting-keep")
 			}
-			var last provider.State
 			for range 3 {
 				time.Sleep(50 * time.Minute)
 				if state, ok := states(t, g)[kept]; ok {

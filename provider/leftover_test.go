@@ -2,6 +2,7 @@ package provider
 
 import (
 	"net/http"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -20,12 +21,16 @@ type pooled struct {
 func (p pooled) CloseIdleConnections() { *p.closed++ }
 
 // TestNothingIsLeftOfAProcess: after Shutdown and after an Init that failed no
-// idle connection stays, whose goroutines would, and the lock is free. What was
-// never started is no run to remember.
+// idle connection stays, whose goroutines would, and the lock is free. A process that
+// made nothing is not remembered.
 func TestNothingIsLeftOfAProcess(t *testing.T) {
-	for name, o := range map[string]options{"shutdown": nil, "wrong token": {"token": "wrong"}, "wrong size": {"size": "s-0"}} {
+	for name, o := range map[string]options{
+		"shutdown": nil, "wrong token": {"token": "wrong"}, "wrong size": {"size": "s-0"},
+		"no look-up of its key": {"ssh_key_file": filepath.Join(t.TempDir(), "id")},
+	} {
 		t.Run(name, func(t *testing.T) {
 			onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
+				sim.Inject(dosim.Fault{Op: "GET /v2/account/keys/{id}", Status: 503, Times: -1})
 				g := configured(t, sim, o)
 				closed := 0
 				g.transport = pooled{g.transport, &closed}

@@ -46,6 +46,11 @@ func TestCreatesOverTLS(t *testing.T) {
 	if err := g.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
+	for _, r := range sim.Requests() {
+		if r.Proto != "HTTP/1.1" {
+			t.Errorf("%s over %s", r.Op, r.Proto)
+		}
+	}
 	if v := sim.Violations(); len(v) > 0 {
 		t.Error(v)
 	}
