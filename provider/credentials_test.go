@@ -131,17 +131,22 @@ func TestKeysOfPeopleStay(t *testing.T) {
 		for _, name := range others[1:] {
 			add(name)
 		}
+		file, private := filepath.Join(t.TempDir(), "id"), someKey(t)
+		if err := os.WriteFile(file, private, 0o600); err != nil {
+			t.Fatal(err)
+		}
 		first := start(t, sim, options{"ssh_keys": []any{operator.ID}})
 		increase(t, first, 1)
 		crash(first)
 		run := instancegroup.RunOf("ci", names(sim)[0])
 		byID, byFingerprint := add("fleeting-ci-"+run+"000001"), add("fleeting-ci-"+run+"000002")
-		others = append(others, byID.Name, byFingerprint.Name)
+		ours := sim.AddKey("fleeting-ci-"+run+"000003", publicHalf(t, private)) // of ssh_key_file
+		others = append(others, byID.Name, byFingerprint.Name, ours.Name)
 
-		second := start(t, sim, options{"ssh_keys": []any{operator.ID, byID.ID, strings.ToUpper(byFingerprint.Fingerprint)}})
+		second := start(t, sim, options{"ssh_key_file": file, "ssh_keys": []any{operator.ID, byID.ID, strings.ToUpper(byFingerprint.Fingerprint)}})
 		keys := second.running.Load().keys
-		if got, want := keyNames(sim, keys), append(slices.Clone(others), "generated"); !slices.Equal(got, want) {
-			t.Errorf("after the second start: %q, want %q", got, want)
+		if got := keyNames(sim, keys); !slices.Equal(got, others) {
+			t.Errorf("after the second start: %q, want %q", got, others)
 		}
 		if err := second.Shutdown(t.Context()); err != nil || !slices.Equal(keyNames(sim, keys), others) {
 			t.Errorf("at the end: %v, %q, want %q", err, keyNames(sim, keys), others)

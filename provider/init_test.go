@@ -60,6 +60,7 @@ func TestInitTakesTwoRoundTrips(t *testing.T) {
 			if slices.Sort(changed); !slices.Equal(changed, changes) {
 				t.Errorf("changes %q, want %q", changed, changes)
 			}
+			increase(t, g, 2) // which the next one finds in the list
 			crash(g)
 		}
 		check(nil, "POST /v2/account/keys")
@@ -192,36 +193,36 @@ func TestRefusedInit(t *testing.T) {
 	const latency = 4 * time.Second
 	onAccount(t, dosim.Options{Latency: latency}, func(t *testing.T, sim *dosim.Sim) {
 		began := time.Now()
-		attempt := func(o options) (err error, waited time.Duration, asked int) {
+		attempt := func(o options) (waited time.Duration, asked int, err error) {
 			before := len(sim.Requests())
 			g := configured(t, sim, o)
 			waited = took(func() { _, _, err = tryInit(t, g) })
 			if err == nil {
 				_ = g.Shutdown(t.Context())
 			}
-			return err, waited, len(sim.Requests()) - before
+			return waited, len(sim.Requests()) - before, err
 		}
 		wrong := options{"size": "s-9vcpu"}
-		refusal, _, asked := attempt(wrong)
+		_, asked, refusal := attempt(wrong)
 		if refusal == nil || asked == 0 {
 			t.Fatalf("the first: %v, %d requests", refusal, asked)
 		}
 		for _, at := range []time.Duration{10 * time.Second, 29 * time.Second} {
 			time.Sleep(time.Until(began.Add(at)))
 			want := fmt.Sprintf("%s\n(DigitalOcean is asked again in %s)", refusal, 30*time.Second-at)
-			if err, waited, asked := attempt(wrong); err == nil || err.Error() != want || waited != 0 || asked != 0 {
+			if waited, asked, err := attempt(wrong); err == nil || err.Error() != want || waited != 0 || asked != 0 {
 				t.Errorf("%s after it began: after %s and %d requests\n%v\nwant\n%s", at, waited, asked, err, want)
 			}
 		}
 		time.Sleep(time.Until(began.Add(30 * time.Second)))
-		if err, _, asked := attempt(wrong); err == nil || err.Error() != refusal.Error() || asked == 0 {
+		if _, asked, err := attempt(wrong); err == nil || err.Error() != refusal.Error() || asked == 0 {
 			t.Errorf("30 s after it began: %v, %d requests", err, asked)
 		}
-		if err, _, _ := attempt(options{"name": "another"}); err != nil {
+		if _, _, err := attempt(options{"name": "another"}); err != nil {
 			t.Errorf("another group: %v", err)
 		}
 		time.Sleep(30 * time.Second)
-		if err, _, _ := attempt(nil); err != nil {
+		if _, _, err := attempt(nil); err != nil {
 			t.Errorf("later: %v", err)
 		}
 	})

@@ -1,11 +1,22 @@
 package provider
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+)
+
+// Go reads SSL_CERT_FILE once a process, so one server serves every run of the test.
+var (
+	served   atomic.Pointer[dosim.Sim]
+	serveTLS = sync.OnceValues(func() (*dosim.Server, error) {
+		return dosim.ServeTLS(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { served.Load().ServeHTTP(w, r) }))
+	})
 )
 
 // TestCreatesOverTLS: a server that offers HTTP/2, carries creates out and resets them
@@ -13,17 +24,17 @@ import (
 func TestCreatesOverTLS(t *testing.T) {
 	ownState(t)
 	sim := dosim.New(dosim.Options{})
-	server, err := dosim.ServeTLS(sim)
+	defer sim.Close()
+	served.Store(sim)
+	server, err := serveTLS()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer server.Close()
-	defer sim.Close()
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(ca, server.CA, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("SSL_CERT_FILE", ca) // Go reads it once: no other test here speaks TLS
+	t.Setenv("SSL_CERT_FILE", ca)
 
 	g := configured(t, sim, options{"api_url": server.URL, "max_instances": 10})
 	g.transport = nil // the network
