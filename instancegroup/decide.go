@@ -125,7 +125,7 @@ type observation struct {
 	droplet  Droplet   // if present
 	asked    time.Time // when DigitalOcean was asked
 	partial  bool      // if present: an address of the kind that it was made to have is not there
-	paged    bool      // a list of several requests, so an entry can have slipped between its pages
+	paged    bool      // a list between whose pages an entry can have slipped
 	doubtful bool      // a list that lacks everything, or a 404 together with others
 }
 

@@ -104,10 +104,11 @@ func (d deletion) sent(accepted bool, wait time.Duration, now time.Time) deletio
 
 // deletions is how the group deletes. Guarded by Group.mu.
 //
-// Invariant: the delete tag is put only on what is to be deleted. (TestDeleteByTag)
+// Invariant: the delete tag is put only on what is to be deleted, and nothing is
+// deleted by it while a person keeps what has it. (TestDeleteByTag, TestKept)
 type deletions struct {
 	gathered time.Time // when the deletes are sent that gather, if that is to come
-	tagged   bool      // this process's delete tag may be on the account, until Shutdown
+	tagged   bool      // the delete tag may be on the account, until Shutdown
 	noTag    time.Time // nothing is deleted by it before then
 }
 
@@ -196,7 +197,8 @@ func (g *Group) claim(is []*instance, now time.Time) batch {
 	if g.listing.budget.scarce() {
 		from = byTagFromScarce
 	}
-	if len(b.byTag) < from || now.Before(d.noTag) {
+	keptHasIt := slices.ContainsFunc(g.listing.kept, func(d Droplet) bool { return slices.ContainsFunc(d.Tags, IsDeleteTag) })
+	if len(b.byTag) < from || now.Before(d.noTag) || keptHasIt {
 		b.byTag, b.byID = nil, append(b.byTag, b.byID...)
 		return b
 	}
@@ -254,7 +256,7 @@ func (g *Group) send(ctx context.Context, b batch) (all []deleted, byTag tagResu
 func (g *Group) sendByTag(ctx context.Context, b batch) (accepted []deleted, err error) {
 	ctx, cancel := context.WithTimeout(ctx, byTagBound)
 	defer cancel()
-	tag := DeleteTag(g.Name, g.Run)
+	tag := DeleteTag(g.Name)
 	var mu sync.Mutex // guards tagged and err
 	var tagged []target
 	put := func(ts []target) {
@@ -319,7 +321,7 @@ func (g *Group) recordDeletes(ctx context.Context, all []deleted, byTag tagResul
 		g.deletions.noTag = now.Add(noTagLong)
 	}
 	if times, due := g.limit.failure("delete by tag", byTag.err, 1, now); due {
-		g.log.Warn("many Droplets could not be deleted by one tag; each is deleted by its id", "tag", DeleteTag(g.Name, g.Run),
+		g.log.Warn("many Droplets could not be deleted by one tag; each is deleted by its id", "tag", DeleteTag(g.Name),
 			"droplets", byTag.droplets, "times", times, "request_id", requestID(byTag.err), "err", byTag.err)
 	}
 }

@@ -23,16 +23,15 @@ const (
 // GroupTag is the tag that all Droplets of a group carry.
 func GroupTag(group string) string { return groupTagPrefix + group }
 
-// DeleteTag is the tag that a plugin process puts on Droplets only to destroy
-// them, many with one request.
-func DeleteTag(group, run string) string { return deleteTagPrefix + group + "-" + run }
+// DeleteTag is the tag that a group puts on Droplets only to delete them, many
+// with one request.
+func DeleteTag(group string) string { return deleteTagPrefix + group }
 
 // IsDeleteTag reports whether tag is one: the one kind by which Droplets are
-// destroyed.
+// deleted.
 func IsDeleteTag(tag string) bool {
-	name, ok := cutPrefixFold(tag, deleteTagPrefix)
-	i := strings.LastIndexByte(name, '-')
-	return ok && i > 0 && isRandom(name[i+1:], runLen)
+	group, ok := cutPrefixFold(tag, deleteTagPrefix)
+	return ok && strings.Trim(group, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }
 
 // KeyName is the name of a group's generated SSH key on the account; suffix is

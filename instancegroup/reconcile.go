@@ -67,7 +67,8 @@ type sighting struct {
 	began    time.Time
 	list     List
 	err      error
-	doubtful bool // it lacks every Droplet that lives, of two or more
+	paged    bool // an entry can have slipped between its pages
+	doubtful bool // it lacks all that there was, and that may be wrong
 }
 
 // observe lists, if that is due.
@@ -86,43 +87,50 @@ func (g *Group) observe(ctx context.Context) (sighting, error) {
 
 // list asks for a list.
 //
-// Invariant: one that lacks every Droplet that lives, two or more, is not
-// believed: somebody deleted the group's tag, or DigitalOcean answers wrongly.
-// What a list by CommonTag has of them is ours all the same.
-// (TestGroupTagDeleted, TestEmptyListIsNotBelieved)
+// Invariants: one that lacks all of the group's Droplets proves nothing before a
+// list by CommonTag lacks them too: somebody may have deleted the group's tag. One
+// that lacks all that live, two or more, is doubtful even then: DigitalOcean may
+// answer wrongly. (TestGroupTagDeleted, TestEmptyListIsNotBelieved)
 func (g *Group) list(ctx context.Context) sighting {
 	ctx, cancel := context.WithTimeout(ctx, listBound)
 	defer cancel()
 	q := g.question()
 	s := sighting{asked: true, began: time.Now()}
 	s.list, s.err = g.cloud.List(ctx, q.tag, q.gpus)
-	if s.err != nil || !q.lacksAll(s.list) {
+	s.paged = s.list.Requests > 1
+	if s.err != nil || !lacksAll(s.list, q.had) {
 		return s
 	}
 	if q.tag != CommonTag {
-		if more, err := g.cloud.List(ctx, CommonTag, q.gpus); err == nil {
-			s.list = join(s.list, more)
+		more, err := g.cloud.List(ctx, CommonTag, q.gpus)
+		if err != nil {
+			s.doubtful = true
+			return s
 		}
+		s.list, s.paged = join(s.list, more), s.paged || more.Requests > 1
 	}
-	s.doubtful = q.lacksAll(s.list)
+	s.doubtful = len(q.living) > 1 && lacksAll(s.list, q.living)
 	return s
 }
 
 // question is what to ask a list for, and what to expect in it.
 type question struct {
-	tag    string
-	gpus   bool
-	living map[int64]bool // Droplets that the last list had, and nobody deletes
+	tag         string
+	gpus        bool
+	had, living map[int64]bool // Droplets that lists had, and of these those that nobody deletes
 }
 
 func (g *Group) question() question {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	q := question{tag: GroupTag(g.Name), gpus: g.listing.gpus, living: map[int64]bool{}}
+	q := question{tag: GroupTag(g.Name), gpus: g.listing.gpus, had: map[int64]bool{}, living: map[int64]bool{}}
 	if g.listing.untagged {
 		q.tag = CommonTag
 	}
 	for id, i := range g.instances.byID {
+		if i.listed && i.phase != gone {
+			q.had[id] = true
+		}
 		if i.listed && i.phase < deleting {
 			q.living[id] = true
 		}
@@ -130,8 +138,9 @@ func (g *Group) question() question {
 	return q
 }
 
-func (q question) lacksAll(l List) bool {
-	return len(q.living) > 1 && !slices.ContainsFunc(l.Droplets, func(d Droplet) bool { return q.living[d.ID] })
+// lacksAll reports whether a list has none of the Droplets that there were.
+func lacksAll(l List, ids map[int64]bool) bool {
+	return len(ids) > 0 && !slices.ContainsFunc(l.Droplets, func(d Droplet) bool { return ids[d.ID] })
 }
 
 // join adds to a list what another has besides.
@@ -228,7 +237,7 @@ func (g *Group) merge(s sighting, now time.Time) {
 	untagged := false
 	for i := range g.instances.all() {
 		d, ok := present[i]
-		g.apply(i, observation{source: list, present: ok, droplet: d, asked: s.began, paged: s.list.Requests > 1, doubtful: s.doubtful}, now)
+		g.apply(i, observation{source: list, present: ok, droplet: d, asked: s.began, paged: s.paged, doubtful: s.doubtful}, now)
 		untagged = untagged || i.phase != gone && i.id != 0 && i.listed && !HasTag(i.droplet, GroupTag(g.Name))
 	}
 	if untagged && !g.listing.untagged {
@@ -414,6 +423,9 @@ func (g *Group) recordLookUps(ls []lookedUp, now time.Time) {
 		case errors.Is(l.err, ErrRateLimited):
 			continue // at its next turn
 		case !errors.Is(l.err, ErrNotFound):
+			if !isCloud(l.err) { // cut off by our own bound: it is due at once
+				i.checked = time.Time{}
+			}
 			failed.add(l.name, l.err)
 			continue
 		}

@@ -90,13 +90,14 @@ func (g *Group) hurry() {
 	}
 }
 
-// removeTag takes the delete tag off the account if nothing can carry it.
+// removeTag takes the delete tag off the account if nothing can carry it: that of
+// this process, or of one that was killed.
 func (g *Group) removeTag(ctx context.Context, idle bool) {
-	if !g.deletions.tagged || !idle { // nobody deletes any more
+	if !idle || !g.deletions.tagged && len(g.DeadRuns) == 0 { // nobody deletes any more
 		return
 	}
-	if err := g.cloud.RemoveTag(ctx, DeleteTag(g.Name, g.Run)); err != nil && !errors.Is(err, ErrNotFound) {
-		g.log.Warn("the delete tag stays on the account, on nothing that lives", "tag", DeleteTag(g.Name, g.Run),
+	if err := g.cloud.RemoveTag(ctx, DeleteTag(g.Name)); err != nil && !errors.Is(err, ErrNotFound) && g.deletions.tagged {
+		g.log.Warn("the delete tag stays on the account, on nothing that lives", "tag", DeleteTag(g.Name),
 			"request_id", requestID(err), "err", err)
 	}
 }

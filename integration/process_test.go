@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -134,16 +135,24 @@ func runnerProcess(t *testing.T, w *world, group string, env ...string) (cmd *ex
 func TestParentDies(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		name   string
-		signal syscall.Signal
-		group  bool
+		name    string
+		signal  syscall.Signal
+		group   bool
+		wrapped bool
 	}{
-		{"kill", syscall.SIGKILL, false}, {"term-group", syscall.SIGTERM, true}, {"quit-group", syscall.SIGQUIT, true},
+		{name: "kill", signal: syscall.SIGKILL},
+		{name: "kill-wrapped", signal: syscall.SIGKILL, wrapped: true},
+		{name: "term-group", signal: syscall.SIGTERM, group: true},
+		{name: "quit-group", signal: syscall.SIGQUIT, group: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, quick)
-			cmd, _, tmp := runnerProcess(t, w, c.name)
+			var env []string
+			if c.wrapped {
+				env = wrapPlugin(t)
+			}
+			cmd, _, tmp := runnerProcess(t, w, c.name, env...)
 			plugin := pidOf(t, c.name)
 			begin := time.Now()
 			target := cmd.Process.Pid
@@ -178,6 +187,23 @@ func TestParentDies(t *testing.T) {
 			w.assertNothingLeft(t)
 		})
 	}
+}
+
+// wrapPlugin returns the environment of a runner process that starts the plugin by a
+// script without exec, so that the parent of the plugin is a shell which outlives the
+// runner.
+func wrapPlugin(t *testing.T) []string {
+	t.Helper()
+	cache := t.TempDir()
+	script := filepath.Join(cache, "bin", "fleeting-plugin-digitalocean")
+	err := os.Mkdir(filepath.Dir(script), 0o700)
+	if err == nil {
+		err = os.WriteFile(script, fmt.Appendf(nil, "#!/bin/sh\n'%s' \"$@\"\ntrue\n", binary), 0o700)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []string{"XDG_CACHE_HOME=" + cache}
 }
 
 // systemd's KillMode=control-group signals the runner and its plugin together. A

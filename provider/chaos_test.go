@@ -184,8 +184,8 @@ func life(t *testing.T, sim *dosim.Sim, fault *dosim.Fault) error {
 // verdict is the oracle's.
 func verdict(sim *dosim.Sim, ps ...*process) error {
 	for _, p := range ps {
-		if len(p.offences) > 0 {
-			return fmt.Errorf("on the wire: %v", p.offences)
+		if o := p.offended(); len(o) > 0 {
+			return fmt.Errorf("on the wire: %v", o)
 		}
 	}
 	if v := sim.Violations(); len(v) > 0 {

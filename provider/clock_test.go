@@ -134,7 +134,7 @@ func TestSecondManagerOnAnotherHost(t *testing.T) {
 		books := make([]logBook, len(hosts))
 		ps := make([]*process, len(hosts))
 		for i, host := range hosts {
-			t.Setenv("XDG_CACHE_HOME", host)
+			t.Setenv("XDG_STATE_HOME", host)
 			p, err := launch(t.Context(), configured(t, sim, nil), sim, books[i].logger())
 			if err != nil {
 				t.Fatal(err)

@@ -3,6 +3,8 @@ package provider
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -31,7 +33,10 @@ func TestAnythingThroughTheProvisioner(t *testing.T) {
 			defer func() { failed = recover() }()
 			sim := dosim.New(dosim.Options{Latency: 150 * time.Millisecond, ListLag: 4 * time.Second, PerMinute: -1, PerHour: -1})
 			defer sim.Close()
-			m := &machine{t: t, rt: rt, sim: sim, scarce: rapid.Bool().Draw(rt, "scarce")}
+			other := dosim.New(dosim.Options{Token: otherToken, FirstDropletID: 9000, PerMinute: -1, PerHour: -1})
+			defer other.Close()
+			m := &machine{t: t, rt: rt, sim: sim, other: other, scarce: rapid.Bool().Draw(rt, "scarce"), tokenFile: filepath.Join(t.TempDir(), "token")}
+			m.useToken(dosim.DefaultToken, dosim.DefaultToken)
 			defer func() {
 				if m.process != nil {
 					m.kill()
@@ -54,20 +59,20 @@ type machine struct {
 	sim *dosim.Sim
 	*process
 
+	other     *dosim.Sim // another account, on which nothing may happen
+	tokenFile string
 	ended     []*process
 	strangers []dosim.Droplet
-	untagged  map[string]bool
 	starts    int
 	scarce    bool // requests are: creates and deletes gather
 }
 
 func (m *machine) run() {
-	m.untagged = map[string]bool{}
-	// None is of the group: two have only its tag, the other only such a name.
+	// None is of the group: by its name, or by its tags.
 	for _, d := range []dosim.Droplet{
-		{Name: "ci-database-1", Tags: []string{"fleeting-group:ci"}},
-		{Name: "ci-database", Tags: []string{"fleeting-group:ci"}},
-		{Name: "ci-7k2m9qxa", Tags: []string{"fleeting-group:ci-big"}},
+		{Name: "ci-database-1", Tags: []string{"fleeting", "fleeting-group:ci"}},
+		{Name: "ci-database", Tags: []string{"fleeting", "fleeting-group:ci"}},
+		{Name: "ci-x7k2m9qxab", Tags: []string{"fleeting", "fleeting-group:ci-big"}},
 	} {
 		d.ID = m.sim.AddDroplet(d)
 		m.strangers = append(m.strangers, d)
@@ -101,26 +106,27 @@ func (m *machine) run() {
 		"power on":  func(rt *rapid.T) { m.sim.PowerOn(m.droplet(rt).ID) },
 		"rename": func(rt *rapid.T) {
 			d := m.droplet(rt)
-			m.mu.Lock()
-			known := m.shown[d.Name] == provider.StateRunning
-			m.mu.Unlock()
-			if !known {
+			if !m.known(d.Name) {
 				rt.Skip("its create may not have been answered, and then nobody could know it")
 			}
 			m.sim.Rename(d.ID, fmt.Sprintf("renamed-%d", d.ID))
 		},
-		"untag": func(rt *rapid.T) {
-			d := m.droplet(rt)
-			m.untagged[d.Name] = true
-			m.mu.Lock()
-			m.wire.untagged[d.Name] = true
-			m.mu.Unlock()
-			m.sim.Untag(d.ID, "fleeting-group:ci")
+		"keep": func(rt *rapid.T) { m.sim.Tag(m.droplet(rt).ID, "fleeting-keep") },
+		"delete the group's tag": func(rt *rapid.T) {
+			if slices.ContainsFunc(m.ours(), func(d dosim.Droplet) bool { return !m.known(d.Name) }) {
+				rt.Skip("its create may not have been answered, and then nobody could know it; and of what is being deleted a list proves as much as ever")
+			}
+			m.sim.DeleteTag("fleeting-group:ci")
 		},
 		"take the key away": func(*rapid.T) {
 			for _, k := range m.sim.Keys() {
 				m.sim.DeleteKey(k.ID)
 			}
+		},
+		"another account's token": func(rt *rapid.T) {
+			m.useToken(otherToken, "revoked")
+			time.Sleep(time.Duration(rapid.IntRange(1, 90).Draw(rt, "seconds")) * time.Second)
+			m.useToken(dosim.DefaultToken, dosim.DefaultToken)
 		},
 		"kill": func(*rapid.T) {
 			m.kill()
@@ -135,12 +141,22 @@ func (m *machine) run() {
 			if n := len(m.ours()); n > mostInstances {
 				rt.Fatalf("%d Droplets, max_instances is %d", n, mostInstances)
 			}
-			if len(m.offences) > 0 {
-				rt.Fatalf("on the wire: %v", m.offences)
+			if o := m.offended(); len(o) > 0 {
+				rt.Fatalf("on the wire: %v", o)
 			}
 		},
 	})
 	m.conclude()
+}
+
+const otherToken = "another-account"
+
+// useToken puts a token into the file, and lets the account have one.
+func (m *machine) useToken(file, account string) {
+	if err := os.WriteFile(m.tokenFile, []byte(file), 0o600); err != nil {
+		m.rt.Fatal(err)
+	}
+	m.sim.SetToken(account)
 }
 
 // machineFaults are what can befall a request. Lags are shorter than the minute
@@ -151,7 +167,7 @@ var machineFaults = func() []dosim.Fault {
 		"GET /v2/droplets", "GET /v2/droplets/{id}", "*"} {
 		for _, f := range []dosim.Fault{
 			{Refused: true}, {Reset: true}, {Reset: true, Applied: true}, {Hang: true, Applied: true}, {Cut: true},
-			{Status: http.StatusInternalServerError}, {Status: http.StatusServiceUnavailable, Body: dosim.HTMLBody, Applied: true},
+			{Status: http.StatusNotFound, Body: dosim.HTMLBody}, {Status: http.StatusInternalServerError}, {Status: http.StatusServiceUnavailable, Body: dosim.HTMLBody, Applied: true},
 			{Status: http.StatusTooManyRequests, Header: map[string]string{"Retry-After": "15"}}, {Status: http.StatusUnauthorized},
 		} {
 			f.Op = op
@@ -161,20 +177,21 @@ var machineFaults = func() []dosim.Fault {
 	for _, f := range []dosim.Fault{
 		{Behaviour: dosim.NeverSeen}, {Behaviour: dosim.FailsLater}, {Behaviour: dosim.StuckNew}, {Behaviour: dosim.LateInLists},
 		{Behaviour: dosim.DeleteIgnored}, {Behaviour: dosim.DeleteNewIgnored},
-		{Behaviour: dosim.ListLags}, {Behaviour: dosim.TagFilterLags}, {Behaviour: dosim.ListSkips},
+		{Behaviour: dosim.FailsLater, Region: "nyc3"}, // a placement that accepts and loses
+		{Behaviour: dosim.ListLags}, {Behaviour: dosim.TagFilterLags}, {Behaviour: dosim.ListSkips}, {Behaviour: dosim.ListEmpty},
 	} {
 		f.Op, f.For = "POST /v2/droplets", 30*time.Second
 		if strings.HasPrefix(string(f.Behaviour), "delete") {
 			f.Op = "DELETE /v2/droplets/{id}"
 			all = append(all, f)
 			f.Op = "DELETE /v2/droplets" // by tag
-		} else if f.Behaviour == dosim.ListLags || f.Behaviour == dosim.TagFilterLags || f.Behaviour == dosim.ListSkips {
+		} else if f.Behaviour == dosim.ListLags || f.Behaviour == dosim.TagFilterLags || f.Behaviour == dosim.ListSkips || f.Behaviour == dosim.ListEmpty {
 			f.Op = "GET /v2/droplets"
 		}
 		all = append(all, f)
 	}
 	for _, refusal := range []string{"Size is not available in this region.", "creating this/these droplet(s) will exceed your droplet limit",
-		"You specified an invalid image for Droplet creation."} {
+		"You specified an invalid image for Droplet creation.", "Something that nobody has seen yet."} {
 		all = append(all, dosim.Fault{Op: "POST /v2/droplets", Status: http.StatusUnprocessableEntity, Body: dosim.ErrorBody("unprocessable_entity", refusal)})
 	}
 	return append(all, dosim.PendingEvent())
@@ -190,14 +207,12 @@ func (m *machine) launch() {
 	}
 	var err error
 	for range 20 {
-		g := configured(m.t, m.sim, options{"max_instances": mostInstances, "region": []string{"nyc3", "fra1"}})
+		g := configured(m.t, m.sim, options{"max_instances": mostInstances, "region": []string{"nyc3", "fra1"}, "token": nil, "token_file": m.tokenFile})
+		g.transport = dosim.InProcess(dosim.Accounts{m.sim, m.other})
 		if m.scarce {
 			g.transport = overHalfSpent{g.transport}
 		}
 		if m.process, err = launch(m.t.Context(), g, m.sim, hclog.NewNullLogger()); err == nil {
-			for name := range m.untagged {
-				m.wire.untagged[name] = true
-			}
 			m.ended = append(m.ended, m.process)
 			m.starts++
 			return
@@ -223,8 +238,8 @@ func (o overHalfSpent) RoundTrip(r *http.Request) (*http.Response, error) {
 func (m *machine) conclude() {
 	m.sim.ClearFaults()
 	for _, d := range m.sim.Droplets() {
-		if m.untagged[d.Name] {
-			m.sim.Destroy(d.ID) // whoever took it from the group
+		if slices.Contains(d.Tags, "fleeting-keep") {
+			m.sim.Destroy(d.ID) // whoever kept it
 		}
 	}
 	m.must(2*time.Hour, func() error {
@@ -250,10 +265,14 @@ func (m *machine) conclude() {
 
 	for _, d := range m.strangers {
 		if !slices.ContainsFunc(m.sim.Droplets(), func(l dosim.Droplet) bool {
-			return l.ID == d.ID && l.Name == d.Name && slices.Equal(l.Tags, d.Tags)
+			return l.ID == d.ID && l.Name == d.Name && !slices.ContainsFunc(l.Tags, func(t string) bool { return !slices.Contains(d.Tags, t) })
 		}) {
 			m.rt.Fatalf("the stranger %s was touched", d.Name)
 		}
+		m.sim.Destroy(d.ID)
+	}
+	if n := m.other.RequestCounts()["POST /v2/droplets"]; n > 0 {
+		m.rt.Fatalf("%d creates on another account", n)
 	}
 	if err := verdict(m.sim, m.ended...); err != nil {
 		m.rt.Fatal(err)
@@ -266,11 +285,19 @@ func (m *machine) must(d time.Duration, check func() error) {
 	}
 }
 
-// ours are the living Droplets that the plugin has made and nobody took from it.
+// ours are the living Droplets that the plugin has made and nobody keeps.
 func (m *machine) ours() []dosim.Droplet {
 	return slices.DeleteFunc(m.sim.Droplets(), func(d dosim.Droplet) bool {
-		return !slices.Contains(d.Tags, "fleeting") || !slices.Contains(d.Tags, "fleeting-group:ci")
+		return slices.Contains(d.Tags, "fleeting-keep") ||
+			slices.ContainsFunc(m.strangers, func(s dosim.Droplet) bool { return s.ID == d.ID })
 	})
+}
+
+// known reports whether the runner was shown an instance as running.
+func (m *machine) known(name string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.shown[name] == provider.StateRunning
 }
 
 func (m *machine) droplet(rt *rapid.T) dosim.Droplet {

@@ -31,7 +31,6 @@ type wire struct {
 
 	mu        sync.Mutex
 	shown     map[string]provider.State // by the last Update
-	untagged  map[string]bool           // by hand: the one exception
 	offences  []string
 	completed int // Updates without an error
 }
@@ -65,6 +64,13 @@ func (w *wire) offend(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.offences = append(w.offences, time.Now().Format("15:04:05 ")+fmt.Sprintf(format, args...))
+}
+
+// offended returns what must never have happened.
+func (w *wire) offended() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.offences)
 }
 
 func (w *wire) Init(ctx context.Context, log hclog.Logger, s provider.Settings) (info provider.ProviderInfo, err error) {
@@ -105,14 +111,10 @@ func (w *wire) Update(ctx context.Context, fn func(string, provider.State)) erro
 	return err
 }
 
-// checkGone: no live Droplet is ever shown as deleted, unless a person took it
-// from the group.
+// checkGone: no live Droplet is ever shown as deleted, unless a person keeps it.
 func (w *wire) checkGone(id string, s provider.State) {
 	for _, d := range w.sim.Droplets() {
-		w.mu.Lock()
-		excused := w.untagged[id]
-		w.mu.Unlock()
-		if d.Name == id && !excused && !slices.Contains(d.Tags, hidden) {
+		if d.Name == id && !slices.Contains(d.Tags, "fleeting-keep") && !slices.Contains(d.Tags, hidden) {
 			w.offend("%s is shown as %s, and Droplet %d lives: %s", id, s, d.ID, d.Status)
 		}
 	}
@@ -205,7 +207,7 @@ type process struct {
 func launch(ctx context.Context, group *InstanceGroup, sim *dosim.Sim, log hclog.Logger) (*process, error) {
 	dead := new(atomic.Bool)
 	group.transport = network{group.transport, dead}
-	p := &process{group: group, wire: &wire{plugin: group, sim: sim, dead: dead, untagged: map[string]bool{}}}
+	p := &process{group: group, wire: &wire{plugin: group, sim: sim, dead: dead}}
 	var err error
 	p.provisioner, err = fleeting.Init(ctx, log, p.wire)
 	if err != nil {
@@ -234,7 +236,7 @@ func (p *process) end() {
 	p.dead.Store(true)
 	time.Sleep(2 * time.Minute)
 	if r := p.group.running.Load(); r != nil {
-		r.lock.Drop()
+		r.state.Drop()
 		r.api.Close()
 	}
 }
@@ -243,7 +245,7 @@ func (p *process) end() {
 func leftovers(sim *dosim.Sim) []string {
 	var left []string
 	for _, d := range sim.Droplets() {
-		if slices.Contains(d.Tags, "fleeting") {
+		if slices.Contains(d.Tags, "fleeting") && !slices.Contains(d.Tags, "fleeting-keep") {
 			left = append(left, fmt.Sprintf("Droplet %d %s %s %v", d.ID, d.Name, d.Status, d.Tags))
 		}
 	}
@@ -253,7 +255,7 @@ func leftovers(sim *dosim.Sim) []string {
 		}
 	}
 	for _, tag := range sim.Tags() {
-		if strings.HasPrefix(tag, "fleeting-run:") || strings.HasPrefix(tag, "fleeting-delete:") {
+		if strings.HasPrefix(tag, "fleeting-delete:") {
 			left = append(left, "tag "+tag)
 		}
 	}

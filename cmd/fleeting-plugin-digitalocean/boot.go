@@ -11,15 +11,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	fleeting "gitlab.com/gitlab-org/fleeting/fleeting/provider"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/doctor"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/hostlock"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/state"
 )
 
 // How often it looks.
@@ -93,9 +92,8 @@ func (b *booting) run(ctx context.Context) error {
 // start is Init, as the runner calls it.
 func (b *booting) start(ctx context.Context) error {
 	b.tell("group %s: starting the plugin", b.report.Group)
-	if lock, _, err := hostlock.Try(b.subject.Account.APIURL, b.report.Group); err == nil && lock != nil {
-		b.dead = lock.DeadRuns()
-		lock.Drop()
+	if s, err := state.Peek(ctx, b.subject.Account.APIURL, b.report.Group); err == nil {
+		b.dead = s.DeadRuns()
 	}
 	a := b.subject.Runner.Autoscaler
 	plugin := map[string]any{}
@@ -119,14 +117,13 @@ func (b *booting) start(ctx context.Context) error {
 		connector.Password, connector.UseStaticCredentials = c.Password, c.UseStaticCredentials
 	}
 	// Not to be cut off: what it has uploaded by then would stay.
-	_, err = b.plugin.Init(context.WithoutCancel(ctx), pluginLog{hclog.NewNullLogger(), b.t}, fleeting.Settings{ConnectorConfig: connector})
+	_, err = b.plugin.Init(context.WithoutCancel(ctx), newLog(b.t), fleeting.Settings{ConnectorConfig: connector})
 	b.started = err == nil
 	return cmp.Or(err, ctx.Err())
 }
 
-// create asks for the Droplet, of which none is made for up to a minute after a doctor
-// that was killed: what that asked for last may still appear. It is not cut off either:
-// an answer that is lost has to be settled by lists for a minute.
+// create asks for the Droplet until the plugin accepts that. It is not cut off: an answer
+// that is lost has to be settled by lists for a minute.
 func (b *booting) create(ctx context.Context) error {
 	for {
 		b.began = time.Now()
@@ -134,7 +131,7 @@ func (b *booting) create(ctx context.Context) error {
 		if err != nil || n > 0 {
 			return cmp.Or(err, ctx.Err())
 		}
-		b.t.step("group %s: waiting until what an earlier doctor asked for is settled", b.report.Group)
+		b.t.step("group %s: waiting: the token's requests are spent, or a Droplet of another doctor is there", b.report.Group)
 		if pause(ctx, lookEvery) != nil {
 			return errors.New("none was asked for: the token's requests are spent, or a Droplet of another doctor is there")
 		}
@@ -164,11 +161,8 @@ func (b *booting) active(ctx context.Context) (string, error) {
 
 // identify notes what the Droplet is, for the report.
 func (b *booting) identify(ctx context.Context) {
-	droplets, _, err := inventory.Droplets(ctx, b.api, b.report.Group)
-	if err != nil {
-		return // it is a comfort only
-	}
-	for _, d := range droplets {
+	found, _ := inventory.Look(ctx, b.api, b.report.Group) // it is a comfort only
+	for _, d := range found.Owned {
 		if d.Name == b.report.Droplet {
 			b.report.Size, b.report.Region, b.report.USDPerHour = d.Size, d.Region, d.PriceHourly
 		}
@@ -211,7 +205,7 @@ func (b *booting) clean(ctx context.Context) {
 		}
 	}
 	// The last trace. It costs nothing, and the token may not be allowed to.
-	if err := b.api.DeleteTag(bounded, instancegroup.GroupTag(b.report.Group)); err != nil && !errors.Is(err, instancegroup.ErrNotFound) {
+	if err := b.api.RemoveTag(bounded, instancegroup.GroupTag(b.report.Group)); err != nil && !errors.Is(err, instancegroup.ErrNotFound) {
 		b.t.say("note", "the tag %s stays, which costs nothing: %v", instancegroup.GroupTag(b.report.Group), err)
 	}
 }
@@ -246,7 +240,7 @@ func (b *booting) destroy(ctx context.Context, what string) error {
 func (b *booting) left(ctx context.Context) ([]string, error) {
 	left := []string{}
 	var now inventory.Account
-	l, err := now.Find(ctx, b.api, b.report.Group, b.dead, nil)
+	l, err := now.Find(ctx, b.api, b.report.Group, b.dead)
 	for _, unread := range l.Unread {
 		if !errors.Is(unread, instancegroup.ErrForbidden) { // else it would never be known; the scopes tell
 			err = errors.Join(err, unread)
@@ -261,7 +255,7 @@ func (b *booting) left(ctx context.Context) ([]string, error) {
 		}
 	}
 	for _, tag := range l.Tags {
-		if !tag.Unowned && (tag.Doubt != "" || !goneNow(b.api.DeleteTag(ctx, tag.Name))) {
+		if tag.Doubt != "" || !goneNow(b.api.RemoveTag(ctx, tag.Name)) {
 			left = append(left, "tag "+tag.Name)
 		}
 	}
@@ -322,13 +316,3 @@ func pause(ctx context.Context, d time.Duration) error {
 		return ctx.Err()
 	}
 }
-
-// pluginLog is the plugin's logger for a person: what goes wrong.
-type pluginLog struct {
-	hclog.Logger
-	t *terminal
-}
-
-func (l pluginLog) With(...any) hclog.Logger      { return l }
-func (l pluginLog) Warn(msg string, args ...any)  { lines{l.t}.Warn(msg, args...) }
-func (l pluginLog) Error(msg string, args ...any) { lines{l.t}.Error(msg, args...) }

@@ -158,7 +158,7 @@ func (d diagnosing) chosen() ([]target, error) {
 		var found []target
 		for _, g := range groups {
 			found = append(found, target{name: g.Name, where: g.from, Subject: doctor.Subject{
-				Account: g.Account, Host: doctor.Look(nil, runnerconfig.Runner{}, config.Config{}, g.APIURL, g.Name)}})
+				Account: g.Account, Host: doctor.Look(ctx, nil, runnerconfig.Runner{}, config.Config{}, g.APIURL, g.Name)}})
 		}
 		return found, err
 	}
@@ -202,7 +202,7 @@ func read(file *runnerconfig.File, r runnerconfig.Runner) (target, error) {
 	p.Config, p.Faults = config.Parse(data, config.ThisHost())
 	p.Account, _ = config.ParseAccount(data, config.ThisHost()) // its faults are among those
 	p.name = cmp.Or(p.Account.Name, writtenName(r))
-	p.Host = doctor.Look(file, r, p.Config, p.Account.APIURL, p.Account.Name)
+	p.Host = doctor.Look(ctx, file, r, p.Config, p.Account.APIURL, p.Account.Name)
 	return p, nil
 }
 

@@ -143,7 +143,7 @@ func (g group) fault(err error) error {
 	return fmt.Errorf("group %s: %w", g.Name, digitalocean.Explain(err, g.Token.Source))
 }
 
-// withoutFile tells whether the groups are chosen without a config.toml.
+// withoutFile reports whether the groups are chosen without a config.toml.
 func (c choice) withoutFile() (bool, error) {
 	if c.tokenFile != "" {
 		if c.config != "" || c.runner != "" {
@@ -202,7 +202,7 @@ func (c choice) configFile() string {
 	return "/etc/gitlab-runner/config.toml"
 }
 
-// sameAccount tells whether two groups are on one account: by one token. Two tokens may
+// sameAccount reports whether two groups are on one account: by one token. Two tokens may
 // be of one account too, which nothing tells.
 func sameAccount(a, b config.Account) bool {
 	if a.APIURL != b.APIURL {

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/hostlock"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
 )
 
@@ -29,22 +28,22 @@ Usage:
 
 ` + groupsUsage + `
 Costs are what the Droplets' prices say since each was created: by the second, a minute or a cent at
-least. Backups, snapshots and traffic are not in them.
+least. Backups, snapshots and traffic are not in them. "kept" are Droplets with the tag fleeting-keep:
+the plugin and its commands never destroy them. RUN is the plugin process that made a Droplet.
 
 It exits with 0, with 1 if not all groups could be listed, with 2 if it was called wrongly.
 
 A session:
   $ sudo fleeting-plugin-digitalocean ls
-  NAME         STATE   SIZE         REGION  ADDRESS      AGE  USD/H    USD SO FAR  IMAGE         RUN
-  ci-7k2m9qxa  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571  0.01        docker-20-04  w4n2c8ye
-  ci-q8d3w0nb  new     s-2vcpu-4gb  fra1                 4s   0.03571  0.01        docker-20-04  w4n2c8ye
+  NAME           STATE   SIZE         REGION  ADDRESS      AGE  USD/H    USD SO FAR  IMAGE         RUN
+  ci-w4n27k2m9q  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571  0.01        docker-20-04  w4n2
+  ci-w4n2q8d3w0  new     s-2vcpu-4gb  fra1                 4s   0.03571  0.01        docker-20-04  w4n2
   2 Droplets: 0.07142 USD an hour, 0.02 USD so far
 `
 
-// watchEvery is how often --watch lists, and watchAdrift how many lists later it looks
-// again for what has lost a group's tag. With up to 200 Droplets that is 840 of the token's
-// 5,000 requests an hour, GPU Droplets being in no list but their own.
-const watchEvery, watchAdrift = 10 * time.Second, 6
+// watchEvery is how often --watch lists. With up to 200 Droplets that is 720 of the
+// token's 5,000 requests an hour: GPU Droplets are in a list of their own.
+const watchEvery = 10 * time.Second
 
 func ls(ctx context.Context, t *terminal, args []string) int {
 	var c choice
@@ -74,21 +73,14 @@ func ls(ctx context.Context, t *terminal, args []string) int {
 		t.say("warning", "%v", unread) // once
 		unread = nil
 	}
-	var shared accounts
-	for pass := 0; ; pass++ {
-		if pass%watchAdrift == 0 {
-			shared = nil
-		}
+	for {
 		if !watch {
 			t.waits("asking DigitalOcean")
 		}
-		l, err := list(ctx, groups, c.all, &shared)
+		l, err := list(ctx, groups, c.all)
 		t.done()
 		if err == nil || len(l.Groups) > 0 { // one of several groups is better than none
 			l.show(t, watch, asJSON)
-			if slices.ContainsFunc(l.WithoutTag, func(u untagged) bool { return u.Doubt == "" }) {
-				t.say("hint", "to destroy them, fleeting-plugin-digitalocean rm%s --group NAME DROPLET...", c.account())
-			}
 		}
 		err = errors.Join(err, unread)
 		switch {
@@ -127,16 +119,7 @@ type listing struct {
 	USDPerHour float64       `json:"usd_per_hour"`
 	USDSoFar   float64       `json:"usd_so_far"`
 
-	// Made by a group, and without its tag: in no number of the others.
-	WithoutTag []untagged `json:"without_group_tag,omitempty"`
-
 	remarks []remark // of what is not in it, said below it
-}
-
-type untagged struct {
-	listedDroplet
-	Group string `json:"group"`
-	Doubt string `json:"doubt,omitempty"` // why it may be meant
 }
 
 type remark struct{ word, text string }
@@ -150,8 +133,9 @@ type listedGroup struct {
 
 type listedDroplet struct {
 	Name       string    `json:"name"`
-	ID         int       `json:"id"`
+	ID         int64     `json:"id"`
 	State      string    `json:"state"` // DigitalOcean's status
+	Kept       bool      `json:"kept,omitempty"`
 	Size       string    `json:"size"`
 	Region     string    `json:"region"`
 	External   string    `json:"external,omitempty"`
@@ -164,14 +148,14 @@ type listedDroplet struct {
 	Run        string    `json:"run"`
 }
 
-// list asks for the Droplets of groups, or of all groups of their accounts, and for what
-// has lost a group's tag. With an error it returns those of the others.
-func list(ctx context.Context, groups []group, all bool, shared *accounts) (listing, error) {
+// list asks for the Droplets of groups, or of all groups of their accounts. With an error
+// it returns those of the others.
+func list(ctx context.Context, groups []group, all bool) (listing, error) {
 	l := listing{Groups: []listedGroup{}} // a script gets no null
 	told := seen{}
 	var faults []error
 	for i, g := range groups {
-		found, err := g.list(ctx, all, shared)
+		found, err := g.list(ctx, all)
 		if ctx.Err() != nil {
 			faults = append(faults, fmt.Errorf("%w; not listed: %s", errInterrupted, groupNames(groups[i:])))
 			break
@@ -187,10 +171,11 @@ func list(ctx context.Context, groups []group, all bool, shared *accounts) (list
 			l.remarks = append(l.remarks, remark{"note", fmt.Sprintf("Droplet %d (%s) carries a tag of the plugin's but is of none of its groups, "+
 				"by its name or its other tags: somebody else tagged it", d.ID, d.Name)})
 		}
-		l.addAdrift(found.Adrift, told.fresh(g, adrift(found, nil)), time.Now())
-		fresh := told.fresh(g, found.Owned)
+		owned := slices.Concat(found.Owned, found.Kept)
+		slices.SortFunc(owned, func(a, b instancegroup.Droplet) int { return cmp.Compare(a.ID, b.ID) })
+		fresh := told.fresh(g, owned)
 		if !all {
-			if len(fresh) > 0 || len(found.Owned) == 0 { // else another token has listed them
+			if len(fresh) > 0 || len(owned) == 0 { // else another token has listed them
 				l.add(g.Name, fresh, time.Now())
 			}
 			continue
@@ -218,16 +203,6 @@ func (s seen) fresh(g group, droplets []instancegroup.Droplet) (fresh []instance
 	return fresh
 }
 
-// adrift returns what has lost a group's tag, or of that what but accepts.
-func adrift(f inventory.Found, but func(inventory.Adrift) bool) (droplets []instancegroup.Droplet) {
-	for _, d := range f.Adrift {
-		if but == nil || but(d) {
-			droplets = append(droplets, d.Droplet)
-		}
-	}
-	return droplets
-}
-
 func byGroup(droplets []instancegroup.Droplet, of func(instancegroup.Droplet) string) map[string][]instancegroup.Droplet {
 	byName := map[string][]instancegroup.Droplet{}
 	for _, d := range droplets {
@@ -236,9 +211,8 @@ func byGroup(droplets []instancegroup.Droplet, of func(instancegroup.Droplet) st
 	return byName
 }
 
-// list asks for the Droplets of a group, or of all groups of its account, for what only
-// carries their tags, and for what has lost them.
-func (g group) list(ctx context.Context, all bool, shared *accounts) (inventory.Found, error) {
+// list asks for the Droplets of a group, or of all groups of its account.
+func (g group) list(ctx context.Context, all bool) (inventory.Found, error) {
 	api, err := g.open()
 	if err != nil {
 		return inventory.Found{}, err
@@ -247,19 +221,7 @@ func (g group) list(ctx context.Context, all bool, shared *accounts) (inventory.
 	if all {
 		return inventory.Look(ctx, api, "")
 	}
-	found, err := inventory.Look(ctx, api, g.Name)
-	if err != nil {
-		return found, err
-	}
-	letGo, _ := hostlock.LetGo(g.APIURL, g.Name) // none: the account mostly tells too
-	lost, unread := shared.of(g.Account).Adrift(ctx, api, g.Name, letGo)
-	for _, d := range lost {
-		if !slices.ContainsFunc(found.Owned, func(o instancegroup.Droplet) bool { return o.ID == d.ID }) { // it has the tag again
-			found.Adrift = append(found.Adrift, d)
-		}
-	}
-	found.Unread = cmp.Or(found.Unread, unread)
-	return found, nil
+	return inventory.Look(ctx, api, g.Name)
 }
 
 // unlooked says what was not looked for.
@@ -284,40 +246,18 @@ func (l *listing) add(name string, droplets []instancegroup.Droplet, now time.Ti
 // listed is a line of a listing, and what the Droplet has cost, in full.
 func listed(d instancegroup.Droplet, now time.Time) (line listedDroplet, cost float64) {
 	age := max(0, now.Sub(d.Created))
-	cost = instancegroup.Cost(d.PriceHourly, age)
+	cost = costOf(d.PriceHourly, age)
 	return listedDroplet{
-		Name: d.Name, ID: d.ID, State: d.Status, Size: d.Size, Region: d.Region,
+		Name: d.Name, ID: d.ID, State: d.Status, Kept: instancegroup.Kept(d), Size: d.Size, Region: d.Region,
 		External: d.External(), Internal: d.PrivateIPv4, Created: d.Created, AgeSeconds: int(age.Seconds()),
-		USDPerHour: d.PriceHourly, USDSoFar: instancegroup.Cents(cost), Image: d.Image.String(), Run: instancegroup.RunOf(d),
+		USDPerHour: d.PriceHourly, USDSoFar: instancegroup.Cents(cost), Image: d.Image.String(), Run: instancegroup.RunOf(instancegroup.GroupOf(d), d.Name),
 	}, cost
 }
 
-// addAdrift adds what has lost a group's tag: of found those that are fresh.
-func (l *listing) addAdrift(found []inventory.Adrift, fresh []instancegroup.Droplet, now time.Time) {
-	why := map[int]string{}
-	for _, d := range found {
-		why[d.ID] = d.Doubt
-	}
-	type kind struct{ group, doubt string }
-	kinds := map[kind][]instancegroup.Droplet{}
-	for _, d := range fresh {
-		line, _ := listed(d, now)
-		k := kind{instancegroup.AdriftFrom(d), why[d.ID]}
-		l.WithoutTag = append(l.WithoutTag, untagged{line, k.group, k.doubt})
-		kinds[k] = append(kinds[k], d)
-	}
-	for _, k := range slices.SortedFunc(maps.Keys(kinds), func(a, b kind) int { return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.doubt, b.doubt)) }) {
-		sum := 0.0
-		for _, d := range kinds[k] {
-			sum += d.PriceHourly
-		}
-		text := fmt.Sprintf("group %s: %s not listed for want of its tag %s, and billed, %.5f USD an hour: %s",
-			k.group, count(len(kinds[k]), "Droplet"), instancegroup.GroupTag(k.group), sum, strings.Join(dropletNames(kinds[k]), " "))
-		if k.doubt != "" {
-			text += " (" + k.doubt + ")"
-		}
-		l.remarks = append(l.remarks, remark{"warning", text})
-	}
+// costOf returns what a Droplet of that age costs that is destroyed now. DigitalOcean
+// bills it by the second, for 60 s or a cent at least, whichever is more.
+func costOf(usdPerHour float64, age time.Duration) float64 {
+	return max(0.01, usdPerHour*max(age, time.Minute).Hours())
 }
 
 func (l *listing) show(t *terminal, again, asJSON bool) {
@@ -393,8 +333,12 @@ func writeTable(b *strings.Builder, t *terminal, groups []listedGroup) {
 			if address == "" {
 				address = d.Internal
 			}
-			states = append(states, d.State)
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%.5f\t%.2f\t%s\t%s\n", d.Name, d.State, d.Size, d.Region, address,
+			state := d.State
+			if d.Kept {
+				state += ", kept"
+			}
+			states = append(states, state)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%.5f\t%.2f\t%s\t%s\n", d.Name, state, d.Size, d.Region, address,
 				age(time.Duration(d.AgeSeconds)*time.Second), d.USDPerHour, d.USDSoFar, d.Image, d.Run)
 		}
 	}
@@ -405,6 +349,8 @@ func writeTable(b *strings.Builder, t *terminal, groups []listedGroup) {
 		switch {
 		case i == 0:
 			line = t.colour(bold, line)
+		case strings.HasSuffix(states[i-1], ", kept"):
+			line = t.colour(yellow, line)
 		case states[i-1] == instancegroup.StatusNew:
 			line = t.colour(faint, line)
 		case states[i-1] != instancegroup.StatusActive:

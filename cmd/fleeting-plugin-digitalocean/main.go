@@ -37,8 +37,8 @@ Usage:
 
 Each has --help. A session on the runner's host:
   $ sudo fleeting-plugin-digitalocean ls
-  NAME         STATE   SIZE         REGION  ADDRESS      AGE  USD/H    USD SO FAR  IMAGE         RUN
-  ci-7k2m9qxa  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571  0.01        docker-20-04  w4n2c8ye
+  NAME           STATE   SIZE         REGION  ADDRESS      AGE  USD/H    USD SO FAR  IMAGE         RUN
+  ci-w4n27k2m9q  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571  0.01        docker-20-04  w4n2
   1 Droplet: 0.03571 USD an hour, 0.01 USD so far
 `
 

@@ -28,7 +28,7 @@ func keepOwner(file *os.File, of fs.FileInfo) error {
 	return nil
 }
 
-// ofRoot tells that a file belongs to root.
+// ofRoot reports that a file belongs to root.
 func ofRoot(info fs.FileInfo) bool {
 	s, ok := info.Sys().(*syscall.Stat_t)
 	return ok && s.Uid == 0

@@ -9,5 +9,5 @@ import (
 // directory.
 func keepOwner(*os.File, fs.FileInfo) error { return nil }
 
-// ofRoot tells that a file belongs to root, whom Windows does not have.
+// ofRoot reports that a file belongs to root, whom Windows does not have.
 func ofRoot(fs.FileInfo) bool { return false }

@@ -7,15 +7,12 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/hostlock"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/state"
 )
 
 const rmUsage = `Destroy Droplets of the plugin's groups, and wait until DigitalOcean shows them gone.
@@ -31,7 +28,7 @@ Usage:
 
 ` + groupsUsage + `
 It shows what is to be destroyed, on standard error, and asks. Only what a group made can be named: a Droplet that merely
-carries its tag is refused. A job that runs on a Droplet fails with it. While a runner manages the group it
+carries its tag is refused, and so is one with the tag fleeting-keep. A job that runs on a Droplet fails with it. While a runner manages the group it
 makes new ones as its policy says: stop it first to be rid of all.
 
 It exits with 0 when all are gone, with 1 if some are not, with 2 if it was called wrongly.
@@ -39,8 +36,8 @@ It exits with 0 when all are gone, with 1 if some are not, with 2 if it was call
 A session:
   $ sudo systemctl stop gitlab-runner
   $ sudo fleeting-plugin-digitalocean rm --all
-  NAME         STATE   SIZE         REGION  ADDRESS      AGE  USD/H    USD SO FAR  IMAGE         RUN
-  ci-7k2m9qxa  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571  0.01        docker-20-04  w4n2c8ye
+  NAME           STATE   SIZE         REGION  ADDRESS      AGE  USD/H    USD SO FAR  IMAGE         RUN
+  ci-w4n27k2m9q  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571  0.01        docker-20-04  w4n2
   1 Droplet: 0.03571 USD an hour, 0.01 USD so far
   Destroy it? [y/N] y
   1 Droplet is gone
@@ -60,7 +57,7 @@ func rm(ctx context.Context, t *terminal, args []string) int {
 		return code
 	}
 	if all == (f.NArg() > 0) {
-		return t.failed(hinted{misuse("rm needs the names of Droplets, or --all"), "fleeting-plugin-digitalocean ls tells the names"})
+		return t.failed(hinted{misuse("rm needs the names of Droplets, or --all"), "fleeting-plugin-digitalocean ls shows the names"})
 	}
 	if err := checkTimeout(timeout); err != nil {
 		return t.failed(err)
@@ -84,7 +81,7 @@ func rm(ctx context.Context, t *terminal, args []string) int {
 		// Not to standard output: that may be a file, and --json's.
 		_, _ = io.WriteString(t.err, shown.text(t.colours && t.liveErr))
 		for _, d := range doomed {
-			d.warnManager(t)
+			d.warnManager(ctx, t)
 		}
 	}
 	if shown.Droplets > 0 && !yes {
@@ -101,10 +98,10 @@ func rm(ctx context.Context, t *terminal, args []string) int {
 		t.json(removed(shown, left))
 	}
 	switch {
-	case errors.Is(err, instancegroup.ErrForbidden), errors.Is(err, instancegroup.ErrUnauthorized):
+	case errors.Is(err, instancegroup.ErrForbidden), errors.Is(err, instancegroup.ErrUnauthorized), errors.Is(err, instancegroup.ErrOtherAccount):
 		return t.failed(err) // whose hint is about the token
 	case err != nil:
-		return t.failed(hinted{err, "fleeting-plugin-digitalocean ls tells what is left"})
+		return t.failed(hinted{err, "fleeting-plugin-digitalocean ls shows what is left"})
 	}
 	if !asJSON {
 		fmt.Fprintln(t.out, gone(shown.Droplets))
@@ -120,10 +117,6 @@ func rm(ctx context.Context, t *terminal, args []string) int {
 	}
 	return exitOK
 }
-
-// removeBound is how long DigitalOcean has to show Droplets gone, unless --timeout says
-// otherwise. It takes seconds, unless it refuses.
-const removeBound = 15 * time.Minute
 
 // checkTimeout refuses a --timeout in which nothing can be done.
 func checkTimeout(d time.Duration) error {
@@ -143,13 +136,6 @@ func gone(n int) string {
 	return fmt.Sprintf("%d Droplets are gone", n)
 }
 
-// doomedGroup is what is to be destroyed of a group.
-type doomedGroup struct {
-	group
-	droplets []instancegroup.Droplet
-	unread   error // why not all could be listed that were asked for
-}
-
 // choose finds the Droplets of names, or all if there are none. A name that is not
 // there is an error: it may be a slip. A group that cannot be listed is one too, and so
 // is unread, for the groups that are not known at all, unless all names are found in the
@@ -163,10 +149,9 @@ func choose(ctx context.Context, t *terminal, groups []group, unread error, name
 		unlisted = append(unlisted, unread)
 	}
 	known, had := map[string]bool{}, seen{}
-	var strange []string
-	var shared accounts
+	var strange, kept []string
 	for _, g := range groups {
-		found, err := g.list(ctx, false, &shared)
+		found, err := g.list(ctx, false)
 		if ctx.Err() != nil {
 			return nil, errUntouched
 		}
@@ -181,13 +166,13 @@ func choose(ctx context.Context, t *terminal, groups []group, unread error, name
 		if len(names) == 0 {
 			d.unread = found.Unread
 		}
-		for _, a := range found.Adrift {
-			if len(names) == 0 && a.Doubt != "" {
-				t.say("warning", "group %s: %s stays, and is billed, unless it is named: %s", g.Name, a.Name, a.Doubt)
+		for _, k := range had.fresh(g, found.Kept) {
+			kept = append(kept, k.Name)
+			if len(names) == 0 {
+				t.say("warning", "group %s: %s stays, and is billed, %.5f USD an hour: it has the tag %s", g.Name, k.Name, k.PriceHourly, instancegroup.KeepTag)
 			}
 		}
-		takes := func(d inventory.Adrift) bool { return len(names) > 0 || d.Doubt == "" }
-		for _, o := range had.fresh(g, append(found.Owned, adrift(found, takes)...)) {
+		for _, o := range had.fresh(g, found.Owned) {
 			if len(names) == 0 || slices.Contains(names, o.Name) {
 				d.droplets = append(d.droplets, o)
 				known[o.Name] = true
@@ -203,6 +188,8 @@ func choose(ctx context.Context, t *terminal, groups []group, unread error, name
 		switch {
 		case slices.Contains(strange, n):
 			faults = append(faults, fmt.Errorf("%s carries a group's tag but not a name that the plugin made; it is left alone", n))
+		case slices.Contains(kept, n):
+			faults = append(faults, fmt.Errorf("%s has the tag %s: it is left alone until somebody takes that off", n, instancegroup.KeepTag))
 		case !known[n]:
 			faults = append(faults, fmt.Errorf("no Droplet of %s is named %s", groupNames(groups), n))
 		}
@@ -211,7 +198,7 @@ func choose(ctx context.Context, t *terminal, groups []group, unread error, name
 	case len(unlisted) > 0 && (len(names) == 0 || len(faults) > 0):
 		return nil, fmt.Errorf("%w\nnothing was destroyed", errors.Join(append(unlisted, faults...)...))
 	case len(faults) > 0:
-		return nil, hinted{fmt.Errorf("%w\nnothing was destroyed", errors.Join(faults...)), "fleeting-plugin-digitalocean ls tells the names"}
+		return nil, hinted{fmt.Errorf("%w\nnothing was destroyed", errors.Join(faults...)), "fleeting-plugin-digitalocean ls shows the names"}
 	}
 	for _, err := range unlisted {
 		t.say("warning", "%v", err)
@@ -230,102 +217,26 @@ func groupNames(groups []group) string {
 	return "the groups " + strings.Join(names, ", ")
 }
 
-// warnManager tells of a manager on this host.
-func (d doomedGroup) warnManager(t *terminal) {
+// warnManager warns of a manager on this host.
+func (d doomedGroup) warnManager(ctx context.Context, t *terminal) {
 	if len(d.droplets) == 0 {
 		return
 	}
-	lock, holder, err := hostlock.Try(d.APIURL, d.Name)
-	switch {
-	case err != nil:
-		// Nothing can be told; it is only a warning.
-	case lock == nil:
+	if s, err := state.Peek(ctx, d.APIURL, d.Name); err == nil && s.Held { // an error hides only a warning
 		t.say("warning", "a runner on this host manages group %s (plugin process %s): a job on these Droplets fails, "+
-			"and the runner may ask for others", d.Name, holder)
-	default:
-		lock.Drop()
+			"and the runner may ask for others", d.Name, pid(s.PID))
 	}
 }
 
-// destroy destroys what was chosen, within that time, and returns what is left of it. All
-// groups at once: one whose Droplets will not go keeps no other waiting, which is billed.
-func destroy(ctx context.Context, t *terminal, doomed []doomedGroup, within time.Duration) (left []instancegroup.Droplet, err error) {
-	defer t.done()
-	bounded, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	doomed = slices.DeleteFunc(slices.Clone(doomed), func(d doomedGroup) bool { return len(d.droplets) == 0 })
-	p := progress{t: t, groups: doomed, left: make([]int, len(doomed)), began: time.Now()}
-	faults := make([]error, len(doomed))
-	stay := make([][]instancegroup.Droplet, len(doomed))
-	var wg sync.WaitGroup
-	for i, d := range doomed {
-		p.left[i] = len(d.droplets)
+// pid names a process.
+func pid(n int) string {
+	if n == 0 {
+		return "unknown"
 	}
-	for i, d := range doomed {
-		wg.Go(func() { stay[i], faults[i] = d.destroy(ctx, bounded, t, within, func(n int) { p.tell(i, n) }) })
-	}
-	wg.Wait()
-	return slices.Concat(stay...), errors.Join(faults...)
+	return fmt.Sprint(n)
 }
 
-// destroy destroys what was chosen of a group.
-func (d doomedGroup) destroy(ctx, bounded context.Context, t *terminal, within time.Duration, told func(left int)) ([]instancegroup.Droplet, error) {
-	if ctx.Err() != nil {
-		return d.droplets, fmt.Errorf("group %s: %w before anything was asked for: %s not destroyed: %s", d.Name,
-			errInterrupted, count(len(d.droplets), "Droplet"), strings.Join(dropletNames(d.droplets), " "))
-	}
-	api, err := d.open()
-	if err != nil {
-		return d.droplets, d.fault(err)
-	}
-	defer api.Close()
-	stay, err := instancegroup.Remove(bounded, api, lines{t}, d.Name, d.droplets, told)
-	switch {
-	case err == nil:
-		return stay, nil
-	case ctx.Err() != nil:
-		err = errInterrupted
-	case bounded.Err() != nil:
-		err = fmt.Errorf("not within %s (--timeout)", within)
-	}
-	return stay, fmt.Errorf("group %s: %s not proved to be gone, and may be billed: %s: %w", d.Name,
-		count(len(stay), "Droplet"), strings.Join(dropletNames(stay), " "), digitalocean.Explain(err, d.Token.Source))
-}
-
-// progress tells how far the groups are.
-type progress struct {
-	t      *terminal
-	groups []doomedGroup
-	began  time.Time
-
-	mu   sync.Mutex
-	left []int
-}
-
-func (p *progress) tell(group, left int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.left[group] = left
-	var each []string
-	for i, d := range p.groups {
-		each = append(each, fmt.Sprintf("group %s: %d of %s gone", d.Name, len(d.droplets)-p.left[i], count(len(d.droplets), "Droplet")))
-	}
-	line := strings.Join(each, ", ")
-	if p.t.liveErr { // elsewhere it would be a line a second
-		line += "  " + time.Since(p.began).Round(time.Second).String()
-	}
-	p.t.step("%s", line)
-}
-
-func dropletNames(ds []instancegroup.Droplet) []string {
-	names := make([]string, len(ds))
-	for i, d := range ds {
-		names[i] = d.Name
-	}
-	return names
-}
-
-// removal is what --json tells.
+// removal is what --json shows.
 type removal struct {
 	Destroyed []listedDroplet `json:"destroyed"`
 	Left      []listedDroplet `json:"left"`

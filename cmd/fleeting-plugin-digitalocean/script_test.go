@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -26,7 +27,7 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/guest"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/hostlock"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/state"
 )
 
 func TestMain(m *testing.M) {
@@ -53,7 +54,7 @@ func runScripts(t *testing.T, dir string, setUp func(*testscript.Env) error) {
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "expand": expand, "droplet": addDroplet, "key": addKey, "tag": addTag, "fault": inject,
-			"deletetag": deleteTag, "untag": untag, "poweroff": powerOff, "await": await, "asked": asked, "appears": appears, "signal": send, "truth": truth,
+			"poweroff": powerOff, "await": await, "asked": asked, "appears": appears, "signal": send, "truth": truth,
 		},
 	})
 }
@@ -61,8 +62,8 @@ func runScripts(t *testing.T, dir string, setUp func(*testscript.Env) error) {
 // quick is a world in which little time passes.
 var quick = dosim.Options{BootTime: time.Second, DeleteTime: 100 * time.Millisecond}
 
-// setUp gives a script an account of its own, whose token is in the file token, and
-// a cache directory for lock files.
+// setUp gives a script an account of its own, whose token is in the file token, and a
+// state directory, which does not exist yet.
 func setUp(env *testscript.Env) error { return setUpAccount(env, quick) }
 
 func setUpAccount(env *testscript.Env, o dosim.Options) error {
@@ -75,7 +76,8 @@ func setUpAccount(env *testscript.Env, o dosim.Options) error {
 	env.Values[simKey] = sim
 	env.Setenv("DIGITALOCEAN_API_URL", server.URL)
 	env.Setenv("OTHER_API_URL", strings.Replace(server.URL, "127.0.0.1", "localhost", 1)) // of the same account
-	env.Setenv("XDG_CACHE_HOME", env.Getenv("WORK")+"/.cache")
+	env.Setenv("XDG_STATE_HOME", env.Getenv("WORK")+"/.state")
+	env.Setenv("STATE_DIRECTORY", "")
 	env.Setenv("HOME", env.Getenv("WORK"))
 	env.Setenv("TOKEN", dosim.DefaultToken)
 	root, err := filepath.Abs("../..") // of the repository
@@ -133,17 +135,17 @@ const simKey = "sim"
 
 func simOf(ts *testscript.TestScript) *dosim.Sim { return ts.Value(simKey).(*dosim.Sim) }
 
-// addDroplet is `droplet NAME GROUP RUN [AGE [TAG...]]`: one that a run has made.
+// addDroplet is `droplet NAME GROUP [AGE [TAG...]]`: one that the plugin has made.
 func addDroplet(ts *testscript.TestScript, _ bool, args []string) {
 	age := time.Duration(0)
-	if len(args) > 3 {
+	if len(args) > 2 {
 		var err error
-		age, err = time.ParseDuration(args[3])
+		age, err = time.ParseDuration(args[2])
 		ts.Check(err)
 	}
-	tags := []string{"fleeting", "fleeting-group:" + args[1], "fleeting-run:" + args[2]}
-	if len(args) > 4 {
-		tags = append(tags, args[4:]...)
+	tags := []string{"fleeting", "fleeting-group:" + args[1]}
+	if len(args) > 3 {
+		tags = append(tags, args[3:]...)
 	}
 	simOf(ts).AddDroplet(dosim.Droplet{Name: args[0], Created: time.Now().Add(-age), Tags: tags,
 		Size: "s-1vcpu-1gb", Region: "fra1"})
@@ -166,19 +168,6 @@ func addKey(ts *testscript.TestScript, _ bool, args []string) {
 // addTag is `tag NAME`: on nothing.
 func addTag(ts *testscript.TestScript, _ bool, args []string) { simOf(ts).AddTag(args[0]) }
 
-// deleteTag is `deletetag NAME`: from the account, and from whatever carries it.
-func deleteTag(ts *testscript.TestScript, _ bool, args []string) { simOf(ts).DeleteTag(args[0]) }
-
-// untag is `untag DROPLET TAG`: from this one.
-func untag(ts *testscript.TestScript, _ bool, args []string) {
-	sim := simOf(ts)
-	for _, d := range sim.Droplets() {
-		if d.Name == args[0] {
-			sim.Untag(d.ID, args[1])
-		}
-	}
-}
-
 // inject is `fault SPEC`, as dosim's flag has it.
 func inject(ts *testscript.TestScript, _ bool, args []string) {
 	f, err := dosim.ParseFault(strings.Join(args, " "))
@@ -200,17 +189,17 @@ func powerOff(ts *testscript.TestScript, _ bool, args []string) {
 // plugin process that manages a group, until it is interrupted, and has written FILE once it
 // does; `manager ran GROUP RUN` is a run that was killed.
 func manager() {
-	l, err := hostlock.Take(context.Background(), hclog.NewNullLogger(), os.Getenv("DIGITALOCEAN_API_URL"), os.Args[2])
+	s, err := state.Open(context.Background(), hclog.NewNullLogger(), os.Getenv("DIGITALOCEAN_API_URL"), os.Args[2])
 	if err == nil && os.Args[1] == "ran" {
-		err = l.Begin(os.Args[3])
-		l.Drop()
+		s.Begin(os.Args[3])
+		s.Drop()
 	} else if err == nil {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 		defer stop()
 		if err = os.WriteFile(os.Args[3], []byte("it does"), 0o600); err == nil {
 			<-ctx.Done()
 		}
-		l.Release()
+		s.Close(true)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -271,14 +260,14 @@ func appears(ts *testscript.TestScript, _ bool, args []string) {
 
 // send is `signal GROUP NAME`: to the process that manages the group.
 func send(ts *testscript.TestScript, _ bool, args []string) {
-	found, err := filepath.Glob(filepath.Join(ts.Getenv("XDG_CACHE_HOME"), "fleeting-plugin-digitalocean", args[0]+"-*.pid"))
+	found, err := filepath.Glob(filepath.Join(ts.Getenv("XDG_STATE_HOME"), "fleeting-plugin-digitalocean", args[0]+"-*.lock"))
 	ts.Check(err)
 	if len(found) != 1 {
 		ts.Fatalf("nobody manages %s", args[0])
 	}
-	pid, err := strconv.Atoi(ts.ReadFile(found[0]))
-	ts.Check(err)
-	p, err := os.FindProcess(pid)
+	var holder struct{ PID int }
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(found[0])), &holder))
+	p, err := os.FindProcess(holder.PID)
 	ts.Check(err)
 	ts.Check(p.Signal(map[string]os.Signal{"TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}[args[1]]))
 }

@@ -9,6 +9,7 @@ import (
 	"gitlab.com/gitlab-org/fleeting/fleeting/plugin"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/parent"
 )
 
 // lastWords is how long the plugin takes to clean up when nobody waits for it:
@@ -27,7 +28,7 @@ func serve() {
 		os.RemoveAll(sockets)
 	}
 	go func() {
-		parentGone()
+		parent.Gone()
 		cleanUp()
 		os.Exit(1)
 	}()

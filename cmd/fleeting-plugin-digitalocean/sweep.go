@@ -11,8 +11,8 @@ import (
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/hostlock"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/state"
 )
 
 const sweepUsage = `Find what no living process looks after any more: Droplets, SSH keys and tags of runs that have ended.
@@ -22,16 +22,16 @@ Usage:
 
   --delete              destroy what was found; without it nothing is changed
   --older-than AGE      Droplets of that age only, such as 90m, 12h or 7d
-  --force               also what is in doubt: of a living manager on another host, or kept on purpose
+  --force               also what is in doubt: it may be a living manager's on another host
   --timeout TIME        give up after that (default: 15m); what was asked for may still be carried out
   --json                for scripts
 
 Which groups, of which only those are touched that --group names:
 ` + accountUsage + `
 A group that a process on this host manages is left to it. Otherwise what is of a run that was on this host has
-no owner. What is of any other run may be a manager's on another host, whom nothing on the account tells
-apart from a dead one: it is shown, and destroyed only with --force. Stop that manager first. A Droplet that somebody
-took the group's tag off, to keep it, is shown too, and destroyed only with --force.
+no owner. What is of any other run may be a manager's on another host, which nothing on the account distinguishes
+from a dead one: it is shown, and destroyed only with --force. Stop that manager first. A Droplet with the tag
+fleeting-keep is never destroyed.
 
 It exits with 0 if nothing was found, with 3 if something was (and was destroyed, with --delete), with 1 if it
 failed or could not look at everything, with 2 if it was called wrongly: so that a cron job or a scheduled pipeline
@@ -39,9 +39,9 @@ can alarm.
 
 A session, after a manager was lost:
   $ fleeting-plugin-digitalocean sweep --token-file token --group ci --older-than 12h
-  Droplet ci-7k2m9qxa (512000001), 14h3m old, 0.03571 USD an hour: its run is not known on this host: ...
-  SSH key fleeting-ci-w4n2c8ye: its run is not known on this host: ...
-  tag fleeting-run:w4n2c8ye: its run is not known on this host: ...
+  Droplet ci-w4n27k2m9q (512000001), 14h3m old, 0.03571 USD an hour: its run is not known on this host: ...
+  SSH key fleeting-ci-w4n2c8ye1s: its run is not known on this host: ...
+  tag fleeting-delete:ci-w4n2: its run is not known on this host: ...
   hint: if no manager of group ci lives on any host: fleeting-plugin-digitalocean sweep --token-file token ...
   $ fleeting-plugin-digitalocean sweep --token-file token --group ci --older-than 12h --delete --force
   ...
@@ -66,7 +66,7 @@ func sweep(ctx context.Context, t *terminal, args []string) int {
 	case f.NArg() > 0:
 		return t.misused("sweep takes no arguments; a group is named with --group %s", f.Arg(0))
 	case len(s.groups) == 0:
-		return t.failed(hinted{misuse("sweep touches only groups that are named"), "give --group NAME; ls tells which there are"})
+		return t.failed(hinted{misuse("sweep touches only groups that are named"), "give --group NAME; ls shows which there are"})
 	}
 	if s.olderThan, err = parseAge(s.older); err != nil {
 		return t.failed(err)
@@ -146,23 +146,23 @@ type sweeping struct {
 // can start between the look and the deed.
 func (s *sweeping) group(ctx context.Context, t *terminal, g group, quiet bool) (swept, error) {
 	w := swept{Group: g.Name, Droplets: []sweptDroplet{}, Keys: []sweptThing{}, Tags: []sweptThing{}}
-	lock, holder, err := hostlock.Try(g.APIURL, g.Name)
+	own, err := state.Try(ctx, newLog(t), g.APIURL, g.Name)
+	if held, ok := errors.AsType[*state.HeldError](err); ok && ctx.Err() == nil {
+		w.Managed = pid(held.PID)
+		t.say("note", "group %s is managed on this host, by plugin process %s, which looks after what is its own", g.Name, w.Managed)
+		return w, nil
+	}
 	if err != nil {
 		return w, g.fault(err)
 	}
-	if lock == nil {
-		w.Managed = holder
-		t.say("note", "group %s is managed on this host, by plugin process %s, which looks after what is its own", g.Name, holder)
-		return w, nil
-	}
-	defer lock.Drop()
+	defer own.Drop()
 	api, err := g.open()
 	if err != nil {
 		return w, g.fault(err)
 	}
 	defer api.Close()
 	t.step("group %s: looking for leftovers", g.Name)
-	l, err := s.accounts.of(g.Account).Find(ctx, api, g.Name, lock.DeadRuns(), lock.LetGo())
+	l, err := s.accounts.of(g.Account).Find(ctx, api, g.Name, own.DeadRuns())
 	t.done()
 	switch {
 	case ctx.Err() != nil:
@@ -198,24 +198,25 @@ func (s *sweeping) warn(t *terminal, unread []string) {
 }
 
 // sift leaves out what is not asked for, and counts the Droplets that are too young. Keys
-// and tags have no age: those of a run that may live are left out with --older-than, unless
-// one of its Droplets is old enough. A tag that no group is known of goes only with force;
-// so it is no finding without: it would be one for every group.
+// and tags have no age: with --older-than those of a run that may live are left out, a key
+// only unless one of the run's Droplets is old enough.
 func (s sweeping) sift(l inventory.Leftovers, now time.Time) (old inventory.Leftovers, young younger) {
 	runs, spared := map[string]bool{}, map[string]bool{}
 	l.Droplets = slices.DeleteFunc(slices.Clone(l.Droplets), func(d inventory.Droplet) bool {
+		run := instancegroup.RunOf(instancegroup.GroupOf(d.Droplet), d.Name)
 		if now.Sub(d.Created) >= s.olderThan {
-			runs[instancegroup.RunOf(d.Droplet)] = true
+			runs[run] = true
 			return false
 		}
-		spared[instancegroup.RunOf(d.Droplet)] = true
+		spared[run] = true
 		young.Droplets++
 		young.USDPerHour = instancegroup.Cents(young.USDPerHour + d.PriceHourly)
 		return true
 	})
-	leave := func(run, doubt string) bool { return spared[run] || s.olderThan > 0 && doubt != "" && !runs[run] }
-	l.Keys = slices.DeleteFunc(slices.Clone(l.Keys), func(k inventory.Key) bool { return leave(k.Run, k.Doubt) })
-	l.Tags = slices.DeleteFunc(slices.Clone(l.Tags), func(t inventory.Tag) bool { return leave(t.Run, t.Doubt) || t.Unowned && !s.force })
+	l.Keys = slices.DeleteFunc(slices.Clone(l.Keys), func(k inventory.Key) bool {
+		return spared[k.Run] || s.olderThan > 0 && k.Doubt != "" && !runs[k.Run]
+	})
+	l.Tags = slices.DeleteFunc(slices.Clone(l.Tags), func(t inventory.Tag) bool { return s.olderThan > 0 && t.Doubt != "" })
 	return l, young
 }
 
@@ -226,19 +227,12 @@ type younger struct {
 	USDPerHour float64 `json:"usd_per_hour"`
 }
 
-// takes tells whether something with that doubt is swept.
+// takes reports whether something with that doubt is swept.
 func (s sweeping) takes(doubt string) bool { return s.delete && (doubt == "" || s.force) }
 
 // advise says how to destroy what was found.
 func (s sweeping) advise(t *terminal, l inventory.Leftovers, w swept) {
 	if !w.found() {
-		return
-	}
-	if slices.ContainsFunc(l.Droplets, inventory.Droplet.Kept) {
-		t.say("hint", "what may be kept on purpose goes with rm, by its name; --delete --force would take it, too")
-	}
-	l.Droplets = slices.DeleteFunc(slices.Clone(l.Droplets), inventory.Droplet.Kept)
-	if len(l.Droplets)+len(l.Keys)+len(l.Tags) == 0 {
 		return
 	}
 	again := fmt.Sprintf("fleeting-plugin-digitalocean sweep%s --group %s", s.account(), w.Group)
@@ -279,7 +273,7 @@ func (s sweeping) remove(ctx context.Context, t *terminal, g group, api *digital
 	}
 	for i, tag := range l.Tags {
 		if s.takes(tag.Doubt) && ctx.Err() == nil {
-			err := api.DeleteTag(ctx, tag.Name)
+			err := api.RemoveTag(ctx, tag.Name)
 			if w.Tags[i].Deleted = goneNow(err); !w.Tags[i].Deleted {
 				faults = append(faults, g.fault(fmt.Errorf("tag %s: %w", tag.Name, err)))
 			}

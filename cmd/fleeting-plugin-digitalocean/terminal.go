@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
@@ -92,7 +93,7 @@ func newTerminal() *terminal {
 	return t
 }
 
-// plain tells whether the environment wants no colours. An empty NO_COLOR does not
+// plain reports whether the environment wants no colours. An empty NO_COLOR does not
 // count, by no-color.org.
 func plain() bool { return os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" }
 
@@ -248,14 +249,17 @@ func (t *terminal) parse(f *pflag.FlagSet, usage string, args []string) (code in
 	return 0, false
 }
 
-// lines is a Group's logger for a person: what goes wrong, as it is logged.
-type lines struct{ *terminal }
+// log is the plugin's logger for a person: what goes wrong, as it is logged.
+type log struct {
+	hclog.Logger
+	t *terminal
+}
 
-func (l lines) Debug(string, ...any) {}
-func (l lines) Info(string, ...any)  {}
+func newLog(t *terminal) hclog.Logger { return log{hclog.NewNullLogger(), t} }
 
-func (l lines) Warn(msg string, args ...any)  { l.say("warning", "%s%s", msg, pairs(args)) }
-func (l lines) Error(msg string, args ...any) { l.say("error", "%s%s", msg, pairs(args)) }
+func (l log) With(...any) hclog.Logger      { return l }
+func (l log) Warn(msg string, args ...any)  { l.t.say("warning", "%s%s", msg, pairs(args)) }
+func (l log) Error(msg string, args ...any) { l.t.say("error", "%s%s", msg, pairs(args)) }
 
 func pairs(args []any) string {
 	var s strings.Builder

@@ -1,5 +1,6 @@
-// Package catalog is what DigitalOcean offers a configuration: places to create
-// Droplets in, their prices, and how many there may be.
+// Package catalog says what can be created where and for how much: in which
+// placements Droplets can be made, how many there may be, and what of a configuration
+// DigitalOcean would refuse. Init and doctor go by this one list of checks.
 package catalog
 
 import (
@@ -17,101 +18,139 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 )
 
-// Reader makes several surveys, and reads only once what is the same for all: sizes and
-// regions. The zero value has read nothing. Not for concurrent use.
-type Reader struct {
-	sizes   []digitalocean.Size
-	regions []digitalocean.Region
-	errs    [2]error
-	read    bool
+// Reader surveys the configurations of one account. It asks only once for what is the
+// same for all of them. The zero value has asked nothing. Not for concurrent use.
+type Reader struct{ common }
+
+// common are the answers that are the same for all configurations of an account.
+type common struct {
+	sizes   answer[[]digitalocean.Size]
+	regions answer[[]digitalocean.Region]
+	account answer[digitalocean.Account]
+	tagRead answer[struct{}]
 }
 
-// Survey is the function of that name.
-func (r *Reader) Survey(ctx context.Context, log hclog.Logger, api *digitalocean.Client, c config.Config, _ config.Faults) (Plan, error) {
-	var most int
-	var mostErr error
+// answer is what a question was answered with.
+type answer[T any] struct {
+	value T
+	err   error
+	asked bool
+}
+
+// ask asks once: what failed would fail again.
+func (a *answer[T]) ask(ctx context.Context, wg *sync.WaitGroup, question func(context.Context) (T, error)) {
+	if a.asked {
+		return
+	}
+	a.asked = true
+	wg.Go(func() { a.value, a.err = question(ctx) })
+}
+
+// Account returns the account.
+func (r *Reader) Account(ctx context.Context, api *digitalocean.Client) (digitalocean.Account, error) {
 	var wg sync.WaitGroup
-	wg.Go(func() { most, mostErr = MaxInstances(ctx, log, api, c) })
-	o, err := r.readCatalog(ctx, log, api, c)
+	r.account.ask(ctx, &wg, api.Account)
 	wg.Wait()
-	if err := cmp.Or(err, mostErr); err != nil {
+	return r.account.value, r.account.err
+}
+
+// Survey asks DigitalOcean whether a configuration can work there, everything at once.
+// What faults are about is not checked again. The error says that this could not be
+// found out; that the configuration cannot work is the Plan's Fault.
+func (r *Reader) Survey(ctx context.Context, log hclog.Logger, api *digitalocean.Client, c config.Config, faults config.Faults) (Plan, error) {
+	o := r.ask(ctx, api, c, faults)
+	if err := o.unanswered(c, faults); err != nil {
 		return Plan{}, err
 	}
-	p := o.plan(c)
-	for _, u := range p.Unfit {
-		if p.Fault != nil {
-			break // it tells of all of them
-		}
-		if u.Never {
-			log.Warn("a place can never work and is left out", "size", u.Size, "region", u.Region, "why", u.Why)
-		} else {
-			log.Warn("a place cannot be had now; it is tried at its turn", "size", u.Size, "region", u.Region, "why", u.Why)
-		}
-	}
-	p.Fault = errors.Join(p.Fault, checkVPCs(ctx, log, api, c), checkKeys(ctx, log, api, c))
-	if p.MaxInstances, err = p.Guard(log, c, most); err != nil {
-		return Plan{}, err
-	}
+	p := o.plan(c, faults)
+	p.log(log, c)
 	return p, nil
 }
 
-// offer is what DigitalOcean offers the group at Init.
+// offer is what DigitalOcean answered about one configuration.
 type offer struct {
-	unread  bool // the token may not read it: nothing can be checked
-	sizes   []digitalocean.Size
-	regions []digitalocean.Region
-	images  []digitalocean.Image // the configured one, or those with the configured tag
-	slugs   []string             // of public images, if there is none of the configured name
+	common
+	images answer[images]
+	vpcs   []answer[string]   // the region of the VPC, for each configured region
+	keys   []answer[struct{}] // for each of ssh_keys
 }
 
-// readCatalog reads what plan needs.
-func (r *Reader) readCatalog(ctx context.Context, log hclog.Logger, api *digitalocean.Client, c config.Config) (offer, error) {
-	var images offer
-	var failed error
+type images struct {
+	found []digitalocean.Image // the configured one, or those with the configured tag
+	slugs []string             // of public images, if the configured one cannot be used
+}
+
+// ask asks all that a Plan needs, side by side.
+func (r *Reader) ask(ctx context.Context, api *digitalocean.Client, c config.Config, faults config.Faults) offer {
+	o := offer{vpcs: make([]answer[string], len(c.Regions)), keys: make([]answer[struct{}], len(c.SSHKeys))}
 	var wg sync.WaitGroup // each writes what is its own
-	if !r.read {
-		r.read = true
-		wg.Go(func() { r.sizes, r.errs[0] = api.Sizes(ctx) })
-		wg.Go(func() { r.regions, r.errs[1] = api.Regions(ctx) })
+	r.sizes.ask(ctx, &wg, api.Sizes)
+	r.regions.ask(ctx, &wg, api.Regions)
+	r.account.ask(ctx, &wg, api.Account)
+	r.tagRead.ask(ctx, &wg, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, api.CheckTagRead(ctx, instancegroup.CommonTag)
+	})
+	if !faults.Has("image", "image_tag") {
+		o.images.ask(ctx, &wg, func(ctx context.Context) (images, error) { return findImages(ctx, api, c) })
 	}
-	wg.Go(func() { failed = images.readImages(ctx, api, c) })
+	for i, region := range c.Regions {
+		if uuid := c.VPC[region]; uuid != "" {
+			o.vpcs[i].ask(ctx, &wg, func(ctx context.Context) (string, error) { return api.VPCRegion(ctx, uuid) })
+		}
+	}
+	for i, key := range c.SSHKeys {
+		o.keys[i].ask(ctx, &wg, func(ctx context.Context) (struct{}, error) { return struct{}{}, api.HasKey(ctx, key) })
+	}
 	wg.Wait()
-	if errors.Is(failed, instancegroup.ErrForbidden) && c.ImageTag != "" {
-		return offer{}, failed // without the look-up there is nothing to boot
-	}
-	o := offer{sizes: r.sizes, regions: r.regions, images: images.images, slugs: images.slugs}
-	err := cmp.Or(r.errs[0], r.errs[1], failed)
-	if errors.Is(err, instancegroup.ErrForbidden) {
-		// Creating Droplets needs these scopes too, so it may well fail; but
-		// that is for DigitalOcean to say.
-		log.Warn("the token may not read what DigitalOcean offers, so size, region and image are not checked", "err", err)
-		return offer{unread: true}, nil
-	}
-	return o, err
+	o.common = r.common
+	return o
 }
 
-func (o *offer) readImages(ctx context.Context, api *digitalocean.Client, c config.Config) (err error) {
+func findImages(ctx context.Context, api *digitalocean.Client, c config.Config) (images, error) {
 	if c.ImageTag != "" {
-		o.images, err = api.ImagesWithTag(ctx, c.ImageTag)
-		return err
+		found, err := api.ImagesWithTag(ctx, c.ImageTag)
+		return images{found: found}, err
 	}
+	var out images
 	image, err := api.Image(ctx, instancegroup.Image(c.Image).String())
 	switch {
 	case err == nil:
-		o.images = []digitalocean.Image{image}
+		out.found = []digitalocean.Image{image}
 	case !errors.Is(err, instancegroup.ErrNotFound):
-		return err
-	case c.Image.Slug != "":
-		o.slugs, _ = api.PublicSlugs(ctx) // a help, worth one more request
+		return images{}, err
 	}
-	return nil
+	if c.Image.Slug != "" && (err != nil || withdrawn(image)) {
+		out.slugs, _ = api.PublicSlugs(ctx) // a help, worth one more request
+	}
+	return out, nil
 }
+
+// unanswered returns why it could not be found out whether the configuration can work.
+// A missing scope is an answer.
+func (o *offer) unanswered(c config.Config, faults config.Faults) error {
+	unless := func(err error, also bool) error {
+		refused := errors.Is(err, instancegroup.ErrUnauthorized) || errors.Is(err, instancegroup.ErrOtherAccount)
+		if !refused && (also || errors.Is(err, instancegroup.ErrForbidden)) {
+			return nil
+		}
+		return err
+	}
+	err := unless(o.account.err, c.MaxInstances > 0 || faults.Has("max_instances"))
+	if err != nil {
+		err = fmt.Errorf("read the account, whose Droplet limit counts where plugin_config.max_instances is not set: %w", err)
+	}
+	return cmp.Or(unless(o.sizes.err, false), unless(o.regions.err, false), unless(o.images.err, false), unless(o.tagRead.err, false), err)
+}
+
+// catalogErr returns why the token may not read all of sizes, regions and images: then
+// none of them is checked.
+func (o *offer) catalogErr() error { return cmp.Or(o.sizes.err, o.regions.err, o.images.err) }
 
 // size finds a size by its slug, or returns nil.
 func (o *offer) size(slug string) *digitalocean.Size {
-	for i := range o.sizes {
-		if o.sizes[i].Slug == slug {
-			return &o.sizes[i]
+	for i := range o.sizes.value {
+		if o.sizes.value[i].Slug == slug {
+			return &o.sizes.value[i]
 		}
 	}
 	return nil
@@ -119,9 +158,9 @@ func (o *offer) size(slug string) *digitalocean.Size {
 
 // region finds a region by its slug, or returns nil.
 func (o *offer) region(slug string) *digitalocean.Region {
-	for i := range o.regions {
-		if o.regions[i].Slug == slug {
-			return &o.regions[i]
+	for i := range o.regions.value {
+		if o.regions.value[i].Slug == slug {
+			return &o.regions.value[i]
 		}
 	}
 	return nil
@@ -130,8 +169,8 @@ func (o *offer) region(slug string) *digitalocean.Region {
 // image returns the newest image that is in a region, or nil.
 func (o *offer) image(region string) *digitalocean.Image {
 	var newest *digitalocean.Image
-	for i := range o.images {
-		image := &o.images[i]
+	for i := range o.images.value.found {
+		image := &o.images.value.found[i]
 		if !slices.Contains(image.Regions, region) {
 			continue
 		}
@@ -140,40 +179,4 @@ func (o *offer) image(region string) *digitalocean.Image {
 		}
 	}
 	return newest
-}
-
-// checkVPCs tells about VPCs that creates would be refused for.
-func checkVPCs(ctx context.Context, log hclog.Logger, api *digitalocean.Client, c config.Config) error {
-	var faults []error
-	for _, region := range c.Regions {
-		uuid := c.VPC[region]
-		if uuid == "" {
-			continue
-		}
-		in, err := api.VPCRegion(ctx, uuid)
-		switch {
-		case errors.Is(err, instancegroup.ErrNotFound):
-			faults = append(faults, fmt.Errorf("plugin_config.vpc_uuid: the account has no VPC %s", uuid))
-		case err != nil:
-			log.Warn("could not look up the VPC", "vpc_uuid", uuid, "err", err)
-		case in != region:
-			faults = append(faults, fmt.Errorf("plugin_config.vpc_uuid: VPC %s is in %s, not in %s", uuid, in, region))
-		}
-	}
-	return errors.Join(faults...)
-}
-
-// checkKeys tells about extra SSH keys that creates would be refused for.
-func checkKeys(ctx context.Context, log hclog.Logger, api *digitalocean.Client, c config.Config) error {
-	var faults []error
-	for _, key := range c.SSHKeys {
-		err := api.HasKey(ctx, key)
-		switch {
-		case errors.Is(err, instancegroup.ErrNotFound):
-			faults = append(faults, fmt.Errorf("plugin_config.ssh_keys: the account has no key %s", key))
-		case err != nil:
-			log.Warn("could not look up an SSH key", "key", key, "err", err)
-		}
-	}
-	return errors.Join(faults...)
 }

@@ -1,40 +1,52 @@
 package catalog
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
-	"github.com/agnivade/levenshtein"
+	"github.com/hashicorp/go-hclog"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 )
 
-// Plan is the places to create Droplets in, in the order in which they are
-// tried.
+// Plan is what a configuration comes to on an account.
 type Plan struct {
-	MaxInstances int
-	Placements   []instancegroup.Placement
-	GPUs         bool               // a size of theirs is a GPU size
-	Dearest      *digitalocean.Size // of the configured ones; nil = prices could not be read
-	Unfit        []Unfit            // single places
-	Fault        error              // why none can be had, and what could
-	Unread       bool               // the token may not read what there is: nothing was checked
+	Placements   []instancegroup.Placement // in the order in which they are tried
+	GPUs         bool                      // a size of theirs is a GPU size
+	MaxInstances int                       // the most Droplets of the group; 0 = with this Fault not even those that it has can be managed
+	LimitedBy    string                    // what sets MaxInstances: "max_instances", "droplet_limit" or "max_hourly_cost"
+	Dearest      *digitalocean.Size        // of the configured ones; nil = a price is not known
+	Unfit        []Unfit                   // single placements
+	Warnings     []Warning                 // of what does not keep the group from working
 
-	Sizes  map[string]digitalocean.Size  // the configured ones that there are, by slug
+	// Fault is everything that DigitalOcean would refuse, or that cannot be kept: joined
+	// errors, each a text that stands alone and begins with its key where it is about one.
+	Fault error
+
+	Unread bool // the token may not read all that is on offer: sizes, regions and images were not checked
+
+	Sizes  map[string]digitalocean.Size  // the configured ones that are listed, by slug
 	Images map[string]digitalocean.Image // what Droplets boot, by region
+
+	notes []func(hclog.Logger)
 }
 
-// Unfit is a place in which no Droplet can be made: never, or only not now.
+// Unfit is a placement in which no Droplet can be made: never, or only not now.
 type Unfit struct {
 	instancegroup.Placement
 	Never bool
 	Why   string
+}
+
+// Warning is what may well make DigitalOcean refuse creates.
+type Warning struct {
+	Key  string // of plugin_config; "" = it is about the account
+	What string
+	Hint string // what to do
 }
 
 func (p Plan) String() string {
@@ -45,64 +57,80 @@ func (p Plan) String() string {
 	return strings.Join(s, ", ")
 }
 
-// plan checks every combination of size, region and image. One that can never
-// work is left out; one that is only short of capacity now stays, at its place.
-// If none can be had at all, that is a fault.
-func (o *offer) plan(c config.Config) Plan {
-	all := Plan{Placements: combinations(c), Unread: o.unread,
+// plan makes every check.
+func (o *offer) plan(c config.Config, faults config.Faults) Plan {
+	p := Plan{Placements: combinations(c), Unread: o.catalogErr() != nil, Warnings: AccountWarnings(o.account.value),
 		Sizes: map[string]digitalocean.Size{}, Images: map[string]digitalocean.Image{}}
 	for _, slug := range c.Sizes {
 		size := o.size(slug)
-		all.GPUs = all.GPUs || instancegroup.GPUSize(slug) || size != nil && size.GPU // also if the catalog is not read
-		if size == nil {
-			continue
-		}
-		all.Sizes[slug] = *size
-		if all.Dearest == nil || size.PriceHourly > all.Dearest.PriceHourly {
-			all.Dearest = size
+		p.GPUs = p.GPUs || instancegroup.GPUSize(slug) || size != nil && size.GPU // also if sizes are not read
+		if size != nil {
+			p.Sizes[slug] = *size
 		}
 	}
+	p.Dearest = p.dearest(c)
 	for _, region := range c.Regions {
 		if image := o.image(region); image != nil {
-			all.Images[region] = *image
+			p.Images[region] = *image
 		}
 	}
-	if o.unread {
-		return all
-	}
-	if all.Fault = o.unknown(c); all.Fault != nil {
-		return all
-	}
-	p := all
-	p.Placements = nil
-	usable := 0
-	for _, at := range all.Placements {
-		never, notNow := o.fits(c, o.size(at.Size), at.Region)
-		switch {
-		case never != "":
-			p.Unfit = append(p.Unfit, Unfit{at, true, never})
-			continue
-		case notNow != "":
-			p.Unfit = append(p.Unfit, Unfit{at, false, notNow})
-		default:
-			usable++
+
+	image := o.checkImage(c, faults, &p)
+	if p.Unread {
+		// Creating Droplets needs these scopes too, so it may well fail; but that is for
+		// DigitalOcean to say.
+		p.note("the token may not read what DigitalOcean offers, so size, region and image are not checked", "err", explain(o.catalogErr(), c))
+		p.Fault = image
+	} else {
+		p.Fault = errors.Join(o.checkRegions(c), o.checkSizes(c), image)
+		if p.Fault == nil && !faults.Has("region", "size", "image", "image_tag") {
+			p.Fault = o.place(c, &p)
 		}
-		p.Placements = append(p.Placements, at)
 	}
-	if usable == 0 {
-		all.Unfit = p.Unfit
-		var faults []string
-		for _, u := range p.Unfit {
-			faults = append(faults, fmt.Sprintf("%s: %s", u.Placement, u.Why))
-		}
-		all.Fault = fmt.Errorf("plugin_config: no combination of size, region and image can work:\n  %s%s",
-			strings.Join(faults, "\n  "), o.alternatives(c))
-		return all
+	limits := errors.Join(o.limit(c, faults, &p), o.guard(c, &p), o.checkTagRead(c))
+	if limits != nil {
+		p.MaxInstances, p.LimitedBy = 0, ""
 	}
+	p.Fault = errors.Join(p.Fault, o.checkFeatures(c), o.checkVPCs(c, &p), o.checkKeys(c, &p), limits)
 	return p
 }
 
-// combinations are all places: sizes outside, regions inside.
+// explain makes a text that stands alone: what the token lacks is in it.
+func explain(err error, c config.Config) string {
+	return digitalocean.Explain(err, c.Token.Source).Error()
+}
+
+// note is for Init's log alone: something was not checked.
+func (p *Plan) note(what string, args ...any) {
+	p.notes = append(p.notes, func(log hclog.Logger) { log.Warn(what, args...) })
+}
+
+// log says what Init's log should have of a plan.
+func (p *Plan) log(log hclog.Logger, c config.Config) {
+	for _, n := range p.notes {
+		n(log)
+	}
+	for _, w := range p.Warnings {
+		log.Warn(w.What, "hint", w.Hint)
+	}
+	if p.Fault != nil {
+		return // nothing is tried, and nothing is in force
+	}
+	for _, u := range p.Unfit {
+		if u.Never {
+			log.Warn("a placement can never work and is left out", "size", u.Size, "region", u.Region, "why", u.Why)
+		} else {
+			log.Warn("a placement cannot be had now; it is tried at its turn", "size", u.Size, "region", u.Region, "why", u.Why)
+		}
+	}
+	if c.MaxHourlyCost > 0 && p.MaxInstances > 0 && p.Dearest != nil { // else the configuration has faults of its own
+		log.Info("max_hourly_cost is in force; max_instances in [runners.autoscaler] must not be more than its max_instances",
+			"max_hourly_cost", c.MaxHourlyCost, "dearest_size", p.Dearest.Slug, "usd_per_hour", p.Dearest.PriceHourly,
+			"max_instances", p.MaxInstances, "limited_by", p.LimitedBy)
+	}
+}
+
+// combinations are all placements: sizes outside, regions inside.
 func combinations(c config.Config) []instancegroup.Placement {
 	var all []instancegroup.Placement
 	for _, s := range c.Sizes {
@@ -113,126 +141,60 @@ func combinations(c config.Config) []instancegroup.Placement {
 	return all
 }
 
-// unknown collects the slugs that do not exist.
-func (o *offer) unknown(c config.Config) error {
-	var faults []error
-	for _, slug := range c.Regions {
-		if o.region(slug) == nil {
-			var slugs []string
-			for _, r := range o.regions {
-				slugs = append(slugs, r.Slug)
+// place checks every combination of size, region and image. One that can never work
+// is left out; one that is only short of capacity now stays, at its turn. If none can be
+// had at all, that is a fault.
+func (o *offer) place(c config.Config, p *Plan) error {
+	all := p.Placements
+	p.Placements = nil
+	usable := 0
+	for _, at := range all {
+		never, notNow := o.fits(c, at.Size, at.Region)
+		switch {
+		case never != "":
+			p.Unfit = append(p.Unfit, Unfit{at, true, never})
+			continue
+		case notNow != "":
+			p.Unfit = append(p.Unfit, Unfit{at, false, notNow})
+		default:
+			usable++
+			if o.size(at.Size) == nil && !slices.Contains(o.region(at.Region).Sizes, at.Size) {
+				p.Warnings = append(p.Warnings, Warning{"size",
+					fmt.Sprintf("%s is not known to be on offer: DigitalOcean lists contract sizes only for the regions in which the account may use them", at),
+					"ask DigitalOcean where the contract holds"})
 			}
-			faults = append(faults, fmt.Errorf("plugin_config.region: DigitalOcean has no region %q%s", slug, near(slug, slugs)))
 		}
+		p.Placements = append(p.Placements, at)
 	}
-	for _, slug := range c.Sizes {
-		if o.size(slug) == nil {
-			var slugs []string
-			for _, s := range o.sizes {
-				slugs = append(slugs, s.Slug)
-			}
-			faults = append(faults, fmt.Errorf("plugin_config.size: DigitalOcean has no size %q%s", slug, near(slug, slugs)))
-		}
+	if usable > 0 {
+		return nil
 	}
-	switch {
-	case len(o.images) > 0:
-	case c.ImageTag != "":
-		faults = append(faults, fmt.Errorf("plugin_config.image_tag: no private image on the account carries the tag %q", c.ImageTag))
-	case c.Image.Slug == "":
-		faults = append(faults, fmt.Errorf("plugin_config.image: the account has no image with the id %d", c.Image.ID))
-	default:
-		faults = append(faults, fmt.Errorf("plugin_config.image: DigitalOcean has no image %q%s", c.Image.Slug, near(c.Image.Slug, o.slugs)))
+	p.Placements = all
+	var lines []string
+	for _, u := range p.Unfit {
+		lines = append(lines, fmt.Sprintf("%s: %s", u.Placement, u.Why))
 	}
-	return errors.Join(faults...)
+	return fmt.Errorf("plugin_config: no combination of size, region and image can work:\n  %s%s", strings.Join(lines, "\n  "), o.alternatives(c))
 }
 
-// fits tells why Droplets of a size can never be made in a region, or not now.
-func (o *offer) fits(c config.Config, size *digitalocean.Size, region string) (never, notNow string) {
-	image := o.image(region)
+// fits says why Droplets of a size can never be made in a region, or not now. The
+// region is listed; the size is listed or a contract size, of which nothing is known.
+func (o *offer) fits(c config.Config, slug, region string) (never, notNow string) {
+	size, image := o.size(slug), o.image(region)
 	switch {
 	case image == nil && c.ImageTag != "":
 		return "", fmt.Sprintf("no image with the tag %s is in %s: transfer one there", c.ImageTag, region)
 	case image == nil:
-		return fmt.Sprintf("image %s is not in %s; it is in %s", instancegroup.Image(c.Image), region, sorted(o.images[0].Regions)), ""
-	case size.Disk < image.MinDiskSize:
-		return fmt.Sprintf("image %s needs a disk of %d GiB, the size has %d",
-			cmp.Or(image.Slug, fmt.Sprint(image.ID)), image.MinDiskSize, size.Disk), ""
+		return fmt.Sprintf("image %s is not in %s; it is in %s", instancegroup.Image(c.Image), region, sorted(o.images.value.found[0].Regions)), ""
+	case size != nil && size.Disk < image.MinDiskSize:
+		return fmt.Sprintf("image %s needs a disk of %d GiB, the size has %d", reference(*image), image.MinDiskSize, size.Disk), ""
 	case !o.region(region).Available:
 		return "", "the region takes no new Droplets now"
+	case size == nil:
 	case !size.Available:
 		return "", "the size is not on offer now"
 	case !slices.Contains(size.Regions, region):
 		return "", fmt.Sprintf("the size is not on offer there now; it is in %s", sorted(size.Regions))
 	}
 	return "", ""
-}
-
-// alternatives proposes, for each configured region, the five cheapest sizes
-// that would work there, and for each configured size the regions.
-func (o *offer) alternatives(c config.Config) string {
-	byPrice := slices.SortedStableFunc(slices.Values(o.sizes), func(a, b digitalocean.Size) int {
-		return cmp.Compare(a.PriceHourly, b.PriceHourly)
-	})
-	var s strings.Builder
-	for _, region := range c.Regions {
-		var slugs []string
-		for _, size := range byPrice {
-			never, notNow := o.fits(c, &size, region)
-			if never == "" && notNow == "" && !size.GPU && len(slugs) < 5 {
-				slugs = append(slugs, size.Slug)
-			}
-		}
-		if len(slugs) > 0 {
-			fmt.Fprintf(&s, "\nIn %s these sizes would work: %s", region, strings.Join(slugs, ", "))
-		}
-	}
-	for _, slug := range c.Sizes {
-		var regions []string
-		for _, r := range o.regions {
-			if never, notNow := o.fits(c, o.size(slug), r.Slug); never == "" && notNow == "" {
-				regions = append(regions, r.Slug)
-			}
-		}
-		if len(regions) > 0 {
-			fmt.Fprintf(&s, "\nWith the size %s these regions would work: %s", slug, sorted(regions))
-		}
-	}
-	return s.String()
-}
-
-// near proposes up to three slugs that s may have been meant to be: a slip of
-// the finger away, or with s as a part, as old slugs are of new ones.
-func near(s string, slugs []string) string {
-	type candidate struct {
-		slug     string
-		distance int
-	}
-	var found []candidate
-	for _, slug := range slugs {
-		d := levenshtein.ComputeDistance(s, slug)
-		if d == 0 {
-			continue // it exists, and the look-up of it failed all the same
-		}
-		if d <= max(2, len(s)/4) || strings.Contains(slug, s) {
-			found = append(found, candidate{slug, d})
-		}
-	}
-	slices.SortFunc(found, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(a.distance, b.distance), cmp.Compare(a.slug, b.slug))
-	})
-	if len(found) == 0 {
-		return ""
-	}
-	var quoted []string
-	for _, c := range found[:min(3, len(found))] {
-		quoted = append(quoted, strconv.Quote(c.slug))
-	}
-	return "; did you mean " + strings.Join(quoted, " or ") + "?"
-}
-
-func sorted(slugs []string) string {
-	if len(slugs) == 0 {
-		return "no region"
-	}
-	return strings.Join(slices.Sorted(slices.Values(slugs)), ", ")
 }

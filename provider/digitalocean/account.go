@@ -21,7 +21,7 @@ const (
 
 // Account is the account, or the team, that the token is of.
 type Account struct {
-	ID            string // of the team, or else of the account; "" = not told
+	ID            string // of the team, or else of the account; "" = unknown
 	DropletLimit  int
 	Status        string // active, warning or locked
 	StatusMessage string

@@ -155,12 +155,12 @@ func (a *authorizer) replace(ctx context.Context, refused secret) (secret, error
 	a.mu.Unlock()
 	account, err = a.verify(ctx, fresh, account, known)
 	a.mu.Lock()
-	switch foreign := err.(type) {
-	case nil:
+	switch {
+	case err == nil:
 		a.token, a.account = fresh, account
 		a.foreign, a.blocked, a.next = "", nil, time.Time{}
-	case otherAccountError:
-		a.foreign, a.blocked, a.next = fresh, foreign, time.Now().Add(renewPause)
+	case errors.As(err, new(otherAccountError)):
+		a.foreign, a.blocked, a.next = fresh, err, time.Now().Add(renewPause)
 	default: // nothing is known: the refusal is what counts
 		a.next = time.Now().Add(renewPause)
 	}

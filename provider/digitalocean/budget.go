@@ -22,8 +22,12 @@ import (
 // What changes something comes first, then what decides something, then lists:
 // the last requests of a minute, and of an hour, are kept from those that can
 // wait. The hour is corrected by the headers of every answer, which count other
-// programs too. For the minute DigitalOcean tells nothing before it refuses, so
+// programs too. For the minute DigitalOcean says nothing before it refuses, so
 // others are taken to spend evenly what they spend in an hour.
+//
+// After a 429 requests of that purpose are held for as long as it asks, then one
+// tries before the others: no answer stops us for longer than maxRetryAfter.
+// (TestBudgetHolds)
 type budget struct {
 	base http.RoundTripper
 

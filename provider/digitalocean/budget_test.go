@@ -15,7 +15,7 @@ import (
 )
 
 // burst sends n requests at once and returns how many were sent, and the longest
-// pause that the senders of the others were told.
+// pause that the errors of the others ask for.
 func burst(t *testing.T, n int, send func() error) (sent int, wait time.Duration) {
 	t.Helper()
 	var mu sync.Mutex
@@ -37,7 +37,7 @@ func burst(t *testing.T, n int, send func() error) (sent int, wait time.Duration
 }
 
 // No burst of ours is ever refused: what a minute has no room for is not sent,
-// and its sender told when there is room. Lists leave room for look-ups, and
+// and its error says when there is room. Lists leave room for look-ups, and
 // these for what changes something.
 func TestBudgetOfAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -56,13 +56,13 @@ func TestBudgetOfAMinute(t *testing.T) {
 				began := time.Now()
 				sent, wait := burst(t, 300, step.send)
 				if took := time.Since(began); took > 0 {
-					t.Errorf("the senders of %s were told after %s, want at once", step.what, took)
+					t.Errorf("the senders of %s had an answer after %s, want at once", step.what, took)
 				}
 				if sent != step.want {
 					t.Errorf("%d %s were sent, want %d", sent, step.what, step.want)
 				}
 				if wait < 50*time.Second || wait > time.Minute {
-					t.Errorf("the senders of the other %s were told to wait for %s", step.what, wait)
+					t.Errorf("the errors of the other %s ask for %s", step.what, wait)
 				}
 			}
 			time.Sleep(time.Minute)
@@ -132,7 +132,7 @@ func TestBudgetWaitsAMoment(t *testing.T) {
 	})
 }
 
-// The headers of answers tell of the hour, and so of other programs.
+// The headers of answers show the hour, and so other programs.
 func TestBudgetOfAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		left, sent := 2000, 0
@@ -152,7 +152,7 @@ func TestBudgetOfAnHour(t *testing.T) {
 		}
 
 		left = 101
-		_, _ = list() // tells that
+		_, _ = list() // learns that
 		if _, err := list(); !spent(err) {
 			t.Errorf("with 100 left, a list: %v", err)
 		}
@@ -173,7 +173,7 @@ func TestBudgetOfAnHour(t *testing.T) {
 			t.Errorf("%d destroys were sent with one request left", sent-before)
 		}
 
-		// What was told is asked anew after a minute, or it would be believed for ever.
+		// What an answer said is asked anew after a minute, or it would be believed for ever.
 		left = 4000
 		time.Sleep(time.Minute)
 		if l, err := list(); err != nil || l.Budget.Remaining != 3999 {
@@ -182,14 +182,14 @@ func TestBudgetOfAnHour(t *testing.T) {
 	})
 }
 
-// What other programs send is told of the hour that has passed. Whoever begins to
-// send is seen within ten minutes all the same, also if others did before; and
-// whoever stops is not taken to go on for more than that hour.
+// Answers say what other programs sent in the hour that has passed. One that begins to
+// send is seen within ten minutes all the same, also if others did before; one that
+// stops is not taken to go on for more than that hour.
 func TestBudgetOthersPace(t *testing.T) {
 	var sent []int // by minute
 	begin := time.Now()
 	var o others
-	// live has others send perHour for some minutes, of which we are told at the end of each.
+	// live has others send perHour for some minutes, which an answer counts at the end of each.
 	live := func(perHour, minutes int) {
 		for range minutes {
 			sent = append(sent, perHour/60)
@@ -254,6 +254,109 @@ func TestBudgetOvertaken(t *testing.T) {
 		list("next")
 		if got := c.budget.report().Remaining; got != 4500 {
 			t.Errorf("%d are left, want what the last answer said, 4500", got)
+		}
+	})
+}
+
+// After a 429 requests of that purpose are held for as long as it asks, at most a
+// minute, whatever it asks; then one tries before the others. Those of other purposes
+// are sent.
+func TestBudgetHolds(t *testing.T) {
+	for ask, held := range map[string]time.Duration{"": holdWithout, "20": 20 * time.Second, "3600": time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			limited, sent := true, map[string]int{}
+			var mu sync.Mutex
+			c := over(t, answering(func(r *http.Request) (*http.Response, error) {
+				mu.Lock()
+				sent[r.Method]++
+				limited := limited && r.Method == http.MethodDelete
+				mu.Unlock()
+				time.Sleep(500 * time.Millisecond)
+				if limited {
+					return answer(429, `{"id":"too_many_requests"}`, "Retry-After", ask), nil
+				}
+				return answer(200, `{}`), nil
+			}))
+			destroy := func() error { _, err := c.Delete(t.Context(), 1); return err }
+			if err := destroy(); !errors.Is(err, ig.ErrRateLimited) {
+				t.Fatal(err)
+			}
+			time.Sleep(held - affordWait - time.Second)
+			if n, wait := burst(t, 10, destroy); n != 0 || sent[http.MethodDelete] != 1 || wait != affordWait+time.Second {
+				t.Errorf("Retry-After %q: %d deletes were sent in the hold; the error asks for %s", ask, sent[http.MethodDelete]-1, wait)
+			}
+			if _, err := c.Get(t.Context(), 1); errors.Is(err, ig.ErrRateLimited) {
+				t.Errorf("Retry-After %q: a look-up: %v", ask, err)
+			}
+			time.Sleep(affordWait + time.Second)
+			burst(t, 10, destroy)
+			if n := sent[http.MethodDelete]; n != 2 {
+				t.Errorf("Retry-After %q: %d deletes tried after the hold, want 1", ask, n-1)
+			}
+			limited = false
+			time.Sleep(held)
+			if n, _ := burst(t, 10, destroy); n != 10 {
+				t.Errorf("Retry-After %q: %d of 10 deletes were sent when it was over", ask, n)
+			}
+		})
+	}
+}
+
+// An answer to what was sent before the 429 does not end the hold.
+func TestBudgetHoldsOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		sent := 0
+		c := over(t, answering(func(*http.Request) (*http.Response, error) {
+			mu.Lock()
+			sent++
+			first := sent == 1
+			mu.Unlock()
+			if first {
+				time.Sleep(2 * time.Second)
+				return answer(204, ""), nil
+			}
+			return answer(429, `{"id":"too_many_requests"}`, "Retry-After", "20"), nil
+		}))
+		var slow sync.WaitGroup
+		slow.Go(func() {
+			if _, err := c.Delete(t.Context(), 1); err != nil {
+				t.Error(err)
+			}
+		})
+		time.Sleep(time.Second)
+		_, _ = c.Delete(t.Context(), 2)
+		slow.Wait()
+		if _, err := c.Delete(t.Context(), 3); !errors.Is(err, ig.ErrRateLimited) || sent != 2 {
+			t.Errorf("%d requests were sent, want 2; %v", sent, err)
+		}
+	})
+}
+
+// The list of keys has a limit of its own, which holds nothing else.
+func TestBudgetOfKeys(t *testing.T) {
+	sent := 0
+	c := over(t, always(&sent, 429, `{"id":"too_many_requests"}`))
+	_, _ = c.Keys(t.Context())
+	_, err := c.Get(t.Context(), 1)
+	if sent != 2 {
+		t.Errorf("%d requests were sent, want both; %v", sent, err)
+	}
+}
+
+// No answer makes a sender wait for longer than a minute.
+func TestBudgetIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := over(t, answering(func(*http.Request) (*http.Response, error) {
+			return answer(429, `{"id":"too_many_requests"}`, "Retry-After", "3600", "ratelimit-limit", "5000", "ratelimit-remaining", "0",
+				"ratelimit-reset", strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10)), nil
+		}))
+		for range 20 {
+			_, err := c.Delete(t.Context(), 1)
+			if e := cloudError(t, err); e.RetryAfter > time.Minute || !errors.Is(e, ig.ErrRateLimited) {
+				t.Fatalf("the error asks for %s: %v", e.RetryAfter, err)
+			}
+			time.Sleep(10 * time.Second)
 		}
 	})
 }

@@ -38,7 +38,7 @@ type Image struct {
 	Regions      []string
 	MinDiskSize  int // GiB
 	Created      time.Time
-	Status       string // NEW, available, pending, deleted or retired; "" = not told
+	Status       string // NEW, available, pending, deleted or retired; "" = unknown
 	ErrorMessage string // of a Status that is not available
 }
 

@@ -43,7 +43,7 @@ type Options struct {
 //   - godo's ids are int, which has 32 bits on some platforms. Droplets, images
 //     and keys have int64 ids here.
 //   - One odd field that nothing needs, such as a price that is a string, would
-//     fail a whole list of Droplets, sizes or images.
+//     fail a whole list of Droplets, sizes, images or tags.
 type Client struct {
 	api    *godo.Client
 	base   http.RoundTripper

@@ -1,9 +1,13 @@
 package digitalocean
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -12,31 +16,30 @@ import (
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
-// droplet is what is read of a Droplet. By id, name, status and tags it is
-// decided about; the rest may be odd in one Droplet without failing a list of
-// all. godo's own type would also decode every Droplet's region, size and image
-// in full, which is most of a page and takes half as long again (BenchmarkDecode).
+// droplet is what is read of a Droplet. godo's own type would decode all of every
+// Droplet's region, size and image, which is most of a page: 7 times as many
+// allocations. (BenchmarkDecode)
 type droplet struct {
 	ID     int64    `json:"id"`
 	Name   string   `json:"name"`
 	Status string   `json:"status"`
 	Tags   []string `json:"tags"`
-	Region lenient[struct {
+	Region struct {
 		Slug string `json:"slug"`
-	}] `json:"region"`
-	SizeSlug lenient[string] `json:"size_slug"`
-	Size     lenient[struct {
+	} `json:"region"`
+	SizeSlug string `json:"size_slug"`
+	Size     struct {
 		PriceHourly float64 `json:"price_hourly"`
-	}] `json:"size"`
-	Image lenient[struct {
+	} `json:"size"`
+	Image struct {
 		Slug string `json:"slug"`
 		ID   int64  `json:"id"`
-	}] `json:"image"`
-	Networks lenient[struct {
-		V4 lenient[[]address] `json:"v4"`
-		V6 lenient[[]address] `json:"v6"`
-	}] `json:"networks"`
-	Created lenient[string] `json:"created_at"`
+	} `json:"image"`
+	Networks struct {
+		V4 []address `json:"v4"`
+		V6 []address `json:"v6"`
+	} `json:"networks"`
+	Created string `json:"created_at"`
 }
 
 type address struct {
@@ -44,14 +47,34 @@ type address struct {
 	Type string `json:"type"`
 }
 
-func (d droplet) Droplet() ig.Droplet {
-	created, _ := time.Parse(time.RFC3339, d.Created.Value) // else zero: unknown
-	networks := d.Networks.Value
+// splitOdd returns what is wrong with a single field of an answer apart from all
+// other errors. encoding/json leaves such a field as it is, and decodes the rest.
+func splitOdd(err error) (odd, other error) {
+	if errors.As(err, new(*json.UnmarshalTypeError)) {
+		return err, nil
+	}
+	return nil, err
+}
+
+// check returns an error if d cannot be decided about. odd is what is wrong with
+// some field of the answer: it may be any but those that matter.
+func (d *droplet) check(odd error) error {
+	switch {
+	case d.ID <= 0:
+		return cmp.Or(odd, errors.New("the answer has a Droplet without an id"))
+	case odd != nil && (d.Name == "" || d.Status == "" || d.Tags == nil || slices.Contains(d.Tags, "")):
+		return odd
+	}
+	return nil
+}
+
+func (d *droplet) Droplet() ig.Droplet {
+	created, _ := time.Parse(time.RFC3339, d.Created) // else zero: unknown
 	return ig.Droplet{
-		ID: d.ID, Name: d.Name, Status: d.Status, Tags: d.Tags, Region: d.Region.Value.Slug, Size: d.SizeSlug.Value,
-		Image: ig.Image(d.Image.Value), PriceHourly: d.Size.Value.PriceHourly, Created: created,
-		PublicIPv4: first(networks.V4.Value, "public"), PrivateIPv4: first(networks.V4.Value, "private"),
-		PublicIPv6: first(networks.V6.Value, "public"),
+		ID: d.ID, Name: d.Name, Status: d.Status, Tags: d.Tags, Region: d.Region.Slug, Size: d.SizeSlug,
+		Image: ig.Image(d.Image), PriceHourly: d.Size.PriceHourly, Created: created,
+		PublicIPv4: first(d.Networks.V4, "public"), PrivateIPv4: first(d.Networks.V4, "private"),
+		PublicIPv6: first(d.Networks.V6, "public"),
 	}
 }
 
@@ -80,6 +103,10 @@ func (c *Client) Get(ctx context.Context, id int64) (ig.Droplet, error) {
 		Droplet *droplet `json:"droplet"`
 	}
 	_, err := c.do(ctx, http.MethodGet, dropletPath(id), nil, &answer)
+	odd, err := splitOdd(err)
+	if err == nil && answer.Droplet != nil {
+		err = answer.Droplet.check(odd)
+	}
 	if err == nil && (answer.Droplet == nil || answer.Droplet.ID != id) {
 		err = fmt.Errorf("the answer is not Droplet %d", id)
 	}
@@ -132,6 +159,10 @@ func (c *Client) Create(ctx context.Context, r ig.CreateRequest) (ig.Created, er
 		Droplet  *droplet  `json:"droplet"` // of a create by a single name
 	}
 	resp, err := c.do(ctx, http.MethodPost, "v2/droplets", body, &answer)
+	odd, err := splitOdd(err)
+	if err == nil && len(answer.Droplets) == 0 && answer.Droplet == nil {
+		err = odd
+	}
 	if err != nil {
 		return ig.Created{}, c.fail(opCreate, err)
 	}
@@ -140,7 +171,9 @@ func (c *Client) Create(ctx context.Context, r ig.CreateRequest) (ig.Created, er
 	}
 	created := ig.Created{RequestID: c.requestID(resp.Header.Get("x-request-id"))}
 	for _, d := range answer.Droplets {
-		created.Droplets = append(created.Droplets, d.Droplet())
+		if d.check(odd) == nil { // else it is left out: lists will show it
+			created.Droplets = append(created.Droplets, d.Droplet())
+		}
 	}
 	c.auth.know(false, created.Droplets)
 	return created, nil

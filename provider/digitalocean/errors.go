@@ -139,8 +139,8 @@ const maxRetryAfter = time.Minute
 // retryAfter reads how long DigitalOcean asks to wait; 0 = it does not.
 func retryAfter(h http.Header) time.Duration {
 	s := h.Get("Retry-After")
-	if n, err := strconv.Atoi(s); err == nil {
-		return time.Duration(max(0, min(n, int(maxRetryAfter/time.Second)))) * time.Second
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return time.Duration(max(0, min(n, int64(maxRetryAfter/time.Second)))) * time.Second
 	}
 	if t, err := http.ParseTime(s); err == nil {
 		return max(0, min(time.Until(t), maxRetryAfter))

@@ -8,8 +8,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
 // A 403 does not say which scope is missing: all that the request needs are named, or
@@ -24,6 +26,46 @@ func TestForbiddenNamesEveryScope(t *testing.T) {
 		if !errors.Is(err, ig.ErrForbidden) || !strings.HasSuffix(err.Error(), ": the token from the file "+want) {
 			t.Errorf("%s: %v", op, err)
 		}
+	}
+}
+
+// Init refuses a token without tag:read by this, and says what is missing.
+func TestCheckTagRead(t *testing.T) {
+	sim := dosim.New(dosim.Options{Token: testToken})
+	defer sim.Close()
+	sim.AddTag("fleeting")
+	c := over(t, sim.Transport())
+	for _, tag := range []string{"fleeting", "of-nothing"} {
+		if err := c.CheckTagRead(t.Context(), tag); err != nil {
+			t.Errorf("%s: %v", tag, err)
+		}
+	}
+	sim.Inject(dosim.Fault{Op: opGetTag, Status: 403})
+	err := Explain(c.CheckTagRead(t.Context(), "fleeting"), "the file")
+	if !errors.Is(err, ig.ErrForbidden) || !strings.HasSuffix(err.Error(), "lacks a scope that this needs, tag:read") {
+		t.Error(err)
+	}
+}
+
+// Every class of error that a person can do something about has a hint of its own.
+func TestHint(t *testing.T) {
+	for class, want := range map[error]string{
+		ig.ErrRateLimited:  "try again in 20s",
+		ig.ErrUnsent:       "api_url",
+		ig.ErrUnauthorized: "docs/security.md",
+		ig.ErrForbidden:    "docs/security.md",
+		ig.ErrOtherAccount: "put a token of the team",
+		ig.ErrUnconfirmed:  "status.digitalocean.com",
+	} {
+		if got := Hint(&ig.CloudError{Class: class, RetryAfter: 20 * time.Second}); !strings.Contains(got, want) {
+			t.Errorf("%v: %q", class, got)
+		}
+	}
+	if got := Hint(errors.New("another")); got != "" {
+		t.Errorf("of another error: %q", got)
+	}
+	if err := Explain(&ig.CloudError{Class: ig.ErrOtherAccount}, "the file"); !strings.HasSuffix(err.Error(), "the token comes from the file") {
+		t.Error(err)
 	}
 }
 

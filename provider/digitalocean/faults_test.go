@@ -15,7 +15,7 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
-// TestFaults: whatever goes wrong at whatever request, the error is a CloudError
+// Whatever goes wrong at whatever request, the error is a CloudError
 // of the right class, there is no value with it, what writes is sent once, what
 // reads is repeated a bounded number of times, and nothing outlasts its context.
 func TestFaults(t *testing.T) {
@@ -71,8 +71,8 @@ func TestFaults(t *testing.T) {
 					value, err := o.call(ctx, over(t, sim.Transport()))
 					took := time.Since(began)
 
-					missing := o.name == "CheckTagRead" && tt.class == instancegroup.ErrNotFound
-					if missing || o.name == "Usage" && tt.class == instancegroup.ErrForbidden { // then the limit is unknown
+					missing := o.name == "CheckTagRead" && errors.Is(tt.class, instancegroup.ErrNotFound)
+					if missing || o.name == "Usage" && errors.Is(tt.class, instancegroup.ErrForbidden) { // then the limit is unknown
 						if err != nil {
 							t.Errorf("%s: %v", o.name, err)
 						}
@@ -110,7 +110,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestCutAnswers: an answer of which the end is missing is no answer.
+// An answer without its end is no answer.
 func TestCutAnswers(t *testing.T) {
 	const half = `{"droplets":[{"id":1`
 	for what, body := range map[string]func() io.Reader{
@@ -137,7 +137,7 @@ func TestCutAnswers(t *testing.T) {
 	}
 }
 
-// TestReadsHeal: a GET that fails once is not noticed.
+// A GET that fails once is not noticed.
 func TestReadsHeal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, fault := range []dosim.Fault{{Refused: true}, {Reset: true}, {Hang: true}, {Status: 503}, {Cut: true},
@@ -184,7 +184,7 @@ func TestClassify(t *testing.T) {
 		{500, "creating this/these droplet(s) will exceed your droplet limit", instancegroup.ErrUnconfirmed},
 		{301, "", instancegroup.ErrUnconfirmed},
 	} {
-		if got := classify(tt.status, tt.message); got != tt.want {
+		if got := classify(tt.status, tt.message); !errors.Is(got, tt.want) {
 			t.Errorf("%d %s: got %q, want %q", tt.status, tt.message, got, tt.want)
 		}
 	}

@@ -187,8 +187,12 @@ func (c *Client) readPage(ctx context.Context, query url.Values, n int) (page, e
 		paging
 	}
 	resp, err := c.do(ctx, http.MethodGet, "v2/droplets?"+q.Encode(), nil, &answer)
+	odd, err := splitOdd(err)
 	if err != nil {
 		return page{}, err
+	}
+	if odd != nil && (answer.Droplets == nil || len(*answer.Droplets) == 0 || answer.Meta == nil || answer.Meta.Total < len(*answer.Droplets)) {
+		return page{}, odd // it may be about how many there are
 	}
 	if answer.Droplets == nil && (answer.Meta == nil || answer.Meta.Total != 0) {
 		return page{}, errNoList
@@ -203,9 +207,10 @@ func (c *Client) readPage(ctx context.Context, query url.Values, n int) (page, e
 	}
 	// A full page that names no next one, and yet more Droplets, is not the last.
 	p.more = answer.more() || len(*answer.Droplets) >= perPage && p.total > n*perPage
-	for _, d := range *answer.Droplets {
-		if d.ID <= 0 {
-			return page{}, errors.New("the answer has a Droplet without an id")
+	for i := range *answer.Droplets {
+		d := &(*answer.Droplets)[i]
+		if err := d.check(odd); err != nil {
+			return page{}, err
 		}
 		p.droplets = append(p.droplets, d.Droplet())
 	}

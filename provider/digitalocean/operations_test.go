@@ -44,16 +44,17 @@ var operations = []operation{
 	}},
 	{"Delete", opDelete, false, func(ctx context.Context, c *Client) (any, error) { return c.Delete(ctx, someDroplet) }},
 	{"TagDroplets", opTagDroplets, false, func(ctx context.Context, c *Client) (any, error) {
-		return nil, c.TagDroplets(ctx, "fleeting-delete:ci-7k2m", []int64{someDroplet})
+		return nil, c.TagDroplets(ctx, "fleeting-delete:ci", []int64{someDroplet})
 	}},
-	{"CheckTagRead", opGetTag, true, func(ctx context.Context, c *Client) (any, error) {
+	{"CheckTagRead", opGetTag, false, func(ctx context.Context, c *Client) (any, error) {
 		return nil, c.CheckTagRead(ctx, "fleeting-group:ci")
 	}},
+	{"Tags", "GET /v2/tags", true, func(ctx context.Context, c *Client) (any, error) { return c.Tags(ctx) }},
 	{"DeleteTagged", opDeleteTagged, false, func(ctx context.Context, c *Client) (any, error) {
-		return c.DeleteTagged(ctx, "fleeting-delete:ci-7k2m")
+		return c.DeleteTagged(ctx, "fleeting-delete:ci")
 	}},
 	{"RemoveTag", opRemoveTag, false, func(ctx context.Context, c *Client) (any, error) {
-		return nil, c.RemoveTag(ctx, "fleeting-delete:ci-7k2m")
+		return nil, c.RemoveTag(ctx, "fleeting-delete:ci")
 	}},
 	{"AssignProject", opProject, true, func(ctx context.Context, c *Client) (any, error) {
 		return nil, c.AssignProject(ctx, someProject, []int64{someDroplet})

@@ -1,8 +1,8 @@
 package digitalocean
 
 import (
-	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
@@ -47,33 +49,128 @@ func TestListReadsEveryPage(t *testing.T) {
 	first := l.Droplets[0]
 	if first.PublicIPv4 == "" || first.PrivateIPv4 == "" || first.Region != "nyc3" || first.Size != "s-1vcpu-1gb" ||
 		first.PriceHourly == 0 || first.Status != "active" || first.Created.IsZero() || first.Name != "ci-00000000" {
-		t.Errorf("a Droplet lacks what DigitalOcean told of it: %+v", first)
+		t.Errorf("a Droplet lacks what the answer says of it: %+v", first)
 	}
 }
 
-// TestPagesAreReadTogether: a slow API must not make the list of a large group
-// take longer than a Group waits for one, or it would never be complete again.
-func TestPagesAreReadTogether(t *testing.T) {
+// Every list after the first succeeds in the 9 s that a Group gives it, on the slowest
+// API that atOnce says a group of that size survives.
+func TestSlowLists(t *testing.T) {
+	for _, tt := range []struct {
+		droplets int
+		answer   time.Duration
+	}{{230, 5 * time.Second}, {1990, 3200 * time.Millisecond}, {230, 7 * time.Second}, {3200, 7900 * time.Millisecond}, {5000, 4400 * time.Millisecond}} {
+		synctest.Test(t, func(t *testing.T) {
+			sim := dosim.New(dosim.Options{Token: testToken, Latency: tt.answer, PerMinute: -1})
+			defer sim.Close()
+			for i := range tt.droplets {
+				sim.AddDroplet(dosim.Droplet{Name: fmt.Sprintf("ci-%08d", i), Tags: []string{groupTag}})
+			}
+			c := over(t, sim.Transport())
+			for n := range 2 {
+				ctx, cancel := context.WithTimeout(t.Context(), 9*time.Second)
+				l, err := c.List(ctx, groupTag, true)
+				cancel()
+				if n > 0 && (err != nil || len(l.Droplets) != tt.droplets) {
+					t.Errorf("list %d of %d Droplets, %s an answer: %d Droplets, %v", n+1, tt.droplets, tt.answer, len(l.Droplets), err)
+				}
+				time.Sleep(time.Minute)
+			}
+			if n := len(sim.Requests()); n > 2*((tt.droplets+perPage-1)/perPage+1) {
+				t.Errorf("%d Droplets: %d requests", tt.droplets, n)
+			}
+		})
+	}
+}
+
+// Pages beyond the end of a list that has shrunk are empty, and not asked for again; a
+// list that has grown is complete all the same.
+func TestListChangesItsLength(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{Token: testToken, Latency: 2500 * time.Millisecond, PerMinute: -1})
-		defer sim.Close()
-		for i := range 1500 {
-			sim.AddDroplet(dosim.Droplet{Name: fmt.Sprintf("ci-%08d", i), Tags: []string{groupTag}})
-		}
+		sim := fleet(t, 900)
 		c := over(t, sim.Transport())
-		defer c.Close()
-		began := time.Now()
-		l, err := c.List(t.Context(), groupTag, true)
-		if err != nil || len(l.Droplets) != 1500 || l.Requests != 9 {
-			t.Errorf("%d Droplets in %d requests, %v; want 1500 in 9", len(l.Droplets), l.Requests, err)
-		}
-		if took := time.Since(began); took != 5*time.Second {
-			t.Errorf("it took %s, want two round trips of 2.5 s", took)
+		for _, want := range []struct{ droplets, requests int }{{900, 5}, {900, 5}, {150, 5}, {150, 1}, {1000, 5}} {
+			there := sim.Droplets() // and one of others
+			for _, d := range there[:max(0, len(there)-1-want.droplets)] {
+				sim.Destroy(d.ID)
+			}
+			for n := len(there); n < want.droplets+1; n++ {
+				sim.AddDroplet(dosim.Droplet{Name: fmt.Sprintf("ci-%08d", n), Tags: []string{groupTag}})
+			}
+			time.Sleep(time.Minute)
+			if l, err := c.List(t.Context(), groupTag, false); err != nil || len(l.Droplets) != want.droplets || l.Requests != want.requests {
+				t.Errorf("%d Droplets in %d requests, %v; want %+v", len(l.Droplets), l.Requests, err, want)
+			}
 		}
 	})
 }
 
-// TestListShifts: Droplets that come and go between two pages make entries skip
+// One odd field in one Droplet does not fail a list, and costs nothing else of it.
+func TestOddFields(t *testing.T) {
+	list := func(field, value string) (instancegroup.Droplet, error) {
+		fields := map[string]json.RawMessage{}
+		if err := json.Unmarshal([]byte(`{"id":7,"name":"ci-7k2m9qxabc","status":"active","tags":["`+groupTag+`"],"size_slug":"s-1vcpu-1gb",
+			"region":{"slug":"nyc3"},"size":{"price_hourly":0.5},"image":{"id":9,"slug":"debian-13-x64"},"created_at":"2026-11-01T00:00:00Z",
+			"networks":{"v4":[{"type":"public","ip_address":"192.0.2.1"}],"v6":[{"type":"public","ip_address":"2001:db8::1"}]}}`), &fields); err != nil {
+			t.Fatal(err)
+		}
+		fields[field] = json.RawMessage(value)
+		odd, err := json.Marshal(fields)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var sent int
+		body := fmt.Sprintf(`{"droplets":[%s,{"id":8,"name":"ci-7k2m9qxabd","status":"new","tags":[%q]}],"meta":{"total":2}}`, odd, groupTag)
+		l, err := over(t, always(&sent, 200, body)).List(t.Context(), groupTag, false)
+		if err != nil || len(l.Droplets) != 2 {
+			return instancegroup.Droplet{}, fmt.Errorf("%d Droplets, %w", len(l.Droplets), err)
+		}
+		return l.Droplets[0], nil
+	}
+	type droplet = instancegroup.Droplet
+	same := func(*droplet) {}
+	noAddress := func(d *droplet) { d.PublicIPv4, d.PublicIPv6 = "", "" }
+	sound, err := list("locked", "false")
+	if err != nil || sound.PriceHourly != 0.5 || sound.PublicIPv4 == "" || sound.PublicIPv6 == "" || sound.Image.ID != 9 || sound.Created.IsZero() {
+		t.Fatal(sound, err)
+	}
+	for _, tt := range []struct {
+		field, value string
+		change       func(*droplet)
+	}{
+		{"size", `{"price_hourly":"0.5"}`, func(d *droplet) { d.PriceHourly = 0 }},
+		{"size", `null`, func(d *droplet) { d.PriceHourly = 0 }},
+		{"size_slug", `5`, func(d *droplet) { d.Size = "" }},
+		{"region", `"nyc3"`, func(d *droplet) { d.Region = "" }},
+		{"image", `null`, func(d *droplet) { d.Image = instancegroup.Image{} }},
+		{"image", `{"id":9,"slug":null}`, func(d *droplet) { d.Image.Slug = "" }},
+		{"created_at", `1793491200`, func(d *droplet) { d.Created = time.Time{} }},
+		{"created_at", `"yesterday"`, func(d *droplet) { d.Created = time.Time{} }},
+		{"networks", `[]`, noAddress},
+		{"networks", `null`, noAddress},
+		{"networks", `{"v4":[{"type":"public","ip_address":"192.0.2.1","netmask":20,"gateway":[]}],"v6":"none"}`, func(d *droplet) { d.PublicIPv6 = "" }},
+		{"vpc_uuid", `7`, same},
+		{"locked", `"no"`, same},
+		{"next_backup_window", `[]`, same},
+		{"memory", `"1 GiB"`, same},
+	} {
+		want := sound
+		tt.change(&want)
+		got, err := list(tt.field, tt.value)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%s %s: %v (-want +got)\n%s", tt.field, tt.value, err, diff)
+		}
+	}
+	for field, values := range map[string][]string{"id": {`"7"`, `null`}, "name": {`7`, `[]`}, "status": {`7`}, "tags": {`"x"`, `[7]`, `{}`}} {
+		for _, value := range values {
+			if _, err := list(field, value); !errors.Is(err, instancegroup.ErrUnconfirmed) {
+				t.Errorf("%s %s, by which a Droplet is decided about: %v", field, value, err)
+			}
+		}
+	}
+}
+
+// Droplets that come and go between two pages make entries skip
 // or repeat. A list that lacks some is read again, and never given out.
 func TestListShifts(t *testing.T) {
 	for _, tt := range []struct {
@@ -84,7 +181,7 @@ func TestListShifts(t *testing.T) {
 	}{
 		{"an entry repeats", dosim.Fault{Behaviour: dosim.ListRepeats, Times: -1}, 2, 0},
 		{"an entry is skipped once", dosim.Fault{Behaviour: dosim.ListSkips, Query: "page=2"}, 4, 0},
-		{"the same list twice, of which its total says more", dosim.Fault{Behaviour: dosim.ListSkips, Query: "page=2", Times: -1}, 4, 299},
+		{"the same list twice, and its total says more", dosim.Fault{Behaviour: dosim.ListSkips, Query: "page=2", Times: -1}, 4, 299},
 		{"a page fails for good", dosim.Fault{Status: 500, Query: "page=2", Times: -1}, 0, 0},
 		{"a page is cut for good", dosim.Fault{Cut: true, Query: "page=2", Times: -1}, 0, 0},
 		{"a page fails once", dosim.Fault{Status: 500, Query: "page=2"}, 2, 0},
@@ -101,7 +198,10 @@ func TestListShifts(t *testing.T) {
 					}
 					return
 				}
-				want := cmp.Or(tt.droplets, 300)
+				want := 300
+				if tt.droplets > 0 {
+					want = tt.droplets
+				}
 				if err != nil || len(l.Droplets) != want || l.Requests != tt.requests {
 					t.Errorf("%d Droplets in %d requests, error %v; want %d in %d", len(l.Droplets), l.Requests, err, want, tt.requests)
 				}
@@ -110,9 +210,8 @@ func TestListShifts(t *testing.T) {
 	}
 }
 
-// TestListOfOnePage: a total that lags does not keep a list from being believed that
-// is the same twice; a different one each time is; nor is a full page the last one
-// because no link says so.
+// A list that is the same twice is believed though its total lags; one that differs
+// each time is not. A full page is not the last one because no link says so.
 func TestListOfOnePage(t *testing.T) {
 	page := func(total int, ids ...int) string {
 		var ds []string
@@ -151,8 +250,22 @@ func TestListOfOnePage(t *testing.T) {
 	}
 }
 
-// TestEmptyListSaysWhy: what is wrong with an empty list that is not empty is told, and
-// of which list it is.
+// A list's date is that of its oldest page: it began no later.
+func TestListDate(t *testing.T) {
+	at := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	c := over(t, answering(func(r *http.Request) (*http.Response, error) {
+		page, date, next := `[{"id":1}]`, at.Add(time.Second), "x"
+		if r.URL.Query().Get("page") == "2" {
+			page, date, next = `[{"id":2}]`, at, ""
+		}
+		return answer(200, `{"droplets":`+page+`,"links":{"pages":{"next":"`+next+`"}}}`, "Date", date.Format(http.TimeFormat)), nil
+	}))
+	if l, err := c.List(t.Context(), groupTag, false); err != nil || len(l.Droplets) != 2 || !l.Date.Equal(at) {
+		t.Errorf("%+v, %v; want the date %s", l, err, at)
+	}
+}
+
+// The error says what is wrong with an empty list that claims entries, and which list it is.
 func TestEmptyListSaysWhy(t *testing.T) {
 	for _, kind := range []string{"", "gpus"} {
 		c := over(t, answering(func(r *http.Request) (*http.Response, error) {
@@ -186,7 +299,7 @@ func TestTagsHidden(t *testing.T) {
 	}
 }
 
-// TestListOfGPUs: GPU Droplets are in a list of their own, which has everybody's.
+// GPU Droplets are in a list of their own, which has everybody's.
 func TestListOfGPUs(t *testing.T) {
 	sim := fleet(t, 2)
 	ours := sim.AddDroplet(dosim.Droplet{Name: "ci-gpu00000", Size: "gpu-h100x1-80gb", Tags: []string{"Fleeting-Group:CI"}})
@@ -201,7 +314,7 @@ func TestListOfGPUs(t *testing.T) {
 	}
 }
 
-// TestNoList: what is JSON but not the list is an error: taken for an empty list
+// What is JSON but not the list is an error: taken for an empty list
 // it would let every Droplet count as gone.
 func TestNoList(t *testing.T) {
 	droplets := func(s string) string { return `{"droplets":` + s + `}` }
@@ -210,7 +323,8 @@ func TestNoList(t *testing.T) {
 		droplets(`null`), droplets(`null,"meta":{"total":3}`), droplets(`{}`), droplets(`"none"`), droplets(`[[]]`), droplets(`[7]`),
 		droplets(`[null]`), droplets(`[{}]`), droplets(`[{"id":0,"name":"ci-7k2m9qxa"}]`), droplets(`[{"id":-1}]`),
 		droplets(`[{"id":"1"}]`), droplets(`[{"id":1e99}]`), droplets(`[{"id":1,"tags":"x"}]`),
-		droplets(`[],"meta":{"total":1}`), droplets(`[],"meta":{"total":9223372036854775807}`), droplets(`[],"links":[]`),
+		droplets(`[{"id":1,"name":"x","status":"new","tags":[],"size":[]}],"meta":{"total":"9"}`),
+		droplets(`[],"meta":{"total":"9"}`), droplets(`[],"meta":{"total":1}`), droplets(`[],"meta":{"total":9223372036854775807}`), droplets(`[],"links":[]`),
 		droplets(strings.Repeat("[", 1_000_000)), droplets(`[` + strings.Repeat(" ", maxBody)),
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -229,7 +343,7 @@ func TestNoList(t *testing.T) {
 	}
 }
 
-// TestEndlessPages: a list that always has a next page ends.
+// A list that always has a next page ends.
 func TestEndlessPages(t *testing.T) {
 	for _, o := range operations {
 		var sent int // less than the budget of a minute
@@ -248,7 +362,7 @@ func TestEndlessPages(t *testing.T) {
 	}
 }
 
-// TestBodiesAreBounded: an answer without end costs bounded memory.
+// An answer without end costs bounded memory.
 func TestBodiesAreBounded(t *testing.T) {
 	for _, status := range []int{200, 500} {
 		synctest.Test(t, func(t *testing.T) {

@@ -13,6 +13,8 @@ import (
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
+// godo's tag has the Droplet in it that was tagged last, in full: it is not read.
+
 const (
 	opGetTag       = "GET /v2/tags/{tag}"
 	opCreateTag    = "POST /v2/tags"
@@ -24,7 +26,7 @@ const (
 // CheckTagRead returns nil if the token may read tags, that one for example,
 // which need not exist, and ErrForbidden if not.
 func (c *Client) CheckTagRead(ctx context.Context, tag string) error {
-	_, _, err := c.api.Tags.Get(ctx, url.PathEscape(tag))
+	_, err := c.do(ctx, http.MethodGet, "v2/tags/"+url.PathEscape(tag), nil, nil)
 	if err = c.fail(opGetTag, err); errors.Is(err, ig.ErrNotFound) {
 		return nil
 	}
@@ -44,7 +46,7 @@ func (c *Client) TagDroplets(ctx context.Context, tag string, ids []int64) error
 	var err error
 	for range 2 {
 		if _, made := c.made.Load(tag); !made {
-			if _, _, err := c.api.Tags.Create(ctx, &godo.TagCreateRequest{Name: tag}); err != nil {
+			if _, err := c.do(ctx, http.MethodPost, "v2/tags", &godo.TagCreateRequest{Name: tag}, nil); err != nil {
 				return c.fail(opCreateTag, err)
 			}
 			c.made.Store(tag, true)
@@ -88,16 +90,19 @@ type Tag struct {
 
 // Tags returns all tags of the account.
 func (c *Client) Tags(ctx context.Context) ([]Tag, error) {
-	tags, err := readAll(ctx, c, "GET /v2/tags", c.api.Tags.List)
+	type tag struct {
+		Name      string `json:"name"`
+		Resources struct {
+			Count int `json:"count"`
+		} `json:"resources"`
+	}
+	tags, err := readAll(ctx, c, "GET /v2/tags", slimList[tag](c, "v2/tags", url.Values{}, "tags"))
 	if err != nil {
 		return nil, err
 	}
 	out := make([]Tag, len(tags))
 	for i, t := range tags {
-		out[i] = Tag{Name: t.Name}
-		if r := t.Resources; r != nil {
-			out[i].Carriers = r.Count
-		}
+		out[i] = Tag{Name: t.Name, Carriers: t.Resources.Count}
 	}
 	return out, nil
 }

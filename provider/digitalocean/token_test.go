@@ -150,7 +150,7 @@ func testTokenIsNeverRepeated(t *testing.T) {
 	}
 }
 
-// TestRedirectsAreRefused: the token goes nowhere but to the API.
+// The token goes nowhere but to the API.
 func TestRedirectsAreRefused(t *testing.T) {
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		for _, o := range operations {

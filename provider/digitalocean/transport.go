@@ -169,8 +169,8 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // fromAPI returns resp if DigitalOcean's API said so. A proxy, a load balancer
-// or a protection service answers with its own 401, 403 and 404, of which none
-// says anything about a token or a Droplet.
+// or a protection service answers with its own 401, 403 and 404, which
+// say nothing about a token or a Droplet.
 func fromAPI(resp *http.Response) (*http.Response, error) {
 	contentType := resp.Header.Get("Content-Type")
 	media, _, _ := mime.ParseMediaType(contentType)

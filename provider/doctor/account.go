@@ -1,10 +1,10 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
@@ -33,7 +33,7 @@ func (e *exam) keys(ctx context.Context, api *digitalocean.Client) {
 func (e *exam) quota(ctx context.Context, api *digitalocean.Client) {
 	e.check = "quota"
 	u, err := api.Usage(ctx, instancegroup.GroupTag(e.Account.Name))
-	if errors.Is(err, instancegroup.ErrForbidden) {
+	if errors.Is(err, instancegroup.ErrForbidden) || err == nil && u.Limit == 0 {
 		return // told by the scopes
 	}
 	if err != nil {
@@ -66,36 +66,37 @@ func (e *exam) leftovers(ctx context.Context, api *digitalocean.Client) {
 	e.check = "leftovers"
 	name := e.Account.Name
 	asked := "tag " + instancegroup.GroupTag(name)
-	owned, strangers, err := inventory.Droplets(ctx, api, name)
-	if err != nil {
+	there, err := inventory.Look(ctx, api, name)
+	if err = cmp.Or(err, there.Unread); err != nil {
 		e.at(Warning, asked, digitalocean.Hint(err), "the group's Droplets could not be listed: %v", err)
 		return
 	}
-	e.adrift(ctx, api)
-	for _, d := range strangers {
+	for _, d := range there.Kept {
+		e.at(Note, asked, fmt.Sprintf("when it is not needed any more: doctl compute droplet delete %d", d.ID),
+			"Droplet %s (%d) is kept by the tag %s: it is billed, %s USD an hour, and counts for max_instances until a person deletes it",
+			d.Name, d.ID, instancegroup.KeepTag, usd(d.PriceHourly))
+	}
+	for _, d := range there.Strangers {
 		e.at(Warning, asked, fmt.Sprintf("doctl compute droplet untag %d --tag-name %s", d.ID, instancegroup.GroupTag(name)),
 			"Droplet %s (%d) carries the group's tag but is not of the group, by its name or its other tags: nobody manages it, and it costs %s USD an hour",
 			d.Name, d.ID, usd(d.PriceHourly))
 	}
 	sum := 0.0
-	for _, d := range owned {
+	for _, d := range there.Owned {
 		sum += d.PriceHourly
 	}
-	there := fmt.Sprintf("%s of the group, %s USD an hour", plural(len(owned), "Droplet"), usd(sum))
+	owned := fmt.Sprintf("%s of the group, %s USD an hour", plural(len(there.Owned), "Droplet"), usd(sum))
 	sweep := e.Sweep(name)
 	switch {
 	case e.Host.Holder != "":
-		e.at(Good, asked, "", "%s: process %s looks after them", there, e.Host.Holder)
+		e.at(Good, asked, "", "%s: process %s looks after them", owned, e.Host.Holder)
 	default:
-		e.unmanaged(ctx, api, there, sweep)
+		e.unmanaged(ctx, api, owned, sweep)
 	}
 	if test := BootGroup(name); test != name {
-		left, err := e.Shared.inventory.Owned(ctx, api, test)
-		if err != nil { // as by a token that is not shown tags
-			left, _, err = inventory.Droplets(ctx, api, test)
-		}
+		left := e.Shared.boots(ctx, api, test)
 		switch asked, n := "tag "+instancegroup.GroupTag(test), plural(len(left), "Droplet"); {
-		case err != nil || len(left) == 0:
+		case len(left) == 0:
 		case e.Host.Booting != "":
 			e.at(Note, asked, "", "%s of a doctor --boot, which is at work: process %s", n, e.Host.Booting)
 		default:
@@ -121,40 +122,10 @@ func (s Subject) from() string {
 	return ""
 }
 
-// adrift tells what the group made that has lost its tag.
-func (e *exam) adrift(ctx context.Context, api *digitalocean.Client) {
-	tag := instancegroup.GroupTag(e.Account.Name)
-	found, err := e.Shared.inventory.Adrift(ctx, api, e.Account.Name, e.Host.LetGo)
-	if err != nil && e.Host.Holder != "" && !errors.Is(err, instancegroup.ErrForbidden) { // else it is told elsewhere
-		e.at(Warning, "tag "+tag, digitalocean.Hint(err), "not looked for: %v", err)
-	}
-	for _, d := range found {
-		mark, what, hint := Warning, d.Doubt, fmt.Sprintf("fleeting-plugin-digitalocean rm%s --group %s %s", e.from(), e.Account.Name, d.Name)
-		switch {
-		case d.Doubt != "":
-			mark = Note
-		case e.Host.Holder != "":
-			what, hint = fmt.Sprintf("it has lost the group's tag, which process %s puts back if it may", e.Host.Holder), "look again in a minute; else the runner's log tells why it may not"
-		case slices.Contains(e.Host.DeadRuns, instancegroup.RunOf(d.Droplet)):
-			what = "it has lost the group's tag, which somebody deleted; the next start takes it over"
-		default:
-			what = "it has lost the group's tag, which somebody deleted, so that no start on this host takes it over"
-		}
-		e.at(mark, "tag "+tag, hint, "Droplet %s (%d), %s USD an hour: %s", d.Name, d.ID, usd(d.PriceHourly), what)
-	}
-}
-
 // unmanaged tells what a group has that no process of this host manages.
 func (e *exam) unmanaged(ctx context.Context, api *digitalocean.Client, there, sweep string) {
 	asked := "tag " + instancegroup.GroupTag(e.Account.Name)
-	l, err := e.Shared.inventory.Find(ctx, api, e.Account.Name, e.Host.DeadRuns, e.Host.LetGo)
-	adrift := map[string]bool{} // runs of what is, which has been told
-	l.Droplets = slices.DeleteFunc(l.Droplets, func(d inventory.Droplet) bool {
-		if d.Adrift {
-			adrift[instancegroup.RunOf(d.Droplet)] = true
-		}
-		return d.Adrift
-	})
+	l, err := e.Shared.inventory.Find(ctx, api, e.Account.Name, e.Host.DeadRuns)
 	switch {
 	case errors.Is(err, instancegroup.ErrForbidden):
 		return // told by the scopes
@@ -162,20 +133,13 @@ func (e *exam) unmanaged(ctx context.Context, api *digitalocean.Client, there, s
 		e.at(Warning, asked, digitalocean.Hint(err), "the group's leftovers could not be looked for: %v", err)
 		return
 	}
-	keys, tags := len(l.Keys), 0
-	for _, t := range l.Tags {
-		if !t.Unowned && !adrift[t.Run] {
-			tags++
-		}
-	}
 	switch {
 	case len(l.Droplets) > 0 && l.Doubtful():
 		e.at(Note, asked, sweep, "%s, and no process on this host manages them: another host's may, else they are billed for nothing", there)
 	case len(l.Droplets) > 0:
 		e.at(Warning, asked, sweep, "%s, and no process manages them: they are billed until the next start takes them over", there)
-	case keys+tags > 0:
-		e.at(Note, asked, sweep, "%s and %s of earlier runs: the next start takes them off the account", plural(keys, "SSH key"), plural(tags, "tag"))
-	case len(adrift) > 0:
+	case len(l.Keys)+len(l.Tags) > 0:
+		e.at(Note, asked, sweep, "%s and %s of earlier plugin processes: the next start takes them off the account", plural(len(l.Keys), "SSH key"), plural(len(l.Tags), "tag"))
 	case len(l.Unread) > 0:
 		e.at(Good, asked, "", "no Droplet is left over")
 	default:
@@ -184,7 +148,7 @@ func (e *exam) unmanaged(ctx context.Context, api *digitalocean.Client, there, s
 	for _, err := range l.Unread {
 		switch {
 		case errors.Is(err, instancegroup.ErrForbidden): // told by the scopes
-		case errors.Is(err, instancegroup.ErrThrottled):
+		case errors.Is(err, instancegroup.ErrRateLimited):
 			e.at(Note, asked, "ask again in a minute", "leftovers were not looked for among the %v", err)
 		default:
 			e.at(Warning, asked, digitalocean.Hint(err), "leftovers were not looked for among the %v", err)

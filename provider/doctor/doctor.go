@@ -62,7 +62,7 @@ type Subject struct {
 	Shared *Shared // with the other subjects on the account; nil = there is none
 }
 
-// valid tells whether there is a plugin_config, and it is accepted.
+// valid reports whether there is a plugin_config, and it is accepted.
 func (s Subject) valid() bool { return s.File != nil && s.Faults == nil }
 
 // maxInstances is the most Droplets that the configuration allows; 0 = it does not say.
@@ -80,7 +80,7 @@ func (s Subject) maxInstances() int {
 // capacity is how many jobs a Droplet takes at once.
 func (s Subject) capacity() int { return max(1, s.Runner.Autoscaler.CapacityPerInstance) }
 
-// docker tells whether jobs are containers.
+// docker reports whether jobs are containers.
 func (s Subject) docker() bool { return s.Runner.Executor == "docker-autoscaler" }
 
 // exam is one examination, which collects findings.
@@ -158,19 +158,19 @@ var checks = []Check{
 	{Name: "firewall", Looks: "the 1-Click Docker image's firewall, which locks the runner out", offline: (*exam).firewall},
 	{Name: "secret-files", Looks: "secrets that other users of this host can read", offline: (*exam).secretFiles},
 	{Name: "key-file", Looks: "`ssh_key_file` and `key_path`: private keys without a passphrase", offline: (*exam).keyFiles},
-	{Name: "home", Looks: "the directory of the lock files can be written", offline: (*exam).home},
+	{Name: "state", Looks: "the state directory can be used", offline: (*exam).state},
 	{Name: "user", Looks: "doctor runs as the runner's user", offline: (*exam).user},
-	{Name: "manager", Looks: "which plugin process manages the group on this host", offline: (*exam).manager},
-	{Name: "resting", Looks: "places without capacity, as the manager notes them", offline: (*exam).resting},
+	{Name: "manager", Looks: "which plugin process manages the group on this host, and whether a start was refused a short while ago", offline: (*exam).manager},
 
 	{Name: "token", Looks: "DigitalOcean accepts the token", Live: true},
+	{Name: "account", Looks: "DigitalOcean has not locked the account, nor warned of that, and its e-mail address is verified", Live: true},
 	{Name: "scopes", Looks: "the token's scopes: which missing one costs which feature", Live: true},
-	{Name: "places", Looks: "every `size` in every `region`: known, on offer, large enough for the image, and its price", Live: true},
-	{Name: "image", Looks: "the image is there, and has Docker as far as can be told", Live: true},
+	{Name: "placements", Looks: "every `size` in every `region`: known, on offer, large enough for the image, and its price", Live: true},
+	{Name: "image", Looks: "the image is there and can be used, and has Docker as far as can be told", Live: true},
 	{Name: "vpc", Looks: "each VPC is in its region; without public addresses, this host is in it", Live: true},
 	{Name: "ssh-key", Looks: "the keys are on the account, or can be uploaded", Live: true},
 	{Name: "quota", Looks: "the account's Droplet limit against `max_instances` and its other Droplets", Live: true},
-	{Name: "leftovers", Looks: "the group's Droplets, keys and tags on the account that nobody manages", Live: true},
+	{Name: "leftovers", Looks: "the group's Droplets, keys and tags on the account that nobody manages, and the Droplets that are kept by a tag", Live: true},
 	{Name: "requests", Looks: "what is left of the token's hour", Live: true},
 	{Name: "cost", Looks: "what the group costs idle and at worst, and the guard in force", Live: true},
 	{Name: "boot", Looks: "with `--boot`: a Droplet is made, reached, ready, and destroyed", Live: true},

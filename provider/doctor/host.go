@@ -2,24 +2,23 @@ package doctor
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"runtime"
-	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/hostlock"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/state"
 )
 
 // Host is what of this host the checks go by. Look fills it in.
@@ -32,12 +31,12 @@ type Host struct {
 	Secrets []SecretFile
 	Keys    []KeyFile
 
-	LockFault error    // why there can be no lock
-	Holder    string   // the process id of the plugin that manages the group, "" = none does
-	DeadRuns  []string // earlier runs, if none does
-	LetGo     []int    // Droplets that runs of this host have let go
-	Booting   string   // the process id of a doctor --boot that is at work, "" = none is
-	Rests     map[instancegroup.Placement]time.Time
+	StateFault error          // why the state directory cannot be used
+	Ignored    error          // why the state file is not believed
+	Holder     string         // the process id of the plugin that manages the group, "" = none does
+	DeadRuns   []string       // earlier plugin processes that have ended
+	Refused    *state.Refusal // the start that was refused last; nil = none was, or one went well since
+	Booting    string         // the process id of a doctor --boot that is at work, "" = none is
 
 	Addresses []netip.Addr // of this host
 }
@@ -59,8 +58,8 @@ type KeyFile struct {
 }
 
 // Look looks at this host, as far as the configuration of a group concerns it. It
-// changes nothing but to make the directory of the lock files, and a lock.
-func Look(file *runnerconfig.File, r runnerconfig.Runner, c config.Config, apiURL, group string) Host {
+// changes nothing.
+func Look(ctx context.Context, file *runnerconfig.File, r runnerconfig.Runner, c config.Config, apiURL, group string) Host {
 	h := Host{Now: time.Now(), UID: os.Getuid(), ConfigUID: -1}
 	if file != nil {
 		h.ConfigUID = ownerOf(file.Path)
@@ -68,7 +67,7 @@ func Look(file *runnerconfig.File, r runnerconfig.Runner, c config.Config, apiUR
 		h.lookAtFiles(file, r, c)
 	}
 	if group != "" {
-		h.lookAtLock(apiURL, group)
+		h.lookAtState(ctx, apiURL, group)
 	}
 	if all, err := net.InterfaceAddrs(); err == nil {
 		for _, a := range all {
@@ -144,29 +143,28 @@ func readKey(key, path string) KeyFile {
 	return k
 }
 
-func (h *Host) lookAtLock(apiURL, group string) {
-	lock, holder, err := hostlock.Try(apiURL, group)
-	switch {
-	case err != nil:
-		h.LockFault = err
+func (h *Host) lookAtState(ctx context.Context, apiURL, group string) {
+	s, err := state.Peek(ctx, apiURL, group)
+	if err != nil {
+		h.StateFault = err
 		return
-	case lock == nil:
-		h.Holder = cmp.Or(holder, "unknown")
-	default:
-		h.DeadRuns = lock.DeadRuns()
-		lock.Drop()
 	}
-	h.Rests, _ = hostlock.Rests(apiURL, group) // none: it only tells of delays
-	h.LetGo, _ = hostlock.LetGo(apiURL, group) // none: the account mostly tells too
+	h.Holder, h.DeadRuns, h.Refused, h.Ignored = holder(s), s.DeadRuns(), s.Refused, s.Ignored
 	if test := BootGroup(group); test != group {
-		switch lock, holder, err := hostlock.Try(apiURL, test); {
-		case err != nil: // as of the group
-		case lock == nil:
-			h.Booting = cmp.Or(holder, "unknown")
-		default:
-			lock.Drop()
+		if s, err := state.Peek(ctx, apiURL, test); err == nil { // else as of the group
+			h.Booting = holder(s)
 		}
 	}
+}
+
+func holder(s state.Snapshot) string {
+	switch {
+	case !s.Held:
+		return ""
+	case s.PID == 0:
+		return "unknown"
+	}
+	return fmt.Sprint(s.PID)
 }
 
 func (e *exam) secretFiles() {
@@ -199,13 +197,17 @@ func (e *exam) keyFiles() {
 	}
 }
 
-func (e *exam) home() {
-	if e.Host.LockFault != nil {
-		e.at(Fault, "", "in the runner's unit: Environment=HOME=/root", "the plugin cannot start: %v", e.Host.LockFault)
+func (e *exam) state() {
+	if err := e.Host.StateFault; err != nil {
+		what, hint, _ := strings.Cut(err.Error(), "; ")
+		e.at(Fault, "", cmp.Or(hint, "in the runner's unit: StateDirectory=fleeting-plugin-digitalocean"), "the plugin cannot start: %s", what)
+	}
+	if err := e.Host.Ignored; err != nil {
+		e.at(Note, "this host", "", "what earlier plugin processes remembered is ignored: %v; the next start begins anew", err)
 	}
 }
 
-// notRunners tells whether the runner, by the owner of its file, is another user.
+// notRunners reports whether the runner, by the owner of its file, is another user.
 func (e *exam) notRunners() bool {
 	h := e.Host
 	return e.File != nil && h.UID >= 0 && h.ConfigUID >= 0 && h.ConfigUID != h.UID
@@ -222,21 +224,21 @@ func (e *exam) user() {
 	}
 }
 
+// lately is how long a refused start is worth a word.
+const lately = 10 * time.Minute
+
 func (e *exam) manager() {
 	switch {
-	case e.Account.Name == "" || e.Host.LockFault != nil:
+	case e.Account.Name == "" || e.Host.StateFault != nil:
 	case e.Host.Holder != "":
 		e.at(Good, "this host", "", "process %s manages the group", e.Host.Holder)
 	default:
 		e.at(Good, "this host", "", "no process manages the group now")
 	}
-}
-
-func (e *exam) resting() {
-	places := slices.SortedFunc(maps.Keys(e.Host.Rests), func(a, b instancegroup.Placement) int {
-		return cmp.Compare(fmt.Sprint(a), fmt.Sprint(b))
-	})
-	for _, at := range places {
-		e.at(Note, "this host", "", "%s had no capacity, or did not answer: it is tried again at %s", at, e.Host.Rests[at].Format(time.TimeOnly))
+	if r := e.Host.Refused; r != nil {
+		if ago := e.Host.Now.Sub(r.At); ago >= 0 && ago < lately {
+			e.at(Warning, "this host", "fix what it says; the runner starts the plugin again by itself",
+				"the start at %s was refused: %s", r.At.In(e.Host.Now.Location()).Format(time.TimeOnly), strings.ReplaceAll(r.Text, "\n", "; "))
+		}
 	}
 }

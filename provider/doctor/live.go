@@ -26,10 +26,10 @@ func (e *exam) ask(ctx context.Context, api *digitalocean.Client) {
 		e.at(Warning, "scopes", digitalocean.Hint(err), "could not be told: %v", err)
 	}
 	if e.valid() {
-		if e.places(ctx, api) {
+		if e.placements(ctx, api) {
 			e.image(ctx, api)
-			e.limits(ctx, api)
 		}
+		e.limits()
 		e.vpc(ctx, api)
 		e.keys(ctx, api)
 	}
@@ -40,19 +40,23 @@ func (e *exam) ask(ctx context.Context, api *digitalocean.Client) {
 	e.requests(api.Budget())
 }
 
-// token tells whether there is any use in asking more.
+// token reports whether there is any use in asking more.
 func (e *exam) token(ctx context.Context, api *digitalocean.Client) bool {
 	e.check = "token"
 	const asked = "GET /v2/account"
-	err := e.Shared.token(ctx, api)
+	account, err := e.Shared.catalog.Account(ctx, api)
 	switch c, _ := errors.AsType[*instancegroup.CloudError](err); {
 	case err == nil, errors.Is(err, instancegroup.ErrForbidden):
 		e.at(Good, asked, "", "DigitalOcean accepts the token from %s", e.Account.Token.Source)
+		e.check = "account"
+		for _, w := range catalog.AccountWarnings(account) {
+			e.at(Warning, asked, w.Hint, "%s", w.What)
+		}
 		return true
 	case errors.Is(err, instancegroup.ErrUnauthorized):
 		e.at(Fault, asked, "make a new token in DigitalOcean's console (API, Generate New Token), and put it there",
 			"DigitalOcean refused the token from %s: %v", e.Account.Token.Source, err)
-	case errors.Is(err, instancegroup.ErrThrottled), errors.Is(err, instancegroup.ErrSpent):
+	case errors.Is(err, instancegroup.ErrRateLimited):
 		e.at(Fault, asked, digitalocean.Hint(err), "the token's requests are spent, so nothing more was asked: %v", err)
 	case c != nil && c.Status != 0:
 		e.at(Fault, asked, digitalocean.Hint(err), "%s does not answer as it should: %v", e.Account.APIURL, err)
@@ -62,17 +66,20 @@ func (e *exam) token(ctx context.Context, api *digitalocean.Client) bool {
 	return false
 }
 
-// checkOf tells which check a fault of the catalog belongs to, by its key.
-var checkOf = map[string]string{"image": "image", "image_tag": "image", "vpc_uuid": "vpc", "ssh_keys": "ssh-key"}
+// checkOf says which check a fault of the catalog belongs to, by its key.
+var checkOf = map[string]string{"image": "image", "image_tag": "image", "ipv6": "image", "monitoring": "image", "vpc_uuid": "vpc", "ssh_keys": "ssh-key",
+	"max_instances": "max-instances", "max_hourly_cost": "cost"}
 
-// listedBy is what shows what there is of a key.
-var listedBy = map[string]string{"size": "doctl compute size list", "region": "doctl compute region list", "ssh_keys": "doctl compute ssh-key list", "vpc_uuid": "doctl vpcs list", "image": "doctl compute image list"}
+// remedies are what helps with a key, where its fault does not say better.
+var remedies = map[string]string{"size": "doctl compute size list", "region": "doctl compute region list", "ssh_keys": "doctl compute ssh-key list",
+	"vpc_uuid": "doctl vpcs list", "image": "doctl compute image list", "ipv6": "ipv6 = false", "monitoring": "monitoring = false"}
 
-// places checks every size in every region. It returns false if that is not known.
-func (e *exam) places(ctx context.Context, api *digitalocean.Client) bool {
-	e.check = "places"
+// placements checks every size in every region, and whatever else the catalog finds. It
+// returns false if that is not known.
+func (e *exam) placements(ctx context.Context, api *digitalocean.Client) bool {
+	e.check = "placements"
 	var err error
-	if e.plan, err = e.Shared.catalog.Survey(ctx, hclog.NewNullLogger(), api, e.Config); err != nil {
+	if e.plan, err = e.Shared.catalog.Survey(ctx, hclog.NewNullLogger(), api, e.Config, nil); err != nil {
 		e.at(Fault, askedOf(err), digitalocean.Hint(err), "what it offers could not be read: %v", err)
 		return false
 	}
@@ -94,20 +101,42 @@ func (e *exam) places(ctx context.Context, api *digitalocean.Client) bool {
 			}
 		}
 	}
-	for _, fault := range faults(e.plan.Fault) {
-		what, hint, _ := strings.Cut(fault.Error(), "\n")
-		key, _, _ := strings.Cut(strings.TrimPrefix(what, "plugin_config."), ":")
-		// The places follow, which have been told, and then what could be had.
-		var hints []string
-		for line := range strings.Lines(hint) {
-			if !strings.HasPrefix(line, "  ") {
-				hints = append(hints, strings.TrimSpace(line))
-			}
+	for _, w := range e.plan.Warnings {
+		if w.Key == "" || w.Key == "max_instances" {
+			continue // told by the account and by the quota
 		}
-		e.check = cmp.Or(checkOf[key], "places")
-		e.say(Fault, "autoscaler.plugin_config."+key, cmp.Or(strings.Join(hints, "\n"), listedBy[key], documented), "%s", strings.TrimSuffix(what, ":"))
+		e.check = cmp.Or(checkOf[w.Key], "placements")
+		e.say(Warning, "autoscaler.plugin_config."+w.Key, w.Hint, "%s", w.What)
+	}
+	for _, fault := range faults(e.plan.Fault) {
+		e.fault(fault)
 	}
 	return !e.plan.Unread
+}
+
+// fault tells of a fault of the catalog.
+func (e *exam) fault(err error) {
+	what, hint, _ := strings.Cut(err.Error(), "\n")
+	if !strings.HasPrefix(what, "plugin_config") {
+		const lacking = "give the token the scope tag:read"
+		if e.check = "scopes"; !slices.ContainsFunc(e.found, func(f Finding) bool { return f.Hint == lacking }) {
+			e.at(Fault, "GET /v2/tags/{tag}", lacking, "%s", what)
+		}
+		return
+	}
+	key, _, _ := strings.Cut(strings.TrimPrefix(what, "plugin_config."), ":")
+	// The placements follow, which have been told, and then what could be had.
+	var hints []string
+	for line := range strings.Lines(hint) {
+		if !strings.HasPrefix(line, "  ") {
+			hints = append(hints, strings.TrimSpace(line))
+		}
+	}
+	if d := e.plan.Dearest; d != nil && key == "max_hourly_cost" {
+		hints = []string{fmt.Sprintf("max_hourly_cost = %.2f", math.Ceil(d.PriceHourly*100)/100)}
+	}
+	e.check = cmp.Or(checkOf[key], "placements")
+	e.say(Fault, "autoscaler.plugin_config."+key, cmp.Or(strings.Join(hints, "\n"), remedies[key], documented), "%s", strings.TrimSuffix(what, ":"))
 }
 
 // faults takes joined errors apart.
@@ -125,11 +154,11 @@ func faults(err error) []error {
 	return []error{err}
 }
 
-// image tells what is booted, and whether Docker is in it.
+// image says what is booted, and whether Docker is in it.
 func (e *exam) image(ctx context.Context, api *digitalocean.Client) {
 	e.check = "image"
 	const key = "autoscaler.plugin_config.image"
-	seen := map[int]bool{}
+	seen := map[int64]bool{}
 	for _, region := range e.Config.Regions {
 		i, ok := e.plan.Images[region]
 		if !ok || seen[i.ID] {
@@ -169,29 +198,14 @@ func (e *exam) dockerImage(ctx context.Context, api *digitalocean.Client) string
 	return ""
 }
 
-// limits finds what the plugin's Init will allow, in the very way that it does.
-func (e *exam) limits(ctx context.Context, api *digitalocean.Client) {
+// limits compares the runner's max_instances with what the plugin's Init will allow.
+func (e *exam) limits() {
 	e.check = "max-instances"
-	most, err := catalog.MaxInstances(ctx, hclog.NewNullLogger(), api, e.Config)
-	if err == nil {
-		e.check = "cost"
-		most, err = e.plan.Guard(hclog.NewNullLogger(), e.Config, most)
-	}
-	if err != nil {
-		key, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "plugin_config."), ":")
-		hint := digitalocean.Hint(err)
-		if d := e.plan.Dearest; d != nil && key == "max_hourly_cost" {
-			hint = fmt.Sprintf("max_hourly_cost = %.2f", math.Ceil(d.PriceHourly*100)/100)
-		}
-		e.say(Fault, "autoscaler.plugin_config."+key, cmp.Or(hint, documented), "%v", err)
-		return
-	}
-	e.maxSize = most
-	e.check = "max-instances"
-	runner := e.Runner.Autoscaler.MaxInstances
-	if told := e.Config.MaxInstances > 0 && runner > e.Config.MaxInstances; runner > most && !told {
+	e.maxSize = e.plan.MaxInstances
+	most, runner := e.plan.MaxInstances, e.Runner.Autoscaler.MaxInstances
+	if told := e.Config.MaxInstances > 0 && runner > e.Config.MaxInstances; most > 0 && runner > most && !told {
 		why := "the account's Droplet limit"
-		if e.Config.MaxHourlyCost > 0 {
+		if e.plan.LimitedBy == "max_hourly_cost" {
 			why = "max_hourly_cost"
 		}
 		e.say(Fault, "autoscaler.max_instances", fmt.Sprintf("max_instances = %d", most),
@@ -199,7 +213,7 @@ func (e *exam) limits(ctx context.Context, api *digitalocean.Client) {
 	}
 }
 
-// vpc tells whether this host can reach private addresses.
+// vpc finds out whether this host can reach private addresses.
 func (e *exam) vpc(ctx context.Context, api *digitalocean.Client) {
 	e.check = "vpc"
 	if !e.dialsPrivate() {
@@ -218,7 +232,7 @@ func (e *exam) vpc(ctx context.Context, api *digitalocean.Client) {
 			return v.ID == e.Config.VPC[region] || e.Config.VPC[region] == "" && v.Default && v.Region == region
 		})
 		if i < 0 {
-			continue // told by places, or made with the first Droplet
+			continue // told by placements, or made with the first Droplet
 		}
 		network, err := netip.ParsePrefix(vpcs[i].IPRange)
 		if err != nil {

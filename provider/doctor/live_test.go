@@ -22,11 +22,11 @@ func fault(op string, status int) func(*dosim.Sim, *Subject) {
 	return func(sim *dosim.Sim, _ *Subject) { sim.Inject(dosim.Fault{Op: op, Status: status, Times: -1}) }
 }
 
-// fleet makes Droplets of a run.
-func fleet(group, run string, names ...string) func(*dosim.Sim, *Subject) {
+// fleet makes Droplets of a group.
+func fleet(group string, names ...string) func(*dosim.Sim, *Subject) {
 	return func(sim *dosim.Sim, _ *Subject) {
 		for _, name := range names {
-			sim.AddDroplet(dosim.Droplet{Name: name, Tags: []string{"fleeting", "fleeting-group:" + group, "fleeting-run:" + run}})
+			sim.AddDroplet(dosim.Droplet{Name: name, Tags: []string{"fleeting", "fleeting-group:" + group}})
 		}
 	}
 }
@@ -80,14 +80,14 @@ func TestLive(t *testing.T) {
 	want := []string{
 		"token ok GET /v2/account: DigitalOcean accepts the token from plugin_config.token",
 		"scopes ok scopes: the token has the 14 scopes that this group needs, as far as the answers to reads and to empty requests tell",
-		"places ok 20: s-2vcpu-4gb in fra1: 0.03571 USD an hour, 80 GiB disk",
-		"places ok 20: s-2vcpu-4gb in nyc3: 0.03571 USD an hour, 80 GiB disk",
-		"places ok 20: s-4vcpu-8gb in fra1: 0.07143 USD an hour, 160 GiB disk",
-		"places ok 20: s-4vcpu-8gb in nyc3: 0.07143 USD an hour, 160 GiB disk",
+		"placements ok 20: s-2vcpu-4gb in fra1: 0.03571 USD an hour, 80 GiB disk",
+		"placements ok 20: s-2vcpu-4gb in nyc3: 0.03571 USD an hour, 80 GiB disk",
+		"placements ok 20: s-4vcpu-8gb in fra1: 0.07143 USD an hour, 160 GiB disk",
+		"placements ok 20: s-4vcpu-8gb in nyc3: 0.07143 USD an hour, 160 GiB disk",
 		"image ok 21: image docker-20-04 (Docker on Ubuntu 22.04) has Docker, by its name",
 		"quota ok GET /v2/account: the account may have 100 Droplets, and has 0 that are not this group's",
 		"leftovers ok tag fleeting-group:ci: nothing is left over",
-		"requests ok ratelimit-remaining: 4970 of the token's 5000 requests of this hour are left",
+		"requests ok ratelimit-remaining: 4969 of the token's 5000 requests of this hour are left",
 		"cost ok 27: idle: 41.59 USD a month: 3 Droplets for 50 h, 1 Droplet for 118 h of a week, s-2vcpu-4gb at 0.03571 USD an hour",
 		"cost ok 10: at worst: 0.7143 USD an hour: 10 Droplets of the size s-4vcpu-8gb",
 		"cost note 16: guard: none but max_instances; a dearer size would raise the bill without a word | max_hourly_cost = 0.72",
@@ -120,11 +120,20 @@ func TestLive(t *testing.T) {
 			"token fault GET /v2/account: https://api.digitalocean.com cannot be reached from here: GET /v2/account: dial tcp: connect: connection refused | look at HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and api_url",
 		}, true},
 		{"an outage", nil, fault("GET /v2/account", 503), []string{
-			"token fault GET /v2/account: https://api.digitalocean.com does not answer as it should: GET /v2/account: 503 Service is not available. (request id 00000003-4e9d-4000-8000-000000000003) | try again in a minute; https://status.digitalocean.com tells of outages",
+			"token fault GET /v2/account: https://api.digitalocean.com does not answer as it should: GET /v2/account: 503 Service is not available. (request id 00000003-4e9d-4000-8000-000000000003) | try again in a minute; https://status.digitalocean.com shows outages",
 		}, true},
 		{"too many requests", nil, fault("GET /v2/account", 429), []string{
 			"token fault GET /v2/account: the token's requests are spent, so nothing more was asked: GET /v2/account: 429 API rate limit exceeded. (request id 00000001-4e9d-4000-8000-000000000001) | the token's requests are spent, by this or by others; try again in a minute",
 		}, true},
+
+		{"an account with troubles", nil, func(sim *dosim.Sim, _ *Subject) {
+			sim.SetAccount(func(a *dosim.Account) {
+				a.Status, a.StatusMessage, a.EmailVerified = "warning", "Your card has expired.", false
+			})
+		}, []string{
+			`account warning GET /v2/account: DigitalOcean has given the account the status "warning", "Your card has expired.": creates may be refused | look at https://cloud.digitalocean.com, or ask DigitalOcean's support`,
+			"account warning GET /v2/account: the account's e-mail address is not verified: DigitalOcean may refuse creates | follow the link in DigitalOcean's mail; https://cloud.digitalocean.com/account/profile sends another",
+		}, false},
 
 		{"droplet:delete", nil, fault("DELETE /v2/droplets/{id}", 403), []string{
 			"scopes fault DELETE /v2/droplets/0: the token lacks droplet:delete: no Droplet can be destroyed: each is billed until a person does it | give the token the scope droplet:delete",
@@ -144,12 +153,19 @@ func TestLive(t *testing.T) {
 			"scopes warning GET /v2/vpcs?per_page=1: the token lacks vpc:read: the VPC is not checked | give the token the scope vpc:read",
 			"scopes warning POST /v2/projects/00000000-0000-0000-0000-000000000000/resources: the token lacks project:assign_resource: Droplets stay in the default project | give the token the scope project:assign_resource",
 		}, false},
+		{"tag:read", nil, fault("GET /v2/tags", 403), []string{
+			"scopes fault GET /v2/tags?per_page=1: the token lacks tag:read: the plugin cannot find its Droplets by their tags: it does not start | give the token the scope tag:read",
+			"leftovers ok tag fleeting-group:ci: no Droplet is left over",
+		}, false},
+		{"tag:read, by one tag alone", nil, fault("GET /v2/tags/{tag}", 403), []string{
+			"scopes fault GET /v2/tags/{tag}: the plugin finds its Droplets by their tags, which it may not read: GET /v2/tags/{tag}: 403 You are not authorized to perform this operation (request id ...): the token from plugin_config.token lacks a scope that this needs, tag:read | give the token the scope tag:read",
+		}, false},
 		{"account:read", nil, fault("GET /v2/account", 403), []string{
 			"scopes note GET /v2/account: the token lacks account:read: the account's Droplet limit is not checked | give the token the scope account:read",
 		}, false},
 		{"account:read, and no max_instances", []change{{"max_instances = 10\n    [runners", "[runners"}}, fault("GET /v2/account", 403), []string{
 			"scopes fault GET /v2/account: the token lacks account:read: max_instances must be set in plugin_config: the account's limit cannot be read | give the token the scope account:read",
-			"max-instances fault 16: plugin_config.max_instances: must be set, since the account's Droplet limit could not be read: GET /v2/account: 403 You are not authorized to perform this operation (request id ...) | docs/security.md tells which scopes a token needs; fleeting-plugin-digitalocean doctor tells which it has",
+			"max-instances fault 16: plugin_config.max_instances: must be set, since the account's Droplet limit could not be read: GET /v2/account: 403 You are not authorized to perform this operation (request id ...): the token from plugin_config.token lacks a scope that this needs, account:read | docs/configuration.md tells what plugin_config takes",
 		}, false},
 		{"the catalog's scopes", nil, fault("GET /v2/sizes", 403), []string{
 			"scopes warning GET /v2/sizes?per_page=1: the token lacks sizes:read: sizes and prices are not checked, and droplet:create requires it | give the token the scope sizes:read",
@@ -158,28 +174,28 @@ func TestLive(t *testing.T) {
 		}, false},
 		{"what the catalog has could not be read", nil, fault("GET /v2/regions", 500), []string{
 			"scopes note scopes: not answered clearly, so not known: regions:read (GET /v2/regions?per_page=1: 500 Server was unable to give you a response. (request id ...))",
-			"places fault GET /v2/regions: what it offers could not be read: GET /v2/regions: 500 Server was unable to give you a response. (request id ...) | try again in a minute; https://status.digitalocean.com tells of outages",
+			"placements fault GET /v2/regions: what it offers could not be read: GET /v2/regions: 500 Server was unable to give you a response. (request id ...) | try again in a minute; https://status.digitalocean.com shows outages",
 			"cost ok 27: idle: 3 Droplets for 50 h, 1 Droplet for 118 h of a week",
 			"cost note 16: guard: none but max_instances",
 		}, false},
 
 		{"unknown slugs", []change{{`["fra1", "nyc3"]`, `"fra7"`}, {`["s-2vcpu-4gb", "s-4vcpu-8gb"]`, `"s-2vcpu-4g"`}, {"docker-20-04", "docker-20-40"}}, nil, []string{
-			`places fault 19: plugin_config.region: DigitalOcean has no region "fra7"; did you mean "fra1"? | doctl compute region list`,
-			`places fault 20: plugin_config.size: DigitalOcean has no size "s-2vcpu-4g"; did you mean "s-2vcpu-4gb" or "s-2vcpu-2gb"? | doctl compute size list`,
+			`placements fault 19: plugin_config.region: DigitalOcean has no region "fra7"; did you mean "fra1"? | doctl compute region list`,
+			`placements fault 20: plugin_config.size: DigitalOcean has no size "s-2vcpu-4g"; did you mean "s-2vcpu-4gb" or "s-2vcpu-2gb"? | doctl compute size list`,
 			`image fault 21: plugin_config.image: DigitalOcean has no image "docker-20-40"; did you mean "docker-20-04"? | doctl compute image list`,
 			"cost ok 27: idle: 3 Droplets for 50 h, 1 Droplet for 118 h of a week",
 			"cost note 16: guard: none but max_instances",
 		}, false},
 		{"sold out, and too small", []change{{`["s-2vcpu-4gb", "s-4vcpu-8gb"]`, `["m-2vcpu-16gb", "s-1vcpu-512mb-10gb", "s-4vcpu-8gb"]`}, {`["fra1", "nyc3"]`, `["fra1"]`}}, nil, []string{
-			"places note 20: m-2vcpu-16gb in fra1 cannot be had now, and is tried at its turn: the size is not on offer there now; it is in no region",
-			"places warning 20: s-1vcpu-512mb-10gb in fra1 is left out: image docker-20-04 needs a disk of 25 GiB, the size has 10 | take the size, or the region, out of the list",
+			"placements note 20: m-2vcpu-16gb in fra1 cannot be had now, and is tried at its turn: the size is not on offer there now; it is in no region",
+			"placements warning 20: s-1vcpu-512mb-10gb in fra1 is left out: image docker-20-04 needs a disk of 25 GiB, the size has 10 | take the size, or the region, out of the list",
 			"cost ok 27: idle: 83.18 USD a month: 3 Droplets for 50 h, 1 Droplet for 118 h of a week, s-4vcpu-8gb at 0.07143 USD an hour",
 			"cost ok 10: at worst: 1.25 USD an hour: 10 Droplets of the size m-2vcpu-16gb",
 			"cost note 16: guard: none but max_instances; a dearer size would raise the bill without a word | max_hourly_cost = 1.25",
 		}, false},
 		{"nothing fits", []change{{`["s-2vcpu-4gb", "s-4vcpu-8gb"]`, `"s-1vcpu-512mb-10gb"`}, {`["fra1", "nyc3"]`, `["fra1"]`}}, nil, []string{
-			"places warning 20: s-1vcpu-512mb-10gb in fra1 is left out: image docker-20-04 needs a disk of 25 GiB, the size has 10 | take the size, or the region, out of the list",
-			"places fault 16: plugin_config: no combination of size, region and image can work | In fra1 these sizes would work: s-1vcpu-1gb, s-1vcpu-2gb, s-2vcpu-2gb, s-2vcpu-4gb, c-2",
+			"placements warning 20: s-1vcpu-512mb-10gb in fra1 is left out: image docker-20-04 needs a disk of 25 GiB, the size has 10 | take the size, or the region, out of the list",
+			"placements fault 16: plugin_config: no combination of size, region and image can work | In fra1 these sizes would work: s-1vcpu-1gb, s-1vcpu-2gb, s-2vcpu-2gb, s-2vcpu-4gb, c-2",
 			"cost ok 27: idle: 3 Droplets for 50 h, 1 Droplet for 118 h of a week",
 			"cost ok 10: at worst: 0.0595 USD an hour: 10 Droplets of the size s-1vcpu-512mb-10gb",
 			"cost note 16: guard: none but max_instances; a dearer size would raise the bill without a word | max_hourly_cost = 0.06",
@@ -193,6 +209,13 @@ func TestLive(t *testing.T) {
 		}, false},
 		{"no Docker, nor needed", []change{{"docker-20-04", "debian-13-x64"}, {"docker-autoscaler", "instance"}}, nil, []string{
 			"image ok 21: image debian-13-x64 (13 x64) is there",
+		}, false},
+		{"a custom image that is not ready", []change{{`image = "docker-20-04"`, "image = 300000001\n monitoring = true"}}, func(sim *dosim.Sim, _ *Subject) {
+			sim.AddImage(dosim.Image{ID: 300000001, Name: "docker", Custom: true, Status: "pending", Regions: []string{"fra1", "nyc3"}})
+		}, []string{
+			`image warning 21: image 300000001 ("docker") has the status "pending": it cannot be used yet, and creates will be refused until it is available | wait for it, or choose another`,
+			`image fault 22: plugin_config.monitoring: image 300000001 ("docker") is a custom image, for which DigitalOcean does not support monitoring; set monitoring = false, or choose another image | monitoring = false`,
+			"image ok 21: image 300000001 (docker) has Docker, by its name",
 		}, false},
 		{"a snapshot", []change{{`image = "docker-20-04"`, `image_tag = "ci-golden"`}}, nil, []string{
 			"image ok 16: image 204117263 (ci-runner-golden) is your own: the ready command will tell whether it has Docker",
@@ -241,76 +264,55 @@ func TestLive(t *testing.T) {
 		}, false},
 		{"others on the account", nil, func(sim *dosim.Sim, s *Subject) {
 			sim.SetDropletLimit(10)
-			fleet("web", "aaaaaaaa", "web-7k2m9qxa", "web-7k2m9qxb")(sim, s)
+			fleet("web", "web-aaaa7k2m9a", "web-aaaa7k2m9b")(sim, s)
 		}, []string{
 			"quota warning GET /v2/account: the account may have 10 Droplets, and has 2 that are not this group's: there is room for 8, and max_instances is 10 | max_instances = 8, or ask DigitalOcean for a higher limit (Settings, Team)",
 		}, false},
 		{"a full account", nil, func(sim *dosim.Sim, s *Subject) {
 			sim.SetDropletLimit(1)
-			fleet("web", "aaaaaaaa", "web-7k2m9qxa")(sim, s)
+			fleet("web", "web-aaaa7k2m9a")(sim, s)
 		}, []string{
 			"quota fault GET /v2/account: the account may have 1 Droplet, and has 1 that are not this group's: there is room for none of this group | destroy some, or ask DigitalOcean for a higher limit (Settings, Team)",
 		}, false},
 
 		{"Droplets of a manager", nil, func(sim *dosim.Sim, s *Subject) {
 			s.Host.Holder = "4711"
-			fleet("ci", "aaaaaaaa", "ci-7k2m9qxa", "ci-7k2m9qxb")(sim, s)
+			fleet("ci", "ci-aaaa7k2m9a", "ci-aaaa7k2m9b")(sim, s)
 		}, []string{
 			"leftovers ok tag fleeting-group:ci: 2 Droplets of the group, 0.01786 USD an hour: process 4711 looks after them",
 		}, false},
 		{"Droplets of a dead run", nil, func(sim *dosim.Sim, s *Subject) {
-			s.Host.DeadRuns = []string{"aaaaaaaa"}
-			fleet("ci", "aaaaaaaa", "ci-7k2m9qxa")(sim, s)
+			s.Host.DeadRuns = []string{"aaaa"}
+			fleet("ci", "ci-aaaa7k2m9a")(sim, s)
 		}, []string{
 			"leftovers warning tag fleeting-group:ci: 1 Droplet of the group, 0.00893 USD an hour, and no process manages them: they are billed until the next start takes them over | fleeting-plugin-digitalocean sweep --config config.toml --group ci",
 		}, false},
-		{"Droplets of somebody, and a stranger", nil, func(sim *dosim.Sim, s *Subject) { fleet("ci", "aaaaaaaa", "ci-7k2m9qxa", "ci-by-hand")(sim, s) }, []string{
+		{"Droplets of somebody, and a stranger", nil, func(sim *dosim.Sim, s *Subject) { fleet("ci", "ci-aaaa7k2m9a", "ci-by-hand")(sim, s) }, []string{
 			"leftovers warning tag fleeting-group:ci: Droplet ci-by-hand (512000002) carries the group's tag but is not of the group, by its name or its other tags: nobody manages it, and it costs 0.00893 USD an hour | doctl compute droplet untag 512000002 --tag-name fleeting-group:ci",
 			"leftovers note tag fleeting-group:ci: 1 Droplet of the group, 0.00893 USD an hour, and no process on this host manages them: another host's may, else they are billed for nothing | fleeting-plugin-digitalocean sweep --config config.toml --group ci",
 		}, false},
-		{"the group's tag was deleted", nil, func(sim *dosim.Sim, s *Subject) {
-			fleet("ci", "aaaaaaaa", "ci-7k2m9qxa")(sim, s)
-			fleet("big", "aaaaaaaa", "big-7k2m9qxa")(sim, s)
-			sim.DeleteTag("fleeting-group:ci")
-		}, []string{
-			"leftovers warning tag fleeting-group:ci: Droplet ci-7k2m9qxa (512000001), 0.00893 USD an hour: it has lost the group's tag, which somebody deleted, so that no start on this host takes it over | fleeting-plugin-digitalocean rm --config config.toml --group ci ci-7k2m9qxa",
-		}, false},
-		{"the group's tag was deleted of a dead run", nil, func(sim *dosim.Sim, s *Subject) {
-			s.Host.DeadRuns = []string{"aaaaaaaa"}
-			fleet("ci", "aaaaaaaa", "ci-7k2m9qxa")(sim, s)
-			sim.DeleteTag("fleeting-group:ci")
-		}, []string{
-			"leftovers warning tag fleeting-group:ci: Droplet ci-7k2m9qxa (512000001), 0.00893 USD an hour: it has lost the group's tag, which somebody deleted; the next start takes it over | fleeting-plugin-digitalocean rm --config config.toml --group ci ci-7k2m9qxa",
-		}, false},
-		{"the group's tag was deleted, and is a manager's to put back", nil, func(sim *dosim.Sim, s *Subject) {
+		{"a Droplet that is kept", nil, func(sim *dosim.Sim, s *Subject) {
 			s.Host.Holder = "4711"
-			fleet("ci", "aaaaaaaa", "ci-7k2m9qxa")(sim, s)
-			sim.DeleteTag("fleeting-group:ci")
+			fleet("ci", "ci-aaaa7k2m9a")(sim, s)
+			sim.Tag(512000001, "fleeting-keep")
 		}, []string{
-			"leftovers warning tag fleeting-group:ci: Droplet ci-7k2m9qxa (512000001), 0.00893 USD an hour: it has lost the group's tag, which process 4711 puts back if it may | look again in a minute; else the runner's log tells why it may not",
+			"leftovers note tag fleeting-group:ci: Droplet ci-aaaa7k2m9a (512000001) is kept by the tag fleeting-keep: it is billed, 0.00893 USD an hour, and counts for max_instances until a person deletes it | when it is not needed any more: doctl compute droplet delete 512000001",
 			"leftovers ok tag fleeting-group:ci: 0 Droplets of the group, 0 USD an hour: process 4711 looks after them",
 		}, false},
-		{"the group's tag was taken off", nil, func(sim *dosim.Sim, s *Subject) {
-			s.Host.Holder = "4711"
-			fleet("ci", "aaaaaaaa", "ci-7k2m9qxa", "ci-7k2m9qxb")(sim, s)
-			sim.Untag(512000001, "fleeting-group:ci")
+		{"a tag and a key of a dead run", nil, func(sim *dosim.Sim, s *Subject) {
+			s.Host.DeadRuns = []string{"aaaa"}
+			sim.AddTag("fleeting-delete:ci-aaaa")
+			sim.AddTag("fleeting-delete:big-bbbb") // another group's
+			sim.AddKey("fleeting-ci-aaaa7k2m9a", somePublic)
 		}, []string{
-			"leftovers note tag fleeting-group:ci: Droplet ci-7k2m9qxa (512000001), 0.00893 USD an hour: somebody took the group's tag off it, so that the plugin let it go: it may be kept on purpose | fleeting-plugin-digitalocean rm --config config.toml --group ci ci-7k2m9qxa",
-			"leftovers ok tag fleeting-group:ci: 1 Droplet of the group, 0.00893 USD an hour: process 4711 looks after them",
+			"leftovers note tag fleeting-group:ci: 1 SSH key and 1 tag of earlier plugin processes: the next start takes them off the account | fleeting-plugin-digitalocean sweep --config config.toml --group ci",
 		}, false},
-		{"tags of a dead run", nil, func(sim *dosim.Sim, s *Subject) {
-			s.Host.DeadRuns = []string{"aaaaaaaa"}
-			sim.AddTag("fleeting-run:aaaaaaaa")
-			sim.AddTag("fleeting-run:bbbbbbbb") // anybody's
-		}, []string{
-			"leftovers note tag fleeting-group:ci: 0 SSH keys and 1 tag of earlier runs: the next start takes them off the account | fleeting-plugin-digitalocean sweep --config config.toml --group ci",
-		}, false},
-		{"a doctor that was killed", nil, fleet("ci-doctor", "aaaaaaaa", "ci-doctor-7k2m9qxa"), []string{
+		{"a doctor that was killed", nil, fleet("ci-doctor", "ci-doctor-aaaa7k2m9a"), []string{
 			"leftovers warning tag fleeting-group:ci-doctor: 1 Droplet of a doctor --boot: if none runs now on another host, it was killed | fleeting-plugin-digitalocean sweep --config config.toml --group ci-doctor --delete",
 		}, false},
 
 		{"a doctor at work", nil, func(sim *dosim.Sim, s *Subject) {
-			fleet("ci-doctor", "aaaaaaaa", "ci-doctor-7k2m9qxa")(sim, s)
+			fleet("ci-doctor", "ci-doctor-aaaa7k2m9a")(sim, s)
 			s.Host.Booting = "4711"
 		}, []string{
 			"leftovers note tag fleeting-group:ci-doctor: 1 Droplet of a doctor --boot, which is at work: process 4711",
@@ -322,7 +324,7 @@ func TestLive(t *testing.T) {
 			found, _ := examine(t, tt.changes, tt.prepare)
 			got := written(slices.DeleteFunc(slices.Clone(found), func(f Finding) bool {
 				line := withoutLine(written([]Finding{f})[0])
-				return f.Mark == Good && (f.Check == "places" || f.Check == "quota" && strings.Contains(f.What, "may have 1")) || f.Check == "requests" || tt.only && f.Check == "cost" ||
+				return f.Mark == Good && (f.Check == "placements" || f.Check == "quota" && strings.Contains(f.What, "may have 1")) || f.Check == "requests" || tt.only && f.Check == "cost" ||
 					!tt.only && slices.ContainsFunc(basis, func(b string) bool { return withoutLine(b) == line }) ||
 					f.Check == "scopes" && f.Mark == Good
 			}))
@@ -379,7 +381,7 @@ func TestBootGroup(t *testing.T) {
 		if got != want || config.CheckName(got) != nil {
 			t.Errorf("of %s it is %s (%v), want %s", name, got, config.CheckName(got), want)
 		}
-		d := instancegroup.Droplet{Name: got + "-7k2m9qxa", Tags: []string{instancegroup.CommonTag, instancegroup.GroupTag(got), instancegroup.GroupTag(name)}}
+		d := instancegroup.Droplet{Name: got + "-aaaa7k2m9a", Tags: []string{instancegroup.CommonTag, instancegroup.GroupTag(got), instancegroup.GroupTag(name)}}
 		if instancegroup.Owns(name, d) {
 			t.Errorf("%s owns %s", name, d.Name)
 		}
@@ -431,7 +433,7 @@ func TestManyRunners(t *testing.T) {
 		found, _ := Examine(t.Context(), api, s)
 		var told []string
 		for _, f := range found {
-			if f.Check == "token" || f.Check == "scopes" || f.Check == "vpc" || f.Check == "places" {
+			if f.Check == "token" || f.Check == "scopes" || f.Check == "vpc" || f.Check == "placements" {
 				told = append(told, string(f.Mark))
 			}
 		}

@@ -14,9 +14,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/state"
 )
 
 // sound is a config.toml without a warning.
@@ -207,7 +207,6 @@ func TestOffline(t *testing.T) {
 		{"plugin_config", []change{{`region = ["fra1", "nyc3"]`, "regoin = \"fra1\""}, {`max_instances = 10
     [runners`, `max_instances = 0
     [runners`}}, nil, []string{
-			`plugin-config fault 16: plugin_config.region: is required | for example region = "nyc3"`,
 			"plugin-config fault 24: plugin_config.max_instances: must be a whole number from 1 to 100000, not 0 | docs/configuration.md tells what plugin_config takes",
 			`plugin-config fault 19: plugin_config.regoin: unknown key | did you mean "region"?`,
 		}},
@@ -388,8 +387,10 @@ func TestOffline(t *testing.T) {
 			"key-file fault 25: key_path /b does not exist: the runner cannot start the plugin | ssh-keygen -t ed25519 -N '' -f /b",
 			"key-file fault 25: key_path /c cannot be used: the key needs a passphrase | ssh-keygen -t ed25519 -N '' -f /c.new",
 		}},
-		{"no directory for the lock", nil, func(h *Host) { h.LockFault = errors.New("neither $XDG_CACHE_HOME nor $HOME are defined") }, []string{
-			"home fault : the plugin cannot start: neither $XDG_CACHE_HOME nor $HOME are defined | in the runner's unit: Environment=HOME=/root",
+		{"no state directory", nil, func(h *Host) {
+			h.StateFault = errors.New("state directory: mkdir /x: read-only file system; set XDG_STATE_HOME")
+		}, []string{
+			"state fault : the plugin cannot start: state directory: mkdir /x: read-only file system | set XDG_STATE_HOME",
 		}},
 		{"another user's PATH", nil, func(h *Host) { h.UID, h.Program.Path = 1000, "" }, []string{
 			"plugin note 7: plugin fleeting-plugin-digitalocean is neither in PATH nor in /p: the runner's user may have it elsewhere | sudo install fleeting-plugin-digitalocean /usr/local/bin/",
@@ -401,13 +402,16 @@ func TestOffline(t *testing.T) {
 		{"another user's, for root", nil, func(h *Host) { h.ConfigUID = 998 }, []string{
 			"user note config.toml: it belongs to the user 998, and doctor runs as 0: what it finds of files, HOME and locks is this user's, not the runner's | sudo -u '#998' fleeting-plugin-digitalocean doctor",
 		}},
-		{"a manager", nil, func(h *Host) {
-			h.Holder = "4711"
-			h.Rests = map[instancegroup.Placement]time.Time{{Size: "s-2vcpu-4gb", Region: "fra1"}: monday.Add(4 * time.Minute)}
-		}, []string{
-			"manager ok this host: process 4711 manages the group",
-			"resting note this host: s-2vcpu-4gb in fra1 had no capacity, or did not answer: it is tried again at 09:34:00",
+		{"a state file of another host", nil, func(h *Host) { h.Ignored = errors.New("another host wrote it") }, []string{
+			"state note this host: what earlier plugin processes remembered is ignored: another host wrote it; the next start begins anew",
 		}},
+		{"a manager", nil, func(h *Host) { h.Holder = "4711" }, []string{"manager ok this host: process 4711 manages the group"}},
+		{"a start that was refused", nil, func(h *Host) {
+			h.Refused = &state.Refusal{At: monday.Add(-2 * time.Minute), Text: "plugin_config.size: no\nplugin_config.image: no"}
+		}, []string{
+			"manager warning this host: the start at 09:28:00 was refused: plugin_config.size: no; plugin_config.image: no | fix what it says; the runner starts the plugin again by itself",
+		}},
+		{"a start that was refused long ago", nil, func(h *Host) { h.Refused = &state.Refusal{At: monday.Add(-lately), Text: "no"} }, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			text := sound
@@ -494,7 +498,7 @@ func TestExampleIsSound(t *testing.T) {
 // Look sees files as they are.
 func TestLook(t *testing.T) {
 	dir := t.TempDir()
-	t.Setenv("XDG_CACHE_HOME", dir)
+	t.Setenv("XDG_STATE_HOME", dir)
 	write := func(name, content string, mode fs.FileMode) string {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte(content), mode); err != nil {
@@ -510,18 +514,18 @@ func TestLook(t *testing.T) {
 	r := file.Runners[0]
 	r.Autoscaler.Connector.KeyPath = write("none.pem", "-----BEGIN NOTHING-----", 0o600)
 	c := config.Config{SSHKeyFile: filepath.Join(dir, "missing")}
-	h := Look(file, r, c, "https://api.digitalocean.com", "ci")
+	h := Look(t.Context(), file, r, c, "https://api.digitalocean.com", "ci")
 	if len(h.Secrets) != 2 || h.Secrets[0].Mode != 0o644 || h.Secrets[0].Plain == "" || h.Secrets[1].Mode != 0o600 {
 		t.Errorf("secrets %+v", h.Secrets)
 	}
 	if len(h.Keys) != 2 || !h.Keys[0].Missing || h.Keys[1].Fault != "it is no private key in PEM or OpenSSH form" {
 		t.Errorf("keys %+v", h.Keys)
 	}
-	if h.LockFault != nil || h.Holder != "" || len(h.Addresses) == 0 || h.UID != h.ConfigUID {
+	if h.StateFault != nil || h.Holder != "" || len(h.Addresses) == 0 || h.UID != h.ConfigUID {
 		t.Errorf("%+v", h)
 	}
-	t.Setenv("XDG_CACHE_HOME", path) // a file
-	if h := Look(nil, runnerconfig.Runner{}, config.Config{}, "https://api.digitalocean.com", "ci"); h.LockFault == nil {
-		t.Error("a directory in a file can be made")
+	t.Setenv("XDG_STATE_HOME", path) // a file
+	if h := Look(t.Context(), nil, runnerconfig.Runner{}, config.Config{}, "https://api.digitalocean.com", "ci"); h.StateFault == nil {
+		t.Error("a directory can be in a file")
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/hostlock"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/state"
 )
 
 // What plugin = "..." leads to is found where the runner finds it.
@@ -63,20 +63,22 @@ func TestPluginsDir(t *testing.T) {
 
 // A doctor --boot that is at work is seen by its lock.
 func TestLookSeesBoot(t *testing.T) {
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	const api = "https://api.digitalocean.com"
-	look := func() string { return Look(nil, runnerconfig.Runner{}, config.Config{}, api, "ci").Booting }
+	look := func() string {
+		return Look(t.Context(), nil, runnerconfig.Runner{}, config.Config{}, api, "ci").Booting
+	}
 	if got := look(); got != "" {
 		t.Errorf("process %s, before it began", got)
 	}
-	lock, err := hostlock.Take(t.Context(), hclog.NewNullLogger(), api, BootGroup("ci"))
+	lock, err := state.Open(t.Context(), hclog.NewNullLogger(), api, BootGroup("ci"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got, want := look(), strconv.Itoa(os.Getpid()); got != want {
 		t.Errorf("process %q, expected %s", got, want)
 	}
-	lock.Close(nil)
+	lock.Close(true)
 	if got := look(); got != "" {
 		t.Errorf("process %s, after its end", got)
 	}

@@ -21,7 +21,7 @@ var needs = []need{
 	{"droplet:create", Fault, "no Droplet can be made", nil},
 	{"droplet:delete", Fault, "no Droplet can be destroyed: each is billed until a person does it", nil},
 	{"tag:create", Fault, "Droplets cannot be tagged, and none is made without", nil},
-	{"tag:read", Fault, "the plugin cannot find its Droplets by their tag", nil},
+	{"tag:read", Fault, "the plugin cannot find its Droplets by their tags: it does not start", nil},
 	{"regions:read", Warning, "regions are not checked, and droplet:create requires it", nil},
 	{"sizes:read", Warning, "sizes and prices are not checked, and droplet:create requires it", nil},
 	{"image:read", Warning, "the image is not checked, and droplet:create requires it", nil},
@@ -29,27 +29,27 @@ var needs = []need{
 	{"ssh_key:create", Fault, "the plugin cannot upload its key: it does not start", Subject.generatesKey},
 	{"ssh_key:create", Warning, "a key that is not on the account yet cannot be uploaded", Subject.staticKey},
 	{"ssh_key:read", Note, "the key is uploaded at every start instead of being looked up", Subject.staticKey},
-	{"ssh_key:delete", Warning, "each run leaves its public key on the account", Subject.generatesKey},
+	{"ssh_key:delete", Warning, "each start leaves its public key on the account", Subject.generatesKey},
 	{"account:read", Fault, "max_instances must be set in plugin_config: the account's limit cannot be read", func(s Subject) bool {
 		return s.valid() && s.Config.MaxInstances == 0
 	}},
 	{"account:read", Note, "the account's Droplet limit is not checked", func(s Subject) bool {
 		return !s.valid() || s.Config.MaxInstances > 0
 	}},
-	{"droplet:update", Note, "many Droplets at once are destroyed by a request each, and the group's tag is not put back if somebody deletes it", nil},
-	{"tag:delete", Note, "tags of ended runs stay on the account", nil},
+	{"droplet:update", Note, "many Droplets at once are destroyed by a request each", nil},
+	{"tag:delete", Note, "tags by which Droplets were destroyed stay on the account", nil},
 	{"vpc:read", Warning, "the VPC is not checked", func(s Subject) bool { return len(s.Config.VPC) > 0 || s.dialsPrivate() }},
 	{"project:assign_resource", Warning, "Droplets stay in the default project", func(s Subject) bool { return s.Config.ProjectID != "" }},
 }
 
-// staticKey tells whether the group's SSH key outlives the process.
+// staticKey reports whether the group's SSH key outlives the process.
 func (s Subject) staticKey() bool {
 	return s.valid() && (s.Config.SSHKeyFile != "" || s.Runner.Autoscaler.Connector.KeyPath != "")
 }
 
 func (s Subject) generatesKey() bool { return s.valid() && !s.staticKey() }
 
-// dialsPrivate tells whether the runner reaches Droplets by their private addresses.
+// dialsPrivate reports whether the runner reaches Droplets by their private addresses.
 func (s Subject) dialsPrivate() bool {
 	return s.valid() && (!s.Runner.Autoscaler.Connector.UseExternalAddr || !s.Config.PublicNetworking)
 }

@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/catalog"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
@@ -18,8 +19,8 @@ type Shared struct {
 	inventory inventory.Account
 	catalog   catalog.Reader
 
-	accepted bool // refusal has been asked for
-	refusal  error
+	listed bool // all has been asked for
+	all    inventory.Found
 
 	scopes    map[string]digitalocean.Scope
 	scopesErr error
@@ -29,16 +30,22 @@ type Shared struct {
 	vpcsErr  error
 }
 
-// token tells why DigitalOcean does not accept the token, or nothing.
-func (s *Shared) token(ctx context.Context, api *digitalocean.Client) error {
-	if !s.accepted {
-		s.accepted = true
-		_, s.refusal = api.DropletLimit(ctx)
+// boots returns the Droplets of a group of doctor --boot, of which there mostly are none.
+func (s *Shared) boots(ctx context.Context, api *digitalocean.Client, group string) []instancegroup.Droplet {
+	if !s.listed {
+		s.listed = true
+		s.all, _ = inventory.Look(ctx, api, "") // none: the group's own list tells why
 	}
-	return s.refusal
+	var found []instancegroup.Droplet
+	for _, d := range s.all.Owned {
+		if instancegroup.GroupOf(d) == group {
+			found = append(found, d)
+		}
+	}
+	return found
 }
 
-// answers tells which of the named scopes the token has.
+// answers returns which of the named scopes the token has.
 func (s *Shared) answers(ctx context.Context, api *digitalocean.Client, names []string) ([]digitalocean.Scope, error) {
 	if s.scopesErr != nil {
 		return nil, s.scopesErr

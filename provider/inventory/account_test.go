@@ -3,9 +3,6 @@ package inventory
 import (
 	"errors"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
-	"slices"
 	"testing"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
@@ -40,7 +37,7 @@ func many(t *testing.T, n int, faults ...string) (*dosim.Sim, *digitalocean.Clie
 	for i := range n {
 		group := fmt.Sprintf("ci-%d", i)
 		groups = append(groups, group)
-		sim.AddDroplet(dosim.Droplet{Name: group + "-7k2m9qxa", Tags: []string{"fleeting", instancegroup.GroupTag(group), "fleeting-run:dead0000"}})
+		sim.AddDroplet(dosim.Droplet{Name: group + "-x7k2m9qxab", Tags: []string{"fleeting", instancegroup.GroupTag(group)}})
 	}
 	return sim, client(t, sim, faults...), groups
 }
@@ -51,7 +48,7 @@ func TestKeysAreListedOnce(t *testing.T) {
 	sim, api, groups := many(t, 15)
 	var account Account
 	for _, group := range groups {
-		l, err := account.Find(t.Context(), api, group, nil, nil)
+		l, err := account.Find(t.Context(), api, group, nil)
 		if err != nil || len(l.Unread) > 0 || len(l.Droplets) != 1 {
 			t.Errorf("%s: %v, unread %v, %v", group, l.Droplets, l.Unread, err)
 		}
@@ -62,46 +59,19 @@ func TestKeysAreListedOnce(t *testing.T) {
 	}
 }
 
-// A tag of which no group is known is told once, and is its group's all the same, once
-// that one's dead runs tell.
-func TestNobodysTagIsToldOnce(t *testing.T) {
-	sim, api, groups := many(t, 3)
-	sim.AddTag("fleeting-run:nobody00")
-	var account Account
-	for i, group := range groups {
-		var dead []string
-		if i == 2 {
-			dead = []string{"nobody00"}
-		}
-		l, err := account.Find(t.Context(), api, group, dead, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got []string
-		for _, tag := range l.Tags {
-			if tag.Run == "nobody00" {
-				got = append(got, fmt.Sprintf("unowned %t", tag.Unowned))
-			}
-		}
-		if want := [][]string{{"unowned true"}, nil, {"unowned false"}}[i]; !slices.Equal(got, want) {
-			t.Errorf("%s: got %q, want %q", group, got, want)
-		}
-	}
-}
-
-// Keys and tags that cannot be listed do not hide Droplets, are told of, and are not
+// Keys and tags that cannot be listed do not hide Droplets, are named, and are not
 // asked for again.
 func TestUnlistedKeysHideNoDroplets(t *testing.T) {
 	for fault, class := range map[string]error{
 		"GET /v2/account/keys: 403 times forever":                       instancegroup.ErrForbidden,
-		"GET /v2/account/keys: 429 header Retry-After=30 times forever": instancegroup.ErrThrottled,
-		"GET /v2/tags: 503 times forever":                               instancegroup.ErrAmbiguous,
+		"GET /v2/account/keys: 429 header Retry-After=30 times forever": instancegroup.ErrRateLimited,
+		"GET /v2/tags: 503 times forever":                               instancegroup.ErrUnconfirmed,
 	} {
 		sim, api, groups := many(t, 2, fault)
 		var account Account
 		first := -1
 		for _, group := range groups {
-			l, err := account.Find(t.Context(), api, group, nil, nil)
+			l, err := account.Find(t.Context(), api, group, nil)
 			if err != nil || len(l.Droplets) != 1 || len(l.Unread) != 1 || !errors.Is(l.Unread[0], class) {
 				t.Errorf("%s: %v, unread %v, %v", fault, l.Droplets, l.Unread, err)
 			}
@@ -115,12 +85,12 @@ func TestUnlistedKeysHideNoDroplets(t *testing.T) {
 	}
 }
 
-// A list of GPU Droplets that fails hides no others, and is told of; but where
+// A list of GPU Droplets that fails hides no others, and is named; but where
 // DigitalOcean refuses that list there are none. A refused token is no such fault.
 func TestUnlistedGPUsHideNoDroplets(t *testing.T) {
 	for fault, class := range map[string]error{
 		"GET /v2/droplets?type=gpus: 403 times forever": instancegroup.ErrForbidden,
-		"GET /v2/droplets?type=gpus: 503 times forever": instancegroup.ErrAmbiguous,
+		"GET /v2/droplets?type=gpus: 503 times forever": instancegroup.ErrUnconfirmed,
 		"GET /v2/droplets?type=gpus: 422 times forever": nil,
 		"GET /v2/droplets?type=gpus: 404 times forever": nil,
 	} {
@@ -130,12 +100,9 @@ func TestUnlistedGPUsHideNoDroplets(t *testing.T) {
 			t.Errorf("%s: %v, unread %v, %v", fault, f.Owned, f.Unread, err)
 		}
 		var account Account
-		l, err := account.Find(t.Context(), api, groups[0], nil, nil)
+		l, err := account.Find(t.Context(), api, groups[0], nil)
 		if err != nil || len(l.Droplets) != 1 || !errors.Is(errors.Join(l.Unread...), class) {
 			t.Errorf("%s: %v, unread %v, %v", fault, l.Droplets, l.Unread, err)
-		}
-		if _, _, err := Droplets(t.Context(), api, groups[0]); !errors.Is(err, class) {
-			t.Errorf("%s: all or nothing: %v", fault, err)
 		}
 	}
 	_, api, groups := many(t, 1, "GET /v2/droplets?type=gpus: 401 times forever")
@@ -145,34 +112,5 @@ func TestUnlistedGPUsHideNoDroplets(t *testing.T) {
 	_, api, groups = many(t, 1, "GET /v2/droplets: 403 times forever")
 	if f, err := Look(t.Context(), api, groups[0]); !errors.Is(err, instancegroup.ErrForbidden) {
 		t.Errorf("no list at all: %v, %v", f, err)
-	}
-}
-
-// A token that is shown no tags cannot know whose a Droplet is, and is told so: as a scope
-// that it lacks, and nobody's Droplets are called strangers.
-func TestHiddenTags(t *testing.T) {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch q := r.URL.Query(); {
-		case r.URL.Path == "/v2/droplets" && q.Get("tag_name") == "fleeting" && q.Get("type") == "":
-			fmt.Fprint(w, `{"droplets":[{"id":7,"name":"big-7k2m9qxa","status":"active","tags":[]}],"meta":{"total":1}}`)
-		case r.URL.Path == "/v2/droplets":
-			fmt.Fprint(w, `{"droplets":[],"meta":{"total":0}}`)
-		default:
-			fmt.Fprint(w, `{"ssh_keys":[],"tags":[],"meta":{"total":0}}`)
-		}
-	}))
-	defer s.Close()
-	api, err := digitalocean.New(digitalocean.Options{URL: s.URL, Token: func() (string, error) { return "t", nil }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer api.Close()
-	f, err := Look(t.Context(), api, "")
-	if err != nil || !errors.Is(f.Unread, instancegroup.ErrForbidden) || len(f.Owned)+len(f.Strangers)+len(f.Adrift) > 0 {
-		t.Errorf("of all groups: %+v, %v", f, err)
-	}
-	l, err := new(Account).Find(t.Context(), api, "ci", nil, nil)
-	if err != nil || len(l.Unread) != 1 || !errors.Is(l.Unread[0], instancegroup.ErrForbidden) {
-		t.Errorf("of one: unread %v, %v", l.Unread, err)
 	}
 }

@@ -2,9 +2,10 @@ package state
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -40,16 +41,38 @@ type Run struct {
 
 // Refusal is an Init that was refused.
 type Refusal struct {
-	At   time.Time `json:"at"`
-	Text string    `json:"text"`
+	At     time.Time `json:"at"`
+	Config string    `json:"config"` // a hash of what was refused
+	Text   string    `json:"text"`
 }
 
-// parse reads state.json. With an error nothing in it is to be believed.
-func parse(content []byte, host, group string) (document, error) {
-	var d document
-	if content == nil {
-		return document{}, nil
+// read returns state.json, which may not exist. ignored says why nothing in it is to be
+// believed.
+func (h home) read(path, group string) (doc document, ignored, err error) {
+	found, err := checkFile(path)
+	if err != nil || !found {
+		return document{}, nil, err
 	}
+	f, err := os.Open(path)
+	if err != nil {
+		return document{}, nil, err
+	}
+	defer f.Close()
+	content, err := io.ReadAll(io.LimitReader(f, maxContent+1))
+	if err != nil {
+		return document{}, nil, err
+	}
+	doc, err = parse(content, group)
+	if err == nil {
+		err = h.knows(doc.Host)
+	}
+	if err != nil {
+		return document{}, err, nil
+	}
+	return doc, nil, nil
+}
+
+func parse(content []byte, group string) (document, error) {
 	if len(content) > maxContent {
 		return document{}, fmt.Errorf("it is larger than %d bytes", maxContent)
 	}
@@ -63,12 +86,9 @@ func parse(content []byte, host, group string) (document, error) {
 	if head.Version != version {
 		return document{}, fmt.Errorf("it is of version %d; this plugin knows version %d", head.Version, version)
 	}
+	var d document
 	if err := json.Unmarshal(content, &d); err != nil {
 		return document{}, fmt.Errorf("it does not parse: %w", err)
-	}
-	if d.Host != host {
-		// What it calls dead may be a living manager's there.
-		return document{}, errors.New("another host wrote it (this disk is a copy or was restored)")
 	}
 	d.Runs = slices.DeleteFunc(d.Runs, func(r Run) bool { return !instancegroup.IsRun(r.ID) })
 	maps.DeleteFunc(d.Droplets, func(name string, id int64) bool { return id <= 0 || instancegroup.RunOf(group, name) == "" })
@@ -78,28 +98,30 @@ func parse(content []byte, host, group string) (document, error) {
 	return d, nil
 }
 
-func (d document) bytes() []byte {
+// write replaces state.json as a whole: a process that is killed meanwhile leaves the old
+// one or the new one.
+func (d document) write(path string) error {
 	content, _ := json.Marshal(d) // nothing in it can fail
-	return content
+	fresh := path + ".new"
+	_ = os.Remove(fresh) // left by a kill
+	err := os.WriteFile(fresh, content, 0o600)
+	if err == nil {
+		err = os.Rename(fresh, path)
+	}
+	if err != nil {
+		_ = os.Remove(fresh)
+	}
+	return err
 }
 
-// ended returns runs, each of them with an end.
-func ended(runs []Run, now time.Time) []Run {
-	runs = slices.Clone(runs)
-	for i := range runs {
-		if runs[i].Ended.IsZero() {
-			runs[i].Ended = now.UTC().Truncate(time.Second)
+// endRuns gives each run an end, and forgets those that ended long ago.
+func (d *document) endRuns(now time.Time) {
+	for i := range d.Runs {
+		if d.Runs[i].Ended.IsZero() {
+			d.Runs[i].Ended = now.UTC().Truncate(time.Second)
 		}
 	}
-	return runs
-}
-
-// recent returns the runs that are worth remembering, in their order.
-func recent(runs []Run, now time.Time) []Run {
-	runs = slices.DeleteFunc(slices.Clone(runs), func(r Run) bool {
-		return !r.Ended.IsZero() && now.Sub(r.Ended) > runMemory
-	})
-	return runs[max(0, len(runs)-maxRuns):]
+	d.Runs = slices.DeleteFunc(d.Runs, func(r Run) bool { return now.Sub(r.Ended) > runMemory })
 }
 
 func bounded(text string) string {

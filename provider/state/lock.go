@@ -1,23 +1,22 @@
 package state
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
+	"runtime"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/hashicorp/go-hclog"
 )
 
 // HeldError says that another process holds a group's lock, and what it is.
 type HeldError struct {
 	Group   string
-	PID     int  // 0 = unknown
+	PID     int  // 0 = unknown, as always on Windows
 	Sibling bool // the runner that started it is ours too
 	Orphan  bool // the runner that started it has ended
 }
@@ -57,88 +56,86 @@ func (e *HeldError) patience() time.Duration {
 	return 0
 }
 
-// acquire takes a lock. Without an error there is no file if nothing can be locked here.
-func (h home) acquire(ctx context.Context, log hclog.Logger, dir *directory, name, group string) (*os.File, error) {
-	f, err := dir.open(name, os.O_RDWR|os.O_CREATE)
-	if err != nil {
-		return nil, fmt.Errorf("lock of group %q: %w", group, err)
+func tryLock(l *flock.Flock, shared bool) (bool, error) {
+	if shared {
+		return l.TryRLock()
 	}
-	held, err := h.wait(ctx, log, f, group)
-	if err == nil && held == nil {
-		note(log, f, h.proc.self())
-		return f, nil
-	}
-	f.Close()
-	if errors.Is(err, errors.ErrUnsupported) {
-		log.Warn("files cannot be locked here: a second plugin process of this group would go unnoticed, and nothing is remembered", "file", dir.path(name), "err", err)
-		return nil, nil
-	}
-	switch {
-	case held != nil && err != nil:
-		return nil, fmt.Errorf("%w (%w)", held, err)
-	case held != nil:
-		return nil, held
-	}
-	return nil, fmt.Errorf("lock %s: %w", dir.path(name), err)
+	return l.TryLock()
 }
 
-// wait locks f, or returns who holds it.
-func (h home) wait(ctx context.Context, log hclog.Logger, f *os.File, group string) (*HeldError, error) {
-	began := time.Now()
-	for logged := false; ; {
-		locked, err := h.lock(f, false)
-		if locked || err != nil {
-			return nil, err
+// acquire takes a lock. Without an error it is nil if nothing can be locked here.
+func (h home) acquire(ctx context.Context, log hclog.Logger, path, group string) (*flock.Flock, error) {
+	if _, err := checkFile(path); err != nil {
+		return nil, fmt.Errorf("lock of group %q: %w", group, err)
+	}
+	lock := flock.New(path)
+	var waitsFor HeldError
+	var since time.Time
+	for {
+		locked, err := h.lock(lock, false)
+		if locked {
+			note(log, path, h.proc.self())
+			return lock, nil
 		}
-		held := h.proc.describe(holderIn(f))
+		if errors.Is(err, errors.ErrUnsupported) {
+			log.Warn("files cannot be locked here: a second plugin process of this group would go unnoticed, and nothing is remembered", "file", path, "err", err)
+			return nil, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("lock of group %q: %s: %w; %s", group, path, err, setDirectory)
+		}
+		held := h.proc.describe(holderIn(path))
 		held.Group = group
-		if time.Since(began) >= held.patience() {
-			return held, nil
+		// An orphan that gives the lock up removes its pid first: it is unknown then.
+		if *held != waitsFor {
+			waitsFor, since = *held, time.Now()
+			if held.Orphan {
+				log.Info("waiting for a plugin process whose runner has ended", "pid", held.PID)
+			}
 		}
-		if held.Orphan && !logged {
-			log.Info("waiting for a plugin process whose runner has ended", "pid", held.PID)
-			logged = true
+		if time.Since(since) >= held.patience() {
+			return nil, held
 		}
 		select {
 		case <-time.After(lockPoll):
 		case <-ctx.Done():
-			return held, ctx.Err()
+			return nil, fmt.Errorf("%w (%w)", held, ctx.Err())
 		}
 	}
 }
 
 // holds reports whether somebody holds a lock, and who.
-func (h home) holds(dir *directory, name string) (held bool, pid int, err error) {
-	f, err := dir.open(name, os.O_RDONLY)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, 0, nil
-	}
-	if err != nil {
+func (h home) holds(path string) (held bool, pid int, err error) {
+	found, err := checkFile(path)
+	if err != nil || !found {
 		return false, 0, err
 	}
-	defer f.Close()
 	// For a moment this is in the way of a manager that starts, which waits for a
 	// holder that it does not know.
-	locked, err := h.lock(f, true)
-	if locked || errors.Is(err, errors.ErrUnsupported) {
+	lock := flock.New(path, flock.SetFlag(os.O_RDONLY))
+	locked, err := h.lock(lock, true)
+	if locked {
+		return false, 0, lock.Unlock()
+	}
+	if errors.Is(err, errors.ErrUnsupported) {
 		return false, 0, nil
 	}
-	return true, h.proc.describe(holderIn(f)).PID, err
+	return err == nil, h.proc.describe(holderIn(path)).PID, err
 }
 
-// note writes the holder into its lock.
-func note(log hclog.Logger, f *os.File, who holder) {
+// note writes the holder into its lock. Windows lets nobody write what is locked, and
+// nobody read it.
+func note(log hclog.Logger, path string, who holder) {
 	content, _ := json.Marshal(who) // numbers and strings
-	_, err := f.WriteAt(content, 0)
-	if err = cmp.Or(f.Truncate(int64(len(content))), err); err != nil {
-		log.Warn("could not write the process id into the lock", "file", f.Name(), "err", err)
+	if err := os.WriteFile(path, content, 0o600); err != nil && runtime.GOOS != "windows" {
+		log.Warn("could not write the process id into the lock", "file", path, "err", err)
 	}
 }
 
 // holderIn returns what note wrote; zero if it has not yet.
-func holderIn(f *os.File) holder {
+func holderIn(path string) holder {
 	var who holder
-	content, err := io.ReadAll(io.NewSectionReader(f, 0, 4<<10))
+	content, err := os.ReadFile(path)
 	if err != nil || json.Unmarshal(content, &who) != nil {
 		return holder{}
 	}
@@ -147,7 +144,7 @@ func holderIn(f *os.File) holder {
 
 // release gives a lock up. The file stays: removing it would let two processes lock two
 // files of one name.
-func release(f *os.File) {
-	_ = f.Truncate(0) // nobody holds it any more
-	f.Close()
+func release(lock *flock.Flock) {
+	_ = os.Truncate(lock.Path(), 0) // nobody holds it any more
+	_ = lock.Unlock()
 }

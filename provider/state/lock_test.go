@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/hashicorp/go-hclog"
 )
 
@@ -117,7 +118,7 @@ func TestWaits(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := homeIn(t.TempDir())
 				first := h.mustOpen(t)
-				note(hclog.NewNullLogger(), first.lock, test.who)
+				note(hclog.NewNullLogger(), first.lock.Path(), test.who)
 
 				began := time.Now()
 				var log bytes.Buffer
@@ -150,7 +151,11 @@ func TestWaits(t *testing.T) {
 					t.Errorf("a bounded wait does not say for what: %v", err)
 				}
 
-				time.AfterFunc(test.want/2, first.Drop)
+				time.AfterFunc(test.want/2, func() {
+					note(hclog.NewNullLogger(), first.lock.Path(), holder{}) // the first step of Drop
+					time.Sleep(2 * lockPoll)
+					first.Drop()
+				})
 				h.mustOpen(t).Drop()
 			})
 		})
@@ -173,7 +178,7 @@ func TestOtherGroups(t *testing.T) {
 // TestNothingCanBeLocked: the plugin manages its group all the same.
 func TestNothingCanBeLocked(t *testing.T) {
 	h := homeIn(t.TempDir())
-	h.lock = func(*os.File, bool) (bool, error) { return false, fmt.Errorf("flock: %w", errors.ErrUnsupported) }
+	h.lock = func(*flock.Flock, bool) (bool, error) { return false, fmt.Errorf("flock: %w", errors.ErrUnsupported) }
 	var log bytes.Buffer
 	s, err := h.open(t.Context(), logTo(&log), api, "ci", true)
 	if err != nil {

@@ -99,7 +99,7 @@ func start(t *testing.T, dir, role string, argv ...string) (o opened, end, kill 
 }
 
 func homeIn(dir string) home {
-	return home{dir: dir, host: "machine-1/droplet-1", proc: "/proc", lock: tryLock}
+	return home{dir: dir, host: "droplet-1", proc: "/proc", lock: tryLock}
 }
 
 func (h home) mustOpen(t *testing.T) *State {

@@ -9,20 +9,20 @@ package state
 import (
 	"context"
 	"maps"
-	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/hashicorp/go-hclog"
 )
 
-// State is the state of one group on this host, which belongs to whoever holds the
+// State is the state of one group on this host. It belongs to the process that holds the
 // lock. Its methods must not be called concurrently.
 type State struct {
 	log  hclog.Logger
-	dir  *directory // nil: nothing is locked, remembered or written
-	lock *os.File
-	name string // of state.json, which mirrors doc
+	lock *flock.Flock // nil: nothing is locked
+	path string       // of state.json, which mirrors doc; "": nothing is written
 	doc  document
 	run  string // of this process; "" before Begin
 
@@ -51,42 +51,40 @@ func Try(ctx context.Context, log hclog.Logger, apiURL, group string) (*State, e
 	return h.open(ctx, log, apiURL, group, false)
 }
 
-func (h home) open(ctx context.Context, log hclog.Logger, apiURL, group string, create bool) (_ *State, err error) {
+func (h home) open(ctx context.Context, log hclog.Logger, apiURL, group string, create bool) (*State, error) {
 	key, err := keyOf(apiURL, group)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := openDirectory(h.dir, create)
+	s := &State{log: log}
+	found, err := checkDir(h.dir, create)
 	if err != nil {
 		return nil, err
 	}
-	if dir == nil {
-		return &State{log: log}, nil
+	if !found {
+		return s, nil
 	}
-	s := &State{log: log, dir: dir, name: key + ".json"}
-	defer func() {
-		if err != nil {
-			s.Drop()
-		}
-	}()
-	s.lock, err = h.acquire(ctx, log, dir, key+".lock", group)
+	s.lock, err = h.acquire(ctx, log, filepath.Join(h.dir, key+".lock"), group)
 	if err != nil {
 		return nil, err
 	}
 	if s.lock == nil { // nothing can be locked here
-		s.Drop()
-		return &State{log: log}, nil
+		return s, nil
 	}
-	content, err := dir.read(s.name)
+	path := filepath.Join(h.dir, key+".json")
+	doc, ignored, err := h.read(path, group)
 	if err != nil {
+		s.Drop()
 		return nil, err
 	}
-	doc, err := parse(content, h.host, group)
-	if err != nil {
-		log.Warn("ignoring what earlier plugin processes remembered: Droplets of theirs are taken over as unknown ones", "file", dir.path(s.name), "err", err)
+	if ignored != nil {
+		log.Warn("ignoring what earlier plugin processes remembered: Droplets of theirs are taken over as unknown ones", "file", path, "err", ignored)
+	}
+	if h.hostErr == nil {
+		s.path = path
 	}
 	doc.Version, doc.Host = version, h.host
-	doc.Runs = recent(ended(doc.Runs, time.Now()), time.Now())
+	doc.endRuns(time.Now())
 	s.doc = doc
 	return s, nil
 }
@@ -96,10 +94,12 @@ func (h home) open(ctx context.Context, log hclog.Logger, apiURL, group string, 
 // already said no.
 const refusalRest = 30 * time.Second
 
-// Refused returns the text of a refusal that still stands.
-func (s *State) Refused(string) (text string, left time.Duration, ok bool) {
+// Refused returns the text of a refusal that still stands, and for how long it will.
+// config is the one that this process was given: a person who corrected it must not be
+// shown the old error.
+func (s *State) Refused(config string) (text string, left time.Duration, ok bool) {
 	r := s.doc.Refused
-	if r == nil {
+	if r == nil || r.Config != config {
 		return "", 0, false
 	}
 	since := time.Since(r.At)
@@ -109,10 +109,11 @@ func (s *State) Refused(string) (text string, left time.Duration, ok bool) {
 	return r.Text, refusalRest - since, true
 }
 
-// Refuse remembers that an Init was refused. at is when it began, not when it ended: an
-// Init that failed because DigitalOcean is slow leaves the next one so much more time.
-func (s *State) Refuse(at time.Time, _, text string) {
-	s.doc.Refused = &Refusal{At: at, Text: bounded(text)}
+// Refuse remembers that an Init with this configuration (a hash) was refused. at is when
+// it began, not when it ended: an Init that failed because DigitalOcean is slow leaves
+// the next one so much more time.
+func (s *State) Refuse(at time.Time, config, text string) {
+	s.doc.Refused = &Refusal{At: at, Config: config, Text: bounded(text)}
 	s.write()
 }
 
@@ -142,7 +143,8 @@ func (s *State) Droplets() map[string]int64 { return maps.Clone(s.doc.Droplets) 
 // Begin notes the run of this process, before it makes its first Droplet or key.
 func (s *State) Begin(run string) {
 	s.run = run
-	s.doc.Runs = recent(append(s.doc.Runs, Run{ID: run}), time.Now())
+	runs := append(s.doc.Runs, Run{ID: run})
+	s.doc.Runs = runs[max(0, len(runs)-maxRuns):]
 	s.write()
 }
 
@@ -165,7 +167,7 @@ func (s *State) Save(droplets map[string]int64) {
 // Close ends the run of this process and gives the lock up. clean: no Droplet is left
 // that a later process would have to find.
 func (s *State) Close(clean bool) {
-	s.doc.Runs = ended(s.doc.Runs, time.Now())
+	s.doc.endRuns(time.Now())
 	if clean {
 		s.doc.Droplets = nil
 	}
@@ -178,23 +180,20 @@ func (s *State) Drop() {
 	if s.lock != nil {
 		release(s.lock)
 	}
-	if s.dir != nil {
-		s.dir.Close()
-	}
-	s.dir, s.lock = nil, nil
+	s.lock, s.path = nil, ""
 }
 
 // write makes state.json what doc is. Of failures in a row it logs the first.
 func (s *State) write() {
-	if s.dir == nil {
+	if s.path == "" {
 		return
 	}
-	err := s.dir.replace(s.name, s.doc.bytes())
+	err := s.doc.write(s.path)
 	switch {
 	case err != nil && !s.failing:
-		s.log.Warn("could not write the state file: a plugin process after this one may not know what it left", "file", s.dir.path(s.name), "err", err)
+		s.log.Warn("could not write the state file: a plugin process after this one may not know what it left", "file", s.path, "err", err)
 	case err == nil && s.failing:
-		s.log.Info("the state file can be written again", "file", s.dir.path(s.name))
+		s.log.Info("the state file can be written again", "file", s.path)
 	}
 	s.failing = err != nil
 }
@@ -236,20 +235,17 @@ func (h home) peek(apiURL, group string) (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, err
 	}
-	dir, err := openDirectory(h.dir, false)
-	if dir == nil {
+	if found, err := checkDir(h.dir, false); err != nil || !found {
 		return Snapshot{}, err
 	}
-	defer dir.Close()
 	var s Snapshot
-	if s.Held, s.PID, err = h.holds(dir, key+".lock"); err != nil {
+	if s.Held, s.PID, err = h.holds(filepath.Join(h.dir, key+".lock")); err != nil {
 		return Snapshot{}, err
 	}
-	content, err := dir.read(key + ".json")
+	doc, ignored, err := h.read(filepath.Join(h.dir, key+".json"), group)
 	if err != nil {
 		return Snapshot{}, err
 	}
-	doc, err := parse(content, h.host, group)
-	s.Runs, s.Droplets, s.Refused, s.Ignored = doc.Runs, doc.Droplets, doc.Refused, err
+	s.Runs, s.Droplets, s.Refused, s.Ignored = doc.Runs, doc.Droplets, doc.Refused, ignored
 	return s, nil
 }

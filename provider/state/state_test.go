@@ -71,11 +71,11 @@ func TestFailedInits(t *testing.T) {
 	s.Begin("k1ll")
 	s.Save(map[string]int64{"ci-k1llm9qxab": 12})
 	s.Drop()
-	for i := range 300 {
+	for i := range 5 {
 		s := h.mustOpen(t)
 		s.Begin(instancegroup.NewRun(s.DeadRuns()...))
 		s.Forget()
-		s.Refuse(time.Now(), fmt.Sprint("no ", i))
+		s.Refuse(time.Now(), "c", fmt.Sprint("no ", i))
 		s.Drop()
 	}
 	s = h.mustOpen(t)
@@ -83,7 +83,7 @@ func TestFailedInits(t *testing.T) {
 	if !slices.Equal(s.DeadRuns(), []string{"k1ll"}) || s.Droplets()["ci-k1llm9qxab"] != 12 {
 		t.Errorf("left: %v, %v", s.DeadRuns(), s.Droplets())
 	}
-	if text, ok := s.Refused(); !ok || text != "no 299" {
+	if text, _, ok := s.Refused("c"); !ok || text != "no 4" {
 		t.Errorf("refused: %q, %v", text, ok)
 	}
 }
@@ -111,10 +111,10 @@ func TestOldRuns(t *testing.T) {
 		if got := s.DeadRuns(); !slices.Equal(got, []string{"0001", "0002"}) {
 			t.Errorf("after 31 days: %v", got)
 		}
-		s.Drop()
 		for i := range 300 {
-			begin(fmt.Sprintf("1%03d", i))
+			s.Begin(fmt.Sprintf("1%03d", i))
 		}
+		s.Drop()
 		got := h.mustPeek(t).DeadRuns()
 		if len(got) != maxRuns || got[0] != "1044" || got[255] != "1299" {
 			t.Errorf("%d runs: %v", len(got), got)
@@ -122,56 +122,74 @@ func TestOldRuns(t *testing.T) {
 	})
 }
 
-// TestRefusal stands for 30 s from the beginning of the refused Init.
+// TestRefusal stands for 30 s from the beginning of the refused Init, for the same
+// configuration.
 func TestRefusal(t *testing.T) {
 	h := homeIn(t.TempDir())
 	synctest.Test(t, func(t *testing.T) {
-		refused := func() (text string, ok bool) {
+		want := func(config, wantText string, wantLeft time.Duration) {
+			t.Helper()
 			s := h.mustOpen(t)
 			defer s.Drop()
-			return s.Refused()
-		}
-		if _, ok := refused(); ok {
-			t.Error("refused before the first Init")
-		}
-		s := h.mustOpen(t)
-		began := time.Now()
-		time.Sleep(10 * time.Second)
-		s.Refuse(began, "the token was refused")
-		s.Drop()
-		for _, step := range []struct {
-			wait time.Duration
-			want bool
-		}{{0, true}, {19 * time.Second, true}, {time.Second, false}} {
-			time.Sleep(step.wait)
-			text, ok := refused()
-			if ok != step.want || ok && text != "the token was refused" {
-				t.Errorf("%s after it began: %q, %v", time.Since(began), text, ok)
+			text, left, ok := s.Refused(config)
+			if text != wantText || left != wantLeft || ok != (wantLeft > 0) {
+				t.Errorf("%q, %s, %v", text, left, ok)
 			}
 		}
+		refuse := func(at time.Time, text string) {
+			s := h.mustOpen(t)
+			defer s.Drop()
+			s.Refuse(at, "a1", text)
+		}
+		want("a1", "", 0)
+		began := time.Now()
+		time.Sleep(10 * time.Second)
+		refuse(began, "the token was refused")
+		want("a1", "the token was refused", 20*time.Second)
+		want("b2", "", 0) // was corrected
+		time.Sleep(19 * time.Second)
+		want("a1", "the token was refused", time.Second)
+		time.Sleep(time.Second)
+		want("a1", "", 0)
 
-		s = h.mustOpen(t)
-		s.Refuse(time.Now().Add(time.Hour), "before the clock was set back")
-		if _, ok := s.Refused(); ok {
-			t.Error("a refusal of the future stands")
-		}
-		s.Refuse(time.Now(), strings.Repeat("é", maxText))
-		text, ok := s.Refused()
-		if !ok || len(text) != maxText {
-			t.Errorf("a long text: %d bytes, %v", len(text), ok)
-		}
+		refuse(time.Now().Add(time.Hour), "before the clock was set back")
+		want("a1", "", 0)
+		refuse(time.Now(), strings.Repeat("é", maxText))
+		want("a1", strings.Repeat("é", maxText/2), 30*time.Second)
+		s := h.mustOpen(t)
 		s.ClearRefusal()
 		s.Drop()
-		if _, ok := refused(); ok {
-			t.Error("refused after it was cleared")
-		}
+		want("a1", "", 0)
 	})
+}
+
+// TestUnknownHost: what cannot be believed now is not lost.
+func TestUnknownHost(t *testing.T) {
+	h := homeIn(t.TempDir())
+	s := h.mustOpen(t)
+	s.Begin("x7k2")
+	s.Drop()
+
+	silent := h
+	silent.host, silent.hostErr = "", errors.New("no answer")
+	s = silent.mustOpen(t)
+	if s.DeadRuns() != nil {
+		t.Errorf("believed: %v", s.DeadRuns())
+	}
+	if seen := silent.mustPeek(t); !seen.Held || seen.Runs != nil || !errors.Is(seen.Ignored, silent.hostErr) {
+		t.Errorf("from outside: %+v", seen)
+	}
+	s.Begin("y8m3")
+	s.Close(false)
+	if got := h.mustPeek(t).DeadRuns(); !slices.Equal(got, []string{"x7k2"}) {
+		t.Errorf("afterwards: %v", got)
+	}
 }
 
 // TestIgnoredFiles are named, believed in nothing, and written anew.
 func TestIgnoredFiles(t *testing.T) {
 	const rest = `"runs":[{"id":"x7k2"}],"droplets":{"ci-x7k2m9qxab":7},"refused":{"at":"2100-01-01T00:00:00Z","text":"no"}}`
-	const ours = `{"version":1,"host":"machine-1/droplet-1",` + rest
+	const ours = `{"version":1,"host":"droplet-1",` + rest
 	for _, test := range []struct{ name, content, want string }{
 		{"empty", "", "it does not parse: unexpected end of JSON input"},
 		{"cut", ours[:len(ours)-1], "it does not parse: unexpected end of JSON input"},
@@ -179,7 +197,7 @@ func TestIgnoredFiles(t *testing.T) {
 		{"type", strings.Replace(ours, ":7}", `:"7"}`, 1), "it does not parse: json: cannot unmarshal string into Go struct field document.droplets of type int64"},
 		{"newer", `{"version":2,"host":{"another":"shape"}}`, "it is of version 2; this plugin knows version 1"},
 		{"too large", ours + strings.Repeat(" ", maxContent), "it is larger than 4194304 bytes"},
-		{"a copied disk", `{"version":1,"host":"machine-1/droplet-2",` + rest, "another host wrote it (this disk is a copy or was restored)"},
+		{"a copied disk", `{"version":1,"host":"droplet-2",` + rest, "another host wrote it (this disk is a copy or was restored)"},
 		{"of a host without identity", `{"version":1,"host":"",` + rest, "another host wrote it (this disk is a copy or was restored)"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -212,7 +230,7 @@ func TestIgnoredFiles(t *testing.T) {
 // TestForeignEntries: what a group cannot have had is dropped.
 func TestForeignEntries(t *testing.T) {
 	h := homeIn(t.TempDir())
-	content := `{"version":1,"host":"machine-1/droplet-1","unknown":1,"runs":[{"id":"../x"},{"id":"x7k2"},{"id":""},{"id":"X7K2"}],
+	content := `{"version":1,"host":"droplet-1","unknown":1,"runs":[{"id":"../x"},{"id":"x7k2"},{"id":""},{"id":"X7K2"}],
 		"droplets":{"ci-x7k2m9qxab":7,"ci-database":8,"ci2-x7k2m9qxab":9,"ci-x7k2m9qxac":0,"ci-x7k2m9qxad":-1}}`
 	if err := os.WriteFile(h.file(t), []byte(content), 0o600); err != nil {
 		t.Fatal(err)
@@ -224,7 +242,7 @@ func TestForeignEntries(t *testing.T) {
 	}
 }
 
-// TestWritesAreWhole: whoever reads finds one of the documents that were written.
+// TestWritesAreWhole: a reader finds one of the documents that were written.
 func TestWritesAreWhole(t *testing.T) {
 	h := homeIn(t.TempDir())
 	s := h.mustOpen(t)
@@ -291,57 +309,50 @@ func TestFailingWrites(t *testing.T) {
 	wantContains(t, lines[1], "[INFO]  the state file can be written again: file="+h.file(t))
 }
 
-// TestExported: Open, Try and Peek mean the same files.
-func TestExported(t *testing.T) {
-	t.Setenv("STATE_DIRECTORY", "")
-	t.Setenv("XDG_STATE_HOME", t.TempDir())
-	log := hclog.NewNullLogger()
-	s, err := Open(t.Context(), log, api, "ci")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Begin("x7k2")
-	if _, err := Try(t.Context(), log, api+":443/", "ci"); err == nil {
-		t.Error("Try took a lock that is held")
-	} else if held, ok := errors.AsType[*HeldError](err); !ok || held.PID != os.Getpid() {
-		t.Errorf("Try: %v", err)
-	}
-	seen, err := Peek(t.Context(), api, "ci")
-	if err != nil || !seen.Held || seen.PID != os.Getpid() || len(seen.Runs) != 1 || seen.Ignored != nil {
-		t.Errorf("Peek: %+v, %v", seen, err)
-	}
-	s.Close(true)
-	s, err = Try(t.Context(), log, api, "ci")
-	if err != nil || !slices.Equal(s.DeadRuns(), []string{"x7k2"}) {
-		t.Fatalf("Try: %v, %v", s, err)
-	}
-	s.Drop()
-}
-
-// TestPeekAndTry make no directory, and Try no state.json.
+// TestPeekAndTry make no directory, and Try no state.json. Open, Try and Peek mean the
+// same files.
 func TestPeekAndTry(t *testing.T) {
-	h := homeIn(filepath.Join(t.TempDir(), "state"))
-	seen := h.mustPeek(t)
-	if seen.Held || seen.Runs != nil {
+	dir := t.TempDir()
+	t.Setenv("STATE_DIRECTORY", "")
+	t.Setenv("XDG_STATE_HOME", filepath.Join(dir, "state"))
+	peek := func() Snapshot {
+		t.Helper()
+		seen, err := Peek(t.Context(), api, "ci")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return seen
+	}
+	try := func() (*State, error) { return Try(t.Context(), hclog.NewNullLogger(), api+":443/", "ci") }
+
+	if seen := peek(); seen.Held || seen.Runs != nil {
 		t.Errorf("of nothing: %+v", seen)
 	}
-	try := func() (*State, error) { return h.open(t.Context(), hclog.NewNullLogger(), api, "ci", false) }
 	s, err := try()
 	if err != nil || s.DeadRuns() != nil {
 		t.Fatalf("of nothing: %+v, %v", s, err)
 	}
+	s.Begin("x7k2") // is remembered nowhere
 	s.Drop()
-	if _, err := os.Lstat(h.dir); !os.IsNotExist(err) {
-		t.Errorf("the directory: %v", err)
+	if files, err := os.ReadDir(dir); len(files) > 0 || err != nil {
+		t.Errorf("made: %v, %v", files, err)
 	}
 
-	manager := h.mustOpen(t)
-	manager.Begin("x7k2")
-	if s, err := try(); err == nil {
-		t.Errorf("beside a manager: %+v", s)
+	manager, err := Open(t.Context(), hclog.NewNullLogger(), api, "ci")
+	if err != nil {
+		t.Fatal(err)
 	}
+	manager.Begin("x7k2")
+	_, err = try()
+	if held, ok := errors.AsType[*HeldError](err); !ok || held.PID != os.Getpid() {
+		t.Errorf("beside a manager: %v", err)
+	}
+	if seen := peek(); !seen.Held || seen.PID != os.Getpid() || len(seen.Runs) != 1 || seen.DeadRuns() != nil || seen.Ignored != nil {
+		t.Errorf("beside a manager: %+v", seen)
+	}
+	path, lock := manager.path, manager.lock.Path()
 	manager.Drop()
-	before, err := os.ReadFile(h.file(t))
+	before, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -349,14 +360,14 @@ func TestPeekAndTry(t *testing.T) {
 	if err != nil || !slices.Equal(s.DeadRuns(), []string{"x7k2"}) {
 		t.Fatalf("%+v, %v", s, err)
 	}
-	if seen := h.mustPeek(t); !seen.Held || seen.PID != os.Getpid() {
+	if seen := peek(); !seen.Held || seen.PID != os.Getpid() {
 		t.Errorf("of a command that holds the lock: %+v", seen)
 	}
 	s.Drop()
-	if holder, err := os.ReadFile(strings.TrimSuffix(h.file(t), ".json") + ".lock"); err != nil || len(holder) > 0 {
+	if holder, err := os.ReadFile(lock); err != nil || len(holder) > 0 {
 		t.Errorf("the lock that was given up names %s (%v)", holder, err)
 	}
-	if after, err := os.ReadFile(h.file(t)); err != nil || !bytes.Equal(before, after) {
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
 		t.Errorf("Try wrote %s (%v)", after, err)
 	}
 }

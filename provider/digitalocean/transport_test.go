@@ -1,0 +1,276 @@
+package digitalocean
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+)
+
+// overTLS makes a Client that speaks to a TLS server that offers HTTP/2, as
+// DigitalOcean does.
+func overTLS(t *testing.T, h http.Handler) (*Client, *httptest.Server) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(h)
+	server.EnableHTTP2 = true
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	transport := newTransport()
+	transport.TLSClientConfig.RootCAs = server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	c, err := New(Options{URL: server.URL, Token: func() (string, error) { return testToken, nil }, Transport: transport})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c, server
+}
+
+// A create that is carried out and then reset is made exactly once, and is
+// unconfirmed, though the server offers HTTP/2, and with it a reset after which Go
+// would send it again.
+func TestCreateIsSentOnce(t *testing.T) {
+	var creates atomic.Int64
+	certified := httptest.NewTLSServer(nil)
+	defer certified.Close()
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: certified.TLS.Certificates, NextProtos: []string{"h2", "http/1.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go carryOutAndReset(conn.(*tls.Conn), &creates)
+		}
+	}()
+	transport := newTransport()
+	transport.TLSClientConfig.RootCAs = certified.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	c, err := New(Options{URL: "https://" + listener.Addr().String(), Token: func() (string, error) { return testToken, nil }, Transport: transport})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	_, err = c.Create(ctx, instancegroup.CreateRequest{Names: []string{"ci-7k2m9qxabc"}})
+	if !errors.Is(err, instancegroup.ErrUnconfirmed) || creates.Load() != 1 {
+		t.Errorf("%d creates were carried out, want 1; error %v", creates.Load(), err)
+	}
+}
+
+// carryOutAndReset counts every request on conn, and ends it without an answer: over
+// HTTP/2 with RST_STREAM (PROTOCOL_ERROR).
+func carryOutAndReset(conn *tls.Conn, count *atomic.Int64) {
+	defer conn.Close()
+	if conn.Handshake() != nil {
+		return
+	}
+	if conn.ConnectionState().NegotiatedProtocol != "h2" {
+		if req, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+			_, _ = io.Copy(io.Discard, req.Body)
+			count.Add(1)
+		}
+		return
+	}
+	const data, headers, reset, settings, endStream, protocolError = 0, 1, 3, 4, 1, 1
+	_, _ = io.CopyN(io.Discard, conn, int64(len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")))
+	_, _ = conn.Write([]byte{0, 0, 0, settings, 0, 0, 0, 0, 0})
+	frame := make([]byte, 9)
+	for {
+		if _, err := io.ReadFull(conn, frame); err != nil {
+			return
+		}
+		_, _ = io.CopyN(io.Discard, conn, int64(frame[0])<<16|int64(frame[1])<<8|int64(frame[2]))
+		if kind, flags := frame[3], frame[4]; (kind == data || kind == headers) && flags&endStream != 0 {
+			count.Add(1)
+			_, _ = conn.Write(slices.Concat([]byte{0, 0, 4, reset, 0}, frame[5:9], []byte{0, 0, 0, protocolError}))
+		}
+	}
+}
+
+// HTTP/2 is not so much as offered; neither is an old TLS.
+func TestOnlyHTTP1IsOffered(t *testing.T) {
+	hello := make(chan *tls.ClientHelloInfo, 1)
+	proto := make(chan string, 1)
+	c, server := overTLS(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		proto <- r.Proto
+		_, _ = io.WriteString(w, `{"regions":[]}`)
+	}))
+	server.TLS.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) { hello <- h; return nil, nil }
+	if _, err := c.Regions(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h := <-hello
+	if p := <-proto; p != "HTTP/1.1" || slices.Contains(h.SupportedProtos, "h2") {
+		t.Errorf("spoke %s, offered %q", p, h.SupportedProtos)
+	}
+	if oldest := slices.Min(h.SupportedVersions); oldest < tls.VersionTLS12 {
+		t.Errorf("offered TLS %#x", oldest)
+	}
+}
+
+// A POST cannot be sent again by Go's transport: it has no way to get its body again.
+func TestNoGetBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, o := range operations {
+			_, _ = o.call(t.Context(), over(t, answering(func(r *http.Request) (*http.Response, error) {
+				if r.GetBody != nil {
+					t.Errorf("%s: GetBody is set", o.name)
+				}
+				return nil, net.ErrClosed
+			})))
+		}
+	})
+}
+
+// Connections that die silently, all at once and while idle, cost one attempt.
+func TestDeadConnections(t *testing.T) {
+	var dead atomic.Bool
+	var conns sync.Map // those that die
+	var together sync.WaitGroup
+	together.Add(8)
+	stop := make(chan struct{})
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch _, old := conns.LoadOrStore(r.RemoteAddr, true); {
+		case !dead.Load():
+			together.Done()
+			together.Wait() // so that each has its own connection
+		case old:
+			<-stop
+		}
+		_, _ = io.WriteString(w, `{"regions":[]}`)
+	}))
+	server.Start()
+	defer server.Close()
+	defer close(stop)
+	c, err := New(Options{URL: server.URL, Token: func() (string, error) { return testToken, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if _, err := c.Regions(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	dead.Store(true)
+	short, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := c.Regions(short); err == nil {
+		t.Fatal("the connection is not dead")
+	}
+	began := time.Now()
+	if _, err := c.Regions(t.Context()); err != nil || time.Since(began) > time.Second {
+		t.Errorf("after one request found its connection dead, the next took %s: %v", time.Since(began), err)
+	}
+}
+
+// A path in the API's address is before that of every request.
+func TestPathOfTheAddress(t *testing.T) {
+	sim := dosim.New(dosim.Options{Token: testToken})
+	defer sim.Close()
+	var paths []string
+	c, err := New(Options{URL: "https://proxy.example/do/", Token: func() (string, error) { return testToken, nil },
+		Transport: answering(func(r *http.Request) (*http.Response, error) {
+			paths = append(paths, r.URL.EscapedPath())
+			r.URL.Path = strings.TrimPrefix(r.URL.Path, "/do")
+			return sim.Transport().RoundTrip(r)
+		})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range operations {
+		if o.name != "Usage" { // sends several at once
+			_, _ = o.call(t.Context(), c)
+		}
+	}
+	for _, p := range paths {
+		if !strings.HasPrefix(p, "/do/v2/") {
+			t.Errorf("sent to %s", p)
+		}
+	}
+	if _, err := c.VPCs(t.Context()); err != nil {
+		t.Error(err)
+	}
+	_ = c.RemoveTag(t.Context(), "a/b")
+	if last := paths[len(paths)-1]; last != "/do/v2/tags/a%2Fb" {
+		t.Errorf("sent to %s", last)
+	}
+}
+
+// An answer that says it is too large is not read at all.
+func TestTooLarge(t *testing.T) {
+	read := 0
+	c := over(t, answering(func(*http.Request) (*http.Response, error) {
+		resp := answer(200, "")
+		resp.Body, resp.ContentLength = &endless{&read}, maxBody+1
+		return resp, nil
+	}))
+	_, err := c.List(t.Context(), groupTag, false)
+	if !errors.Is(err, instancegroup.ErrUnconfirmed) || !strings.Contains(err.Error(), "larger than 4 MiB") || read > 0 {
+		t.Errorf("read %d bytes, error %v", read, err)
+	}
+}
+
+// Ids have 64 bits on every platform.
+func TestLargeIDs(t *testing.T) {
+	const id = int64(1) << 40
+	var sent struct {
+		Image int64 `json:"image"`
+		Keys  []any `json:"ssh_keys"`
+	}
+	var last string
+	c := over(t, answering(func(r *http.Request) (*http.Response, error) {
+		last = r.Method + " " + r.URL.Path
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/droplets") {
+			_ = json.NewDecoder(r.Body).Decode(&sent)
+		}
+		d := fmt.Sprintf(`{"id":%d,"name":"ci-7k2m9qxabc","tags":[%q],"image":{"id":%[1]d,"slug":null}}`, id, groupTag)
+		return answer(200, fmt.Sprintf(`{"droplet":%s,"droplets":[%[1]s],"image":{"id":%d},"ssh_key":{"id":%[2]d},"ssh_keys":[{"id":%[2]d}]}`, d, id)), nil
+	}))
+	created, err := c.Create(t.Context(), instancegroup.CreateRequest{Image: instancegroup.Image{ID: id}, SSHKeys: []string{fmt.Sprint(id)}})
+	if err != nil || created.Droplets[0].ID != id || sent.Image != id || sent.Keys[0] != float64(id) {
+		t.Errorf("%+v, %v; sent %+v", created, err, sent)
+	}
+	l, err := c.List(t.Context(), groupTag, false)
+	if err != nil || len(l.Droplets) != 1 || l.Droplets[0].ID != id || l.Droplets[0].Image.ID != id {
+		t.Errorf("%+v, %v", l, err)
+	}
+	if d, err := c.Get(t.Context(), id); err != nil || d.ID != id {
+		t.Errorf("%+v, %v", d, err)
+	}
+	if i, err := c.Image(t.Context(), fmt.Sprint(id)); err != nil || i.ID != id {
+		t.Errorf("%+v, %v", i, err)
+	}
+	if k, err := c.Keys(t.Context()); err != nil || len(k) != 1 || k[0].ID != id {
+		t.Errorf("%+v, %v", k, err)
+	}
+	if _, err := c.Delete(t.Context(), id); err != nil || last != "DELETE /v2/droplets/1099511627776" {
+		t.Errorf("sent %s, %v", last, err)
+	}
+}

@@ -1,0 +1,138 @@
+package inventory
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
+)
+
+// Leftovers is what a group has on an account that no living process looks after, as far
+// as can be known on this host, where none manages it.
+type Leftovers struct {
+	Droplets []Droplet
+	Keys     []Key // generated ones
+	Tags     []Tag
+
+	Unread []error // what could not be listed, and so was not looked for
+}
+
+// Droplet is a Droplet, and why it may be no leftover: "" = its run was on this host, and
+// has ended.
+type Droplet struct {
+	instancegroup.Droplet
+	Doubt string
+}
+
+// Key is an SSH key of the account.
+type Key struct {
+	digitalocean.Key
+	Run   string
+	Doubt string
+}
+
+// Tag is a delete tag that nothing carries.
+type Tag struct {
+	Name  string
+	Doubt string
+}
+
+// elsewhere is the one doubt: the account alone does not distinguish a living manager of
+// another host from a dead one.
+const elsewhere = "its run is not known on this host: it may be a living manager's elsewhere"
+
+// Doubtful reports whether anything of l may be no leftover.
+func (l Leftovers) Doubtful() bool {
+	return slices.ContainsFunc(l.Droplets, func(d Droplet) bool { return d.Doubt != "" }) ||
+		slices.ContainsFunc(l.Keys, func(k Key) bool { return k.Doubt != "" }) ||
+		slices.ContainsFunc(l.Tags, func(t Tag) bool { return t.Doubt != "" })
+}
+
+// Account is what groups share on an account: its SSH keys and its tags. The zero value
+// is ready for use, by one goroutine.
+//
+// Invariant: however many groups there are, keys are listed once. DigitalOcean allows
+// that 10 times a minute. (TestKeysAreListedOnce)
+type Account struct {
+	listed bool
+	keys   []digitalocean.Key
+	tags   []digitalocean.Tag
+	unread []error
+}
+
+// list asks for keys and tags. What fails is not asked for again: the next group would
+// fare no better.
+func (a *Account) list(ctx context.Context, api *digitalocean.Client) {
+	if a.listed {
+		return
+	}
+	a.listed = true
+	var err error
+	if a.keys, err = api.Keys(ctx); err != nil {
+		a.unread = append(a.unread, fmt.Errorf("SSH keys: %w", err))
+	}
+	if a.tags, err = api.Tags(ctx); err != nil {
+		a.unread = append(a.unread, fmt.Errorf("tags: %w", err))
+	}
+}
+
+// Find looks for the leftovers of a group. dead are the runs of this host that are known
+// to have ended (state.State and state.Snapshot have them); what is of any other run is
+// returned with a doubt. api is the account's.
+//
+// An error says that nothing was found out. Keys and tags that cannot be listed, which
+// cost nothing, are in Unread, as GPU Droplets are: they hide nothing else.
+//
+// Keys and tags may be older than the Droplets, by what was done about other groups
+// since. What a run has added meanwhile is then not found; no run that was dead lives.
+func (a *Account) Find(ctx context.Context, api *digitalocean.Client, group string, dead []string) (Leftovers, error) {
+	found, err := Look(ctx, api, group)
+	if err != nil {
+		return Leftovers{}, err
+	}
+	a.list(ctx, api)
+	if err := ctx.Err(); err != nil {
+		return Leftovers{}, err
+	}
+	l := sort(group, dead, found.Owned, a.keys, a.tags)
+	if found.Unread != nil {
+		l.Unread = append(l.Unread, found.Unread)
+	}
+	l.Unread = append(l.Unread, a.unread...)
+	return l, nil
+}
+
+// sort picks a group's leftovers out of what the account has.
+func sort(group string, dead []string, droplets []instancegroup.Droplet, keys []digitalocean.Key, tags []digitalocean.Tag) Leftovers {
+	doubt := func(run string) string {
+		if slices.Contains(dead, run) {
+			return ""
+		}
+		return elsewhere
+	}
+	var l Leftovers
+	for _, d := range droplets {
+		l.Droplets = append(l.Droplets, Droplet{d, doubt(instancegroup.RunOf(group, d.Name))})
+	}
+	for _, k := range keys {
+		if run, ok := instancegroup.RunOfKey(group, k.Name); ok {
+			l.Keys = append(l.Keys, Key{k, run, doubt(run)})
+		}
+	}
+	for _, t := range tags {
+		if isDeleteTagOf(group, t.Name) && t.Carriers == 0 { // nobody misses it: who needs it makes it again
+			l.Tags = append(l.Tags, Tag{t.Name, ""})
+		}
+	}
+	return l
+}
+
+// isDeleteTagOf reports whether a tag is the group's delete tag, or one of rm's.
+func isDeleteTagOf(group, tag string) bool {
+	of := instancegroup.DeleteTag(group)
+	after, ok := strings.CutPrefix(strings.ToLower(tag), of)
+	return ok && (after == "" || after[0] == '-' && instancegroup.IsRun(after[1:]))
+}
