@@ -206,14 +206,12 @@ func Find(ctx context.Context, cloud Cloud, log Logger, group string, gpus bool,
 	if len(missing) > 1 {
 		if l, err := cloud.List(ctx, CommonTag, f.gpus); err == nil {
 			f.list = join(f.list, l)
+			maps.DeleteFunc(missing, func(_ string, id int64) bool { return f.has(id) })
 		}
 	}
-	var mu sync.Mutex
+	var mu sync.Mutex // guards f
 	each(slices.Sorted(maps.Keys(missing)), func(name string) {
 		id := missing[name]
-		if f.has(id) {
-			return
-		}
 		d, err := cloud.Get(ctx, id)
 		mu.Lock()
 		defer mu.Unlock()

@@ -125,6 +125,8 @@ func (k *credentials) open(ctx context.Context, api *digitalocean.Client, run st
 	var wg sync.WaitGroup
 	for _, key := range stale {
 		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, deleteBound) // it is no reason to be late
+			defer cancel()
 			if err := api.DeleteKey(ctx, key.Fingerprint); err != nil && !errors.Is(err, instancegroup.ErrNotFound) {
 				k.log.Warn("an SSH key of an earlier plugin process stays on the account", "name", key.Name, "err", err)
 				return

@@ -1,8 +1,7 @@
 package provider
 
 import (
-	"crypto/ed25519"
-	"encoding/pem"
+	"cmp"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
 	"golang.org/x/crypto/ssh"
 
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 )
@@ -39,34 +39,44 @@ func someKey(t *testing.T) []byte {
 	return key
 }
 
-// TestWhoseKeyIsDeleted: the plugin takes off the account what it put there for
+// keyNames are the names of the account's keys; that of the plugin process that runs
+// now reads "generated".
+func keyNames(sim *dosim.Sim, now *credentials) []string {
+	var all []string
+	for _, k := range sim.Keys() {
+		if now.generated && k.Name == now.name {
+			k.Name = "generated"
+		}
+		all = append(all, k.Name)
+	}
+	return all
+}
+
+// TestWhichKeyIsDeleted: the plugin takes off the account what it put there for
 // itself, and nothing else.
-func TestWhoseKeyIsDeleted(t *testing.T) {
+func TestWhichKeyIsDeleted(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
-		static  bool // connector_config has a key
-		file    bool // ssh_key_file
-		there   bool // the account has it before Init
-		during  string
-		after   string
+		static  bool   // connector_config has a key
+		file    bool   // ssh_key_file
+		there   bool   // the account has it before Init, as "laptop"
+		stays   string // on the account, after Shutdown
 		uploads int
 	}{
-		{name: "generated", during: "fleeting-ci-<run>", after: "", uploads: 1},
-		{name: "connector_config's, there already", static: true, there: true, during: "laptop", after: "laptop", uploads: 0},
-		{name: "connector_config's, not there", static: true, during: "fleeting-ci-static", after: "fleeting-ci-static", uploads: 1},
-		{name: "ssh_key_file's, there already", file: true, there: true, during: "laptop", after: "laptop", uploads: 0},
-		{name: "ssh_key_file's, not there", file: true, during: "fleeting-ci-static", after: "fleeting-ci-static", uploads: 1},
-		{name: "connector_config's goes before ssh_key_file's", static: true, file: true, there: true, during: "laptop", after: "laptop", uploads: 0},
+		{name: "generated", uploads: 1},
+		{name: "connector_config's, there already", static: true, there: true, stays: "laptop"},
+		{name: "connector_config's, not there", static: true, stays: "fleeting-ci-static", uploads: 1},
+		{name: "ssh_key_file's, there already", file: true, there: true, stays: "laptop"},
+		{name: "ssh_key_file's, not there", file: true, stays: "fleeting-ci-static", uploads: 1},
+		{name: "connector_config's goes before ssh_key_file's", static: true, file: true, there: true, stays: "laptop"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ownCache(t)
 			key, o, settings := someKey(t), options{}, provider.Settings{}
 			if tt.static {
 				settings.Key = key
 			}
 			if tt.file {
-				path := filepath.Join(t.TempDir(), "id")
-				content := key
+				path, content := filepath.Join(t.TempDir(), "id"), key
 				if tt.static {
 					content = someKey(t)
 				}
@@ -75,9 +85,7 @@ func TestWhoseKeyIsDeleted(t *testing.T) {
 				}
 				o["ssh_key_file"] = path
 			}
-			synctest.Test(t, func(t *testing.T) {
-				sim := dosim.New(dosim.Options{})
-				defer sim.Close()
+			onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
 				if tt.there {
 					sim.AddKey("laptop", publicHalf(t, key))
 				}
@@ -85,81 +93,95 @@ func TestWhoseKeyIsDeleted(t *testing.T) {
 				if _, err := g.Init(t.Context(), hclog.NewNullLogger(), settings); err != nil {
 					t.Fatal(err)
 				}
-				names := func() string {
-					var all []string
-					for _, k := range sim.Keys() {
-						all = append(all, strings.Replace(k.Name, g.running.Load().keys.run, "<run>", 1))
-					}
-					return strings.Join(all, " ")
-				}
-				if got := names(); got != tt.during {
-					t.Errorf("keys on the account %q, want %q", got, tt.during)
+				keys := g.running.Load().keys
+				if got, want := strings.Join(keyNames(sim, keys), " "), cmp.Or(tt.stays, "generated"); got != want {
+					t.Errorf("keys on the account %q, want %q", got, want)
 				}
 				if n := sim.RequestCounts()["POST /v2/account/keys"]; n != tt.uploads {
 					t.Errorf("%d uploads, want %d", n, tt.uploads)
 				}
-				if _, err := g.Increase(t.Context(), 1); err != nil {
-					t.Fatal(err)
+				increase(t, g, 1)
+				if got, want := sim.Droplets()[0].AuthorizedKeys, publicHalf(t, keys.private); !slices.Equal(got, []string{want}) {
+					t.Errorf("the Droplet accepts %v, want %s", got, want)
 				}
-				if tt.static || tt.file {
-					if got := sim.Droplets()[0].AuthorizedKeys; !slices.Equal(got, []string{publicHalf(t, key)}) {
-						t.Errorf("the Droplet accepts %v", got)
-					}
+				if !keys.generated && string(keys.private) != string(key) {
+					t.Error("another key is used")
 				}
-				if err := g.Shutdown(t.Context()); err != nil {
-					t.Error(err)
+				if run, ok := instancegroup.RunOfKey("ci", keys.name); ok != keys.generated || run != "" && run != instancegroup.RunOf("ci", names(sim)[0]) {
+					t.Errorf("the key's name is %s, beside the Droplet %s", keys.name, names(sim))
 				}
-				if got := names(); got != tt.after {
-					t.Errorf("keys afterwards %q, want %q", got, tt.after)
-				}
-				if v := sim.Violations(); len(v) > 0 {
-					t.Error(v)
+				err := g.Shutdown(t.Context())
+				if got := strings.Join(keyNames(sim, keys), " "); err != nil || got != tt.stays {
+					t.Errorf("keys afterwards %q, want %q; %v", got, tt.stays, err)
 				}
 			})
 		})
 	}
 }
 
+// TestKeysOfPeopleStay: of keys that others left, Init deletes those of plugin
+// processes of this host that have ended. A key of ssh_keys stays whatever its name,
+// and so does that of a manager elsewhere.
+func TestKeysOfPeopleStay(t *testing.T) {
+	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
+		add := func(name string) dosim.Key { return sim.AddKey(name, publicHalf(t, someKey(t))) }
+		operator := add("fleeting-ci-operator")
+		others := []string{operator.Name, "laptop", "fleeting-ci-static", "fleeting-ci-", "fleeting-ci-big-7k2m9qxabc", "fleeting-ci2-7k2m9qxabc",
+			"fleeting-ci-7k2m9qxabc"} // the last is of a living manager
+		for _, name := range others[1:] {
+			add(name)
+		}
+		file, private := filepath.Join(t.TempDir(), "id"), someKey(t)
+		if err := os.WriteFile(file, private, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		first := start(t, sim, options{"ssh_keys": []any{operator.ID}})
+		increase(t, first, 1)
+		crash(first)
+		run := instancegroup.RunOf("ci", names(sim)[0])
+		byID, byFingerprint := add("fleeting-ci-"+run+"000001"), add("fleeting-ci-"+run+"000002")
+		ours := sim.AddKey("fleeting-ci-"+run+"000003", publicHalf(t, private)) // of ssh_key_file
+		others = append(others, byID.Name, byFingerprint.Name, ours.Name)
+
+		second := start(t, sim, options{"ssh_key_file": file, "ssh_keys": []any{operator.ID, byID.ID, strings.ToUpper(byFingerprint.Fingerprint)}})
+		keys := second.running.Load().keys
+		if got := keyNames(sim, keys); !slices.Equal(got, others) {
+			t.Errorf("after the second start: %q, want %q", got, others)
+		}
+		if err := second.Shutdown(t.Context()); err != nil || !slices.Equal(keyNames(sim, keys), others) {
+			t.Errorf("at the end: %v, %q, want %q", err, keyNames(sim, keys), others)
+		}
+	})
+}
+
 // TestKeyTroubles: what can become of the key on the account does not keep the
 // group from growing.
 func TestKeyTroubles(t *testing.T) {
 	for _, tt := range []struct {
-		name   string
-		before []dosim.Fault        // Init
-		during func(sim *dosim.Sim) // before Increase
-		sleep  time.Duration        // before Increase
-		extra  []string             // keys of people
-		check  func(sim *dosim.Sim) bool
+		name    string
+		fault   dosim.Fault // of Init
+		taken   bool        // somebody takes the key off the account before Increase
+		uploads int
 	}{
-		{name: "DigitalOcean knows it only after seconds", before: []dosim.Fault{{Op: "POST /v2/account/keys", Behaviour: dosim.KeyLate, For: 3 * time.Second}}},
-		{name: "somebody took it off the account", during: func(sim *dosim.Sim) { sim.DeleteKey(sim.Keys()[0].ID) }, sleep: time.Hour,
-			check: func(sim *dosim.Sim) bool { return sim.RequestCounts()["POST /v2/account/keys"] == 2 }},
-		{name: "the answer to its upload was lost", before: []dosim.Fault{{Op: "POST /v2/account/keys", Reset: true, Applied: true}},
-			check: func(sim *dosim.Sim) bool { return sim.RequestCounts()["POST /v2/account/keys"] == 1 }},
-		{name: "the token may not read keys", before: []dosim.Fault{{Op: "GET /v2/account/keys*", Status: 403, Times: -1}}},
+		{name: "DigitalOcean knows it only after seconds", fault: dosim.Fault{Op: "POST /v2/account/keys", Behaviour: dosim.KeyLate, For: 3 * time.Second}, uploads: 1},
+		{name: "somebody took it off the account", fault: dosim.Fault{Op: "-"}, taken: true, uploads: 2},
+		{name: "the answer to its upload was lost", fault: dosim.Fault{Op: "POST /v2/account/keys", Reset: true, Applied: true}, uploads: 1},
+		{name: "the token may not read keys", fault: dosim.Fault{Op: "GET /v2/account/keys*", Status: 403, Times: -1}, taken: true, uploads: 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ownCache(t)
-			synctest.Test(t, func(t *testing.T) {
-				sim := dosim.New(dosim.Options{})
-				defer sim.Close()
-				sim.Inject(tt.before...)
+			onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
+				sim.Inject(tt.fault)
 				g := start(t, sim, nil)
-				if tt.during != nil {
-					tt.during(sim)
+				if tt.taken {
+					sim.DeleteKey(sim.Keys()[0].ID)
+					time.Sleep(time.Hour)
 				}
-				time.Sleep(tt.sleep)
-				if n, err := g.Increase(t.Context(), 2); n != 2 || err != nil {
-					t.Errorf("Increase(2) = %d, %v", n, err)
+				increase(t, g, 2)
+				if n := sim.RequestCounts()["POST /v2/account/keys"]; len(sim.Keys()) != 1 || n != tt.uploads {
+					t.Errorf("keys %v, %d uploads, want %d", sim.Keys(), n, tt.uploads)
 				}
-				if len(sim.Keys()) != 1 || tt.check != nil && !tt.check(sim) {
-					t.Errorf("keys %v, requests %v", sim.Keys(), sim.RequestCounts())
-				}
-				if err := g.Shutdown(t.Context()); err != nil {
-					t.Error(err)
-				}
-				if len(sim.Keys()) != 0 {
-					t.Errorf("keys are left: %v", sim.Keys())
+				if err := g.Shutdown(t.Context()); err != nil || len(sim.Keys()) != 0 {
+					t.Errorf("%v; keys are left: %v", err, sim.Keys())
 				}
 			})
 		})
@@ -169,105 +191,25 @@ func TestKeyTroubles(t *testing.T) {
 // TestNoKeyAfterShutdown: an Increase that finds its key gone after Shutdown has
 // deleted it does not upload it again.
 func TestNoKeyAfterShutdown(t *testing.T) {
-	ownCache(t)
-	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{})
-		defer sim.Close()
+	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
 		g := start(t, sim, nil)
 		sim.Inject(dosim.Fault{Op: "POST /v2/droplets", Delay: 2 * time.Second, Times: -1})
-		var increase sync.WaitGroup
-		increase.Go(func() {
+		var wg sync.WaitGroup
+		wg.Go(func() {
 			if n, err := g.Increase(t.Context(), 1); n != 0 || err == nil {
 				t.Errorf("Increase = %d, %v", n, err)
 			}
 		})
 		synctest.Wait()
 		_ = g.Shutdown(t.Context())
-		increase.Wait()
+		wg.Wait()
 		nothingLeft(t, sim)
-	})
-}
-
-// TestSweepAtTheEnd: a run that took Droplets over, and leaves none, leaves no key of
-// the run that made them either.
-func TestSweepAtTheEnd(t *testing.T) {
-	ownCache(t)
-	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{})
-		defer sim.Close()
-		first := start(t, sim, nil)
-		if _, err := first.Increase(t.Context(), 1); err != nil {
-			t.Fatal(err)
-		}
-		crash(first)
-		second := start(t, sim, nil)
-		sim.AddKey("fleeting-ci-7k2m9qxa", publicHalf(t, someKey(t))) // of a run elsewhere
-		time.Sleep(time.Minute)
-		if _, err := second.Decrease(t.Context(), []string{sim.Droplets()[0].Name}); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Minute)
-		_ = second.Shutdown(t.Context())
-		if keys := sim.Keys(); len(keys) != 1 || keys[0].Name != "fleeting-ci-7k2m9qxa" {
-			t.Errorf("left: %+v, want only that of the run elsewhere", keys)
-		}
-	})
-}
-
-// TestSweep: the keys of dead runs go once no Droplet of the group is left, and
-// no others.
-func TestSweep(t *testing.T) {
-	ownCache(t)
-	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{})
-		defer sim.Close()
-		others := []string{"laptop", "fleeting-ci-static", "fleeting-ci-big-7k2m9qxa", "fleeting-ci2-7k2m9qxa", "fleeting-ci-"}
-		for _, name := range others {
-			sim.AddKey(name, publicHalf(t, someKey(t)))
-		}
-		names := func() []string {
-			var all []string
-			for _, k := range sim.Keys() {
-				all = append(all, k.Name)
-			}
-			return all
-		}
-
-		first := start(t, sim, nil)
-		if _, err := first.Increase(t.Context(), 1); err != nil {
-			t.Fatal(err)
-		}
-		crash(first)
-
-		second := start(t, sim, nil) // takes its Droplet over
-		if len(names()) != len(others)+2 {
-			t.Errorf("while there is a Droplet: %q, want the first run's key and the second's", names())
-		}
-		time.Sleep(time.Minute)
-		if _, err := second.Decrease(t.Context(), []string{sim.Droplets()[0].Name}); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Minute)
-		crash(second)
-
-		third := start(t, sim, nil)
-		if want := append(slices.Clone(others), "fleeting-ci-"+third.running.Load().keys.run); !slices.Equal(names(), want) {
-			t.Errorf("with no Droplet: %q, want %q", names(), want)
-		}
-		_ = third.Shutdown(t.Context())
-		if !slices.Equal(names(), others) {
-			t.Errorf("at the end: %q, want %q", names(), others)
-		}
-		if v := sim.Violations(); len(v) > 0 {
-			t.Error(v)
-		}
 	})
 }
 
 // TestPassword: static credentials with a password and no key are left to be
 // just that, since the runner prefers a key.
 func TestPassword(t *testing.T) {
-	c := config.Config{Name: "ci"}
 	for _, tt := range []struct {
 		connector provider.ConnectorConfig
 		key       bool
@@ -278,105 +220,9 @@ func TestPassword(t *testing.T) {
 		{provider.ConnectorConfig{UseStaticCredentials: true, Password: "p", Key: someKey(t)}, true},
 		{provider.ConnectorConfig{Password: "p"}, true},
 	} {
-		k, err := loadCredentials(hclog.NewNullLogger(), c, tt.connector)
+		k, err := loadCredentials(hclog.NewNullLogger(), config.Config{Name: "ci"}, tt.connector)
 		if err != nil || (k.privateKey() != nil) != tt.key {
 			t.Errorf("%+v: key %v, %v", tt.connector, k.privateKey() != nil, err)
 		}
 	}
-}
-
-// TestKeyFile: made when missing, for its owner alone, and kept.
-func TestKeyFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "a", "b", "id_ed25519")
-	load := func(path string) (*credentials, string, error) {
-		var book logBook
-		k, err := loadCredentials(book.logger(), config.Config{Name: "ci", SSHKeyFile: path}, provider.ConnectorConfig{})
-		return k, book.String(), err
-	}
-	var all sync.WaitGroup
-	made := make([]string, 8)
-	for i := range made {
-		all.Go(func() {
-			if k, _, err := load(path); err == nil { // one may find it half written, and is told so
-				made[i] = k.public
-			}
-		})
-	}
-	all.Wait()
-	k, log, err := load(path)
-	if err != nil || log != "" {
-		t.Fatalf("%v; log %q", err, log)
-	}
-	for _, public := range made {
-		if public != "" && public != k.public {
-			t.Errorf("two keys were made: %s and %s", public, k.public)
-		}
-	}
-	if !strings.HasPrefix(k.public, "ssh-ed25519 ") {
-		t.Errorf("made a key of another kind: %s", k.public)
-	}
-	for at, want := range map[string]os.FileMode{path: 0o600, filepath.Dir(path): 0o700 | os.ModeDir} {
-		if info, err := os.Stat(at); err != nil || info.Mode() != want {
-			t.Errorf("%s: %v, %v; want %v", at, info.Mode(), err, want)
-		}
-	}
-	if files, _ := os.ReadDir(filepath.Dir(path)); len(files) != 1 {
-		t.Errorf("besides the key there is %v", files)
-	}
-	if err := os.Chmod(path, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if _, log, err := load(path); err != nil || !strings.Contains(log, "others can read a file with a secret") || !strings.Contains(log, "chmod 600 "+path) {
-		t.Errorf("a key that others can read: %v; log %q", err, log)
-	}
-}
-
-// TestKeyFaults: what is no usable key is told, with its place and none of it.
-func TestKeyFaults(t *testing.T) {
-	_, private, _ := ed25519.GenerateKey(nil)
-	locked, err := ssh.MarshalPrivateKeyWithPassphrase(private, "", []byte("secret"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	file := func(name, content string) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	sentinel := "c2VudGluZWwgb2YgYSBrZXk"
-	for _, tt := range []struct{ path, want string }{
-		{file("locked", string(pem.EncodeToMemory(locked))), ": the key needs a passphrase; use one without"},
-		{file("junk", sentinel), ": not an SSH private key in PEM or OpenSSH form: ssh: no key found"},
-		{file("cut", "-----BEGIN OPENSSH PRIVATE KEY-----\n"+sentinel+"=\n-----END OPENSSH PRIVATE KEY-----\n"), ": not an SSH private key in PEM or OpenSSH form: "},
-		{file("empty", ""), ": not an SSH private key in PEM or OpenSSH form: ssh: no key found"},
-		{file("huge", strings.Repeat("x", maxKeyFile+1)), ": not a private key: 65537 bytes, mode -rw-------"},
-		{dir, ": not a private key: "},
-		{filepath.Join(dir, "junk", "id"), ": stat " + filepath.Join(dir, "junk", "id") + ": not a directory"},
-	} {
-		_, err := loadCredentials(hclog.NewNullLogger(), config.Config{Name: "ci", SSHKeyFile: tt.path}, provider.ConnectorConfig{})
-		if err == nil || !strings.HasPrefix(err.Error(), "plugin_config.ssh_key_file: "+tt.path+tt.want) || strings.Contains(err.Error(), sentinel) {
-			t.Errorf("got  %v\nwant plugin_config.ssh_key_file: %s%s", err, tt.path, tt.want)
-		}
-	}
-	_, err = loadCredentials(hclog.NewNullLogger(), config.Config{Name: "ci"}, provider.ConnectorConfig{Key: []byte(sentinel)})
-	if err == nil || err.Error() != "connector_config.key_path: not an SSH private key in PEM or OpenSSH form: ssh: no key found" {
-		t.Error(err)
-	}
-}
-
-// A key whose deletion is answered late is not said to stay.
-func TestShutdownThoughAnswersAreSlow(t *testing.T) {
-	ownCache(t)
-	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{})
-		defer sim.Close()
-		g := start(t, sim, nil)
-		sim.Inject(dosim.Fault{Op: "*", Delay: 5500 * time.Millisecond, Times: -1})
-		if err := g.Shutdown(t.Context()); err != nil || len(sim.Keys()) > 0 {
-			t.Errorf("%v; keys %v", err, sim.Keys())
-		}
-	})
 }

@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
 // What the plugin logs is JSON on its way to the runner. An operator must be
@@ -26,4 +28,13 @@ func TestLogValuesAreReadable(t *testing.T) {
 			t.Errorf("the line lacks %s:\n%s", want, &out)
 		}
 	}
+	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
+		var book logBook
+		g := configured(t, sim, nil)
+		_, err := g.Init(t.Context(), hclog.New(&hclog.LoggerOptions{Output: &book, JSONFormat: true}), provider.Settings{})
+		if err != nil || len(book.lines(`"max_instances":"100"`)) != 1 {
+			t.Errorf("Init: %v\n%s", err, &book)
+		}
+		_ = g.Shutdown(t.Context())
+	})
 }

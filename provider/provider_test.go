@@ -13,40 +13,82 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
 
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
+// onAccount runs f in a bubble with a state directory and an account of its own,
+// on which nothing may be done that a well-behaved plugin never does.
+func onAccount(t *testing.T, o dosim.Options, f func(t *testing.T, sim *dosim.Sim)) {
+	t.Helper()
+	ownState(t)
+	synctest.Test(t, func(t *testing.T) {
+		sim := dosim.New(o)
+		defer sim.Close()
+		f(t, sim)
+		if v := sim.Violations(); len(v) > 0 {
+			t.Errorf("violations: %q", v)
+		}
+	})
+}
+
+// tryInit is Init, and what it logs.
+func tryInit(t *testing.T, g *InstanceGroup) (provider.ProviderInfo, *logBook, error) {
+	t.Helper()
+	var book logBook
+	info, err := g.Init(t.Context(), book.logger(), provider.Settings{})
+	return info, &book, err
+}
+
+// increase must be accepted whole.
+func increase(t *testing.T, g *InstanceGroup, n int) {
+	t.Helper()
+	if got, err := g.Increase(t.Context(), n); got != n || err != nil {
+		t.Fatalf("Increase(%d) = %d, %v", n, got, err)
+	}
+}
+
+// decrease must be accepted whole.
+func decrease(t *testing.T, g *InstanceGroup, names ...string) {
+	t.Helper()
+	got, err := g.Decrease(t.Context(), names)
+	if slices.Sort(got); err != nil || !slices.Equal(got, slices.Sorted(slices.Values(names))) {
+		t.Fatalf("Decrease(%q) = %q, %v", names, got, err)
+	}
+}
+
+// names returns the names of the Droplets that live.
+func names(sim *dosim.Sim) []string {
+	var all []string
+	for _, d := range sim.Droplets() {
+		all = append(all, d.Name)
+	}
+	return all
+}
+
 // TestLife is a group from Init to Shutdown, on a day without faults.
 func TestLife(t *testing.T) {
-	ownCache(t)
-	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{DropletLimit: 25})
-		defer sim.Close()
+	onAccount(t, dosim.Options{DropletLimit: 25}, func(t *testing.T, sim *dosim.Sim) {
 		g := configured(t, sim, options{"tags": []string{"team-a"}, "user_data": "#cloud-config"})
 
-		info, err := g.Init(t.Context(), hclog.NewNullLogger(), provider.Settings{})
+		info, book, err := tryInit(t, g)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if info.ID != "digitalocean/ci" || info.MaxSize != 25 || info.Version == "" || len(info.Capabilities) != 0 {
 			t.Errorf("Init: %+v", info)
 		}
-		if shown := states(t, g); len(shown) != 0 {
-			t.Errorf("an empty group shows %v", shown)
+		shows := func(n int, state provider.State) {
+			t.Helper()
+			if shown := states(t, g); len(shown) != n || count(shown, state) != n {
+				t.Fatalf("shown %v, want %d in the state %s", shown, n, state)
+			}
 		}
-
-		accepted, err := g.Increase(t.Context(), 3)
-		if accepted != 3 || err != nil {
-			t.Fatalf("Increase(3) = %d, %v", accepted, err)
-		}
-		if shown := states(t, g); count(shown, provider.StateCreating) != 3 || len(shown) != 3 {
-			t.Errorf("at once: %v, want three creating", shown)
-		}
+		shows(0, "")
+		increase(t, g, 3)
+		shows(3, provider.StateCreating)
 		time.Sleep(time.Minute)
-		shown := states(t, g)
-		if count(shown, provider.StateRunning) != 3 || len(shown) != 3 {
-			t.Fatalf("after a minute: %v, want three running", shown)
-		}
+		shows(3, provider.StateRunning)
 
 		asked := len(sim.Requests())
 		for _, d := range sim.Droplets() {
@@ -70,18 +112,20 @@ func TestLife(t *testing.T) {
 			if err := g.Heartbeat(t.Context(), d.Name); err != nil {
 				t.Error("Heartbeat:", err)
 			}
-			run := g.running.Load().keys.run
-			if want := []string{"fleeting", "fleeting-group:ci", "fleeting-run:" + run, "team-a"}; !slices.Equal(d.Tags, want) {
+			if want := []string{"fleeting", "fleeting-group:ci", "team-a"}; !slices.Equal(d.Tags, want) {
 				t.Errorf("%s has the tags %v, want %v", d.Name, d.Tags, want)
+			}
+			if run := instancegroup.RunOf("ci", d.Name); run == "" || len(book.lines("group is ready: group=ci run="+run+" ")) != 1 {
+				t.Errorf("%s is not of the run in the log:\n%s", d.Name, book)
 			}
 		}
 		if n := len(sim.Requests()) - asked; n != 0 {
 			t.Errorf("ConnectInfo and Heartbeat of running instances sent %d requests, want 0", n)
 		}
-		if err := g.Heartbeat(t.Context(), "ci-nobody00"); !errors.Is(err, provider.ErrInstanceUnhealthy) {
+		if err := g.Heartbeat(t.Context(), "ci-nobody0000"); !errors.Is(err, provider.ErrInstanceUnhealthy) {
 			t.Errorf("Heartbeat of an instance that is not there: %v", err)
 		}
-		if _, err := g.ConnectInfo(t.Context(), "ci-nobody00"); err == nil {
+		if _, err := g.ConnectInfo(t.Context(), "ci-nobody0000"); err == nil {
 			t.Error("ConnectInfo of an instance that is not there has no error")
 		}
 		if _, err := g.Suspend(t.Context(), nil); !errors.Is(err, provider.ErrSuspendResumeNotSupported) {
@@ -91,29 +135,14 @@ func TestLife(t *testing.T) {
 			t.Error("Resume:", err)
 		}
 
-		var names []string
-		for name := range shown {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		succeeded, err := g.Decrease(t.Context(), names)
-		if slices.Sort(succeeded); err != nil || !slices.Equal(succeeded, names) {
-			t.Fatalf("Decrease = %v, %v", succeeded, err)
-		}
-		if shown := states(t, g); count(shown, provider.StateDeleting) != 3 {
-			t.Errorf("at once: %v, want three deleting", shown)
-		}
-		if err := g.Heartbeat(t.Context(), names[0]); !errors.Is(err, provider.ErrInstanceUnhealthy) {
-			t.Errorf("Heartbeat of an instance that is being destroyed: %v", err)
+		decrease(t, g, names(sim)...)
+		shows(3, provider.StateDeleting)
+		if err := g.Heartbeat(t.Context(), names(sim)[0]); !errors.Is(err, provider.ErrInstanceUnhealthy) {
+			t.Errorf("Heartbeat of an instance that is being deleted: %v", err)
 		}
 		time.Sleep(time.Minute)
-		if shown := states(t, g); count(shown, provider.StateDeleted) != 3 {
-			t.Errorf("after a minute: %v, want three deleted", shown)
-		}
-		if shown := states(t, g); len(shown) != 0 {
-			t.Errorf("afterwards: %v, want nothing", shown)
-		}
-
+		shows(3, provider.StateDeleted)
+		shows(0, "")
 		for range 2 {
 			if err := g.Shutdown(t.Context()); err != nil {
 				t.Error("Shutdown:", err)
@@ -124,28 +153,20 @@ func TestLife(t *testing.T) {
 			t.Error("Increase works after Shutdown")
 		}
 		if next := start(t, sim, nil); next.Shutdown(t.Context()) != nil { // the lock is free
-			t.Error("the next run does not shut down")
+			t.Error("the next plugin process does not shut down")
 		}
 		nothingLeft(t, sim)
 	})
 }
 
-// nothingLeft: no Droplet, no key, no tag but those that the next run has too.
+// nothingLeft: no Droplet, no key, no delete tag.
 func nothingLeft(t *testing.T, sim *dosim.Sim) {
 	t.Helper()
-	if d := sim.Droplets(); len(d) > 0 {
-		t.Errorf("Droplets are left: %v", d)
+	if d, k := sim.Droplets(), sim.Keys(); len(d)+len(k) > 0 {
+		t.Errorf("left: Droplets %v, keys %v", d, k)
 	}
-	if k := sim.Keys(); len(k) > 0 {
-		t.Errorf("keys are left: %v", k)
-	}
-	for _, tag := range sim.Tags() {
-		if strings.HasPrefix(tag, "fleeting-run:") {
-			t.Errorf("the tag %s is left", tag)
-		}
-	}
-	if v := sim.Violations(); len(v) > 0 {
-		t.Errorf("violations: %q", v)
+	if slices.ContainsFunc(sim.Tags(), instancegroup.IsDeleteTag) {
+		t.Errorf("left among the tags %v: a delete tag", sim.Tags())
 	}
 }
 
@@ -203,14 +224,9 @@ func TestBounds(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ownCache(t)
-			synctest.Test(t, func(t *testing.T) {
-				sim := dosim.New(dosim.Options{})
-				defer sim.Close()
+			onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
 				g := start(t, sim, nil)
-				if _, err := g.Increase(t.Context(), 1); err != nil {
-					t.Fatal(err)
-				}
+				increase(t, g, 1)
 				time.Sleep(5 * time.Second)
 				sim.Inject(dosim.Fault{Op: "*", Hang: true, Times: -1})
 				if d := took(func() { tt.call(t, g, sim.Droplets()[0].Name) }); d > tt.most {
@@ -223,34 +239,24 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// TestShutdownKeepsNoKey: Droplets whose deletes hang do not keep the key.
+// TestShutdownKeepsNoKey: Droplets whose deletes hang do not keep the key, and a key
+// whose deletion is answered late is not said to stay.
 func TestShutdownKeepsNoKey(t *testing.T) {
-	ownCache(t)
-	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{})
-		defer sim.Close()
+	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
 		g := start(t, sim, nil)
-		if _, err := g.Increase(t.Context(), 1); err != nil {
-			t.Fatal(err)
-		}
+		increase(t, g, 1)
 		sim.Inject(dosim.Fault{Op: "GET /v2/droplets", Hang: true, Times: -1}, dosim.Fault{Op: "DELETE /v2/droplets/{id}", Hang: true, Times: -1},
-			dosim.Fault{Op: "DELETE /v2/tags/{tag}", Hang: true, Times: -1}, dosim.Fault{Op: "DELETE /v2/account/keys/{id}", Status: 500})
+			dosim.Fault{Op: "DELETE /v2/tags/{tag}", Hang: true, Times: -1}, dosim.Fault{Op: "DELETE /v2/account/keys/{id}", Delay: 7 * time.Second, Times: -1})
 		_, _ = g.Decrease(t.Context(), []string{sim.Droplets()[0].Name})
-		if err := g.Shutdown(t.Context()); err != nil {
-			t.Error(err)
-		}
-		if k := sim.Keys(); len(k) > 0 {
-			t.Errorf("keys are left: %v", k)
+		if err := g.Shutdown(t.Context()); err != nil || len(sim.Keys()) > 0 {
+			t.Errorf("%v; keys %v", err, sim.Keys())
 		}
 	})
 }
 
 // TestErrorsSayWhereTheTokenIs: in mid-life too.
 func TestErrorsSayWhereTheTokenIs(t *testing.T) {
-	ownCache(t)
-	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{})
-		defer sim.Close()
+	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
 		g := start(t, sim, nil)
 		defer func() { _ = g.Shutdown(t.Context()) }()
 		states(t, g) // the first one shows what Init listed

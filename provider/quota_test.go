@@ -3,7 +3,6 @@ package provider
 import (
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
@@ -12,11 +11,8 @@ import (
 // TestQuotaIsExplained: with the account's limit, how many Droplets the group
 // has, and how many others there are, also while lists lack the youngest.
 func TestQuotaIsExplained(t *testing.T) {
-	ownCache(t)
 	for _, lag := range []time.Duration{0, 5 * time.Second} {
-		synctest.Test(t, func(t *testing.T) {
-			sim := dosim.New(dosim.Options{DropletLimit: 5, ListLag: lag})
-			defer sim.Close()
+		onAccount(t, dosim.Options{DropletLimit: 5, ListLag: lag}, func(t *testing.T, sim *dosim.Sim) {
 			for range 2 {
 				sim.AddDroplet(dosim.Droplet{Name: "web", Created: time.Now().Add(-time.Hour)})
 			}
@@ -26,7 +22,7 @@ func TestQuotaIsExplained(t *testing.T) {
 			if n, err := g.Increase(t.Context(), 4); n != 3 || err != nil {
 				t.Fatalf("lag %s: Increase(4) with room for 3 = %d, %v", lag, n, err)
 			}
-			time.Sleep(10 * time.Second) // the rest after a refusal
+			time.Sleep(10 * time.Second) // the backoff after a refusal
 			sim.Inject(dosim.Fault{Op: "GET /v2/droplets", Behaviour: dosim.ListLags, For: 2 * lag, Times: -1})
 			_, err := g.Increase(t.Context(), 1)
 			want := "the account's limit is 5 Droplets: this group has 3, and there are 2 others on the account"

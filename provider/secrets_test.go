@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
@@ -31,46 +30,42 @@ func TestSecretsStaySecret(t *testing.T) {
 		{"life", "POST /v2/tags/{tag}/resources"}, {"life", "DELETE /v2/droplets"}, {"life", "DELETE /v2/tags/{tag}"}, {"life", "DELETE /v2/account/keys/{id}"},
 	} {
 		for _, fault := range faults {
-			t.Run(at.phase+" "+at.op+" "+fault.String(), func(t *testing.T) {
-				ownCache(t)
-				synctest.Test(t, func(t *testing.T) {
-					sim := dosim.New(dosim.Options{Token: token})
-					defer sim.Close()
+			fault.Op, fault.Times = at.op, -1
+			t.Run(at.phase+" "+fault.String(), func(t *testing.T) {
+				onAccount(t, dosim.Options{Token: token}, func(t *testing.T, sim *dosim.Sim) {
 					key := someKey(t)
 					g := configured(t, sim, options{"token": token})
 					g.transport = echo{sim.Transport()}
-					f := fault
-					f.Op, f.Times = at.op, -1
 					if at.phase == "Init" {
-						sim.Inject(f)
+						sim.Inject(fault)
 					}
 					var book logBook
 					said := &strings.Builder{}
-					tell := func(v any, err error) { fmt.Fprintf(said, "%+v %v\n", v, err) }
+					say := func(v any, err error) { fmt.Fprintf(said, "%+v %v\n", v, err) }
+					update := func() {
+						time.Sleep(30 * time.Second)
+						say(nil, g.Update(t.Context(), func(id string, s provider.State) { say(id, nil) }))
+					}
 
 					info, err := g.Init(t.Context(), book.logger(), provider.Settings{ConnectorConfig: provider.ConnectorConfig{Key: key}})
-					tell(info, err)
+					say(info, err)
 					if at.phase == "life" {
-						sim.Inject(f)
+						sim.Inject(fault)
 					}
 					n, err := g.Increase(t.Context(), 12)
-					tell(n, err)
+					say(n, err)
 					for range 3 {
-						time.Sleep(30 * time.Second)
-						tell(nil, g.Update(t.Context(), func(id string, s provider.State) { tell(id, nil) }))
+						update()
 					}
-					var names []string
-					for _, d := range sim.Droplets() {
-						names = append(names, d.Name)
-						_, err := g.ConnectInfo(t.Context(), d.Name)
-						tell(nil, err)
-						tell(nil, g.Heartbeat(t.Context(), d.Name))
+					for _, name := range names(sim) {
+						_, err := g.ConnectInfo(t.Context(), name)
+						say(nil, err)
+						say(nil, g.Heartbeat(t.Context(), name))
 					}
-					ids, err := g.Decrease(t.Context(), names) // more than go by their ids
-					tell(ids, err)
-					time.Sleep(30 * time.Second)
-					tell(nil, g.Update(t.Context(), func(id string, s provider.State) { tell(id, nil) }))
-					tell(nil, g.Shutdown(t.Context()))
+					ids, err := g.Decrease(t.Context(), names(sim)) // more than go by their ids
+					say(ids, err)
+					update()
+					say(nil, g.Shutdown(t.Context()))
 
 					out := said.String() + book.String()
 					secrets := []string{token, "5e471e1f", "PRIVATE KEY"}
@@ -93,19 +88,23 @@ func TestSecretsStaySecret(t *testing.T) {
 	}
 }
 
-// echo sends the request's token back in every error: in its message, among
-// HTML, and as the request id.
+// echo sends the request's token back in every error: in its message or page,
+// and as the request id.
 type echo struct{ base http.RoundTripper }
 
 func (e echo) RoundTrip(r *http.Request) (*http.Response, error) {
+	sent := r.Header.Get("Authorization")
 	resp, err := e.base.RoundTrip(r)
 	if err != nil {
-		return nil, fmt.Errorf("%w (while sending %q)", err, r.Header.Get("Authorization"))
+		return nil, fmt.Errorf("%w (while sending %q)", err, sent)
 	}
-	resp.Header.Set("X-Request-Id", r.Header.Get("Authorization"))
+	resp.Header.Set("X-Request-Id", sent)
 	if resp.StatusCode >= 400 {
-		body := fmt.Sprintf(`{"id":"x","message":"I got %s","request_id":%q}`, r.Header.Get("Authorization"), r.Header.Get("Authorization"))
 		resp.Body.Close()
+		body := fmt.Sprintf(`{"id":"x","message":"I got %s","request_id":%q}`, sent, sent)
+		if resp.Header.Get("Content-Type") == "text/html" {
+			body = "<html><title>I got " + sent + "</title></html>"
+		}
 		resp.Body = io.NopCloser(strings.NewReader(body))
 	}
 	return resp, nil
