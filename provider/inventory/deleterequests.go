@@ -76,12 +76,12 @@ func (d *deletion) byID(ctx context.Context, some []*target) error {
 	})
 }
 
-// byTag deletes many by a tag that is on nothing else, so that what a person keeps later
-// does not go with the next ones. If that fails they go by their ids.
+// byTag deletes many by a tag that was on nothing before, so that what a person keeps
+// meanwhile does not go with the next ones. If that fails they go by their ids.
 func (d *deletion) byTag(ctx context.Context, many []*target) error {
 	bounded, cancel := context.WithTimeout(ctx, requestBound)
 	defer cancel()
-	tag := instancegroup.DeleteTag(instancegroup.GroupOf(many[0].Droplet), instancegroup.NewRun())
+	tag := instancegroup.DeleteTag(instancegroup.GroupOf(many[0].Droplet) + "-" + instancegroup.NewRun())
 	d.tags = append(d.tags, tag)
 	d.requests += 3 // it is made, put on, and deleted by
 	var ids []int64

@@ -34,15 +34,19 @@ type Key struct {
 	Doubt string
 }
 
-// Tag is a delete tag that nothing carries.
+// Tag is a delete tag that nothing carries. Without a Doubt all that is known of the
+// group is of this host's dead runs.
 type Tag struct {
 	Name  string
 	Doubt string
 }
 
-// elsewhere is the one doubt: the account alone does not distinguish a living manager of
-// another host from a dead one.
-const elsewhere = "its run is not known on this host: it may be a living manager's elsewhere"
+// The doubts: the account alone does not distinguish a living manager of another host
+// from a dead one.
+const (
+	elsewhere = "its run is not known on this host: it may be a living manager's elsewhere"
+	inUse     = "a living manager elsewhere may use it"
+)
 
 // Doubtful reports whether anything of l may be no leftover.
 func (l Leftovers) Doubtful() bool {
@@ -107,10 +111,12 @@ func (a *Account) Find(ctx context.Context, api *digitalocean.Client, group stri
 
 // sort picks a group's leftovers out of what the account has.
 func sort(group string, dead []string, droplets []instancegroup.Droplet, keys []digitalocean.Key, tags []digitalocean.Tag) Leftovers {
+	unknown := len(dead) == 0
 	doubt := func(run string) string {
 		if slices.Contains(dead, run) {
 			return ""
 		}
+		unknown = true
 		return elsewhere
 	}
 	var l Leftovers
@@ -123,18 +129,24 @@ func sort(group string, dead []string, droplets []instancegroup.Droplet, keys []
 		}
 	}
 	for _, t := range tags {
-		if run := runOfDeleteTag(group, t.Name); run != "" && t.Carriers == 0 {
-			l.Tags = append(l.Tags, Tag{t.Name, doubt(run)})
+		if t.Carriers > 0 || !isDeleteTag(group, t.Name) {
+			continue
 		}
+		tag := Tag{Name: t.Name}
+		if unknown {
+			tag.Doubt = inUse
+		}
+		l.Tags = append(l.Tags, tag)
 	}
 	return l
 }
 
-// runOfDeleteTag returns the run whose delete tag of the group a tag is, or "".
-func runOfDeleteTag(group, tag string) string {
-	run := tag[strings.LastIndexByte(tag, '-')+1:]
-	if !instancegroup.IsDeleteTag(tag) || !strings.EqualFold(tag, instancegroup.DeleteTag(group, run)) {
-		return ""
+// isDeleteTag reports whether a tag is one by which the group's manager deletes, or a
+// Delete of its Droplets.
+func isDeleteTag(group, tag string) bool {
+	own := instancegroup.DeleteTag(group)
+	if len(tag) > len(own) && tag[len(own)] == '-' && instancegroup.IsRun(tag[len(own)+1:]) {
+		tag = tag[:len(own)]
 	}
-	return run
+	return strings.EqualFold(tag, own)
 }
