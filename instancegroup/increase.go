@@ -172,9 +172,13 @@ func (g *Group) tryPlacement(ctx context.Context, a *attempt) (again bool) {
 
 	case errors.Is(err, ErrKey) && a.keyTries < keyAttempts:
 		a.keyTries++
-		if a.keys, a.refusal = g.freshKeys(ctx, a.keyTries, err); a.refusal != nil {
+		a.refusal = err
+		keys, err := g.freshKeys(ctx, a.keyTries, err)
+		if err != nil {
+			a.refusal = err
 			return false
 		}
+		a.keys = keys
 
 	case errors.Is(err, ErrUnauthorized) && !a.rotated:
 		// The Cloud reads the token again after a refusal.

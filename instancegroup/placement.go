@@ -64,11 +64,11 @@ func (p *placements) next(now time.Time, tried map[Placement]bool) (Placement, b
 	return first, len(tried) == 0 && !until.IsZero()
 }
 
-// failed lets a placement cool down and returns for how long. What was sent
-// before the last failure tells nothing new, and is not counted: 0.
+// failed lets a placement cool down and returns for how long. What was sent no
+// later than the last failure tells nothing new, and is not counted: 0.
 func (p *placements) failed(at Placement, sent, now time.Time) time.Duration {
 	c := p.cooling[at]
-	if c.failures > 0 && sent.Before(c.failed) {
+	if c.failures > 0 && !sent.After(c.failed) {
 		return 0
 	}
 	c.failures++

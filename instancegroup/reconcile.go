@@ -68,7 +68,7 @@ type sighting struct {
 	list     List
 	err      error
 	paged    bool // an entry can have slipped between its pages
-	doubtful bool // it lacks all that live, two or more
+	doubtful bool // it lacks all that there was, and that may be wrong
 }
 
 // observe lists, if that is due.
@@ -88,8 +88,8 @@ func (g *Group) observe(ctx context.Context) (sighting, error) {
 // list asks for a list.
 //
 // Invariants: one that lacks all of the group's Droplets proves nothing before a
-// list by CommonTag lacks them too: somebody may have deleted the group's tag. If
-// it lacks all that live, two or more, it is doubtful even then: DigitalOcean may
+// list by CommonTag lacks them too: somebody may have deleted the group's tag. One
+// that lacks all that live, two or more, is doubtful even then: DigitalOcean may
 // answer wrongly. (TestGroupTagDeleted, TestEmptyListIsNotBelieved)
 func (g *Group) list(ctx context.Context) sighting {
 	ctx, cancel := context.WithTimeout(ctx, listBound)
@@ -104,7 +104,7 @@ func (g *Group) list(ctx context.Context) sighting {
 	if q.tag != CommonTag {
 		more, err := g.cloud.List(ctx, CommonTag, q.gpus)
 		if err != nil {
-			s.err = err
+			s.doubtful = true
 			return s
 		}
 		s.list, s.paged = join(s.list, more), s.paged || more.Requests > 1
@@ -423,6 +423,9 @@ func (g *Group) recordLookUps(ls []lookedUp, now time.Time) {
 		case errors.Is(l.err, ErrRateLimited):
 			continue // at its next turn
 		case !errors.Is(l.err, ErrNotFound):
+			if !isCloud(l.err) { // cut off by our own bound: it is due at once
+				i.checked = time.Time{}
+			}
 			failed.add(l.name, l.err)
 			continue
 		}

@@ -81,7 +81,7 @@ func (d *deletion) byID(ctx context.Context, some []*target) error {
 func (d *deletion) byTag(ctx context.Context, many []*target) error {
 	bounded, cancel := context.WithTimeout(ctx, requestBound)
 	defer cancel()
-	tag := instancegroup.DeleteTag(instancegroup.GroupOf(many[0].Droplet) + "-" + instancegroup.NewRun())
+	tag := instancegroup.DeleteTag(instancegroup.GroupOf(many[0].Droplet)) + "-" + instancegroup.NewRun()
 	d.tags = append(d.tags, tag)
 	d.requests += 3 // it is made, put on, and deleted by
 	var ids []int64

@@ -129,7 +129,7 @@ func sort(group string, dead []string, droplets []instancegroup.Droplet, keys []
 		}
 	}
 	for _, t := range tags {
-		if t.Carriers > 0 || !isDeleteTag(group, t.Name) {
+		if t.Carriers > 0 || !isDeleteTagOf(group, t.Name) {
 			continue
 		}
 		tag := Tag{Name: t.Name}
@@ -141,12 +141,9 @@ func sort(group string, dead []string, droplets []instancegroup.Droplet, keys []
 	return l
 }
 
-// isDeleteTag reports whether a tag is one by which the group's manager deletes, or a
-// Delete of its Droplets.
-func isDeleteTag(group, tag string) bool {
-	own := instancegroup.DeleteTag(group)
-	if len(tag) > len(own) && tag[len(own)] == '-' && instancegroup.IsRun(tag[len(own)+1:]) {
-		tag = tag[:len(own)]
-	}
-	return strings.EqualFold(tag, own)
+// isDeleteTagOf reports whether a tag is the group's delete tag, or one of Delete's.
+func isDeleteTagOf(group, tag string) bool {
+	of := instancegroup.DeleteTag(group)
+	after, ok := strings.CutPrefix(strings.ToLower(tag), of)
+	return ok && (after == "" || after[0] == '-' && instancegroup.IsRun(after[1:]))
 }
