@@ -75,7 +75,7 @@ func diagnose(ctx context.Context, t *terminal, args []string) int {
 	case d.boot && d.offline:
 		return t.misused("--boot makes a Droplet, which --offline forbids")
 	}
-	subjects, err := d.subjects()
+	subjects, err := d.subjects(ctx)
 	if err != nil {
 		return t.failed(err)
 	}
@@ -132,8 +132,8 @@ type diagnosis struct {
 
 // subjects returns the groups that were chosen. Faults in their configuration are no
 // errors here: they are to be found.
-func (d diagnosing) subjects() ([]target, error) {
-	found, err := d.chosen()
+func (d diagnosing) subjects(ctx context.Context) ([]target, error) {
+	found, err := d.chosen(ctx)
 	for i := range found {
 		found[i].Shared = &doctor.Shared{}
 		for _, before := range found[:i] {
@@ -145,7 +145,7 @@ func (d diagnosing) subjects() ([]target, error) {
 	return found, err
 }
 
-func (d diagnosing) chosen() ([]target, error) {
+func (d diagnosing) chosen(ctx context.Context) ([]target, error) {
 	byHand, err := d.withoutFile()
 	if err != nil {
 		return nil, err
@@ -176,7 +176,7 @@ func (d diagnosing) chosen() ([]target, error) {
 	var found []target
 	var names []string
 	for _, r := range runners {
-		p, err := read(file, r)
+		p, err := read(ctx, file, r)
 		if err != nil {
 			return nil, err
 		}
@@ -193,7 +193,7 @@ func (d diagnosing) chosen() ([]target, error) {
 }
 
 // read reads what a runner says of its group.
-func read(file *runnerconfig.File, r runnerconfig.Runner) (target, error) {
+func read(ctx context.Context, file *runnerconfig.File, r runnerconfig.Runner) (target, error) {
 	data, err := json.Marshal(r.Autoscaler.PluginConfig)
 	if err != nil {
 		return target{}, fmt.Errorf("%s: plugin_config: %w", file.At(r.Key("autoscaler.plugin_config")), err)

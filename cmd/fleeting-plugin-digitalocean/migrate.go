@@ -221,7 +221,7 @@ func (m *migrating) print(t *terminal, r migration.Result, report migrated) {
 // JSON. What it finds fails nothing: the migration is done.
 func (m *migrating) examine(ctx context.Context, t *terminal, r migration.Result) (all []diagnosis) {
 	d := diagnosing{choice: choice{config: m.path, groups: r.Groups}, offline: m.offline}
-	subjects, err := d.subjects()
+	subjects, err := d.subjects(ctx)
 	for _, s := range subjects {
 		var one diagnosis
 		if one, err = d.one(ctx, t, s, m.json); err != nil {

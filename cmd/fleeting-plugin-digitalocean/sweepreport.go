@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -52,20 +53,16 @@ func (w *swept) note(l inventory.Leftovers, token string) {
 }
 
 func (w swept) print(t *terminal) {
-	line := func(what, doubt string) {
-		if doubt == "" {
-			doubt = "its run was on this host, and has ended"
-		}
-		fmt.Fprintf(t.out, "%s: %s\n", what, doubt)
-	}
+	const ended = "its run was on this host, and has ended"
+	line := func(what, why string) { fmt.Fprintf(t.out, "%s: %s\n", what, why) }
 	for _, d := range w.Droplets {
-		line(fmt.Sprintf("Droplet %s (%d), %s old, %.5f USD an hour", d.Name, d.ID, age(time.Duration(d.AgeSeconds)*time.Second), d.USDPerHour), d.Doubt)
+		line(fmt.Sprintf("Droplet %s (%d), %s old, %.5f USD an hour", d.Name, d.ID, age(time.Duration(d.AgeSeconds)*time.Second), d.USDPerHour), cmp.Or(d.Doubt, ended))
 	}
 	for _, k := range w.Keys {
-		line("SSH key "+k.Name, k.Doubt)
+		line("SSH key "+k.Name, cmp.Or(k.Doubt, ended))
 	}
 	for _, tag := range w.Tags {
-		line("tag "+tag.Name, tag.Doubt)
+		line("tag "+tag.Name, cmp.Or(tag.Doubt, "nothing carries it"))
 	}
 	if w.Younger.Droplets > 0 {
 		fmt.Fprintf(t.out, "group %s: %s too young for --older-than, %.5f USD an hour\n", w.Group, count(w.Younger.Droplets, "Droplet"), w.Younger.USDPerHour)

@@ -76,8 +76,8 @@ func (d *deletion) byID(ctx context.Context, some []*target) error {
 	})
 }
 
-// byTag deletes many by a tag that is on nothing else, so that what a person keeps later
-// does not go with the next ones. If that fails they go by their ids.
+// byTag deletes many by a tag that was on nothing before, so that what a person keeps
+// meanwhile does not go with the next ones. If that fails they go by their ids.
 func (d *deletion) byTag(ctx context.Context, many []*target) error {
 	bounded, cancel := context.WithTimeout(ctx, requestBound)
 	defer cancel()

@@ -19,9 +19,8 @@ func TestSort(t *testing.T) {
 		[]digitalocean.Key{{Name: "fleeting-ci-d0b07k2m9q"}, {Name: "fleeting-ci-x7k27k2m9q"}, {Name: "fleeting-ci-operator"},
 			{Name: "fleeting-ci-big-d0b07k2m9q"}, {Name: "fleeting-ci-d0b07k2m9qx"}, {Name: "somebody's"}},
 		[]digitalocean.Tag{{Name: "fleeting"}, {Name: "fleeting-group:ci"}, {Name: "fleeting-keep"}, {Name: "prod"},
-			{Name: "fleeting-delete:ci-d0a0"}, {Name: "Fleeting-Delete:CI-d0b0"}, {Name: "fleeting-delete:ci-x7k2"},
-			{Name: "fleeting-delete:ci-d0b0", Carriers: 1}, {Name: "fleeting-delete:ci-big-d0b0"}, {Name: "fleeting-delete:ci"},
-			{Name: "fleeting-delete:d0b0"}, {Name: "fleeting-delete:ci-later"}})
+			{Name: "fleeting-delete:ci"}, {Name: "Fleeting-Delete:CI-x7k2"}, {Name: "fleeting-delete:ci-k2x7", Carriers: 1},
+			{Name: "fleeting-delete:ci-big"}, {Name: "fleeting-delete:ci-big-x7k2"}, {Name: "fleeting-delete:c"}, {Name: "fleeting-delete:d0a0"}})
 	var got []string
 	for _, d := range l.Droplets {
 		got = append(got, fmt.Sprintf("%d %s", d.ID, d.Doubt))
@@ -34,14 +33,15 @@ func TestSort(t *testing.T) {
 	}
 	want := []string{"1 ", "2 " + elsewhere,
 		"fleeting-ci-d0b07k2m9q d0b0 ", "fleeting-ci-x7k27k2m9q x7k2 " + elsewhere,
-		"fleeting-delete:ci-d0a0 ", "Fleeting-Delete:CI-d0b0 ", "fleeting-delete:ci-x7k2 " + elsewhere}
+		"fleeting-delete:ci " + inUse, "Fleeting-Delete:CI-x7k2 " + inUse}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%q\nwant\n%q", got, want)
 	}
 	doubtless := sort("ci", dead, []instancegroup.Droplet{{Name: "ci-d0a07k2m9q"}},
-		[]digitalocean.Key{{Name: "fleeting-ci-d0b07k2m9q"}}, []digitalocean.Tag{{Name: "fleeting-delete:ci-d0a0"}})
-	if !l.Doubtful() || doubtless.Doubtful() {
-		t.Error("Doubtful is wrong")
+		[]digitalocean.Key{{Name: "fleeting-ci-d0b07k2m9q"}}, []digitalocean.Tag{{Name: "fleeting-delete:ci"}})
+	stranger := sort("ci", nil, nil, nil, []digitalocean.Tag{{Name: "fleeting-delete:ci"}})
+	if !l.Doubtful() || !stranger.Doubtful() || doubtless.Doubtful() || len(doubtless.Tags) != 1 {
+		t.Errorf("Doubtful is wrong: %+v, %+v", doubtless, stranger)
 	}
 }
 

@@ -34,15 +34,19 @@ type Key struct {
 	Doubt string
 }
 
-// Tag is a delete tag that nothing carries.
+// Tag is a delete tag that nothing carries. Without a Doubt all that is known of the
+// group is of this host's dead runs.
 type Tag struct {
 	Name  string
 	Doubt string
 }
 
-// elsewhere is the one doubt: the account alone does not distinguish a living manager of
-// another host from a dead one.
-const elsewhere = "its run is not known on this host: it may be a living manager's elsewhere"
+// The doubts: the account alone does not distinguish a living manager of another host
+// from a dead one.
+const (
+	elsewhere = "its run is not known on this host: it may be a living manager's elsewhere"
+	inUse     = "a living manager elsewhere may use it"
+)
 
 // Doubtful reports whether anything of l may be no leftover.
 func (l Leftovers) Doubtful() bool {
@@ -107,10 +111,12 @@ func (a *Account) Find(ctx context.Context, api *digitalocean.Client, group stri
 
 // sort picks a group's leftovers out of what the account has.
 func sort(group string, dead []string, droplets []instancegroup.Droplet, keys []digitalocean.Key, tags []digitalocean.Tag) Leftovers {
+	unknown := len(dead) == 0
 	doubt := func(run string) string {
 		if slices.Contains(dead, run) {
 			return ""
 		}
+		unknown = true
 		return elsewhere
 	}
 	var l Leftovers
@@ -123,14 +129,19 @@ func sort(group string, dead []string, droplets []instancegroup.Droplet, keys []
 		}
 	}
 	for _, t := range tags {
-		if isDeleteTagOf(group, t.Name) && t.Carriers == 0 { // nobody misses it: who needs it makes it again
-			l.Tags = append(l.Tags, Tag{t.Name, ""})
+		if t.Carriers > 0 || !isDeleteTagOf(group, t.Name) {
+			continue
 		}
+		tag := Tag{Name: t.Name}
+		if unknown {
+			tag.Doubt = inUse
+		}
+		l.Tags = append(l.Tags, tag)
 	}
 	return l
 }
 
-// isDeleteTagOf reports whether a tag is the group's delete tag, or one of rm's.
+// isDeleteTagOf reports whether a tag is the group's delete tag, or one of Delete's.
 func isDeleteTagOf(group, tag string) bool {
 	of := instancegroup.DeleteTag(group)
 	after, ok := strings.CutPrefix(strings.ToLower(tag), of)
