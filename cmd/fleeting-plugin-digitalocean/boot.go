@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	fleeting "gitlab.com/gitlab-org/fleeting/fleeting/provider"
@@ -96,20 +95,14 @@ func (b *booting) start(ctx context.Context) error {
 		b.dead = s.DeadRuns()
 	}
 	a := b.subject.Runner.Autoscaler
-	plugin := map[string]any{}
-	for key, value := range a.PluginConfig {
-		plugin[strings.ToLower(key)] = value
-	}
-	// A key of its own, which is taken off the account again.
-	delete(plugin, "ssh_key_file")
-	plugin["name"], plugin["max_instances"] = b.report.Group, 1
-	data, err := json.Marshal(plugin)
+	data, err := json.Marshal(a.PluginConfig)
 	if err == nil {
 		err = b.plugin.UnmarshalJSON(data)
 	}
 	if err != nil {
 		return err
 	}
+	b.plugin.Boot()
 	c := a.Connector
 	connector := fleeting.ConnectorConfig{OS: c.OS, Arch: c.Arch, Protocol: fleeting.Protocol(c.Protocol), ProtocolPort: c.ProtocolPort,
 		Username: c.Username, Keepalive: c.Keepalive, Timeout: c.Timeout}
