@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -101,6 +103,7 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 		}
 	}()
 	var (
+		reader    catalog.Reader
 		plan      catalog.Plan
 		found     instancegroup.Found
 		stale     []digitalocean.Key
@@ -108,21 +111,27 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 		findErr   error
 		wg        sync.WaitGroup
 	)
-	wg.Go(func() { plan, surveyErr = new(catalog.Reader).Survey(ctx, log, api, g.config, g.faults) })
+	wg.Go(func() { plan, surveyErr = reader.Survey(ctx, log, api, g.config, g.faults) })
 	if g.faults == nil {
 		gpus := slices.ContainsFunc(g.config.Sizes, instancegroup.GPUSize)
 		wg.Go(func() { found, findErr = instancegroup.Find(ctx, api, log, g.config.Name, gpus, st.Droplets()) })
 		wg.Go(func() { stale = keys.stale(ctx, api, st.DeadRuns()) })
 	}
 	wg.Wait()
-	if g.faults != nil { // what only DigitalOcean knows is told with them, if it could be found out
-		return nil, 0, errors.Join(g.faults, plan.Fault)
+	if g.faults != nil { // what only DigitalOcean knows is told with them, or why it could not be found out
+		return nil, 0, errors.Join(g.faults, plan.Fault, g.explain(surveyErr))
 	}
 	if err := cmp.Or(surveyErr, findErr); err != nil {
 		return nil, 0, err
 	}
 	if plan.MaxInstances == 0 {
 		return nil, 0, plan.Fault
+	}
+	if account, err := reader.Account(ctx, api); err == nil { // which Survey has asked for
+		if elsewhere := st.OnAccount(account.ID); len(elsewhere) > 0 {
+			log.Error("the token is another account's than before: Droplets of this group stay on the other account, and are billed there",
+				"droplets", len(elsewhere), "names", strings.Join(slices.Sorted(maps.Keys(elsewhere)), " "))
+		}
 	}
 	run := instancegroup.NewRun(st.DeadRuns()...)
 	group := instancegroup.Start(instancegroup.Settings{

@@ -282,8 +282,8 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		asks  bool
 	}{
 		{"all", nil, dosim.Fault{Op: "-"}, []string{most, regoin, size}, true},
-		{"an outage", nil, dosim.Fault{Op: "*", Status: 503, Times: -1}, []string{most, regoin}, true},
-		{"a wrong token", options{"token": "wrong"}, dosim.Fault{Op: "-"}, []string{most, regoin}, true},
+		{"an outage", nil, dosim.Fault{Op: "*", Status: 503, Times: -1}, []string{most, regoin, "GET /v2/sizes: 503 "}, true},
+		{"a wrong token", options{"token": "wrong"}, dosim.Fault{Op: "-"}, []string{most, regoin, "GET /v2/sizes: 401 "}, true},
 		{"no name", options{"name": nil}, dosim.Fault{Op: "-"}, []string{"plugin_config.name: is required", most, regoin}, false},
 		{"no token", options{"token": 5}, dosim.Fault{Op: "-"}, []string{"plugin_config.token: ", most, regoin}, false},
 		{"no token file", options{"token": nil, "token_file": "nowhere"}, dosim.Fault{Op: "-"}, []string{"plugin_config.token_file: ", most, regoin}, false},

@@ -101,3 +101,36 @@ func TestTokenOfAnotherAccount(t *testing.T) {
 		})
 	}
 }
+
+// TestStartWithTokenOfAnotherAccount: what the last process remembered is on another
+// account, which is no reason to take it for gone without a word.
+func TestStartWithTokenOfAnotherAccount(t *testing.T) {
+	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
+		other := dosim.New(dosim.Options{Token: "others", FirstDropletID: 9000})
+		defer other.Close()
+		g := start(t, sim, nil)
+		increase(t, g, 2)
+		crash(g)
+
+		var book logBook
+		g = configured(t, sim, options{"token": "others"})
+		g.transport = other.Transport()
+		if _, err := g.Init(t.Context(), book.logger(), provider.Settings{}); err != nil {
+			t.Fatal(err)
+		}
+		if told := book.lines("the token is another account's than before"); len(told) != 1 || !strings.Contains(told[0], "droplets=2") {
+			t.Errorf("logged: %q", told)
+		}
+		crash(g)
+
+		g = configured(t, sim, options{"token": "others"})
+		g.transport = other.Transport()
+		if _, err := g.Init(t.Context(), book.logger(), provider.Settings{}); err != nil {
+			t.Fatal(err)
+		}
+		if told := book.lines("the token is another account's than before"); len(told) != 1 {
+			t.Errorf("logged %d times", len(told))
+		}
+		crash(g)
+	})
+}

@@ -27,7 +27,8 @@ const (
 // document is state.json.
 type document struct {
 	Version  int              `json:"version"`
-	Host     string           `json:"host"` // "" = nothing identifies it
+	Host     string           `json:"host"`              // "" = nothing identifies it
+	Account  string           `json:"account,omitempty"` // that the Droplets are on; "" = not known
 	Runs     []Run            `json:"runs,omitempty"`
 	Droplets map[string]int64 `json:"droplets,omitempty"` // ids by name
 	Refused  *Refusal         `json:"refused,omitempty"`

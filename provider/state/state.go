@@ -140,6 +140,20 @@ func (s *State) DeadRuns() []string {
 // Droplets returns the ids that were saved last, by name.
 func (s *State) Droplets() map[string]int64 { return maps.Clone(s.doc.Droplets) }
 
+// OnAccount notes the account that this process's token is of. If that is another one
+// than before it returns the Droplets that were saved there, and forgets them.
+func (s *State) OnAccount(id string) (elsewhere map[string]int64) {
+	if id == "" || id == s.doc.Account {
+		return nil
+	}
+	if s.doc.Account != "" {
+		elsewhere, s.doc.Droplets = s.doc.Droplets, nil
+	}
+	s.doc.Account = id
+	s.write()
+	return elsewhere
+}
+
 // Begin notes the run of this process, before it makes its first Droplet or key.
 func (s *State) Begin(run string) {
 	s.run = run
