@@ -64,7 +64,9 @@ type instance struct {
 	id       int64   // 0 = not known yet
 	droplet  Droplet // as last seen; zero before that
 	inFlight bool    // its create request is under way: not shown, not given up
+	hidden   bool    // the runner never hears of it: to be deleted
 	shown    bool    // the runner has heard of it
+	assign   int     // how often yet to try to assign it to the project
 
 	// What was observed. Zero = never, or not now.
 	requested   time.Time // when it was accepted; of one taken over, when that was, or when it was created if it is still new
