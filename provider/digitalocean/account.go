@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"sync"
 
@@ -31,12 +30,15 @@ type Account struct {
 // Account reads the account. The Client remembers its ID: a token that replaces
 // this one must be of the same account.
 func (c *Client) Account(ctx context.Context) (Account, error) {
-	a, _, err := c.api.Account.Get(ctx)
-	if err == nil && a == nil {
-		err = errors.New("the answer has no account")
+	var answer struct {
+		Account *godo.Account `json:"account"`
 	}
-	if err != nil {
-		return Account{}, c.fail(opAccount, err)
+	if _, err := c.send(ctx, request{op: opAccount}, &answer); err != nil {
+		return Account{}, err
+	}
+	a := answer.Account
+	if a == nil {
+		return Account{}, c.fail(opAccount, errors.New("the answer has no account"))
 	}
 	id := identify(a)
 	c.auth.belongTo(id)
@@ -98,25 +100,21 @@ func (c *Client) Usage(ctx context.Context, tag string) (ig.Usage, error) {
 func (c *Client) total(ctx context.Context, query url.Values) (int, error) {
 	query.Set("per_page", "1")
 	var answer paging
-	_, err := c.do(ctx, http.MethodGet, "v2/droplets?"+query.Encode(), nil, &answer)
-	if err == nil && (answer.Meta == nil || answer.Meta.Total < 0) {
-		err = errors.New("the answer does not say how many Droplets there are")
+	if _, err := c.send(ctx, request{op: opList, query: query}, &answer); err != nil {
+		return 0, err
 	}
-	if err != nil {
-		return 0, c.fail(opList, err)
+	if answer.Meta == nil || answer.Meta.Total < 0 {
+		return 0, c.fail(opList, errors.New("the answer does not say how many Droplets there are"))
 	}
 	return answer.Meta.Total, nil
 }
 
 // AssignProject implements instancegroup.Cloud.
 func (c *Client) AssignProject(ctx context.Context, project string, ids []int64) error {
-	if project == "" {
-		return c.fail(opProject, errNoName)
-	}
-	var resources []any
+	var resources []string
 	for _, id := range ids {
 		resources = append(resources, fmt.Sprint("do:droplet:", id))
 	}
-	_, _, err := c.api.Projects.AssignResources(ctx, url.PathEscape(project), resources...)
-	return c.fail(opProject, err)
+	_, err := c.send(ctx, request{op: opProject, name: project, body: map[string][]string{"resources": resources}}, &struct{}{})
+	return err
 }

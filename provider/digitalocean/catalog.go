@@ -4,11 +4,19 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net/http"
 	"net/url"
 	"time"
 
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+)
+
+const (
+	opSizes   = "GET /v2/sizes"
+	opRegions = "GET /v2/regions"
+	opImages  = "GET /v2/images"
+	opImage   = "GET /v2/images/{id}"
+	opVPCs    = "GET /v2/vpcs"
+	opVPC     = "GET /v2/vpcs/{id}"
 )
 
 // Size is a Droplet size on offer.
@@ -23,9 +31,9 @@ type Size struct {
 
 // Region is a region.
 type Region struct {
-	Slug      string
-	Available bool
-	Sizes     []string // that the account may use there; contract sizes are in no other list
+	Slug      string   `json:"slug"`
+	Available bool     `json:"available"`
+	Sizes     []string `json:"sizes"` // that the account may use there; contract sizes are in no other list
 }
 
 // Image is an image that Droplets can boot.
@@ -52,7 +60,7 @@ func (c *Client) Sizes(ctx context.Context) ([]Size, error) {
 		PriceHourly lenient[float64]         `json:"price_hourly"`
 		GPUInfo     lenient[json.RawMessage] `json:"gpu_info"`
 	}
-	sizes, err := readAll(ctx, c, "GET /v2/sizes", slimList[size](c, "v2/sizes", url.Values{}, "sizes"))
+	sizes, err := getAll[size](ctx, c, opSizes, "sizes", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -67,18 +75,8 @@ func (c *Client) Sizes(ctx context.Context) ([]Size, error) {
 
 // Regions returns all regions.
 func (c *Client) Regions(ctx context.Context) ([]Region, error) {
-	regions, err := readAll(ctx, c, "GET /v2/regions", c.api.Regions.List)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]Region, len(regions))
-	for i, r := range regions {
-		out[i] = Region{Slug: r.Slug, Available: r.Available, Sizes: r.Sizes}
-	}
-	return out, nil
+	return getAll[Region](ctx, c, opRegions, "regions", nil)
 }
-
-const opImages = "GET /v2/images"
 
 // image is an image as it is read: see Image.
 type image struct {
@@ -106,19 +104,18 @@ func (c *Client) Image(ctx context.Context, slugOrID string) (Image, error) {
 	var answer struct {
 		Image image `json:"image"`
 	}
-	_, err := c.do(ctx, http.MethodGet, "v2/images/"+url.PathEscape(slugOrID), nil, &answer)
-	if err == nil && answer.Image.ID == 0 {
-		err = errors.New("the answer has no image")
+	if _, err := c.send(ctx, request{op: opImage, name: slugOrID}, &answer); err != nil {
+		return Image{}, err
 	}
-	if err != nil {
-		return Image{}, c.fail("GET /v2/images/{id}", err)
+	if answer.Image.ID == 0 {
+		return Image{}, c.fail(opImage, errors.New("the answer has no image"))
 	}
 	return answer.Image.Image(), nil
 }
 
 // PublicSlugs returns the slugs of the images that DigitalOcean offers.
 func (c *Client) PublicSlugs(ctx context.Context) ([]string, error) {
-	all, err := c.images(ctx, url.Values{})
+	all, err := getAll[image](ctx, c, opImages, "images", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +131,7 @@ func (c *Client) PublicSlugs(ctx context.Context) ([]string, error) {
 // ImagesWithTag returns the account's private images that carry tag and can be
 // used.
 func (c *Client) ImagesWithTag(ctx context.Context, tag string) ([]Image, error) {
-	all, err := c.images(ctx, url.Values{"tag_name": {tag}})
+	all, err := getAll[image](ctx, c, opImages, "images", url.Values{"tag_name": {tag}})
 	if err != nil {
 		return nil, err
 	}
@@ -161,41 +158,29 @@ func (c *Client) TaggedImages(ctx context.Context, tag string) ([]ig.TaggedImage
 	return out, nil
 }
 
-func (c *Client) images(ctx context.Context, query url.Values) ([]image, error) {
-	return readAll(ctx, c, opImages, slimList[image](c, "v2/images", query, "images"))
-}
-
 // VPC is a private network.
 type VPC struct {
-	ID      string
-	Region  string
-	IPRange string // "10.116.0.0/20"
-	Default bool   // of its region
+	ID      string `json:"id"`
+	Region  string `json:"region"`
+	IPRange string `json:"ip_range"` // "10.116.0.0/20"
+	Default bool   `json:"default"`  // of its region
 }
 
 // VPCs returns all VPCs of the account.
 func (c *Client) VPCs(ctx context.Context) ([]VPC, error) {
-	vpcs, err := readAll(ctx, c, "GET /v2/vpcs", c.api.VPCs.List)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]VPC, len(vpcs))
-	for i, v := range vpcs {
-		if v != nil {
-			out[i] = VPC{ID: v.ID, Region: v.RegionSlug, IPRange: v.IPRange, Default: v.Default}
-		}
-	}
-	return out, nil
+	return getAll[VPC](ctx, c, opVPCs, "vpcs", nil)
 }
 
 // VPCRegion returns the region that a VPC is in.
 func (c *Client) VPCRegion(ctx context.Context, uuid string) (string, error) {
-	v, _, err := c.api.VPCs.Get(ctx, url.PathEscape(uuid))
-	if err == nil && (v == nil || v.RegionSlug == "") {
-		err = errors.New("the answer has no VPC")
+	var answer struct {
+		VPC VPC `json:"vpc"`
 	}
-	if err != nil {
-		return "", c.fail("GET /v2/vpcs/{id}", err)
+	if _, err := c.send(ctx, request{op: opVPC, name: uuid}, &answer); err != nil {
+		return "", err
 	}
-	return v.RegionSlug, nil
+	if answer.VPC.Region == "" {
+		return "", c.fail(opVPC, errors.New("the answer has no VPC"))
+	}
+	return answer.VPC.Region, nil
 }

@@ -197,10 +197,10 @@ func TestMessages(t *testing.T) {
 		{"an id alone", `{"id":"not_found"}`, "", "no message"},
 		{"many lines", `{"message":"upstream\n\n  connect\u001b[31m error\u0000"}`, "", "upstream connect [31m error"},
 		{"a long text", `{"message":"` + strings.Repeat("a", 1<<20) + `"}`, "", strings.Repeat("a", 300) + "..."},
-		{"HTML", dosim.HTMLBody, "text/html; charset=utf-8", between + "content type text/html; charset=utf-8"},
-		{"nothing", "", "", between + "no content type"},
-		{"a type of many lines", "", "text/\nplain\x1b", between + "content type text/ plain"},
-		{"half of an answer", `{"id":"not_found","mess`, "application/json", between + "content type application/json"},
+		{"HTML", dosim.HTMLBody, "text/html; charset=utf-8", between + `content type "text/html; charset=utf-8"`},
+		{"nothing", "", "", between + `content type ""`},
+		{"a type of many lines", "", "text/\nplain\x1b", between + `content type "text/\nplain\x1b"`},
+		{"half of an answer", `{"id":"not_found","mess`, "application/json", between + `content type "application/json"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var sent int

@@ -42,7 +42,10 @@ const (
 
 // errNoList is valid JSON without the list that was asked for, which is not the
 // same as an empty one.
-var errNoList = errors.New("the answer has no list")
+var (
+	errNoList  = errors.New("the answer has no list")
+	errEndless = fmt.Errorf("the list has more than %d pages", maxPages)
+)
 
 // List implements instancegroup.Cloud.
 func (c *Client) List(ctx context.Context, tag string, gpus bool) (ig.List, error) {
@@ -85,27 +88,27 @@ func (c *Client) list(ctx context.Context, query url.Values) (ig.List, error) {
 	var requests, total int
 	var before map[int64]bool // the list as it was read before
 	for range listTries {
-		read, err := c.readPages(ctx, query)
+		pages, err := c.readPages(ctx, query)
 		if err != nil {
-			return ig.List{}, c.fail(opList, err)
+			return ig.List{}, err
 		}
-		requests += len(read)
-		l := ig.List{Requests: requests}
+		requests += len(pages)
+		l := ig.List{Requests: requests, Date: pages[0].date}
 		ids := map[int64]bool{}
-		total = read[0].total
-		for _, p := range read {
+		total = pages[0].total
+		for _, p := range pages {
 			total = min(total, p.total) // as Droplets go, it falls from page to page
-			if l.Date.IsZero() || p.date.Before(l.Date) {
+			if p.date.Before(l.Date) {
 				l.Date = p.date
 			}
 			for _, d := range p.droplets {
 				if !ids[d.ID] {
 					ids[d.ID] = true
-					l.Droplets = append(l.Droplets, d)
+					l.Droplets = append(l.Droplets, d.Droplet())
 				}
 			}
 		}
-		if len(l.Droplets) >= total || len(ids) > 0 && maps.Equal(ids, before) {
+		if len(ids) >= total || len(ids) > 0 && maps.Equal(ids, before) {
 			return l, nil
 		}
 		before = ids
@@ -124,7 +127,7 @@ func (c *Client) list(ctx context.Context, query url.Values) (ig.List, error) {
 
 // page is one page of a list of Droplets.
 type page struct {
-	droplets []ig.Droplet
+	droplets []droplet
 	total    int // of all pages, as this one says
 	more     bool
 	date     time.Time
@@ -156,18 +159,18 @@ func (c *Client) readPages(ctx context.Context, query url.Values) ([]page, error
 		if len(read) == 0 && errs[0] == nil {
 			c.pages.Store(key, next[0].pages())
 		}
-		if err := errors.Join(errs...); err != nil {
+		if err := cmp.Or(errs...); err != nil {
 			return nil, err
 		}
-		if read = append(read, next...); !read[len(read)-1].more {
-			break
-		}
-		if len(read) >= maxPages {
-			return nil, fmt.Errorf("the list has more than %d pages", maxPages)
+		read = append(read, next...)
+		switch {
+		case !read[len(read)-1].more:
+			return read, nil
+		case len(read) >= maxPages:
+			return nil, c.fail(opList, errEndless)
 		}
 		want = max(read[0].pages(), len(read)+1)
 	}
-	return read, nil
 }
 
 // pages returns how many pages the list has, as its first page says.
@@ -179,42 +182,32 @@ func (p page) pages() int {
 }
 
 func (c *Client) readPage(ctx context.Context, query url.Values, n int) (page, error) {
-	q := maps.Clone(query)
-	q.Set("per_page", strconv.Itoa(perPage))
-	q.Set("page", strconv.Itoa(n))
 	var answer struct {
-		Droplets *[]droplet `json:"droplets"`
+		Droplets []droplet `json:"droplets"`
 		paging
 	}
-	resp, err := c.do(ctx, http.MethodGet, "v2/droplets?"+q.Encode(), nil, &answer)
-	odd, err := splitOdd(err)
+	resp, err := c.send(ctx, request{op: opList, query: nth(query, n)}, &answer)
 	if err != nil {
 		return page{}, err
 	}
-	if odd != nil && (answer.Droplets == nil || len(*answer.Droplets) == 0 || answer.Meta == nil || answer.Meta.Total < len(*answer.Droplets)) {
-		return page{}, odd // it may be about how many there are
-	}
-	if answer.Droplets == nil && (answer.Meta == nil || answer.Meta.Total != 0) {
-		return page{}, errNoList
-	}
-	if answer.Droplets == nil { // null, and a total of 0
-		answer.Droplets = &[]droplet{}
-	}
-	p := page{droplets: make([]ig.Droplet, 0, len(*answer.Droplets))}
+	p := page{droplets: answer.Droplets}
 	p.date, _ = http.ParseTime(resp.Header.Get("Date"))
 	if answer.Meta != nil {
 		p.total = answer.Meta.Total
 	}
-	// A full page that names no next one, and yet more Droplets, is not the last.
-	p.more = answer.more() || len(*answer.Droplets) >= perPage && p.total > n*perPage
-	for i := range *answer.Droplets {
-		d := &(*answer.Droplets)[i]
-		if err := d.check(odd); err != nil {
-			return page{}, err
-		}
-		p.droplets = append(p.droplets, d.Droplet())
+	if p.droplets == nil && (answer.Meta == nil || p.total != 0) {
+		return page{}, c.fail(opList, errNoList)
 	}
+	// A full page that names no next one, and yet more Droplets, is not the last.
+	p.more = answer.more() || len(p.droplets) >= perPage && p.total > n*perPage
 	return p, nil
+}
+
+// nth returns query for the nth page.
+func nth(query url.Values, n int) url.Values {
+	q := url.Values{"per_page": {strconv.Itoa(perPage)}, "page": {strconv.Itoa(n)}}
+	maps.Copy(q, query)
+	return q
 }
 
 // paging is the part of a list's answer that is about its other pages.
@@ -227,14 +220,21 @@ func (p paging) more() bool {
 	return p.Links != nil && p.Links.Pages != nil && p.Links.Pages.Next != ""
 }
 
-// lister reads one page of any other list, as godo's services do.
-type lister[T any] func(context.Context, *godo.ListOptions) ([]T, *godo.Response, error)
-
-// readAll reads all pages of a list.
-func readAll[T any](ctx context.Context, c *Client, op string, list lister[T]) ([]T, error) {
+// getAll reads all pages of any other list, which is under field in the answers.
+func getAll[T any](ctx context.Context, c *Client, op, field string, query url.Values) ([]T, error) {
 	var all []T
 	for n := 1; n <= maxPages; n++ {
-		entries, resp, err := list(ctx, &godo.ListOptions{Page: n, PerPage: perPage})
+		var body json.RawMessage
+		if _, err := c.send(ctx, request{op: op, query: nth(query, n)}, &body); err != nil {
+			return nil, err
+		}
+		var links paging
+		var fields map[string]json.RawMessage
+		var entries []T
+		err := cmp.Or(json.Unmarshal(body, &fields), json.Unmarshal(body, &links))
+		if err == nil && fields[field] != nil {
+			err = json.Unmarshal(fields[field], &entries)
+		}
 		if err == nil && entries == nil {
 			err = errNoList
 		}
@@ -242,31 +242,9 @@ func readAll[T any](ctx context.Context, c *Client, op string, list lister[T]) (
 			return nil, c.fail(op, err)
 		}
 		all = append(all, entries...)
-		if !(paging{Links: resp.Links}).more() {
+		if !links.more() {
 			return all, nil
 		}
 	}
-	return nil, c.fail(op, fmt.Errorf("the list has more than %d pages", maxPages))
-}
-
-// slimList is a lister of a type of ours: what is under field in the answers.
-func slimList[T any](c *Client, path string, query url.Values, field string) lister[T] {
-	return func(ctx context.Context, o *godo.ListOptions) ([]T, *godo.Response, error) {
-		q := maps.Clone(query)
-		q.Set("per_page", strconv.Itoa(o.PerPage))
-		q.Set("page", strconv.Itoa(o.Page))
-		var fields map[string]json.RawMessage
-		resp, err := c.do(ctx, http.MethodGet, path+"?"+q.Encode(), nil, &fields)
-		if err != nil {
-			return nil, nil, err
-		}
-		var entries []T
-		if list, ok := fields[field]; ok {
-			err = json.Unmarshal(list, &entries)
-		}
-		if links, ok := fields["links"]; ok && err == nil {
-			err = json.Unmarshal(links, &resp.Links)
-		}
-		return entries, resp, err
-	}
+	return nil, c.fail(op, errEndless)
 }

@@ -54,7 +54,7 @@ func TestEnvironment(t *testing.T) {
 		{"proxy and CA", []string{"HTTPS_PROXY=" + proxy.URL, "SSL_CERT_FILE=" + ca}, "9 regions", 1},
 		{"unknown CA", []string{"HTTPS_PROXY=" + proxy.URL}, "unsent: GET /v2/regions: tls: failed to verify certificate: x509: certificate signed by unknown authority", readTries},
 		{"the proxy refuses", []string{"HTTPS_PROXY=" + strings.Replace(refusing.URL, "//", "//user:hunter2@", 1), "SSL_CERT_FILE=" + ca},
-			"unsent: GET /v2/regions: the proxy " + strings.TrimPrefix(refusing.URL, "http://") + " does not connect to DigitalOcean: 407 Proxy Authentication Required", 0},
+			"unsent: GET /v2/regions: proxyconnect tcp: the proxy " + strings.TrimPrefix(refusing.URL, "http://") + " does not connect to DigitalOcean: 407 Proxy Authentication Required", 0},
 		{"the proxy is gone", []string{"HTTPS_PROXY=" + closed.URL}, "unsent: GET /v2/regions: proxyconnect tcp: dial tcp " + strings.TrimPrefix(closed.URL, "http://") + ": connect: connection refused", 0},
 		{"not for this host", []string{"HTTPS_PROXY=" + proxy.URL, "NO_PROXY=example.com"}, "no proxy", 0},
 	} {
