@@ -1,12 +1,10 @@
 package digitalocean
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/url"
-	"sync"
 
 	"github.com/digitalocean/godo"
 
@@ -72,19 +70,18 @@ func (c *Client) Usage(ctx context.Context, tag string) (ig.Usage, error) {
 	var account Account
 	var all, ours int
 	var gpus ig.List
-	var errs [4]error
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		account, errs[0] = c.Account(ctx)
-		if errors.Is(errs[0], ig.ErrForbidden) {
-			errs[0] = nil // the limit is unknown
-		}
-	})
-	wg.Go(func() { all, errs[1] = c.total(ctx, url.Values{}) })
-	wg.Go(func() { ours, errs[2] = c.total(ctx, url.Values{"tag_name": {tag}}) })
-	wg.Go(func() { gpus, errs[3] = c.list(ctx, url.Values{"type": {"gpus"}}) })
-	wg.Wait()
-	if err := cmp.Or(errs[:]...); err != nil {
+	reads := []func() error{
+		func() (err error) { all, err = c.total(ctx, url.Values{}); return err },
+		func() (err error) { ours, err = c.total(ctx, url.Values{"tag_name": {tag}}); return err },
+		func() (err error) { gpus, err = c.list(ctx, url.Values{"type": {"gpus"}}); return err },
+		func() (err error) {
+			if account, err = c.Account(ctx); errors.Is(err, ig.ErrForbidden) {
+				return nil // the limit is unknown
+			}
+			return err
+		},
+	}
+	if err := together(len(reads), func(i int) error { return reads[i]() }); err != nil {
 		return ig.Usage{}, err
 	}
 	u := ig.Usage{Limit: account.DropletLimit, Others: max(0, all-ours)}

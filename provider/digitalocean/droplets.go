@@ -157,10 +157,18 @@ func (c *Client) Create(ctx context.Context, r ig.CreateRequest) (ig.Created, er
 
 // Delete implements instancegroup.Cloud.
 func (c *Client) Delete(ctx context.Context, id int64) (string, error) {
-	resp, err := c.send(ctx, request{op: opDelete, name: fmt.Sprint(id)}, nil)
+	requestID, err := c.remove(ctx, request{op: opDelete, name: fmt.Sprint(id)})
+	if err == nil {
+		c.auth.forget(id)
+	}
+	return requestID, err
+}
+
+// remove sends a request to delete something, and returns DigitalOcean's id of it.
+func (c *Client) remove(ctx context.Context, r request) (requestID string, err error) {
+	resp, err := c.send(ctx, r, nil)
 	if err != nil {
 		return "", err
 	}
-	c.auth.forget(id)
 	return c.requestID(resp.Header.Get("x-request-id")), nil
 }

@@ -49,32 +49,50 @@ var (
 
 // List implements instancegroup.Cloud.
 func (c *Client) List(ctx context.Context, tag string, gpus bool) (ig.List, error) {
-	var l, g ig.List
-	var err, gerr error
-	var wg sync.WaitGroup
-	wg.Go(func() { l, err = c.list(ctx, url.Values{"tag_name": {tag}}) })
+	queries := []url.Values{{"tag_name": {tag}}}
 	if gpus {
 		// DigitalOcean leaves GPU Droplets out of every other list, and does
 		// not combine type with tag_name.
-		wg.Go(func() { g, gerr = c.list(ctx, url.Values{"type": {"gpus"}}) })
+		queries = append(queries, url.Values{"type": {"gpus"}})
 	}
-	wg.Wait()
-	if err := cmp.Or(err, gerr); err != nil {
+	lists := make([]ig.List, len(queries))
+	err := together(len(queries), func(i int) (err error) { lists[i], err = c.list(ctx, queries[i]); return err })
+	if err != nil {
 		return ig.List{}, err
 	}
+	l := lists[0]
 	for i := range l.Droplets {
 		if d := &l.Droplets[i]; len(d.Tags) == 0 {
 			d.Tags = []string{tag} // DigitalOcean has filtered by it
 		}
 	}
-	l.Droplets = append(l.Droplets, g.Droplets...)
-	l.Requests += g.Requests
+	for _, more := range lists[1:] {
+		l.Droplets = append(l.Droplets, more.Droplets...)
+		l.Requests += more.Requests
+	}
 	l.Droplets = slices.DeleteFunc(l.Droplets, func(d ig.Droplet) bool { return !ig.HasTag(d, tag) })
 	slices.SortFunc(l.Droplets, func(a, b ig.Droplet) int { return cmp.Compare(a.ID, b.ID) })
 	l.Droplets = slices.CompactFunc(l.Droplets, func(a, b ig.Droplet) bool { return a.ID == b.ID })
 	l.Budget = c.budget.report()
 	c.auth.know(true, l.Droplets)
 	return l, nil
+}
+
+// together does n things, at most atOnce at the same time, and returns the first
+// error by their order.
+func together(n int, do func(int) error) error {
+	errs := make([]error, n)
+	slots := make(chan struct{}, atOnce)
+	var wg sync.WaitGroup
+	for i := range n {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			errs[i] = do(i)
+		})
+	}
+	wg.Wait()
+	return cmp.Or(errs...)
 }
 
 // list reads all pages of the Droplets that match query. A list can shift
@@ -134,32 +152,20 @@ type page struct {
 }
 
 // readPages reads as many pages as the list had last, together, then those that
-// they tell of. What is remembered too much is an empty page; what a first page
-// says is remembered even if a later one fails.
+// they tell of. What is remembered too much is an empty page.
 func (c *Client) readPages(ctx context.Context, query url.Values) ([]page, error) {
-	key := query.Encode()
 	want := 1
-	if n, ok := c.pages.Load(key); ok {
+	if n, ok := c.pages.Load(query.Encode()); ok {
 		want = n.(int)
 	}
 	var read []page
 	for {
 		next := make([]page, want-len(read))
-		errs := make([]error, len(next))
-		slots := make(chan struct{}, atOnce)
-		var wg sync.WaitGroup
-		for i := range next {
-			slots <- struct{}{}
-			wg.Go(func() {
-				defer func() { <-slots }()
-				next[i], errs[i] = c.readPage(ctx, query, len(read)+i+1)
-			})
-		}
-		wg.Wait()
-		if len(read) == 0 && errs[0] == nil {
-			c.pages.Store(key, next[0].pages())
-		}
-		if err := cmp.Or(errs...); err != nil {
+		err := together(len(next), func(i int) (err error) {
+			next[i], err = c.readPage(ctx, query, len(read)+i+1)
+			return err
+		})
+		if err != nil {
 			return nil, err
 		}
 		read = append(read, next...)
@@ -200,6 +206,9 @@ func (c *Client) readPage(ctx context.Context, query url.Values, n int) (page, e
 	}
 	// A full page that names no next one, and yet more Droplets, is not the last.
 	p.more = answer.more() || len(p.droplets) >= perPage && p.total > n*perPage
+	if n == 1 { // remembered even if a later page fails
+		c.pages.Store(query.Encode(), p.pages())
+	}
 	return p, nil
 }
 

@@ -69,16 +69,12 @@ func (c *Client) DeleteTagged(ctx context.Context, tag string) (string, error) {
 		return "", &ig.CloudError{Class: ig.ErrInvalid, Op: opDeleteTagged, Status: http.StatusBadRequest,
 			Message: fmt.Sprintf("not sent: nothing is deleted by the tag %q", tag)}
 	}
-	resp, err := c.send(ctx, request{op: opDeleteTagged, query: url.Values{"tag_name": {tag}}}, nil)
-	if err != nil {
-		return "", err
-	}
-	return c.requestID(resp.Header.Get("x-request-id")), nil
+	return c.remove(ctx, request{op: opDeleteTagged, query: url.Values{"tag_name": {tag}}})
 }
 
 // RemoveTag implements instancegroup.Cloud.
 func (c *Client) RemoveTag(ctx context.Context, tag string) error {
-	_, err := c.send(ctx, request{op: opRemoveTag, name: tag}, nil)
+	_, err := c.remove(ctx, request{op: opRemoveTag, name: tag})
 	return err
 }
 
