@@ -26,10 +26,7 @@ func BenchmarkList(b *testing.B) {
 					"fleeting", groupTag}})
 			}
 			replay := &replay{base: sim.Transport(), bodies: map[string]string{}}
-			c, err := New(Options{URL: "https://api.digitalocean.com", Token: func() (string, error) { return testToken, nil }, Transport: replay})
-			if err != nil {
-				b.Fatal(err)
-			}
+			c := over(b, replay)
 			list := func() {
 				c.budget.sent = nil // the pace is somebody else's matter
 				if l, err := c.List(b.Context(), groupTag, false); err != nil || len(l.Droplets) != n {

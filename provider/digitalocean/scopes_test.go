@@ -22,8 +22,7 @@ func everyScope() (names []string) {
 // Finding out the scopes changes nothing on an account with something to lose, and
 // would not if each request were carried out.
 func TestScopesChangeNothing(t *testing.T) {
-	sim := dosim.New(dosim.Options{Token: testToken})
-	defer sim.Close()
+	sim, c := simulated(t)
 	sim.AddKey("a person's", somePublic)
 	sim.AddDroplet(dosim.Droplet{Name: "ci-7k2m9qxa", Tags: []string{"fleeting", "fleeting-group:ci"}})
 	sim.AddDroplet(dosim.Droplet{Name: "web", Tags: []string{"no-tag"}})
@@ -32,7 +31,7 @@ func TestScopesChangeNothing(t *testing.T) {
 	}
 	before := look()
 
-	scopes, err := over(t, sim.Transport()).Scopes(t.Context(), everyScope()...)
+	scopes, err := c.Scopes(t.Context(), everyScope()...)
 	if err != nil {
 		t.Fatal(err)
 	}
