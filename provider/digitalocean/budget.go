@@ -35,13 +35,7 @@ type budget struct {
 	remaining int       // of it, by the last answer
 	answered  time.Time // when
 	others    others
-	held      [purposes]hold
-}
-
-// hold is what follows a 429.
-type hold struct {
-	until  time.Time // zero = nothing is held
-	trying bool      // one request is under way to see whether it is over
+	held      [purposes]time.Time // until when; zero = not
 }
 
 // sending is one request that was sent.
@@ -96,13 +90,18 @@ func (b *budget) RoundTrip(req *http.Request) (*http.Response, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.inFlight--
-	if err == nil {
-		b.note(resp.Header, sent)
+	if err != nil {
+		return nil, err
 	}
-	if !strings.HasSuffix(req.URL.Path, "/v2/account/keys") { // has a limit of its own
-		b.held[p].note(resp, tries)
+	b.note(resp.Header, sent)
+	switch {
+	case strings.HasSuffix(req.URL.Path, "/v2/account/keys"): // has a limit of its own
+	case resp.StatusCode == http.StatusTooManyRequests:
+		b.held[p] = time.Now().Add(cmp.Or(retryAfter(resp.Header), holdWithout))
+	case tries: // others may have been sent before the 429
+		b.held[p] = time.Time{}
 	}
-	return resp, err
+	return resp, nil
 }
 
 // purposeOf returns what a request is for.
@@ -122,14 +121,17 @@ func (b *budget) take(ctx context.Context, p purpose) (tries bool, err error) {
 	var waited time.Duration
 	for {
 		b.mu.Lock()
-		now, h := time.Now(), &b.held[p]
-		wait := max(h.wait(now), b.wait(p, now))
+		now := time.Now()
+		wait := max(b.held[p].Sub(now), b.wait(p, now))
 		if wait <= 0 {
 			defer b.mu.Unlock()
 			b.sent = append(b.sent, sending{now, p})
 			b.inFlight++
-			h.trying = !h.until.IsZero()
-			return h.trying, nil
+			tries := !b.held[p].IsZero()
+			if tries { // the others wait about as long as an answer takes
+				b.held[p] = now.Add(time.Second)
+			}
+			return tries, nil
 		}
 		b.mu.Unlock()
 		if waited += wait; waited <= affordWait {
@@ -145,28 +147,6 @@ func (b *budget) take(ctx context.Context, p purpose) (tries bool, err error) {
 			class: ig.ErrRateLimited,
 			wait:  wait,
 		}
-	}
-}
-
-// wait returns how long a request is held from now.
-func (h *hold) wait(now time.Time) time.Duration {
-	if h.trying {
-		return time.Second // about as long as an answer takes
-	}
-	return h.until.Sub(now)
-}
-
-// note learns from an answer; nil = there was none, and then the next one tries.
-func (h *hold) note(resp *http.Response, tries bool) {
-	if tries {
-		h.trying = false
-	}
-	switch {
-	case resp == nil:
-	case resp.StatusCode == http.StatusTooManyRequests:
-		h.until = time.Now().Add(cmp.Or(retryAfter(resp.Header), holdWithout))
-	case tries: // others may have been sent before the 429
-		h.until = time.Time{}
 	}
 }
 

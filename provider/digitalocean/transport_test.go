@@ -178,20 +178,6 @@ func TestPathOfTheAddress(t *testing.T) {
 	}
 }
 
-// An answer that says it is too large is not read at all.
-func TestTooLarge(t *testing.T) {
-	read := 0
-	c := over(t, answering(func(*http.Request) (*http.Response, error) {
-		resp := answer(200, "")
-		resp.Body, resp.ContentLength = &endless{&read}, maxBody+1
-		return resp, nil
-	}))
-	_, err := c.List(t.Context(), groupTag, false)
-	if !errors.Is(err, ig.ErrUnconfirmed) || !strings.Contains(err.Error(), "larger than 4 MiB") || read > 0 {
-		t.Errorf("read %d bytes, error %v", read, err)
-	}
-}
-
 // Ids have 64 bits on every platform.
 func TestLargeIDs(t *testing.T) {
 	const id = int64(1) << 40
