@@ -40,10 +40,8 @@ const (
 	atOnce = 16
 )
 
-// errNoList is valid JSON without the list that was asked for, which is not the
-// same as an empty one.
 var (
-	errNoList  = errors.New("the answer has no list")
+	errNoList  = errors.New("the answer has no list") // which is not an empty one
 	errEndless = fmt.Errorf("the list has more than %d pages", maxPages)
 )
 
@@ -71,12 +69,19 @@ func (c *Client) List(ctx context.Context, tag string, gpus bool) (ig.List, erro
 		l.Requests += more.Requests
 	}
 	l.Droplets = slices.DeleteFunc(l.Droplets, func(d ig.Droplet) bool { return !ig.HasTag(d, tag) })
-	slices.SortFunc(l.Droplets, func(a, b ig.Droplet) int { return cmp.Compare(a.ID, b.ID) })
-	l.Droplets = slices.CompactFunc(l.Droplets, func(a, b ig.Droplet) bool { return a.ID == b.ID })
+	l.Droplets = byID(l.Droplets)
 	l.Budget = c.budget.report()
 	c.auth.know(true, l.Droplets)
 	return l, nil
 }
+
+// byID sorts Droplets, and drops those that are there twice.
+func byID(droplets []ig.Droplet) []ig.Droplet {
+	slices.SortFunc(droplets, func(a, b ig.Droplet) int { return cmp.Compare(a.ID, b.ID) })
+	return slices.CompactFunc(droplets, sameID)
+}
+
+func sameID(a, b ig.Droplet) bool { return a.ID == b.ID }
 
 // together does n things, at most atOnce at the same time, and returns the first
 // error by their order.
@@ -99,12 +104,10 @@ func together(n int, do func(int) error) error {
 // between its pages while Droplets come and go. One that has fewer entries than
 // each of its pages says there are is read again, unless it was the same before:
 // then the number is wrong, as it may be for a while after Droplets went. An
-// empty one is not believed so: it would say that all are gone. (Should one
-// Droplet go and another slip through that very moment, the Group finds out: no
-// single absence counts.)
+// empty one is not believed so: it would say that all are gone.
 func (c *Client) list(ctx context.Context, query url.Values) (ig.List, error) {
 	var requests, total int
-	var before map[int64]bool // the list as it was read before
+	var before []ig.Droplet // the list as it was read before
 	for range listTries {
 		pages, err := c.readPages(ctx, query)
 		if err != nil {
@@ -112,24 +115,22 @@ func (c *Client) list(ctx context.Context, query url.Values) (ig.List, error) {
 		}
 		requests += len(pages)
 		l := ig.List{Requests: requests, Date: pages[0].date}
-		ids := map[int64]bool{}
 		total = pages[0].total
 		for _, p := range pages {
 			total = min(total, p.total) // as Droplets go, it falls from page to page
 			if p.date.Before(l.Date) {
 				l.Date = p.date
 			}
-			for _, d := range p.droplets {
-				if !ids[d.ID] {
-					ids[d.ID] = true
-					l.Droplets = append(l.Droplets, d.Droplet())
-				}
+			for i := range p.droplets {
+				l.Droplets = append(l.Droplets, p.droplets[i].Droplet())
 			}
 		}
-		if len(ids) >= total || len(ids) > 0 && maps.Equal(ids, before) {
+		l.Droplets = byID(l.Droplets)
+		n := len(l.Droplets)
+		if n >= total || n > 0 && slices.EqualFunc(l.Droplets, before, sameID) {
 			return l, nil
 		}
-		before = ids
+		before = l.Droplets
 	}
 	which := ""
 	if query.Get("type") == "gpus" {
