@@ -203,12 +203,14 @@ func (a *authorizer) ask(ctx context.Context, token secret, path string, no int,
 		return false, err
 	}
 	resp, err := a.send(req, token)
-	switch {
-	case err != nil:
+	if err != nil {
 		return false, err
-	case resp.StatusCode == http.StatusOK:
+	}
+	defer resp.Body.Close()
+	switch resp.StatusCode {
+	case http.StatusOK:
 		return true, json.NewDecoder(resp.Body).Decode(v)
-	case resp.StatusCode == no:
+	case no:
 		return false, nil
 	}
 	return false, fmt.Errorf("%s: status %d", path, resp.StatusCode)

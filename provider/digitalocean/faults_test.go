@@ -195,7 +195,7 @@ func TestMessages(t *testing.T) {
 		{"DigitalOcean's own", `{"id":"x","message":"No, because."}`, "", "No, because."},
 		{"an id alone", `{"id":"not_found"}`, "", "no message"},
 		{"many lines", `{"message":"upstream\n\n  connect\u001b[31m error\u0000"}`, "", "upstream connect [31m error"},
-		{"a long text", `{"message":"` + strings.Repeat("a", 1<<20) + `"}`, "", strings.Repeat("a", 300) + "..."},
+		{"a long text", `{"message":"` + strings.Repeat("a", 1000) + `"}`, "", strings.Repeat("a", 300) + "..."},
 		{"HTML", dosim.HTMLBody, "text/html; charset=utf-8", between + `content type "text/html; charset=utf-8"`},
 		{"nothing", "", "", between + `content type ""`},
 		{"a type of many lines", "", "text/\nplain\x1b", between + `content type "text/\nplain\x1b"`},
