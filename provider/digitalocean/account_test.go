@@ -121,12 +121,15 @@ func TestOtherAccount(t *testing.T) {
 				if _, err := c.Get(t.Context(), id); !errors.Is(err, tt.wantLookUp) {
 					t.Errorf("the look-up of a Droplet: %v, want %v", err, tt.wantLookUp)
 				}
+				first, second := a.sent(tt.first), a.sent(tt.second)
 				if !errors.Is(tt.wantLookUp, ig.ErrOtherAccount) {
+					if _, err := c.Get(t.Context(), id); errors.Is(err, ig.ErrUnauthorized) && a.sent(tt.second) != second {
+						t.Error("the new token was asked about again at once")
+					}
 					return
 				}
 
 				// Nothing is sent, and the token is not asked about again.
-				first, second := a.sent(tt.first), a.sent(tt.second)
 				for _, o := range operations {
 					value, err := o.call(t.Context(), c)
 					if e := cloudError(t, err); !errors.Is(e, ig.ErrOtherAccount) || !zero(value) || !strings.Contains(e.Message, tt.says) {

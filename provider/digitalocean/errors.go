@@ -25,7 +25,7 @@ import (
 type notSent struct {
 	error
 	class error
-	wait  time.Duration // until it can be; 0 = unknown
+	wait  time.Duration // until it can be, at most a minute; 0 = unknown
 }
 
 func (n notSent) Unwrap() error { return n.class }
@@ -48,7 +48,7 @@ func (c *Client) fail(op string, err error) error {
 	}
 	e.Message = c.words(explain(err))
 	if n, ok := errors.AsType[notSent](err); ok {
-		e.Class, e.RetryAfter = n.class, min(n.wait, maxRetryAfter)
+		e.Class, e.RetryAfter = n.class, n.wait
 	} else if unreachable(err) {
 		e.Class = ig.ErrUnsent
 	}

@@ -100,7 +100,11 @@ func (l *listing) RoundTrip(r *http.Request) (*http.Response, error) {
 	l.mu.Lock()
 	l.requests++
 	l.mu.Unlock()
-	time.Sleep(l.latency)
+	select {
+	case <-time.After(l.latency):
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
 	if r.URL.Query().Get("type") != "" {
 		return answer(200, pageOf(0, false)), nil
 	}
