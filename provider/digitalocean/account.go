@@ -28,15 +28,9 @@ type Account struct {
 // Account reads the account. The Client remembers its ID: a token that replaces
 // this one must be of the same account.
 func (c *Client) Account(ctx context.Context) (Account, error) {
-	var answer struct {
-		Account *godo.Account `json:"account"`
-	}
-	if _, err := c.send(ctx, request{op: opAccount}, &answer); err != nil {
+	a, err := getOne(ctx, c, request{op: opAccount}, "account", func(a *godo.Account) bool { return a != nil })
+	if err != nil {
 		return Account{}, err
-	}
-	a := answer.Account
-	if a == nil {
-		return Account{}, c.fail(opAccount, errors.New("the answer has no account"))
 	}
 	id := identify(a)
 	c.auth.belongTo(id)

@@ -3,7 +3,6 @@ package digitalocean
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/url"
 	"time"
 
@@ -101,16 +100,8 @@ func (i image) Image() Image {
 
 // Image looks one image up by its slug or id.
 func (c *Client) Image(ctx context.Context, slugOrID string) (Image, error) {
-	var answer struct {
-		Image image `json:"image"`
-	}
-	if _, err := c.send(ctx, request{op: opImage, name: slugOrID}, &answer); err != nil {
-		return Image{}, err
-	}
-	if answer.Image.ID == 0 {
-		return Image{}, c.fail(opImage, errors.New("the answer has no image"))
-	}
-	return answer.Image.Image(), nil
+	i, err := getOne(ctx, c, request{op: opImage, name: slugOrID}, "image", func(i image) bool { return i.ID != 0 })
+	return i.Image(), err
 }
 
 // PublicSlugs returns the slugs of the images that DigitalOcean offers.
@@ -173,14 +164,6 @@ func (c *Client) VPCs(ctx context.Context) ([]VPC, error) {
 
 // VPCRegion returns the region that a VPC is in.
 func (c *Client) VPCRegion(ctx context.Context, uuid string) (string, error) {
-	var answer struct {
-		VPC VPC `json:"vpc"`
-	}
-	if _, err := c.send(ctx, request{op: opVPC, name: uuid}, &answer); err != nil {
-		return "", err
-	}
-	if answer.VPC.Region == "" {
-		return "", c.fail(opVPC, errors.New("the answer has no VPC"))
-	}
-	return answer.VPC.Region, nil
+	v, err := getOne(ctx, c, request{op: opVPC, name: uuid}, "vpc", func(v VPC) bool { return v.Region != "" })
+	return v.Region, err
 }

@@ -112,6 +112,25 @@ func (c *Client) send(ctx context.Context, r request, v any) (*godo.Response, er
 	return resp, c.fail(r.op, err)
 }
 
+// getOne sends a request whose answer has one thing in it, under field, and returns
+// that. One that is not sound is none.
+func getOne[T any](ctx context.Context, c *Client, r request, field string, sound func(T) bool) (T, error) {
+	var fields map[string]json.RawMessage
+	var v, none T
+	if _, err := c.send(ctx, r, &fields); err != nil {
+		return none, err
+	}
+	if len(fields[field]) > 0 {
+		if err := json.Unmarshal(fields[field], &v); err != nil {
+			return none, c.fail(r.op, err)
+		}
+	}
+	if !sound(v) {
+		return none, c.fail(r.op, fmt.Errorf("the answer has no %s", field))
+	}
+	return v, nil
+}
+
 // lenient is a value that may be of an unexpected type: then it is zero. It is
 // for what is only shown or counted.
 type lenient[T any] struct{ Value T }

@@ -87,16 +87,11 @@ const (
 
 // Get implements instancegroup.Cloud.
 func (c *Client) Get(ctx context.Context, id int64) (ig.Droplet, error) {
-	var answer struct {
-		Droplet droplet `json:"droplet"`
-	}
-	if _, err := c.send(ctx, request{op: opGet, name: fmt.Sprint(id)}, &answer); err != nil {
+	d, err := getOne(ctx, c, request{op: opGet, name: fmt.Sprint(id)}, "droplet", func(d droplet) bool { return d.ID == id })
+	if err != nil {
 		return ig.Droplet{}, err
 	}
-	if answer.Droplet.ID != id {
-		return ig.Droplet{}, c.fail(opGet, fmt.Errorf("the answer is not Droplet %d", id))
-	}
-	return answer.Droplet.Droplet(), nil
+	return d.Droplet(), nil
 }
 
 // createRequest is godo's, with ids of 64 bits.

@@ -33,13 +33,7 @@ func (c *Client) HasKey(ctx context.Context, idOrFingerprint string) error {
 
 // oneKey sends a request that is answered with one key.
 func (c *Client) oneKey(ctx context.Context, r request) error {
-	var answer struct {
-		Key Key `json:"ssh_key"`
-	}
-	_, err := c.send(ctx, r, &answer)
-	if err == nil && answer.Key.ID == 0 {
-		err = c.fail(r.op, errors.New("the answer has no key"))
-	}
+	_, err := getOne(ctx, c, r, "ssh_key", func(k Key) bool { return k.ID != 0 })
 	return err
 }
 
