@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -23,12 +24,6 @@ func TestCreateRequest(t *testing.T) {
 		"names": []any{"ci-7k2m9qxa"}, "region": "nyc3", "size": "s-1vcpu-1gb", "image": "debian-13-x64",
 		"ssh_keys": []any{}, "tags": []any{"fleeting"},
 		"backups": false, "ipv6": false, "monitoring": false, "private_networking": false,
-	}
-	request := func() ig.CreateRequest {
-		return ig.CreateRequest{
-			Names: []string{"ci-7k2m9qxa"}, Region: "nyc3", Size: "s-1vcpu-1gb", Image: ig.Image{Slug: "debian-13-x64"},
-			Tags: []string{"fleeting"}, Template: ig.Template{PublicNetworking: true},
-		}
 	}
 	for _, tt := range []struct {
 		name   string
@@ -57,18 +52,17 @@ func TestCreateRequest(t *testing.T) {
 				}
 				return answer(202, `{"droplets":[{"id":7,"name":"ci-7k2m9qxa","status":"new"}]}`, "x-request-id", "r-1"), nil
 			}))
-			r := request()
+			r := ig.CreateRequest{
+				Names: []string{"ci-7k2m9qxa"}, Region: "nyc3", Size: "s-1vcpu-1gb", Image: ig.Image{Slug: "debian-13-x64"},
+				Tags: []string{"fleeting"}, Template: ig.Template{PublicNetworking: true},
+			}
 			tt.change(&r)
 			created, err := c.Create(t.Context(), r)
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := map[string]any{}
-			for _, m := range []map[string]any{base, tt.sent} {
-				for k, v := range m {
-					want[k] = v
-				}
-			}
+			want := maps.Clone(base)
+			maps.Copy(want, tt.sent)
 			if diff := cmp.Diff(want, sent); diff != "" {
 				t.Error("sent (-want +got):\n" + diff)
 			}
