@@ -20,12 +20,12 @@ const (
 
 // Size is a Droplet size on offer.
 type Size struct {
-	Slug        string
-	Regions     []string // where it can be had now
-	Available   bool
-	Disk        int     // GiB
-	PriceHourly float64 // USD; 0 = unknown
-	GPU         bool    // by its slug, or because DigitalOcean says so
+	Slug        string   `json:"slug"`
+	Regions     []string `json:"regions"` // where it can be had now
+	Available   bool     `json:"available"`
+	Disk        int      `json:"-"` // GiB
+	PriceHourly float64  `json:"-"` // USD; 0 = unknown
+	GPU         bool     `json:"-"` // by its slug, or because DigitalOcean says so
 }
 
 // Region is a region.
@@ -37,24 +37,22 @@ type Region struct {
 
 // Image is an image that Droplets can boot.
 type Image struct {
-	ID           int64
-	Slug         string // "" = a private one
-	Name         string // for people: "Docker on Ubuntu 22.04"
-	Type         string // base, snapshot, backup, custom, admin
-	Public       bool
-	Regions      []string
-	MinDiskSize  int // GiB
-	Created      time.Time
-	Status       string // NEW, available, pending, deleted or retired; "" = unknown
-	ErrorMessage string // of a Status that is not available
+	ID           int64     `json:"id"`
+	Slug         string    `json:"slug"` // "" = a private one
+	Name         string    `json:"-"`    // for people: "Docker on Ubuntu 22.04"
+	Type         string    `json:"type"` // base, snapshot, backup, custom, admin
+	Public       bool      `json:"public"`
+	Regions      []string  `json:"regions"`
+	MinDiskSize  int       `json:"-"` // GiB
+	Created      time.Time `json:"-"`
+	Status       string    `json:"status"` // NEW, available, pending, deleted or retired; "" = unknown
+	ErrorMessage string    `json:"-"`      // of a Status that is not available
 }
 
 // Sizes returns all sizes on offer.
 func (c *Client) Sizes(ctx context.Context) ([]Size, error) {
 	type size struct {
-		Slug        string                   `json:"slug"`
-		Regions     []string                 `json:"regions"`
-		Available   bool                     `json:"available"`
+		Size
 		Disk        lenient[int]             `json:"disk"`
 		PriceHourly lenient[float64]         `json:"price_hourly"`
 		GPUInfo     lenient[json.RawMessage] `json:"gpu_info"`
@@ -66,8 +64,9 @@ func (c *Client) Sizes(ctx context.Context) ([]Size, error) {
 	out := make([]Size, len(sizes))
 	for i, s := range sizes {
 		info := string(s.GPUInfo.Value)
-		out[i] = Size{Slug: s.Slug, Regions: s.Regions, Available: s.Available, Disk: s.Disk.Value,
-			PriceHourly: s.PriceHourly.Value, GPU: info != "" && info != "null" || ig.GPUSize(s.Slug)}
+		out[i] = s.Size
+		out[i].Disk, out[i].PriceHourly = s.Disk.Value, s.PriceHourly.Value
+		out[i].GPU = info != "" && info != "null" || ig.GPUSize(s.Slug)
 	}
 	return out, nil
 }
@@ -77,31 +76,27 @@ func (c *Client) Regions(ctx context.Context) ([]Region, error) {
 	return getAll[Region](ctx, c, opRegions, "regions", nil)
 }
 
-// image is an image as it is read: see Image.
+// image is an Image as it is read.
 type image struct {
-	ID           int64           `json:"id"`
-	Slug         string          `json:"slug"`
+	Image
 	Name         lenient[string] `json:"name"`
-	Type         string          `json:"type"`
-	Public       bool            `json:"public"`
-	Regions      []string        `json:"regions"`
 	MinDiskSize  lenient[int]    `json:"min_disk_size"`
-	Created      lenient[string] `json:"created_at"`
-	Status       string          `json:"status"`
+	CreatedAt    lenient[string] `json:"created_at"`
 	ErrorMessage lenient[string] `json:"error_message"`
 	Tags         []string        `json:"tags"`
 }
 
-func (i image) Image() Image {
-	created, _ := time.Parse(time.RFC3339, i.Created.Value) // else older than all others
-	return Image{ID: i.ID, Slug: i.Slug, Name: i.Name.Value, Type: i.Type, Public: i.Public, Regions: i.Regions,
-		MinDiskSize: i.MinDiskSize.Value, Created: created, Status: i.Status, ErrorMessage: i.ErrorMessage.Value}
+func (i image) value() Image {
+	v := i.Image
+	v.Name, v.MinDiskSize, v.ErrorMessage = i.Name.Value, i.MinDiskSize.Value, i.ErrorMessage.Value
+	v.Created, _ = time.Parse(time.RFC3339, i.CreatedAt.Value) // else older than all others
+	return v
 }
 
 // Image looks one image up by its slug or id.
 func (c *Client) Image(ctx context.Context, slugOrID string) (Image, error) {
 	i, err := getOne(ctx, c, request{op: opImage, name: slugOrID}, "image", func(i image) bool { return i.ID != 0 })
-	return i.Image(), err
+	return i.value(), err
 }
 
 // PublicSlugs returns the slugs of the images that DigitalOcean offers.
@@ -130,7 +125,7 @@ func (c *Client) ImagesWithTag(ctx context.Context, tag string) ([]Image, error)
 	for _, i := range all {
 		usable := i.ID != 0 && (i.Status == "" || i.Status == "available")
 		if !i.Public && usable && (i.Tags == nil || ig.HasTag(ig.Droplet{Tags: i.Tags}, tag)) {
-			out = append(out, i.Image())
+			out = append(out, i.value())
 		}
 	}
 	return out, nil

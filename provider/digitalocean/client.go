@@ -112,8 +112,8 @@ func (c *Client) send(ctx context.Context, r request, v any) (*godo.Response, er
 	return resp, c.fail(r.op, err)
 }
 
-// getOne sends a request whose answer has one thing in it, under field, and returns
-// that. One that is not sound is none.
+// getOne sends a request and returns the one thing in its answer, under field. One
+// that is not sound is none.
 func getOne[T any](ctx context.Context, c *Client, r request, field string, sound func(T) bool) (T, error) {
 	var fields map[string]json.RawMessage
 	var v, none T

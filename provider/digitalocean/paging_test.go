@@ -143,7 +143,7 @@ func TestOddFields(t *testing.T) {
 
 // Droplets that come and go between two pages make entries skip or repeat: a list
 // that lacks some is read again. One that is the same twice is believed though its
-// total lags; one that differs each time is not, nor is an empty one. A full page is
+// total lags; one that differs each time, or is empty, is not. A full page is
 // not the last one because no link says so.
 func TestListShifts(t *testing.T) {
 	var full []int
@@ -285,7 +285,7 @@ func TestNoList(t *testing.T) {
 	}
 }
 
-// Nor is it an answer to anything else.
+// It is no answer to anything else either.
 func TestNoAnswer(t *testing.T) {
 	for _, o := range operations {
 		for _, body := range []string{"{}", "null", "[]"} {

@@ -46,7 +46,7 @@ func TestTokenRotation(t *testing.T) {
 			_, err := o.call(t.Context(), c)
 			posts := slices.ContainsFunc(sim.Requests(), func(r dosim.Request) bool { return r.Method == http.MethodPost })
 			if posts {
-				// The regions, the refused one, and the question whose the token is.
+				// The regions, the refused one, and the question about the token.
 				if !errors.Is(err, ig.ErrUnauthorized) || len(sim.Requests()) != 3 {
 					t.Errorf("%s: sent %d times, error %v", o.name, len(sim.Requests())-2, err)
 				}
