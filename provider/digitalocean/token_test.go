@@ -92,11 +92,13 @@ func TestTokenAfterForeign401(t *testing.T) {
 func TestTokenCannotBeRead(t *testing.T) {
 	sim := dosim.New(dosim.Options{Token: "old"})
 	defer sim.Close()
-	token := &rotating{err: errors.New("token_file /etc/do does not exist")}
+	token := &rotating{}
 	c := withToken(t, sim.Transport(), token)
-	_, err := c.Delete(t.Context(), 1)
-	if !errors.Is(err, ig.ErrUnsent) || !strings.Contains(err.Error(), "/etc/do does not exist") || len(sim.Requests()) > 0 {
-		t.Errorf("error %v after %d requests; want an unsent one that names the file", err, len(sim.Requests()))
+	for want, err := range map[string]error{"/etc/do does not exist": errors.New("token_file /etc/do does not exist"), "the token is empty": nil} {
+		token.err = err
+		if _, err := c.Delete(t.Context(), 1); !errors.Is(err, ig.ErrUnsent) || !strings.Contains(err.Error(), want) || len(sim.Requests()) > 0 {
+			t.Errorf("error %v after %d requests; want an unsent one that says %q", err, len(sim.Requests()), want)
+		}
 	}
 
 	// In mid-life: the refusal is what counts.
