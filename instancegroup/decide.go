@@ -127,7 +127,7 @@ type observation struct {
 	droplet  Droplet   // if present
 	asked    time.Time // when DigitalOcean was asked
 	partial  bool      // if present: an address of the kind that it was made to have is not there
-	paged    bool      // a list between whose pages an entry can have slipped
+	unsure   bool      // a list of which one is not enough: see sighting
 	doubtful bool      // a list that lacks everything, or a 404 together with others
 }
 
@@ -239,7 +239,7 @@ func decideUnlisted(i instance, o observation) instance {
 	case !i.listed && !long: // accepted a moment ago: lists lag
 	case i.listed && i.phase == deleting && !accepted.IsZero():
 		switch {
-		case o.asked.Before(accepted) || (o.paged && first):
+		case o.asked.Before(accepted) || (o.unsure && first):
 		case i.byLookUp || o.asked.Sub(i.listedSince) < unconfirmedFor:
 			i.unresolved = true // lists lack it anyway, or one that lags may be from before it was made
 		default:

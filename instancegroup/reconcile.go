@@ -73,8 +73,8 @@ type sighting struct {
 	began    time.Time
 	list     List
 	err      error
-	paged    bool // an entry can have slipped between its pages
-	doubtful bool // it lacks all that there was, and that may be wrong
+	unsure   bool // one such list is not enough: an entry can have slipped between pages, or it lacks all that there was
+	doubtful bool // it proves nothing: it lacks all that live
 }
 
 // observe lists, if that is due.
@@ -103,17 +103,18 @@ func (g *Group) list(ctx context.Context) sighting {
 	q := g.question()
 	s := sighting{asked: true, began: time.Now()}
 	s.list, s.err = g.cloud.List(ctx, q.tag, q.gpus)
-	s.paged = s.list.Requests > 1
+	s.unsure = s.list.Requests > 1
 	if s.err != nil || !lacksAll(s.list, q.had) {
 		return s
 	}
+	s.unsure = true
 	if q.tag != CommonTag {
 		more, err := g.cloud.List(ctx, CommonTag, q.gpus)
 		if err != nil {
 			s.doubtful = true
 			return s
 		}
-		s.list, s.paged = join(s.list, more), s.paged || more.Requests > 1
+		s.list = join(s.list, more)
 	}
 	s.doubtful = len(q.living) > 1 && lacksAll(s.list, q.living)
 	return s
@@ -248,7 +249,7 @@ func (g *Group) merge(s sighting, now time.Time) {
 	untagged := false
 	for i := range g.instances.all() {
 		d, ok := present[i]
-		g.apply(i, observation{source: list, present: ok, droplet: d, asked: s.began, paged: s.paged, doubtful: s.doubtful}, now)
+		g.apply(i, observation{source: list, present: ok, droplet: d, asked: s.began, unsure: s.unsure, doubtful: s.doubtful}, now)
 		untagged = untagged || i.phase != gone && i.id != 0 && i.listed && !HasTag(i.droplet, GroupTag(g.Name))
 	}
 	if untagged && !g.listing.untagged {
