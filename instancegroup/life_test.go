@@ -172,7 +172,7 @@ func TestAcceptedAndNeverListed(t *testing.T) {
 			r.told(name, Creating, Running) // it is known by its look-up
 			r.run(5 * time.Minute)
 			r.decrease(name)
-			r.run(8 * time.Second)
+			r.run(12 * time.Second)
 			r.told(name, Creating, Running, Deleting, Deleted)
 			if n := len(r.received("get")); n > 10 {
 				t.Errorf("%d look-ups in five minutes", n)
