@@ -53,7 +53,8 @@ func (p *parser) keys() []key {
 				"without `connector_config.key_path`, each start makes a key in memory and takes it off the account at the end."},
 
 		{name: "vpc_uuid", types: "string or table", fallback: "the region's default VPC", read: set(&c.VPC, p.vpc),
-			help: "The UUID of a VPC; with several regions a table of region = UUID, which may leave some out."},
+			help: "The UUID of a VPC; with several regions a table of region = UUID, which may leave some out. One for a region that is not " +
+				"in `region` is refused."},
 		{name: "public_networking", types: "boolean", fallback: "true", read: set(&c.PublicNetworking, boolean),
 			help: "Whether Droplets have public addresses. With false the runner must be in the VPC, with `use_external_addr = false`."},
 		{name: "ipv6", types: "boolean", fallback: "false", read: set(&c.IPv6, p.ipv6),
