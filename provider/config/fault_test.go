@@ -38,6 +38,9 @@ func faultCases(t testing.TB) (cases []faultCase) {
 		return strings.Repeat(m[1], n)
 	})
 	for block := range strings.SplitSeq(strings.TrimSpace(long), "\n\n") {
+		if strings.Contains(block, "stands for xxx") { // the head of the file
+			continue
+		}
 		lines := strings.Split(block, "\n")
 		c := faultCase{about: lines[0], env: map[string]string{}}
 		for lines = lines[1:]; strings.HasPrefix(lines[0], "$"); lines = lines[1:] {
@@ -46,27 +49,25 @@ func faultCases(t testing.TB) (cases []faultCase) {
 		}
 		c.change, c.whole = strings.CutPrefix(lines[0], "=")
 		c.want = strings.Join(lines[1:], "\n")
-		if !strings.HasPrefix(c.want, "#") { // the head of the file
-			cases = append(cases, c)
-		}
+		cases = append(cases, c)
 	}
 	return cases
 }
 
+var faultFiles = map[string]string{
+	"/blank": " \n",
+	"/words": "token = dop_v1_0123",
+	"/empty": "",
+	"/long":  strings.Repeat("x", 64<<10+1),
+	"/gzip":  "\x1f\x8b\x08",
+}
+
 func TestFaults(t *testing.T) {
 	t.Parallel()
-	files := map[string]string{
-		"/blank": " \n",
-		"/words": "token = dop_v1_0123",
-		"/empty": "",
-		"/long":  strings.Repeat("x", 64<<10+1),
-		"/huge":  strings.Repeat("x", 1<<20+1),
-		"/gzip":  "\x1f\x8b\x08",
-	}
 	for _, c := range faultCases(t) {
 		t.Run(c.about, func(t *testing.T) {
 			t.Parallel()
-			config, err := Parse(c.data(t), hostWith(c.env, files))
+			config, err := Parse(c.data(t), hostWith(c.env, faultFiles))
 			if err == nil {
 				t.Fatalf("accepted as %+v", config)
 			}
@@ -90,7 +91,7 @@ func TestWhatIsValidIsReturned(t *testing.T) {
 		{`{"colour": 1}`, "colour", func(*Config) {}},
 		{`{"name": "x-doctor", "max_instances": 0, "public_networking": 1, "create_timeout": "1s"}`,
 			"name max_instances public_networking create_timeout", func(c *Config) { c.Name = "" }},
-		{`{"regoin": "nyc3", "region": {"remove": 1}, "vpc_uuid": "5a4981aa-9653-4bd1-bef5-d6bff52042e4"}`, "regoin region",
+		{`{"regoin": "nyc3", "region": null, "vpc_uuid": "5a4981aa-9653-4bd1-bef5-d6bff52042e4"}`, "regoin region",
 			func(c *Config) { c.Regions = nil }},
 		{`{"region": ["nyc3", "NYC1"], "vpc_uuid": {"nyc3": "5a4981aa-9653-4bd1-bef5-d6bff52042e4"}}`, "region",
 			func(c *Config) { c.Regions = nil }},
@@ -123,7 +124,7 @@ func TestAccount(t *testing.T) {
 	for data, want := range map[string]string{
 		`{"name": "ci", "token": "t", "colour": 1, "max_instances": 0, "user_data_file": "/missing"}`: "ci https://api.digitalocean.com",
 		`{"token": "t", "api_url": "https://EXAMPLE.com:443/"}`:                                       " https://example.com",
-		`{"name": "CI", "tokn": "t", "api_url": 5, "size": 5}`: `plugin_config.name: must be 1 to 52 characters of a-z, 0-9 and -, with a letter or a digit at both ends, not "CI"; did you mean "ci"?
+		`{"name": "CI", "tokn": "t", "api_url": 5, "size": 5}`: `plugin_config.name: must be 1 to 52 characters of a-z, 0-9 and -, with a letter or a digit at both ends, not "CI"
 plugin_config.token: is required: set token or token_file, or the environment variable DIGITALOCEAN_TOKEN or DIGITALOCEAN_ACCESS_TOKEN
 plugin_config.api_url: must be a string, not a number`,
 		`[]`: "plugin_config: must be a table, not a list",
@@ -150,7 +151,7 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := Parse(minimalAnd(t, `{"region": {"remove": 1}, "regoin": "nyc3", "size": "s-2vcpu-4g"}`), emptyHost)
+	c, err := Parse(minimalAnd(t, `{"region": null, "regoin": "nyc3", "size": "s-2vcpu-4g"}`), emptyHost)
 	if err == nil || !strings.Contains(string(readme), "\n"+err.Error()+"\n") {
 		t.Errorf("README.md does not show this error:\n%v", err)
 	} else if faultsOf(err).Has("token", "token_file", "api_url", "size") || !cmp.Equal(c.Sizes, []string{"s-2vcpu-4g"}) {

@@ -38,13 +38,9 @@ func readFile(path string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if info.IsDir() {
-		return nil, errors.New("it is a directory")
-	}
 	if !info.Mode().IsRegular() {
 		return nil, errors.New("it is not a regular file")
 	}
-
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -53,16 +53,16 @@ func checkToken(token string) (Secret, error) {
 
 // textOrEmpty takes a token or a token_file. Empty counts as not set: both are often filled in by templates, which
 // leave them empty where the environment has the token.
-func textOrEmpty(v value) (string, error) {
-	if v.kind != aString && v.kind != nothing {
-		return "", v.not("a string")
+func textOrEmpty(v any) (string, error) {
+	text, ok := v.(string)
+	if !ok && v != nil {
+		return "", wrongType("a string", v)
 	}
-	return v.text, nil
+	return strings.TrimSpace(text), nil
 }
 
-func (p *parser) token(v value) error {
-	text, err := textOrEmpty(v)
-	token := strings.TrimSpace(text)
+func (p *parser) token(v any) error {
+	token, err := textOrEmpty(v)
 	if err != nil || token == "" {
 		return err
 	}
@@ -74,21 +74,14 @@ func (p *parser) token(v value) error {
 }
 
 // tokenFile also goes on to the environment, the sources that come after it.
-func (p *parser) tokenFile(v value) error {
+func (p *parser) tokenFile(v any) error {
 	file, err := textOrEmpty(v)
-	switch {
-	case err != nil || p.config.Token.Source != "" || p.faults.Has("token"):
+	if err != nil || p.config.Token.Source != "" || p.faults.Has("token") {
 		return err // an earlier source has it, or a fault says why it does not
-	case strings.TrimSpace(file) != "":
-		return p.tokenFromFile(file)
 	}
-	p.key = "token"
-	return p.tokenFromEnvironment()
-}
-
-func (p *parser) tokenFromFile(file string) error {
-	if tokenLike.MatchString(file) {
-		return withHint(didYouMean("token"), "must be the path of a file, not the token itself")
+	if file == "" {
+		p.key = "token"
+		return p.tokenFromEnvironment()
 	}
 	if _, err := path(file); err != nil {
 		return err
