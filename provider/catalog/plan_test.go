@@ -6,14 +6,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 )
 
 // small is a small catalog.
-func small() offer {
-	var o offer
+func small() survey {
+	o := survey{Reader: &Reader{}, log: hclog.NewNullLogger()}
 	o.sizes = is([]digitalocean.Size{
 		{Slug: "s-1vcpu-512mb-10gb", Regions: []string{"ams3", "fra1"}, Available: true, Disk: 10, PriceHourly: 0.006},
 		{Slug: "s-1vcpu-1gb", Regions: []string{"ams3", "fra1", "nyc3"}, Available: true, Disk: 25, PriceHourly: 0.009},
@@ -35,6 +37,13 @@ func small() offer {
 func is[T any](v T) answer[T]          { return answer[T]{value: v, asked: true} }
 func fails[T any](err error) answer[T] { return answer[T]{err: err, asked: true} }
 
+// planOf makes every check of a configuration.
+func (s *survey) planOf(c config.Config) Plan {
+	s.config = c
+	s.makePlan()
+	return s.plan
+}
+
 // failed is an answer that DigitalOcean gives.
 func failed(op string, status int, class error) error {
 	return &instancegroup.CloudError{Op: op, Status: status, Message: "No.", Class: class}
@@ -49,7 +58,7 @@ func TestGPUSizeBySlug(t *testing.T) {
 	o.sizes.value[5].GPU = false
 	for _, sizes := range []answer[[]digitalocean.Size]{o.sizes, fails[[]digitalocean.Size](forbidden("GET /v2/sizes"))} {
 		o.sizes = sizes
-		if p := o.plan(config.Config{Sizes: []string{"gpu-h100x1-80gb"}, Regions: []string{"nyc3"}, Image: config.Image{ID: 7}}, nil); !p.GPUs {
+		if p := o.planOf(config.Config{Sizes: []string{"gpu-h100x1-80gb"}, Regions: []string{"nyc3"}, Image: config.Image{ID: 7}}); !p.GPUs {
 			t.Errorf("%v: %+v", sizes.err, p)
 		}
 	}
@@ -58,14 +67,14 @@ func TestGPUSizeBySlug(t *testing.T) {
 // TestPlan: which placements are tried, and the exact words for those that cannot be.
 func TestPlan(t *testing.T) {
 	day := func(n int) time.Time { return time.Date(2026, 1, n, 0, 0, 0, 0, time.UTC) }
-	tagged := func(o *offer) {
+	tagged := func(o *survey) {
 		o.images = is(images{found: []digitalocean.Image{
 			{ID: 10, Regions: []string{"fra1", "nyc3"}, MinDiskSize: 10, Created: day(1)},
 			{ID: 12, Regions: []string{"fra1"}, MinDiskSize: 60, Created: day(3)},
 			{ID: 11, Regions: []string{"fra1"}, MinDiskSize: 25, Created: day(2)},
 		}})
 	}
-	none := func(o *offer) {
+	none := func(o *survey) {
 		o.images = is(images{slugs: []string{"docker-20-04", "docker-22-04", "debian-13-x64"}})
 	}
 
@@ -74,7 +83,7 @@ func TestPlan(t *testing.T) {
 		sizes, regions string
 		imageTag       string
 		image          config.Image
-		offer          func(*offer)
+		offer          func(*survey)
 		placements     string
 		unfit          []string
 		fault          string
@@ -99,7 +108,7 @@ plugin_config.image: DigitalOcean has no image "docker"; did you mean "docker-20
 		{name: "nothing like it", sizes: "x", regions: "moon", image: config.Image{Slug: "plan-nine"}, offer: none,
 			placements: "x in moon",
 			fault: `plugin_config.region: DigitalOcean has no region "moon"
-plugin_config.size: DigitalOcean has no size "x"; did you mean "gpu-h100x1-80gb"?
+plugin_config.size: DigitalOcean has no size "x"
 plugin_config.image: DigitalOcean has no image "plan-nine"`},
 		{name: "no image of that id", sizes: "s-1vcpu-1gb", regions: "nyc3", image: config.Image{ID: 99}, offer: none,
 			placements: "s-1vcpu-1gb in nyc3", fault: `plugin_config.image: the account has no image with the id 99`},
@@ -111,7 +120,7 @@ plugin_config.image: DigitalOcean has no image "plan-nine"`},
   s-1vcpu-512mb-10gb in fra1: image docker-20-04 needs a disk of 25 GiB, the size has 10
 In fra1 these sizes would work: s-1vcpu-1gb, s-2vcpu-2gb`},
 		{name: "only one of four placements is on offer", sizes: "s-1vcpu-512mb-10gb gpu-h100x1-80gb", regions: "fra1 ams2", gpus: true,
-			offer:      func(o *offer) { o.images.value.found[0].MinDiskSize = 10 },
+			offer:      func(o *survey) { o.images.value.found[0].MinDiskSize = 10 },
 			placements: "s-1vcpu-512mb-10gb in fra1, s-1vcpu-512mb-10gb in ams2, gpu-h100x1-80gb in fra1, gpu-h100x1-80gb in ams2",
 			unfit: []string{
 				"s-1vcpu-512mb-10gb in ams2 not now: the region takes no new Droplets now",
@@ -137,7 +146,7 @@ With the size gpu-h100x1-80gb these regions would work: nyc3`},
 				"s-1vcpu-1gb in ams3 not now: no image with the tag golden is in ams3: transfer one there",
 				"s-2vcpu-2gb in ams3 not now: no image with the tag golden is in ams3: transfer one there",
 			}},
-		{name: "nothing is known", sizes: "what gpu-h100x1-80gb", regions: "ever", offer: func(o *offer) { o.regions = fails[[]digitalocean.Region](forbidden("GET /v2/regions")) },
+		{name: "nothing is known", sizes: "what gpu-h100x1-80gb", regions: "ever", offer: func(o *survey) { o.regions = fails[[]digitalocean.Region](forbidden("GET /v2/regions")) },
 			placements: "what in ever, gpu-h100x1-80gb in ever", gpus: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -149,7 +158,7 @@ With the size gpu-h100x1-80gb these regions would work: nyc3`},
 			if c.Image == (config.Image{}) && c.ImageTag == "" {
 				c.Image.Slug = "docker-20-04"
 			}
-			p := o.plan(c, nil)
+			p := o.planOf(c)
 			fault := ""
 			if p.Fault != nil {
 				fault = p.Fault.Error()
