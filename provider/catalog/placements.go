@@ -60,13 +60,9 @@ func (s *survey) unfit(slug, region string) (why string, never bool) {
 	return "", false
 }
 
-// alternatives proposes, for each configured region, the five cheapest sizes
-// that would work there, and for each configured size the regions.
+// alternatives proposes, for each configured region, the five cheapest sizes that would
+// work there. In which regions a size would work, its faults say.
 func (s *survey) alternatives() string {
-	fits := func(size, region string) bool {
-		why, _ := s.unfit(size, region)
-		return why == ""
-	}
 	byPrice := slices.SortedStableFunc(slices.Values(s.sizes.value), func(a, b digitalocean.Size) int {
 		return cmp.Compare(a.PriceHourly, b.PriceHourly)
 	})
@@ -74,23 +70,12 @@ func (s *survey) alternatives() string {
 	for _, region := range s.config.Regions {
 		var slugs []string
 		for _, size := range byPrice {
-			if !size.GPU && len(slugs) < 5 && fits(size.Slug, region) {
+			if why, _ := s.unfit(size.Slug, region); why == "" && !size.GPU && len(slugs) < 5 {
 				slugs = append(slugs, size.Slug)
 			}
 		}
 		if len(slugs) > 0 {
 			text += fmt.Sprintf("\nIn %s these sizes would work: %s", region, strings.Join(slugs, ", "))
-		}
-	}
-	for _, slug := range s.config.Sizes {
-		var regions []string
-		for _, r := range s.regions.value {
-			if fits(slug, r.Slug) {
-				regions = append(regions, r.Slug)
-			}
-		}
-		if len(regions) > 0 {
-			text += fmt.Sprintf("\nWith the size %s these regions would work: %s", slug, sorted(regions))
 		}
 	}
 	return text
