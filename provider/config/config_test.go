@@ -5,27 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/google/go-cmp/cmp"
 )
-
-func TestDefaults(t *testing.T) {
-	t.Parallel()
-	want := Config{
-		Name:             "ci",
-		Token:            Token{Value: NewSecret("dop_v1_minimal"), Source: "plugin_config.token"},
-		APIURL:           "https://api.digitalocean.com",
-		Regions:          []string{"nyc3"},
-		Sizes:            []string{"s-2vcpu-4gb"},
-		Image:            Image{Slug: "debian-13-x64"},
-		PublicNetworking: true,
-		CreateTimeout:    10 * time.Minute,
-	}
-	if diff := cmp.Diff(want, accept(t, `{}`, emptyHost)); diff != "" {
-		t.Errorf("minimal config (-want +got):\n%s", diff)
-	}
-}
 
 // TestSpellings pins what becomes of a value that can be written in several ways; TestGoldenConfigs has the usual ones.
 // What is wanted are the fields that differ from the minimal config's.

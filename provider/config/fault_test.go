@@ -12,19 +12,12 @@ import (
 
 // faultCase is one of testdata/faults.txt.
 type faultCase struct {
-	about, change, want string
-	whole               bool // change is all of plugin_config
-	env                 map[string]string
+	about, want string
+	data        []byte
+	env         map[string]string
 }
 
-func (c faultCase) data(t testing.TB) []byte {
-	if c.whole {
-		return []byte(c.change)
-	}
-	return minimalAnd(t, c.change)
-}
-
-var run = regexp.MustCompile(`\{(.)\*(\d+)\}`)
+var repeated = regexp.MustCompile(`\{(.)\*(\d+)\}`)
 
 func faultCases(t testing.TB) (cases []faultCase) {
 	t.Helper()
@@ -32,22 +25,23 @@ func faultCases(t testing.TB) (cases []faultCase) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	long := run.ReplaceAllStringFunc(string(content), func(short string) string {
-		m := run.FindStringSubmatch(short)
+	long := repeated.ReplaceAllStringFunc(string(content), func(short string) string {
+		m := repeated.FindStringSubmatch(short)
 		n, _ := strconv.Atoi(m[2])
 		return strings.Repeat(m[1], n)
 	})
-	for block := range strings.SplitSeq(strings.TrimSpace(long), "\n\n") {
-		if strings.Contains(block, "stands for xxx") { // the head of the file
-			continue
-		}
+	for _, block := range strings.Split(strings.TrimSpace(long), "\n\n")[1:] { // the head of the file is no case
 		lines := strings.Split(block, "\n")
 		c := faultCase{about: lines[0], env: map[string]string{}}
 		for lines = lines[1:]; strings.HasPrefix(lines[0], "$"); lines = lines[1:] {
 			name, value, _ := strings.Cut(lines[0][1:], "=")
 			c.env[name] = value
 		}
-		c.change, c.whole = strings.CutPrefix(lines[0], "=")
+		if whole, ok := strings.CutPrefix(lines[0], "="); ok {
+			c.data = []byte(whole)
+		} else {
+			c.data = minimalAnd(t, lines[0])
+		}
 		c.want = strings.Join(lines[1:], "\n")
 		cases = append(cases, c)
 	}
@@ -67,7 +61,7 @@ func TestFaults(t *testing.T) {
 	for _, c := range faultCases(t) {
 		t.Run(c.about, func(t *testing.T) {
 			t.Parallel()
-			config, err := Parse(c.data(t), hostWith(c.env, faultFiles))
+			config, err := Parse(c.data, hostWith(c.env, faultFiles))
 			if err == nil {
 				t.Fatalf("accepted as %+v", config)
 			}
