@@ -4,7 +4,6 @@
 package catalog
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -130,16 +129,16 @@ func findImages(ctx context.Context, api *digitalocean.Client, c config.Config) 
 // unanswered returns why it could not be found out whether the configuration can work.
 // A missing scope is an answer.
 func (s *survey) unanswered() error {
-	unless := func(err error, also bool) error {
-		refused := errors.Is(err, instancegroup.ErrUnauthorized) || errors.Is(err, instancegroup.ErrOtherAccount)
-		if !refused && (also || errors.Is(err, instancegroup.ErrForbidden)) {
-			return nil
+	for _, err := range []error{s.sizes.err, s.regions.err, s.images.err, s.tagRead.err} {
+		if err != nil && !errors.Is(err, instancegroup.ErrForbidden) {
+			return err
 		}
-		return err
 	}
-	err := unless(s.account.err, s.config.MaxInstances > 0 || s.faults.Has("max_instances"))
-	if err != nil {
-		err = fmt.Errorf("read the account, whose Droplet limit counts where plugin_config.max_instances is not set: %w", err)
+	err := s.account.err
+	refused := errors.Is(err, instancegroup.ErrUnauthorized) || errors.Is(err, instancegroup.ErrOtherAccount)
+	needed := s.config.MaxInstances == 0 && !s.faults.Has("max_instances")
+	if err != nil && (refused || needed && !errors.Is(err, instancegroup.ErrForbidden)) {
+		return fmt.Errorf("read the account, whose Droplet limit counts where plugin_config.max_instances is not set: %w", err)
 	}
-	return cmp.Or(unless(s.sizes.err, false), unless(s.regions.err, false), unless(s.images.err, false), unless(s.tagRead.err, false), err)
+	return nil
 }

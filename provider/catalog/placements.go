@@ -61,7 +61,7 @@ func (s *survey) unfit(slug, region string) (why string, never bool) {
 }
 
 // alternatives proposes, for each configured region, the five cheapest sizes that would
-// work there. In which regions a size would work, its faults say.
+// work there.
 func (s *survey) alternatives() string {
 	byPrice := slices.SortedStableFunc(slices.Values(s.sizes.value), func(a, b digitalocean.Size) int {
 		return cmp.Compare(a.PriceHourly, b.PriceHourly)

@@ -54,6 +54,9 @@ const maxUserData = 64 << 10 // DigitalOcean's limit, in bytes
 
 // userData never repeats any of the data, which may hold secrets.
 func userData(data string) (string, error) {
+	if data == "" {
+		return "", errors.New("is empty")
+	}
 	if len(data) > maxUserData {
 		return "", fmt.Errorf("has %d bytes, and DigitalOcean takes at most %d (64 KiB)", len(data), maxUserData)
 	}
@@ -67,14 +70,7 @@ func (p *parser) userDataFile(name string) (string, error) {
 	if _, err := path(name); err != nil {
 		return "", err
 	}
-	content, err := p.host.read(name, maxUserData)
-	if err == nil && len(content) == 0 {
-		err = errors.New("is empty")
-	}
-	data := ""
-	if err == nil {
-		data, err = userData(string(content))
-	}
+	data, err := readChecked(p.host, name, maxUserData, userData)
 	if err != nil {
 		return "", fmt.Errorf("%s %w", quote(name), err)
 	}

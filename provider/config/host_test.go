@@ -13,7 +13,10 @@ func TestThisHostReadsFiles(t *testing.T) {
 	if err := os.WriteFile(path, []byte("12345"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := ThisHost().read(path, 5); err != nil || string(got) != "12345" {
+	read := func(path string, limit int64) (string, error) {
+		return readChecked(ThisHost(), path, limit, func(content string) (string, error) { return content, nil })
+	}
+	if got, err := read(path, 5); err != nil || got != "12345" {
 		t.Errorf("a file as long as the limit = %q, %v", got, err)
 	}
 	for _, tt := range []struct {
@@ -26,7 +29,7 @@ func TestThisHostReadsFiles(t *testing.T) {
 		{directory, 5, "it is not a regular file"},
 		{os.DevNull, 5, "it is not a regular file"},
 	} {
-		if got, err := ThisHost().read(tt.path, tt.limit); err == nil {
+		if got, err := read(tt.path, tt.limit); err == nil {
 			t.Errorf("%s = %q", tt.path, got)
 		} else if want := "cannot be read: " + tt.want; err.Error() != want {
 			t.Errorf("%s: %v, want %s", tt.path, err, want)

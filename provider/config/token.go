@@ -20,7 +20,7 @@ func (t Token) Read() (Secret, error) {
 	if t.File == "" {
 		return t.Value, nil
 	}
-	secret, err := readToken(ThisHost(), t.File)
+	secret, err := readChecked(ThisHost(), t.File, maxTokenFile, checkToken)
 	if err != nil {
 		return Secret{}, fmt.Errorf("%s %w", t.Source, err)
 	}
@@ -30,21 +30,12 @@ func (t Token) Read() (Secret, error) {
 // maxTokenFile bounds what is read of a token file, in bytes. A token has some 71.
 const maxTokenFile = 64 << 10
 
-// readToken returns an error that follows the path in a sentence.
-func readToken(host Host, path string) (Secret, error) {
-	content, err := host.read(path, maxTokenFile)
-	if err != nil {
-		return Secret{}, err
-	}
-	token := strings.TrimSpace(string(content))
+// checkToken accepts what can be sent in a header. Its error follows the source in a sentence.
+func checkToken(content string) (Secret, error) {
+	token := strings.TrimSpace(content)
 	if token == "" {
 		return Secret{}, errors.New("is empty: put the token into it")
 	}
-	return checkToken(token)
-}
-
-// checkToken accepts what can be sent in a header. Its error follows the source in a sentence.
-func checkToken(token string) (Secret, error) {
 	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return Secret{}, errors.New("holds something other than a token, which is printable ASCII without spaces")
 	}
@@ -66,9 +57,13 @@ func (p *parser) token(v any) error {
 	if err != nil || token == "" {
 		return err
 	}
+	return p.useToken(token, "plugin_config.token")
+}
+
+func (p *parser) useToken(token, source string) error {
 	secret, err := checkToken(token)
 	if err == nil {
-		p.config.Token = Token{Value: secret, Source: "plugin_config.token"}
+		p.config.Token = Token{Value: secret, Source: source}
 	}
 	return err
 }
@@ -86,7 +81,7 @@ func (p *parser) tokenFile(v any) error {
 	if _, err := path(file); err != nil {
 		return err
 	}
-	if _, err := readToken(p.host, file); err != nil {
+	if _, err := readChecked(p.host, file, maxTokenFile, checkToken); err != nil {
 		return fmt.Errorf("%s %w", quote(file), err)
 	}
 	p.config.Token = Token{File: file, Source: "plugin_config.token_file " + file}
@@ -100,11 +95,9 @@ func (p *parser) tokenFromEnvironment() error {
 			continue
 		}
 		source := "the environment variable " + name
-		secret, err := checkToken(token)
-		if err != nil {
+		if err := p.useToken(token, source); err != nil {
 			return fmt.Errorf("%s %w", source, err)
 		}
-		p.config.Token = Token{Value: secret, Source: source}
 		return nil
 	}
 	if p.unknown.Has("token", "token_file") {
