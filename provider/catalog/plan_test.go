@@ -47,22 +47,13 @@ func failed(op string, status int, class error) error {
 
 func forbidden(op string) error { return failed(op, 403, instancegroup.ErrForbidden) }
 
-// notNow, never, inForce and unread are lines of the log.
-func notNow(rest string) string {
-	return "[WARN]  a placement cannot be had now; it is tried at its turn: " + rest
-}
-
-func never(rest string) string {
-	return "[WARN]  a placement can never work and is left out: " + rest
-}
-
-func inForce(rest string) string {
-	return "[INFO]  max_hourly_cost is in force; max_instances in [runners.autoscaler] must not be more than its max_instances: max_hourly_cost=" + rest
-}
-
-func unread(rest string) string {
-	return "[WARN]  the token may not read what DigitalOcean offers, so size, region and image are not checked: err=\"" + rest + `"`
-}
+// The beginnings of lines of the log.
+const (
+	notNow  = "[WARN]  a placement cannot be had now; it is tried at its turn: "
+	never   = "[WARN]  a placement can never work and is left out: "
+	unread  = "[WARN]  the token may not read what DigitalOcean offers, so size, region and image are not checked: err="
+	inForce = "[INFO]  max_hourly_cost is in force; max_instances in [runners.autoscaler] must not be more than its max_instances: max_hourly_cost="
+)
 
 // TestPlan: which placements are tried, how many Droplets there may be, and the exact
 // words of the error and of the log.
@@ -99,15 +90,15 @@ func TestPlan(t *testing.T) {
 			at("what gpu-1", "ever")(s)
 			s.sizes = fails[[]digitalocean.Size](forbidden("GET /v2/sizes"))
 		}, gpus: true, placements: "what in ever, gpu-1 in ever",
-			log: []string{unread("GET /v2/sizes: 403 No.: the token from the environment lacks one or more of the scopes that this needs: sizes:read, regions:read")}},
+			log: []string{unread + `"GET /v2/sizes: 403 No.: the token from the environment lacks one or more of the scopes that this needs: sizes:read, regions:read"`}},
 		{name: "one of six is on offer", change: at("c-2 s-1vcpu-1gb s-1vcpu-512mb-10gb", "fra1 ams3"),
 			placements: "c-2 in fra1, s-1vcpu-1gb in fra1",
 			log: []string{
-				notNow(`size=c-2 region=fra1 why="the size is not on offer now"`),
-				never(`size=c-2 region=ams3 why="image docker-20-04 is not in ams3; it is in ams2, fra1, nyc3"`),
-				never(`size=s-1vcpu-1gb region=ams3 why="image docker-20-04 is not in ams3; it is in ams2, fra1, nyc3"`),
-				never(`size=s-1vcpu-512mb-10gb region=fra1 why="image docker-20-04 needs a disk of 25 GiB, the size has 10"`),
-				never(`size=s-1vcpu-512mb-10gb region=ams3 why="image docker-20-04 is not in ams3; it is in ams2, fra1, nyc3"`),
+				notNow + `size=c-2 region=fra1 why="the size is not on offer now"`,
+				never + `size=c-2 region=ams3 why="image docker-20-04 is not in ams3; it is in ams2, fra1, nyc3"`,
+				never + `size=s-1vcpu-1gb region=ams3 why="image docker-20-04 is not in ams3; it is in ams2, fra1, nyc3"`,
+				never + `size=s-1vcpu-512mb-10gb region=fra1 why="image docker-20-04 needs a disk of 25 GiB, the size has 10"`,
+				never + `size=s-1vcpu-512mb-10gb region=ams3 why="image docker-20-04 is not in ams3; it is in ams2, fra1, nyc3"`,
 			}},
 		{name: "nothing is on offer", change: at("m-2vcpu-16gb big-1 c-2", "fra1 ams2"), gpus: true,
 			placements: "m-2vcpu-16gb in fra1, m-2vcpu-16gb in ams2, big-1 in fra1, big-1 in ams2, c-2 in fra1, c-2 in ams2",
@@ -123,8 +114,8 @@ In fra1 these sizes would work: s-1vcpu-1gb, s-2vcpu-2gb`},
 		{name: "a contract size elsewhere", change: at("own-1 x-contracted", "ams2 fra1"), log: []string{
 			`[WARN]  own-1 in fra1 is not known to be on offer: DigitalOcean lists contract sizes only for the regions in which the account may use them: hint="ask DigitalOcean where the contract holds"`,
 			`[WARN]  x-contracted in fra1 is not known to be on offer: DigitalOcean lists contract sizes only for the regions in which the account may use them: hint="ask DigitalOcean where the contract holds"`,
-			notNow(`size=own-1 region=ams2 why="the region takes no new Droplets now"`),
-			notNow(`size=x-contracted region=ams2 why="the region takes no new Droplets now"`),
+			notNow + `size=own-1 region=ams2 why="the region takes no new Droplets now"`,
+			notNow + `size=x-contracted region=ams2 why="the region takes no new Droplets now"`,
 		}},
 
 		{name: "unknown slugs", change: func(s *survey) {
@@ -153,9 +144,9 @@ plugin_config.image: DigitalOcean has no image "docker"; did you mean "docker-20
 			}})
 		}, placements: "s-1vcpu-1gb in nyc3, s-1vcpu-1gb in ams3, s-2vcpu-2gb in nyc3, s-2vcpu-2gb in fra1, s-2vcpu-2gb in ams3",
 			log: []string{
-				never(`size=s-1vcpu-1gb region=fra1 why="image 12 needs a disk of 60 GiB, the size has 25"`),
-				notNow(`size=s-1vcpu-1gb region=ams3 why="no image with the tag golden is in ams3: transfer one there"`),
-				notNow(`size=s-2vcpu-2gb region=ams3 why="no image with the tag golden is in ams3: transfer one there"`),
+				never + `size=s-1vcpu-1gb region=fra1 why="image 12 needs a disk of 60 GiB, the size has 25"`,
+				notNow + `size=s-1vcpu-1gb region=ams3 why="no image with the tag golden is in ams3: transfer one there"`,
+				notNow + `size=s-2vcpu-2gb region=ams3 why="no image with the tag golden is in ams3: transfer one there"`,
 			}},
 		{name: "an available image", change: image(func(i *digitalocean.Image) { i.Status, i.Type = "available", "custom" })},
 		{name: "a deleted image", change: image(func(i *digitalocean.Image) {
@@ -174,12 +165,12 @@ In fra1 these sizes would work: s-1vcpu-1gb, s-2vcpu-2gb
 plugin_config.ipv6: image docker-20-04 is a custom image, for which DigitalOcean does not support ipv6; set ipv6 = false, or choose another image
 plugin_config.monitoring: image docker-20-04 is a custom image, for which DigitalOcean does not support monitoring; set monitoring = false, or choose another image`},
 		{name: "images that may not be read", change: func(s *survey) { s.images = fails[images](forbidden("GET /v2/images/{id}")) },
-			log: []string{unread("GET /v2/images/{id}: 403 No.: the token from the environment lacks a scope that this needs, image:read")}},
+			log: []string{unread + `"GET /v2/images/{id}: 403 No.: the token from the environment lacks a scope that this needs, image:read"`}},
 		{name: "tagged images that may not be read", change: func(s *survey) {
 			s.config.Image, s.config.ImageTag = config.Image{}, "golden"
 			s.images = fails[images](forbidden("GET /v2/images"))
 		}, fault: "plugin_config.image_tag: images could not be looked up: GET /v2/images: 403 No.: the token from the environment lacks a scope that this needs, image:read",
-			log: []string{unread("GET /v2/images: 403 No.: the token from the environment lacks a scope that this needs, image:read")}},
+			log: []string{unread + `"GET /v2/images: 403 No.: the token from the environment lacks a scope that this needs, image:read"`}},
 
 		{name: "VPCs and SSH keys", change: func(s *survey) {
 			at("s-1vcpu-1gb", "fra1 nyc3 ams2")(s)
@@ -214,14 +205,14 @@ plugin_config.ssh_keys: the account has no key 2`,
 		}, most: 7, log: []string{`[WARN]  the account could not be read, so its status and its Droplet limit are not checked: err="GET /v2/account: 500 No."`}},
 
 		{name: "max_hourly_cost is the lower", change: func(s *survey) { s.config.MaxHourlyCost = 0.18 }, most: 20,
-			log: []string{inForce("0.18 dearest_size=s-1vcpu-1gb usd_per_hour=0.009 max_instances=20 limited_by=max_hourly_cost")}},
+			log: []string{inForce + "0.18 dearest_size=s-1vcpu-1gb usd_per_hour=0.009 max_instances=20 limited_by=max_hourly_cost"}},
 		{name: "the account's limit is the lower", change: func(s *survey) { s.config.MaxHourlyCost = 3 },
-			log: []string{inForce("3 dearest_size=s-1vcpu-1gb usd_per_hour=0.009 max_instances=25 limited_by=droplet_limit")}},
+			log: []string{inForce + "3 dearest_size=s-1vcpu-1gb usd_per_hour=0.009 max_instances=25 limited_by=droplet_limit"}},
 		{name: "three times the price", change: func(s *survey) { s.sizes.value[1].PriceHourly, s.config.MaxHourlyCost = 0.1, 0.3 }, most: 3,
-			log: []string{inForce("0.3 dearest_size=s-1vcpu-1gb usd_per_hour=0.1 max_instances=3 limited_by=max_hourly_cost")}},
+			log: []string{inForce + "0.3 dearest_size=s-1vcpu-1gb usd_per_hour=0.1 max_instances=3 limited_by=max_hourly_cost"}},
 		{name: "the dearest size counts", change: func(s *survey) {
 			s.config.Sizes, s.config.MaxInstances, s.config.MaxHourlyCost = []string{"s-1vcpu-1gb", "s-2vcpu-2gb"}, 4, 0.11
-		}, most: 4, log: []string{inForce("0.11 dearest_size=s-2vcpu-2gb usd_per_hour=0.027 max_instances=4 limited_by=max_instances")}},
+		}, most: 4, log: []string{inForce + "0.11 dearest_size=s-2vcpu-2gb usd_per_hour=0.027 max_instances=4 limited_by=max_instances"}},
 		{name: "less than one Droplet costs", change: func(s *survey) { s.config.MaxHourlyCost = 0.008 }, most: -1,
 			fault: "plugin_config.max_hourly_cost: 0.008 USD an hour is less than one Droplet of size s-1vcpu-1gb costs, 0.009"},
 		{name: "a contract size has no price", change: func(s *survey) {
@@ -232,17 +223,17 @@ plugin_config.ssh_keys: the account has no key 2`,
 		{name: "prices that may not be read", change: func(s *survey) {
 			s.config.MaxHourlyCost, s.sizes = 1, fails[[]digitalocean.Size](forbidden("GET /v2/sizes"))
 		}, most: -1, fault: "plugin_config.max_hourly_cost: DigitalOcean's prices could not be read, so it cannot be kept; give the token the scope sizes:read, or remove the key and limit max_instances",
-			log: []string{unread("GET /v2/sizes: 403 No.: the token from the environment lacks one or more of the scopes that this needs: sizes:read, regions:read")}},
+			log: []string{unread + `"GET /v2/sizes: 403 No.: the token from the environment lacks one or more of the scopes that this needs: sizes:read, regions:read"`}},
 		{name: "prices that may be read, regions that may not", change: func(s *survey) {
 			s.config.MaxHourlyCost, s.regions = 0.009, fails[[]digitalocean.Region](forbidden("GET /v2/regions"))
 		}, most: 1, log: []string{
-			unread("GET /v2/regions: 403 No.: the token from the environment lacks a scope that this needs, regions:read"),
-			inForce("0.009 dearest_size=s-1vcpu-1gb usd_per_hour=0.009 max_instances=1 limited_by=max_hourly_cost"),
+			unread + `"GET /v2/regions: 403 No.: the token from the environment lacks a scope that this needs, regions:read"`,
+			inForce + "0.009 dearest_size=s-1vcpu-1gb usd_per_hour=0.009 max_instances=1 limited_by=max_hourly_cost",
 		}},
 		{name: "an unchecked size without a price", change: func(s *survey) {
 			s.config.MaxHourlyCost, s.config.Sizes, s.regions = 1, []string{"s-9"}, fails[[]digitalocean.Region](forbidden("GET /v2/regions"))
 		}, most: -1, fault: "plugin_config.max_hourly_cost: DigitalOcean tells no price of size s-9, so it cannot be kept; take the size out of plugin_config.size, or remove the key and limit max_instances",
-			log: []string{unread("GET /v2/regions: 403 No.: the token from the environment lacks a scope that this needs, regions:read")}},
+			log: []string{unread + `"GET /v2/regions: 403 No.: the token from the environment lacks a scope that this needs, regions:read"`}},
 
 		{name: "everything at once", change: func(s *survey) {
 			at("x", "moon")(s)
