@@ -2,6 +2,7 @@ package instancegroup
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 )
@@ -41,31 +42,8 @@ func TestRepeatedFailuresAreCounted(t *testing.T) {
 	}
 }
 
-// A line that is due every hour is not due before, and one without a pause once.
-func TestDue(t *testing.T) {
-	now := time.Now()
-	l := logLimit{}
-	for _, c := range []struct {
-		what  string
-		every time.Duration
-		after time.Duration
-		want  bool
-	}{
-		{"kept", time.Hour, 0, true}, {"kept", time.Hour, time.Hour - time.Second, false}, {"kept", time.Hour, time.Hour, true},
-		{"kept", time.Hour, 90 * time.Minute, false}, {"once", 0, 0, true}, {"once", 0, 100 * time.Hour, false},
-	} {
-		if got := l.due(c.what, c.every, now.Add(c.after)); got != c.want {
-			t.Errorf("%s every %s is due after %s: %t", c.what, c.every, c.after, got)
-		}
-	}
-}
-
 // A line that names thousands names 20.
 func TestSome(t *testing.T) {
-	if got := some([]string{"a", "b"}); got != "a b" {
-		t.Errorf("%q", got)
-	}
-	if got := some(append(make([]string, 19), "t", "u", "v")); got != "                   t and 2 more" {
-		t.Errorf("%q", got)
-	}
+	equal(t, "two", "a b", some([]string{"a", "b"}))
+	equal(t, "22", strings.Repeat(" ", 19)+"t and 2 more", some(append(make([]string, 19), "t", "u", "v")))
 }

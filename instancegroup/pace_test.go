@@ -98,31 +98,3 @@ func TestListIsDue(t *testing.T) {
 		}
 	}
 }
-
-// A list that the token cannot afford is no failure of DigitalOcean: the last one
-// counts, and nobody is warned. After a minute it is one.
-func TestListThatCannotBeAfforded(t *testing.T) {
-	scenario(t, spec(nil), func(r *runner) {
-		name := r.up(1)[0]
-		before := len(r.received("list"))
-		r.breakOp("list", fault{err: &CloudError{Class: ErrRateLimited, Op: "OP", Message: "not sent", RetryAfter: 20 * time.Second}})
-		began := r.listing.began
-		for time.Since(began) < 58*time.Second {
-			r.update()
-		}
-		if n := len(r.received("list")) - before; n < 2 || n > 4 {
-			t.Errorf("asked %d times within a minute, though told to wait for 20 s each time", n)
-		}
-		if n := r.log.count("listing fails"); n != 0 {
-			t.Errorf("warned %d times", n)
-		}
-		time.Sleep(20 * time.Second)
-		if _, err := r.tryUpdate(); err == nil {
-			t.Error("a list that is older than a minute is shown")
-		}
-		r.heal("list")
-		time.Sleep(20 * time.Second)
-		r.update()
-		r.told(name, Creating, Running)
-	})
-}
