@@ -30,18 +30,22 @@ func TestDeleteByTag(t *testing.T) {
 	for _, c := range []struct {
 		n, remaining int
 		want         string
+		deaf         int
 	}{
-		{10, 5000, "0 to tag, 0 by tag, 10 by id"}, {11, 5000, "1 to tag, 1 by tag, 0 by id"}, {100, 5000, "1 to tag, 1 by tag, 0 by id"},
-		{190, 5000, "2 to tag, 1 by tag, 0 by id"}, {2, 2500, "0 to tag, 0 by tag, 2 by id"}, {3, 2500, "1 to tag, 1 by tag, 0 by id"},
+		{10, 5000, "0 to tag, 0 by tag, 10 by id", 0}, {11, 5000, "1 to tag, 1 by tag, 0 by id", 0}, {100, 5000, "1 to tag, 1 by tag, 0 by id", 0},
+		{190, 5000, "2 to tag, 1 by tag, 0 by id", 0}, {2, 2500, "0 to tag, 0 by tag, 2 by id", 0}, {3, 2500, "1 to tag, 1 by tag, 0 by id", 0},
+		{20, 5000, "1 to tag, 1 by tag, 20 by id", 1}, // what was not carried out goes by id, after a minute
 	} {
 		story(t, fmt.Sprintf("%d of %d", c.n, c.remaining), spec(nil), func(r *runner) {
 			r.add(machine{Droplet: Droplet{Name: "ci-web", Tags: []string{CommonTag, GroupTag("ci")}}, foreign: true})
 			names := r.up(c.n + 5)
 			r.scarce(c.remaining, 0)
+			r.deaf(c.deaf, names[:c.n]...)
 			r.decrease(names[:c.n]...)
-			r.run(20 * time.Second)
+			r.run(50 * time.Second)
+			equal(r.t, "sent before a minute is over", c.deaf == 0, r.deletes() == c.want)
+			r.run(40 * time.Second)
 			r.deletedWith(c.want)
-			r.run(70 * time.Second)
 			if calls := r.received("tagging"); len(calls) == 2 && calls[1].at.Sub(calls[0].at) < r.latency {
 				r.t.Errorf("the first request to tag makes the tag, and the second did not wait for it")
 			}
@@ -98,21 +102,6 @@ func TestDeleteByTagFallsBack(t *testing.T) {
 	})
 }
 
-// What was deleted by tag and lives goes by id, at the pace of what is not carried
-// out.
-func TestDeleteByTagNotCarriedOut(t *testing.T) {
-	scenario(t, spec(nil), func(r *runner) {
-		names := r.up(20)
-		r.deaf(1, names...)
-		r.decrease(names...)
-		r.run(50 * time.Second)
-		r.deletedWith("1 to tag, 1 by tag, 0 by id")
-		r.run(20 * time.Second)
-		r.deletedWith("1 to tag, 1 by tag, 20 by id")
-		r.living(0)
-	})
-}
-
 // When requests are scarce deletes wait for each other, and leave by one tag
 // without another call of the runner: with the first Update 15 s after the first
 // of them, or once they are 100. With requests to spare each leaves at once.
@@ -136,16 +125,12 @@ func TestDeletesGather(t *testing.T) {
 		r.run(20 * time.Second)
 		r.living(36)
 	})
-	for b, byID := range map[Budget]int{ // scarce as TestGather has it
-		{Remaining: 5000, Recent: 209}: 0, {Remaining: 5000, Recent: 208}: 5, {Remaining: 4000, Recent: 126}: 0, {Remaining: 4000, Recent: 125}: 5, {Remaining: 2501}: 5,
-	} {
-		scenario(t, spec(nil), func(r *runner) {
-			names := r.up(5)
-			r.scarce(b.Remaining, b.Recent)
-			r.decrease(names...)
-			r.requests("delete", byID)
-		})
-	}
+	story(t, "with requests to spare", spec(nil), func(r *runner) {
+		names := r.up(5)
+		r.scarce(2501, 0)
+		r.decrease(names...)
+		r.requests("delete", 5)
+	})
 	story(t, "a tag is of no use", spec(nil), func(r *runner) {
 		names := r.up(20)
 		r.breakOp("tagging", fault{err: refusal(ErrForbidden)})
@@ -154,20 +139,5 @@ func TestDeletesGather(t *testing.T) {
 		r.run(18 * time.Second) // the first find out
 		r.decrease(names[5:7]...)
 		r.deletedWith("1 to tag, 0 by tag, 7 by id")
-	})
-}
-
-// An accepted DELETE is not repeated because lists are far between: only what was
-// seen long after it has ignored it.
-func TestAcceptedIsNotRepeatedUnseen(t *testing.T) {
-	scenario(t, spec(nil), func(r *runner) {
-		names := r.up(12)
-		r.perPage = 1   // it takes two lists to believe that a Droplet is gone
-		r.scarce(50, 0) // and there is one a minute
-		r.run(time.Minute)
-		r.decrease(names[:5]...)
-		r.run(4 * time.Minute)
-		r.deletedWith("1 to tag, 1 by tag, 0 by id")
-		r.told(names[0], Creating, Running, Deleting, Deleted)
 	})
 }

@@ -106,18 +106,6 @@ func TestRunningWaitsForThePublicAddress(t *testing.T) {
 	}
 }
 
-// What an earlier process made is shown as it is: how that was to be dialed
-// nobody knows.
-func TestTakenOverIsNotWaitedFor(t *testing.T) {
-	prepared(t, spec(nil), func(a *account) {
-		d := a.add(owned("dead", "aaaaa1"))
-		a.change(d.ID, func(m *machine) { m.Status, m.PublicIPv4 = StatusActive, "" })
-	}, func(r *runner) {
-		r.update()
-		r.told("ci-deadaaaaa1", Running)
-	})
-}
-
 // A private address is enough where no public one is to be, and better than
 // nothing where one should be.
 func TestDropletWithPrivateAddressOnly(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -228,25 +227,6 @@ func TestQuota(t *testing.T) {
 	}
 }
 
-// A refusal for the account's limit is explained with its numbers.
-func TestQuotaIsExplained(t *testing.T) {
-	const refused = "create 1 Droplets: OP: 422 the account's Droplet limit is reached (request id req-42); "
-	const advice = " Ask DigitalOcean to raise the limit, or lower max_instances; next attempt in 5s"
-	for want, usage := range map[string]fault{
-		"the account's limit is 10 Droplets: this group has 2, and there are 8 others on the account.": {applied: true},
-		"this group has 2 Droplets.": {err: refusal(ErrForbidden)},
-	} {
-		scenario(t, spec(nil), func(r *runner) {
-			r.want(2)
-			r.usage = Usage{Limit: 10, Others: 8}
-			r.breakOp("usage", usage)
-			r.breakOp("create", fault{err: refusal(ErrQuota)})
-			_, err := r.increase(1)
-			equal(t, "error", refused+want+advice, fmt.Sprint(err))
-		})
-	}
-}
-
 // DigitalOcean may not know a key for seconds after its upload: that is waited
 // out, within the call.
 func TestUnknownKey(t *testing.T) {
@@ -383,43 +363,33 @@ func TestRestartsBlockNothing(t *testing.T) {
 		name           string
 		orderly, clean bool // Shutdown is called; its Droplets are deleted before the next start
 	}{{"stopped, and all deleted", true, true}, {"killed, and all deleted", false, true}, {"stopped", true, false}, {"killed", false, false}} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				a := newAccount(t)
-				a.createLag = 10 * time.Second
-				saved, most := map[string]int64{}, 40
-				if c.clean {
-					most = 4
+		saved := map[string]int64{}
+		most, left := 40, 40
+		if c.clean {
+			most, left = 4, 0
+		}
+		s := spec(func(s *Settings) { s.MaxInstances, s.Save = most, func(ids map[string]int64) { saved = ids } })
+		story(t, c.name, s, func(r *runner) {
+			r.createLag = 10 * time.Second
+			for range 20 {
+				r.want(2)
+				r.run(6 * time.Second)
+				if c.orderly {
+					r.Shutdown(ctx)
 				}
-				r := newRunner(t, spec(func(s *Settings) {
-					s.Run, s.MaxInstances = "r000", most
-					s.Save = func(ids map[string]int64) { saved = ids }
-				}), a)
-				for n := range 20 {
-					r.start(saved)
-					r.want(2)
-					r.run(6 * time.Second)
-					if c.orderly {
-						r.Shutdown(ctx)
+				for _, m := range r.machine {
+					if c.clean && m.gone.IsZero() {
+						r.change(m.ID, r.destroyed)
 					}
-					for _, m := range a.machine {
-						if c.clean && m.gone.IsZero() {
-							a.change(m.ID, a.destroyed)
-						}
-					}
-					next := newRunner(t, r.Settings, a)
-					next.DeadRuns = append(slices.Clone(r.DeadRuns), r.Run)
-					next.Run = fmt.Sprintf("r%03d", n+1)
-					r = next
 				}
-				r.start(saved)
-				if !c.clean {
-					r.wantOf(1, 0)
-				}
-				r.run(time.Minute)
-				r.counts(a.billed())
-				r.living(map[bool]int{true: 0, false: 40}[c.clean])
-			})
+				r = r.successor(saved)
+			}
+			if !c.clean {
+				r.wantOf(1, 0)
+			}
+			r.run(time.Minute)
+			r.counts(left)
+			r.living(left)
 		})
 	}
 }

@@ -93,32 +93,18 @@ func TestKept(t *testing.T) {
 		})
 	}
 
-	for _, run := range []string{thisRun, "dead"} {
-		t.Run("the tag is taken off again, run "+run, func(t *testing.T) {
-			name := "ci-deadaaaaa1"
-			prepared(t, s, func(a *account) {
-				if run != thisRun {
-					a.add(owned(run, "aaaaa1"))
-				}
-				time.Sleep(time.Minute)
-			}, func(r *runner) {
-				if run == thisRun {
-					name = r.up(1)[0]
-				}
-				r.run(10 * time.Second)
-				id := r.only(name).ID
-				r.keep(id)
-				r.run(time.Minute)
-				told := slices.Clone(r.history[name])
-				r.unkeep(id)
-				r.run(time.Minute)
-				r.told(name, told...)
-				r.says("Droplet will be deleted", name, "it appeared after it was given up")
-				r.living(0)
-				r.counts(0)
-			})
-		})
-	}
+	story(t, "the tag is taken off again", s, func(r *runner) {
+		name := r.up(1)[0]
+		id := r.only(name).ID
+		r.keep(id)
+		r.run(time.Minute)
+		r.unkeep(id)
+		r.run(time.Minute)
+		r.told(name, Creating, Running, Deleted)
+		r.says("Droplet will be deleted", name, "it appeared after it was given up")
+		r.living(0)
+		r.counts(0)
+	})
 
 	story(t, "what the runner never hears of", spec(nil), func(r *runner) {
 		m := owned(thisRun, "aaaaa1")

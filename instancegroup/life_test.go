@@ -104,33 +104,23 @@ func TestListDuringCreate(t *testing.T) {
 	}
 }
 
-// A create was accepted, and lists never show it. After a minute it is looked
-// up, and only a 404 ends it.
-func TestAcceptedAndNeverListed(t *testing.T) {
-	story(t, "404", spec(nil), func(r *runner) {
-		r.createLag = time.Hour
-		r.want(1)
-		r.update()
-		name := r.names()[0]
-		r.vanish(name) // it failed
-		r.run(58 * time.Second)
-		r.told(name, Creating)
-		r.requests("get", 0)
-		r.run(10 * time.Second)
-		r.told(name, Creating, Deleted)
-	})
-	story(t, "200", spec(nil), func(r *runner) {
+// A create was accepted, and lists do not show it: after a minute it is known by a
+// look-up.
+func TestAcceptedAndNotListed(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
 		r.createLag = 5 * time.Minute
 		r.want(1)
-		r.run(90 * time.Second)
+		r.run(58 * time.Second)
+		r.requests("get", 0)
+		r.run(32 * time.Second)
 		name := r.names()[0]
-		r.told(name, Creating, Running) // it is known by its look-up
+		r.told(name, Creating, Running)
 		r.run(5 * time.Minute)
 		r.decrease(name)
 		r.run(5 * time.Second)
 		r.told(name, Creating, Running, Deleting, Deleted)
 		if n := r.asked("get"); n > 10 {
-			r.t.Errorf("%d look-ups in five minutes", n)
+			t.Errorf("%d look-ups in five minutes", n)
 		}
 	})
 }
@@ -185,7 +175,7 @@ func TestStuckInNew(t *testing.T) {
 }
 
 // create_timeout is for what has never run: a Droplet whose networks are missing
-// from one answer, or that is new again for a while, keeps its jobs.
+// from answers keeps its address, and its jobs.
 func TestRunningIsNotGivenUp(t *testing.T) {
 	scenario(t, spec(func(s *Settings) { s.CreateTimeout = time.Minute }), func(r *runner) {
 		name := r.up(1)[0]
@@ -199,48 +189,8 @@ func TestRunningIsNotGivenUp(t *testing.T) {
 		if err != nil || after.PublicIPv4 != before.PublicIPv4 {
 			t.Errorf("address %q, was %q (%v)", after.PublicIPv4, before.PublicIPv4, err)
 		}
-		r.alter(func(m *machine) { m.Status = StatusNew }, name)
-		r.run(time.Minute)
 		r.told(name, Creating, Running)
 	})
-}
-
-// Powered off in lists 30 s apart: destroyed, since it is billed like running. A
-// reboot is off for seconds.
-func TestPoweredOff(t *testing.T) {
-	scenario(t, spec(nil), func(r *runner) {
-		name := r.up(1)[0]
-		for range 3 { // reboots
-			r.alter(func(m *machine) { m.Status = StatusOff }, name)
-			r.run(26 * time.Second)
-			r.alter(func(m *machine) { m.Status = StatusActive }, name)
-			r.run(4 * time.Second)
-		}
-		r.told(name, Creating, Running)
-		r.alter(func(m *machine) { m.Status, m.deafTo = StatusOff, 1 }, name)
-		r.run(40 * time.Second)
-		r.told(name, Creating, Running, Deleting)
-		r.run(60 * time.Second) // the second DELETE is carried out
-		r.told(name, Creating, Running, Deleting, Deleted)
-		r.says("Droplet will be deleted", "powered off")
-	})
-}
-
-// Destroyed from outside, or its create failed later: as soon as a list lacks it, a
-// look-up proves it.
-func TestDestroyedFromOutside(t *testing.T) {
-	for age, told := range map[time.Duration][]State{5 * time.Second: {Creating, Deleted}, time.Minute: {Creating, Running, Deleted}} {
-		scenario(t, spec(nil), func(r *runner) {
-			r.want(1)
-			r.run(age)
-			name := r.names()[0]
-			r.vanish(name)
-			r.run(6 * time.Second)
-			r.told(name, told...)
-			r.requests("delete", 0)
-			r.says("WARN", "a Droplet vanished", name)
-		})
-	}
 }
 
 // What the runner was never told of is told as creating before it is deleted.

@@ -119,11 +119,6 @@ func TestUnknownRefusalTriesAllPlacements(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		r.goesTo("after the backoff", ps[0])
 	})
-	story(t, "two of the others accept a part", in(ps...), func(r *runner) {
-		r.script("create", refuse("one"), refuse("one"), fault{err: refusal(ErrCapacity)})
-		r.tries("", func() { r.want(20) }, ps[0], ps[0], ps[1], ps[1], ps[2])
-		r.says("a placement cools down", "region=nyc1") // once
-	})
 	story(t, "the others do not confirm", in(ps...), func(r *runner) { // that says nothing of the first
 		r.script("create", refuse("one"), fault{err: unconfirmed})
 		r.want(1)

@@ -105,7 +105,7 @@ func (r *runner) start(remembered ...map[string]int64) {
 func (r *runner) successor(remembered map[string]int64) *runner {
 	r.t.Helper()
 	s := r.Settings
-	s.Run, s.DeadRuns = "run1", append(slices.Clone(s.DeadRuns), s.Run)
+	s.Run, s.DeadRuns = fmt.Sprintf("r%03d", len(s.DeadRuns)), append(slices.Clone(s.DeadRuns), s.Run)
 	next := newRunner(r.t, s, r.account)
 	next.start(remembered)
 	return next
@@ -324,9 +324,7 @@ func (r *runner) asked(op string) int { return len(r.received(op)) }
 // requests fails the test unless there were so many of op.
 func (r *runner) requests(op string, want int) {
 	r.t.Helper()
-	if n := r.asked(op); n != want {
-		r.t.Errorf("%d requests to %s, want %d", n, op, want)
-	}
+	equal(r.t, "requests to "+op, want, r.asked(op))
 }
 
 // times returns when requests of op were sent, from then on.
@@ -340,28 +338,21 @@ func (r *runner) times(op string, since time.Time, round time.Duration) string {
 	return strings.Join(at, " ")
 }
 
-// living fails the test unless so many Droplets of the group live.
+// living, counts and running fail the test unless so many Droplets of the group
+// live, are counted by it, and were last shown as running.
 func (r *runner) living(want int) {
 	r.t.Helper()
-	if n := r.billed(); n != want {
-		r.t.Errorf("%d Droplets of the group live, want %d", n, want)
-	}
+	equal(r.t, "Droplets that live", want, r.billed())
 }
 
-// counts fails the test unless the group counts so many Droplets.
 func (r *runner) counts(want int) {
 	r.t.Helper()
-	if n := r.Count(); n != want {
-		r.t.Errorf("%d Droplets are counted, want %d", n, want)
-	}
+	equal(r.t, "Droplets that are counted", want, r.Count())
 }
 
-// running fails the test unless so many instances were last shown as running.
 func (r *runner) running(want int) {
 	r.t.Helper()
-	if n := len(r.in(Running)); n != want {
-		r.t.Errorf("%d instances are running, want %d: %v", n, want, r.states)
-	}
+	equal(r.t, "instances that run", want, len(r.in(Running)))
 }
 
 // told fails the test unless the history of name is this.

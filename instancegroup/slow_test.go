@@ -41,23 +41,3 @@ func TestActsThoughAnswersAreSlow(t *testing.T) {
 		})
 	}
 }
-
-// An Update whose list took so long that there was no time for its actions is
-// followed by one that acts before it lists.
-func TestActsFirstAfterNoTime(t *testing.T) {
-	scenario(t, spec(nil), func(r *runner) {
-		name := r.up(1)[0]
-		r.vanish(name)
-		r.run(2 * time.Second) // lists show it still
-		time.Sleep(2 * time.Second)
-		r.latency = 7 * time.Second
-		before := r.asked("list")
-		r.update() // 9 s for lists, of which the second has not enough, and 4 s for a look-up that takes 7 s
-		r.update()
-		r.requests("list", before+2) // the second Update acts first
-		for range 3 {
-			_, _ = r.tryUpdate()
-		}
-		r.told(name, Creating, Running, Deleted)
-	})
-}

@@ -10,27 +10,18 @@ import (
 )
 
 // Some runners call Update without any pause. An Update begins 500 ms after the
-// last one ended, and lists are 1.5 s apart at the least.
+// last one ended, and lists are 1.5 s apart at the least. A group to which nothing
+// happens asks for nothing else.
 func TestUpdateIsPaced(t *testing.T) {
-	scenario(t, spec(nil), func(r *runner) {
-		r.latency = 0
-		updates := 0
-		for began := time.Now(); time.Since(began) < time.Minute && updates < 1000; updates++ {
-			r.update()
-		}
-		equal(t, "Updates in a minute", 121, updates)
-		r.requests("list", 1+40)
-	})
-}
-
-// A group to which nothing happens asks for lists and for nothing else.
-func TestQuietGroupOnlyLists(t *testing.T) {
 	scenario(t, spec(func(s *Settings) { s.Project = "p" }), func(r *runner) {
 		r.decrease(r.up(20)[:15]...)
 		r.run(5 * time.Minute)
-		before, lists := len(r.calls), r.asked("list")
-		r.run(10 * time.Minute)
-		equal(t, "requests, and lists, in ten minutes", []int{300, 300}, []int{len(r.calls) - before, r.asked("list") - lists})
+		r.latency = 0
+		before, lists, updates := len(r.calls), r.asked("list"), 0
+		for began := time.Now(); time.Since(began) < time.Minute && updates < 1000; updates++ {
+			r.update()
+		}
+		equal(t, "Updates, requests and lists in a minute", []int{121, 41, 41}, []int{updates, len(r.calls) - before, r.asked("list") - lists})
 	})
 }
 
@@ -278,7 +269,9 @@ func TestVanishTogether(t *testing.T) {
 				r.run(10 * time.Second)
 			} else {
 				r.requests("get", 1)
+				r.says("WARN", "a Droplet vanished", names[0])
 			}
+			r.requests("delete", 0)
 			r.allTold(names[:n], Creating, Running, Deleted)
 			r.allTold(names[n:], Creating, Running)
 			looked := map[int64]time.Time{}
