@@ -40,6 +40,12 @@ func TestDroplet(t *testing.T) {
 			}
 			r.requests("get", 3)
 		}
+		r.run(4 * time.Second)
+		r.alter(func(m *machine) { m.Status, m.PublicIPv4, m.PrivateIPv4 = StatusActive, "", "" }, name)
+		r.run(4 * time.Second)
+		if d, err := r.Droplet(ctx, name); err != nil || d.PublicIPv4 == "" {
+			t.Errorf("when an answer lacks its networks: %+v, %v", d, err)
+		}
 
 		r.want(1)
 		r.update()

@@ -50,22 +50,6 @@ func TestUnconfirmedCreate(t *testing.T) {
 			r.allTold(r.names(), Creating, Running)
 		})
 	}
-	// Only complete lists count for the minute: while lists fail nothing is settled.
-	story(t, "lists fail meanwhile", spec(nil), func(r *runner) {
-		r.script("create", fault{err: unconfirmed, applied: true})
-		r.want(1)
-		r.createLag = time.Hour
-		r.run(4 * time.Second)
-		r.breakOp("list", fault{err: unconfirmed})
-		for range 30 {
-			_, _ = r.tryUpdate() // fails when the last list is too old
-			time.Sleep(2 * time.Second)
-		}
-		r.createLag = 0
-		r.heal("list")
-		r.run(30 * time.Second)
-		r.running(1)
-	})
 	// Asked to destroy such a name, the group destroys whatever appears of it.
 	for _, applied := range []bool{true, false} {
 		scenario(t, spec(nil), func(r *runner) {
@@ -125,40 +109,6 @@ func TestAcceptedAndNotListed(t *testing.T) {
 	})
 }
 
-// A DELETE may be accepted and not carried out, and lists may not have shown the
-// Droplet yet, or be from before it was made. That a list lacks it proves nothing
-// then; after a minute it is looked up.
-func TestDestroyedBeforeListed(t *testing.T) {
-	for what, c := range map[string]struct {
-		lag, lags         time.Duration // of lists, before and after its DELETE
-		age               time.Duration // at its DELETE
-		deaf              int
-		deleting, deleted time.Duration
-	}{
-		"soon listed":         {10 * time.Second, 10 * time.Second, 0, 1, 50 * time.Second, 80 * time.Second},
-		"not for long":        {100 * time.Second, 100 * time.Second, 0, 2, 170 * time.Second, 200 * time.Second},
-		"gone, never listed":  {10 * time.Second, 10 * time.Second, 0, 0, 0, 70 * time.Second},
-		"listed, a list lags": {4 * time.Second, 34 * time.Second, 12 * time.Second, 1, 4 * time.Second, 100 * time.Second},
-	} {
-		story(t, what, spec(nil), func(r *runner) {
-			r.createLag = c.lag
-			r.want(1)
-			r.update()
-			r.run(c.age)
-			name := r.names()[0]
-			r.deaf(c.deaf, name)
-			r.decrease(name)
-			r.createLag = c.lags
-			r.run(c.deleting)
-			if c.deleting > 0 {
-				r.told(name, Creating, Deleting)
-			}
-			r.run(c.deleted - c.deleting)
-			r.told(name, Creating, Deleting, Deleted)
-		})
-	}
-}
-
 // A Droplet that is still new after create_timeout is destroyed.
 func TestStuckInNew(t *testing.T) {
 	scenario(t, spec(func(s *Settings) { s.CreateTimeout = 3 * time.Minute }), func(r *runner) {
@@ -171,25 +121,6 @@ func TestStuckInNew(t *testing.T) {
 		r.run(15 * time.Second)
 		r.told(name, Creating, Deleting, Deleted)
 		r.says("Droplet will be deleted", "still new 3m", "(create_timeout)")
-	})
-}
-
-// create_timeout is for what has never run: a Droplet whose networks are missing
-// from answers keeps its address, and its jobs.
-func TestRunningIsNotGivenUp(t *testing.T) {
-	scenario(t, spec(func(s *Settings) { s.CreateTimeout = time.Minute }), func(r *runner) {
-		name := r.up(1)[0]
-		r.run(time.Minute)
-		before, _ := r.Droplet(ctx, name)
-		r.alter(func(m *machine) {
-			m.stuck, m.Status, m.PublicIPv4, m.PrivateIPv4 = true, StatusActive, "", ""
-		}, name)
-		r.run(time.Minute)
-		after, err := r.Droplet(ctx, name)
-		if err != nil || after.PublicIPv4 != before.PublicIPv4 {
-			t.Errorf("address %q, was %q (%v)", after.PublicIPv4, before.PublicIPv4, err)
-		}
-		r.told(name, Creating, Running)
 	})
 }
 

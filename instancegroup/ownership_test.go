@@ -170,40 +170,34 @@ func TestOwnership(t *testing.T) {
 // named with its price: once an hour, and when the group stops. What has left the
 // account is named no more.
 func TestSecondManager(t *testing.T) {
-	for _, before := range []bool{false, true} {
-		prepared(t, spec(nil), func(a *account) {
-			if before { // it was at work before our Start: what it had then is taken over, and no more than that
-				a.add(owned("othe", "aaaaa1"))
-			}
-			time.Sleep(time.Minute)
-		}, func(r *runner) {
-			time.Sleep(2 * time.Second)
-			var last int64
-			for i := range 4 {
-				m := owned("othe", fmt.Sprint("bbbbb", i))
-				m.foreign = true
-				last = r.add(m).ID
-			}
-			named := []string{"droplets=4", "usd_per_hour=0.04", "ci-othebbbbb0 ci-othebbbbb1 ci-othebbbbb2 ci-othebbbbb3"}
-			second := []string{"ERROR", "a second manager uses the same name"}
-			r.run(10 * time.Second)
-			r.says(append(second, named...)...)
-			r.change(last, r.destroyed)
-			r.run(59*time.Minute - 10*time.Second)
-			r.says(second...)
-			r.run(2 * time.Minute)
-			named = []string{"droplets=3", "usd_per_hour=0.03", "ci-othebbbbb0 ci-othebbbbb1 ci-othebbbbb2"}
-			r.says(append(second, named...)...)
-			if before {
-				r.decrease("ci-otheaaaaa1")
-				r.run(time.Minute)
-			}
-			r.counts(0)
-			equal(t, "shown", 0, len(r.states))
-			equal(t, "clean", true, r.shutdown())
-			r.says(append([]string{"WARN", "another plugin process stay"}, named...)...)
-		})
-	}
+	prepared(t, spec(nil), func(a *account) {
+		a.add(owned("othe", "aaaaa1")) // what it had before our Start is taken over, and no more than that
+		time.Sleep(time.Minute)
+	}, func(r *runner) {
+		time.Sleep(2 * time.Second)
+		var last int64
+		for i := range 4 {
+			m := owned("othe", fmt.Sprint("bbbbb", i))
+			m.foreign = true
+			last = r.add(m).ID
+		}
+		named := []string{"droplets=4", "usd_per_hour=0.04", "ci-othebbbbb0 ci-othebbbbb1 ci-othebbbbb2 ci-othebbbbb3"}
+		second := []string{"ERROR", "a second manager uses the same name"}
+		r.run(10 * time.Second)
+		r.says(append(second, named...)...)
+		r.change(last, r.destroyed)
+		r.run(59*time.Minute - 10*time.Second)
+		r.says(second...)
+		r.run(2 * time.Minute)
+		named = []string{"droplets=3", "usd_per_hour=0.03", "ci-othebbbbb0 ci-othebbbbb1 ci-othebbbbb2"}
+		r.says(append(second, named...)...)
+		r.decrease("ci-otheaaaaa1")
+		r.run(time.Minute)
+		r.counts(0)
+		equal(t, "shown", 0, len(r.states))
+		equal(t, "clean", true, r.shutdown())
+		r.says(append([]string{"WARN", "another plugin process stay"}, named...)...)
+	})
 }
 
 // A second Droplet of a name is deleted: the runner knows one, which may have a
