@@ -16,7 +16,6 @@ type account struct {
 	t reporter
 
 	// Set before use, or between calls.
-	group     string
 	latency   time.Duration // of every call
 	boot      time.Duration // from accepted to active
 	createLag time.Duration // until lists show a new Droplet
@@ -83,7 +82,7 @@ type call struct {
 
 func newAccount(t reporter) *account {
 	return &account{
-		t: t, group: "ci", latency: 50 * time.Millisecond, boot: 20 * time.Second, deleteLag: 3 * time.Second, perPage: 200, lastID: 1000,
+		t: t, latency: 50 * time.Millisecond, boot: 20 * time.Second, deleteLag: 3 * time.Second, perPage: 200, lastID: 1000,
 		usage:   Usage{Limit: 1000},
 		machine: map[int64]*machine{}, sent: map[string]bool{}, scripts: map[string][]fault{}, always: map[string]*fault{},
 	}

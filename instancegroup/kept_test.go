@@ -40,10 +40,12 @@ func TestKept(t *testing.T) {
 			equal(r.t, "hourly", 0.02, r.Hourly())
 			r.wantOf(3, 1)
 			r.decrease(kept.Name) // as if the runner still knew it
-			r.run(50 * time.Minute)
+			time.Sleep(50 * time.Minute)
+			r.run(10 * time.Second)
 			hourly := []string{"WARN", "Droplets are kept by the tag fleeting-keep", "droplets=1", "usd_per_hour=0.01", kept.Name}
 			r.says(hourly...)
-			r.run(20 * time.Minute)
+			time.Sleep(20 * time.Minute)
+			r.run(10 * time.Second)
 			r.repeats(2, hourly...)
 			r.decrease(r.in(Running)...)
 			r.run(10 * time.Second)
@@ -87,7 +89,7 @@ func TestKept(t *testing.T) {
 			r.run(20 * time.Second)
 			r.told(kept.Name, Creating, Running, Deleting, Deleted)
 			r.decrease(names[n:]...) // by the tag that it may still carry
-			r.run(10 * time.Minute)
+			r.run(3 * time.Minute)
 			r.living(1)
 			r.counts(1)
 		})
@@ -112,7 +114,7 @@ func TestKept(t *testing.T) {
 		id := r.add(m).ID
 		r.run(4 * time.Second) // its DELETE is accepted
 		r.keep(id)
-		r.run(5 * time.Minute)
+		r.run(3 * time.Minute)
 		r.living(1)
 		r.counts(1)
 		equal(r.t, "shown", 0, len(r.states))

@@ -94,7 +94,7 @@ func (r *runner) start(remembered ...map[string]int64) {
 	for _, m := range remembered {
 		maps.Copy(all, m)
 	}
-	found, err := Find(ctx, r.account, r.log, r.Settings.Name, r.GPUs, all)
+	found, err := Find(ctx, r.account, r.log, r.Name, r.GPUs, all)
 	if err != nil {
 		r.t.Fatalf("Find: %v", err)
 	}
