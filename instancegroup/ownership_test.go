@@ -114,7 +114,7 @@ func TestOwnership(t *testing.T) {
 			r.decrease(r.in(Running)...)
 			r.run(time.Minute)
 			equal(r.t, "states", 0, len(r.states))
-			equal(r.t, "clean", true, r.shutdown())
+			r.stops(true)
 		})
 	}
 
@@ -196,7 +196,7 @@ func TestSecondManager(t *testing.T) {
 		r.run(time.Minute)
 		r.counts(0)
 		equal(t, "shown", 0, len(r.states))
-		equal(t, "clean", true, r.shutdown())
+		r.stops(true)
 		r.says(append([]string{"WARN", "another plugin process stay"}, named...)...)
 	})
 }

@@ -229,7 +229,7 @@ func (r *runner) run(d time.Duration) {
 	}
 }
 
-// up makes n running instances and returns their names, oldest first.
+// up makes n running instances and returns their names, sorted.
 func (r *runner) up(n int) []string {
 	r.t.Helper()
 	r.want(n)
@@ -278,15 +278,12 @@ func (r *runner) undestroyed(names ...string) {
 	}
 }
 
-// shutdown is the runner's last call.
-func (r *runner) shutdown() (clean bool) {
+// stops is the runner's last call. It fails the test unless that is clean, or is not.
+func (r *runner) stops(clean bool) {
 	r.t.Helper()
-	r.within(18*time.Second, "Shutdown", func() {
-		ctx, cancel := context.WithTimeout(ctx, 18*time.Second)
-		defer cancel()
-		clean = r.Shutdown(ctx)
-	})
-	return clean
+	ctx, cancel := context.WithTimeout(ctx, 18*time.Second)
+	defer cancel()
+	r.within(18*time.Second, "Shutdown", func() { equal(r.t, "clean", clean, r.Shutdown(ctx)) })
 }
 
 // only returns the one machine of that name.

@@ -8,12 +8,6 @@ import (
 	"time"
 )
 
-// stops fails the test unless Shutdown is clean, or is not.
-func (r *runner) stops(clean bool) {
-	r.t.Helper()
-	equal(r.t, "clean", clean, r.shutdown())
-}
-
 func TestShutdown(t *testing.T) {
 	story(t, "of nothing", spec(nil), func(r *runner) {
 		before := len(r.calls)
