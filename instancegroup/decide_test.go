@@ -148,8 +148,9 @@ func TestDecideOverTime(t *testing.T) {
 	accepted := instance{phase: creating, id: 5}
 	listed := instance{phase: running, id: 5, listed: true}
 	deleting := instance{phase: deleting, id: 5, listed: true, deletion: deletion{}.sent(true, 0, epoch.Add(70*time.Second))}
-	unlisted, refused := deleting, deleting
+	unlisted, refused, refusedFirst := deleting, deleting, deleting
 	unlisted.listed = false
+	refusedFirst.deletion = deletion{}.sent(false, 0, epoch.Add(60*time.Second)).sent(true, 0, epoch.Add(70*time.Second))
 	refused.deletion = refused.deletion.sent(false, 0, epoch.Add(135*time.Second))
 	for _, c := range []struct {
 		what         string
@@ -209,6 +210,7 @@ func TestDecideOverTime(t *testing.T) {
 		{"deleted, in lists for 30 s, and the pause is over", deleting, "100 up, 130 no answer", "deleting/remove"},
 		{"deleted, known by a look-up and in lists for 59 s", unlisted, "10 up by id, 65 up, 124 absent", "deleting/look"},
 		{"deleted, known by a look-up and in lists for 60 s", unlisted, "10 up by id, 65 up, 125 absent", "gone"},
+		{"deleted, refused before that, and the pause is over", refusedFirst, "71 up, 130 no answer", "deleting"},
 		{"deleted, and refused when it was repeated", refused, "139 no answer", "deleting"},
 		{"deleted, and the pause after that refusal is over", refused, "140 no answer", "deleting/remove"},
 	} {

@@ -34,6 +34,7 @@ func TestStart(t *testing.T) {
 		equal(t, "hourly", 0.05, r.Hourly())
 		r.says("INFO", "took over the Droplets of earlier plugin processes", "droplets=3", "usd_per_hour=0.03", "ci-dea2newbo1 ci-dea2power1 ci-deadrunni1")
 		r.says("WARN", "that this host does not know", "droplets=2", "usd_per_hour=0.02", "ci-othedoome1 ci-othestuck1")
+		time.Sleep(10 * time.Second) // a list would be due
 		equal(t, "shown at first", 5, len(r.update()))
 		equal(t, "requests of Find, Start and the first Update", []int{1, 1 + 2}, []int{r.asked("list"), len(r.calls)}) // two DELETEs
 		r.wantOf(2, 1)

@@ -74,20 +74,14 @@ func TestListIsDue(t *testing.T) {
 		want bool
 	}{
 		{"never listed", listing{}, s(0), true},
-		{"after 1.4 s", listing{began: s(0)}, s(1.4), false},
-		{"after 1.5 s", listing{began: s(0)}, s(1.5), true},
 		{"after 1.5 s, and to wait for 20 s", listing{began: s(0), notBefore: s(20)}, s(19.9), false},
 		{"after 20 s, as told", listing{began: s(0), notBefore: s(20)}, s(20), true},
 		{"starved, after 29 s", listing{began: s(0), starved: true}, s(29), false},
 		{"starved, after 30 s", listing{began: s(0), starved: true}, s(30), true},
 		{"starved, never listed", listing{starved: true}, s(0), true},
-		{"fresh from Find", listing{began: s(0), fresh: true}, s(10), false},
 	} {
 		if got := c.l.due(c.now); got != c.want {
 			t.Errorf("%s: due %t", c.what, got)
-		}
-		if c.l.fresh {
-			t.Errorf("%s: the second Update is kept from listing too", c.what)
 		}
 	}
 }

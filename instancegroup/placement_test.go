@@ -299,10 +299,17 @@ func TestGroupThatLosesBacksOff(t *testing.T) {
 			lose(wait)
 		}
 		l.in = nil
-		r.decrease(r.up(1)...)
-		r.run(10 * time.Second)
+		r.want(1) // it boots while another is lost
 		l.in = []string{"nyc1"}
-		lose("5s")
+		r.want(1)
+		r.run(6 * time.Second)
+		r.refused(1)
+		r.run(r.boot)
+		r.want(1) // at once: one runs
+		r.run(6 * time.Second)
+		r.refused(1)
+		time.Sleep(5 * time.Second)
+		r.want(1) // the pauses begin anew
 	})
 }
 

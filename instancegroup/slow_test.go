@@ -39,5 +39,17 @@ func TestActsThoughAnswersAreSlow(t *testing.T) {
 			r.want(1)
 			until("a new one runs", time.Minute, func() bool { return len(r.in(Running)) == 2 })
 		})
-	}
+	} // An Update whose list took so long that there was no time for its actions is
+	// followed by one that acts before it lists.
+	story(t, "acts first", spec(nil), func(r *runner) {
+		name := r.up(1)[0]
+		r.vanish(name)
+		r.run(2 * time.Second) // lists show it still
+		time.Sleep(2 * time.Second)
+		r.latency = 7 * time.Second
+		before := r.asked("list")
+		r.update() // 9 s for lists, of which the second has not enough, and 4 s for a look-up that takes 7 s
+		r.update()
+		r.requests("list", before+2)
+	})
 }
