@@ -416,3 +416,18 @@ func TestBoundsWhenDigitalOceanHangs(t *testing.T) {
 		}
 	})
 }
+
+// However many are missing, and whatever look-ups answer, each has its turn.
+func TestEveryMissingOneIsLookedUp(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		names := r.up(150)
+		r.breakOp("get", fault{err: unconfirmed})
+		r.alter(func(m *machine) { m.hidden = true }, names...)
+		r.run(20 * time.Second)
+		looked := map[int64]bool{}
+		for _, c := range r.received("get") {
+			looked[c.id] = true
+		}
+		equal(t, "looked up", 150, len(looked))
+	})
+}
