@@ -10,8 +10,8 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 )
 
-// client asks the account of sim, of which it makes these faults.
-func client(t *testing.T, sim *dosim.Sim, faults ...string) *digitalocean.Client {
+// inject makes faults, as dosim writes them.
+func inject(t *testing.T, sim *dosim.Sim, faults ...string) {
 	t.Helper()
 	for _, text := range faults {
 		f, err := dosim.ParseFault(text)
@@ -20,6 +20,10 @@ func client(t *testing.T, sim *dosim.Sim, faults ...string) *digitalocean.Client
 		}
 		sim.Inject(f)
 	}
+}
+
+func client(t *testing.T, sim *dosim.Sim) *digitalocean.Client {
+	t.Helper()
 	api, err := digitalocean.New(digitalocean.Options{URL: "https://api.digitalocean.com", Transport: sim.Transport(),
 		Token: func() (string, error) { return dosim.DefaultToken, nil }})
 	if err != nil {
@@ -39,7 +43,8 @@ func many(t *testing.T, n int, faults ...string) (*dosim.Sim, *digitalocean.Clie
 		groups = append(groups, group)
 		sim.AddDroplet(dosim.Droplet{Name: group + "-x7k2m9qxab", Tags: []string{"fleeting", instancegroup.GroupTag(group)}})
 	}
-	return sim, client(t, sim, faults...), groups
+	inject(t, sim, faults...)
+	return sim, client(t, sim), groups
 }
 
 // More groups than a minute's lists of keys, of which DigitalOcean allows 10: each is

@@ -129,7 +129,7 @@ func sort(group string, dead []string, droplets []instancegroup.Droplet, keys []
 		}
 	}
 	for _, t := range tags {
-		if t.Carriers > 0 || !isDeleteTagOf(group, t.Name) {
+		if t.Carriers > 0 || !strings.EqualFold(t.Name, instancegroup.DeleteTag(group)) {
 			continue
 		}
 		tag := Tag{Name: t.Name}
@@ -139,11 +139,4 @@ func sort(group string, dead []string, droplets []instancegroup.Droplet, keys []
 		l.Tags = append(l.Tags, tag)
 	}
 	return l
-}
-
-// isDeleteTagOf reports whether a tag is the group's delete tag, or one of Delete's.
-func isDeleteTagOf(group, tag string) bool {
-	of := instancegroup.DeleteTag(group)
-	after, ok := strings.CutPrefix(strings.ToLower(tag), of)
-	return ok && (after == "" || after[0] == '-' && instancegroup.IsRun(after[1:]))
 }

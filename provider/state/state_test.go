@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -192,6 +193,23 @@ func TestIgnoredFiles(t *testing.T) {
 				t.Errorf("written anew: %+v", s)
 			}
 		})
+	}
+}
+
+// TestWritesAreWhole: whoever reads the file meanwhile has the old one.
+func TestWritesAreWhole(t *testing.T) {
+	h := homeIn(t.TempDir())
+	s := h.mustOpen(t)
+	defer s.Drop()
+	s.Begin("x7k2")
+	read, err := os.Open(h.file())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	s.Begin("y8m3")
+	if content, err := io.ReadAll(read); err != nil || bytes.Contains(content, []byte("y8m3")) {
+		t.Errorf("read %s (%v)", content, err)
 	}
 }
 
