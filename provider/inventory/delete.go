@@ -1,7 +1,6 @@
 package inventory
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -33,12 +32,11 @@ const (
 	roundFirst, roundMost = time.Second, 20 * time.Second
 
 	// A deletion that was accepted and is not carried out, or was refused, is repeated
-	// after a pause that doubles each time: hammering got accounts blocked.
-	acceptedPause, refusedPause, mostPause = time.Minute, 5 * time.Second, 10 * time.Minute
+	// after a pause that doubles up to five times: hammering got accounts blocked.
+	acceptedPause, refusedPause = time.Minute, 5 * time.Second
 
-	// requestBound is what the list, the look-ups and the deletions of a round may take,
-	// each of them. So a deletion follows soon after what was seen.
-	requestBound = 20 * time.Second
+	// roundBound is what a round may take. So a deletion follows soon after what was seen.
+	roundBound = 30 * time.Second
 )
 
 // Delete deletes Droplets of groups of one account, and repeats that until DigitalOcean
@@ -55,7 +53,6 @@ func Delete(ctx context.Context, api *digitalocean.Client, droplets []instancegr
 	d := deletion{api: api}
 	for _, x := range droplets {
 		d.left = append(d.left, &target{Droplet: x})
-		d.gpus = d.gpus || instancegroup.GPUSize(x.Size)
 	}
 	for moved := time.Now(); ; {
 		before := len(d.left)
@@ -88,7 +85,6 @@ type deletion struct {
 	api      *digitalocean.Client
 	left     []*target
 	alone    []*target // not to be deleted after all
-	gpus     bool      // there are some among them, which need a list of their own
 	requests int       // of this round
 }
 
@@ -107,6 +103,8 @@ type target struct {
 // round looks at what is left, and deletes what is due of it. Its error is a permanent
 // one, or one that concerns all.
 func (d *deletion) round(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, roundBound)
+	defer cancel()
 	err := d.look(ctx)
 	d.left = slices.DeleteFunc(d.left, d.settled)
 	if err != nil {
@@ -124,18 +122,16 @@ func (d *deletion) round(ctx context.Context) error {
 		if t.why == nil {
 			pause = acceptedPause
 		}
-		t.next = time.Now().Add(min(pause<<min(t.tries, 7), mostPause))
+		t.next = time.Now().Add(pause << min(t.tries, 5))
 		t.tries++
 		return t.why
 	})
 }
 
-// look finds out what there is. A list may be wrong, or lack what has lost the tag: what
-// it lacks is looked up.
+// look finds out what there is. A list may be wrong, lack what has lost the tag, and has no
+// GPU Droplets: what it lacks is looked up.
 func (d *deletion) look(ctx context.Context) error {
-	bounded, cancel := context.WithTimeout(ctx, requestBound)
-	defer cancel()
-	l, err := d.api.List(bounded, instancegroup.CommonTag, d.gpus)
+	l, err := d.api.List(ctx, instancegroup.CommonTag, false)
 	d.requests += max(1, l.Requests)
 	listed := map[int64]*instancegroup.Droplet{}
 	for i := range l.Droplets {
@@ -186,20 +182,17 @@ func (d *deletion) settled(t *target) bool {
 	return true
 }
 
-// remaining returns what may still exist, in the order in which it was made.
+// remaining returns what may still exist.
 func (d *deletion) remaining() []Remaining {
 	var out []Remaining
 	for _, t := range slices.Concat(d.left, d.alone) {
 		out = append(out, Remaining{t.Droplet, t.why})
 	}
-	slices.SortFunc(out, func(a, b Remaining) int { return cmp.Compare(a.ID, b.ID) })
 	return out
 }
 
 // each sends one request about each of some. Its error is a permanent one.
 func (d *deletion) each(ctx context.Context, some []*target, send func(context.Context, *target) error) error {
-	ctx, cancel := context.WithTimeout(ctx, requestBound)
-	defer cancel()
 	d.requests += len(some)
 	errs := make([]error, len(some))
 	var wg sync.WaitGroup
