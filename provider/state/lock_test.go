@@ -14,33 +14,17 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// TestOtherRunner: the lock of another runner's plugin is told from an orphan of a
-// runner that was killed.
-func TestOtherRunner(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("reads /proc")
-	}
-	h := homeIn(t.TempDir())
-	pid, end, kill := startRunner(t, h.dir)
-	_ = h.wantHeld(t, t.Context(), HeldError{PID: pid}, fmt.Sprintf(`group "ci" is managed by another process on this host, pid %d: the plugin of another runner, or a command. `+
-		`Give each [[runners]] section a plugin_config.name of its own, or stop that process`, pid))
-	if s := h.mustPeek(t); !s.Held || s.PID != pid {
-		t.Errorf("seen from outside: %+v", s)
-	}
-	kill()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	_ = h.wantHeld(t, ctx, HeldError{PID: pid, Orphan: true}, "")
-	end()
-	h.mustOpen(t).Drop()
-}
-
-// TestWaits: each kind of holder is waited for as long as it is worth.
+// TestWaits: holders are told apart, and each is waited for as long as it is worth.
 func TestWaits(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("reads /proc")
 	}
+	// A program's name may look like the rest of its line in /proc.
+	if err := os.WriteFile("/proc/self/comm", []byte("a) S 1 ("), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	me, _ := processOf(os.Getpid())
+	other, _ := processOf(os.Getppid())
 	write := func(h home, holder process) {
 		content, err := json.Marshal(holder)
 		if err == nil {
@@ -61,6 +45,9 @@ func TestWaits(t *testing.T) {
 			fmt.Sprintf(`group "ci" is managed by another plugin process of this runner, pid %d: two [[runners]] sections have one plugin_config.name, `+
 				`or the runner's token was rotated (GitLab Runner before 19.2 then starts a second plugin beside the first). `+
 				`Give each section a name of its own, or restart the runner`, me.PID)},
+		{"of another runner", other, 0, HeldError{PID: other.PID},
+			fmt.Sprintf(`group "ci" is managed by another process on this host, pid %d: the plugin of another runner, or a command. `+
+				`Give each [[runners]] section a plugin_config.name of its own, or stop that process`, other.PID)},
 		{"orphan", process{me.PID, me.Start, 1 << 30}, orphanWait, HeldError{PID: me.PID, Orphan: true},
 			fmt.Sprintf(`group "ci" is managed by a plugin process whose runner has ended, pid %d. Stop that process`, me.PID)},
 		{"its pid is another's now", process{me.PID, "1", me.Parent}, unknownWait, HeldError{}, "on this host, pid unknown: "},
@@ -71,11 +58,17 @@ func TestWaits(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := homeIn(t.TempDir())
 				first := h.mustOpen(t)
+				if s := h.mustPeek(t); s.PID != me.PID {
+					t.Errorf("it has written %+v", s)
+				}
 				write(h, test.holder)
 				began := time.Now()
 				_ = h.wantHeld(t, t.Context(), test.err, test.text)
 				if d := time.Since(began); d != test.want {
 					t.Errorf("refused after %s, want %s", d, test.want)
+				}
+				if s := h.mustPeek(t); !s.Held || s.PID != test.err.PID {
+					t.Errorf("seen from outside: %+v", s)
 				}
 				if test.want == 0 {
 					first.Drop()
