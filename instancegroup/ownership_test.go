@@ -43,7 +43,7 @@ func TestNames(t *testing.T) {
 	for range 1000 {
 		run := NewRun("aaaa")
 		name := "ci-" + NewSuffix(run)
-		if !IsRun(run) || RunOf("ci", name) != run || strings.ContainsAny(name[3:], "ilou") || !strings.ContainsAny(name, "0123456789") || seen[name] {
+		if len(run) != runLen || RunOf("ci", name) != run || strings.ContainsAny(name[3:], "ilou") || !strings.ContainsAny(name, "0123456789") || seen[name] {
 			t.Fatalf("run %q, name %q", run, name)
 		}
 		seen[name] = true
