@@ -14,7 +14,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/digitalocean/godo"
 	"github.com/hashicorp/go-hclog"
 	"gitlab.com/gitlab-org/fleeting/fleeting"
 	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
@@ -22,18 +21,14 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
-// fleetEnv names the file that TestFleet writes its table to; without it TestFleet
-// is skipped, since it takes minutes. `make bench` sets it.
-const fleetEnv = "FLEET_RESULTS"
-
 // TestFleet measures large groups, hours of them, in virtual time: the runner's
 // own provisioner, the plugin, and a simulated DigitalOcean with its real rate
 // limits and a round trip of 150 ms. Beside the plugin stand the usual ways to do
-// it, which only exist here.
+// it, which only exist here. `make bench` names the file for the table.
 func TestFleet(t *testing.T) {
-	file := os.Getenv(fleetEnv)
+	file := os.Getenv("FLEET_RESULTS")
 	if file == "" {
-		t.Skipf("it takes minutes: make bench sets %s", fleetEnv)
+		t.Skip("it takes minutes: make bench sets FLEET_RESULTS")
 	}
 	var rows []fleetRow
 	add := func(what, by, measured, target string, met bool) {
@@ -104,12 +99,8 @@ func TestFleet(t *testing.T) {
 		inBubble(t, what+", "+c.by, func(t *testing.T) { h = churn(t, c.by, c.n, c.others) })
 		add(what, c.by, h.String(), c.target, c.by != thePlugin ||
 			h.throttled <= c.throttled && h.requests <= c.most && h.age <= c.age && h.delay <= c.delay && h.wait < time.Second)
-		if c.by != thePlugin {
-			continue
-		}
-		rows[len(rows)-1].Fleet = &fleetPoint{c.n, 16 * time.Minute, c.others, h.age}
-		if c.n == 2000 && c.others == 0 {
-			add(what, "lists of young Droplets only, but one a minute", fmt.Sprintf("%d requests for lists instead of %d", h.young, h.lists), "", true)
+		if c.by == thePlugin {
+			rows[len(rows)-1].Fleet = &fleetPoint{c.n, 16 * time.Minute, c.others, h.age}
 		}
 	}
 	{
@@ -153,9 +144,9 @@ func inBubble(t *testing.T, what string, f func(*testing.T)) {
 	})
 }
 
-// account is a large one.
-func account(created func(dosim.Droplet)) *dosim.Sim {
-	return dosim.New(dosim.Options{Latency: 150 * time.Millisecond, DropletLimit: 6000, Hooks: dosim.Hooks{Created: created}})
+// largeAccount has room for the largest group.
+func largeAccount() *dosim.Sim {
+	return dosim.New(dosim.Options{Latency: 150 * time.Millisecond, DropletLimit: 6000})
 }
 
 // growth is what it takes to come from nothing to n running Droplets, and back.
@@ -171,10 +162,9 @@ func (g growth) String() string {
 }
 
 func grow(t *testing.T, by string, n int) growth {
-	var last time.Time // when the last Droplet was made
-	sim := account(func(dosim.Droplet) { last = time.Now() })
+	sim := largeAccount()
 	defer sim.Close()
-	f := deploy(t, sim, by, n, 2*time.Second)
+	f := deploy(t, sim, by, "ci", n, 2*time.Second)
 	defer f.stop()
 	start, before := time.Now(), total(sim)
 	f.until(t, func(c fleeting.Capacity) bool {
@@ -182,7 +172,8 @@ func grow(t *testing.T, by string, n int) growth {
 		f.provisioner.Request(max(0, n-c.Creating-c.Running-c.Requested-c.Pending))
 		return c.Running == n
 	})
-	g := growth{accepted: last.Sub(start), running: time.Since(start), up: total(sim) - before, creates: sim.RequestCounts()["POST /v2/droplets"]}
+	bills := sim.Ledger()
+	g := growth{accepted: bills[len(bills)-1].Created.Sub(start), running: time.Since(start), up: total(sim) - before, creates: sim.RequestCounts()["POST /v2/droplets"]}
 
 	time.Sleep(5 * time.Minute) // they work
 
@@ -206,7 +197,6 @@ type hour struct {
 	removal             time.Duration // from its deletion by the runner to its end, likewise
 	wait                time.Duration // of the runner for the answer to a deletion, at most
 	jobs                int
-	lists, young        int // requests for lists, and what they could be; see ages.young
 }
 
 func (h hour) String() string {
@@ -216,13 +206,13 @@ func (h hour) String() string {
 
 // watch has n Droplets run for an hour.
 func watch(t *testing.T, n int, expecting bool) hour {
-	sim := account(nil)
+	sim := largeAccount()
 	defer sim.Close()
 	every := time.Minute
 	if expecting {
 		every = 2 * time.Second
 	}
-	f := deploy(t, sim, thePlugin, n, every)
+	f := deploy(t, sim, thePlugin, "ci", n, every)
 	defer f.stop()
 	f.provisioner.Request(n)
 	f.until(t, func(c fleeting.Capacity) bool { return c.Running == n })
@@ -234,7 +224,9 @@ func watch(t *testing.T, n int, expecting bool) hour {
 	if v := sim.Violations(); len(v) > 0 {
 		t.Error(v)
 	}
-	if n := f.ages.failed(); n > 0 {
+	f.ages.mu.Lock()
+	defer f.ages.mu.Unlock()
+	if n := f.ages.failures; n > 0 {
 		t.Errorf("%d Updates failed", n) // also while the group grew, which takes minutes
 	}
 	return h
@@ -242,11 +234,11 @@ func watch(t *testing.T, n int, expecting bool) hour {
 
 // two has two groups of 500 run for an hour, which know nothing of each other.
 func two(t *testing.T) (both [2]hour) {
-	sim := account(nil)
+	sim := largeAccount()
 	defer sim.Close()
 	var fs [2]*fleet
 	for i, name := range []string{"ci", "big"} {
-		fs[i] = deployAs(t, sim, thePlugin, name, 500, 2*time.Second)
+		fs[i] = deploy(t, sim, thePlugin, name, 500, 2*time.Second)
 		defer fs[i].stop()
 		fs[i].provisioner.Request(500)
 		fs[i].until(t, func(c fleeting.Capacity) bool { return c.Running == 500 })
@@ -267,17 +259,10 @@ func two(t *testing.T) (both [2]hour) {
 // the last one counts. Others use the token evenly.
 func churn(t *testing.T, by string, size, others int) hour {
 	const job = 15 * time.Minute
-	var mu sync.Mutex // guards what is created, since many at a time are
-	var requested, created []time.Time
-	sim := account(func(dosim.Droplet) {
-		mu.Lock()
-		defer mu.Unlock()
-		created = append(created, time.Now())
-	})
+	sim := largeAccount()
 	defer sim.Close()
-	f := deploy(t, sim, by, size+size/10, time.Minute) // those on their way out take room, too
+	f := deploy(t, sim, by, "ci", size+size/10, time.Minute) // those on their way out take room, too
 	defer f.stop()
-	f.ages.droplets = sim.Droplets
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	if others > 0 {
@@ -293,10 +278,10 @@ func churn(t *testing.T, by string, size, others int) hour {
 		}()
 	}
 	random := rand.New(rand.NewPCG(1, 2))
+	var requested []time.Time
 	ends := map[string]time.Time{}
 	deleted := map[string]time.Time{}
 	var removals []time.Duration
-	throttled := func() int { return sim.Throttled() }
 	var h hour
 	var from time.Time
 	begin := time.Now()
@@ -305,17 +290,13 @@ func churn(t *testing.T, by string, size, others int) hour {
 		if from.IsZero() && now.Sub(begin) >= 2*time.Hour {
 			from = now
 			f.ages.reset()
-			h.requests, h.throttled = total(sim), throttled()
+			h.requests, h.throttled = total(sim), sim.Throttled()
 			removals = nil
 		}
 		c := f.provisioner.Capacity()
 		if missing := size - c.Creating - c.Running - c.Requested; missing > 0 {
 			f.provisioner.Request(missing)
-			mu.Lock()
-			for range missing {
-				requested = append(requested, now)
-			}
-			mu.Unlock()
+			requested = append(requested, slices.Repeat([]time.Time{now}, missing)...)
 		}
 		alive := map[string]bool{}
 		for _, i := range f.provisioner.Instances() {
@@ -345,15 +326,13 @@ func churn(t *testing.T, by string, size, others int) hour {
 		}
 		time.Sleep(time.Second)
 	}
-	h.requests, h.throttled = total(sim)-h.requests-others, throttled()-h.throttled
+	h.requests, h.throttled = total(sim)-h.requests-others, sim.Throttled()-h.throttled
 	h.age, h.removal = f.ages.p95(), p95(removals)
-	h.wait, h.lists, h.young = f.ages.wait, f.ages.lists, f.ages.young
-	mu.Lock()
-	defer mu.Unlock()
+	h.wait = f.ages.wait
 	var delays []time.Duration
-	for i, at := range created {
-		if i < len(requested) && at.After(from) {
-			delays = append(delays, at.Sub(requested[i]))
+	for i, bill := range sim.Ledger() {
+		if i < len(requested) && bill.Created.After(from) {
+			delays = append(delays, bill.Created.Sub(requested[i]))
 		}
 	}
 	h.delay, h.jobs = p95(delays), len(delays)
@@ -369,11 +348,7 @@ type fleet struct {
 }
 
 // deploy starts a group and the runner's provisioner on it.
-func deploy(t *testing.T, sim *dosim.Sim, by string, size int, every time.Duration) *fleet {
-	return deployAs(t, sim, by, "ci", size, every)
-}
-
-func deployAs(t *testing.T, sim *dosim.Sim, by, name string, size int, every time.Duration) *fleet {
+func deploy(t *testing.T, sim *dosim.Sim, by, name string, size int, every time.Duration) *fleet {
 	a := &ages{base: sim.Transport()}
 	f := &fleet{ages: a, ended: func() {}}
 	if by == thePlugin {
@@ -426,14 +401,6 @@ type ages struct {
 	all      []time.Duration
 	wait     time.Duration // of the longest Decrease
 	failures int           // of Update
-
-	// What a list of only those Droplets would take that have begun to run since
-	// the last list, or are to, if all were listed once a minute: they could carry a
-	// tag of their own, or the account's actions could tell of them.
-	droplets func() []dosim.Droplet // nil = that is not counted
-	lists    int                    // requests for lists
-	young    int                    // and that
-	complete time.Time              // when all were listed
 }
 
 func (a *ages) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -443,10 +410,8 @@ func (a *ages) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	a.mu.Lock()
 	if p := q.Get("page"); p == "" || p == "1" {
-		a.count(a.began)
 		a.began, a.broken = time.Now(), false
 	}
-	a.lists++
 	a.underWay++
 	a.mu.Unlock()
 	resp, err := a.base.RoundTrip(r)
@@ -471,21 +436,6 @@ func (a *ages) Update(ctx context.Context, fn func(string, provider.State)) erro
 	return err
 }
 
-// count counts the list that begins, after one that began at last.
-func (a *ages) count(last time.Time) {
-	if a.droplets == nil {
-		return
-	}
-	droplets := a.droplets()
-	listed := len(droplets)
-	if time.Since(a.complete) < time.Minute {
-		listed = len(slices.DeleteFunc(droplets, func(d dosim.Droplet) bool { return d.ReadyAt.Before(last) }))
-	} else {
-		a.complete = time.Now()
-	}
-	a.young += max(1, (listed+199)/200)
-}
-
 func (a *ages) Decrease(ctx context.Context, names []string) ([]string, error) {
 	began := time.Now()
 	defer func() {
@@ -499,13 +449,7 @@ func (a *ages) Decrease(ctx context.Context, names []string) ([]string, error) {
 func (a *ages) reset() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.all, a.wait, a.lists, a.young = nil, 0, 0, 0
-}
-
-func (a *ages) failed() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.failures
+	a.all, a.wait = nil, 0
 }
 
 func (a *ages) p95() time.Duration {
@@ -525,142 +469,3 @@ func p95(all []time.Duration) time.Duration {
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 
 func total(sim *dosim.Sim) int { return len(sim.Requests()) }
-
-// usual is how others do it. It meets no faults here but 429s, which it reports
-// to the runner as the errors that they are.
-type usual struct {
-	provider.InstanceGroup // what is not measured
-	by                     string
-	client                 *godo.Client
-	mu                     sync.Mutex
-	ids                    map[string]int
-	seq                    int
-}
-
-func newUsual(by string, transport http.RoundTripper) *usual {
-	client := godo.NewFromToken(dosim.DefaultToken)
-	client.HTTPClient.Transport = bearer{transport}
-	return &usual{by: by, client: client, ids: map[string]int{}}
-}
-
-type bearer struct{ base http.RoundTripper }
-
-func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.Header.Set("Authorization", "Bearer "+dosim.DefaultToken)
-	return b.base.RoundTrip(r)
-}
-
-func (u *usual) Init(context.Context, hclog.Logger, provider.Settings) (provider.ProviderInfo, error) {
-	return provider.ProviderInfo{ID: "usual", MaxSize: 10000}, nil
-}
-
-func (u *usual) Update(ctx context.Context, fn func(string, provider.State)) error {
-	for page := 1; ; page++ {
-		droplets, resp, err := u.client.Droplets.ListByTag(ctx, "usual", &godo.ListOptions{Page: page, PerPage: 200})
-		if err != nil {
-			return err
-		}
-		u.mu.Lock()
-		for _, d := range droplets {
-			u.ids[d.Name] = d.ID
-			state := provider.StateCreating
-			if d.Status == "active" {
-				state = provider.StateRunning
-			}
-			fn(d.Name, state)
-		}
-		u.mu.Unlock()
-		if resp.Links == nil || resp.Links.IsLastPage() {
-			return nil
-		}
-	}
-}
-
-func (u *usual) Increase(ctx context.Context, n int) (int, error) {
-	if u.by == "concurrent one by one" {
-		return u.together(n, func(int) error { _, err := u.create(ctx); return err })
-	}
-	for i := range n {
-		id, err := u.create(ctx)
-		if err != nil {
-			return i, err
-		}
-		for u.by == "one by one and wait" {
-			time.Sleep(3 * time.Second)
-			if d, _, err := u.client.Droplets.Get(ctx, id); err == nil && d.Status == "active" {
-				break
-			}
-		}
-	}
-	return n, nil
-}
-
-func (u *usual) create(ctx context.Context) (int, error) {
-	u.mu.Lock()
-	u.seq++
-	name := fmt.Sprintf("usual-%d", u.seq)
-	u.mu.Unlock()
-	d, _, err := u.client.Droplets.Create(ctx, &godo.DropletCreateRequest{Name: name, Region: "nyc3", Size: "s-1vcpu-1gb",
-		Image: godo.DropletCreateImage{Slug: "debian-13-x64"}, Tags: []string{"usual"}})
-	if err != nil {
-		return 0, err
-	}
-	return d.ID, nil
-}
-
-func (u *usual) Decrease(ctx context.Context, names []string) ([]string, error) {
-	var done []string
-	remove := func(i int) error {
-		u.mu.Lock()
-		id := u.ids[names[i]]
-		u.mu.Unlock()
-		if _, err := u.client.Droplets.Delete(ctx, id); err != nil {
-			return err
-		}
-		u.mu.Lock()
-		defer u.mu.Unlock()
-		done = append(done, names[i])
-		return nil
-	}
-	if u.by == "concurrent one by one" {
-		_, err := u.together(len(names), remove)
-		return done, err
-	}
-	for i := range names {
-		if err := remove(i); err != nil {
-			return done, err
-		}
-	}
-	return done, nil
-}
-
-// together does n things, ten at a time, until one fails.
-func (u *usual) together(n int, do func(i int) error) (done int, failure error) {
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, 10)
-	for i := range n {
-		slots <- struct{}{}
-		u.mu.Lock()
-		failed := failure != nil
-		u.mu.Unlock()
-		if failed {
-			break
-		}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			err := do(i)
-			u.mu.Lock()
-			defer u.mu.Unlock()
-			if err != nil {
-				failure = err
-			} else {
-				done++
-			}
-		})
-	}
-	wg.Wait()
-	return done, failure
-}
-
-func (u *usual) Shutdown(context.Context) error { return nil }
