@@ -23,8 +23,8 @@ import (
 
 // TestFleet measures large groups, hours of them, in virtual time: the runner's
 // own provisioner, the plugin, and a simulated DigitalOcean with its real rate
-// limits and a round trip of 150 ms. Beside the plugin stand the usual ways to do
-// it, which only exist here. `make bench` names the file for the table.
+// limits and a round trip of 150 ms. Beside the plugin stands the usual way to do it,
+// which only exists here. `make bench` names the file for the table.
 func TestFleet(t *testing.T) {
 	file := os.Getenv("FLEET_RESULTS")
 	if file == "" {
@@ -38,79 +38,55 @@ func TestFleet(t *testing.T) {
 		}
 		rows = append(rows, fleetRow{What: what, By: by, Measured: measured, Target: target, Met: met})
 	}
-	for _, n := range []int{100, 1000} {
-		var first growth
-		for _, by := range []string{"one by one and wait", "one by one, list every 2 s", "concurrent one by one", thePlugin} {
-			what := fmt.Sprintf("0 -> %d -> 0", n)
-			var g growth
-			inBubble(t, what+", "+by, func(t *testing.T) { g = grow(t, by, n) })
-			if by == "one by one, list every 2 s" {
-				first = g
-			}
-			if by != thePlugin {
-				add(what, by, g.String(), "", true)
-				continue
-			}
-			most, mostDown := 25, 6
-			if n == 1000 {
-				most, mostDown = 1<<30, 32
-			}
-			met := g.creates == n/10 && g.up <= most && g.throttled == 0 && g.down <= mostDown && g.accepted*20 <= first.accepted
-			target := fmt.Sprintf("%d creates, no 429, <= %d requests down, accepted 20x sooner", n/10, mostDown)
-			if n == 100 {
-				target += ", <= 25 requests up"
-			}
-			add(what, by, g.String(), target, met)
+	for _, c := range []struct{ n, up, down int }{{100, 25, 6}, {1000, 1 << 30, 32}} {
+		what := fmt.Sprintf("0 -> %d -> 0", c.n)
+		var u, g growth
+		onLargeAccount(t, what+", "+theUsual, func(t *testing.T, sim *dosim.Sim) { u = grow(t, sim, theUsual, c.n) })
+		add(what, theUsual, u.String(), "", true)
+		onLargeAccount(t, what, func(t *testing.T, sim *dosim.Sim) { g = grow(t, sim, thePlugin, c.n) })
+		target := fmt.Sprintf("%d creates, no 429, <= %d requests down, accepted 20x sooner", c.n/10, c.down)
+		if c.n == 100 {
+			target += fmt.Sprintf(", <= %d requests up", c.up)
 		}
+		add(what, thePlugin, g.String(), target,
+			g.creates == c.n/10 && g.up <= c.up && g.throttled == 0 && g.down <= c.down && g.accepted*20 <= u.accepted)
 	}
 	for _, c := range []struct{ n, idle, busy, age int }{{200, 70, 1800, 3}, {1000, 310, 2500, 8}, {5000, 1510, 3000, 32}} {
-		for _, expecting := range []bool{false, true} {
-			what := fmt.Sprintf("%d Droplets, Update every minute, 1 h", c.n)
-			if expecting {
-				what = fmt.Sprintf("%d Droplets, Update every 2 s, 1 h", c.n)
-			}
-			var h hour
-			inBubble(t, what, func(t *testing.T) { h = watch(t, c.n, expecting) })
-			if expecting {
-				add(what, thePlugin, fmt.Sprintf("%d requests, data age p95 %s", h.requests, seconds(h.age)),
-					fmt.Sprintf("<= %d requests, p95 <= %d s", c.busy, c.age), h.requests <= c.busy && h.age <= time.Duration(c.age)*time.Second)
-			} else {
-				add(what, thePlugin, fmt.Sprintf("%d requests", h.requests), fmt.Sprintf("<= %d requests", c.idle), h.requests <= c.idle)
-			}
-		}
+		var h hour
+		what := fmt.Sprintf("%d Droplets, Update every minute, 1 h", c.n)
+		onLargeAccount(t, what, func(t *testing.T, sim *dosim.Sim) { h = watch(t, sim, c.n, time.Minute) })
+		add(what, thePlugin, fmt.Sprintf("%d requests", h.requests), fmt.Sprintf("<= %d requests", c.idle), h.requests <= c.idle)
+		what = fmt.Sprintf("%d Droplets, Update every 2 s, 1 h", c.n)
+		onLargeAccount(t, what, func(t *testing.T, sim *dosim.Sim) { h = watch(t, sim, c.n, 2*time.Second) })
+		add(what, thePlugin, fmt.Sprintf("%d requests, data age p95 %s", h.requests, seconds(h.age)),
+			fmt.Sprintf("<= %d requests, p95 <= %d s", c.busy, c.age), h.requests <= c.busy && h.age <= time.Duration(c.age)*time.Second)
 	}
 	for _, c := range []struct {
-		by              string
 		n, others       int
 		throttled, most int
-		age, delay      time.Duration
+		age             time.Duration
 		target          string
 	}{
-		{by: "concurrent one by one", n: 2000},
-		{thePlugin, 2000, 0, 0, 4500, 20 * time.Second, 10 * time.Second, "no 429, <= 4,500 requests, data age p95 <= 20 s, no wait for a delete"},
-		{thePlugin, 2000, 2500, 4, 2500, 40 * time.Second, 10 * time.Second, "< 5 429s, create delay p95 <= 10 s, data age p95 <= 40 s"},
-		{thePlugin, 5000, 0, 0, 5000, time.Minute, 10 * time.Second, "no 429, create delay p95 <= 10 s, data age p95 <= 60 s"},
+		{2000, 0, 0, 4500, 20 * time.Second, "no 429, <= 4,500 requests, data age p95 <= 20 s, no wait for a delete"},
+		{2000, 2500, 4, 2500, 40 * time.Second, "< 5 429s, create delay p95 <= 10 s, data age p95 <= 40 s"},
+		{5000, 0, 0, 5000, time.Minute, "no 429, create delay p95 <= 10 s, data age p95 <= 60 s"},
 	} {
 		what := fmt.Sprintf("churn: %d Droplets, jobs of 10 to 20 min", c.n)
 		if c.others > 0 {
 			what += fmt.Sprintf(", others send %d/h", c.others)
 		}
 		var h hour
-		inBubble(t, what+", "+c.by, func(t *testing.T) { h = churn(t, c.by, c.n, c.others) })
-		add(what, c.by, h.String(), c.target, c.by != thePlugin ||
-			h.throttled <= c.throttled && h.requests <= c.most && h.age <= c.age && h.delay <= c.delay && h.wait < time.Second)
-		if c.by == thePlugin {
-			rows[len(rows)-1].Fleet = &fleetPoint{c.n, 16 * time.Minute, c.others, h.age}
-		}
+		onLargeAccount(t, what, func(t *testing.T, sim *dosim.Sim) { h = churn(t, sim, c.n, c.others) })
+		add(what, thePlugin, h.String(), c.target,
+			h.throttled <= c.throttled && h.requests <= c.most && h.age <= c.age && h.delay <= 10*time.Second && h.wait < time.Second)
+		rows[len(rows)-1].Fleet = &fleetPoint{c.n, 16 * time.Minute, c.others, h.age}
 	}
-	{
-		const what = "two groups of 500 on one token, Update every 2 s, 1 h"
-		var both [2]hour
-		inBubble(t, what, func(t *testing.T) { both = two(t) })
-		a, b := both[0].age.Seconds(), both[1].age.Seconds()
-		add(what, thePlugin, fmt.Sprintf("%d requests, %d x 429, data age p95 %.1f s and %.1f s", both[0].requests, both[0].throttled, a, b),
-			"no 429, fair within 20 %", both[0].throttled == 0 && max(a, b) <= 1.2*min(a, b))
-	}
+	const what = "two groups of 500 on one token, Update every 2 s, 1 h"
+	var both [2]hour
+	onLargeAccount(t, what, func(t *testing.T, sim *dosim.Sim) { both = two(t, sim) })
+	p, q := both[0].age.Seconds(), both[1].age.Seconds()
+	add(what, thePlugin, fmt.Sprintf("%d requests, %d x 429, data age p95 %.1f s and %.1f s", both[0].requests, both[0].throttled, p, q),
+		"no 429, fair within 20 %", both[0].throttled == 0 && max(p, q) <= 1.2*min(p, q))
 	data, err := json.Marshal(rows)
 	if err != nil {
 		t.Fatal(err)
@@ -135,18 +111,21 @@ type fleetPoint struct {
 	Age      time.Duration // of what the runner is told, 95th percentile
 }
 
-const thePlugin = "this plugin"
+const (
+	thePlugin = "this plugin"
+	theUsual  = "one by one, list every 2 s"
+)
 
-func inBubble(t *testing.T, what string, f func(*testing.T)) {
+// onLargeAccount runs f on an account with room for the largest group.
+func onLargeAccount(t *testing.T, what string, f func(*testing.T, *dosim.Sim)) {
 	t.Run(what, func(t *testing.T) {
 		ownState(t)
-		synctest.Test(t, f)
+		synctest.Test(t, func(t *testing.T) {
+			sim := dosim.New(dosim.Options{Latency: 150 * time.Millisecond, DropletLimit: 6000})
+			defer sim.Close()
+			f(t, sim)
+		})
 	})
-}
-
-// largeAccount has room for the largest group.
-func largeAccount() *dosim.Sim {
-	return dosim.New(dosim.Options{Latency: 150 * time.Millisecond, DropletLimit: 6000})
 }
 
 // growth is what it takes to come from nothing to n running Droplets, and back.
@@ -161,9 +140,7 @@ func (g growth) String() string {
 		seconds(g.accepted), seconds(g.running), g.up, seconds(g.gone), g.down, g.throttled)
 }
 
-func grow(t *testing.T, by string, n int) growth {
-	sim := largeAccount()
-	defer sim.Close()
+func grow(t *testing.T, sim *dosim.Sim, by string, n int) growth {
 	f := deploy(t, sim, by, "ci", n, 2*time.Second)
 	defer f.stop()
 	start, before := time.Now(), total(sim)
@@ -205,13 +182,7 @@ func (h hour) String() string {
 }
 
 // watch has n Droplets run for an hour.
-func watch(t *testing.T, n int, expecting bool) hour {
-	sim := largeAccount()
-	defer sim.Close()
-	every := time.Minute
-	if expecting {
-		every = 2 * time.Second
-	}
+func watch(t *testing.T, sim *dosim.Sim, n int, every time.Duration) hour {
 	f := deploy(t, sim, thePlugin, "ci", n, every)
 	defer f.stop()
 	f.provisioner.Request(n)
@@ -233,9 +204,7 @@ func watch(t *testing.T, n int, expecting bool) hour {
 }
 
 // two has two groups of 500 run for an hour, which know nothing of each other.
-func two(t *testing.T) (both [2]hour) {
-	sim := largeAccount()
-	defer sim.Close()
+func two(t *testing.T, sim *dosim.Sim) (both [2]hour) {
 	var fs [2]*fleet
 	for i, name := range []string{"ci", "big"} {
 		fs[i] = deploy(t, sim, thePlugin, name, 500, 2*time.Second)
@@ -257,11 +226,9 @@ func two(t *testing.T) (both [2]hour) {
 
 // churn has size Droplets of which each runs one job of 10 to 20 minutes, for 3 hours;
 // the last one counts. Others use the token evenly.
-func churn(t *testing.T, by string, size, others int) hour {
+func churn(t *testing.T, sim *dosim.Sim, size, others int) hour {
 	const job = 15 * time.Minute
-	sim := largeAccount()
-	defer sim.Close()
-	f := deploy(t, sim, by, "ci", size+size/10, time.Minute) // those on their way out take room, too
+	f := deploy(t, sim, thePlugin, "ci", size+size/10, time.Minute) // those on their way out take room, too
 	defer f.stop()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -357,7 +324,7 @@ func deploy(t *testing.T, sim *dosim.Sim, by, name string, size int, every time.
 		f.group = g
 		f.ended = func() { g.running.Load().api.Close() }
 	} else {
-		f.group = newUsual(by, a)
+		f.group = newUsual(a)
 	}
 	a.InstanceGroup = f.group
 	var err error

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -130,9 +131,7 @@ func TestInitFaults(t *testing.T) {
 								t.Errorf("it left the key %s", name)
 							}
 						}
-					}
-					time.Sleep(31 * time.Second)
-					if err != nil {
+						time.Sleep(31 * time.Second)
 						g = start(t, sim, full)
 					}
 					if err := g.Shutdown(t.Context()); err != nil {
@@ -359,6 +358,50 @@ func TestMaxSize(t *testing.T) {
 				}
 				if n, err := g.Increase(t.Context(), 80); n != tt.want || err != nil {
 					t.Errorf("Increase(80) = %d, %v; want %d", n, err, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// pooled counts how often its idle connections are closed.
+type pooled struct {
+	http.RoundTripper
+	closed *int
+}
+
+func (p pooled) CloseIdleConnections() { *p.closed++ }
+
+// TestNothingIsLeftOfAProcess: after Shutdown and after an Init that failed no
+// idle connection stays, whose goroutines would, and the lock is free. A process that
+// made nothing is not remembered.
+func TestNothingIsLeftOfAProcess(t *testing.T) {
+	for name, o := range map[string]options{
+		"shutdown": nil, "wrong token": {"token": "wrong"}, "wrong size": {"size": "s-0"},
+		"no look-up of its key": {"ssh_key_file": filepath.Join(t.TempDir(), "id")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
+				sim.Inject(dosim.Fault{Op: "GET /v2/account/keys/{id}", Status: 503, Times: -1})
+				g := configured(t, sim, o)
+				closed := 0
+				g.transport = pooled{g.transport, &closed}
+				_, _, err := tryInit(t, g)
+				if (err == nil) != (o == nil) {
+					t.Fatal(err)
+				}
+				if err == nil {
+					if closed > 0 {
+						t.Error("connections are closed while they are used")
+					}
+					_ = g.Shutdown(t.Context())
+				}
+				if closed == 0 {
+					t.Error("idle connections stay")
+				}
+				seen, err := state.Peek(t.Context(), g.config.APIURL, "ci")
+				if err != nil || seen.Held || seen.Ignored != nil || len(seen.Droplets) > 0 || (len(seen.Runs) > 0) != (o == nil) {
+					t.Errorf("%v; left: %+v", err, seen)
 				}
 			})
 		})

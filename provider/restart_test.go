@@ -50,7 +50,7 @@ func TestKilledAndStartedAgain(t *testing.T) {
 		if n, err := second.Increase(t.Context(), 1); n != 0 || err != nil {
 			t.Errorf("Increase(1) = %d, %v; there is no room", n, err)
 		}
-		if len(book.lines("[INFO]  took over the Droplets of earlier plugin processes: ")) != 2 || len(book.lines("[WARN]")) > 0 {
+		if len(book.lines("[INFO]  took over the Droplets of earlier plugin processes: ")) != 3 || len(book.lines("[WARN]")) > 0 {
 			t.Error(book)
 		}
 		decrease(t, second, ours...)
