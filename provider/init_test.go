@@ -131,7 +131,9 @@ func TestInitFaults(t *testing.T) {
 								t.Errorf("it left the key %s", name)
 							}
 						}
-						time.Sleep(31 * time.Second)
+					}
+					time.Sleep(31 * time.Second)
+					if err != nil {
 						g = start(t, sim, full)
 					}
 					if err := g.Shutdown(t.Context()); err != nil {
