@@ -54,10 +54,10 @@ func TestFleet(t *testing.T) {
 	for _, c := range []struct{ n, idle, busy, age int }{{200, 70, 1800, 3}, {1000, 310, 2500, 8}, {5000, 1510, 3000, 32}} {
 		var h hour
 		what := fmt.Sprintf("%d Droplets, Update every minute, 1 h", c.n)
-		onLargeAccount(t, what, func(t *testing.T, sim *dosim.Sim) { h = watch(t, sim, c.n, time.Minute) })
+		onLargeAccount(t, what, func(t *testing.T, sim *dosim.Sim) { h = steady(t, sim, c.n, time.Minute, "ci")[0] })
 		add(what, thePlugin, fmt.Sprintf("%d requests", h.requests), fmt.Sprintf("<= %d requests", c.idle), h.requests <= c.idle)
 		what = fmt.Sprintf("%d Droplets, Update every 2 s, 1 h", c.n)
-		onLargeAccount(t, what, func(t *testing.T, sim *dosim.Sim) { h = watch(t, sim, c.n, 2*time.Second) })
+		onLargeAccount(t, what, func(t *testing.T, sim *dosim.Sim) { h = steady(t, sim, c.n, 2*time.Second, "ci")[0] })
 		add(what, thePlugin, fmt.Sprintf("%d requests, data age p95 %s", h.requests, seconds(h.age)),
 			fmt.Sprintf("<= %d requests, p95 <= %d s", c.busy, c.age), h.requests <= c.busy && h.age <= time.Duration(c.age)*time.Second)
 	}
@@ -82,8 +82,8 @@ func TestFleet(t *testing.T) {
 		rows[len(rows)-1].Fleet = &fleetPoint{c.n, 16 * time.Minute, c.others, h.age}
 	}
 	const what = "two groups of 500 on one token, Update every 2 s, 1 h"
-	var both [2]hour
-	onLargeAccount(t, what, func(t *testing.T, sim *dosim.Sim) { both = two(t, sim) })
+	var both []hour
+	onLargeAccount(t, what, func(t *testing.T, sim *dosim.Sim) { both = steady(t, sim, 500, 2*time.Second, "ci", "big") })
 	p, q := both[0].age.Seconds(), both[1].age.Seconds()
 	add(what, thePlugin, fmt.Sprintf("%d requests, %d x 429, data age p95 %.1f s and %.1f s", both[0].requests, both[0].throttled, p, q),
 		"no 429, fair within 20 %", both[0].throttled == 0 && max(p, q) <= 1.2*min(p, q))
@@ -181,47 +181,34 @@ func (h hour) String() string {
 		h.jobs, h.requests, h.throttled, seconds(h.age), seconds(h.delay), seconds(h.removal), seconds(h.wait))
 }
 
-// watch has n Droplets run for an hour.
-func watch(t *testing.T, sim *dosim.Sim, n int, every time.Duration) hour {
-	f := deploy(t, sim, thePlugin, "ci", n, every)
-	defer f.stop()
-	f.provisioner.Request(n)
-	f.until(t, func(c fleeting.Capacity) bool { return c.Running == n })
+// steady has groups of n Droplets each run for an hour, which know nothing of each other.
+func steady(t *testing.T, sim *dosim.Sim, n int, every time.Duration, names ...string) []hour {
+	var fs []*fleet
+	for _, name := range names {
+		f := deploy(t, sim, thePlugin, name, n, every)
+		defer f.stop()
+		f.provisioner.Request(n)
+		f.until(t, func(c fleeting.Capacity) bool { return c.Running == n })
+		fs = append(fs, f)
+	}
 	time.Sleep(10 * time.Minute)
-	before := total(sim)
-	f.ages.reset()
-	time.Sleep(time.Hour)
-	h := hour{requests: total(sim) - before, age: f.ages.p95()}
-	if v := sim.Violations(); len(v) > 0 {
-		t.Error(v)
-	}
-	f.ages.mu.Lock()
-	defer f.ages.mu.Unlock()
-	if n := f.ages.failures; n > 0 {
-		t.Errorf("%d Updates failed", n) // also while the group grew, which takes minutes
-	}
-	return h
-}
-
-// two has two groups of 500 run for an hour, which know nothing of each other.
-func two(t *testing.T, sim *dosim.Sim) (both [2]hour) {
-	var fs [2]*fleet
-	for i, name := range []string{"ci", "big"} {
-		fs[i] = deploy(t, sim, thePlugin, name, 500, 2*time.Second)
-		defer fs[i].stop()
-		fs[i].provisioner.Request(500)
-		fs[i].until(t, func(c fleeting.Capacity) bool { return c.Running == 500 })
-	}
-	time.Sleep(time.Hour)
+	before, throttled := total(sim), sim.Throttled()
 	for _, f := range fs {
 		f.ages.reset()
 	}
-	before, throttled := total(sim), sim.Throttled()
 	time.Sleep(time.Hour)
-	for i, f := range fs {
-		both[i] = hour{requests: total(sim) - before, throttled: sim.Throttled() - throttled, age: f.ages.p95()}
+	requests := total(sim) - before
+	var hours []hour
+	for _, f := range fs {
+		hours = append(hours, hour{requests: requests, throttled: sim.Throttled() - throttled, age: f.ages.p95()})
+		if f.ages.failures > 0 {
+			t.Errorf("%d Updates failed", f.ages.failures) // also while the group grew, which takes minutes
+		}
 	}
-	return both
+	if v := sim.Violations(); len(v) > 0 {
+		t.Error(v)
+	}
+	return hours
 }
 
 // churn has size Droplets of which each runs one job of 10 to 20 minutes, for 3 hours;
@@ -233,14 +220,10 @@ func churn(t *testing.T, sim *dosim.Sim, size, others int) hour {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	if others > 0 {
-		client := &http.Client{Transport: sim.Transport()}
+		client := newUsual(sim.Transport()).client
 		go func() {
 			for every := time.Hour / time.Duration(others); ctx.Err() == nil; time.Sleep(every) {
-				req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "https://api.digitalocean.com/v2/account", nil)
-				req.Header.Set("Authorization", "Bearer "+dosim.DefaultToken)
-				if resp, err := client.Do(req); err == nil {
-					resp.Body.Close()
-				}
+				_, _, _ = client.Account.Get(ctx)
 			}
 		}()
 	}
@@ -309,7 +292,6 @@ func churn(t *testing.T, sim *dosim.Sim, size, others int) hour {
 // fleet is a group that is measured.
 type fleet struct {
 	provisioner *fleeting.Provisioner
-	group       provider.InstanceGroup
 	ages        *ages
 	ended       func()
 }
@@ -321,12 +303,11 @@ func deploy(t *testing.T, sim *dosim.Sim, by, name string, size int, every time.
 	if by == thePlugin {
 		g := configured(t, sim, options{"name": name, "max_instances": size})
 		g.transport = a
-		f.group = g
+		a.InstanceGroup = g
 		f.ended = func() { g.running.Load().api.Close() }
 	} else {
-		f.group = newUsual(a)
+		a.InstanceGroup = newUsual(a)
 	}
-	a.InstanceGroup = f.group
 	var err error
 	f.provisioner, err = fleeting.Init(t.Context(), hclog.NewNullLogger(), a, fleeting.WithMaxSize(size),
 		fleeting.WithUpdateInterval(every), fleeting.WithUpdateIntervalWhenExpecting(2*time.Second))
