@@ -98,7 +98,7 @@ func TestClocks(t *testing.T) {
 				offset.Store(int64(c.after))
 				p = begin() // while two boot
 				time.Sleep(10 * time.Second)
-				other := sim.AddDroplet(dosim.Droplet{Name: "ci-7k2m9qxa", Tags: []string{"fleeting", "fleeting-group:ci"}})
+				other := sim.AddDroplet(dosim.Droplet{Name: "ci-7k2m9qxabc", Tags: []string{"fleeting", "fleeting-group:ci"}})
 				settle(p, 6, 5*time.Minute)
 				time.Sleep(10 * time.Minute)
 				settle(p, 6, time.Second)

@@ -200,9 +200,10 @@ func steady(t *testing.T, sim *dosim.Sim, n int, every time.Duration, names ...s
 	requests := total(sim) - before
 	var hours []hour
 	for _, f := range fs {
-		hours = append(hours, hour{requests: requests, throttled: sim.Throttled() - throttled, age: f.ages.p95()})
-		if f.ages.failures > 0 {
-			t.Errorf("%d Updates failed", f.ages.failures) // also while the group grew, which takes minutes
+		age, _, failures := f.ages.read()
+		hours = append(hours, hour{requests: requests, throttled: sim.Throttled() - throttled, age: age})
+		if failures > 0 {
+			t.Errorf("%d Updates failed", failures) // also while the group grew, which takes minutes
 		}
 	}
 	if v := sim.Violations(); len(v) > 0 {
@@ -277,8 +278,8 @@ func churn(t *testing.T, sim *dosim.Sim, size, others int) hour {
 		time.Sleep(time.Second)
 	}
 	h.requests, h.throttled = total(sim)-h.requests-others, sim.Throttled()-h.throttled
-	h.age, h.removal = f.ages.p95(), p95(removals)
-	h.wait = f.ages.wait
+	h.age, h.wait, _ = f.ages.read()
+	h.removal = p95(removals)
 	var delays []time.Duration
 	for i, bill := range sim.Ledger() {
 		if i < len(requested) && bill.Created.After(from) {
@@ -400,10 +401,12 @@ func (a *ages) reset() {
 	a.all, a.wait = nil, 0
 }
 
-func (a *ages) p95() time.Duration {
+// read returns how old lists were, 95th percentile, how long the longest Decrease
+// took, and how many Updates failed.
+func (a *ages) read() (age, wait time.Duration, failures int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return p95(a.all)
+	return p95(a.all), a.wait, a.failures
 }
 
 func p95(all []time.Duration) time.Duration {

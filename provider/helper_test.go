@@ -75,15 +75,6 @@ func count(shown map[string]provider.State, state provider.State) int {
 	return n
 }
 
-// ops is what was asked of DigitalOcean, in order.
-func ops(sim *dosim.Sim) []string {
-	var all []string
-	for _, r := range sim.Requests() {
-		all = append(all, r.Op)
-	}
-	return all
-}
-
 // logBook is a log that a test can read.
 type logBook struct {
 	mu sync.Mutex
@@ -180,11 +171,11 @@ func names(sim *dosim.Sim) []string {
 	return all
 }
 
-// nothingLeft: nothing that costs or is litter.
+// nothingLeft: no Droplet, no key, no delete tag.
 func nothingLeft(t *testing.T, sim *dosim.Sim) {
 	t.Helper()
-	if left := leftovers(sim); len(left) > 0 {
-		t.Errorf("left: %q", left)
+	if d, k, left := sim.Droplets(), sim.Keys(), leftovers(sim); len(d)+len(k)+len(left) > 0 {
+		t.Errorf("left: Droplets %v, keys %v, and of those the plugin's: %q", d, k, left)
 	}
 }
 
