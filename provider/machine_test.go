@@ -63,7 +63,6 @@ type machine struct {
 	tokenFile string
 	ended     []*process
 	strangers []dosim.Droplet
-	starts    int
 	scarce    bool // requests are: creates and deletes gather
 }
 
@@ -214,7 +213,6 @@ func (m *machine) launch() {
 		}
 		if m.process, err = launch(m.t.Context(), g, m.sim, hclog.NewNullLogger()); err == nil {
 			m.ended = append(m.ended, m.process)
-			m.starts++
 			return
 		}
 		m.process = nil
