@@ -152,12 +152,11 @@ const preface = `# Performance
 Written by ` + "`make bench`" + `, which measures all of this in one run, and fails if a target is missed; not by hand.
 
 Fleets run in virtual time: the runner's own provisioner, the plugin, and a simulated DigitalOcean with its real limits of
-5,000 requests an hour and 250 a minute, a round trip of 150 ms and Droplets that boot in 30 s. Beside the plugin stand
-strategies that exist in the measurement only: *one by one and wait* (docker-machine's sequence), *one by one, list every
-2 s* (the usual plugin), and *concurrent one by one*. Data age is how old the list is that the runner's picture comes from.
-Processes are the real binary over gRPC and HTTP, in real time.
+5,000 requests an hour and 250 a minute, a round trip of 150 ms and Droplets that boot in 30 s. Beside the plugin stands
+what most plugins do, *one by one, list every 2 s*, which exists in the measurement only. Data age is how old the list is
+that the runner's picture comes from. Processes are the real binary over gRPC and HTTP, in real time.
 
-[design.md](design.md#the-largest-fleet-of-one-token) tells the arithmetic behind it.
+[design.md](design.md#the-largest-fleet-of-one-token) has the arithmetic behind it.
 
 `
 
