@@ -21,6 +21,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -183,7 +184,7 @@ func distOf(t *testing.T, version string) string {
 	if dir, ok := dists.of[version]; ok {
 		return dir
 	}
-	dir := filepath.Join(os.Getenv("XDG_CACHE_HOME"), "dist-"+version)
+	dir := filepath.Join(filepath.Dir(binary), "dist-"+version)
 	if out, err := inModule(t.Context(), nil, "make", "-s", "dist", "VERSION="+version, "PLATFORMS="+hostPlatform, "DIST="+dir); err != nil {
 		t.Fatalf("make dist: %v\n%s", err, out)
 	}
@@ -198,13 +199,9 @@ var dists = struct {
 
 // inModule runs a command at the top of the module, and returns what it says.
 func inModule(ctx context.Context, env []string, name string, args ...string) (string, error) {
-	caches, err := goEnv()
-	if err != nil {
-		return "", err
-	}
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = ".."
-	cmd.Env = append(append(os.Environ(), caches...), env...)
+	cmd.Env = append(slices.Clone(environ), env...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

@@ -1,0 +1,113 @@
+package harness
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+)
+
+// Host is what the plugins that this process starts find around them: a state
+// directory, and the certificates that they trust. A plugin inherits the
+// environment of the process that starts it, and gets no other, so there can be
+// one Host in a process.
+type Host struct {
+	dir string
+
+	mu sync.Mutex // held while the certificates are written
+}
+
+// NewHost makes a Host in dir, which the caller removes, and sets the environment of
+// this process.
+func NewHost(dir string) (*Host, error) {
+	h := &Host{dir: filepath.Join(dir, "host")}
+	if err := os.Mkdir(h.dir, 0o700); err != nil {
+		return nil, err
+	}
+	for name, value := range map[string]string{
+		"XDG_STATE_HOME": h.dir, "STATE_DIRECTORY": "", // which has precedence
+		"SSL_CERT_FILE": h.Certificates(),
+	} {
+		if err := os.Setenv(name, value); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
+}
+
+// Certificates is the file of what plugins trust, in PEM.
+func (h *Host) Certificates() string { return filepath.Join(h.dir, "certificates.pem") }
+
+// Serve serves a simulated account as DigitalOcean serves its API: over TLS, with
+// HTTP/2 on offer. Plugins that are started from then on trust it.
+func (h *Host) Serve(account http.Handler) (url string, stop func(), err error) {
+	if runtime.GOOS == "windows" || runtime.GOOS == "darwin" { // whose own store is asked, and no file
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return "", nil, err
+		}
+		server := dosim.NewHTTPServer(account)
+		go server.Serve(listener) // ends with stop
+		return "http://" + listener.Addr().String(), func() { server.Close() }, nil
+	}
+	server, err := dosim.ServeTLS(account)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := h.trust(server.CA); err != nil {
+		server.Close()
+		return "", nil, err
+	}
+	return server.URL, server.Close, nil
+}
+
+func (h *Host) trust(certificate []byte) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f, err := os.OpenFile(h.Certificates(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.Write(certificate)
+	return err
+}
+
+// Holder returns the plugin process that holds a group's lock.
+func (h *Host) Holder(group string) (pid int, err error) {
+	files, err := filepath.Glob(h.lockFile(group))
+	if err != nil || len(files) != 1 {
+		return 0, fmt.Errorf("the lock of group %s: %v %v", group, files, err)
+	}
+	content, err := os.ReadFile(files[0])
+	if err != nil {
+		return 0, err
+	}
+	var holder struct{ PID int }
+	if err := json.Unmarshal(content, &holder); err != nil || holder.PID <= 0 {
+		return 0, fmt.Errorf("nobody holds the lock of group %s: %q %v", group, content, err)
+	}
+	return holder.PID, nil
+}
+
+// LeftLocks are the lock files of plugins that did not give them up.
+func (h *Host) LeftLocks() ([]string, error) {
+	var left []string
+	files, err := filepath.Glob(h.lockFile("*"))
+	for _, file := range files {
+		if info, err := os.Stat(file); err == nil && info.Size() > 0 {
+			left = append(left, file)
+		}
+	}
+	return left, err
+}
+
+func (h *Host) lockFile(group string) string {
+	return filepath.Join(h.dir, "fleeting-plugin-digitalocean", group+"-????????.lock")
+}
