@@ -83,11 +83,15 @@ func TestTagSnapshot(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "manifest.json"), manifest, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, tag := range []string{"ci-golden", "new-tag"} {
+	run := func(tag, token string) (string, error) {
 		cmd := exec.CommandContext(t.Context(), script)
 		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "TAG="+tag, "DIGITALOCEAN_API_URL="+w.url, "DIGITALOCEAN_TOKEN="+dosim.DefaultToken)
-		if said, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(said), "carries the tag "+tag) {
+		cmd.Env = append(os.Environ(), "TAG="+tag, "DIGITALOCEAN_API_URL="+w.url, "DIGITALOCEAN_TOKEN="+token, "CURL_CA_BUNDLE="+host.Certificates())
+		said, err := cmd.CombinedOutput()
+		return string(said), err
+	}
+	for _, tag := range []string{"ci-golden", "new-tag"} {
+		if said, err := run(tag, dosim.DefaultToken); err != nil || !strings.Contains(said, "carries the tag "+tag) {
 			t.Errorf("%v\n%s", err, said)
 		}
 		req := httptest.NewRequest(http.MethodGet, "/v2/images?tag_name="+tag, nil)
@@ -102,10 +106,7 @@ func TestTagSnapshot(t *testing.T) {
 			t.Errorf("%s is carried by %v, not by %d", tag, found.Images, id)
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), script)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "DIGITALOCEAN_API_URL="+w.url, "DIGITALOCEAN_TOKEN=wrong")
-	if said, err := cmd.CombinedOutput(); err == nil {
+	if said, err := run("ci-golden", "wrong"); err == nil || !strings.Contains(said, "401") {
 		t.Errorf("a token that is refused is no failure: %s", said)
 	}
 }
