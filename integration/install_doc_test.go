@@ -67,7 +67,7 @@ func TestInstallDoc(t *testing.T) {
 		t.Skip("not run: the page is about linux/amd64")
 	}
 	r := newRegistry(t)
-	if out, err := r.release(t, "0.1.0"); err != nil {
+	if out, err := r.release(t, distOf, "0.1.0"); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	doc := readDoc(t, "docs/install.md")
