@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -61,27 +62,47 @@ type source map[string]*ast.File // by path from the root of the repository
 
 func readSource(t *testing.T, dirs ...string) source {
 	t.Helper()
+	parsed.Lock()
+	defer parsed.Unlock()
 	s := source{}
 	for _, dir := range dirs {
-		paths, err := filepath.Glob(filepath.Join("..", dir, "*.go"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, path := range paths {
-			if strings.HasSuffix(path, "_test.go") {
-				continue
-			}
-			file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if parsed.dirs[dir] == nil {
+			one, err := parseDir(dir)
 			if err != nil {
 				t.Fatal(err)
 			}
-			s[dir+"/"+filepath.Base(path)] = file
+			parsed.dirs[dir] = one
 		}
-	}
-	if len(s) < len(dirs) {
-		t.Fatalf("no code in %v", dirs)
+		maps.Copy(s, parsed.dirs[dir])
 	}
 	return s
+}
+
+var parsed = struct {
+	sync.Mutex
+	dirs map[string]source
+}{dirs: map[string]source{}}
+
+func parseDir(dir string) (source, error) {
+	s := source{}
+	paths, err := filepath.Glob(filepath.Join("..", dir, "*.go"))
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range paths {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return nil, err
+		}
+		s[dir+"/"+filepath.Base(path)] = file
+	}
+	if len(s) == 0 {
+		return nil, fmt.Errorf("no code in %s", dir)
+	}
+	return s, nil
 }
 
 // literals are all strings in the code, concatenated where the code does so.
@@ -123,12 +144,8 @@ func literal(e ast.Expr) (string, bool) {
 // constants are those of package instancegroup, of which messages and reasons are made.
 var constants = sync.OnceValue(func() map[string]ast.Expr {
 	all := map[string]ast.Expr{}
-	paths, _ := filepath.Glob("../instancegroup/*.go")
-	for _, path := range paths {
-		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
-		if err != nil {
-			continue // as the compiler says
-		}
+	code, _ := parseDir("instancegroup") // as readSource has it, which says what is wrong
+	for _, file := range code {
 		for _, d := range file.Decls {
 			if d, ok := d.(*ast.GenDecl); ok && d.Tok == token.CONST {
 				for _, s := range d.Specs {

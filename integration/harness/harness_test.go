@@ -25,8 +25,8 @@ const (
 // tests may run beside it.
 var quick = Plan{
 	Seed:   1,
-	Bursts: []Burst{{Pause: 15 * time.Second, Jobs: 12, MinWork: 300 * time.Millisecond, MaxWork: 600 * time.Millisecond}},
-	Tail:   25 * time.Second,
+	Bursts: []Burst{{Pause: 10 * time.Second, Jobs: 12, MinWork: 300 * time.Millisecond, MaxWork: 600 * time.Millisecond}},
+	Tail:   18 * time.Second,
 }
 
 // The demo's config as it stands and with one value changed: each run has to
