@@ -82,16 +82,22 @@ func (h *Host) trust(certificate []byte) error {
 // Holder returns the plugin process that holds a group's lock.
 func (h *Host) Holder(group string) (pid int, err error) {
 	files, err := filepath.Glob(h.lockFile(group))
-	if err != nil || len(files) != 1 {
-		return 0, fmt.Errorf("the lock of group %s: %v %v", group, files, err)
+	if err != nil {
+		return 0, err
+	}
+	if len(files) != 1 {
+		return 0, fmt.Errorf("group %s has the lock files %v, want one", group, files)
 	}
 	content, err := os.ReadFile(files[0])
 	if err != nil {
 		return 0, err
 	}
 	var holder struct{ PID int }
-	if err := json.Unmarshal(content, &holder); err != nil || holder.PID <= 0 {
-		return 0, fmt.Errorf("nobody holds the lock of group %s: %q %v", group, content, err)
+	if err := json.Unmarshal(content, &holder); err != nil {
+		return 0, fmt.Errorf("nobody holds the lock of group %s: %q: %w", group, content, err)
+	}
+	if holder.PID <= 0 { // to a signal it would be a group of processes
+		return 0, fmt.Errorf("the lock of group %s has no process: %q", group, content)
 	}
 	return holder.PID, nil
 }
