@@ -15,18 +15,21 @@ const (
 	concurrency = 10
 )
 
-// each calls f for every item, a bounded number at once, and waits for all.
-func each[T any](items []T, f func(T)) {
+// each calls f for every item and returns the results in their order. It runs a
+// bounded number at once, and waits for all.
+func each[T, R any](items []T, f func(T) R) []R {
+	results := make([]R, len(items))
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, concurrency)
-	for _, item := range items {
+	for n, item := range items {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			f(item)
+			results[n] = f(item)
 		})
 	}
 	wg.Wait()
+	return results
 }
 
 // mutex counts how often it is taken, by which TestLocks holds the calls to few.

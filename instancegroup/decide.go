@@ -64,7 +64,9 @@ type instance struct {
 	id       int64   // 0 = not known yet
 	droplet  Droplet // as last seen; zero before that
 	inFlight bool    // its create request is under way: not shown, not given up
+	hidden   bool    // the runner never hears of it: to be deleted
 	shown    bool    // the runner has heard of it
+	assign   int     // how often yet to try to assign it to the project
 
 	// What was observed. Zero = never, or not now.
 	requested   time.Time // when it was accepted; of one taken over, when that was, or when it was created if it is still new
@@ -125,7 +127,7 @@ type observation struct {
 	droplet  Droplet   // if present
 	asked    time.Time // when DigitalOcean was asked
 	partial  bool      // if present: an address of the kind that it was made to have is not there
-	paged    bool      // a list between whose pages an entry can have slipped
+	unsure   bool      // a list of which one is not enough: see sighting
 	doubtful bool      // a list that lacks everything, or a 404 together with others
 }
 
@@ -237,7 +239,7 @@ func decideUnlisted(i instance, o observation) instance {
 	case !i.listed && !long: // accepted a moment ago: lists lag
 	case i.listed && i.phase == deleting && !accepted.IsZero():
 		switch {
-		case o.asked.Before(accepted) || (o.paged && first):
+		case o.asked.Before(accepted) || (o.unsure && first):
 		case i.byLookUp || o.asked.Sub(i.listedSince) < unconfirmedFor:
 			i.unresolved = true // lists lack it anyway, or one that lags may be from before it was made
 		default:

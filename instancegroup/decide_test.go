@@ -76,7 +76,7 @@ func TestDecide(t *testing.T) {
 		{"kept", observation{source: list, present: true, asked: lately, droplet: kept}},
 		{"kept, looked up", observation{source: lookUp, present: true, asked: lately, droplet: kept}},
 		{"absent", observation{source: list, asked: lately}},
-		{"absent, pages", observation{source: list, asked: lately, paged: true}},
+		{"absent, pages", observation{source: list, asked: lately, unsure: true}},
 		{"absent, list from before its DELETE", observation{source: list, asked: now.Add(-17 * time.Second)}},
 		{"absent, old list", observation{source: list, asked: now.Add(-time.Minute)}},
 		{"absent, doubtful", observation{source: list, asked: lately, doubtful: true}},
@@ -138,7 +138,7 @@ func TestDecideOverTime(t *testing.T) {
 		"half":      {source: list, present: true, droplet: half, partial: true},
 		"off":       {source: list, present: true, droplet: Droplet{ID: 5, Status: StatusOff, PublicIPv4: "192.0.2.1"}},
 		"absent":    {source: list},
-		"paged":     {source: list, paged: true},
+		"unsure":    {source: list, unsure: true},
 		"doubtful":  {source: list, doubtful: true},
 		"404":       {source: lookUp},
 		"404 too":   {source: lookUp, doubtful: true}, // others vanish with it
@@ -192,9 +192,9 @@ func TestDecideOverTime(t *testing.T) {
 
 		{"deleted, a list from before its DELETE", deleting, "69 absent", "deleting"},
 		{"deleted, absent", deleting, "71 absent", "gone"},
-		{"deleted, absent from pages once", deleting, "71 paged", "deleting"},
-		{"deleted, absent from pages twice, once too early", deleting, "69 paged, 71 paged", "gone"},
-		{"deleted, absent from pages twice, seen in between", deleting, "71 paged, 72 up, 73 paged", "deleting"},
+		{"deleted, absent from pages once", deleting, "71 unsure", "deleting"},
+		{"deleted, absent from pages twice, once too early", deleting, "69 unsure, 71 unsure", "gone"},
+		{"deleted, absent from pages twice, seen in between", deleting, "71 unsure, 72 up, 73 unsure", "deleting"},
 		{"deleted, doubtful lists", deleting, "71 doubtful, 90 doubtful", "deleting/look"},
 		{"deleted, in lists for 29 s", deleting, "99 up, 130 no answer", "deleting"},
 		{"deleted, in lists for 30 s", deleting, "100 up, 129 no answer", "deleting"},
@@ -295,7 +295,7 @@ func FuzzDecide(f *testing.F) {
 				i.deletion = i.deletion.sent(false, 0, when)
 			}
 		}
-		o := observation{source: list, asked: now.Add(-time.Duration(max(asked, -asked)) * time.Second), paged: is(6), doubtful: is(10)}
+		o := observation{source: list, asked: now.Add(-time.Duration(max(asked, -asked)) * time.Second), unsure: is(6), doubtful: is(10)}
 		if is(5) && i.id != 0 {
 			o.source = lookUp
 		}
@@ -343,7 +343,7 @@ func FuzzDecide(f *testing.F) {
 			case lookUp:
 				proof = i.phase == deleting || !o.doubtful || !i.notFound.IsZero() && o.asked.Sub(i.notFound) >= 30*time.Second
 			case list:
-				deleted := i.phase == deleting && i.listed && !del.IsZero() && !o.asked.Before(del) && (!o.paged || !i.missing.IsZero()) &&
+				deleted := i.phase == deleting && i.listed && !del.IsZero() && !o.asked.Before(del) && (!o.unsure || !i.missing.IsZero()) &&
 					!i.byLookUp && o.asked.Sub(i.listedSince) >= time.Minute
 				proof = !o.doubtful && (i.id == 0 && long || deleted)
 			}

@@ -1,11 +1,11 @@
 package instancegroup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -26,11 +26,11 @@ func (g *Group) Decrease(ctx context.Context, names []string) ([]string, error) 
 	if err != nil {
 		return nil, err
 	}
-	sent, byTag := g.send(ctx, b)
+	record := g.send(ctx, b)
 
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.recordDeletes(ctx, sent, byTag, time.Now())
+	record(time.Now())
 	var succeeded []string
 	waiting := 0
 	for _, name := range names {
@@ -214,86 +214,74 @@ type deleted struct {
 	err     error // nil = accepted
 }
 
-// tagResult is why Droplets could not be deleted by tag, if they could not.
-type tagResult struct {
-	droplets int
-	err      error
-}
-
 // send sends a batch, what cannot be deleted by tag by its id.
-func (g *Group) send(ctx context.Context, b batch) (all []deleted, byTag tagResult) {
+func (g *Group) send(ctx context.Context, b batch) answer {
+	var all []deleted
+	var noTag error
 	if len(b.byTag) > 0 {
-		byTag.droplets = len(b.byTag)
-		all, byTag.err = g.sendByTag(ctx, b)
-		for _, t := range b.byTag {
-			if !slices.ContainsFunc(all, func(d deleted) bool { return d.id == t.id }) {
-				b.byID = append(b.byID, t)
-			}
-		}
-		if errors.Is(byTag.err, ErrRateLimited) { // by id there are more to send
-			for _, t := range b.byID {
-				all = append(all, deleted{target: t, err: byTag.err})
-			}
-			return all, byTag
-		}
+		var rest []target
+		all, rest, noTag = g.sendByTag(ctx, b)
+		b.byID = append(b.byID, rest...)
 	}
-	var mu sync.Mutex // guards all
-	each(b.byID, func(t target) {
-		d := deleted{target: t, err: ctx.Err()}
-		if d.err == nil {
+	all = append(all, each(b.byID, func(t target) deleted {
+		d := deleted{target: t, err: cmp.Or(ctx.Err(), noTag)}
+		if ctx.Err() == nil && !errors.Is(noTag, ErrRateLimited) { // by id there are more to send
 			d.request, d.err = g.cloud.Delete(ctx, t.id)
 		}
-		mu.Lock()
-		defer mu.Unlock()
-		all = append(all, d)
-	})
-	return all, byTag
+		return d
+	})...)
+	return func(now time.Time) {
+		g.recordDeletes(ctx, all, now)
+		if noTag != nil && !errors.Is(noTag, ErrRateLimited) {
+			g.tagFailed(len(b.byTag), noTag, now)
+		}
+	}
 }
 
 // sendByTag deletes Droplets by the delete tag, which is put on nothing else: a
 // request to tag each 100 of them, and one to delete what carries the tag. It
-// returns those whose deletion was accepted.
-func (g *Group) sendByTag(ctx context.Context, b batch) (accepted []deleted, err error) {
+// returns those whose deletion was accepted, and the others, with the reason.
+func (g *Group) sendByTag(ctx context.Context, b batch) (accepted []deleted, rest []target, err error) {
 	ctx, cancel := context.WithTimeout(ctx, byTagBound)
 	defer cancel()
 	tag := DeleteTag(g.Name)
-	var mu sync.Mutex // guards tagged and err
-	var tagged []target
-	put := func(ts []target) {
+	put := func(ts []target) error {
 		var ids []int64
 		for _, t := range ts {
 			ids = append(ids, t.id)
 		}
-		terr := g.cloud.TagDroplets(ctx, tag, ids)
-		mu.Lock()
-		defer mu.Unlock()
-		if terr != nil {
-			err = terr
-			return
-		}
-		tagged = append(tagged, ts...)
+		return g.cloud.TagDroplets(ctx, tag, ids)
 	}
 	chunks := slices.Collect(slices.Chunk(b.byTag, MaxTagged))
+	var errs []error
 	if b.first { // it makes the tag, for all
-		put(chunks[0])
-		chunks = chunks[1:]
+		errs = append(errs, put(chunks[0]))
 	}
-	each(chunks, put)
-	if len(tagged) == 0 {
-		return nil, err
+	errs = append(errs, each(chunks[len(errs):], put)...)
+	for n, ts := range chunks {
+		if errs[n] != nil {
+			rest, err = append(rest, ts...), errs[n]
+			continue
+		}
+		for _, t := range ts {
+			accepted = append(accepted, deleted{target: t})
+		}
+	}
+	if len(accepted) == 0 {
+		return nil, rest, err
 	}
 	request, derr := g.cloud.DeleteTagged(ctx, tag)
 	if derr != nil {
-		return nil, derr
+		return nil, b.byTag, derr
 	}
-	for _, t := range tagged {
-		accepted = append(accepted, deleted{target: t, request: request})
+	for n := range accepted {
+		accepted[n].request = request
 	}
-	return accepted, err
+	return accepted, rest, err
 }
 
 // recordDeletes notes what became of DELETEs. Called with mu held.
-func (g *Group) recordDeletes(ctx context.Context, all []deleted, byTag tagResult, now time.Time) {
+func (g *Group) recordDeletes(ctx context.Context, all []deleted, now time.Time) {
 	var failed failures
 	for _, d := range all {
 		i := g.instances.byID[d.id]
@@ -313,16 +301,17 @@ func (g *Group) recordDeletes(ctx context.Context, all []deleted, byTag tagResul
 		}
 	}
 	g.logFailed("DigitalOcean did not delete Droplets; each is tried again until it does", failed, now)
-	if byTag.err == nil || errors.Is(byTag.err, ErrRateLimited) {
-		return
-	}
+}
+
+// tagFailed notes that Droplets could not be deleted by tag. Called with mu held.
+func (g *Group) tagFailed(droplets int, err error, now time.Time) {
 	g.deletions.noTag = now.Add(noTagFor)
-	if definite(byTag.err) {
+	if definite(err) {
 		g.deletions.noTag = now.Add(noTagLong)
 	}
-	if times, due := g.limit.failure("delete by tag", byTag.err, 1, now); due {
+	if times, due := g.limit.failure("delete by tag", err, 1, now); due {
 		g.log.Warn("many Droplets could not be deleted by one tag; each is deleted by its id", "tag", DeleteTag(g.Name),
-			"droplets", byTag.droplets, "times", times, "request_id", requestID(byTag.err), "err", byTag.err)
+			"droplets", droplets, "times", times, "request_id", requestID(err), "err", err)
 	}
 }
 

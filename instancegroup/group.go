@@ -30,7 +30,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -89,7 +88,6 @@ type Group struct {
 	listing    listing
 	placements placements
 	deletions  deletions
-	cleanup    cleanup
 	limit      logLimit
 }
 
@@ -99,8 +97,7 @@ type Group struct {
 // the runner was told that it is gone. (TestOwnership)
 type instances struct {
 	byName  map[string]*instance // what the runner sees, and creates that are in flight
-	hidden  map[int64]*instance  // by id: what the runner never hears of, all deleting
-	byID    map[int64]*instance  // both
+	byID    map[int64]*instance  // also what is hidden from it
 	seq     int
 	ended   map[int64]bool // Droplets of earlier runs that are gone: lists lag
 	unsaved bool           // ids came or went since the last Save
@@ -114,19 +111,21 @@ func (is *instances) all() func(func(*instance) bool) {
 				return
 			}
 		}
-		for _, i := range is.hidden {
-			if !yield(i) {
+		for _, i := range is.byID {
+			if i.hidden && !yield(i) {
 				return
 			}
 		}
 	}
 }
 
-// add makes an instance that the runner will see.
+// add makes an instance.
 func (is *instances) add(i instance) *instance {
 	is.seq++
 	i.seq = is.seq
-	is.byName[i.name] = &i
+	if !i.hidden {
+		is.byName[i.name] = &i
+	}
 	if i.id != 0 {
 		is.identify(&i, i.id)
 	}
@@ -145,7 +144,6 @@ func (is *instances) forget(i *instance) {
 	if is.byName[i.name] == i {
 		delete(is.byName, i.name)
 	}
-	delete(is.hidden, i.id)
 	if is.byID[i.id] == i {
 		delete(is.byID, i.id)
 	}
@@ -175,12 +173,11 @@ func (is *instances) ids() map[string]int64 {
 
 // Found is what a group has on the account before a Group begins.
 type Found struct {
-	list     List
-	began    time.Time
-	gpus     bool             // GPU Droplets could be listed
-	names    map[int64]string // what the last process remembered, which somebody may have renamed
-	lookedUp []Droplet        // of these, what lists lack and exists
-	unknown  map[string]int64 // of these, what could not be looked up
+	list       List
+	began      time.Time
+	gpus       bool             // GPU Droplets could be listed
+	names      map[int64]string // what the last process remembered, which somebody may have renamed
+	remembered []Droplet        // of these, what lists lack and may exist
 }
 
 // Find lists the Droplets that earlier plugin processes left, and looks up what
@@ -191,42 +188,35 @@ type Found struct {
 // GPU Droplets are listed whatever the sizes are now, which may have been others.
 // Unless gpus is set the group does without them when that fails.
 func Find(ctx context.Context, cloud Cloud, log Logger, group string, gpus bool, remembered map[string]int64) (Found, error) {
-	f := Found{began: time.Now(), gpus: true, names: map[int64]string{}, unknown: map[string]int64{}}
+	f := Found{began: time.Now(), names: map[int64]string{}}
 	var err error
 	if f.list, f.gpus, err = firstList(ctx, cloud, log, GroupTag(group), gpus); err != nil {
 		return Found{}, fmt.Errorf("list the Droplets with the tag %s: %w", GroupTag(group), err)
 	}
-	missing := maps.Clone(remembered)
 	for name, id := range remembered {
 		f.names[id] = name
-		if f.has(id) {
-			delete(missing, name)
-		}
 	}
+	listed := func(id int64) bool {
+		return slices.ContainsFunc(f.list.Droplets, func(d Droplet) bool { return d.ID == id })
+	}
+	missing := slices.DeleteFunc(slices.Sorted(maps.Values(remembered)), listed)
 	if len(missing) > 1 {
 		if l, err := cloud.List(ctx, CommonTag, f.gpus); err == nil {
 			f.list = join(f.list, l)
-			maps.DeleteFunc(missing, func(_ string, id int64) bool { return f.has(id) })
+			missing = slices.DeleteFunc(missing, listed)
 		}
 	}
-	var mu sync.Mutex // guards f
-	each(slices.Sorted(maps.Keys(missing)), func(name string) {
-		id := missing[name]
+	f.remembered = each(missing, func(id int64) Droplet {
 		d, err := cloud.Get(ctx, id)
-		mu.Lock()
-		defer mu.Unlock()
 		switch {
-		case err == nil:
-			f.lookedUp = append(f.lookedUp, d)
-		case !errors.Is(err, ErrNotFound):
-			f.unknown[name] = id
+		case errors.Is(err, ErrNotFound):
+			return Droplet{}
+		case err != nil: // it may exist
+			return Droplet{ID: id}
 		}
+		return d
 	})
 	return f, nil
-}
-
-func (f *Found) has(id int64) bool {
-	return slices.ContainsFunc(f.list.Droplets, func(d Droplet) bool { return d.ID == id })
 }
 
 // firstList also reports whether it has GPU Droplets, for which it gives half of
@@ -258,15 +248,13 @@ func firstList(ctx context.Context, cloud Cloud, log Logger, tag string, must bo
 // of DeadRuns.
 func Start(s Settings, cloud Cloud, log Logger, f Found) *Group {
 	g := &Group{
-		Settings: s,
-		cloud:    cloud,
-		log:      log,
-		turns:    newTurns(),
-		instances: instances{byName: map[string]*instance{}, hidden: map[int64]*instance{}, byID: map[int64]*instance{},
-			ended: map[int64]bool{}},
+		Settings:   s,
+		cloud:      cloud,
+		log:        log,
+		turns:      newTurns(),
+		instances:  instances{byName: map[string]*instance{}, byID: map[int64]*instance{}, ended: map[int64]bool{}},
 		listing:    listing{gpus: s.GPUs},
 		placements: placements{order: s.Placements, cooling: map[Placement]cooldown{}},
-		cleanup:    cleanup{project: map[int64]int{}},
 		limit:      logLimit{},
 	}
 	g.mu.Lock()
@@ -285,18 +273,16 @@ func Start(s Settings, cloud Cloud, log Logger, f Found) *Group {
 			g.takeOver(d, now)
 		}
 	}
-	for _, d := range f.lookedUp {
-		d.Name = f.names[d.ID]
+	for _, d := range f.remembered {
+		if d.Name = f.names[d.ID]; d.ID == 0 || Kept(d) {
+			continue
+		}
 		g.listing.gpus = g.listing.gpus || f.gpus && GPUSize(d.Size)
-		if !Kept(d) {
-			i := g.takeOver(d, now)
-			i.listed, i.unresolved = false, true // that lists lack it proves nothing
+		i := g.takeOver(d, now)
+		i.listed, i.unresolved = false, true // that lists lack it proves nothing
+		if d.Status != "" {
 			g.apply(i, observation{source: lookUp, present: true, droplet: d, asked: f.began}, now)
 		}
-	}
-	for name, id := range f.unknown {
-		i := g.takeOver(Droplet{ID: id, Name: name, Status: StatusNew}, now)
-		i.listed, i.unresolved = false, true
 	}
 	g.merge(sighting{list: f.list, began: f.began}, now)
 	g.listing.fresh = true

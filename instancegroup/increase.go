@@ -239,12 +239,9 @@ func (g *Group) fitQuota(ctx context.Context, a *attempt, err error) (again bool
 	if u := *a.usage; u.Limit > 0 {
 		a.refusal = fmt.Errorf("%w; the account's limit is %d Droplets: this group has %d, "+
 			"and there are %d others on the account. Ask DigitalOcean to raise the limit, or lower max_instances", err, u.Limit, ours, u.Others)
-		switch free := u.Limit - u.Others - ours; {
-		case free <= 0:
-			return false
-		case free < left:
+		if free := max(0, u.Limit-u.Others-ours); free < left {
 			a.goal = a.accepted + free
-			return true
+			return free > 0
 		}
 	}
 	a.goal = a.accepted + left/2
@@ -282,7 +279,6 @@ type create struct {
 	CreateRequest
 	answer Created
 	err    error
-	sent   time.Time
 }
 
 // createAt creates Droplets in one placement, in concurrent requests of at most
@@ -298,26 +294,26 @@ func (g *Group) createAt(ctx context.Context, a *attempt, at Placement, image Im
 		Tags:     append([]string{CommonTag, GroupTag(g.Name)}, g.Tags...),
 		Template: g.Template,
 	}
-	var creates []*create
+	var creates []create
 	for chunk := range slices.Chunk(names, MaxNames) {
-		c := &create{CreateRequest: request, sent: time.Now()}
+		c := create{CreateRequest: request}
 		c.Names = chunk
 		creates = append(creates, c)
 	}
-	each(creates, func(c *create) {
+	return g.recordCreates(a, at, each(creates, func(c create) create {
 		if ctx.Err() != nil {
 			c.err = &CloudError{Class: ErrUnsent, Op: "POST /v2/droplets", Message: "no time was left to send it"}
-			return
+			return c
 		}
 		c.answer, c.err = g.cloud.Create(ctx, c.CreateRequest)
-	})
-	return g.recordCreates(a, at, creates)
+		return c
+	}))
 }
 
 // recordCreates settles the names of creates. If none worked, and one was not
 // confirmed, the placement cools down: one region's outage must not get every
 // create.
-func (g *Group) recordCreates(a *attempt, at Placement, creates []*create) (accepted int, err error) {
+func (g *Group) recordCreates(a *attempt, at Placement, creates []create) (accepted int, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
@@ -350,7 +346,7 @@ func (g *Group) recordCreates(a *attempt, at Placement, creates []*create) (acce
 
 // recordCreate settles the names of one request. It returns how many of them may
 // exist now: all of them, after an error that is not definite.
-func (g *Group) recordCreate(c *create, now time.Time) (accepted int) {
+func (g *Group) recordCreate(c create, now time.Time) (accepted int) {
 	unsettled := map[string]*instance{} // the names that no list has shown meanwhile
 	for _, name := range c.Names {
 		i := g.instances.byName[name]

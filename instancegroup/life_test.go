@@ -172,7 +172,7 @@ func TestAcceptedAndNeverListed(t *testing.T) {
 			r.told(name, Creating, Running) // it is known by its look-up
 			r.run(5 * time.Minute)
 			r.decrease(name)
-			r.run(5 * time.Second)
+			r.run(12 * time.Second)
 			r.told(name, Creating, Running, Deleting, Deleted)
 			if n := len(r.received("get")); n > 10 {
 				t.Errorf("%d look-ups in five minutes", n)
@@ -314,7 +314,7 @@ func TestPoweredOff(t *testing.T) {
 				r.change(id, func(m *machine) { m.Status, m.deafTo = status, 1 })
 				r.run(40 * time.Second)
 				r.told(name, Creating, Running, Deleting)
-				r.run(60 * time.Second) // the second DELETE is carried out
+				r.run(64 * time.Second) // the second DELETE is carried out
 				r.told(name, Creating, Running, Deleting, Deleted)
 				r.says("Droplet will be deleted", "powered off")
 			})

@@ -65,10 +65,8 @@ func (g *Group) takeOver(d Droplet, now time.Time) *instance {
 // hide takes in a Droplet of ours that the runner will not hear of, to delete it.
 // Called with mu held.
 func (g *Group) hide(d Droplet, why string, now time.Time) *instance {
-	i := &instance{name: d.Name, phase: deleting, reason: why, at: Placement{d.Size, d.Region}, droplet: d, listed: true,
-		own: RunOf(g.Name, d.Name) == g.Run, active: now, requested: now, confirmed: now}
-	g.instances.hidden[d.ID] = i
-	g.instances.identify(i, d.ID)
+	i := g.instances.add(instance{name: d.Name, hidden: true, phase: deleting, reason: why, at: Placement{d.Size, d.Region}, id: d.ID, droplet: d,
+		own: RunOf(g.Name, d.Name) == g.Run, listed: true, active: now, requested: now, confirmed: now})
 	g.logDelete(i, now)
 	return i
 }
@@ -78,7 +76,7 @@ func (g *Group) hide(d Droplet, why string, now time.Time) *instance {
 func (g *Group) identify(i *instance, id int64) {
 	g.instances.identify(i, id)
 	if g.Project != "" {
-		g.cleanup.project[id] = 0
+		i.assign = assignTries
 	}
 }
 

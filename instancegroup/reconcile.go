@@ -6,7 +6,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -44,13 +43,16 @@ func (g *Group) Update(ctx context.Context, report func(id string, s State)) err
 // reconcile decides by what was seen, acts, and reports.
 func (g *Group) reconcile(ctx context.Context, seen sighting, report func(id string, s State)) error {
 	todo, err := g.decide(ctx, seen)
-	done := g.act(ctx, todo)
+	answers := g.act(ctx, todo)
 	if err == nil && errors.Is(ctx.Err(), context.Canceled) {
 		err = ctx.Err() // nobody listens any more
 	}
 	var shown []line
 	g.commit(func() {
-		g.record(ctx, done)
+		for _, record := range answers {
+			record(time.Now())
+		}
+		g.listing.starved = errors.Is(ctx.Err(), context.DeadlineExceeded)
 		switch {
 		case err != nil, report == nil:
 		case g.closed:
@@ -71,8 +73,8 @@ type sighting struct {
 	began    time.Time
 	list     List
 	err      error
-	paged    bool // an entry can have slipped between its pages
-	doubtful bool // it lacks all that there was, and that may be wrong
+	unsure   bool // one such list is not enough: an entry can have slipped between pages, or it lacks all that there was
+	doubtful bool // it proves nothing: it lacks all that live
 }
 
 // observe lists, if that is due.
@@ -101,17 +103,18 @@ func (g *Group) list(ctx context.Context) sighting {
 	q := g.question()
 	s := sighting{asked: true, began: time.Now()}
 	s.list, s.err = g.cloud.List(ctx, q.tag, q.gpus)
-	s.paged = s.list.Requests > 1
+	s.unsure = s.list.Requests > 1
 	if s.err != nil || !lacksAll(s.list, q.had) {
 		return s
 	}
+	s.unsure = true
 	if q.tag != CommonTag {
 		more, err := g.cloud.List(ctx, CommonTag, q.gpus)
 		if err != nil {
 			s.doubtful = true
 			return s
 		}
-		s.list, s.paged = join(s.list, more), s.paged || more.Requests > 1
+		s.list = join(s.list, more)
 	}
 	s.doubtful = len(q.living) > 1 && lacksAll(s.list, q.living)
 	return s
@@ -211,7 +214,12 @@ func (g *Group) decide(ctx context.Context, s sighting) (todo, error) {
 		i.checked = now
 		t.lookUps = append(t.lookUps, target{i.name, i.id})
 	}
-	t.assign = g.toAssign()
+	for i := range g.instances.all() {
+		// Once lists show it: before that DigitalOcean may not know its URN.
+		if i.assign > 0 && i.listed && i.phase < deleting && len(t.assign) < MaxAssign {
+			t.assign = append(t.assign, i.id)
+		}
+	}
 	return t, g.listing.stale(now)
 }
 
@@ -241,7 +249,7 @@ func (g *Group) merge(s sighting, now time.Time) {
 	untagged := false
 	for i := range g.instances.all() {
 		d, ok := present[i]
-		g.apply(i, observation{source: list, present: ok, droplet: d, asked: s.began, paged: s.paged, doubtful: s.doubtful}, now)
+		g.apply(i, observation{source: list, present: ok, droplet: d, asked: s.began, unsure: s.unsure, doubtful: s.doubtful}, now)
 		untagged = untagged || i.phase != gone && i.id != 0 && i.listed && !HasTag(i.droplet, GroupTag(g.Name))
 	}
 	if untagged && !g.listing.untagged {
@@ -286,11 +294,10 @@ func (g *Group) apply(i *instance, o observation, now time.Time) {
 // has been told. Called with mu held.
 func (g *Group) isGone(i *instance, before phase, now time.Time) {
 	g.instances.unsaved = true
-	delete(g.cleanup.project, i.id)
 	if !i.own {
 		g.instances.ended[i.id] = true // lists lag: it may be in another one
 	}
-	if g.instances.hidden[i.id] == i {
+	if i.hidden {
 		g.instances.forget(i)
 	}
 	fields := []any{"name", i.name, "id", i.id, "reason", i.reason, "age", g.age(i, now)}
@@ -321,63 +328,96 @@ func (g *Group) age(i *instance, now time.Time) time.Duration {
 	return max(0, age).Round(time.Second)
 }
 
-// results are what became of the actions of one Update.
-type results struct {
-	deleted   []deleted
-	byTag     tagResult
-	lookedUp  []lookedUp
-	assigned  []int64
-	assignErr error
-}
-
-type lookedUp struct {
-	target
-	asked   time.Time
-	droplet Droplet
-	err     error
-}
+// answer records what DigitalOcean answered to an action. Called with mu held.
+type answer func(now time.Time)
 
 // act does what decide asked for, side by side. What fails, or finds no time, is
 // due again in a later Update.
-func (g *Group) act(ctx context.Context, t todo) results {
-	var r results
-	var wg sync.WaitGroup
+func (g *Group) act(ctx context.Context, t todo) []answer {
+	var actions []func() answer
 	if !t.deletes.empty() {
-		wg.Go(func() { r.deleted, r.byTag = g.send(ctx, t.deletes) })
+		actions = append(actions, func() answer { return g.send(ctx, t.deletes) })
 	}
 	if len(t.lookUps) > 0 {
-		wg.Go(func() { r.lookedUp = g.lookUp(ctx, t.lookUps) })
+		actions = append(actions, func() answer { return g.lookUp(ctx, t.lookUps) })
 	}
 	if len(t.assign) > 0 {
-		wg.Go(func() { r.assigned, r.assignErr = t.assign, g.cloud.AssignProject(ctx, g.Project, t.assign) })
+		actions = append(actions, func() answer { return g.assignProject(ctx, t.assign) })
 	}
-	wg.Wait()
-	return r
+	return each(actions, func(act func() answer) answer { return act() })
 }
 
-// lookUp asks for Droplets that should be in the lists and are not.
-func (g *Group) lookUp(ctx context.Context, ts []target) []lookedUp {
-	var mu sync.Mutex // guards all
-	var all []lookedUp
-	each(ts, func(t target) {
+// lookUp asks for Droplets that should be in the lists and are not. A 404 is
+// doubtful while others are missing too.
+func (g *Group) lookUp(ctx context.Context, ts []target) answer {
+	type lookedUp struct {
+		target
+		asked   time.Time
+		droplet Droplet
+		err     error
+	}
+	all := each(ts, func(t target) lookedUp {
 		l := lookedUp{target: t, asked: time.Now(), err: ctx.Err()}
 		if l.err == nil {
 			l.droplet, l.err = g.cloud.Get(ctx, t.id)
 		}
-		mu.Lock()
-		defer mu.Unlock()
-		all = append(all, l)
+		return l
 	})
-	return all
+	return func(now time.Time) {
+		var failed failures
+		missing := 0
+		for i := range g.instances.all() {
+			if i.phase < deleting && (i.unresolved || !i.notFound.IsZero()) {
+				missing++
+			}
+		}
+		for _, l := range all {
+			i := g.instances.byID[l.id]
+			switch {
+			case i == nil, errors.Is(l.err, ErrRateLimited): // at its next turn
+			case l.err == nil:
+				g.apply(i, observation{source: lookUp, asked: l.asked, present: true, droplet: l.droplet}, now)
+			case errors.Is(l.err, ErrNotFound):
+				g.apply(i, observation{source: lookUp, asked: l.asked, doubtful: missing > 1}, now)
+			default:
+				if !isCloud(l.err) { // cut off by our own bound: it is due at once
+					i.checked = time.Time{}
+				}
+				failed.add(l.name, l.err)
+			}
+		}
+		g.logFailed("Droplets are missing from the list, and looking them up failed; they count as alive", failed, now)
+	}
 }
 
-// record applies the answers. Called with mu held.
-func (g *Group) record(ctx context.Context, r results) {
-	now := time.Now()
-	g.recordDeletes(ctx, r.deleted, r.byTag, now)
-	g.recordLookUps(r.lookedUp, now)
-	g.recordAssigned(r.assigned, r.assignErr)
-	g.listing.starved = errors.Is(ctx.Err(), context.DeadlineExceeded)
+// assignTries is how often assigning a Droplet to the project is tried.
+const assignTries = 3
+
+// assignProject moves new Droplets to the project. Failing at it stops nothing.
+func (g *Group) assignProject(ctx context.Context, ids []int64) answer {
+	err := g.cloud.AssignProject(ctx, g.Project, ids)
+	return func(time.Time) {
+		if errors.Is(err, ErrRateLimited) {
+			return // not tried
+		}
+		first := false
+		for _, id := range ids {
+			if i := g.instances.byID[id]; i != nil {
+				first = first || i.assign == assignTries
+				i.assign--
+				if err == nil {
+					i.assign = 0
+				}
+			}
+		}
+		switch {
+		case err == nil:
+			g.log.Debug("Droplets assigned to the project", "project", g.Project, "count", len(ids))
+		case first:
+			g.log.Warn("Droplets could not be assigned to the project; it is tried twice more, then they stay in the default one",
+				"project", g.Project, "ids", ids, "request_id", requestID(err), "err", err)
+		}
+	}
 }
 
 // line is what Update shows of one instance.
@@ -404,36 +444,4 @@ func (is *instances) show() []line {
 		lines = append(lines, line{i.name, i.phase.state()})
 	}
 	return lines
-}
-
-// recordLookUps applies what look-ups said. A 404 is doubtful while other
-// instances are missing too.
-func (g *Group) recordLookUps(ls []lookedUp, now time.Time) {
-	var failed failures
-	missing := 0
-	for i := range g.instances.all() {
-		if i.phase < deleting && (i.unresolved || !i.notFound.IsZero()) {
-			missing++
-		}
-	}
-	for _, l := range ls {
-		i := g.instances.byID[l.id]
-		o := observation{source: lookUp, asked: l.asked, doubtful: missing > 1}
-		switch {
-		case i == nil:
-			continue
-		case l.err == nil:
-			o.present, o.droplet = true, l.droplet
-		case errors.Is(l.err, ErrRateLimited):
-			continue // at its next turn
-		case !errors.Is(l.err, ErrNotFound):
-			if !isCloud(l.err) { // cut off by our own bound: it is due at once
-				i.checked = time.Time{}
-			}
-			failed.add(l.name, l.err)
-			continue
-		}
-		g.apply(i, o, now)
-	}
-	g.logFailed("Droplets are missing from the list, and looking them up failed; they count as alive", failed, now)
 }

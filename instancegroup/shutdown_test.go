@@ -84,7 +84,7 @@ func TestShutdown(t *testing.T) {
 			names := r.up(20)
 			r.scarce(2500, 0)
 			r.decrease(names...)
-			r.within(5*time.Second, "Shutdown", func() {
+			r.within(8*time.Second, "Shutdown", func() {
 				if !r.shutdown() || r.billed() != 0 {
 					t.Errorf("%d Droplets are left", r.billed())
 				}

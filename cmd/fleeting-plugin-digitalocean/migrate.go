@@ -33,7 +33,7 @@ standard output, what became of each key to standard error, with its line in the
   --write            replace the file, and move its access tokens to files of their own (mode 0600). The old file
                      stays beside it as config.toml.before-migrate. Then doctor looks at the new one
   --diff             show what changes, without secrets, in place of the new file
-  --check            only tell whether there is something to migrate
+  --check            only report whether there is something to migrate
   --json             for scripts: the notes, and with --diff what changes; never the new file, which has secrets
   --token-file FILE  where tokens are moved to (default: digitalocean-token beside config.toml)
   --offline          do not ask DigitalOcean which sizes, regions and images there are. Without it that is

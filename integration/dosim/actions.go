@@ -32,7 +32,7 @@ type actionJSON struct {
 }
 
 // firstActionID is where action ids begin.
-const firstActionID = 2_600_000_001
+const firstActionID = 1_600_000_001
 
 // act records an event. Callers hold s.mu.
 func (s *Sim) act(kind string, m *machine, now time.Time) *action {

@@ -1,86 +1,90 @@
 package catalog
 
-import (
-	"fmt"
+// limit sets the most Droplets of the group: none if it cannot be managed.
+func (s *survey) limit() {
+	p, refused := &s.plan, len(s.refused)
+	s.limitNumber()
+	s.limitCost()
+	if s.tagRead.err != nil { // all Droplets of the group would seem to be gone
+		s.refuse("the plugin finds its Droplets by their tags, which it may not read: %s", s.explain(s.tagRead.err))
+	}
+	if len(s.refused) > refused {
+		p.MaxInstances, p.LimitedBy = 0, ""
+	}
+}
 
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
-)
-
-// limit sets the most Droplets of the group: as configured, or else the account's limit.
-func (o *offer) limit(c config.Config, faults config.Faults, p *Plan) error {
+// limitNumber takes the number as configured, or else the account's limit.
+func (s *survey) limitNumber() {
 	const key = "plugin_config.max_instances"
-	limit, err := o.account.value.DropletLimit, o.account.err
+	p, configured := &s.plan, s.config.MaxInstances
+	limit, err := s.account.value.DropletLimit, s.account.err
 	if err != nil {
-		p.note("the account could not be read, so its status and its Droplet limit are not checked", "err", explain(err, c))
+		s.log.Warn("the account could not be read, so its status and its Droplet limit are not checked", "err", s.explain(err))
 	}
 	switch {
-	case faults.Has("max_instances"):
-	case c.MaxInstances > 0:
-		p.MaxInstances, p.LimitedBy = c.MaxInstances, "max_instances"
-		if limit > 0 && c.MaxInstances > limit {
-			p.Warnings = append(p.Warnings, Warning{"max_instances",
-				fmt.Sprintf("max_instances is %d, and the account's Droplet limit %d: creates beyond that will be refused", c.MaxInstances, limit),
-				"lower it, or ask DigitalOcean for a higher limit (Settings, Team)"})
+	case s.faults.Has("max_instances"):
+	case configured > 0:
+		p.MaxInstances, p.LimitedBy = configured, "max_instances"
+		if limit > 0 && configured > limit {
+			s.warn("max_instances", "lower it, or ask DigitalOcean for a higher limit (Settings, Team)",
+				"max_instances is %d, and the account's Droplet limit %d: creates beyond that will be refused", configured, limit)
 		}
 	case err != nil:
-		return fmt.Errorf("%s: must be set, since the account's Droplet limit could not be read: %s", key, explain(err, c))
+		s.refuse("%s: must be set, since the account's Droplet limit could not be read: %s", key, s.explain(err))
 	case limit <= 0:
-		return fmt.Errorf("%s: must be set, since the account's Droplet limit reads %d", key, limit)
+		s.refuse("%s: must be set, since the account's Droplet limit reads %d", key, limit)
 	default:
 		p.MaxInstances, p.LimitedBy = limit, "droplet_limit"
 	}
-	return nil
 }
 
-// guard lowers the most Droplets of the group to what max_hourly_cost allows. It is a
-// limit on their number, by the dearest size: at run time a create cannot be refused for
-// its price, since the runner then takes jobs all the same, and fails them.
+// limitCost lowers the number to what max_hourly_cost allows by the dearest size: at run
+// time a create cannot be refused for its price, since the runner then takes jobs all the
+// same, and fails them.
 //
-// A guard that cannot be kept is a fault, never a guess. That is so of a size without a
+// A limit that cannot be kept is a fault, never a guess. That is so of a size without a
 // known price too, such as a contract size.
-func (o *offer) guard(c config.Config, p *Plan) error {
-	if c.MaxHourlyCost == 0 {
-		return nil
-	}
+func (s *survey) limitCost() {
 	const key = "plugin_config.max_hourly_cost"
-	if o.sizes.err != nil {
-		return fmt.Errorf("%s: DigitalOcean's prices could not be read, so it cannot be kept; "+
-			"give the token the scope sizes:read, or remove the key and limit max_instances", key)
+	p, most := &s.plan, s.config.MaxHourlyCost
+	if most == 0 {
+		return
 	}
-	for _, slug := range c.Sizes {
-		if p.Sizes[slug].PriceHourly <= 0 && (p.Unread || o.size(slug) != nil || o.contracted(slug)) {
-			return fmt.Errorf("%s: DigitalOcean tells no price of size %s, so it cannot be kept; "+
+	if s.sizes.err != nil {
+		s.refuse("%s: DigitalOcean's prices could not be read, so it cannot be kept; "+
+			"give the token the scope sizes:read, or remove the key and limit max_instances", key)
+		return
+	}
+	for _, slug := range s.config.Sizes {
+		size, listed := p.Sizes[slug]
+		if size.PriceHourly <= 0 && (p.Unread || listed || s.contracted(slug)) { // else the size has a fault
+			s.refuse("%s: DigitalOcean tells no price of size %s, so it cannot be kept; "+
 				"take the size out of plugin_config.size, or remove the key and limit max_instances", key, slug)
+			return
 		}
 	}
-	size := p.Dearest
-	if size == nil {
-		return nil // a size has a fault
+	if p.Dearest == nil {
+		return // a size has a fault
 	}
 	// 0.3/0.1 is a little less than 3.
-	affordable := int(c.MaxHourlyCost/size.PriceHourly + 1e-9)
+	affordable := int(most/p.Dearest.PriceHourly + 1e-9)
 	if affordable == 0 {
-		return fmt.Errorf("%s: %g USD an hour is less than one Droplet of size %s costs, %g",
-			key, c.MaxHourlyCost, size.Slug, size.PriceHourly)
-	}
-	if affordable < p.MaxInstances {
+		s.refuse("%s: %g USD an hour is less than one Droplet of size %s costs, %g", key, most, p.Dearest.Slug, p.Dearest.PriceHourly)
+	} else if affordable < p.MaxInstances {
 		p.MaxInstances, p.LimitedBy = affordable, "max_hourly_cost"
 	}
-	return nil
 }
 
-// dearest returns the dearest of the configured sizes, or nil where a price is not known.
-func (p *Plan) dearest(c config.Config) *digitalocean.Size {
-	var dearest *digitalocean.Size
-	for _, slug := range c.Sizes {
+// setDearest leaves it nil where a price is not known.
+func (p *Plan) setDearest(sizes []string) {
+	for _, slug := range sizes {
 		size := p.Sizes[slug]
 		if size.PriceHourly <= 0 {
-			return nil
+			p.Dearest = nil
+			return
 		}
-		if dearest == nil || size.PriceHourly > dearest.PriceHourly {
-			dearest = &size
+		if p.Dearest == nil || size.PriceHourly > p.Dearest.PriceHourly {
+			p.Dearest = &size
 		}
 	}
-	return dearest
 }

@@ -1,35 +1,40 @@
 package catalog
 
 import (
-	"fmt"
+	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 )
 
-// small is a small catalog.
-func small() offer {
-	var o offer
-	o.sizes = is([]digitalocean.Size{
+// small is the survey of a sound configuration in a small catalog.
+func small() survey {
+	s := survey{Reader: &Reader{}, log: hclog.NewNullLogger()}
+	s.sizes = is([]digitalocean.Size{
 		{Slug: "s-1vcpu-512mb-10gb", Regions: []string{"ams3", "fra1"}, Available: true, Disk: 10, PriceHourly: 0.006},
 		{Slug: "s-1vcpu-1gb", Regions: []string{"ams3", "fra1", "nyc3"}, Available: true, Disk: 25, PriceHourly: 0.009},
 		{Slug: "s-2vcpu-2gb", Regions: []string{"ams3", "fra1", "nyc3"}, Available: true, Disk: 60, PriceHourly: 0.027},
 		{Slug: "c-2", Regions: []string{"fra1", "nyc3"}, Available: false, Disk: 25, PriceHourly: 0.0625},
 		{Slug: "m-2vcpu-16gb", Regions: nil, Available: true, Disk: 50, PriceHourly: 0.125},
-		{Slug: "gpu-h100x1-80gb", Regions: []string{"nyc3"}, Available: true, Disk: 720, PriceHourly: 3.39, GPU: true},
+		{Slug: "big-1", Regions: []string{"nyc3"}, Available: true, Disk: 720, PriceHourly: 3.39, GPU: true},
 	})
-	o.regions = is([]digitalocean.Region{
+	s.regions = is([]digitalocean.Region{
 		{Slug: "ams2"}, {Slug: "ams3", Available: true}, {Slug: "fra1", Available: true},
-		{Slug: "nyc3", Available: true, Sizes: []string{"gpu-h100x8-640gb-contracted"}},
+		{Slug: "nyc3", Available: true, Sizes: []string{"own-1"}},
 	})
-	o.images = is(images{found: []digitalocean.Image{{ID: 7, Slug: "docker-20-04", Regions: []string{"ams2", "fra1", "nyc3"}, MinDiskSize: 25}}})
-	o.account = is(digitalocean.Account{DropletLimit: 25, Status: "active", EmailVerified: true})
-	o.tagRead = is(struct{}{})
-	return o
+	s.images = is(images{found: []digitalocean.Image{{ID: 7, Slug: "docker-20-04", Regions: []string{"ams2", "fra1", "nyc3"}, MinDiskSize: 25}}})
+	s.account = is(digitalocean.Account{DropletLimit: 25, Status: "active", EmailVerified: true})
+	s.config = config.Config{Token: config.Token{Source: "the environment"}, Regions: []string{"fra1"}, Sizes: []string{"s-1vcpu-1gb"},
+		Image: config.Image{Slug: "docker-20-04"}}
+	return s
 }
 
 func is[T any](v T) answer[T]          { return answer[T]{value: v, asked: true} }
@@ -42,135 +47,245 @@ func failed(op string, status int, class error) error {
 
 func forbidden(op string) error { return failed(op, 403, instancegroup.ErrForbidden) }
 
-// A GPU size is one by its slug, too: DigitalOcean's answer may not say so, and a token
-// may not read it at all. Without, the Droplets would be in no list that is asked for.
-func TestGPUSizeBySlug(t *testing.T) {
-	o := small()
-	o.sizes.value[5].GPU = false
-	for _, sizes := range []answer[[]digitalocean.Size]{o.sizes, fails[[]digitalocean.Size](forbidden("GET /v2/sizes"))} {
-		o.sizes = sizes
-		if p := o.plan(config.Config{Sizes: []string{"gpu-h100x1-80gb"}, Regions: []string{"nyc3"}, Image: config.Image{ID: 7}}, nil); !p.GPUs {
-			t.Errorf("%v: %+v", sizes.err, p)
-		}
-	}
-}
+// The beginnings of lines of the log.
+const (
+	notNow  = "[WARN]  a placement cannot be had now; it is tried at its turn: "
+	never   = "[WARN]  a placement can never work and is left out: "
+	unread  = "[WARN]  the token may not read what DigitalOcean offers, so size, region and image are not checked: err="
+	inForce = "[INFO]  max_hourly_cost is in force; max_instances in [runners.autoscaler] must not be more than its max_instances: max_hourly_cost="
+)
 
-// TestPlan: which placements are tried, and the exact words for those that cannot be.
+// TestPlan: which placements are tried, how many Droplets there may be, and the exact
+// words of the error and of the log.
 func TestPlan(t *testing.T) {
 	day := func(n int) time.Time { return time.Date(2026, 1, n, 0, 0, 0, 0, time.UTC) }
-	tagged := func(o *offer) {
-		o.images = is(images{found: []digitalocean.Image{
-			{ID: 10, Regions: []string{"fra1", "nyc3"}, MinDiskSize: 10, Created: day(1)},
-			{ID: 12, Regions: []string{"fra1"}, MinDiskSize: 60, Created: day(3)},
-			{ID: 11, Regions: []string{"fra1"}, MinDiskSize: 25, Created: day(2)},
-		}})
+	at := func(sizes, regions string) func(*survey) {
+		return func(s *survey) { s.config.Sizes, s.config.Regions = strings.Fields(sizes), strings.Fields(regions) }
 	}
-	none := func(o *offer) {
-		o.images = is(images{slugs: []string{"docker-20-04", "docker-22-04", "debian-13-x64"}})
+	image := func(change func(*digitalocean.Image)) func(*survey) {
+		return func(s *survey) { change(&s.images.value.found[0]) }
 	}
+	const vpc = "5a4981aa-9653-4bd1-bef5-d6bff52042e4"
+	missing := failed("GET", 404, instancegroup.ErrNotFound)
 
 	for _, tt := range []struct {
-		name           string
-		sizes, regions string
-		imageTag       string
-		image          config.Image
-		offer          func(*offer)
-		placements     string
-		unfit          []string
-		fault          string
-		gpus           bool
+		name       string
+		change     func(*survey)
+		placements string // not checked unless it is given
+		gpus       bool
+		most       int // 25, the account's limit, unless it is given; -1 = 0
+		fault      string
+		log        []string
 	}{
-		{name: "all is well", sizes: "s-1vcpu-1gb", regions: "nyc3", placements: "s-1vcpu-1gb in nyc3"},
-		{name: "sizes outside, regions inside", sizes: "s-2vcpu-2gb s-1vcpu-1gb", regions: "nyc3 fra1",
+		{name: "all is well", change: func(*survey) {}, placements: "s-1vcpu-1gb in fra1"},
+		{name: "sizes outside, regions inside", change: at("s-2vcpu-2gb s-1vcpu-1gb", "nyc3 fra1"),
 			placements: "s-2vcpu-2gb in nyc3, s-2vcpu-2gb in fra1, s-1vcpu-1gb in nyc3, s-1vcpu-1gb in fra1"},
-		{name: "a GPU", sizes: "gpu-h100x1-80gb", regions: "nyc3", placements: "gpu-h100x1-80gb in nyc3", gpus: true},
-		{name: "sold out at one of two placements", sizes: "c-2 s-1vcpu-1gb", regions: "nyc3",
-			placements: "c-2 in nyc3, s-1vcpu-1gb in nyc3",
-			unfit:      []string{"c-2 in nyc3 not now: the size is not on offer now"}},
-		{name: "impossible at one of two placements", sizes: "s-1vcpu-1gb", regions: "ams3 fra1",
-			placements: "s-1vcpu-1gb in fra1",
-			unfit:      []string{"s-1vcpu-1gb in ams3 never: image docker-20-04 is not in ams3; it is in ams2, fra1, nyc3"}},
-
-		{name: "unknown slugs", sizes: "s-1vcpu-2gb", regions: "nyc", image: config.Image{Slug: "docker"}, offer: none,
-			placements: "s-1vcpu-2gb in nyc",
-			fault: `plugin_config.region: DigitalOcean has no region "nyc"; did you mean "nyc3"?
-plugin_config.size: DigitalOcean has no size "s-1vcpu-2gb"; did you mean "s-1vcpu-1gb" or "s-2vcpu-2gb"?
-plugin_config.image: DigitalOcean has no image "docker"; did you mean "docker-20-04" or "docker-22-04"?`},
-		{name: "nothing like it", sizes: "x", regions: "moon", image: config.Image{Slug: "plan-nine"}, offer: none,
-			placements: "x in moon",
-			fault: `plugin_config.region: DigitalOcean has no region "moon"
-plugin_config.size: DigitalOcean has no size "x"; did you mean "gpu-h100x1-80gb"?
-plugin_config.image: DigitalOcean has no image "plan-nine"`},
-		{name: "no image of that id", sizes: "s-1vcpu-1gb", regions: "nyc3", image: config.Image{ID: 99}, offer: none,
-			placements: "s-1vcpu-1gb in nyc3", fault: `plugin_config.image: the account has no image with the id 99`},
-		{name: "no image with that tag", sizes: "s-1vcpu-1gb", regions: "nyc3", imageTag: "golden", offer: none,
-			placements: "s-1vcpu-1gb in nyc3", fault: `plugin_config.image_tag: no private image on the account carries the tag "golden"`},
-
-		{name: "the disk is too small", sizes: "s-1vcpu-512mb-10gb", regions: "fra1", placements: "s-1vcpu-512mb-10gb in fra1",
-			fault: `plugin_config: no combination of size, region and image can work:
-  s-1vcpu-512mb-10gb in fra1: image docker-20-04 needs a disk of 25 GiB, the size has 10
-In fra1 these sizes would work: s-1vcpu-1gb, s-2vcpu-2gb`},
-		{name: "only one of four placements is on offer", sizes: "s-1vcpu-512mb-10gb gpu-h100x1-80gb", regions: "fra1 ams2", gpus: true,
-			offer:      func(o *offer) { o.images.value.found[0].MinDiskSize = 10 },
-			placements: "s-1vcpu-512mb-10gb in fra1, s-1vcpu-512mb-10gb in ams2, gpu-h100x1-80gb in fra1, gpu-h100x1-80gb in ams2",
-			unfit: []string{
-				"s-1vcpu-512mb-10gb in ams2 not now: the region takes no new Droplets now",
-				"gpu-h100x1-80gb in fra1 not now: the size is not on offer there now; it is in nyc3",
-				"gpu-h100x1-80gb in ams2 not now: the region takes no new Droplets now",
+		{name: "a GPU", change: at("big-1", "nyc3"), gpus: true},
+		// Without, the Droplets would be in no list that is asked for.
+		{name: "a GPU by its slug", change: func(s *survey) {
+			at("gpu-1", "nyc3")(s)
+			s.sizes.value[5].Slug, s.sizes.value[5].GPU = "gpu-1", false
+		}, gpus: true},
+		{name: "a GPU by its slug, where nothing is known", change: func(s *survey) {
+			at("what gpu-1", "ever")(s)
+			s.sizes = fails[[]digitalocean.Size](forbidden("GET /v2/sizes"))
+		}, gpus: true, placements: "what in ever, gpu-1 in ever",
+			log: []string{unread + `"GET /v2/sizes: 403 No.: the token from the environment lacks one or more of the scopes that this needs: sizes:read, regions:read"`}},
+		{name: "one of six is on offer", change: at("c-2 s-1vcpu-1gb s-1vcpu-512mb-10gb", "fra1 ams3"),
+			placements: "c-2 in fra1, s-1vcpu-1gb in fra1",
+			log: []string{
+				notNow + `size=c-2 region=fra1 why="the size is not on offer now"`,
+				never + `size=c-2 region=ams3 why="image docker-20-04 is not in ams3; it is in ams2, fra1, nyc3"`,
+				never + `size=s-1vcpu-1gb region=ams3 why="image docker-20-04 is not in ams3; it is in ams2, fra1, nyc3"`,
+				never + `size=s-1vcpu-512mb-10gb region=fra1 why="image docker-20-04 needs a disk of 25 GiB, the size has 10"`,
+				never + `size=s-1vcpu-512mb-10gb region=ams3 why="image docker-20-04 is not in ams3; it is in ams2, fra1, nyc3"`,
 			}},
-		{name: "nothing is on offer", sizes: "m-2vcpu-16gb gpu-h100x1-80gb c-2", regions: "fra1 ams2", gpus: true,
-			placements: "m-2vcpu-16gb in fra1, m-2vcpu-16gb in ams2, gpu-h100x1-80gb in fra1, gpu-h100x1-80gb in ams2, c-2 in fra1, c-2 in ams2",
+		{name: "nothing is on offer", change: at("m-2vcpu-16gb big-1 c-2", "fra1 ams2"), gpus: true,
+			placements: "m-2vcpu-16gb in fra1, m-2vcpu-16gb in ams2, big-1 in fra1, big-1 in ams2, c-2 in fra1, c-2 in ams2",
 			fault: `plugin_config: no combination of size, region and image can work:
   m-2vcpu-16gb in fra1: the size is not on offer there now; it is in no region
   m-2vcpu-16gb in ams2: the region takes no new Droplets now
-  gpu-h100x1-80gb in fra1: the size is not on offer there now; it is in nyc3
-  gpu-h100x1-80gb in ams2: the region takes no new Droplets now
+  big-1 in fra1: the size is not on offer there now; it is in nyc3
+  big-1 in ams2: the region takes no new Droplets now
   c-2 in fra1: the size is not on offer now
   c-2 in ams2: the region takes no new Droplets now
-In fra1 these sizes would work: s-1vcpu-1gb, s-2vcpu-2gb
-With the size gpu-h100x1-80gb these regions would work: nyc3`},
+In fra1 these sizes would work: s-1vcpu-1gb, s-2vcpu-2gb`},
+		{name: "a contract size where the account may use it", change: at("own-1", "nyc3")},
+		{name: "a contract size elsewhere", change: at("own-1 x-contracted", "ams2 fra1"), log: []string{
+			`[WARN]  own-1 in fra1 is not known to be on offer: DigitalOcean lists contract sizes only for the regions in which the account may use them: hint="ask DigitalOcean where the contract holds"`,
+			`[WARN]  x-contracted in fra1 is not known to be on offer: DigitalOcean lists contract sizes only for the regions in which the account may use them: hint="ask DigitalOcean where the contract holds"`,
+			notNow + `size=own-1 region=ams2 why="the region takes no new Droplets now"`,
+			notNow + `size=x-contracted region=ams2 why="the region takes no new Droplets now"`,
+		}},
 
-		{name: "the newest image of each region counts", sizes: "s-1vcpu-1gb s-2vcpu-2gb", regions: "nyc3 fra1 ams3", imageTag: "golden", offer: tagged,
-			placements: "s-1vcpu-1gb in nyc3, s-1vcpu-1gb in ams3, s-2vcpu-2gb in nyc3, s-2vcpu-2gb in fra1, s-2vcpu-2gb in ams3",
-			unfit: []string{
-				"s-1vcpu-1gb in fra1 never: image 12 needs a disk of 60 GiB, the size has 25",
-				"s-1vcpu-1gb in ams3 not now: no image with the tag golden is in ams3: transfer one there",
-				"s-2vcpu-2gb in ams3 not now: no image with the tag golden is in ams3: transfer one there",
+		{name: "unknown slugs", change: func(s *survey) {
+			at("s-1vcpu-2gb x", "nyc moon")(s)
+			s.config.Image.Slug = "docker"
+			s.images = is(images{slugs: []string{"docker-20-04", "docker-22-04", "debian-13-x64"}})
+		}, placements: "s-1vcpu-2gb in nyc, s-1vcpu-2gb in moon, x in nyc, x in moon",
+			fault: `plugin_config.region: DigitalOcean has no region "nyc"; did you mean "nyc3"?
+plugin_config.region: DigitalOcean has no region "moon"
+plugin_config.size: DigitalOcean has no size "s-1vcpu-2gb"; did you mean "s-1vcpu-1gb" or "s-2vcpu-2gb"?
+plugin_config.size: DigitalOcean has no size "x"
+plugin_config.image: DigitalOcean has no image "docker"; did you mean "docker-20-04" or "docker-22-04"?`},
+		{name: "no image of that id", change: func(s *survey) {
+			s.config.Image, s.images = config.Image{ID: 99}, is(images{})
+		}, fault: `plugin_config.image: the account has no image with the id 99`},
+		{name: "no image with that tag", change: func(s *survey) {
+			s.config.Image, s.config.ImageTag, s.images = config.Image{}, "golden", is(images{})
+		}, fault: `plugin_config.image_tag: no private image on the account carries the tag "golden"`},
+		{name: "the newest image of each region counts", change: func(s *survey) {
+			at("s-1vcpu-1gb s-2vcpu-2gb", "nyc3 fra1 ams3")(s)
+			s.config.Image, s.config.ImageTag, s.config.IPv6 = config.Image{}, "golden", true
+			s.images = is(images{found: []digitalocean.Image{
+				{ID: 10, Regions: []string{"fra1", "nyc3"}, MinDiskSize: 10, Created: day(1)},
+				{ID: 12, Regions: []string{"fra1"}, MinDiskSize: 60, Created: day(3)},
+				{ID: 11, Regions: []string{"fra1"}, MinDiskSize: 25, Created: day(3), Type: "custom", Status: "deleted"},
+			}})
+		}, placements: "s-1vcpu-1gb in nyc3, s-1vcpu-1gb in ams3, s-2vcpu-2gb in nyc3, s-2vcpu-2gb in fra1, s-2vcpu-2gb in ams3",
+			log: []string{
+				never + `size=s-1vcpu-1gb region=fra1 why="image 12 needs a disk of 60 GiB, the size has 25"`,
+				notNow + `size=s-1vcpu-1gb region=ams3 why="no image with the tag golden is in ams3: transfer one there"`,
+				notNow + `size=s-2vcpu-2gb region=ams3 why="no image with the tag golden is in ams3: transfer one there"`,
 			}},
-		{name: "nothing is known", sizes: "what gpu-h100x1-80gb", regions: "ever", offer: func(o *offer) { o.regions = fails[[]digitalocean.Region](forbidden("GET /v2/regions")) },
-			placements: "what in ever, gpu-h100x1-80gb in ever", gpus: true},
+		{name: "an available image", change: image(func(i *digitalocean.Image) { i.Status, i.Type = "available", "custom" })},
+		{name: "a deleted image", change: image(func(i *digitalocean.Image) {
+			i.ID, i.Slug, i.Status, i.ErrorMessage = 12, "", "deleted", "import failed\n[disk]"
+		}), fault: `plugin_config.image: image 12 has the status "deleted", "import failed\n[disk]": no Droplet can be made of it; choose another`},
+		{name: "a retired image", change: func(s *survey) {
+			s.images.value.slugs = []string{"docker-22-04", "docker-20-04"}
+			s.images.value.found[0].Status = "retired"
+		}, fault: `plugin_config.image: image docker-20-04 has the status "retired": no Droplet can be made of it; choose another; did you mean "docker-22-04"?`},
+		{name: "a custom image with features, where no size fits", change: func(s *survey) {
+			s.config.IPv6, s.config.Monitoring, s.config.Sizes = true, true, []string{"m-2vcpu-16gb"}
+			s.images.value.found[0].Type = "custom"
+		}, fault: `plugin_config: no combination of size, region and image can work:
+  m-2vcpu-16gb in fra1: the size is not on offer there now; it is in no region
+In fra1 these sizes would work: s-1vcpu-1gb, s-2vcpu-2gb
+plugin_config.ipv6: image docker-20-04 is a custom image, for which DigitalOcean does not support ipv6; set ipv6 = false, or choose another image
+plugin_config.monitoring: image docker-20-04 is a custom image, for which DigitalOcean does not support monitoring; set monitoring = false, or choose another image`},
+		{name: "images that may not be read", change: func(s *survey) { s.images = fails[images](forbidden("GET /v2/images/{id}")) },
+			log: []string{unread + `"GET /v2/images/{id}: 403 No.: the token from the environment lacks a scope that this needs, image:read"`}},
+		{name: "tagged images that may not be read", change: func(s *survey) {
+			s.config.Image, s.config.ImageTag = config.Image{}, "golden"
+			s.images = fails[images](forbidden("GET /v2/images"))
+		}, fault: "plugin_config.image_tag: images could not be looked up: GET /v2/images: 403 No.: the token from the environment lacks a scope that this needs, image:read",
+			log: []string{unread + `"GET /v2/images: 403 No.: the token from the environment lacks a scope that this needs, image:read"`}},
+
+		{name: "VPCs and SSH keys", change: func(s *survey) {
+			at("s-1vcpu-1gb", "fra1 nyc3 ams2")(s)
+			s.config.VPC, s.config.SSHKeys = map[string]string{"fra1": vpc, "nyc3": vpc, "ams2": vpc}, []string{"1", "2", "3"}
+			s.vpcs = []answer[string]{fails[string](missing), is("fra1"), fails[string](forbidden("GET /v2/vpcs/{id}"))}
+			s.keys = []error{nil, missing, failed("GET /v2/account/keys/{id}", 500, instancegroup.ErrUnconfirmed)}
+		}, fault: `plugin_config.vpc_uuid: the account has no VPC ` + vpc + `
+plugin_config.vpc_uuid: VPC ` + vpc + ` is in fra1, not in nyc3
+plugin_config.ssh_keys: the account has no key 2`,
+			log: []string{
+				`[WARN]  could not look up the VPC: vpc_uuid=` + vpc + ` err="GET /v2/vpcs/{id}: 403 No.: the token from the environment lacks a scope that this needs, vpc:read"`,
+				`[WARN]  could not look up an SSH key: key=3 err="GET /v2/account/keys/{id}: 500 No."`,
+			}},
+		{name: "what may be refused", change: func(s *survey) {
+			s.images.value.found[0].Status, s.images.value.found[0].Name = "pending", "ci golden"
+			s.account.value.Status, s.account.value.StatusMessage, s.account.value.EmailVerified = "locked", "Please contact\nsupport", false
+			s.config.MaxInstances = 26
+		}, most: 26, log: []string{
+			`[WARN]  DigitalOcean has given the account the status "locked", "Please contact\nsupport": creates may be refused: hint="look at https://cloud.digitalocean.com, or ask DigitalOcean's support"`,
+			`[WARN]  the account's e-mail address is not verified: DigitalOcean may refuse creates: hint="follow the link in DigitalOcean's mail; https://cloud.digitalocean.com/account/profile sends another"`,
+			`[WARN]  image docker-20-04 ("ci golden") has the status "pending": it cannot be used yet, and creates will be refused until it is available: hint="wait for it, or choose another"`,
+			`[WARN]  max_instances is 26, and the account's Droplet limit 25: creates beyond that will be refused: hint="lower it, or ask DigitalOcean for a higher limit (Settings, Team)"`,
+		}},
+		{name: "a limit that may not be read", change: func(s *survey) {
+			s.account = fails[digitalocean.Account](forbidden("GET /v2/account"))
+		}, most: -1,
+			fault: "plugin_config.max_instances: must be set, since the account's Droplet limit could not be read: GET /v2/account: 403 No.: the token from the environment lacks a scope that this needs, account:read",
+			log:   []string{`[WARN]  the account could not be read, so its status and its Droplet limit are not checked: err="GET /v2/account: 403 No.: the token from the environment lacks a scope that this needs, account:read"`}},
+		{name: "an account that could not be read, and need not be", change: func(s *survey) {
+			s.config.MaxInstances = 7
+			s.account = fails[digitalocean.Account](failed("GET /v2/account", 500, instancegroup.ErrUnconfirmed))
+		}, most: 7, log: []string{`[WARN]  the account could not be read, so its status and its Droplet limit are not checked: err="GET /v2/account: 500 No."`}},
+
+		{name: "max_hourly_cost is the lower", change: func(s *survey) { s.config.MaxHourlyCost = 0.18 }, most: 20,
+			log: []string{inForce + "0.18 dearest_size=s-1vcpu-1gb usd_per_hour=0.009 max_instances=20 limited_by=max_hourly_cost"}},
+		{name: "the account's limit is the lower", change: func(s *survey) { s.config.MaxHourlyCost = 3 },
+			log: []string{inForce + "3 dearest_size=s-1vcpu-1gb usd_per_hour=0.009 max_instances=25 limited_by=droplet_limit"}},
+		{name: "three times the price", change: func(s *survey) { s.sizes.value[1].PriceHourly, s.config.MaxHourlyCost = 0.1, 0.3 }, most: 3,
+			log: []string{inForce + "0.3 dearest_size=s-1vcpu-1gb usd_per_hour=0.1 max_instances=3 limited_by=max_hourly_cost"}},
+		{name: "the dearest size counts", change: func(s *survey) {
+			s.config.Sizes, s.config.MaxInstances, s.config.MaxHourlyCost = []string{"s-1vcpu-1gb", "s-2vcpu-2gb"}, 4, 0.11
+		}, most: 4, log: []string{inForce + "0.11 dearest_size=s-2vcpu-2gb usd_per_hour=0.027 max_instances=4 limited_by=max_instances"}},
+		{name: "less than one Droplet costs", change: func(s *survey) { s.config.MaxHourlyCost = 0.008 }, most: -1,
+			fault: "plugin_config.max_hourly_cost: 0.008 USD an hour is less than one Droplet of size s-1vcpu-1gb costs, 0.009"},
+		{name: "a contract size has no price", change: func(s *survey) {
+			at("s-1vcpu-1gb own-1", "nyc3")(s)
+			s.config.MaxHourlyCost = 50
+		}, most: -1, fault: "plugin_config.max_hourly_cost: DigitalOcean tells no price of size own-1, so it cannot be kept; " +
+			"take the size out of plugin_config.size, or remove the key and limit max_instances"},
+		{name: "prices that may not be read", change: func(s *survey) {
+			s.config.MaxHourlyCost, s.sizes = 1, fails[[]digitalocean.Size](forbidden("GET /v2/sizes"))
+		}, most: -1, fault: "plugin_config.max_hourly_cost: DigitalOcean's prices could not be read, so it cannot be kept; give the token the scope sizes:read, or remove the key and limit max_instances",
+			log: []string{unread + `"GET /v2/sizes: 403 No.: the token from the environment lacks one or more of the scopes that this needs: sizes:read, regions:read"`}},
+		{name: "prices that may be read, regions that may not", change: func(s *survey) {
+			s.config.MaxHourlyCost, s.regions = 0.009, fails[[]digitalocean.Region](forbidden("GET /v2/regions"))
+		}, most: 1, log: []string{
+			unread + `"GET /v2/regions: 403 No.: the token from the environment lacks a scope that this needs, regions:read"`,
+			inForce + "0.009 dearest_size=s-1vcpu-1gb usd_per_hour=0.009 max_instances=1 limited_by=max_hourly_cost",
+		}},
+		{name: "an unchecked size without a price", change: func(s *survey) {
+			s.config.MaxHourlyCost, s.config.Sizes, s.regions = 1, []string{"s-9"}, fails[[]digitalocean.Region](forbidden("GET /v2/regions"))
+		}, most: -1, fault: "plugin_config.max_hourly_cost: DigitalOcean tells no price of size s-9, so it cannot be kept; take the size out of plugin_config.size, or remove the key and limit max_instances",
+			log: []string{unread + `"GET /v2/regions: 403 No.: the token from the environment lacks a scope that this needs, regions:read"`}},
+
+		{name: "everything at once", change: func(s *survey) {
+			at("x", "moon")(s)
+			s.config.MaxHourlyCost, s.config.VPC, s.config.SSHKeys = 1, map[string]string{"moon": vpc}, []string{"2"}
+			s.images.value.found = nil
+			s.vpcs, s.keys = []answer[string]{is("nyc3")}, []error{missing}
+			s.account.value.DropletLimit = 0
+			s.tagRead = fails[struct{}](forbidden("GET /v2/tags/{tag}"))
+		}, most: -1, fault: `plugin_config.region: DigitalOcean has no region "moon"
+plugin_config.size: DigitalOcean has no size "x"
+plugin_config.image: DigitalOcean has no image "docker-20-04"
+plugin_config.vpc_uuid: VPC ` + vpc + ` is in nyc3, not in moon
+plugin_config.ssh_keys: the account has no key 2
+plugin_config.max_instances: must be set, since the account's Droplet limit reads 0
+the plugin finds its Droplets by their tags, which it may not read: GET /v2/tags/{tag}: 403 No.: the token from the environment lacks a scope that this needs, tag:read`},
+		{name: "what has a fault already", change: func(s *survey) {
+			s.faults = config.Faults{{Key: "size"}, {Key: "image"}, {Key: "max_instances"}}
+			s.config.Sizes, s.config.Image, s.config.MaxHourlyCost = nil, config.Image{}, 1
+			s.config.Regions = append(s.config.Regions, "moon")
+			s.images = answer[images]{}
+			s.account.value.DropletLimit = 0
+		}, fault: `plugin_config.region: DigitalOcean has no region "moon"`, most: -1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			o := small()
-			if tt.offer != nil {
-				tt.offer(&o)
+			s := small()
+			var log bytes.Buffer
+			s.log = hclog.New(&hclog.LoggerOptions{Output: &log, DisableTime: true})
+			tt.change(&s)
+			if err := s.unanswered(); err != nil {
+				t.Fatal(err)
 			}
-			c := config.Config{Sizes: strings.Fields(tt.sizes), Regions: strings.Fields(tt.regions), Image: tt.image, ImageTag: tt.imageTag}
-			if c.Image == (config.Image{}) && c.ImageTag == "" {
-				c.Image.Slug = "docker-20-04"
-			}
-			p := o.plan(c, nil)
+			s.makePlan()
+			s.logPlan()
 			fault := ""
-			if p.Fault != nil {
-				fault = p.Fault.Error()
+			if s.plan.Fault != nil {
+				fault = s.plan.Fault.Error()
 			}
-			if fault != tt.fault {
-				t.Errorf("fault\n%s\nwant\n%s", fault, tt.fault)
+			if diff := cmp.Diff(tt.fault, fault); diff != "" {
+				t.Errorf("fault, expected (-) and found (+):\n%s", diff)
 			}
-			if p.String() != tt.placements {
-				t.Errorf("placements %s\nwant   %s", p, tt.placements)
+			if diff := cmp.Diff(tt.log, slices.Collect(strings.Lines(log.String())), cmp.Transformer("", strings.TrimSpace)); diff != "" {
+				t.Errorf("log, expected (-) and found (+):\n%s", diff)
 			}
-			if tt.fault == "" {
-				var told []string
-				for _, u := range p.Unfit {
-					told = append(told, fmt.Sprintf("%s %s: %s", u.Placement, map[bool]string{true: "never", false: "not now"}[u.Never], u.Why))
-				}
-				if got, want := strings.Join(told, "\n"), strings.Join(tt.unfit, "\n"); got != want {
-					t.Errorf("unfit\n%s\nwant\n%s", got, want)
-				}
+			if got := s.plan.String(); tt.placements != "" && got != tt.placements {
+				t.Errorf("placements %s\nwant   %s", got, tt.placements)
 			}
-			if p.GPUs != tt.gpus {
-				t.Errorf("gpus %v, want %v", p.GPUs, tt.gpus)
+			most := map[int]int{0: 25, -1: 0}
+			if want, special := most[tt.most]; special {
+				tt.most = want
+			}
+			if s.plan.MaxInstances != tt.most || s.plan.GPUs != tt.gpus {
+				t.Errorf("at most %d Droplets, want %d; GPUs %t, want %t", s.plan.MaxInstances, tt.most, s.plan.GPUs, tt.gpus)
 			}
 		})
 	}

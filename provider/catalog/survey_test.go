@@ -1,8 +1,8 @@
 package catalog
 
 import (
+	"errors"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
 
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
@@ -56,7 +57,8 @@ func TestSurveyIsOneRoundTrip(t *testing.T) {
 
 		// What has a fault already is not asked about.
 		c.Image = config.Image{}
-		if p, err := r.Survey(t.Context(), hclog.NewNullLogger(), api, c, config.Faults{{Key: "image"}}); err != nil || strings.Contains(p.Fault.Error(), "plugin_config.image") {
+		p, err := r.Survey(t.Context(), hclog.NewNullLogger(), api, c, config.Faults{{Key: "image"}})
+		if err != nil || strings.Contains(p.Fault.Error(), "plugin_config.image") {
 			t.Errorf("%+v, %v", p.Fault, err)
 		}
 		if n := sim.RequestCounts()["GET /v2/images/{id}"]; n != 2 {
@@ -65,58 +67,36 @@ func TestSurveyIsOneRoundTrip(t *testing.T) {
 	})
 }
 
-// What DigitalOcean says is understood as it says it.
-func TestSurveyOnTheWire(t *testing.T) {
-	for name, tt := range map[string]struct {
-		prepare  func(*dosim.Sim, *config.Config)
-		fault    string
-		warnings []string // their keys
-	}{
-		"a sound account": {prepare: func(*dosim.Sim, *config.Config) {}},
-		"no tag:read": {prepare: func(sim *dosim.Sim, _ *config.Config) {
-			sim.Inject(dosim.Fault{Op: "GET /v2/tags/{tag}", Status: http.StatusForbidden, Times: -1})
-		}, fault: "tag:read"},
-		"a pending image": {prepare: func(sim *dosim.Sim, c *config.Config) {
-			c.Image = config.Image{ID: int64(sim.AddImage(dosim.Image{Name: "mine", Regions: []string{"fra1", "nyc3"}, Status: "pending"}))}
-		}, warnings: []string{"image"}},
-		"a deleted image": {prepare: func(sim *dosim.Sim, c *config.Config) {
-			c.Image = config.Image{ID: int64(sim.AddImage(dosim.Image{Name: "mine", Regions: []string{"fra1", "nyc3"}, Status: "deleted"}))}
-		}, fault: `has the status "deleted"`},
-		"a retired image": {prepare: func(sim *dosim.Sim, c *config.Config) {
-			c.Image.Slug = "docker-22-04"
-			sim.AddImage(dosim.Image{Slug: "docker-22-04", Public: true, Regions: []string{"fra1", "nyc3"}, Status: "retired"})
-		}, fault: `did you mean "docker-20-04"?`},
-		"a custom image": {prepare: func(sim *dosim.Sim, c *config.Config) {
-			c.Image = config.Image{ID: int64(sim.AddImage(dosim.Image{Name: "mine", Regions: []string{"fra1", "nyc3"}, Custom: true}))}
-			c.IPv6 = true
-		}, fault: "plugin_config.ipv6: "},
-		"a contract size, listed for one of two regions": {prepare: func(_ *dosim.Sim, c *config.Config) {
-			c.Sizes = []string{"gpu-h100x1-80gb-contracted"}
-		}, warnings: []string{"size"}},
-		"a locked account": {prepare: func(sim *dosim.Sim, _ *config.Config) {
-			sim.SetAccount(func(a *dosim.Account) { a.Status, a.EmailVerified = "locked", false })
-		}, warnings: []string{"", ""}},
+// What could not be found out is an error, unless it need not be known.
+func TestUnanswered(t *testing.T) {
+	outage := failed("GET", 500, instancegroup.ErrUnconfirmed)
+	refused := failed("GET", 401, instancegroup.ErrUnauthorized)
+	for name, breaks := range map[string]func(*survey, error){
+		"sizes":   func(o *survey, err error) { o.sizes.err = err },
+		"regions": func(o *survey, err error) { o.regions.err = err },
+		"images":  func(o *survey, err error) { o.images.err = err },
+		"tags":    func(o *survey, err error) { o.tagRead.err = err },
+		"account": func(o *survey, err error) { o.account.err = err },
 	} {
-		t.Run(name, func(t *testing.T) {
-			sim := dosim.New(dosim.Options{})
-			defer sim.Close()
-			c := sound()
-			tt.prepare(sim, &c)
-			p, err := new(Reader).Survey(t.Context(), hclog.NewNullLogger(), over(t, sim.Transport()), c, nil)
-			if err != nil {
-				t.Fatal(err)
+		for err, want := range map[error]bool{outage: true, forbidden("GET"): false, refused: true} {
+			o := small()
+			breaks(&o, err)
+			if got := o.unanswered(); errors.Is(got, err) != want || (got != nil) != want {
+				t.Errorf("%s, %v: %v", name, err, got)
 			}
-			if (p.Fault != nil) != (tt.fault != "") || p.Fault != nil && !strings.Contains(p.Fault.Error(), tt.fault) {
-				t.Errorf("fault %v, want %s", p.Fault, tt.fault)
-			}
-			var keys []string
-			for _, w := range p.Warnings {
-				keys = append(keys, w.Key)
-			}
-			if !slices.Equal(keys, tt.warnings) {
-				t.Errorf("warnings %+v, want of %q", p.Warnings, tt.warnings)
-			}
-		})
+		}
+	}
+	o := small()
+	for err, want := range map[error]bool{outage: false, refused: true} {
+		o.account.err = err
+		o.config, o.faults = config.Config{MaxInstances: 3}, nil
+		if got := o.unanswered(); (got != nil) != want {
+			t.Errorf("with max_instances, %v: %v", err, got)
+		}
+		o.config, o.faults = config.Config{}, config.Faults{{Key: "max_instances"}}
+		if got := o.unanswered(); (got != nil) != want {
+			t.Errorf("with a fault in max_instances, %v: %v", err, got)
+		}
 	}
 }
 

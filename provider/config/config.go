@@ -14,14 +14,14 @@ import (
 type Config struct {
 	Name       string
 	Token      Token
-	APIURL     string   // in one spelling, see apiURL
+	APIURL     string   // in one spelling, see normalURL
 	Regions    []string // at least one, without duplicates
 	Sizes      []string // likewise
 	Image      Image    // zero if and only if ImageTag is set
 	ImageTag   string
 	SSHKeys    []string // ids in digits, fingerprints in lower case
 	SSHKeyFile string
-	VPC        map[string]string // by region, only those in Regions; nil = their default VPCs
+	VPC        map[string]string // by region, only those in Regions; one without an entry = its default VPC
 
 	PublicNetworking bool
 	IPv6             bool // never without PublicNetworking
@@ -53,7 +53,7 @@ type Account struct {
 }
 
 // Parse reads the JSON that the runner makes of plugin_config. Keys may be in any case, as in the rest of
-// config.toml. Empty input and null count as an empty table.
+// config.toml. Empty input counts as an empty table, and null as a key that is not given.
 //
 // It reads the files that the keys token_file and user_data_file name, and the environment variables that stand in for
 // token and api_url, all through host. The error is always a [Faults]. The Config that comes with it has what could be
@@ -66,7 +66,7 @@ func Parse(data []byte, host Host) (Config, error) {
 	if err != nil {
 		return Config{}, Faults{{Text: err.Error()}}
 	}
-	p.unknown = p.unknownKeys()
+	p.findUnknown()
 	for _, k := range p.keys() {
 		p.read(k)
 	}

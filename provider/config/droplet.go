@@ -6,32 +6,25 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // fingerprintPattern is the MD5 form: the only one that DigitalOcean's API takes.
 var fingerprintPattern = regexp.MustCompile(`^[0-9a-f]{2}(:[0-9a-f]{2}){15}$`)
 
-func sshKey(v value) (string, error) {
-	fingerprint := strings.ToLower(v.text)
-	switch {
-	case v.kind == aString && fingerprintPattern.MatchString(fingerprint):
+func sshKey(v any) (string, error) {
+	if id, ok := id(v); ok {
+		return strconv.FormatInt(id, 10), nil
+	}
+	text, _ := v.(string)
+	if fingerprint := strings.ToLower(text); fingerprintPattern.MatchString(fingerprint) {
 		return fingerprint, nil
-	case v.kind == aNumber || v.kind == aString && isDigits(v.text):
-		if id, ok := whole(v.text); ok && id > 0 {
-			return strconv.FormatInt(id, 10), nil
-		}
 	}
-	// The other forms in which people have a key at hand.
-	hint := ""
-	if _, md5, ok := strings.Cut(fingerprint, "md5:"); ok && fingerprintPattern.MatchString(md5) {
-		hint = didYouMean(md5)
-	} else if strings.HasPrefix(v.text, "SHA256:") || strings.HasPrefix(v.text, "ssh-") || strings.HasPrefix(v.text, "ecdsa-") {
-		hint = "ssh-keygen -E md5 -lf KEY.pub prints the fingerprint"
-	}
-	return "", withHint(hint, "must be the id or the MD5 fingerprint (16 octets, aa:bb:...) of a key on the account, not %s", v.shown())
+	return "", withHint("ssh-keygen -E md5 -lf KEY.pub prints the fingerprint",
+		"must be the id or the MD5 fingerprint (16 octets, aa:bb:...) of a key on the account, not %s", show(v))
 }
 
-func (p *parser) ipv6(v value) (bool, error) {
+func (p *parser) ipv6(v any) (bool, error) {
 	ipv6, err := boolean(v)
 	if ipv6 && !p.config.PublicNetworking {
 		return false, errors.New("excludes public_networking = false: IPv6 addresses are public")
@@ -43,7 +36,7 @@ func (p *parser) ipv6(v value) (bool, error) {
 var tagPattern = regexp.MustCompile(`^[a-zA-Z0-9_:-]{1,255}$`)
 
 func tag(tag string) (string, error) {
-	if !tagPattern.MatchString(tag) {
+	if !tagPattern.MatchString(tag) || tokenLike.MatchString(tag) {
 		return "", fmt.Errorf("must be a tag, at most 255 letters, digits, _, - and :, not %s", quote(tag))
 	}
 	return tag, nil
@@ -57,21 +50,18 @@ func freeTag(text string) (string, error) {
 	return tag(text)
 }
 
-const (
-	maxUserData     = 64 << 10 // DigitalOcean's limit, in bytes
-	maxUserDataFile = 1 << 20  // read of a file, in bytes: more, so that a fault can give its size
-)
+const maxUserData = 64 << 10 // DigitalOcean's limit, in bytes
 
 // userData never repeats any of the data, which may hold secrets.
 func userData(data string) (string, error) {
+	if data == "" {
+		return "", errors.New("is empty")
+	}
 	if len(data) > maxUserData {
 		return "", fmt.Errorf("has %d bytes, and DigitalOcean takes at most %d (64 KiB)", len(data), maxUserData)
 	}
-	for i := range len(data) {
-		if data[i] >= 0x80 {
-			return "", fmt.Errorf("must be ASCII, since DigitalOcean truncates or refuses anything else:"+
-				" the byte at offset %d (line %d) is not", i, 1+strings.Count(data[:i], "\n"))
-		}
+	if i := strings.IndexFunc(data, func(r rune) bool { return r > unicode.MaxASCII }); i >= 0 {
+		return "", fmt.Errorf("must be ASCII, since DigitalOcean truncates or refuses anything else: line %d is not", 1+strings.Count(data[:i], "\n"))
 	}
 	return data, nil
 }
@@ -80,14 +70,7 @@ func (p *parser) userDataFile(name string) (string, error) {
 	if _, err := path(name); err != nil {
 		return "", err
 	}
-	content, err := p.host.read(name, maxUserDataFile)
-	if err == nil && len(content) == 0 {
-		err = errors.New("is empty")
-	}
-	data := ""
-	if err == nil {
-		data, err = userData(string(content))
-	}
+	data, err := readChecked(p.host, name, maxUserData, userData)
 	if err != nil {
 		return "", fmt.Errorf("%s %w", quote(name), err)
 	}

@@ -23,16 +23,18 @@ func (f Faults) Error() string {
 // Has reports whether one of these keys has a fault, be it that its name is misspelt or that nothing could be read.
 func (f Faults) Has(keys ...string) bool {
 	return slices.ContainsFunc(f, func(fault Fault) bool {
-		return fault.Key == "" || slices.Contains(keys, fault.Key) || fault.Means != "" && slices.Contains(keys, fault.Means)
+		return fault.Key == "" || slices.ContainsFunc(keys, func(key string) bool {
+			return key == fault.Key || slices.Contains(fault.Means, key)
+		})
 	})
 }
 
 // Fault is one thing that is wrong.
 type Fault struct {
-	Key   string // as the user spells it; empty when plugin_config as a whole is at fault
-	Text  string // what is wrong, following "plugin_config.<key>: "
-	Hint  string // what to write instead, safe to paste; empty when there is no telling
-	Means string // of an unknown key: the key that it seems to mean, or ""
+	Key   string   // as the user spells it; empty when plugin_config as a whole is at fault
+	Text  string   // what is wrong, following "plugin_config.<key>: "
+	Hint  string   // what to write instead, safe to paste; empty when there is no telling
+	Means []string // of an unknown key: the keys that it may mean
 }
 
 // Error returns the fault as one line.
@@ -58,16 +60,8 @@ func withHint(hint, format string, args ...any) error {
 	return hinted{fmt.Errorf(format, args...), hint}
 }
 
-// didYouMean is the hint to write value instead, or "" when there is none or it cannot be shown whole.
-func didYouMean(value string) string {
-	if value == "" || len(value) > shown || tokenLike.MatchString(value) {
-		return ""
-	}
-	return fmt.Sprintf("did you mean %q?", value)
-}
-
-// tokenLike matches DigitalOcean's tokens: personal (dop), OAuth (doo) and refresh (dor) ones, also as a proposed name
-// would spell them, and the 64 hexadecimal digits of those made before 2021.
+// tokenLike matches DigitalOcean's tokens: personal (dop), OAuth (doo) and refresh (dor) ones, also as [SafeName] spells
+// them, and the 64 hexadecimal digits of those made before 2021.
 var tokenLike = regexp.MustCompile(`(?i)do[opr][_-]v1[_-][0-9a-z]{8,}|\b[0-9a-f]{64}\b`)
 
 // Redact returns text with "[secret]" in the place of whatever looks like a token of DigitalOcean.
@@ -89,20 +83,12 @@ func quote(value string) string {
 	return strconv.Quote(value)
 }
 
-func quoteAll(values []string, separator string) string {
-	quoted := make([]string, len(values))
-	for i, value := range values {
-		quoted[i] = quote(value)
-	}
-	return strings.Join(quoted, separator)
-}
-
 var plainKey = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$`)
 
 // quoteKey is [quote] for a key, which needs no quotes unless it would need them in TOML.
 func quoteKey(name string) string {
-	if plainKey.MatchString(name) && !tokenLike.MatchString(name) {
-		return name
+	if plainKey.MatchString(name) {
+		return Redact(name)
 	}
 	return quote(name)
 }

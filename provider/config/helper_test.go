@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
+	"maps"
 	"strings"
 	"testing"
 )
@@ -13,34 +13,23 @@ import (
 // minimal is the shortest plugin_config that is accepted.
 const minimal = `{"name": "ci", "token": "dop_v1_minimal", "region": "nyc3", "size": "s-2vcpu-4gb", "image": "debian-13-x64"}`
 
-// minimalAnd returns minimal with the members of the JSON object change added, or in the place of their namesakes. The
-// value {"remove": 1} removes the namesake.
+// minimalAnd returns minimal with the members of the JSON object change added, or in the place of their namesakes, which
+// null removes.
 func minimalAnd(t testing.TB, change string) []byte {
 	t.Helper()
-	base, err := members([]byte(minimal))
+	var base, changes map[string]json.RawMessage
+	if err := errors.Join(json.Unmarshal([]byte(minimal), &base), json.Unmarshal([]byte(change), &changes)); err != nil {
+		t.Fatalf("%s: %v", change, err)
+	}
+	for name := range changes {
+		delete(base, strings.ToLower(name))
+	}
+	maps.Copy(base, changes)
+	data, err := json.Marshal(base)
 	if err != nil {
 		t.Fatal(err)
 	}
-	changes, err := members([]byte(change))
-	if err != nil {
-		t.Fatalf("%s: %v", change, err)
-	}
-	base = slices.DeleteFunc(base, func(b member) bool {
-		return slices.ContainsFunc(changes, func(c member) bool { return strings.EqualFold(b.name, c.name) })
-	})
-	var parts []string
-	for _, m := range append(base, changes...) {
-		if m.value.text == `{"remove": 1}` {
-			continue
-		}
-		text := m.value.text
-		if m.value.kind == aString {
-			quoted, _ := json.Marshal(text)
-			text = string(quoted)
-		}
-		parts = append(parts, fmt.Sprintf("%q: %s", m.name, text))
-	}
-	return []byte("{" + strings.Join(parts, ", ") + "}")
+	return data
 }
 
 // emptyHost has no environment variables and no files.

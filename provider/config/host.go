@@ -20,16 +20,16 @@ type Host struct {
 // ThisHost is the machine that the plugin runs on.
 func ThisHost() Host { return Host{Getenv: os.Getenv, ReadFile: readFile} }
 
-// read is ReadFile with an error that follows the path in a sentence, and so leaves the path out.
-func (h Host) read(path string, limit int64) ([]byte, error) {
-	content, err := h.ReadFile(path, limit)
+// readChecked reads a file and checks its content. The error follows the path in a sentence, and so leaves the path out.
+func readChecked[T any](host Host, path string, limit int64, check func(string) (T, error)) (none T, err error) {
+	content, err := host.ReadFile(path, limit)
 	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
 		err = pathError.Err
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot be read: %w", err)
+		return none, fmt.Errorf("cannot be read: %w", err)
 	}
-	return content, nil
+	return check(string(content))
 }
 
 func readFile(path string, limit int64) ([]byte, error) {
@@ -38,13 +38,9 @@ func readFile(path string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if info.IsDir() {
-		return nil, errors.New("it is a directory")
-	}
 	if !info.Mode().IsRegular() {
 		return nil, errors.New("it is not a regular file")
 	}
-
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err

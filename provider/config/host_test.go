@@ -1,8 +1,6 @@
 package config
 
 import (
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -15,29 +13,26 @@ func TestThisHostReadsFiles(t *testing.T) {
 	if err := os.WriteFile(path, []byte("12345"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	host := ThisHost()
-
-	if got, err := host.ReadFile(path, 5); err != nil || string(got) != "12345" {
+	read := func(path string, limit int64) (string, error) {
+		return readChecked(ThisHost(), path, limit, func(content string) (string, error) { return content, nil })
+	}
+	if got, err := read(path, 5); err != nil || got != "12345" {
 		t.Errorf("a file as long as the limit = %q, %v", got, err)
 	}
-	if got, err := host.ReadFile(path, 4); err == nil || err.Error() != "it is larger than 4 bytes" {
-		t.Errorf("a file longer than the limit = %q, %v", got, err)
-	}
-	if got, err := host.ReadFile(directory, 5); err == nil || err.Error() != "it is a directory" {
-		t.Errorf("a directory = %q, %v", got, err)
-	}
-	if got, err := host.ReadFile(path+"2", 5); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a missing file = %q, %v", got, err)
-	}
-	if got, err := host.ReadFile(os.DevNull, 5); err == nil || err.Error() != "it is not a regular file" {
-		t.Errorf("a device = %q, %v", got, err)
-	}
-}
-
-// TestThisHostReadsTheEnvironment cannot be parallel: it sets a variable.
-func TestThisHostReadsTheEnvironment(t *testing.T) {
-	t.Setenv("DIGITALOCEAN_TOKEN", "dop_v1_env")
-	if got := ThisHost().Getenv("DIGITALOCEAN_TOKEN"); got != "dop_v1_env" {
-		t.Errorf("Getenv = %q", got)
+	for _, tt := range []struct {
+		path  string
+		limit int64
+		want  string
+	}{
+		{path, 4, "it is larger than 4 bytes"},
+		{path + "2", 5, "no such file or directory"},
+		{directory, 5, "it is not a regular file"},
+		{os.DevNull, 5, "it is not a regular file"},
+	} {
+		if got, err := read(tt.path, tt.limit); err == nil {
+			t.Errorf("%s = %q", tt.path, got)
+		} else if want := "cannot be read: " + tt.want; err.Error() != want {
+			t.Errorf("%s: %v, want %s", tt.path, err, want)
+		}
 	}
 }

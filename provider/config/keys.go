@@ -13,8 +13,8 @@ type key struct {
 	unless   string // the key that takes its place, if there is one
 	excludes string // the key that must not be given with it
 
-	// read checks the value and stores it in the Config. It is called, with nothing, for a key that is not given too.
-	read func(value) error
+	// read checks the value and stores it in the Config. It is called, with nil, for a key that is not given too.
+	read func(any) error
 }
 
 // keys are all keys, in the order of the documentation. They are read in this order, and their faults come in it, so a
@@ -33,10 +33,10 @@ func (p *parser) keys() []key {
 			help: "The API: https, or http to a loopback host. Also from the environment, `DIGITALOCEAN_API_URL`."},
 
 		{name: "region", types: "string or list", fallback: "required", example: `region = "nyc3"`,
-			read: set(&c.Regions, atLeastOne(texts(slug))),
+			read: set(&c.Regions, list(1, text(slug))),
 			help: "The slug of a region, or a list of them that is tried in order when capacity is short."},
 		{name: "size", types: "string or list", fallback: "required", example: `size = "s-2vcpu-4gb"`,
-			read: set(&c.Sizes, atLeastOne(texts(slug))),
+			read: set(&c.Sizes, list(1, text(slug))),
 			help: "Likewise. Every region is tried with the first size before the second size is."},
 		{name: "image", types: "string or number", fallback: "required, or image_tag", example: `image = "ubuntu-24-04-x64"`, unless: "image_tag",
 			read: set(&c.Image, image),
@@ -45,15 +45,15 @@ func (p *parser) keys() []key {
 			help: "Instead of `image`: the newest private image that carries this tag and is in the region, looked up again every " +
 				"10 minutes."},
 
-		{name: "ssh_keys", types: "string, number or list", fallback: "none",
-			read: set(&c.SSHKeys, list("an id, a fingerprint or a list of them", sshKey, aString, aNumber)),
+		{name: "ssh_keys", types: "string, number or list", fallback: "none", read: set(&c.SSHKeys, list(0, sshKey)),
 			help: "More keys of the account that Droplets let in: ids or MD5 fingerprints."},
 		{name: "ssh_key_file", types: "string", fallback: "none", read: set(&c.SSHKeyFile, text(path)),
 			help: "The path of a private key that outlives restarts; it is made (ed25519, mode 0600) if it is missing. Without it, and " +
 				"without `connector_config.key_path`, each start makes a key in memory and takes it off the account at the end."},
 
 		{name: "vpc_uuid", types: "string or table", fallback: "the region's default VPC", read: set(&c.VPC, p.vpc),
-			help: "The UUID of a VPC; with several regions a table of region = UUID, which may leave some out."},
+			help: "The UUID of a VPC; with several regions a table of region = UUID, which may leave some out. One for a region that is not " +
+				"in `region` is refused."},
 		{name: "public_networking", types: "boolean", fallback: "true", read: set(&c.PublicNetworking, boolean),
 			help: "Whether Droplets have public addresses. With false the runner must be in the VPC, with `use_external_addr = false`."},
 		{name: "ipv6", types: "boolean", fallback: "false", read: set(&c.IPv6, p.ipv6),
@@ -70,7 +70,7 @@ func (p *parser) keys() []key {
 				"metadata service: no secrets."},
 		{name: "user_data_file", excludes: "user_data", read: set(&c.UserData, text(p.userDataFile))},
 
-		{name: "tags", types: "string or list", fallback: "none", read: set(&c.Tags, texts(freeTag)),
+		{name: "tags", types: "string or list", fallback: "none", read: set(&c.Tags, list(0, text(freeTag))),
 			help: "More tags for every Droplet, such as the one that a firewall goes by. `fleeting` and `fleeting-...` are the plugin's."},
 		{name: "project_id", types: "string", fallback: "the account's default project", read: set(&c.ProjectID, text(uuid)),
 			help: "The UUID of the project that Droplets are assigned to. Failing at that is a warning."},

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"unicode"
 )
 
 // maxName leaves room for "-" and the 10 characters that follow it in a Droplet's name: that is a hostname's label, of at
@@ -36,14 +35,7 @@ func groupName(name string) (string, error) {
 	if err == nil && strings.HasSuffix(name, bootSuffix) {
 		err = errors.New("must not end in -doctor, as the groups do that doctor --boot makes and destroys")
 	}
-	if err == nil {
-		return name, nil
-	}
-	proposal := SafeName(name)
-	if tokenLike.MatchString(name) || strings.ContainsFunc(name, func(r rune) bool { return r > unicode.MaxASCII }) {
-		proposal = ""
-	}
-	return "", withHint(didYouMean(proposal), "%w", err)
+	return name, err
 }
 
 // SafeName makes a name for plugin_config of any text, or returns "" when nothing of it can be in one.

@@ -1,9 +1,9 @@
 package config
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,35 +12,30 @@ import (
 // slugPattern holds for the slugs of regions (nyc3), sizes (so1_5-2vcpu-16gb) and images (ubuntu-24-04-x64).
 var slugPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,253}[a-z0-9])?$`)
 
+func isSlug(text string) bool { return slugPattern.MatchString(text) && !tokenLike.MatchString(text) }
+
 func slug(slug string) (string, error) {
-	if slugPattern.MatchString(slug) {
+	if isSlug(slug) {
 		return slug, nil
 	}
-	proposal := strings.ToLower(strings.TrimSpace(slug))
-	if !slugPattern.MatchString(proposal) {
-		proposal = ""
+	hint := ""
+	if proposal := strings.ToLower(strings.TrimSpace(slug)); isSlug(proposal) && len(proposal) <= shown {
+		hint = fmt.Sprintf("did you mean %q?", proposal)
 	}
-	return "", withHint(didYouMean(proposal), "must be a slug, made of a-z, 0-9, -, _ and ., not %s", quote(slug))
+	return "", withHint(hint, "must be a slug, made of a-z, 0-9, -, _ and ., not %s", quote(slug))
 }
 
-func image(v value) (Image, error) {
-	switch {
-	case v.kind != aString && v.kind != aNumber:
-		return Image{}, v.not("a slug or the id of an image")
-	case v.text == "":
-		return Image{}, errEmpty
-	case v.kind == aString && !isDigits(v.text):
-		slug, err := slug(v.text)
-		return Image{Slug: slug}, err
+func image(v any) (Image, error) {
+	if id, ok := id(v); ok {
+		return Image{ID: id}, nil
 	}
-	id, ok := whole(v.text)
-	if !ok || id <= 0 {
-		return Image{}, fmt.Errorf("must be the id of an image, a whole number above 0, not %s", v.shown())
+	text, ok := v.(string)
+	if !ok {
+		return Image{}, fmt.Errorf("must be a slug or the id of an image, not %s", show(v))
 	}
-	return Image{ID: id}, nil
+	slug, err := slug(text)
+	return Image{Slug: slug}, err
 }
-
-func isDigits(text string) bool { return text != "" && strings.Trim(text, "0123456789") == "" }
 
 var uuidPattern = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
@@ -51,62 +46,42 @@ func uuid(text string) (string, error) {
 	return strings.ToLower(text), nil
 }
 
-// vpc takes one UUID for the only region, since a VPC is in one region, or a table.
-func (p *parser) vpc(v value) (map[string]string, error) {
+// vpc takes a UUID for the only region, since a VPC is in one region, or a table. Where the regions have a fault, it is
+// not known what is wrong here.
+func (p *parser) vpc(v any) (map[string]string, error) {
 	regions := p.config.Regions
-	switch v.kind {
-	case aTable:
+	switch v := v.(type) {
+	case string:
+		id, err := uuid(v)
+		switch {
+		case err != nil || len(regions) == 0:
+			return nil, err
+		case len(regions) > 1:
+			return nil, withHint(fmt.Sprintf("for example vpc_uuid = { %q = %q }", regions[0], id),
+				"must be a table of region = UUID when there are several regions, since a VPC is in one region")
+		}
+		return map[string]string{regions[0]: id}, nil
+	case map[string]any:
 		return vpcTable(v, regions)
-	case aString:
-	default:
-		return nil, v.not("a UUID or a table of region = UUID")
 	}
-	id, err := text(uuid)(v)
-	switch {
-	case err != nil:
-		return nil, err
-	case len(regions) == 0: // a fault already
-		return nil, nil
-	case len(regions) > 1:
-		return nil, withHint(fmt.Sprintf("for example vpc_uuid = { %q = %q }", regions[0], id),
-			"must be a table of region = UUID when there are several regions, since a VPC is in one region")
-	}
-	return map[string]string{regions[0]: id}, nil
+	return nil, wrongType("a UUID or a table of region = UUID", v)
 }
 
-// vpcTable returns nil when the table is empty. Without regions, which have a fault then, their names are not checked.
-func vpcTable(v value, regions []string) (vpc map[string]string, err error) {
-	entries, _ := members(json.RawMessage(v.text)) // cannot fail: it is a valid table
-	free := slices.DeleteFunc(slices.Clone(regions), func(region string) bool {
-		return slices.ContainsFunc(entries, func(e member) bool { return e.name == region })
-	})
+func vpcTable(table map[string]any, regions []string) (map[string]string, error) {
+	if len(regions) == 0 {
+		return nil, nil
+	}
 	var faults []error
-	for _, e := range entries {
-		id, err := e.value.text, error(nil)
-		_, twice := vpc[e.name]
-		switch {
-		case len(regions) > 0 && !slices.Contains(regions, e.name):
-			err = withHint(didYouMean(nearest(e.name, free)), "%s is not among the regions, which are %s", quote(e.name), quoteAll(regions, ", "))
-		case twice:
-			err = fmt.Errorf("lists %s more than once", quote(e.name))
-		case e.value.kind != aString:
-			err = fmt.Errorf("%s %w", quote(e.name), e.value.not("a UUID"))
-		default:
-			if id, err = uuid(id); err != nil {
-				err = fmt.Errorf("%s %w", quote(e.name), err)
-			}
+	vpc := map[string]string{}
+	for _, region := range slices.Sorted(maps.Keys(table)) {
+		id, err := text(uuid)(table[region])
+		if !slices.Contains(regions, region) {
+			err = fmt.Errorf("is not among the regions, which are %s", strings.Join(regions, ", "))
 		}
 		if err != nil {
-			faults = append(faults, err)
-			continue
+			faults = append(faults, fmt.Errorf("%s %w", quote(region), err))
 		}
-		if vpc == nil {
-			vpc = map[string]string{}
-		}
-		vpc[e.name] = id
-	}
-	if len(regions) == 0 {
-		vpc = nil
+		vpc[region] = id
 	}
 	return vpc, errors.Join(faults...)
 }

@@ -20,7 +20,7 @@ func (t Token) Read() (Secret, error) {
 	if t.File == "" {
 		return t.Value, nil
 	}
-	secret, err := readToken(ThisHost(), t.File)
+	secret, err := readChecked(ThisHost(), t.File, maxTokenFile, checkToken)
 	if err != nil {
 		return Secret{}, fmt.Errorf("%s %w", t.Source, err)
 	}
@@ -30,21 +30,12 @@ func (t Token) Read() (Secret, error) {
 // maxTokenFile bounds what is read of a token file, in bytes. A token has some 71.
 const maxTokenFile = 64 << 10
 
-// readToken returns an error that follows the path in a sentence.
-func readToken(host Host, path string) (Secret, error) {
-	content, err := host.read(path, maxTokenFile)
-	if err != nil {
-		return Secret{}, err
-	}
-	token := strings.TrimSpace(string(content))
+// checkToken accepts what can be sent in a header. Its error follows the source in a sentence.
+func checkToken(content string) (Secret, error) {
+	token := strings.TrimSpace(content)
 	if token == "" {
 		return Secret{}, errors.New("is empty: put the token into it")
 	}
-	return checkToken(token)
-}
-
-// checkToken accepts what can be sent in a header. Its error follows the source in a sentence.
-func checkToken(token string) (Secret, error) {
 	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return Secret{}, errors.New("holds something other than a token, which is printable ASCII without spaces")
 	}
@@ -53,47 +44,44 @@ func checkToken(token string) (Secret, error) {
 
 // textOrEmpty takes a token or a token_file. Empty counts as not set: both are often filled in by templates, which
 // leave them empty where the environment has the token.
-func textOrEmpty(v value) (string, error) {
-	if v.kind != aString && v.kind != nothing {
-		return "", v.not("a string")
+func textOrEmpty(v any) (string, error) {
+	text, ok := v.(string)
+	if !ok && v != nil {
+		return "", wrongType("a string", v)
 	}
-	return v.text, nil
+	return strings.TrimSpace(text), nil
 }
 
-func (p *parser) token(v value) error {
-	text, err := textOrEmpty(v)
-	token := strings.TrimSpace(text)
+func (p *parser) token(v any) error {
+	token, err := textOrEmpty(v)
 	if err != nil || token == "" {
 		return err
 	}
+	return p.useToken(token, "plugin_config.token")
+}
+
+func (p *parser) useToken(token, source string) error {
 	secret, err := checkToken(token)
 	if err == nil {
-		p.config.Token = Token{Value: secret, Source: "plugin_config.token"}
+		p.config.Token = Token{Value: secret, Source: source}
 	}
 	return err
 }
 
 // tokenFile also goes on to the environment, the sources that come after it.
-func (p *parser) tokenFile(v value) error {
+func (p *parser) tokenFile(v any) error {
 	file, err := textOrEmpty(v)
-	switch {
-	case err != nil || p.config.Token.Source != "" || p.faults.Has("token"):
+	if err != nil || p.config.Token.Source != "" || p.faults.Has("token") {
 		return err // an earlier source has it, or a fault says why it does not
-	case strings.TrimSpace(file) != "":
-		return p.tokenFromFile(file)
 	}
-	p.key = "token"
-	return p.tokenFromEnvironment()
-}
-
-func (p *parser) tokenFromFile(file string) error {
-	if tokenLike.MatchString(file) {
-		return withHint(didYouMean("token"), "must be the path of a file, not the token itself")
+	if file == "" {
+		p.key = "token"
+		return p.tokenFromEnvironment()
 	}
 	if _, err := path(file); err != nil {
 		return err
 	}
-	if _, err := readToken(p.host, file); err != nil {
+	if _, err := readChecked(p.host, file, maxTokenFile, checkToken); err != nil {
 		return fmt.Errorf("%s %w", quote(file), err)
 	}
 	p.config.Token = Token{File: file, Source: "plugin_config.token_file " + file}
@@ -107,11 +95,9 @@ func (p *parser) tokenFromEnvironment() error {
 			continue
 		}
 		source := "the environment variable " + name
-		secret, err := checkToken(token)
-		if err != nil {
+		if err := p.useToken(token, source); err != nil {
 			return fmt.Errorf("%s %w", source, err)
 		}
-		p.config.Token = Token{Value: secret, Source: source}
 		return nil
 	}
 	if p.unknown.Has("token", "token_file") {

@@ -1,13 +1,10 @@
 package digitalocean
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
-	"sync"
 
 	"github.com/digitalocean/godo"
 
@@ -31,12 +28,9 @@ type Account struct {
 // Account reads the account. The Client remembers its ID: a token that replaces
 // this one must be of the same account.
 func (c *Client) Account(ctx context.Context) (Account, error) {
-	a, _, err := c.api.Account.Get(ctx)
-	if err == nil && a == nil {
-		err = errors.New("the answer has no account")
-	}
+	a, err := getOne(ctx, c, request{op: opAccount}, "account", func(a *godo.Account) bool { return a != nil })
 	if err != nil {
-		return Account{}, c.fail(opAccount, err)
+		return Account{}, err
 	}
 	id := identify(a)
 	c.auth.belongTo(id)
@@ -70,19 +64,18 @@ func (c *Client) Usage(ctx context.Context, tag string) (ig.Usage, error) {
 	var account Account
 	var all, ours int
 	var gpus ig.List
-	var errs [4]error
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		account, errs[0] = c.Account(ctx)
-		if errors.Is(errs[0], ig.ErrForbidden) {
-			errs[0] = nil // the limit is unknown
-		}
-	})
-	wg.Go(func() { all, errs[1] = c.total(ctx, url.Values{}) })
-	wg.Go(func() { ours, errs[2] = c.total(ctx, url.Values{"tag_name": {tag}}) })
-	wg.Go(func() { gpus, errs[3] = c.list(ctx, url.Values{"type": {"gpus"}}) })
-	wg.Wait()
-	if err := cmp.Or(errs[:]...); err != nil {
+	reads := []func() error{
+		func() (err error) { all, err = c.total(ctx, url.Values{}); return err },
+		func() (err error) { ours, err = c.total(ctx, url.Values{"tag_name": {tag}}); return err },
+		func() (err error) { gpus, err = c.list(ctx, url.Values{"type": {"gpus"}}); return err },
+		func() (err error) {
+			if account, err = c.Account(ctx); errors.Is(err, ig.ErrForbidden) {
+				return nil // the limit is unknown
+			}
+			return err
+		},
+	}
+	if err := together(len(reads), func(i int) error { return reads[i]() }); err != nil {
 		return ig.Usage{}, err
 	}
 	u := ig.Usage{Limit: account.DropletLimit, Others: max(0, all-ours)}
@@ -98,25 +91,21 @@ func (c *Client) Usage(ctx context.Context, tag string) (ig.Usage, error) {
 func (c *Client) total(ctx context.Context, query url.Values) (int, error) {
 	query.Set("per_page", "1")
 	var answer paging
-	_, err := c.do(ctx, http.MethodGet, "v2/droplets?"+query.Encode(), nil, &answer)
-	if err == nil && (answer.Meta == nil || answer.Meta.Total < 0) {
-		err = errors.New("the answer does not say how many Droplets there are")
+	if _, err := c.send(ctx, request{op: opList, query: query}, &answer); err != nil {
+		return 0, err
 	}
-	if err != nil {
-		return 0, c.fail(opList, err)
+	if answer.Meta == nil || answer.Meta.Total < 0 {
+		return 0, c.fail(opList, errors.New("the answer does not say how many Droplets there are"))
 	}
 	return answer.Meta.Total, nil
 }
 
 // AssignProject implements instancegroup.Cloud.
 func (c *Client) AssignProject(ctx context.Context, project string, ids []int64) error {
-	if project == "" {
-		return c.fail(opProject, errNoName)
-	}
-	var resources []any
+	var resources []string
 	for _, id := range ids {
 		resources = append(resources, fmt.Sprint("do:droplet:", id))
 	}
-	_, _, err := c.api.Projects.AssignResources(ctx, url.PathEscape(project), resources...)
-	return c.fail(opProject, err)
+	_, err := c.send(ctx, request{op: opProject, name: project, body: map[string][]string{"resources": resources}}, &struct{}{})
+	return err
 }

@@ -1,6 +1,7 @@
 package digitalocean
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -120,12 +121,15 @@ func TestOtherAccount(t *testing.T) {
 				if _, err := c.Get(t.Context(), id); !errors.Is(err, tt.wantLookUp) {
 					t.Errorf("the look-up of a Droplet: %v, want %v", err, tt.wantLookUp)
 				}
+				first, second := a.sent(tt.first), a.sent(tt.second)
 				if !errors.Is(tt.wantLookUp, ig.ErrOtherAccount) {
+					if _, err := c.Get(t.Context(), id); errors.Is(err, ig.ErrUnauthorized) && a.sent(tt.second) != second {
+						t.Error("the new token was asked about again at once")
+					}
 					return
 				}
 
 				// Nothing is sent, and the token is not asked about again.
-				first, second := a.sent(tt.first), a.sent(tt.second)
 				for _, o := range operations {
 					value, err := o.call(t.Context(), c)
 					if e := cloudError(t, err); !errors.Is(e, ig.ErrOtherAccount) || !zero(value) || !strings.Contains(e.Message, tt.says) {
@@ -182,70 +186,60 @@ func TestVerifiedOnce(t *testing.T) {
 // A Droplet that is being deleted, or that a list lacks, says nothing about the
 // account: its 404 is expected.
 func TestDeletedDropletsAreNoWitnesses(t *testing.T) {
-	for _, listed := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) { testDeletedDroplets(t, listed) })
+	list := func(ctx context.Context, c *Client, _ []int64) error {
+		_, err := c.List(ctx, groupTag, false)
+		return err
 	}
-}
-
-func testDeletedDroplets(t *testing.T, listed bool) {
-	a := newAccounts(t)
-	var ids []int64
-	for range 3 {
-		ids = append(ids, int64(a.sims["A"].AddDroplet(dosim.Droplet{Name: "ci-7k2m9qxabc", Tags: []string{groupTag}})))
-	}
-	token := &rotating{token: "a1"}
-	c := withToken(t, a, token)
-	if _, err := c.List(t.Context(), groupTag, false); err != nil {
-		t.Fatal(err)
-	}
-	if !listed {
-		if _, err := c.Delete(t.Context(), ids[0]); err != nil {
-			t.Fatal(err)
-		}
-		if err := c.TagDroplets(t.Context(), ig.DeleteTag("ci"), ids[1:]); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, id := range ids {
-		a.sims["A"].Destroy(int(id))
-	}
-	time.Sleep(time.Minute)
-	if listed {
-		if l, err := c.List(t.Context(), groupTag, false); err != nil || len(l.Droplets) > 0 {
-			t.Fatal(l, err)
-		}
-	}
-	token.token, a.revoked = "a2", "a1"
-	if _, err := c.Regions(t.Context()); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestAccount(t *testing.T) {
-	for body, want := range map[string]Account{
-		`{"uuid":"p","droplet_limit":25,"status":"locked","status_message":"Pay.","email_verified":true}`: {"p", 25, "locked", "Pay.", true},
-		`{"uuid":"p","team":{"uuid":"t"},"status":"active"}`:                                              {"t", 0, "active", "", false},
+	for name, tt := range map[string]struct {
+		before, after func(context.Context, *Client, []int64) error
+	}{
+		"a list lacks them": {list, list},
+		"one is deleted, the others by a tag": {func(ctx context.Context, c *Client, ids []int64) error {
+			_, err := c.Delete(ctx, ids[0])
+			return errors.Join(err, c.TagDroplets(ctx, ig.DeleteTag("ci"), ids[1:]))
+		}, nil},
 	} {
-		var sent int
-		if a, err := over(t, always(&sent, 200, `{"account":`+body+`}`)).Account(t.Context()); err != nil || a != want {
-			t.Errorf("%s: %+v, %v", body, a, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAccounts(t)
+				var ids []int64
+				for range 3 {
+					ids = append(ids, int64(a.sims["A"].AddDroplet(dosim.Droplet{Name: "ci-7k2m9qxabc", Tags: []string{groupTag}})))
+				}
+				token := &rotating{token: "a1"}
+				c := withToken(t, a, token)
+				if err := errors.Join(list(t.Context(), c, nil), tt.before(t.Context(), c, ids)); err != nil {
+					t.Fatal(err)
+				}
+				for _, id := range ids {
+					a.sims["A"].Destroy(int(id))
+				}
+				time.Sleep(time.Minute)
+				if tt.after != nil {
+					if err := tt.after(t.Context(), c, ids); err != nil {
+						t.Fatal(err)
+					}
+				}
+				token.token, a.revoked = "a2", "a1"
+				if _, err := c.Regions(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
 	}
 }
 
 // GPU Droplets count, and are in a list of their own, which has everybody's.
 func TestUsage(t *testing.T) {
-	sim := dosim.New(dosim.Options{Token: testToken, DropletLimit: 9})
-	defer sim.Close()
+	sim, c := simulated(t)
 	for _, d := range []dosim.Droplet{
 		{Name: "ci-7k2m9qxabc", Tags: []string{groupTag}}, {Name: "db"}, {Name: "web"},
 		{Name: "ci-7k2m9qxabd", Tags: []string{groupTag}, Size: "gpu-h100x1-80gb"}, {Name: "llm", Size: "gpu-h100x1-80gb"},
 	} {
 		sim.AddDroplet(d)
 	}
-	c := over(t, sim.Transport())
-	if u, err := c.Usage(t.Context(), groupTag); err != nil || u != (ig.Usage{Limit: 9, Others: 3}) {
-		t.Errorf("%+v, %v; want a limit of 9 and 3 others", u, err)
+	if u, err := c.Usage(t.Context(), groupTag); err != nil || u != (ig.Usage{Limit: 5000, Others: 3}) {
+		t.Errorf("%+v, %v; want a limit of 5000 and 3 others", u, err)
 	}
 	sim.Inject(dosim.Fault{Op: opAccount, Status: 403, Times: -1})
 	if u, err := c.Usage(t.Context(), groupTag); err != nil || u != (ig.Usage{Others: 3}) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -24,19 +23,19 @@ import (
 // before it is known to be of the same account. With another account's every
 // Droplet would be a 404, and be taken for gone. (TestOtherAccount)
 type authorizer struct {
-	base  http.RoundTripper
-	root  url.URL
-	read  func() (string, error)
-	renew chan struct{} // holds one value while somebody renews the token
+	base     http.RoundTripper
+	address  string // of the API, with a slash at its end
+	read     func() (string, error)
+	renewing chan struct{} // holds one value while somebody renews the token
 
-	mu      sync.Mutex
-	token   secret    // in use; "" = none read yet
-	used    []secret  // every token so far: none may reach a message
-	account identity  // that the token in use is of; zero = unknown
-	known   []int64   // some Droplets of that account
-	foreign secret    // the token that was read last, if it is another account's
-	blocked error     // says so; nil = requests are sent
-	next    time.Time // a token that could not be adopted is not looked at again before
+	mu      sync.Mutex // guards all that follows
+	token   secret     // in use; "" = none read yet
+	used    []secret   // every token so far: none may reach a message
+	account identity   // that the token in use is of; zero = unknown
+	known   []int64    // some Droplets of that account
+	foreign secret     // the token that was read last, if it is another account's
+	blocked error      // says so; nil = requests are sent
+	next    time.Time  // a token that could not be adopted is not looked at again before
 }
 
 const (
@@ -56,16 +55,6 @@ type secret string
 func (secret) String() string   { return "[secret]" }
 func (secret) GoString() string { return "[secret]" }
 
-// tokenError is a token that could not be read: nothing was sent.
-type tokenError struct{ error }
-
-// otherAccountError is a token of another account: nothing was sent.
-type otherAccountError struct{ error }
-
-func newAuthorizer(base http.RoundTripper, root url.URL, read func() (string, error)) *authorizer {
-	return &authorizer{base: base, root: root, read: read, renew: make(chan struct{}, 1)}
-}
-
 func (a *authorizer) RoundTrip(req *http.Request) (*http.Response, error) {
 	token, err := a.current(req.Context())
 	if err != nil {
@@ -75,17 +64,15 @@ func (a *authorizer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil || resp.StatusCode != http.StatusUnauthorized {
 		return resp, err
 	}
-	fresh, err := a.replace(req.Context(), token)
+	fresh, err := a.renew(req.Context(), token)
 	switch {
 	case err != nil:
-		resp.Body.Close()
 		return nil, err
-	case fresh == token || req.Method == http.MethodPost:
+	case fresh == token, req.Method == http.MethodPost:
 		// The refusal is the answer. Of a POST always: its sender decides
 		// whether to ask again, and under which names.
 		return resp, nil
 	}
-	resp.Body.Close()
 	return a.send(req, fresh)
 }
 
@@ -98,39 +85,39 @@ func (a *authorizer) send(req *http.Request, token secret) (*http.Response, erro
 // current returns the token to send.
 func (a *authorizer) current(ctx context.Context) (secret, error) {
 	a.mu.Lock()
-	token, blocked := a.token, a.blocked
-	if token == "" {
-		defer a.mu.Unlock()
-		return a.first()
+	var err error
+	if a.token == "" {
+		err = a.first()
 	}
+	token, blocked := a.token, a.blocked
 	a.mu.Unlock()
 	if blocked != nil {
-		return a.replace(ctx, token)
+		return a.renew(ctx, token)
 	}
-	return token, nil
+	return token, err
 }
 
 // first reads the first token. Callers hold mu.
-func (a *authorizer) first() (secret, error) {
+func (a *authorizer) first() error {
 	s, err := a.read()
 	if err == nil && s == "" {
 		err = errors.New("the token is empty")
 	}
 	if err != nil {
-		return "", tokenError{err}
+		return notSent{error: err, class: ig.ErrUnsent}
 	}
 	a.token = secret(s)
 	a.used = append(a.used, a.token)
-	return a.token, nil
+	return nil
 }
 
-// replace returns the token to use instead of one that was refused: a new one of
+// renew returns the token to use instead of one that was refused: a new one of
 // the same account, or the refused one if there is none. It returns an error if
 // there is one of another account.
-func (a *authorizer) replace(ctx context.Context, refused secret) (secret, error) {
+func (a *authorizer) renew(ctx context.Context, refused secret) (secret, error) {
 	select {
-	case a.renew <- struct{}{}:
-		defer func() { <-a.renew }()
+	case a.renewing <- struct{}{}:
+		defer func() { <-a.renewing }()
 	case <-ctx.Done():
 	}
 	a.mu.Lock()
@@ -142,26 +129,26 @@ func (a *authorizer) replace(ctx context.Context, refused secret) (secret, error
 	fresh := secret(s)
 	switch {
 	case err != nil, fresh == "": // the refusal is what counts
-		return a.token, a.blocked
 	case fresh == a.token:
 		a.foreign, a.blocked = "", nil
-		return a.token, nil
 	case fresh == a.foreign:
 		a.next = time.Now().Add(renewPause)
-		return a.token, a.blocked
-	}
-	a.used = append(slices.DeleteFunc(a.used, func(t secret) bool { return t == fresh }), fresh)
-	account, known := a.account, slices.Clone(a.known)
-	a.mu.Unlock()
-	account, err = a.verify(ctx, fresh, account, known)
-	a.mu.Lock()
-	switch {
-	case err == nil:
-		a.token, a.account = fresh, account
-		a.foreign, a.blocked, a.next = "", nil, time.Time{}
-	case errors.As(err, new(otherAccountError)):
-		a.foreign, a.blocked, a.next = fresh, err, time.Now().Add(renewPause)
-	default: // nothing is known: the refusal is what counts
+	default:
+		if !slices.Contains(a.used, fresh) {
+			a.used = append(a.used, fresh)
+		}
+		account, known := a.account, slices.Clone(a.known)
+		a.mu.Unlock()
+		account, err := a.verify(ctx, fresh, account, known)
+		a.mu.Lock()
+		if err == nil {
+			a.token, a.account = fresh, account
+			a.foreign, a.blocked = "", nil
+			break
+		}
+		if errors.Is(err, ig.ErrOtherAccount) {
+			a.foreign, a.blocked = fresh, err
+		}
 		a.next = time.Now().Add(renewPause)
 	}
 	return a.token, a.blocked
@@ -175,18 +162,15 @@ func (a *authorizer) verify(ctx context.Context, token secret, account identity,
 	var answer struct {
 		Account *godo.Account `json:"account"`
 	}
-	status, err := a.ask(ctx, token, "v2/account", &answer)
+	_, err := a.ask(ctx, token, "v2/account", http.StatusForbidden, &answer) // 403 = without account:read
 	if err != nil {
 		return identity{}, err
-	}
-	if status != http.StatusOK && status != http.StatusForbidden { // 403 = without account:read
-		return identity{}, fmt.Errorf("%s: status %d", opAccount, status)
 	}
 	found := identify(answer.Account)
 	if found.id != "" && account.id != "" {
 		if found.id != account.id {
-			return identity{}, otherAccountError{fmt.Errorf("not sent: the token is now one of the account or team %s, and the Droplets are those of %s: "+
-				"put a token of the latter where this one came from", found, account)}
+			return identity{}, otherAccount("the token is now one of the account or team %s, and the Droplets are those of %s: "+
+				"put a token of the latter where this one came from", found, account)
 		}
 		return found, nil
 	}
@@ -194,38 +178,42 @@ func (a *authorizer) verify(ctx context.Context, token secret, account identity,
 		account = found
 	}
 	for _, id := range known {
-		switch status, err := a.ask(ctx, token, fmt.Sprint("v2/droplets/", id), nil); {
-		case err != nil:
-			return identity{}, err
-		case status == http.StatusOK:
-			return account, nil
-		case status != http.StatusNotFound:
-			return identity{}, fmt.Errorf("%s: status %d", opGet, status)
+		there, err := a.ask(ctx, token, fmt.Sprint("v2/droplets/", id), http.StatusNotFound, &struct{}{})
+		if err != nil || there {
+			return account, err
 		}
 	}
 	if len(known) > 0 {
-		return identity{}, otherAccountError{fmt.Errorf("not sent: the token has changed, and the new one finds none of the Droplets %s that the old one "+
+		return identity{}, otherAccount("the token has changed, and the new one finds none of the Droplets %s that the old one "+
 			"had: it seems to be another account's. Put one of the same team there, with account:read; if it is, and those were deleted, restart the runner",
-			strings.Trim(fmt.Sprint(known), "[]"))}
+			strings.Trim(fmt.Sprint(known), "[]"))
 	}
 	return account, nil
 }
 
-// ask sends a question with a token that is not in use. A 200 is read into v.
-func (a *authorizer) ask(ctx context.Context, token secret, path string, v any) (status int, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.root.JoinPath(path).String(), nil)
+func otherAccount(format string, args ...any) error {
+	return notSent{error: fmt.Errorf("not sent: "+format, args...), class: ig.ErrOtherAccount}
+}
+
+// ask sends a question with a token that is not in use, and reports whether the
+// answer, which is read into v, is a yes. A no is that status.
+func (a *authorizer) ask(ctx context.Context, token secret, path string, no int, v any) (bool, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.address+path, nil)
 	if err != nil {
-		return 0, err
+		return false, err
 	}
 	resp, err := a.send(req, token)
 	if err != nil {
-		return 0, err
+		return false, err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusOK && v != nil {
-		err = json.NewDecoder(resp.Body).Decode(v)
+	switch resp.StatusCode {
+	case http.StatusOK:
+		return true, json.NewDecoder(resp.Body).Decode(v)
+	case no:
+		return false, nil
 	}
-	return resp.StatusCode, err
+	return false, fmt.Errorf("%s: status %d", path, resp.StatusCode)
 }
 
 // belongTo says which account the token is of.

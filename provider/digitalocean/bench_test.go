@@ -26,10 +26,7 @@ func BenchmarkList(b *testing.B) {
 					"fleeting", groupTag}})
 			}
 			replay := &replay{base: sim.Transport(), bodies: map[string]string{}}
-			c, err := New(Options{URL: "https://api.digitalocean.com", Token: func() (string, error) { return testToken, nil }, Transport: replay})
-			if err != nil {
-				b.Fatal(err)
-			}
+			c := over(b, replay)
 			list := func() {
 				c.budget.sent = nil // the pace is somebody else's matter
 				if l, err := c.List(b.Context(), groupTag, false); err != nil || len(l.Droplets) != n {
@@ -53,22 +50,19 @@ func BenchmarkList(b *testing.B) {
 // BenchmarkDecode compares what a page of 200 Droplets costs in our own type and in
 // godo's.
 func BenchmarkDecode(b *testing.B) {
-	sim := dosim.New(dosim.Options{Token: testToken, DropletLimit: perPage})
-	defer sim.Close()
+	sim, _ := simulated(b)
 	for i := range perPage {
 		sim.AddDroplet(dosim.Droplet{Name: fmt.Sprintf("ci-%08d", i), Tags: []string{"fleeting", groupTag}})
 	}
 	req := httptest.NewRequest(http.MethodGet, "/v2/droplets?per_page=200", nil)
 	req.Header.Set("Authorization", "Bearer "+testToken)
-	recorder := httptest.NewRecorder()
-	sim.ServeHTTP(recorder, req)
-	page := recorder.Body.Bytes()
-	b.Run("ours", func(b *testing.B) { decode[droplet](b, page) })
-	b.Run("godo's", func(b *testing.B) { decode[godo.Droplet](b, page) })
+	page := httptest.NewRecorder()
+	sim.ServeHTTP(page, req)
+	b.Run("ours", func(b *testing.B) { decode[droplet](b, page.Body.Bytes()) })
+	b.Run("godo's", func(b *testing.B) { decode[godo.Droplet](b, page.Body.Bytes()) })
 }
 
 func decode[T any](b *testing.B, page []byte) {
-	b.SetBytes(int64(len(page)))
 	b.ReportAllocs()
 	for b.Loop() {
 		var v struct {
@@ -88,26 +82,21 @@ type replay struct {
 }
 
 func (r *replay) RoundTrip(req *http.Request) (*http.Response, error) {
-	key := req.URL.String()
 	r.mu.Lock()
-	body, seen := r.bodies[key]
-	r.mu.Unlock()
-	if !seen {
+	defer r.mu.Unlock()
+	key := req.URL.String()
+	if r.bodies[key] == "" {
 		resp, err := r.base.RoundTrip(req)
 		if err != nil {
 			return nil, err
 		}
-		defer resp.Body.Close()
 		b, err := io.ReadAll(resp.Body)
 		if err != nil {
 			return nil, err
 		}
-		body = string(b)
-		r.mu.Lock()
-		r.bodies[key] = body
-		r.mu.Unlock()
+		r.bodies[key] = string(b)
 	}
-	resp := answer(http.StatusOK, body, "Content-Type", "application/json")
+	resp := answer(http.StatusOK, r.bodies[key], "Content-Type", "application/json")
 	resp.Request = req
 	return resp, nil
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,32 +18,24 @@ import (
 // that send are above it, so that nothing is sent uncounted: a request that the
 // token cannot afford waits a moment, or is not sent at all.
 //
-// What changes something comes first, then what decides something, then lists:
-// the last requests of a minute, and of an hour, are kept from those that can
-// wait. The hour is corrected by the headers of every answer, which count other
-// programs too. For the minute DigitalOcean says nothing before it refuses, so
-// others are taken to spend evenly what they spend in an hour.
+// What changes something comes first, then what decides something, then lists.
+// The hour is corrected by the headers of every answer, which count other programs
+// too. For the minute DigitalOcean says nothing before it refuses, so others are
+// taken to spend evenly what they spend in an hour.
 //
-// After a 429 requests of that purpose are held for as long as it asks, then one
-// tries before the others: no answer stops us for longer than maxRetryAfter.
-// (TestBudgetHolds)
+// After a 429 requests of that purpose are held for as long as it asks, at most
+// maxRetryAfter; then one tries before the others. (TestBudgetHolds)
 type budget struct {
 	base http.RoundTripper
 
-	mu        sync.Mutex
-	sent      []sending // ours of the last hour, oldest first
+	mu        sync.Mutex // guards all that follows
+	sent      []sending  // ours of the last hour, oldest first
 	inFlight  int
 	limit     int       // an hour, by the last answer; 0 = unknown
 	remaining int       // of it, by the last answer
 	answered  time.Time // when
 	others    others
-	held      [purposes]hold
-}
-
-// hold is what follows a 429.
-type hold struct {
-	until  time.Time // zero = nothing is held
-	trying bool      // one request is under way to see whether it is over
+	held      [purposes]time.Time // until when; zero = not
 }
 
 // sending is one request that was sent.
@@ -99,11 +90,18 @@ func (b *budget) RoundTrip(req *http.Request) (*http.Response, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.inFlight--
-	b.note(resp, sent)
-	if !strings.HasSuffix(req.URL.Path, "/v2/account/keys") { // has a limit of its own
-		b.held[p].note(resp, tries)
+	if err != nil {
+		return nil, err
 	}
-	return resp, err
+	b.note(resp.Header, sent)
+	switch {
+	case strings.HasSuffix(req.URL.Path, "/v2/account/keys"): // has a limit of its own
+	case resp.StatusCode == http.StatusTooManyRequests:
+		b.held[p] = time.Now().Add(cmp.Or(retryAfter(resp.Header), holdWithout))
+	case tries: // others may have been sent before the 429
+		b.held[p] = time.Time{}
+	}
+	return resp, nil
 }
 
 // purposeOf returns what a request is for.
@@ -117,55 +115,38 @@ func purposeOf(req *http.Request) purpose {
 	return lookUp
 }
 
-// take counts a request, once it can be afforded, or returns limitedError. It
-// reports whether the request is the one that tries after a hold.
+// take counts a request, once it can be afforded. It reports whether the request
+// is the one that tries after a hold.
 func (b *budget) take(ctx context.Context, p purpose) (tries bool, err error) {
 	var waited time.Duration
 	for {
 		b.mu.Lock()
 		now := time.Now()
-		wait := max(b.held[p].wait(now), b.wait(p, now))
+		wait := max(b.held[p].Sub(now), b.wait(p, now))
 		if wait <= 0 {
+			defer b.mu.Unlock()
 			b.sent = append(b.sent, sending{now, p})
 			b.inFlight++
-			h := &b.held[p]
-			h.trying = !h.until.IsZero()
-			tries = h.trying
-			b.mu.Unlock()
+			tries := !b.held[p].IsZero()
+			if tries { // the others wait about as long as an answer takes
+				b.held[p] = now.Add(time.Second)
+			}
 			return tries, nil
 		}
 		b.mu.Unlock()
-		if waited+wait > affordWait {
-			return false, limitedError{wait}
+		if waited += wait; waited <= affordWait {
+			select {
+			case <-time.After(wait):
+				continue
+			case <-ctx.Done():
+			}
 		}
-		select {
-		case <-time.After(wait):
-			waited += wait
-		case <-ctx.Done():
-			return false, limitedError{wait}
+		return false, notSent{
+			error: fmt.Errorf("not sent: the token's requests are spent (%d a minute, %d an hour), the next can be sent in %s",
+				perMinute, perHour, wait.Round(time.Second)),
+			class: ig.ErrRateLimited,
+			wait:  wait,
 		}
-	}
-}
-
-// wait returns how long a request is held from now.
-func (h *hold) wait(now time.Time) time.Duration {
-	if h.trying {
-		return time.Second // about as long as an answer takes
-	}
-	return h.until.Sub(now)
-}
-
-// note learns from an answer; nil = there was none, and then the next one tries.
-func (h *hold) note(resp *http.Response, tries bool) {
-	if tries {
-		h.trying = false
-	}
-	switch {
-	case resp == nil:
-	case resp.StatusCode == http.StatusTooManyRequests:
-		h.until = time.Now().Add(cmp.Or(retryAfter(resp.Header), holdWithout))
-	case tries: // others may have been sent before the 429
-		h.until = time.Time{}
 	}
 }
 
@@ -177,26 +158,26 @@ func (b *budget) wait(p purpose, now time.Time) time.Duration {
 		return b.answered.Add(time.Minute).Sub(now)
 	}
 	minute := now.Add(-time.Minute)
-	begin, _ := slices.BinarySearchFunc(b.sent, minute, func(s sending, t time.Time) int {
-		return cmp.Or(s.at.Compare(t), -1) // after it
-	})
-	recent := b.sent[begin:]
-	all := perMinute - min(b.others.perHour/60, perMinute/2)
-	var own []sending
-	for _, s := range recent {
-		if s.of == p {
-			own = append(own, s)
+	var recent, own []time.Time // when requests of the last minute were sent, and those for p
+	for _, s := range b.sent {
+		if s.at.After(minute) {
+			recent = append(recent, s.at)
+			if s.of == p {
+				own = append(own, s.at)
+			}
 		}
 	}
+	all := perMinute - min(b.others.perHour/60, perMinute/2)
+	most := all - kept[change].minute
 	affordable := all - kept[p].minute
-	switch most := all - kept[change].minute; {
-	case p == list && len(own) < listShare:
+	if p == list && len(own) < listShare {
 		affordable = most
-	case p == change && len(own) >= most-listShare:
-		return own[len(own)-(most-listShare)].at.Sub(minute) // when fewer of them are younger
+	}
+	if over := len(own) - (most - listShare); p == change && over >= 0 {
+		return own[over].Sub(minute) // when so many of them are older than a minute
 	}
 	if over := len(recent) - affordable; over >= 0 {
-		return recent[over].at.Sub(minute) // when so many of them are older than a minute
+		return recent[over].Sub(minute)
 	}
 	return 0
 }
@@ -211,10 +192,9 @@ func (b *budget) expire(now time.Time) {
 }
 
 // others is how many requests an hour other programs send. Answers say how many
-// they sent in the hour that has passed. A program that began ten minutes ago
-// would be seen in full only fifty minutes later, and the token would be spent by
-// then. So their pace is also that of the last span that has ended: what the
-// count grew by, and what left it meanwhile, which was sent an hour before.
+// they sent in the hour that has passed, which would show a program in full only an
+// hour after it began. So their pace is also that of the last span that has ended:
+// what the count grew by, and what left it meanwhile, which was sent an hour before.
 type others struct {
 	perHour int // the greater of both
 
@@ -242,17 +222,13 @@ func (o *others) note(count int, now time.Time) {
 	o.perHour = max(count, o.sent[spans-1]*spans)
 }
 
-// note learns from the answer to a request that was sent then; nil = there was
-// none. Callers hold mu.
+// note learns from the answer to a request that was sent then. Callers hold mu.
 //
 // Invariant: of answers that overtake each other the one counts that leaves less,
 // which is the newer one. (TestBudgetOvertaken)
-func (b *budget) note(resp *http.Response, sent time.Time) {
-	if resp == nil {
-		return
-	}
-	limit, err1 := strconv.Atoi(resp.Header.Get("ratelimit-limit"))
-	remaining, err2 := strconv.Atoi(resp.Header.Get("ratelimit-remaining"))
+func (b *budget) note(h http.Header, sent time.Time) {
+	limit, err1 := strconv.Atoi(h.Get("ratelimit-limit"))
+	remaining, err2 := strconv.Atoi(h.Get("ratelimit-remaining"))
 	if err1 != nil || err2 != nil || limit <= 0 {
 		return
 	}
@@ -263,7 +239,7 @@ func (b *budget) note(resp *http.Response, sent time.Time) {
 	b.expire(b.answered)
 	// Ours that are under way may be counted already, or not: they are not taken
 	// for others'.
-	b.others.note(max(0, b.limit-b.remaining-len(b.sent)), b.answered)
+	b.others.note(max(0, limit-remaining-len(b.sent)), b.answered)
 }
 
 // report is the budget as a Group paces itself by it.
@@ -287,12 +263,4 @@ func (b *budget) report() ig.Budget {
 		}
 	}
 	return r
-}
-
-// limitedError is a request that was not sent, since the token could not afford it.
-type limitedError struct{ wait time.Duration }
-
-func (e limitedError) Error() string {
-	return fmt.Sprintf("not sent: the token's requests are spent (%d a minute, %d an hour), the next can be sent in %s",
-		perMinute, perHour, e.wait.Round(time.Second))
 }

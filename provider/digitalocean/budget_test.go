@@ -11,21 +11,27 @@ import (
 	"time"
 
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
+
+// Requests of each purpose.
+func sendList(c *Client) error   { _, err := c.List(context.Background(), groupTag, false); return err }
+func sendGet(c *Client) error    { _, err := c.Get(context.Background(), 1); return err }
+func sendDelete(c *Client) error { _, err := c.Delete(context.Background(), 1); return err }
+
+func spent(err error) bool { return errors.Is(err, ig.ErrRateLimited) }
 
 // burst sends n requests at once and returns how many were sent, and the longest
 // pause that the errors of the others ask for.
-func burst(t *testing.T, n int, send func() error) (sent int, wait time.Duration) {
+func burst(t *testing.T, c *Client, n int, send func(*Client) error) (sent int, wait time.Duration) {
 	t.Helper()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for range n {
 		wg.Go(func() {
-			err := send()
+			err := send(c)
 			mu.Lock()
 			defer mu.Unlock()
-			if errors.Is(err, ig.ErrRateLimited) {
+			if spent(err) {
 				wait = max(wait, cloudError(t, err).RetryAfter)
 				return
 			}
@@ -36,69 +42,35 @@ func burst(t *testing.T, n int, send func() error) (sent int, wait time.Duration
 	return sent, wait
 }
 
-// No burst of ours is ever refused: what a minute has no room for is not sent,
-// and its error says when there is room. Lists leave room for look-ups, and
-// these for what changes something.
+// No burst of ours is ever refused: what a minute has no room for is not sent, and its
+// error says when there is room. Lists leave room for look-ups, and these for what
+// changes something, which leaves room for a few lists.
 func TestBudgetOfAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{Token: testToken})
-		defer sim.Close()
-		c := over(t, sim.Transport())
-		list := func() error { _, err := c.List(t.Context(), "fleeting", false); return err }
-		get := func() error { _, err := c.Get(t.Context(), 1); return err }
-		destroy := func() error { _, err := c.Delete(t.Context(), 1); return err }
-		for range 3 {
-			for _, step := range []struct {
-				what string
-				send func() error
-				want int
-			}{{"lists", list, 200}, {"look-ups", get, 25}, {"destroys", destroy, 20}} {
+		sim, c := simulated(t)
+		type step struct {
+			what string
+			send func(*Client) error
+			want int
+		}
+		for n, minute := range [][]step{
+			{{"lists", sendList, 200}, {"look-ups", sendGet, 25}, {"destroys", sendDelete, 20}},
+			{{"lists", sendList, 200}, {"look-ups", sendGet, 25}, {"destroys", sendDelete, 20}},
+			{{"destroys", sendDelete, 195}, {"lists", sendList, 50}},
+			{{"destroys", sendDelete, 195}, {"lists", sendList, 50}},
+			{{"look-ups", sendGet, 225}, {"lists", sendList, 20}},
+		} {
+			for _, s := range minute {
 				began := time.Now()
-				sent, wait := burst(t, 300, step.send)
+				sent, wait := burst(t, c, 300, s.send)
 				if took := time.Since(began); took > 0 {
-					t.Errorf("the senders of %s had an answer after %s, want at once", step.what, took)
+					t.Errorf("minute %d: the senders of %s had an answer after %s, want at once", n, s.what, took)
 				}
-				if sent != step.want {
-					t.Errorf("%d %s were sent, want %d", sent, step.what, step.want)
-				}
-				if wait < 50*time.Second || wait > time.Minute {
-					t.Errorf("the errors of the other %s ask for %s", step.what, wait)
+				if sent != s.want || wait < 50*time.Second || wait > time.Minute {
+					t.Errorf("minute %d: %d %s were sent, want %d; the errors of the others ask for %s", n, sent, s.what, s.want, wait)
 				}
 			}
 			time.Sleep(time.Minute)
-		}
-		refused := 0
-		for _, r := range sim.Requests() {
-			if r.Status == http.StatusTooManyRequests {
-				refused++
-			}
-		}
-		if n := len(sim.Requests()); n != 3*245 || refused > 0 {
-			t.Errorf("%d requests were sent and %d refused, want 735 and none", n, refused)
-		}
-	})
-}
-
-// Creates that take minutes leave room for a list a minute, and lists for creates.
-func TestBudgetStarvesNobody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{Token: testToken})
-		defer sim.Close()
-		c := over(t, sim.Transport())
-		list := func() error { _, err := c.List(t.Context(), "fleeting", false); return err }
-		destroy := func() error { _, err := c.Delete(t.Context(), 1); return err }
-		for minute := range 5 {
-			if sent, _ := burst(t, 300, destroy); sent != 195 {
-				t.Errorf("minute %d: %d destroys were sent, want 195", minute, sent)
-			}
-			if sent, _ := burst(t, 100, list); sent != 50 {
-				t.Errorf("minute %d: %d lists were sent, want 50", minute, sent)
-			}
-			time.Sleep(time.Minute)
-		}
-		burst(t, 100, list)
-		if sent, _ := burst(t, 300, destroy); sent != 145 {
-			t.Errorf("%d destroys were sent after 100 lists, want what these left", sent)
 		}
 		if n := sim.Throttled(); n > 0 {
 			t.Errorf("%d requests were refused", n)
@@ -109,74 +81,66 @@ func TestBudgetStarvesNobody(t *testing.T) {
 // A request that will have room in a moment waits for it.
 func TestBudgetWaitsAMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{Token: testToken})
-		defer sim.Close()
-		c := over(t, sim.Transport())
-		list := func() error { _, err := c.List(t.Context(), "fleeting", false); return err }
-		burst(t, 200, list)
+		_, c := simulated(t)
+		burst(t, c, 200, sendList)
 		time.Sleep(59 * time.Second)
 		began := time.Now()
-		if err := list(); err != nil {
+		if err := sendList(c); err != nil {
 			t.Error(err)
 		}
 		if took := time.Since(began); took < 900*time.Millisecond || took > affordWait {
 			t.Errorf("it took %s, want the second until there is room", took)
 		}
-		burst(t, 199, list)
+		burst(t, c, 199, sendList)
 		time.Sleep(59 * time.Second)
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Millisecond, cancel)
-		if _, err := c.List(ctx, "fleeting", false); !errors.Is(err, ig.ErrRateLimited) {
+		if _, err := c.List(ctx, groupTag, false); !spent(err) {
 			t.Errorf("with nobody left who waits for it: %v", err)
 		}
 	})
 }
 
-// The headers of answers show the hour, and so other programs.
+// The headers of answers show the hour, and so other programs. No answer makes a sender
+// wait for longer than a minute.
 func TestBudgetOfAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		left, sent := 2000, 0
-		c := over(t, answering(func(r *http.Request) (*http.Response, error) {
-			sent++
+		var mu sync.Mutex
+		left := 2000
+		c := over(t, answering(func(*http.Request) (*http.Response, error) {
+			time.Sleep(100 * time.Millisecond)
+			mu.Lock()
+			defer mu.Unlock()
 			left--
-			resp := answer(200, `{"droplets":[],"meta":{"total":0},"links":{}}`,
-				"ratelimit-limit", "5000", "ratelimit-remaining", strconv.Itoa(left))
-			resp.Request = r
-			return resp, nil
+			return answer(200, pageOf(0, false), "ratelimit-limit", "5000", "ratelimit-remaining", strconv.Itoa(left)), nil
 		}))
-		list := func() (ig.List, error) { return c.List(t.Context(), "fleeting", false) }
-		spent := func(err error) bool { return errors.Is(err, ig.ErrRateLimited) }
-		l, err := list()
+		l, err := c.List(t.Context(), groupTag, false)
 		if want := (ig.Budget{Limit: 5000, Remaining: 1999, Others: 3000, Lists: 1}); err != nil || l.Budget != want {
 			t.Errorf("%+v, %v; want %+v", l.Budget, err, want)
 		}
-
 		left = 101
-		_, _ = list() // learns that
-		if _, err := list(); !spent(err) {
+		_ = sendList(c) // learns that
+		if err := sendList(c); !spent(err) || cloudError(t, err).RetryAfter > time.Minute {
 			t.Errorf("with 100 left, a list: %v", err)
 		}
-		if _, err := c.Get(t.Context(), 1); spent(err) {
+		if err := sendGet(c); spent(err) {
 			t.Errorf("with 100 left, a look-up: %v", err)
 		}
 		left = 51
-		_, _ = c.Get(t.Context(), 1)
-		if _, err := c.Get(t.Context(), 1); !spent(err) {
+		_ = sendGet(c)
+		if err := sendGet(c); !spent(err) {
 			t.Errorf("with 50 left, a look-up: %v", err)
 		}
-		left = 1
-		before := sent
-		for range 5 {
-			_, _ = c.Delete(t.Context(), 1)
-		}
-		if sent != before+1 {
-			t.Errorf("%d destroys were sent with one request left", sent-before)
+		left = 5
+		_ = sendDelete(c)
+		if sent, _ := burst(t, c, 10, sendDelete); sent != 4 || left != 0 {
+			t.Errorf("%d destroys were sent at once with 4 requests left", sent)
 		}
 
 		// What an answer said is asked anew after a minute, or it would be believed for ever.
 		left = 4000
 		time.Sleep(time.Minute)
-		if l, err := list(); err != nil || l.Budget.Remaining != 3999 {
+		if l, err := c.List(t.Context(), groupTag, false); err != nil || l.Budget.Remaining != 3999 {
 			t.Errorf("a minute later: %+v, %v", l.Budget, err)
 		}
 	})
@@ -277,25 +241,24 @@ func TestBudgetHolds(t *testing.T) {
 				}
 				return answer(200, `{}`), nil
 			}))
-			destroy := func() error { _, err := c.Delete(t.Context(), 1); return err }
-			if err := destroy(); !errors.Is(err, ig.ErrRateLimited) {
+			if err := sendDelete(c); !spent(err) {
 				t.Fatal(err)
 			}
 			time.Sleep(held - affordWait - time.Second)
-			if n, wait := burst(t, 10, destroy); n != 0 || sent[http.MethodDelete] != 1 || wait != affordWait+time.Second {
+			if n, wait := burst(t, c, 10, sendDelete); n != 0 || sent[http.MethodDelete] != 1 || wait != affordWait+time.Second {
 				t.Errorf("Retry-After %q: %d deletes were sent in the hold; the error asks for %s", ask, sent[http.MethodDelete]-1, wait)
 			}
-			if _, err := c.Get(t.Context(), 1); errors.Is(err, ig.ErrRateLimited) {
+			if err := sendGet(c); spent(err) {
 				t.Errorf("Retry-After %q: a look-up: %v", ask, err)
 			}
 			time.Sleep(affordWait + time.Second)
-			burst(t, 10, destroy)
+			burst(t, c, 10, sendDelete)
 			if n := sent[http.MethodDelete]; n != 2 {
 				t.Errorf("Retry-After %q: %d deletes tried after the hold, want 1", ask, n-1)
 			}
 			limited = false
 			time.Sleep(held)
-			if n, _ := burst(t, 10, destroy); n != 10 {
+			if n, _ := burst(t, c, 10, sendDelete); n != 10 {
 				t.Errorf("Retry-After %q: %d of 10 deletes were sent when it was over", ask, n)
 			}
 		})
@@ -320,14 +283,14 @@ func TestBudgetHoldsOn(t *testing.T) {
 		}))
 		var slow sync.WaitGroup
 		slow.Go(func() {
-			if _, err := c.Delete(t.Context(), 1); err != nil {
+			if err := sendDelete(c); err != nil {
 				t.Error(err)
 			}
 		})
 		time.Sleep(time.Second)
-		_, _ = c.Delete(t.Context(), 2)
+		_ = sendDelete(c)
 		slow.Wait()
-		if _, err := c.Delete(t.Context(), 3); !errors.Is(err, ig.ErrRateLimited) || sent != 2 {
+		if err := sendDelete(c); !spent(err) || sent != 2 {
 			t.Errorf("%d requests were sent, want 2; %v", sent, err)
 		}
 	})
@@ -338,25 +301,7 @@ func TestBudgetOfKeys(t *testing.T) {
 	sent := 0
 	c := over(t, always(&sent, 429, `{"id":"too_many_requests"}`))
 	_, _ = c.Keys(t.Context())
-	_, err := c.Get(t.Context(), 1)
-	if sent != 2 {
+	if err := sendGet(c); sent != 2 {
 		t.Errorf("%d requests were sent, want both; %v", sent, err)
 	}
-}
-
-// No answer makes a sender wait for longer than a minute.
-func TestBudgetIsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := over(t, answering(func(*http.Request) (*http.Response, error) {
-			return answer(429, `{"id":"too_many_requests"}`, "Retry-After", "3600", "ratelimit-limit", "5000", "ratelimit-remaining", "0",
-				"ratelimit-reset", strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10)), nil
-		}))
-		for range 20 {
-			_, err := c.Delete(t.Context(), 1)
-			if e := cloudError(t, err); e.RetryAfter > time.Minute || !errors.Is(e, ig.ErrRateLimited) {
-				t.Fatalf("the error asks for %s: %v", e.RetryAfter, err)
-			}
-			time.Sleep(10 * time.Second)
-		}
-	})
 }

@@ -3,122 +3,105 @@ package digitalocean
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"net/http"
 	"net/url"
 	"time"
 
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
+const (
+	opSizes   = "GET /v2/sizes"
+	opRegions = "GET /v2/regions"
+	opImages  = "GET /v2/images"
+	opImage   = "GET /v2/images/{id}"
+	opVPCs    = "GET /v2/vpcs"
+	opVPC     = "GET /v2/vpcs/{id}"
+)
+
 // Size is a Droplet size on offer.
 type Size struct {
-	Slug        string
-	Regions     []string // where it can be had now
-	Available   bool
-	Disk        int     // GiB
-	PriceHourly float64 // USD; 0 = unknown
-	GPU         bool    // by its slug, or because DigitalOcean says so
+	Slug        string   `json:"slug"`
+	Regions     []string `json:"regions"` // where it can be had now
+	Available   bool     `json:"available"`
+	Disk        int      `json:"-"` // GiB
+	PriceHourly float64  `json:"-"` // USD; 0 = unknown
+	GPU         bool     `json:"-"` // by its slug, or because DigitalOcean says so
 }
 
 // Region is a region.
 type Region struct {
-	Slug      string
-	Available bool
-	Sizes     []string // that the account may use there; contract sizes are in no other list
+	Slug      string   `json:"slug"`
+	Available bool     `json:"available"`
+	Sizes     []string `json:"sizes"` // that the account may use there; contract sizes are in no other list
 }
 
 // Image is an image that Droplets can boot.
 type Image struct {
-	ID           int64
-	Slug         string // "" = a private one
-	Name         string // for people: "Docker on Ubuntu 22.04"
-	Type         string // base, snapshot, backup, custom, admin
-	Public       bool
-	Regions      []string
-	MinDiskSize  int // GiB
-	Created      time.Time
-	Status       string // NEW, available, pending, deleted or retired; "" = unknown
-	ErrorMessage string // of a Status that is not available
+	ID           int64     `json:"id"`
+	Slug         string    `json:"slug"` // "" = a private one
+	Name         string    `json:"-"`    // for people: "Docker on Ubuntu 22.04"
+	Type         string    `json:"type"` // base, snapshot, backup, custom, admin
+	Public       bool      `json:"public"`
+	Regions      []string  `json:"regions"`
+	MinDiskSize  int       `json:"-"` // GiB
+	Created      time.Time `json:"-"`
+	Status       string    `json:"status"` // NEW, available, pending, deleted or retired; "" = unknown
+	ErrorMessage string    `json:"-"`      // of a Status that is not available
 }
 
 // Sizes returns all sizes on offer.
 func (c *Client) Sizes(ctx context.Context) ([]Size, error) {
 	type size struct {
-		Slug        string                   `json:"slug"`
-		Regions     []string                 `json:"regions"`
-		Available   bool                     `json:"available"`
+		Size
 		Disk        lenient[int]             `json:"disk"`
 		PriceHourly lenient[float64]         `json:"price_hourly"`
 		GPUInfo     lenient[json.RawMessage] `json:"gpu_info"`
 	}
-	sizes, err := readAll(ctx, c, "GET /v2/sizes", slimList[size](c, "v2/sizes", url.Values{}, "sizes"))
+	sizes, err := getAll[size](ctx, c, opSizes, "sizes", nil)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]Size, len(sizes))
 	for i, s := range sizes {
 		info := string(s.GPUInfo.Value)
-		out[i] = Size{Slug: s.Slug, Regions: s.Regions, Available: s.Available, Disk: s.Disk.Value,
-			PriceHourly: s.PriceHourly.Value, GPU: info != "" && info != "null" || ig.GPUSize(s.Slug)}
+		out[i] = s.Size
+		out[i].Disk, out[i].PriceHourly = s.Disk.Value, s.PriceHourly.Value
+		out[i].GPU = info != "" && info != "null" || ig.GPUSize(s.Slug)
 	}
 	return out, nil
 }
 
 // Regions returns all regions.
 func (c *Client) Regions(ctx context.Context) ([]Region, error) {
-	regions, err := readAll(ctx, c, "GET /v2/regions", c.api.Regions.List)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]Region, len(regions))
-	for i, r := range regions {
-		out[i] = Region{Slug: r.Slug, Available: r.Available, Sizes: r.Sizes}
-	}
-	return out, nil
+	return getAll[Region](ctx, c, opRegions, "regions", nil)
 }
 
-const opImages = "GET /v2/images"
-
-// image is an image as it is read: see Image.
+// image is an Image as it is read.
 type image struct {
-	ID           int64           `json:"id"`
-	Slug         string          `json:"slug"`
+	Image
 	Name         lenient[string] `json:"name"`
-	Type         string          `json:"type"`
-	Public       bool            `json:"public"`
-	Regions      []string        `json:"regions"`
 	MinDiskSize  lenient[int]    `json:"min_disk_size"`
-	Created      lenient[string] `json:"created_at"`
-	Status       string          `json:"status"`
+	CreatedAt    lenient[string] `json:"created_at"`
 	ErrorMessage lenient[string] `json:"error_message"`
 	Tags         []string        `json:"tags"`
 }
 
-func (i image) Image() Image {
-	created, _ := time.Parse(time.RFC3339, i.Created.Value) // else older than all others
-	return Image{ID: i.ID, Slug: i.Slug, Name: i.Name.Value, Type: i.Type, Public: i.Public, Regions: i.Regions,
-		MinDiskSize: i.MinDiskSize.Value, Created: created, Status: i.Status, ErrorMessage: i.ErrorMessage.Value}
+func (i image) value() Image {
+	v := i.Image
+	v.Name, v.MinDiskSize, v.ErrorMessage = i.Name.Value, i.MinDiskSize.Value, i.ErrorMessage.Value
+	v.Created, _ = time.Parse(time.RFC3339, i.CreatedAt.Value) // else older than all others
+	return v
 }
 
 // Image looks one image up by its slug or id.
 func (c *Client) Image(ctx context.Context, slugOrID string) (Image, error) {
-	var answer struct {
-		Image image `json:"image"`
-	}
-	_, err := c.do(ctx, http.MethodGet, "v2/images/"+url.PathEscape(slugOrID), nil, &answer)
-	if err == nil && answer.Image.ID == 0 {
-		err = errors.New("the answer has no image")
-	}
-	if err != nil {
-		return Image{}, c.fail("GET /v2/images/{id}", err)
-	}
-	return answer.Image.Image(), nil
+	i, err := getOne(ctx, c, request{op: opImage, name: slugOrID}, "image", func(i image) bool { return i.ID != 0 })
+	return i.value(), err
 }
 
 // PublicSlugs returns the slugs of the images that DigitalOcean offers.
 func (c *Client) PublicSlugs(ctx context.Context) ([]string, error) {
-	all, err := c.images(ctx, url.Values{})
+	all, err := getAll[image](ctx, c, opImages, "images", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +117,7 @@ func (c *Client) PublicSlugs(ctx context.Context) ([]string, error) {
 // ImagesWithTag returns the account's private images that carry tag and can be
 // used.
 func (c *Client) ImagesWithTag(ctx context.Context, tag string) ([]Image, error) {
-	all, err := c.images(ctx, url.Values{"tag_name": {tag}})
+	all, err := getAll[image](ctx, c, opImages, "images", url.Values{"tag_name": {tag}})
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +125,7 @@ func (c *Client) ImagesWithTag(ctx context.Context, tag string) ([]Image, error)
 	for _, i := range all {
 		usable := i.ID != 0 && (i.Status == "" || i.Status == "available")
 		if !i.Public && usable && (i.Tags == nil || ig.HasTag(ig.Droplet{Tags: i.Tags}, tag)) {
-			out = append(out, i.Image())
+			out = append(out, i.value())
 		}
 	}
 	return out, nil
@@ -161,41 +144,21 @@ func (c *Client) TaggedImages(ctx context.Context, tag string) ([]ig.TaggedImage
 	return out, nil
 }
 
-func (c *Client) images(ctx context.Context, query url.Values) ([]image, error) {
-	return readAll(ctx, c, opImages, slimList[image](c, "v2/images", query, "images"))
-}
-
 // VPC is a private network.
 type VPC struct {
-	ID      string
-	Region  string
-	IPRange string // "10.116.0.0/20"
-	Default bool   // of its region
+	ID      string `json:"id"`
+	Region  string `json:"region"`
+	IPRange string `json:"ip_range"` // "10.116.0.0/20"
+	Default bool   `json:"default"`  // of its region
 }
 
 // VPCs returns all VPCs of the account.
 func (c *Client) VPCs(ctx context.Context) ([]VPC, error) {
-	vpcs, err := readAll(ctx, c, "GET /v2/vpcs", c.api.VPCs.List)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]VPC, len(vpcs))
-	for i, v := range vpcs {
-		if v != nil {
-			out[i] = VPC{ID: v.ID, Region: v.RegionSlug, IPRange: v.IPRange, Default: v.Default}
-		}
-	}
-	return out, nil
+	return getAll[VPC](ctx, c, opVPCs, "vpcs", nil)
 }
 
 // VPCRegion returns the region that a VPC is in.
 func (c *Client) VPCRegion(ctx context.Context, uuid string) (string, error) {
-	v, _, err := c.api.VPCs.Get(ctx, url.PathEscape(uuid))
-	if err == nil && (v == nil || v.RegionSlug == "") {
-		err = errors.New("the answer has no VPC")
-	}
-	if err != nil {
-		return "", c.fail("GET /v2/vpcs/{id}", err)
-	}
-	return v.RegionSlug, nil
+	v, err := getOne(ctx, c, request{op: opVPC, name: uuid}, "vpc", func(v VPC) bool { return v.Region != "" })
+	return v.Region, err
 }

@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -37,13 +36,9 @@ type Options struct {
 // Client speaks to one account. It may be used concurrently, and has no
 // goroutines but those of its idle connections, which Close ends.
 //
-// It uses godo's services where their types fit. Where they do not, it uses
-// godo's NewRequest and Do with a type of its own, for one of two reasons:
-//
-//   - godo's ids are int, which has 32 bits on some platforms. Droplets, images
-//     and keys have int64 ids here.
-//   - One odd field that nothing needs, such as a price that is a string, would
-//     fail a whole list of Droplets, sizes, images or tags.
+// It is godo's client without its services: their ids are int, which has 32 bits
+// on some platforms, and one odd field that nothing needs, such as a price that
+// is a string, would fail a whole list.
 type Client struct {
 	api    *godo.Client
 	base   http.RoundTripper
@@ -58,23 +53,21 @@ var _ instancegroup.Cloud = (*Client)(nil)
 
 // New makes a Client. It sends nothing.
 func New(o Options) (*Client, error) {
-	address, err := url.Parse(o.URL)
-	if err != nil {
-		return nil, fmt.Errorf("the API's address %q: %w", o.URL, err)
-	}
 	c := &Client{base: o.Transport}
 	if c.base == nil {
 		c.base = newTransport()
 	}
-	// Some of godo's services name their paths from the root: the wire puts a
-	// path of the API's address before all of them.
-	root := url.URL{Scheme: address.Scheme, User: address.User, Host: address.Host, Path: "/"}
-	c.budget = &budget{base: wire{c.base, strings.TrimSuffix(address.Path, "/")}}
-	c.auth = newAuthorizer(c.budget, root, o.Token)
+	address := strings.TrimRight(o.URL, "/") + "/"
+	c.budget = &budget{base: wire{c.base}}
+	c.auth = &authorizer{base: c.budget, address: address, read: o.Token, renewing: make(chan struct{}, 1)}
+	var err error
 	// Without godo's own retries, which repeat POSTs.
 	c.api, err = godo.New(&http.Client{Transport: repeatReads{c.auth}, CheckRedirect: refuseRedirects},
-		godo.SetBaseURL(root.String()), godo.SetUserAgent(o.UserAgent))
-	return c, err
+		godo.SetBaseURL(address), godo.SetUserAgent(o.UserAgent))
+	if err != nil {
+		return nil, fmt.Errorf("the API's address %q: %w", o.URL, err)
+	}
+	return c, nil
 }
 
 // Close closes idle connections. The Client can be used all the same.
@@ -83,31 +76,62 @@ func (c *Client) Close() { closeIdle(c.base) }
 // Budget is what the token may still spend, by the last answer.
 func (c *Client) Budget() instancegroup.Budget { return c.budget.report() }
 
-// do sends body, unless it is nil, and reads the answer into v, unless that is
-// nil: then an answer that is cut off is no error. What a path is made of must be
-// escaped.
-func (c *Client) do(ctx context.Context, method, path string, body, v any) (*godo.Response, error) {
-	req, err := c.api.NewRequest(ctx, method, path, body)
-	if err != nil {
-		return nil, err
-	}
-	if v == nil {
-		return c.api.Do(ctx, req, nil)
-	}
-	// godo would decode a stream, which copies a page more often.
-	var answer bytes.Buffer
-	resp, err := c.api.Do(ctx, req, &answer)
-	if err != nil {
-		return resp, err
-	}
-	return resp, json.Unmarshal(answer.Bytes(), v)
+// request is one request. Its op is its method and path, as in DigitalOcean's
+// documentation: "GET /v2/droplets/{id}".
+type request struct {
+	op    string
+	name  string // in place of what op has in braces
+	query url.Values
+	body  any
 }
 
-// errNoName is a request about something without a name: it would be a request
-// for something else, such as a list. It is not sent.
-var errNoName = errors.New("not sent: what it is about has no name")
+// send sends a request and reads the answer into v, unless that is nil. Every
+// error is a CloudError.
+func (c *Client) send(ctx context.Context, r request, v any) (*godo.Response, error) {
+	method, path, _ := strings.Cut(r.op, " /")
+	if before, rest, ok := strings.Cut(path, "{"); ok {
+		// Without a name it would be a request for something else, such as a list.
+		if strings.Trim(r.name, ".") == "" {
+			return nil, c.fail(r.op, errNoName)
+		}
+		_, after, _ := strings.Cut(rest, "}")
+		path = before + url.PathEscape(r.name) + after
+	}
+	if len(r.query) > 0 {
+		path += "?" + r.query.Encode()
+	}
+	req, err := c.api.NewRequest(ctx, method, path, r.body)
+	if err != nil {
+		return nil, c.fail(r.op, err)
+	}
+	var answer bytes.Buffer // godo would decode a stream, which copies a page more often
+	resp, err := c.api.Do(ctx, req, &answer)
+	if err == nil && v != nil {
+		err = json.Unmarshal(answer.Bytes(), v)
+	}
+	return resp, c.fail(r.op, err)
+}
 
-// lenient is a field that may be of an unexpected type: then it is zero. It is
+// getOne sends a request and returns the one thing in its answer, under field. One
+// that is not sound is none.
+func getOne[T any](ctx context.Context, c *Client, r request, field string, sound func(T) bool) (T, error) {
+	var fields map[string]json.RawMessage
+	var v, none T
+	if _, err := c.send(ctx, r, &fields); err != nil {
+		return none, err
+	}
+	if len(fields[field]) > 0 {
+		if err := json.Unmarshal(fields[field], &v); err != nil {
+			return none, c.fail(r.op, err)
+		}
+	}
+	if !sound(v) {
+		return none, c.fail(r.op, fmt.Errorf("the answer has no %s", field))
+	}
+	return v, nil
+}
+
+// lenient is a value that may be of an unexpected type: then it is zero. It is
 // for what is only shown or counted.
 type lenient[T any] struct{ Value T }
 

@@ -21,34 +21,35 @@ import (
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
+// notSent is why a request was not sent by our own decision.
+type notSent struct {
+	error
+	class error
+	wait  time.Duration // until it can be, at most a minute; 0 = unknown
+}
+
+func (n notSent) Unwrap() error { return n.class }
+
+var errNoName = notSent{error: errors.New("not sent: what it is about has no name"), class: ig.ErrUnsent}
+
 // fail turns what went wrong with a request into a CloudError.
 func (c *Client) fail(op string, err error) error {
 	if err == nil {
 		return nil
 	}
+	e := &ig.CloudError{Op: op, Class: ig.ErrUnconfirmed}
 	if answer, ok := errors.AsType[*godo.ErrorResponse](err); ok {
-		message := answer.Message
-		if answer.NestedError != nil {
-			message = cmp.Or(message, answer.NestedError.Message)
-		}
-		e := &ig.CloudError{
-			Op:         op,
-			Status:     answer.Response.StatusCode,
-			Message:    c.words(message),
-			RequestID:  c.requestID(answer.RequestID),
-			RetryAfter: retryAfter(answer.Response.Header),
-		}
+		e.Status = answer.Response.StatusCode
+		e.Message = c.words(answer.Message)
 		e.Class = classify(e.Status, e.Message)
+		e.RequestID = c.requestID(answer.RequestID)
+		e.RetryAfter = retryAfter(answer.Response.Header)
 		return e
 	}
-	e := &ig.CloudError{Op: op, Class: ig.ErrUnconfirmed, Message: c.words(explain(err))}
-	limited, ok := errors.AsType[limitedError](err)
-	switch {
-	case ok:
-		e.Class, e.RetryAfter = ig.ErrRateLimited, min(limited.wait, maxRetryAfter)
-	case errors.As(err, new(otherAccountError)):
-		e.Class = ig.ErrOtherAccount
-	case unsent(err):
+	e.Message = c.words(explain(err))
+	if n, ok := errors.AsType[notSent](err); ok {
+		e.Class, e.RetryAfter = n.class, n.wait
+	} else if unreachable(err) {
 		e.Class = ig.ErrUnsent
 	}
 	return e
@@ -88,14 +89,10 @@ func classify(status int, message string) error {
 	return ig.ErrInvalid
 }
 
-// unsent reports whether err proves that no request was sent: no connection could
-// be made, or there was no token to send, or nothing that it could be about.
-func unsent(err error) bool {
-	if op, ok := errors.AsType[*net.OpError](err); ok && (op.Op == "dial" || op.Op == "proxyconnect") {
-		return true
-	}
-	return errors.Is(err, errNoName) || errors.As(err, new(tokenError)) || errors.As(err, new(proxyError)) ||
-		errors.As(err, new(*godo.ArgError)) || errors.As(err, new(*tls.CertificateVerificationError))
+// unreachable reports whether err proves that no connection could be made.
+func unreachable(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && (op.Op == "dial" || op.Op == "proxyconnect") || errors.As(err, new(*tls.CertificateVerificationError))
 }
 
 // explain says what went wrong with a request that has no error answer.

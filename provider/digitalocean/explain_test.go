@@ -31,10 +31,8 @@ func TestForbiddenNamesEveryScope(t *testing.T) {
 
 // Init refuses a token without tag:read by this, and says what is missing.
 func TestCheckTagRead(t *testing.T) {
-	sim := dosim.New(dosim.Options{Token: testToken})
-	defer sim.Close()
+	sim, c := simulated(t)
 	sim.AddTag("fleeting")
-	c := over(t, sim.Transport())
 	for _, tag := range []string{"fleeting", "of-nothing"} {
 		if err := c.CheckTagRead(t.Context(), tag); err != nil {
 			t.Errorf("%s: %v", tag, err)

@@ -1,6 +1,7 @@
 package digitalocean
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -46,32 +47,17 @@ func FuzzAnswers(f *testing.F) {
 	})
 }
 
-// genuine is what the simulator answers.
+// genuine is what the simulator answers first.
 func genuine(f *testing.F, o operation) string {
-	sim := dosim.New(dosim.Options{Token: testToken})
-	defer sim.Close()
-	sim.AddDroplet(dosim.Droplet{Name: "ci-7k2m9qxabc", Tags: []string{"fleeting", "fleeting-group:ci"}})
+	sim, _ := simulated(f)
+	sim.AddDroplet(dosim.Droplet{Name: "ci-7k2m9qxabc", Tags: []string{"fleeting", groupTag}})
 	sim.AddKey("laptop", somePublic)
-	var mu sync.Mutex
-	var body strings.Builder
-	c, err := New(Options{
-		URL:   "https://api.digitalocean.com",
-		Token: func() (string, error) { return testToken, nil },
-		Transport: answering(func(r *http.Request) (*http.Response, error) {
-			resp, err := sim.Transport().RoundTrip(r)
-			mu.Lock()
-			defer mu.Unlock()
-			if err == nil && body.Len() == 0 {
-				b := make([]byte, 8<<10)
-				n, _ := resp.Body.Read(b)
-				body.Write(b[:n])
-			}
-			return resp, err
-		}),
-	})
-	if err != nil {
-		f.Fatal(err)
-	}
-	_, _ = o.call(f.Context(), c)
-	return body.String()
+	var first sync.Once
+	var body []byte
+	_, _ = o.call(f.Context(), over(f, answering(func(r *http.Request) (*http.Response, error) {
+		resp, err := sim.Transport().RoundTrip(r)
+		first.Do(func() { body, err = io.ReadAll(resp.Body) })
+		return resp, err
+	})))
+	return string(body)
 }

@@ -3,8 +3,6 @@ package digitalocean
 import (
 	"context"
 	"errors"
-	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/digitalocean/godo"
@@ -30,26 +28,19 @@ const (
 // ErrNotFound if not. Unlike Keys it does not count against the small rate limit
 // of the list.
 func (c *Client) HasKey(ctx context.Context, idOrFingerprint string) error {
-	return c.fail(opKey, c.oneKey(ctx, http.MethodGet, "v2/account/keys/"+url.PathEscape(idOrFingerprint), nil))
+	return c.oneKey(ctx, request{op: opKey, name: idOrFingerprint})
 }
 
 // oneKey sends a request that is answered with one key.
-func (c *Client) oneKey(ctx context.Context, method, path string, body any) error {
-	var answer struct {
-		Key Key `json:"ssh_key"`
-	}
-	_, err := c.do(ctx, method, path, body, &answer)
-	if err == nil && answer.Key.ID == 0 {
-		err = errors.New("the answer has no key")
-	}
+func (c *Client) oneKey(ctx context.Context, r request) error {
+	_, err := getOne(ctx, c, r, "ssh_key", func(k Key) bool { return k.ID != 0 })
 	return err
 }
 
 // UploadKey puts a public key on the account. That it is there already is no
 // error. It is sent once.
 func (c *Client) UploadKey(ctx context.Context, name, publicKey string) error {
-	body := &godo.KeyCreateRequest{Name: name, PublicKey: publicKey}
-	err := c.fail(opUploadKey, c.oneKey(ctx, http.MethodPost, "v2/account/keys", body))
+	err := c.oneKey(ctx, request{op: opUploadKey, body: &godo.KeyCreateRequest{Name: name, PublicKey: publicKey}})
 	if e, ok := errors.AsType[*ig.CloudError](err); ok && e.Status == 422 && strings.Contains(e.Message, "already in use") {
 		return nil
 	}
@@ -58,12 +49,12 @@ func (c *Client) UploadKey(ctx context.Context, name, publicKey string) error {
 
 // DeleteKey removes a key from the account. It is sent once.
 func (c *Client) DeleteKey(ctx context.Context, idOrFingerprint string) error {
-	_, err := c.api.Keys.DeleteByFingerprint(ctx, url.PathEscape(idOrFingerprint))
-	return c.fail(opDeleteKey, err)
+	_, err := c.remove(ctx, request{op: opDeleteKey, name: idOrFingerprint})
+	return err
 }
 
 // Keys returns all keys of the account. DigitalOcean allows 10 such requests a
 // minute.
 func (c *Client) Keys(ctx context.Context) ([]Key, error) {
-	return readAll(ctx, c, opKeys, slimList[Key](c, "v2/account/keys", url.Values{}, "ssh_keys"))
+	return getAll[Key](ctx, c, opKeys, "ssh_keys", nil)
 }

@@ -40,75 +40,97 @@ const (
 	atOnce = 16
 )
 
-// errNoList is valid JSON without the list that was asked for, which is not the
-// same as an empty one.
-var errNoList = errors.New("the answer has no list")
+var (
+	errNoList  = errors.New("the answer has no list") // which is not an empty one
+	errEndless = fmt.Errorf("the list has more than %d pages", maxPages)
+)
 
 // List implements instancegroup.Cloud.
 func (c *Client) List(ctx context.Context, tag string, gpus bool) (ig.List, error) {
-	var l, g ig.List
-	var err, gerr error
-	var wg sync.WaitGroup
-	wg.Go(func() { l, err = c.list(ctx, url.Values{"tag_name": {tag}}) })
+	queries := []url.Values{{"tag_name": {tag}}}
 	if gpus {
 		// DigitalOcean leaves GPU Droplets out of every other list, and does
 		// not combine type with tag_name.
-		wg.Go(func() { g, gerr = c.list(ctx, url.Values{"type": {"gpus"}}) })
+		queries = append(queries, url.Values{"type": {"gpus"}})
 	}
-	wg.Wait()
-	if err := cmp.Or(err, gerr); err != nil {
+	lists := make([]ig.List, len(queries))
+	err := together(len(queries), func(i int) (err error) { lists[i], err = c.list(ctx, queries[i]); return err })
+	if err != nil {
 		return ig.List{}, err
 	}
+	l := lists[0]
 	for i := range l.Droplets {
 		if d := &l.Droplets[i]; len(d.Tags) == 0 {
 			d.Tags = []string{tag} // DigitalOcean has filtered by it
 		}
 	}
-	l.Droplets = append(l.Droplets, g.Droplets...)
-	l.Requests += g.Requests
+	for _, more := range lists[1:] {
+		l.Droplets = append(l.Droplets, more.Droplets...)
+		l.Requests += more.Requests
+	}
 	l.Droplets = slices.DeleteFunc(l.Droplets, func(d ig.Droplet) bool { return !ig.HasTag(d, tag) })
-	slices.SortFunc(l.Droplets, func(a, b ig.Droplet) int { return cmp.Compare(a.ID, b.ID) })
-	l.Droplets = slices.CompactFunc(l.Droplets, func(a, b ig.Droplet) bool { return a.ID == b.ID })
+	l.Droplets = byID(l.Droplets)
 	l.Budget = c.budget.report()
 	c.auth.know(true, l.Droplets)
 	return l, nil
+}
+
+// byID sorts Droplets, and drops those that are there twice.
+func byID(droplets []ig.Droplet) []ig.Droplet {
+	slices.SortFunc(droplets, func(a, b ig.Droplet) int { return cmp.Compare(a.ID, b.ID) })
+	return slices.CompactFunc(droplets, sameID)
+}
+
+func sameID(a, b ig.Droplet) bool { return a.ID == b.ID }
+
+// together does n things, at most atOnce at the same time, and returns the first
+// error by their order.
+func together(n int, do func(int) error) error {
+	errs := make([]error, n)
+	slots := make(chan struct{}, atOnce)
+	var wg sync.WaitGroup
+	for i := range n {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			errs[i] = do(i)
+		})
+	}
+	wg.Wait()
+	return cmp.Or(errs...)
 }
 
 // list reads all pages of the Droplets that match query. A list can shift
 // between its pages while Droplets come and go. One that has fewer entries than
 // each of its pages says there are is read again, unless it was the same before:
 // then the number is wrong, as it may be for a while after Droplets went. An
-// empty one is not believed so: it would say that all are gone. (Should one
-// Droplet go and another slip through that very moment, the Group finds out: no
-// single absence counts.)
+// empty one is not believed so: it would say that all are gone.
 func (c *Client) list(ctx context.Context, query url.Values) (ig.List, error) {
 	var requests, total int
-	var before map[int64]bool // the list as it was read before
+	var before []ig.Droplet // the list as it was read before
 	for range listTries {
-		read, err := c.readPages(ctx, query)
+		pages, err := c.readPages(ctx, query)
 		if err != nil {
-			return ig.List{}, c.fail(opList, err)
+			return ig.List{}, err
 		}
-		requests += len(read)
-		l := ig.List{Requests: requests}
-		ids := map[int64]bool{}
-		total = read[0].total
-		for _, p := range read {
+		requests += len(pages)
+		l := ig.List{Requests: requests, Date: pages[0].date}
+		total = pages[0].total
+		for _, p := range pages {
 			total = min(total, p.total) // as Droplets go, it falls from page to page
-			if l.Date.IsZero() || p.date.Before(l.Date) {
+			if p.date.Before(l.Date) {
 				l.Date = p.date
 			}
-			for _, d := range p.droplets {
-				if !ids[d.ID] {
-					ids[d.ID] = true
-					l.Droplets = append(l.Droplets, d)
-				}
+			for i := range p.droplets {
+				l.Droplets = append(l.Droplets, p.droplets[i].Droplet())
 			}
 		}
-		if len(l.Droplets) >= total || len(ids) > 0 && maps.Equal(ids, before) {
+		l.Droplets = byID(l.Droplets)
+		n := len(l.Droplets)
+		if n >= total || n > 0 && slices.EqualFunc(l.Droplets, before, sameID) {
 			return l, nil
 		}
-		before = ids
+		before = l.Droplets
 	}
 	which := ""
 	if query.Get("type") == "gpus" {
@@ -124,50 +146,38 @@ func (c *Client) list(ctx context.Context, query url.Values) (ig.List, error) {
 
 // page is one page of a list of Droplets.
 type page struct {
-	droplets []ig.Droplet
+	droplets []droplet
 	total    int // of all pages, as this one says
 	more     bool
 	date     time.Time
 }
 
 // readPages reads as many pages as the list had last, together, then those that
-// they tell of. What is remembered too much is an empty page; what a first page
-// says is remembered even if a later one fails.
+// they tell of. What is remembered too much is an empty page.
 func (c *Client) readPages(ctx context.Context, query url.Values) ([]page, error) {
-	key := query.Encode()
 	want := 1
-	if n, ok := c.pages.Load(key); ok {
+	if n, ok := c.pages.Load(query.Encode()); ok {
 		want = n.(int)
 	}
 	var read []page
 	for {
 		next := make([]page, want-len(read))
-		errs := make([]error, len(next))
-		slots := make(chan struct{}, atOnce)
-		var wg sync.WaitGroup
-		for i := range next {
-			slots <- struct{}{}
-			wg.Go(func() {
-				defer func() { <-slots }()
-				next[i], errs[i] = c.readPage(ctx, query, len(read)+i+1)
-			})
-		}
-		wg.Wait()
-		if len(read) == 0 && errs[0] == nil {
-			c.pages.Store(key, next[0].pages())
-		}
-		if err := errors.Join(errs...); err != nil {
+		err := together(len(next), func(i int) (err error) {
+			next[i], err = c.readPage(ctx, query, len(read)+i+1)
+			return err
+		})
+		if err != nil {
 			return nil, err
 		}
-		if read = append(read, next...); !read[len(read)-1].more {
-			break
-		}
-		if len(read) >= maxPages {
-			return nil, fmt.Errorf("the list has more than %d pages", maxPages)
+		read = append(read, next...)
+		switch {
+		case !read[len(read)-1].more:
+			return read, nil
+		case len(read) >= maxPages:
+			return nil, c.fail(opList, errEndless)
 		}
 		want = max(read[0].pages(), len(read)+1)
 	}
-	return read, nil
 }
 
 // pages returns how many pages the list has, as its first page says.
@@ -179,42 +189,35 @@ func (p page) pages() int {
 }
 
 func (c *Client) readPage(ctx context.Context, query url.Values, n int) (page, error) {
-	q := maps.Clone(query)
-	q.Set("per_page", strconv.Itoa(perPage))
-	q.Set("page", strconv.Itoa(n))
 	var answer struct {
-		Droplets *[]droplet `json:"droplets"`
+		Droplets []droplet `json:"droplets"`
 		paging
 	}
-	resp, err := c.do(ctx, http.MethodGet, "v2/droplets?"+q.Encode(), nil, &answer)
-	odd, err := splitOdd(err)
+	resp, err := c.send(ctx, request{op: opList, query: nth(query, n)}, &answer)
 	if err != nil {
 		return page{}, err
 	}
-	if odd != nil && (answer.Droplets == nil || len(*answer.Droplets) == 0 || answer.Meta == nil || answer.Meta.Total < len(*answer.Droplets)) {
-		return page{}, odd // it may be about how many there are
-	}
-	if answer.Droplets == nil && (answer.Meta == nil || answer.Meta.Total != 0) {
-		return page{}, errNoList
-	}
-	if answer.Droplets == nil { // null, and a total of 0
-		answer.Droplets = &[]droplet{}
-	}
-	p := page{droplets: make([]ig.Droplet, 0, len(*answer.Droplets))}
+	p := page{droplets: answer.Droplets}
 	p.date, _ = http.ParseTime(resp.Header.Get("Date"))
 	if answer.Meta != nil {
 		p.total = answer.Meta.Total
 	}
+	if p.droplets == nil && (answer.Meta == nil || p.total != 0) {
+		return page{}, c.fail(opList, errNoList)
+	}
 	// A full page that names no next one, and yet more Droplets, is not the last.
-	p.more = answer.more() || len(*answer.Droplets) >= perPage && p.total > n*perPage
-	for i := range *answer.Droplets {
-		d := &(*answer.Droplets)[i]
-		if err := d.check(odd); err != nil {
-			return page{}, err
-		}
-		p.droplets = append(p.droplets, d.Droplet())
+	p.more = answer.more() || len(p.droplets) >= perPage && p.total > n*perPage
+	if n == 1 { // remembered even if a later page fails
+		c.pages.Store(query.Encode(), p.pages())
 	}
 	return p, nil
+}
+
+// nth returns query for the nth page.
+func nth(query url.Values, n int) url.Values {
+	q := url.Values{"per_page": {strconv.Itoa(perPage)}, "page": {strconv.Itoa(n)}}
+	maps.Copy(q, query)
+	return q
 }
 
 // paging is the part of a list's answer that is about its other pages.
@@ -227,14 +230,21 @@ func (p paging) more() bool {
 	return p.Links != nil && p.Links.Pages != nil && p.Links.Pages.Next != ""
 }
 
-// lister reads one page of any other list, as godo's services do.
-type lister[T any] func(context.Context, *godo.ListOptions) ([]T, *godo.Response, error)
-
-// readAll reads all pages of a list.
-func readAll[T any](ctx context.Context, c *Client, op string, list lister[T]) ([]T, error) {
+// getAll reads all pages of any other list, which is under field in the answers.
+func getAll[T any](ctx context.Context, c *Client, op, field string, query url.Values) ([]T, error) {
 	var all []T
 	for n := 1; n <= maxPages; n++ {
-		entries, resp, err := list(ctx, &godo.ListOptions{Page: n, PerPage: perPage})
+		var body json.RawMessage
+		if _, err := c.send(ctx, request{op: op, query: nth(query, n)}, &body); err != nil {
+			return nil, err
+		}
+		var links paging
+		var fields map[string]json.RawMessage
+		var entries []T
+		err := cmp.Or(json.Unmarshal(body, &fields), json.Unmarshal(body, &links))
+		if err == nil && fields[field] != nil {
+			err = json.Unmarshal(fields[field], &entries)
+		}
 		if err == nil && entries == nil {
 			err = errNoList
 		}
@@ -242,31 +252,9 @@ func readAll[T any](ctx context.Context, c *Client, op string, list lister[T]) (
 			return nil, c.fail(op, err)
 		}
 		all = append(all, entries...)
-		if !(paging{Links: resp.Links}).more() {
+		if !links.more() {
 			return all, nil
 		}
 	}
-	return nil, c.fail(op, fmt.Errorf("the list has more than %d pages", maxPages))
-}
-
-// slimList is a lister of a type of ours: what is under field in the answers.
-func slimList[T any](c *Client, path string, query url.Values, field string) lister[T] {
-	return func(ctx context.Context, o *godo.ListOptions) ([]T, *godo.Response, error) {
-		q := maps.Clone(query)
-		q.Set("per_page", strconv.Itoa(o.PerPage))
-		q.Set("page", strconv.Itoa(o.Page))
-		var fields map[string]json.RawMessage
-		resp, err := c.do(ctx, http.MethodGet, path+"?"+q.Encode(), nil, &fields)
-		if err != nil {
-			return nil, nil, err
-		}
-		var entries []T
-		if list, ok := fields[field]; ok {
-			err = json.Unmarshal(list, &entries)
-		}
-		if links, ok := fields["links"]; ok && err == nil {
-			err = json.Unmarshal(links, &resp.Links)
-		}
-		return entries, resp, err
-	}
+	return nil, c.fail(op, errEndless)
 }

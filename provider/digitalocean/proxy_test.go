@@ -16,7 +16,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
@@ -27,21 +27,18 @@ const proxied = "https://example.com"
 // each once in a process's life, so each case is a process of its own.
 func TestEnvironment(t *testing.T) {
 	sim := dosim.New(dosim.Options{Token: testToken})
-	defer sim.Close()
+	t.Cleanup(sim.Close)
 	api := httptest.NewUnstartedServer(sim)
 	api.Config.ErrorLog = log.New(io.Discard, "", 0) // one client does not know the CA
 	api.StartTLS()
-	defer api.Close()
+	t.Cleanup(api.Close)
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: api.Certificate().Raw})
 	if err := os.WriteFile(ca, block, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var tunnels atomic.Int64
-	proxy := httptest.NewServer(tunnel(api.Listener.Addr().String(), &tunnels))
-	defer proxy.Close()
 	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(407) }))
-	defer refusing.Close()
+	t.Cleanup(refusing.Close)
 	closed := httptest.NewServer(nil)
 	closed.Close()
 
@@ -51,15 +48,19 @@ func TestEnvironment(t *testing.T) {
 		want    string
 		tunnels int64
 	}{
-		{"proxy and CA", []string{"HTTPS_PROXY=" + proxy.URL, "SSL_CERT_FILE=" + ca}, "9 regions", 1},
-		{"unknown CA", []string{"HTTPS_PROXY=" + proxy.URL}, "unsent: GET /v2/regions: tls: failed to verify certificate: x509: certificate signed by unknown authority", readTries},
+		{"proxy and CA", []string{"HTTPS_PROXY=%", "SSL_CERT_FILE=" + ca}, "9 regions", 1},
+		{"unknown CA", []string{"HTTPS_PROXY=%"}, "unsent: GET /v2/regions: tls: failed to verify certificate: x509: certificate signed by unknown authority", readTries},
 		{"the proxy refuses", []string{"HTTPS_PROXY=" + strings.Replace(refusing.URL, "//", "//user:hunter2@", 1), "SSL_CERT_FILE=" + ca},
-			"unsent: GET /v2/regions: the proxy " + strings.TrimPrefix(refusing.URL, "http://") + " does not connect to DigitalOcean: 407 Proxy Authentication Required", 0},
+			"unsent: GET /v2/regions: proxyconnect tcp: the proxy " + strings.TrimPrefix(refusing.URL, "http://") + " does not connect to DigitalOcean: 407 Proxy Authentication Required", 0},
 		{"the proxy is gone", []string{"HTTPS_PROXY=" + closed.URL}, "unsent: GET /v2/regions: proxyconnect tcp: dial tcp " + strings.TrimPrefix(closed.URL, "http://") + ": connect: connection refused", 0},
-		{"not for this host", []string{"HTTPS_PROXY=" + proxy.URL, "NO_PROXY=example.com"}, "no proxy", 0},
+		{"not for this host", []string{"HTTPS_PROXY=%", "NO_PROXY=example.com"}, "no proxy", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			tunnels.Store(0)
+			t.Parallel()
+			var tunnels atomic.Int64
+			proxy := httptest.NewServer(tunnel(api.Listener.Addr().String(), &tunnels))
+			defer proxy.Close()
+			tt.env[0] = strings.Replace(tt.env[0], "%", proxy.URL, 1)
 			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestEnvironmentChild$")
 			child.Env = append(tt.env, "DIGITALOCEAN_TEST_CHILD=1", "SSL_CERT_DIR=/nonexistent", "GORACE=atexit_sleep_ms=0")
 			out, err := child.CombinedOutput()
@@ -77,10 +78,7 @@ func TestEnvironmentChild(t *testing.T) {
 		t.Skip("only as a child of TestEnvironment")
 	}
 	transport := newTransport()
-	c, err := New(Options{URL: proxied, Token: func() (string, error) { return testToken, nil }, Transport: transport})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := newClient(t, Options{URL: proxied, Transport: transport})
 	req := httptest.NewRequest(http.MethodGet, proxied, nil)
 	if proxy, err := transport.Proxy(req); proxy == nil {
 		fmt.Println(strings.TrimSuffix("no proxy "+fmt.Sprint(err), " <nil>"))
@@ -88,7 +86,7 @@ func TestEnvironmentChild(t *testing.T) {
 	}
 	regions, err := c.Regions(t.Context())
 	switch {
-	case errors.Is(err, instancegroup.ErrUnsent):
+	case errors.Is(err, ig.ErrUnsent):
 		fmt.Println("unsent:", err)
 	case err != nil:
 		fmt.Println(err)

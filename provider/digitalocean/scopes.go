@@ -23,37 +23,32 @@ type Scope struct {
 // Droplet has the id 0, no tag a space, a Droplet needs a name, a size and an image.
 // (TestScopesChangeNothing)
 type probe struct {
-	scope, method, path string
-	body                any
+	scope, op string
+	body      any
 }
-
-const (
-	noTag     = "v2/tags/no%20tag"
-	noProject = "v2/projects/00000000-0000-0000-0000-000000000000/resources"
-)
 
 var (
 	nothing   = struct{}{}
 	noTargets = map[string][]string{"resources": {}}
 
 	probes = []probe{
-		{"droplet:read", http.MethodGet, "v2/droplets?per_page=1", nil},
-		{"droplet:create", http.MethodPost, "v2/droplets", nothing},
-		{"droplet:delete", http.MethodDelete, "v2/droplets/0", nil},
-		{"droplet:update", http.MethodPost, noTag + "/resources", noTargets},
-		{"tag:read", http.MethodGet, "v2/tags?per_page=1", nil},
-		{"tag:create", http.MethodPost, "v2/tags", nothing},
-		{"tag:delete", http.MethodDelete, noTag, nil},
-		{"regions:read", http.MethodGet, "v2/regions?per_page=1", nil},
-		{"sizes:read", http.MethodGet, "v2/sizes?per_page=1", nil},
-		{"image:read", http.MethodGet, "v2/images?per_page=1", nil},
-		{"actions:read", http.MethodGet, "v2/actions?per_page=1", nil},
-		{"account:read", http.MethodGet, "v2/account", nil},
-		{"ssh_key:read", http.MethodGet, "v2/account/keys/0", nil},
-		{"ssh_key:create", http.MethodPost, "v2/account/keys", nothing},
-		{"ssh_key:delete", http.MethodDelete, "v2/account/keys/0", nil},
-		{"vpc:read", http.MethodGet, "v2/vpcs?per_page=1", nil},
-		{"project:assign_resource", http.MethodPost, noProject, noTargets},
+		{"droplet:read", "GET /v2/droplets?per_page=1", nil},
+		{"droplet:create", "POST /v2/droplets", nothing},
+		{"droplet:delete", "DELETE /v2/droplets/0", nil},
+		{"droplet:update", "POST /v2/tags/no%20tag/resources", noTargets},
+		{"tag:read", "GET /v2/tags?per_page=1", nil},
+		{"tag:create", "POST /v2/tags", nothing},
+		{"tag:delete", "DELETE /v2/tags/no%20tag", nil},
+		{"regions:read", "GET /v2/regions?per_page=1", nil},
+		{"sizes:read", "GET /v2/sizes?per_page=1", nil},
+		{"image:read", "GET /v2/images?per_page=1", nil},
+		{"actions:read", "GET /v2/actions?per_page=1", nil},
+		{"account:read", "GET /v2/account", nil},
+		{"ssh_key:read", "GET /v2/account/keys/0", nil},
+		{"ssh_key:create", "POST /v2/account/keys", nothing},
+		{"ssh_key:delete", "DELETE /v2/account/keys/0", nil},
+		{"vpc:read", "GET /v2/vpcs?per_page=1", nil},
+		{"project:assign_resource", "POST /v2/projects/00000000-0000-0000-0000-000000000000/resources", noTargets},
 	}
 )
 
@@ -80,9 +75,8 @@ func (c *Client) Scopes(ctx context.Context, names ...string) ([]Scope, error) {
 }
 
 func (c *Client) probe(ctx context.Context, p probe) (Scope, error) {
-	s := Scope{Name: p.scope, Asked: p.method + " /" + p.path}
-	_, err := c.do(ctx, p.method, p.path, p.body, nil)
-	err = c.fail(s.Asked, err)
+	s := Scope{Name: p.scope, Asked: p.op}
+	_, err := c.send(ctx, request{op: p.op, body: p.body}, nil)
 	e, failed := errors.AsType[*ig.CloudError](err)
 	switch {
 	case !failed, e.Status == http.StatusNotFound, e.Status == http.StatusBadRequest, e.Status == http.StatusUnprocessableEntity:

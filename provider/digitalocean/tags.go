@@ -13,9 +13,8 @@ import (
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
-// godo's tag has the Droplet in it that was tagged last, in full: it is not read.
-
 const (
+	opTags         = "GET /v2/tags"
 	opGetTag       = "GET /v2/tags/{tag}"
 	opCreateTag    = "POST /v2/tags"
 	opTagDroplets  = "POST /v2/tags/{tag}/resources"
@@ -26,8 +25,8 @@ const (
 // CheckTagRead returns nil if the token may read tags, that one for example,
 // which need not exist, and ErrForbidden if not.
 func (c *Client) CheckTagRead(ctx context.Context, tag string) error {
-	_, err := c.do(ctx, http.MethodGet, "v2/tags/"+url.PathEscape(tag), nil, nil)
-	if err = c.fail(opGetTag, err); errors.Is(err, ig.ErrNotFound) {
+	_, err := c.send(ctx, request{op: opGetTag, name: tag}, nil)
+	if errors.Is(err, ig.ErrNotFound) {
 		return nil
 	}
 	return err
@@ -36,28 +35,29 @@ func (c *Client) CheckTagRead(ctx context.Context, tag string) error {
 // TagDroplets implements instancegroup.Cloud. It makes the tag if it has not made
 // it yet, or if somebody removed it.
 func (c *Client) TagDroplets(ctx context.Context, tag string, ids []int64) error {
-	req := &godo.TagResourcesRequest{}
+	body := &godo.TagResourcesRequest{}
 	for _, id := range ids {
-		req.Resources = append(req.Resources, godo.Resource{ID: strconv.FormatInt(id, 10), Type: godo.DropletResourceType})
+		body.Resources = append(body.Resources, godo.Resource{ID: strconv.FormatInt(id, 10), Type: godo.DropletResourceType})
 	}
 	if ig.IsDeleteTag(tag) {
 		c.auth.forget(ids...)
 	}
-	var err error
-	for range 2 {
+	for try := 1; ; try++ {
 		if _, made := c.made.Load(tag); !made {
-			if _, err := c.do(ctx, http.MethodPost, "v2/tags", &godo.TagCreateRequest{Name: tag}, nil); err != nil {
-				return c.fail(opCreateTag, err)
+			if _, err := c.send(ctx, request{op: opCreateTag, body: &godo.TagCreateRequest{Name: tag}}, nil); err != nil {
+				return err
 			}
 			c.made.Store(tag, true)
 		}
-		_, err = c.api.Tags.TagResources(ctx, url.PathEscape(tag), req)
-		if err = c.fail(opTagDroplets, err); !errors.Is(err, ig.ErrNotFound) {
-			break
+		_, err := c.send(ctx, request{op: opTagDroplets, name: tag, body: body}, nil)
+		if !errors.Is(err, ig.ErrNotFound) {
+			return err
 		}
 		c.made.Delete(tag)
+		if try == 2 {
+			return err
+		}
 	}
-	return err
 }
 
 // DeleteTagged implements instancegroup.Cloud.
@@ -69,17 +69,13 @@ func (c *Client) DeleteTagged(ctx context.Context, tag string) (string, error) {
 		return "", &ig.CloudError{Class: ig.ErrInvalid, Op: opDeleteTagged, Status: http.StatusBadRequest,
 			Message: fmt.Sprintf("not sent: nothing is deleted by the tag %q", tag)}
 	}
-	resp, err := c.api.Droplets.DeleteByTag(ctx, url.QueryEscape(tag))
-	if err != nil {
-		return "", c.fail(opDeleteTagged, err)
-	}
-	return c.requestID(resp.Header.Get("x-request-id")), nil
+	return c.remove(ctx, request{op: opDeleteTagged, query: url.Values{"tag_name": {tag}}})
 }
 
 // RemoveTag implements instancegroup.Cloud.
 func (c *Client) RemoveTag(ctx context.Context, tag string) error {
-	_, err := c.api.Tags.Delete(ctx, url.PathEscape(tag))
-	return c.fail(opRemoveTag, err)
+	_, err := c.remove(ctx, request{op: opRemoveTag, name: tag})
+	return err
 }
 
 // Tag is a tag of the account.
@@ -96,7 +92,7 @@ func (c *Client) Tags(ctx context.Context) ([]Tag, error) {
 			Count int `json:"count"`
 		} `json:"resources"`
 	}
-	tags, err := readAll(ctx, c, "GET /v2/tags", slimList[tag](c, "v2/tags", url.Values{}, "tags"))
+	tags, err := getAll[tag](ctx, c, opTags, "tags", nil)
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
@@ -15,9 +15,7 @@ import (
 // somebody removes it.
 func TestDeleteTagged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{Token: testToken})
-		defer sim.Close()
-		c := over(t, sim.Transport())
+		sim, c := simulated(t)
 		var ids []int64
 		for range 4 {
 			ids = append(ids, int64(sim.AddDroplet(dosim.Droplet{Name: "ci-7k2m9qxa", Tags: []string{"fleeting"}})))
@@ -53,7 +51,7 @@ func TestDeleteTaggedRefuses(t *testing.T) {
 	var sent int
 	c := over(t, always(&sent, 204, ""))
 	for _, tag := range []string{"", "fleeting", "fleeting-group:ci", "fleeting-run:7k2m9qxa", "fleeting-delete:", "fleeting-delete:c i", "fleeting-delete:ci-7k2m&x"} {
-		if _, err := c.DeleteTagged(t.Context(), tag); !errors.Is(err, instancegroup.ErrInvalid) {
+		if _, err := c.DeleteTagged(t.Context(), tag); !errors.Is(err, ig.ErrInvalid) {
 			t.Errorf("%q: %v", tag, err)
 		}
 	}

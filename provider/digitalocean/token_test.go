@@ -11,7 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
@@ -26,11 +26,7 @@ func (r *rotating) read() (string, error) { r.reads++; return r.token, r.err }
 
 func withToken(t *testing.T, transport http.RoundTripper, token *rotating) *Client {
 	t.Helper()
-	c, err := New(Options{URL: "https://api.digitalocean.com", Token: token.read, Transport: transport})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return newClient(t, Options{Token: token.read, Transport: transport})
 }
 
 // After a 401 the token is read again, and only a new one is tried, once. A POST
@@ -50,13 +46,13 @@ func TestTokenRotation(t *testing.T) {
 			_, err := o.call(t.Context(), c)
 			posts := slices.ContainsFunc(sim.Requests(), func(r dosim.Request) bool { return r.Method == http.MethodPost })
 			if posts {
-				// The regions, the refused one, and the question whose the token is.
-				if !errors.Is(err, instancegroup.ErrUnauthorized) || len(sim.Requests()) != 3 {
+				// The regions, the refused one, and the question about the token.
+				if !errors.Is(err, ig.ErrUnauthorized) || len(sim.Requests()) != 3 {
 					t.Errorf("%s: sent %d times, error %v", o.name, len(sim.Requests())-2, err)
 				}
 				_, err = o.call(t.Context(), c)
 			}
-			if errors.Is(err, instancegroup.ErrUnauthorized) {
+			if errors.Is(err, ig.ErrUnauthorized) {
 				t.Errorf("%s: %v", o.name, err)
 			}
 			if token.reads != 2 {
@@ -71,7 +67,7 @@ func TestTokenRotation(t *testing.T) {
 					t.Errorf("%s: the refused token was sent %d times to %s", o.name, n-before[op], op)
 				}
 			}
-			if !errors.Is(err, instancegroup.ErrUnauthorized) {
+			if !errors.Is(err, ig.ErrUnauthorized) {
 				t.Errorf("%s: %v", o.name, err)
 			}
 		})
@@ -96,43 +92,40 @@ func TestTokenAfterForeign401(t *testing.T) {
 func TestTokenCannotBeRead(t *testing.T) {
 	sim := dosim.New(dosim.Options{Token: "old"})
 	defer sim.Close()
-	token := &rotating{err: errors.New("token_file /etc/do does not exist")}
+	token := &rotating{}
 	c := withToken(t, sim.Transport(), token)
-	_, err := c.Delete(t.Context(), 1)
-	if !errors.Is(err, instancegroup.ErrUnsent) || !strings.Contains(err.Error(), "/etc/do does not exist") || len(sim.Requests()) > 0 {
-		t.Errorf("error %v after %d requests; want an unsent one that names the file", err, len(sim.Requests()))
+	for want, err := range map[string]error{"/etc/do does not exist": errors.New("token_file /etc/do does not exist"), "the token is empty": nil} {
+		token.err = err
+		if _, err := c.Delete(t.Context(), 1); !errors.Is(err, ig.ErrUnsent) || !strings.Contains(err.Error(), want) || len(sim.Requests()) > 0 {
+			t.Errorf("error %v after %d requests; want an unsent one that says %q", err, len(sim.Requests()), want)
+		}
 	}
 
 	// In mid-life: the refusal is what counts.
 	token.token, token.err = "revoked", nil
-	if _, err := c.Regions(t.Context()); !errors.Is(err, instancegroup.ErrUnauthorized) {
+	if _, err := c.Regions(t.Context()); !errors.Is(err, ig.ErrUnauthorized) {
 		t.Error(err)
 	}
 	token.err = errors.New("gone")
-	if _, err := c.Regions(t.Context()); !errors.Is(err, instancegroup.ErrUnauthorized) {
+	if _, err := c.Regions(t.Context()); !errors.Is(err, ig.ErrUnauthorized) {
 		t.Error(err)
 	}
 }
 
-// DigitalOcean, or what stands in for it, may send back whatever it was sent. No token, present or past, gets into an error or a
-// request id, whole or in part.
+// DigitalOcean, or what stands in for it, may send back whatever it was sent. No
+// token, present or past, gets into an error or a request id, whole or in part.
 func TestTokenIsNeverRepeated(t *testing.T) {
 	synctest.Test(t, testTokenIsNeverRepeated)
 }
 
 func testTokenIsNeverRepeated(t *testing.T) {
 	const first, second = "dop_v1_5e471e1f1257", "dop_v1_5e471e1f5ec0"
-	for _, status := range []int{200, 202, 204, 302, 307, 400, 401, 403, 404, 422, 429, 500, 503} {
-		for _, padding := range []int{0, 45, 280, 285, 299} { // request ids are cut at 64, messages at 300
+	for _, status := range []int{200, 204, 302, 401, 422, 503} {
+		for _, padding := range []int{0, 45, 285} { // request ids are cut at 64, messages at 300
 			echo := strings.Repeat(".", padding) + first + " " + second
-			for _, body := range []string{echo, "{}", fmt.Sprintf(`{"message":%q,"request_id":%q}`, echo, echo), fmt.Sprintf(`[%q]`, echo), "<html>" + echo} {
-				c := withToken(t, answering(func(r *http.Request) (*http.Response, error) {
-					resp := answer(status, body, "x-request-id", echo, "Location", "https://"+first+".example/", "Retry-After", echo)
-					resp.Request = r
-					return resp, nil
-				}), &rotating{})
+			for _, body := range []string{echo, "{}", fmt.Sprintf(`{"message":%q,"request_id":%q}`, echo, echo), fmt.Sprintf(`[%q]`, echo)} {
+				c := withToken(t, always(new(int), status, body, "x-request-id", echo, "Location", "https://"+first+".example/", "Retry-After", echo, "Content-Type", echo), &rotating{token: first})
 				c.auth.token, c.auth.used = second, []secret{first, second}
-				c.auth.read = func() (string, error) { return first, nil }
 				for _, o := range operations {
 					value, err := o.call(t.Context(), c)
 					if said := fmt.Sprintf("%+v %v", value, err); strings.Contains(said, "5e471e1f") {
@@ -163,13 +156,11 @@ func TestRedirectsAreRefused(t *testing.T) {
 				if r.Body != nil {
 					_, _ = io.Copy(io.Discard, r.Body)
 				}
-				resp := answer(status, "", "Location", "https://elsewhere.example/v2/droplets?x="+r.Header.Get("Authorization"))
-				resp.Request = r
-				return resp, nil
+				return answer(status, "", "Location", "https://elsewhere.example/v2/droplets?x="+r.Header.Get("Authorization")), nil
 			}))
 			_, err := o.call(t.Context(), c)
 			e := cloudError(t, err)
-			if len(sent) != o.first() || !errors.Is(e, instancegroup.ErrUnconfirmed) || e.Message != "the API redirects to elsewhere.example, which is not followed; is api_url right?" {
+			if len(sent) != o.first() || !errors.Is(e, ig.ErrUnconfirmed) || e.Message != "the API redirects to elsewhere.example, which is not followed; is api_url right?" {
 				t.Errorf("%s, %d: requests to %v, error %v", o.name, status, sent, err)
 			}
 		}

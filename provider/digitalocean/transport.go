@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 )
 
@@ -37,17 +36,14 @@ func newTransport() *http.Transport {
 		// just closed is unconfirmed.
 		IdleConnTimeout: 15 * time.Second,
 		OnProxyConnectResponse: func(_ context.Context, proxy *url.URL, _ *http.Request, r *http.Response) error {
-			if r.StatusCode != http.StatusOK {
-				// Go's own error is the status text alone.
-				return proxyError{fmt.Errorf("the proxy %s does not connect to DigitalOcean: %s", proxy.Host, r.Status)}
+			if r.StatusCode == http.StatusOK {
+				return nil
 			}
-			return nil
+			// Go's own error is the status text alone.
+			return &net.OpError{Op: "proxyconnect", Net: "tcp", Err: fmt.Errorf("the proxy %s does not connect to DigitalOcean: %s", proxy.Host, r.Status)}
 		},
 	}
 }
-
-// proxyError is a proxy that refuses to connect: nothing was sent.
-type proxyError struct{ error }
 
 // refuseRedirects keeps the token from going where DigitalOcean's API is not,
 // and a POST from being sent again. The API does not redirect.
@@ -80,17 +76,16 @@ const (
 type repeatReads struct{ base http.RoundTripper }
 
 func (r repeatReads) RoundTrip(req *http.Request) (*http.Response, error) {
-	if path := req.URL.Path; strings.HasSuffix(path, "/") || strings.Contains(path, "//") {
-		return nil, errNoName
-	}
 	if req.Method != http.MethodGet {
 		return r.base.RoundTrip(req)
 	}
 	pause := readPause
 	for try := 1; ; try++ {
-		resp, err := r.attempt(req)
+		ctx, cancel := context.WithTimeout(req.Context(), readTimeout)
+		resp, err := r.base.RoundTrip(req.WithContext(ctx))
+		cancel() // wire has read the body
 		wait := pause
-		if resp != nil {
+		if err == nil {
 			wait = max(pause, retryAfter(resp.Header))
 		}
 		if try == readTries || !temporary(resp, err) || wait > maxPatience {
@@ -105,32 +100,10 @@ func (r repeatReads) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// attempt sends a GET once and reads the whole answer, so that one which is cut
-// off or never ends can be asked for again.
-func (r repeatReads) attempt(req *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithTimeout(req.Context(), readTimeout)
-	defer cancel()
-	resp, err := r.base.RoundTrip(req.WithContext(ctx))
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	var body bytes.Buffer
-	if resp.ContentLength > 0 {
-		body.Grow(int(resp.ContentLength) + bytes.MinRead)
-	}
-	if _, err = body.ReadFrom(resp.Body); err != nil {
-		return nil, fmt.Errorf("read the answer: %w", err)
-	}
-	resp.Body = io.NopCloser(bytes.NewReader(body.Bytes()))
-	return resp, nil
-}
-
 // temporary reports whether the same GET may fare better in a moment.
 func temporary(resp *http.Response, err error) bool {
 	if err != nil {
-		return !errors.As(err, new(tokenError)) && !errors.As(err, new(otherAccountError)) &&
-			!errors.As(err, new(limitedError)) && !errors.Is(err, errTooLarge)
+		return !errors.As(err, new(notSent)) && !errors.Is(err, errTooLarge)
 	}
 	if resp.StatusCode == http.StatusTooManyRequests {
 		return retryAfter(resp.Header) > 0
@@ -138,75 +111,31 @@ func temporary(resp *http.Response, err error) bool {
 	return resp.StatusCode >= http.StatusInternalServerError
 }
 
-// wire sends a request exactly once, and lets nothing through that the API did
-// not say: whatever is above it can believe a status.
-type wire struct {
-	base http.RoundTripper
-	path string // of the API's address
-}
+// wire sends a request exactly once and reads the whole answer. It lets nothing
+// through that the API did not say: whatever is above it can believe a status.
+type wire struct{ base http.RoundTripper }
 
 func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	r := req.Clone(req.Context())
 	r.GetBody = nil // with it Go's transport would send a request again by itself
-	r.URL.Path = w.path + r.URL.Path
-	if r.URL.RawPath != "" {
-		r.URL.RawPath = w.path + r.URL.RawPath
-	}
 	resp, err := w.base.RoundTrip(r)
-	if err != nil {
-		if errors.Is(req.Context().Err(), context.DeadlineExceeded) {
-			// The other connections may be as dead as this one: dial again.
-			closeIdle(w.base)
-		}
+	var body []byte
+	if err == nil {
+		body, err = readBody(resp)
+	}
+	if errors.Is(req.Context().Err(), context.DeadlineExceeded) {
+		// The other connections may be as dead as this one: dial again.
+		closeIdle(w.base)
+	}
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if resp.ContentLength > maxBody {
-		resp.Body.Close()
-		return nil, errTooLarge
-	}
-	resp.Body = &limitedBody{resp.Body, maxBody}
-	return fromAPI(resp)
-}
-
-// fromAPI returns resp if DigitalOcean's API said so. A proxy, a load balancer
-// or a protection service answers with its own 401, 403 and 404, which
-// say nothing about a token or a Droplet.
-func fromAPI(resp *http.Response) (*http.Response, error) {
-	contentType := resp.Header.Get("Content-Type")
-	media, _, _ := mime.ParseMediaType(contentType)
-	page := resp.StatusCode < 300 && media == "text/html" // a captive portal
-	if resp.StatusCode < 400 && !page {
-		return resp, nil
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, fmt.Errorf("read the answer: %w", err)
-	}
-	var said struct {
-		ID         lenient[string]   `json:"id"`
-		Message    lenient[string]   `json:"message"`
-		RootCauses lenient[[]string] `json:"root_causes"` // of a few operations on tags, in place of both
-	}
-	if json.Unmarshal(body, &said) != nil || page || said.ID.Value+said.Message.Value == "" && len(said.RootCauses.Value) == 0 {
-		return nil, intermediaryError{resp.StatusCode, contentType}
+	case !fromAPI(resp, body):
+		return nil, fmt.Errorf("not DigitalOcean's API but something between here and it answered, with status %d and content type %q",
+			resp.StatusCode, resp.Header.Get("Content-Type"))
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
-}
-
-// intermediaryError is an answer that is not the API's.
-type intermediaryError struct {
-	status      int
-	contentType string
-}
-
-func (e intermediaryError) Error() string {
-	what := "no content type"
-	if e.contentType != "" {
-		what = "content type " + e.contentType
-	}
-	return fmt.Sprintf("not DigitalOcean's API but something between here and it answered, with status %d and %s", e.status, what)
 }
 
 // maxBody bounds an answer. A page of 200 Droplets is about 1 MiB.
@@ -214,17 +143,35 @@ const maxBody = 4 << 20
 
 var errTooLarge = fmt.Errorf("the answer is larger than %d MiB", maxBody>>20)
 
-// limitedBody cuts off an answer that is larger than any that makes sense.
-type limitedBody struct {
-	io.ReadCloser
-	left int
+func readBody(resp *http.Response) ([]byte, error) {
+	defer resp.Body.Close()
+	if resp.ContentLength > maxBody {
+		return nil, errTooLarge
+	}
+	var b bytes.Buffer
+	b.Grow(int(max(0, resp.ContentLength)) + bytes.MinRead)
+	if _, err := b.ReadFrom(io.LimitReader(resp.Body, maxBody+1)); err != nil {
+		return nil, fmt.Errorf("read the answer: %w", err)
+	}
+	if b.Len() > maxBody {
+		return nil, errTooLarge
+	}
+	return b.Bytes(), nil
 }
 
-func (b *limitedBody) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, errTooLarge
+// fromAPI reports whether an answer is from DigitalOcean's API. A proxy, a load
+// balancer or a protection service answers with its own 401, 403 and 404, which
+// say nothing about a token or a Droplet.
+func fromAPI(resp *http.Response, body []byte) bool {
+	if resp.StatusCode < 400 {
+		media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+		return resp.StatusCode >= 300 || media != "text/html" // a captive portal
 	}
-	n, err := b.ReadCloser.Read(p[:min(len(p), b.left)])
-	b.left -= n
-	return n, err
+	var said struct {
+		ID         lenient[string]   `json:"id"`
+		Message    lenient[string]   `json:"message"`
+		RootCauses lenient[[]string] `json:"root_causes"` // of a few operations on tags, in place of both
+	}
+	err := json.Unmarshal(body, &said)
+	return err == nil && (said.ID.Value+said.Message.Value != "" || len(said.RootCauses.Value) > 0)
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -20,37 +19,22 @@ import (
 	"testing/synctest"
 	"time"
 
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
-// overTLS makes a Client that speaks to a TLS server that offers HTTP/2, as
-// DigitalOcean does.
-func overTLS(t *testing.T, h http.Handler) (*Client, *httptest.Server) {
-	t.Helper()
-	server := httptest.NewUnstartedServer(h)
-	server.EnableHTTP2 = true
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	transport := newTransport()
-	transport.TLSClientConfig.RootCAs = server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-	c, err := New(Options{URL: server.URL, Token: func() (string, error) { return testToken, nil }, Transport: transport})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return c, server
-}
-
 // A create that is carried out and then reset is made exactly once, and is
-// unconfirmed, though the server offers HTTP/2, and with it a reset after which Go
-// would send it again.
+// unconfirmed, though the server speaks HTTP/2, as DigitalOcean does, and with it a
+// reset after which Go would send it again. HTTP/2 is not so much as offered; neither
+// is an old TLS.
 func TestCreateIsSentOnce(t *testing.T) {
 	var creates atomic.Int64
+	var hello atomic.Pointer[tls.ClientHelloInfo]
 	certified := httptest.NewTLSServer(nil)
 	defer certified.Close()
-	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: certified.TLS.Certificates, NextProtos: []string{"h2", "http/1.1"}})
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+		Certificates: certified.TLS.Certificates, NextProtos: []string{"h2", "http/1.1"},
+		GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) { hello.Store(h); return nil, nil },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,16 +50,16 @@ func TestCreateIsSentOnce(t *testing.T) {
 	}()
 	transport := newTransport()
 	transport.TLSClientConfig.RootCAs = certified.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-	c, err := New(Options{URL: "https://" + listener.Addr().String(), Token: func() (string, error) { return testToken, nil }, Transport: transport})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := newClient(t, Options{URL: "https://" + listener.Addr().String(), Transport: transport})
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
-	_, err = c.Create(ctx, instancegroup.CreateRequest{Names: []string{"ci-7k2m9qxabc"}})
-	if !errors.Is(err, instancegroup.ErrUnconfirmed) || creates.Load() != 1 {
+	_, err = c.Create(ctx, ig.CreateRequest{Names: []string{"ci-7k2m9qxabc"}})
+	if !errors.Is(err, ig.ErrUnconfirmed) || creates.Load() != 1 {
 		t.Errorf("%d creates were carried out, want 1; error %v", creates.Load(), err)
+	}
+	if h := hello.Load(); slices.Contains(h.SupportedProtos, "h2") || slices.Min(h.SupportedVersions) < tls.VersionTLS12 {
+		t.Errorf("offered %q and TLS %#x", h.SupportedProtos, h.SupportedVersions)
 	}
 }
 
@@ -106,27 +90,6 @@ func carryOutAndReset(conn *tls.Conn, count *atomic.Int64) {
 			count.Add(1)
 			_, _ = conn.Write(slices.Concat([]byte{0, 0, 4, reset, 0}, frame[5:9], []byte{0, 0, 0, protocolError}))
 		}
-	}
-}
-
-// HTTP/2 is not so much as offered; neither is an old TLS.
-func TestOnlyHTTP1IsOffered(t *testing.T) {
-	hello := make(chan *tls.ClientHelloInfo, 1)
-	proto := make(chan string, 1)
-	c, server := overTLS(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		proto <- r.Proto
-		_, _ = io.WriteString(w, `{"regions":[]}`)
-	}))
-	server.TLS.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) { hello <- h; return nil, nil }
-	if _, err := c.Regions(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	h := <-hello
-	if p := <-proto; p != "HTTP/1.1" || slices.Contains(h.SupportedProtos, "h2") {
-		t.Errorf("spoke %s, offered %q", p, h.SupportedProtos)
-	}
-	if oldest := slices.Min(h.SupportedVersions); oldest < tls.VersionTLS12 {
-		t.Errorf("offered TLS %#x", oldest)
 	}
 }
 
@@ -164,10 +127,7 @@ func TestDeadConnections(t *testing.T) {
 	server.Start()
 	defer server.Close()
 	defer close(stop)
-	c, err := New(Options{URL: server.URL, Token: func() (string, error) { return testToken, nil }})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := newClient(t, Options{URL: server.URL})
 	defer c.Close()
 	var wg sync.WaitGroup
 	for range 8 {
@@ -192,18 +152,13 @@ func TestDeadConnections(t *testing.T) {
 
 // A path in the API's address is before that of every request.
 func TestPathOfTheAddress(t *testing.T) {
-	sim := dosim.New(dosim.Options{Token: testToken})
-	defer sim.Close()
+	sim, _ := simulated(t)
 	var paths []string
-	c, err := New(Options{URL: "https://proxy.example/do/", Token: func() (string, error) { return testToken, nil },
-		Transport: answering(func(r *http.Request) (*http.Response, error) {
-			paths = append(paths, r.URL.EscapedPath())
-			r.URL.Path = strings.TrimPrefix(r.URL.Path, "/do")
-			return sim.Transport().RoundTrip(r)
-		})})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := newClient(t, Options{URL: "https://proxy.example/do/", Transport: answering(func(r *http.Request) (*http.Response, error) {
+		paths = append(paths, r.URL.EscapedPath())
+		r.URL.Path = strings.TrimPrefix(r.URL.Path, "/do")
+		return sim.Transport().RoundTrip(r)
+	})})
 	for _, o := range operations {
 		if o.name != "Usage" { // sends several at once
 			_, _ = o.call(t.Context(), c)
@@ -216,24 +171,6 @@ func TestPathOfTheAddress(t *testing.T) {
 	}
 	if _, err := c.VPCs(t.Context()); err != nil {
 		t.Error(err)
-	}
-	_ = c.RemoveTag(t.Context(), "a/b")
-	if last := paths[len(paths)-1]; last != "/do/v2/tags/a%2Fb" {
-		t.Errorf("sent to %s", last)
-	}
-}
-
-// An answer that says it is too large is not read at all.
-func TestTooLarge(t *testing.T) {
-	read := 0
-	c := over(t, answering(func(*http.Request) (*http.Response, error) {
-		resp := answer(200, "")
-		resp.Body, resp.ContentLength = &endless{&read}, maxBody+1
-		return resp, nil
-	}))
-	_, err := c.List(t.Context(), groupTag, false)
-	if !errors.Is(err, instancegroup.ErrUnconfirmed) || !strings.Contains(err.Error(), "larger than 4 MiB") || read > 0 {
-		t.Errorf("read %d bytes, error %v", read, err)
 	}
 }
 
@@ -253,7 +190,7 @@ func TestLargeIDs(t *testing.T) {
 		d := fmt.Sprintf(`{"id":%d,"name":"ci-7k2m9qxabc","tags":[%q],"image":{"id":%[1]d,"slug":null}}`, id, groupTag)
 		return answer(200, fmt.Sprintf(`{"droplet":%s,"droplets":[%[1]s],"image":{"id":%d},"ssh_key":{"id":%[2]d},"ssh_keys":[{"id":%[2]d}]}`, d, id)), nil
 	}))
-	created, err := c.Create(t.Context(), instancegroup.CreateRequest{Image: instancegroup.Image{ID: id}, SSHKeys: []string{fmt.Sprint(id)}})
+	created, err := c.Create(t.Context(), ig.CreateRequest{Image: ig.Image{ID: id}, SSHKeys: []string{fmt.Sprint(id)}})
 	if err != nil || created.Droplets[0].ID != id || sent.Image != id || sent.Keys[0] != float64(id) {
 		t.Errorf("%+v, %v; sent %+v", created, err, sent)
 	}

@@ -142,7 +142,7 @@ func (f field) number(text string) (int, error) {
 	return int(n), nil
 }
 
-// contains tells whether a moment is in the period.
+// contains reports whether a moment is in the period.
 func (p period) contains(t time.Time) bool {
 	t = t.In(p.loc)
 	for i, n := range [5]int{t.Minute(), t.Hour(), t.Day(), int(t.Month()), int(t.Weekday())} {

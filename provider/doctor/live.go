@@ -177,9 +177,9 @@ func (e *exam) image(ctx context.Context, api *digitalocean.Client) {
 		case i.Public:
 			e.say(Warning, key, e.dockerImage(ctx, api), "%s has no Docker, and user_data does not install it: every job would fail", name)
 		case mentions(e.Runner.Autoscaler.InstanceReadyCommand):
-			e.say(Good, key, "", "%s is your own: the ready command will tell whether it has Docker", name)
+			e.say(Good, key, "", "%s is your own: the ready command will report whether it has Docker", name)
 		default:
-			e.say(Note, key, `instance_ready_command = "docker info"`, "%s is your own: nothing tells whether it has Docker", name)
+			e.say(Note, key, `instance_ready_command = "docker info"`, "%s is your own: nothing reports whether it has Docker", name)
 		}
 	}
 }

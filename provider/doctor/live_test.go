@@ -218,10 +218,10 @@ func TestLive(t *testing.T) {
 			"image ok 21: image 300000001 (docker) has Docker, by its name",
 		}, false},
 		{"a snapshot", []change{{`image = "docker-20-04"`, `image_tag = "ci-golden"`}}, nil, []string{
-			"image ok 16: image 204117263 (ci-runner-golden) is your own: the ready command will tell whether it has Docker",
+			"image ok 16: image 204117263 (ci-runner-golden) is your own: the ready command will report whether it has Docker",
 		}, false},
 		{"a snapshot, and nothing tells", []change{{`image = "docker-20-04"`, `image = 204117263`}, {" && docker info", ""}}, nil, []string{
-			`image note 21: image 204117263 (ci-runner-golden) is your own: nothing tells whether it has Docker | instance_ready_command = "docker info"`,
+			`image note 21: image 204117263 (ci-runner-golden) is your own: nothing reports whether it has Docker | instance_ready_command = "docker info"`,
 		}, false},
 
 		{"a VPC elsewhere, and none", []change{{`name = "ci"`, `name = "ci"

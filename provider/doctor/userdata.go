@@ -70,7 +70,7 @@ func (e *exam) inUserData(key string, f yamlFault) {
 // headers are how what cloud-init acts on begins, in lower case.
 var headers = []string{"#!", "#cloud-config", "#include", "#cloud-boothook", "#part-handler", "## template: jinja", "content-type: multipart", "mime-version:"}
 
-// headed tells whether cloud-init acts on data. It minds neither case nor blanks
+// headed reports whether cloud-init acts on data. It minds neither case nor blanks
 // before.
 func headed(data string) bool {
 	data = strings.ToLower(strings.TrimSpace(data))
@@ -82,7 +82,7 @@ func headed(data string) bool {
 	return false
 }
 
-// isCloudConfig tells whether data is to be a mapping in YAML. A template is only when
+// isCloudConfig reports whether data is to be a mapping in YAML. A template is only when
 // cloud-init has filled it in; archives are lists, and patches are JSON.
 func isCloudConfig(data string) bool {
 	first, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(data)), "\n")

@@ -63,7 +63,7 @@ func (c *conversion) convert() {
 	c.place()
 }
 
-// has tells whether the runner has a table, or something in it.
+// has reports whether the runner has a table, or something in it.
 func (c *conversion) has(table string) bool {
 	for _, b := range c.blocks {
 		if below(c.runner.doc.blocks[b].path, c.at(table)) {

@@ -160,7 +160,7 @@ func (r *runner) title() string {
 	return "runner " + strconv.Itoa(r.index+1)
 }
 
-// below tells whether a path is a table, or in it.
+// below reports whether a path is a table, or in it.
 func below(path, table string) bool {
 	return path == table || strings.HasPrefix(path, table+".")
 }

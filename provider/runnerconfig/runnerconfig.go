@@ -103,7 +103,7 @@ type Policy struct {
 	PreemptiveMode   *bool         `toml:"preemptive_mode"`
 }
 
-// Preemptive tells whether jobs are only taken when an instance is ready for
+// Preemptive reports whether jobs are only taken when an instance is ready for
 // them: what preemptive_mode says, else whenever there is an idle_count.
 func (p Policy) Preemptive() bool {
 	if p.PreemptiveMode != nil {
@@ -188,7 +188,7 @@ func (f *File) line(key string) int {
 	return 0
 }
 
-// Has tells whether a key is written in the file.
+// Has reports whether a key is written in the file.
 func (f *File) Has(key string) bool {
 	_, ok := f.lines[strings.ToLower(key)]
 	return ok
@@ -200,7 +200,7 @@ func (r Runner) Key(rest string) string { return fmt.Sprintf("runners.%d.%s", r.
 // pluginName is what this plugin is called, as a program and as an artifact.
 const pluginName = "fleeting-plugin-digitalocean"
 
-// OurPlugin tells whether the runner's plugin is this one: a path, a name in PATH, or
+// OurPlugin reports whether the runner's plugin is this one: a path, a name in PATH, or
 // an OCI reference with or without a version.
 func (r Runner) OurPlugin() bool {
 	if r.Autoscaler == nil {

@@ -1,0 +1,99 @@
+package catalog
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
+)
+
+// place checks every combination of size, region and image. One that can never work
+// is left out; one that is only short of capacity now stays, at its turn. If none can be
+// had at all, that is a fault.
+func (s *survey) place() {
+	p := &s.plan
+	var possible []instancegroup.Placement
+	var lines []string
+	for _, at := range p.Placements {
+		why, never := s.unfit(at.Size, at.Region)
+		if why != "" {
+			p.Unfit = append(p.Unfit, Unfit{at, never, why})
+			lines = append(lines, fmt.Sprintf("\n  %s: %s", at, why))
+		} else if _, listed := p.Sizes[at.Size]; !listed && !slices.Contains(s.region(at.Region).Sizes, at.Size) {
+			s.warn("size", "ask DigitalOcean where the contract holds",
+				"%s is not known to be on offer: DigitalOcean lists contract sizes only for the regions in which the account may use them", at)
+		}
+		if !never {
+			possible = append(possible, at)
+		}
+	}
+	if len(lines) == len(p.Placements) {
+		s.refuse("plugin_config: no combination of size, region and image can work:%s%s", strings.Join(lines, ""), s.alternatives())
+		return
+	}
+	p.Placements = possible
+}
+
+// unfit says why Droplets of a size cannot be made in a region, or "", and whether that
+// is for ever. The region is listed; the size is listed or a contract size, of which
+// nothing is known.
+func (s *survey) unfit(slug, region string) (why string, never bool) {
+	size, listed := s.plan.Sizes[slug]
+	image := s.image(region)
+	switch {
+	case image == nil && s.config.ImageTag != "":
+		return fmt.Sprintf("no image with the tag %s is in %s: transfer one there", s.config.ImageTag, region), false
+	case image == nil:
+		return fmt.Sprintf("image %s is not in %s; it is in %s", instancegroup.Image(s.config.Image), region, sorted(s.images.value.found[0].Regions)), true
+	case listed && size.Disk < image.MinDiskSize:
+		return fmt.Sprintf("image %s needs a disk of %d GiB, the size has %d", reference(*image), image.MinDiskSize, size.Disk), true
+	case !s.region(region).Available:
+		return "the region takes no new Droplets now", false
+	case listed && !size.Available:
+		return "the size is not on offer now", false
+	case listed && !slices.Contains(size.Regions, region):
+		return fmt.Sprintf("the size is not on offer there now; it is in %s", sorted(size.Regions)), false
+	}
+	return "", false
+}
+
+// alternatives proposes, for each configured region, the five cheapest sizes that would
+// work there.
+func (s *survey) alternatives() string {
+	byPrice := slices.SortedStableFunc(slices.Values(s.sizes.value), func(a, b digitalocean.Size) int {
+		return cmp.Compare(a.PriceHourly, b.PriceHourly)
+	})
+	text := ""
+	for _, region := range s.config.Regions {
+		var slugs []string
+		for _, size := range byPrice {
+			if why, _ := s.unfit(size.Slug, region); why == "" && !size.GPU && len(slugs) < 5 {
+				slugs = append(slugs, size.Slug)
+			}
+		}
+		if len(slugs) > 0 {
+			text += fmt.Sprintf("\nIn %s these sizes would work: %s", region, strings.Join(slugs, ", "))
+		}
+	}
+	return text
+}
+
+// region finds a region by its slug; one that is not listed is not available.
+func (s *survey) region(slug string) digitalocean.Region {
+	for _, region := range s.regions.value {
+		if region.Slug == slug {
+			return region
+		}
+	}
+	return digitalocean.Region{}
+}
+
+func sorted(slugs []string) string {
+	if len(slugs) == 0 {
+		return "no region"
+	}
+	return strings.Join(slices.Sorted(slices.Values(slugs)), ", ")
+}
