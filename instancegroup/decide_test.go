@@ -1,7 +1,6 @@
 package instancegroup
 
 import (
-	"fmt"
 	"reflect"
 	"slices"
 	"strconv"
@@ -135,6 +134,7 @@ func TestDecideOverTime(t *testing.T) {
 		"new":       {source: list, present: true, droplet: Droplet{ID: 5, Status: StatusNew}},
 		"up":        {source: list, present: true, droplet: up},
 		"up by id":  {source: lookUp, present: true, droplet: up},
+		"new by id": {source: lookUp, present: true, droplet: Droplet{ID: 5, Status: StatusNew}},
 		"half":      {source: list, present: true, droplet: half, partial: true},
 		"off":       {source: list, present: true, droplet: Droplet{ID: 5, Status: StatusOff, PublicIPv4: "192.0.2.1"}},
 		"absent":    {source: list},
@@ -148,8 +148,9 @@ func TestDecideOverTime(t *testing.T) {
 	accepted := instance{phase: creating, id: 5}
 	listed := instance{phase: running, id: 5, listed: true}
 	deleting := instance{phase: deleting, id: 5, listed: true, deletion: deletion{}.sent(true, 0, epoch.Add(70*time.Second))}
-	unlisted, refused := deleting, deleting
+	unlisted, refused, refusedFirst := deleting, deleting, deleting
 	unlisted.listed = false
+	refusedFirst.deletion = deletion{}.sent(false, 0, epoch.Add(60*time.Second)).sent(true, 0, epoch.Add(70*time.Second))
 	refused.deletion = refused.deletion.sent(false, 0, epoch.Add(135*time.Second))
 	for _, c := range []struct {
 		what         string
@@ -167,6 +168,14 @@ func TestDecideOverTime(t *testing.T) {
 		{"absence is over", accepted, "1 absent, 30 new, 62 absent, 64 new, 66 no answer", "creating"},
 		{"absence is interrupted by a look-up", accepted, "1 absent, 30 up by id, 62 absent", "running"},
 		{"listed, absent, and nothing new", listed, "1 absent, 2 no answer", "running/look"},
+
+		{"looked up 9 s ago", listed, "1 absent, 2 404 too, 3 up, 4 absent, 11 no answer", "running"},
+		{"known by a look-up of 9 s ago", accepted, "1 absent, 61 absent, 62 new by id, 71 no answer", "creating"},
+		{"known by a look-up of 10 s ago", accepted, "1 absent, 61 absent, 62 new by id, 72 no answer", "creating/look"},
+		{"runs, and known by a look-up of 59 s ago", listed, "1 absent, 2 up by id, 3 absent, 61 absent", "running"},
+		{"runs, and known by a look-up of 60 s ago", listed, "1 absent, 2 up by id, 3 absent, 62 absent", "running/look"},
+		{"one 404 of several, 29 s ago", listed, "1 absent, 2 404 too, 31 no answer", "running"},
+		{"one 404 of several, 30 s ago", listed, "1 absent, 2 404 too, 32 no answer", "running/look"},
 
 		{"one 404 of several", listed, "1 absent, 2 404 too", "running"},
 		{"a second one 29 s later", listed, "1 absent, 2 404 too, 31 404 too", "running"},
@@ -201,6 +210,7 @@ func TestDecideOverTime(t *testing.T) {
 		{"deleted, in lists for 30 s, and the pause is over", deleting, "100 up, 130 no answer", "deleting/remove"},
 		{"deleted, known by a look-up and in lists for 59 s", unlisted, "10 up by id, 65 up, 124 absent", "deleting/look"},
 		{"deleted, known by a look-up and in lists for 60 s", unlisted, "10 up by id, 65 up, 125 absent", "gone"},
+		{"deleted, refused before that, and the pause is over", refusedFirst, "71 up, 130 no answer", "deleting"},
 		{"deleted, and refused when it was repeated", refused, "139 no answer", "deleting"},
 		{"deleted, and the pause after that refusal is over", refused, "140 no answer", "deleting/remove"},
 	} {
@@ -226,28 +236,6 @@ func TestDecideOverTime(t *testing.T) {
 		}
 		if got != c.want {
 			t.Errorf("%s: %s, want %s", c.what, got, c.want)
-		}
-	}
-}
-
-// An instance that lists do not show is looked up every ten seconds, one that
-// lists lag behind and that runs every minute, and one that a 404 was doubtful of
-// when a second one counts.
-func TestLookUpPause(t *testing.T) {
-	for _, c := range []struct {
-		i    instance
-		want time.Duration
-	}{
-		{instance{phase: running, id: 5, unresolved: true}, lookUpEvery},
-		{instance{phase: creating, id: 5, unresolved: true, byLookUp: true}, lookUpEvery},
-		{instance{phase: running, id: 5, unresolved: true, byLookUp: true}, lookUpRunning},
-		{instance{phase: running, id: 5, unresolved: true, notFound: epoch}, vanishTimeout},
-	} {
-		c.i.checked = epoch
-		for d, want := range map[time.Duration]action{c.want - time.Second: nothing, c.want: look} {
-			if _, a := decide(c.i, observation{}, epoch.Add(d), testTimeout); a != want {
-				t.Errorf("%+v, looked up %s ago: %s, want %s", c.i, d, a, want)
-			}
 		}
 	}
 }
@@ -391,22 +379,3 @@ func FuzzDecide(f *testing.F) {
 }
 
 func reachableRunning(d Droplet) bool { return d.Status == StatusActive && reachable(d) }
-
-// DELETEs that are accepted and not carried out are repeated after a minute,
-// doubling to ten; refused ones after five seconds, doubling to five minutes.
-// Each row begins anew when the other kind of answer comes.
-func TestDeletionSchedule(t *testing.T) {
-	var d deletion
-	var got []string
-	for _, accepted := range []bool{false, false, false, false, false, false, false, false, true, true, true, true, true, true, false, true} {
-		d = d.sent(accepted, 0, epoch)
-		got = append(got, fmt.Sprint(d.next.Sub(epoch)))
-	}
-	const want = "5s 10s 20s 40s 1m20s 2m40s 5m0s 5m0s 1m0s 2m0s 4m0s 8m0s 10m0s 10m0s 5s 10m0s"
-	if s := strings.Join(got, " "); s != want {
-		t.Errorf("pauses\n%s, want\n%s", s, want)
-	}
-	if d = (deletion{}).sent(false, 45*time.Second, epoch); d.next.Sub(epoch) != 45*time.Second {
-		t.Errorf("DigitalOcean asked to wait 45 s, and the pause is %s", d.next.Sub(epoch))
-	}
-}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -12,34 +11,13 @@ import (
 // had yet is looked up.
 func TestDroplet(t *testing.T) {
 	scenario(t, spec(nil), func(r *runner) {
-		r.want(1)
-		r.update()
-		name := r.names()[0]
-		if _, err := r.Droplet(ctx, name); err == nil || !strings.Contains(err.Error(), "is new and has no address yet") {
-			t.Errorf("while it is new: %v", err)
-		}
-		time.Sleep(r.boot)
-		if d, err := r.Droplet(ctx, name); err != nil || d.PublicIPv4 == "" || r.asked("get") != 2 {
-			t.Errorf("when it is active: %+v, %v, %d look-ups", d, err, r.asked("get"))
-		}
-		before := len(r.calls)
-		if d, err := r.Droplet(ctx, name); err != nil || d.PrivateIPv4 == "" || d.ID != r.only(name).ID || len(r.calls) != before {
-			t.Errorf("again: %+v, %v, %d requests", d, err, len(r.calls)-before)
-		}
-	})
-}
-
-func TestDropletErrors(t *testing.T) {
-	scenario(t, spec(nil), func(r *runner) {
 		says := func(name, want string) {
 			t.Helper()
 			short, cancel := context.WithTimeout(ctx, 9*time.Second)
 			defer cancel()
-			r.within(9*time.Second, "Droplet", func() {
-				if _, err := r.Droplet(short, name); err == nil || !strings.Contains(err.Error(), want) {
-					t.Errorf("%v, want %q", err, want)
-				}
-			})
+			if _, err := r.Droplet(short, name); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v, want %q", err, want)
+			}
 		}
 		says("ci-nosuch0000", "instance ci-nosuch0000 is not in group ci")
 		r.script("create", fault{err: unconfirmed})
@@ -51,10 +29,28 @@ func TestDropletErrors(t *testing.T) {
 		r.want(1)
 		r.update()
 		name := r.in(Creating)[0]
+		says(name, "is new and has no address yet")
 		r.breakOp("get", fault{hang: true})
 		says(name, "look up its address: context deadline exceeded")
 		r.heal("get")
-		r.change(r.only(name).ID, r.destroyed)
+		time.Sleep(r.boot)
+		for range 2 {
+			if d, err := r.Droplet(ctx, name); err != nil || d.PublicIPv4 == "" || d.ID != r.only(name).ID {
+				t.Errorf("when it is active: %+v, %v", d, err)
+			}
+			r.requests("get", 3)
+		}
+		r.run(4 * time.Second)
+		r.alter(func(m *machine) { m.Status, m.PublicIPv4, m.PrivateIPv4 = StatusActive, "", "" }, name)
+		r.run(4 * time.Second)
+		if d, err := r.Droplet(ctx, name); err != nil || d.PublicIPv4 == "" {
+			t.Errorf("when an answer lacks its networks: %+v, %v", d, err)
+		}
+
+		r.want(1)
+		r.update()
+		name = r.in(Creating)[0]
+		r.vanish(name)
 		says(name, "look up its address: OP: 422 not found")
 	})
 }
@@ -79,59 +75,41 @@ func TestRunningWaitsForThePublicAddress(t *testing.T) {
 		{"private, at once", false, Droplet{PrivateIPv4: "10.0.0.9"}, time.Hour, 0, long},
 		{"private, after a public one that nobody asked for", false, Droplet{PublicIPv4: "192.0.2.9"}, 10 * time.Second, 10 * time.Second, long},
 	} {
-		t.Run(c.what, func(t *testing.T) {
-			s := spec(func(s *Settings) { s.Template.PublicNetworking, s.CreateTimeout = c.public, c.timeout })
-			scenario(t, s, func(r *runner) {
-				r.want(1)
+		s := spec(func(s *Settings) { s.Template.PublicNetworking, s.CreateTimeout = c.public, c.timeout })
+		story(t, c.what, s, func(r *runner) {
+			r.want(1)
+			r.update()
+			name := r.names()[0]
+			began := time.Now()
+			if c.timeout < long { // active 20 s before create_timeout is up
+				r.alter(func(m *machine) { m.stuck = true }, name)
+				r.run(38 * time.Second)
+			}
+			r.alter(func(m *machine) {
+				m.stuck, m.Status = false, StatusActive
+				m.PublicIPv4, m.PublicIPv6, m.PrivateIPv4 = c.with.PublicIPv4, c.with.PublicIPv6, c.with.PrivateIPv4
+			}, name)
+			for r.states[name] == Creating && time.Since(began) < 2*time.Minute {
 				r.update()
-				name := r.names()[0]
-				id := r.only(name).ID
-				began := time.Now()
-				if c.timeout < long { // active 20 s before create_timeout is up
-					r.change(id, func(m *machine) { m.stuck = true })
-					r.run(38 * time.Second)
+				if time.Since(began) >= c.after {
+					r.alter(func(m *machine) { m.PublicIPv4, m.PrivateIPv4 = "192.0.2.9", "10.0.0.9" }, name)
 				}
-				r.change(id, func(m *machine) {
-					m.stuck, m.Status = false, StatusActive
-					m.PublicIPv4, m.PublicIPv6, m.PrivateIPv4 = c.with.PublicIPv4, c.with.PublicIPv6, c.with.PrivateIPv4
-				})
-				for r.states[name] == Creating && time.Since(began) < 2*time.Minute {
-					r.update()
-					if time.Since(began) >= c.after {
-						r.change(id, func(m *machine) { m.PublicIPv4, m.PrivateIPv4 = "192.0.2.9", "10.0.0.9" })
-					}
-					if r.states[name] == Creating {
-						time.Sleep(2 * time.Second)
-					}
+				if r.states[name] == Creating {
+					time.Sleep(2 * time.Second)
 				}
-				if took := time.Since(began); took < c.running || took > c.running+5*time.Second {
-					t.Errorf("running after %s, want %s", took, c.running)
-				}
-				r.told(name, Creating, Running)
-				warned := r.log.count("WARN", "not the kind of address", name, "public_networking=true") == 1
-				if never := c.after == time.Hour && c.public; warned != never {
-					t.Errorf("warned %v, the address never came: %v", warned, never)
-				}
-				if d, err := r.Droplet(ctx, name); err != nil || c.after < time.Hour && (d.External() != "192.0.2.9" || d.PrivateIPv4 != "10.0.0.9") {
-					t.Errorf("%+v, %v", d, err)
-				}
-			})
+			}
+			if took := time.Since(began); took < c.running || took > c.running+5*time.Second {
+				r.t.Errorf("running after %s, want %s", took, c.running)
+			}
+			r.told(name, Creating, Running)
+			warned := r.log.count("WARN", "not the kind of address", name, "public_networking=true") == 1
+			equal(r.t, "warned", c.after == time.Hour && c.public, warned)
+			d, err := r.Droplet(ctx, name)
+			if err != nil || c.after < time.Hour && (d.External() != "192.0.2.9" || d.PrivateIPv4 != "10.0.0.9") {
+				r.t.Errorf("%+v, %v", d, err)
+			}
 		})
 	}
-}
-
-// What an earlier process made is shown as it is: how that was to be dialed
-// nobody knows.
-func TestTakenOverIsNotWaitedFor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a := newAccount(t)
-		d := a.add(owned("dead", "aaaaa1"))
-		a.change(d.ID, func(m *machine) { m.Status, m.PublicIPv4 = StatusActive, "" })
-		r := newRunner(t, spec(nil), a)
-		r.start()
-		r.update()
-		r.told("ci-deadaaaaa1", Running)
-	})
 }
 
 // A private address is enough where no public one is to be, and better than
@@ -158,17 +136,12 @@ func TestDropletWithPrivateAddressOnly(t *testing.T) {
 }
 
 func TestExternal(t *testing.T) {
-	for _, c := range []struct {
-		d    Droplet
-		want string
-	}{
-		{Droplet{PublicIPv4: "192.0.2.1", PublicIPv6: "2001:db8::1"}, "192.0.2.1"},
-		{Droplet{PublicIPv6: "2001:db8::1", PrivateIPv4: "10.0.0.1"}, "2001:db8::1"},
-		{Droplet{PrivateIPv4: "10.0.0.1"}, ""},
+	for want, d := range map[string]Droplet{
+		"192.0.2.1":   {PublicIPv4: "192.0.2.1", PublicIPv6: "2001:db8::1"},
+		"2001:db8::1": {PublicIPv6: "2001:db8::1", PrivateIPv4: "10.0.0.1"},
+		"":            {PrivateIPv4: "10.0.0.1"},
 	} {
-		if got := c.d.External(); got != c.want {
-			t.Errorf("%+v: %q, want %q", c.d, got, c.want)
-		}
+		equal(t, "external address", want, d.External())
 	}
 }
 

@@ -16,7 +16,6 @@ type account struct {
 	t reporter
 
 	// Set before use, or between calls.
-	group     string
 	latency   time.Duration // of every call
 	boot      time.Duration // from accepted to active
 	createLag time.Duration // until lists show a new Droplet
@@ -28,6 +27,9 @@ type account struct {
 	usage     Usage
 	images    []TaggedImage
 	clock     time.Duration // DigitalOcean's clock minus the bubble's
+	noGPUs    *fault        // of every list of GPU Droplets
+	// creates, unless nil, stands around what a create does.
+	creates func(ctx context.Context, q CreateRequest, create creator) (Created, error)
 
 	mu      sync.Mutex
 	machine map[int64]*machine
@@ -37,6 +39,8 @@ type account struct {
 	always  map[string]*fault
 	calls   []call
 }
+
+type creator func(context.Context, CreateRequest) (Created, error)
 
 // reporter is what testing.T and rapid.T have in common, as far as needed here.
 type reporter interface {
@@ -67,21 +71,18 @@ type fault struct {
 
 // call is one request that the account received.
 type call struct {
-	op    string
-	at    time.Time
-	names []string // create
-	place Placement
-	image Image
-	keys  []string
-	id    int64   // delete, get
-	tag   string  // list, tag
-	ids   []int64 // project, tag
-	gpus  bool    // list
+	op   string
+	at   time.Time
+	id   int64   // delete, get
+	tag  string  // list, tag
+	ids  []int64 // project, tag
+	gpus bool    // list
+	CreateRequest
 }
 
 func newAccount(t reporter) *account {
 	return &account{
-		t: t, group: "ci", latency: 50 * time.Millisecond, boot: 20 * time.Second, deleteLag: 3 * time.Second, perPage: 200, lastID: 1000,
+		t: t, latency: 50 * time.Millisecond, boot: 20 * time.Second, deleteLag: 3 * time.Second, perPage: 200, lastID: 1000,
 		usage:   Usage{Limit: 1000},
 		machine: map[int64]*machine{}, sent: map[string]bool{}, scripts: map[string][]fault{}, always: map[string]*fault{},
 	}
@@ -148,6 +149,9 @@ func (a *account) receive(ctx context.Context, c call, apply func()) error {
 
 func (a *account) List(ctx context.Context, tag string, gpus bool) (l List, err error) {
 	date := time.Now().Add(a.clock)
+	if gpus && a.noGPUs != nil {
+		a.script("list", *a.noGPUs)
+	}
 	err = a.receive(ctx, call{op: "list", tag: tag, gpus: gpus}, func() {
 		now := time.Now()
 		for _, m := range a.machine {
@@ -180,7 +184,14 @@ func (a *account) Get(ctx context.Context, id int64) (d Droplet, err error) {
 	return d, err
 }
 
-func (a *account) Create(ctx context.Context, r CreateRequest) (c Created, err error) {
+func (a *account) Create(ctx context.Context, r CreateRequest) (Created, error) {
+	if a.creates != nil {
+		return a.creates(ctx, r, a.create)
+	}
+	return a.create(ctx, r)
+}
+
+func (a *account) create(ctx context.Context, r CreateRequest) (c Created, err error) {
 	a.mu.Lock()
 	if len(r.Names) > MaxNames {
 		a.t.Errorf("%d names in one create", len(r.Names))
@@ -192,8 +203,7 @@ func (a *account) Create(ctx context.Context, r CreateRequest) (c Created, err e
 		a.sent[n] = true
 	}
 	a.mu.Unlock()
-	place := Placement{r.Size, r.Region}
-	err = a.receive(ctx, call{op: "create", names: r.Names, place: place, image: r.Image, keys: r.SSHKeys}, func() {
+	err = a.receive(ctx, call{op: "create", CreateRequest: r}, func() {
 		for _, n := range r.Names {
 			d := a.put(&machine{Droplet: Droplet{Name: n, Tags: slices.Clone(r.Tags), Region: r.Region, Size: r.Size}})
 			d.PublicIPv4, d.PrivateIPv4 = "", "" // not yet
@@ -403,40 +413,21 @@ func refusal(class error) error {
 // unconfirmed is an error after which the request may have been carried out.
 var unconfirmed = &CloudError{Class: ErrUnconfirmed, Op: "OP", Status: 502, Message: "bad gateway"}
 
-// forgetful answers a create with only the first of its Droplets.
-type forgetful struct{ *account }
-
-func (f forgetful) Create(ctx context.Context, r CreateRequest) (Created, error) {
-	c, err := f.account.Create(ctx, r)
-	c.Droplets = c.Droplets[:min(1, len(c.Droplets))]
-	return c, err
+// later is an answer that asks to wait.
+func later(class error, d time.Duration) *CloudError {
+	return &CloudError{Class: class, Op: "OP", Status: 429, Message: "later", RetryAfter: d}
 }
 
-// slowCreate carries creates out at once and answers late.
-type slowCreate struct {
-	*account
-	answer time.Duration
-	f      fault
-}
-
-func (s *slowCreate) Create(ctx context.Context, r CreateRequest) (Created, error) {
-	c, err := s.account.Create(ctx, r)
-	if err == nil {
-		err = pause(ctx, s.answer)
+// answersLate carries creates out at once, and answers late, or with an error.
+func (a *account) answersLate(d time.Duration, fails error) {
+	a.creates = func(ctx context.Context, q CreateRequest, create creator) (Created, error) {
+		c, err := create(ctx, q)
+		if err == nil {
+			err = pause(ctx, d)
+		}
+		if err == nil {
+			err = fails
+		}
+		return c, err
 	}
-	if err == nil {
-		err = s.f.err
-	}
-	if err != nil {
-		return Created{}, err
-	}
-	return c, nil
-}
-
-// tagless creates Droplets without their tags.
-type tagless struct{ *account }
-
-func (l tagless) Create(ctx context.Context, r CreateRequest) (Created, error) {
-	r.Tags = nil
-	return l.account.Create(ctx, r)
 }

@@ -13,9 +13,10 @@ import (
 // Start takes over what earlier processes left, in whatever state, and shows it in
 // the first Update without another list.
 func TestStart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a := newAccount(t)
-		a.add(owned("dead", "runni1"))
+	s := spec(func(s *Settings) { s.MaxInstances, s.DeadRuns = 6, []string{"dead", "dea2"} })
+	prepared(t, s, func(a *account) {
+		runs := a.add(owned("dead", "runni1"))
+		a.change(runs.ID, func(m *machine) { m.PublicIPv4 = "" }) // how it was to be dialed nobody knows
 		off := owned("dea2", "power1")
 		off.Status = StatusOff
 		a.add(off)
@@ -28,131 +29,76 @@ func TestStart(t *testing.T) {
 		time.Sleep(time.Hour)
 		a.add(owned("dea2", "newbo1"))
 		a.add(machine{Droplet: Droplet{Name: "web", Tags: []string{GroupTag("ci")}}, foreign: true})
-		r := newRunner(t, spec(func(s *Settings) { s.MaxInstances, s.DeadRuns = 6, []string{"dead", "dea2"} }), a)
-		r.start()
-		if n := r.Count(); n != 5 || r.Hourly() != 0.05 {
-			t.Errorf("Count = %d, Hourly = %v; want 5, 0.05", n, r.Hourly())
-		}
+	}, func(r *runner) {
+		r.counts(5)
+		equal(t, "hourly", 0.05, r.Hourly())
 		r.says("INFO", "took over the Droplets of earlier plugin processes", "droplets=3", "usd_per_hour=0.03", "ci-dea2newbo1 ci-dea2power1 ci-deadrunni1")
 		r.says("WARN", "that this host does not know", "droplets=2", "usd_per_hour=0.02", "ci-othedoome1 ci-othestuck1")
-		if n := len(a.calls); n != 1 {
-			t.Errorf("Find and Start made %d requests, want 1", n)
-		}
-		if shown := r.update(); len(shown) != 5 || r.asked("list") != 1 {
-			t.Errorf("first Update: %q, %d lists", shown, r.asked("list"))
-		}
-		r.want(1) // there is room for one more
-		if n, err := r.increase(1); n != 0 || err != nil {
-			t.Errorf("Increase beyond max_instances = %d, %v", n, err)
-		}
+		time.Sleep(10 * time.Second) // a list would be due
+		equal(t, "shown at first", 5, len(r.update()))
+		equal(t, "requests of Find, Start and the first Update", []int{1, 1 + 2}, []int{r.asked("list"), len(r.calls)}) // two DELETEs
+		r.wantOf(2, 1)
 		r.run(45 * time.Second)
 		r.told("ci-deadrunni1", Running)
 		r.told("ci-dea2newbo1", Creating, Running)
 		r.told("ci-dea2power1", Creating, Deleting, Deleted)
-		r.told("ci-othestuck1", Deleting, Deleted) // new for an hour
-		r.told("ci-othedoome1", Deleting, Deleted)
-		if n := r.log.count("Droplet is active"); n != 1 {
-			t.Errorf("%d Droplets are logged as become active, want the one that this process made", n)
-		}
-	})
-}
-
-func TestFindFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a := newAccount(t)
-		a.breakOp("list", fault{err: unconfirmed})
-		_, err := Find(ctx, a, &journal{}, "ci", false, nil)
-		if err == nil || err.Error() != "list the Droplets with the tag fleeting-group:ci: OP: 502 bad gateway" {
-			t.Errorf("Find: %v", err)
-		}
+		r.allTold([]string{"ci-othestuck1", "ci-othedoome1"}, Deleting, Deleted) // new for an hour; tagged
+		r.says("Droplet is active")                                              // the one that this process made
 	})
 }
 
 // TestFindRemembered: the last process on this host was killed, and lists lack
 // what it remembered. That is looked up by id, is the group's whatever its tags and
-// name are now, and counts for max_instances.
+// name are now, and counts for max_instances. Its DELETE may be accepted and not
+// carried out: that lists lack what was found by its id alone proves nothing then.
 func TestFindRemembered(t *testing.T) {
 	const n = 15
-	lists := func(a *account) int { return len(a.received("list")) }
 	for what, c := range map[string]struct {
-		before func(r *runner) // what happens while no process lives
-		lists  int
-		gets   int
+		before      func(r *runner) // what happens while no process lives
+		lists, gets int
 	}{
-		"nothing happened": {func(*runner) {}, 1, 0},
-		"the group's tag was deleted": {func(r *runner) {
-			r.deleteTag(GroupTag("ci"))
-		}, 2, 0},
-		"all tags were deleted": {func(r *runner) {
-			r.deleteTag(GroupTag("ci"))
-			r.deleteTag(CommonTag)
-		}, 2, n},
+		"nothing happened":            {func(*runner) {}, 1, 0},
+		"the group's tag was deleted": {func(r *runner) { r.deleteTag(GroupTag("ci")) }, 2, 0},
+		"all tags were deleted":       {func(r *runner) { r.deleteTag(GroupTag("ci")); r.deleteTag(CommonTag) }, 2, n},
 		"renamed too": {func(r *runner) {
 			for _, m := range r.machine {
 				r.change(m.ID, func(m *machine) { m.Name, m.Tags = fmt.Sprint("web-", m.ID), []string{CommonTag} })
 			}
 		}, 2, 0},
 		"lists lag behind a create": {func(r *runner) { r.createLag = time.Hour }, 2, n},
-		"one of them is not listed": {func(r *runner) {
-			r.change(1001, func(m *machine) { m.hidden = true })
-		}, 1, 1},
+		"one of them is not listed": {func(r *runner) { r.change(1001, func(m *machine) { m.hidden = true }) }, 1, 1},
 	} {
-		t.Run(what, func(t *testing.T) {
-			saved := map[string]int64{}
-			s := spec(func(s *Settings) {
-				s.MaxInstances, s.Save = n+2, func(ids map[string]int64) { saved = ids }
-			})
-			scenario(t, s, func(r *runner) {
-				names := r.up(n)
-				c.before(r)
-				listed := lists(r.account)
-				next := newRunner(t, spec(func(s *Settings) { s.Run, s.MaxInstances, s.DeadRuns = "run1", n+2, []string{thisRun} }), r.account)
-				next.start(saved)
-				if l, g := lists(r.account)-listed, r.asked("get"); l != c.lists || g != c.gets {
-					t.Errorf("%d lists, %d look-ups; want %d, %d", l, g, c.lists, c.gets)
-				}
-				if next.Count() != n {
-					t.Errorf("it takes over %d of %d", next.Count(), n)
-				}
-				if got, err := next.increase(5); got != 2 || err != nil {
-					t.Errorf("Increase(5) = %d, %v; there is room for 2", got, err)
-				}
-				next.run(2 * time.Minute)
-				for _, name := range names {
-					next.told(name, Running)
-				}
-				next.decrease(names...)
-				next.run(3 * time.Minute)
-				if left := r.billed(); left != 2 || len(next.states) != 2 {
-					t.Errorf("%d live, %v; want the two new ones", left, next.states)
-				}
-			})
+		saved := map[string]int64{}
+		s := spec(func(s *Settings) { s.MaxInstances, s.Save = n+2, func(ids map[string]int64) { saved = ids } })
+		story(t, what, s, func(r *runner) {
+			names := r.up(n)
+			r.deaf(1, names...)
+			c.before(r)
+			listed := r.asked("list")
+			next := r.successor(saved)
+			r.requests("list", listed+c.lists)
+			r.requests("get", c.gets)
+			next.counts(n)
+			next.wantOf(5, 2)
+			next.run(2 * time.Minute)
+			next.allTold(names, Running)
+			next.decrease(names...)
+			next.run(3 * time.Minute)
+			next.living(2)
+			equal(r.t, "instances shown", 2, len(next.states))
 		})
 	}
 }
 
-// A DELETE may be accepted and not carried out. That lists lack what was found by
-// its id alone proves nothing then.
-func TestFoundByIDIsNotProvenGoneByLists(t *testing.T) {
-	for _, lose := range []func(r *runner){
-		func(r *runner) { r.createLag = 10 * time.Minute },
-		func(r *runner) { r.deleteTag(GroupTag("ci")); r.deleteTag(CommonTag) },
-	} {
-		scenario(t, spec(nil), func(r *runner) {
-			name := r.up(1)[0]
-			id := r.only(name).ID
-			r.change(id, func(m *machine) { m.deafTo = 1 })
-			lose(r)
-			next := newRunner(t, spec(func(s *Settings) { s.Run, s.DeadRuns = "run1", []string{thisRun} }), r.account)
-			next.start(map[string]int64{name: id})
-			next.update()
-			next.decrease(name)
-			next.run(30 * time.Second)
-			next.told(name, Running, Deleting)
-			next.run(2 * time.Minute)
-			next.told(name, Running, Deleting, Deleted)
-		})
+// bounded starts a group with the time of an Init.
+func (r *runner) bounded(gpus bool, remembered map[string]int64) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	found, err := Find(ctx, r.account, r.log, "ci", gpus, remembered)
+	if err == nil {
+		r.Group = Start(r.Settings, r.account, r.log, found)
 	}
+	return err
 }
 
 // What is remembered and does not exist any more is dropped. What could not be
@@ -175,39 +121,25 @@ func TestFindRememberedIsGoneOrUnknown(t *testing.T) {
 				remembered := map[string]int64{}
 				for i := range 3 {
 					m := owned("dead", fmt.Sprint("aaaaa", i))
+					if m.hidden = true; !c.lives {
+						m.gone = time.Now()
+					}
 					d := a.add(m)
-					a.change(d.ID, func(m *machine) {
-						if m.hidden = true; !c.lives {
-							m.gone = time.Now()
-						}
-					})
 					remembered[d.Name] = d.ID
 				}
 				time.Sleep(time.Minute)
 				a.breakOp("get", c.f)
 				r := newRunner(t, spec(func(s *Settings) { s.MaxInstances = 4 }), a)
-				bounded, cancel := context.WithTimeout(ctx, 20*time.Second)
-				defer cancel()
-				found, err := Find(bounded, a, r.log, "ci", false, remembered)
-				if err != nil {
+				if err := r.bounded(false, remembered); err != nil {
 					t.Fatal(err)
 				}
-				r.Group = Start(r.Settings, a, r.log, found)
-				if n := r.Count(); n != c.count {
-					t.Errorf("%d are counted, want %d", n, c.count)
-				}
-				if n, err := r.increase(4); n != 4-c.count || err != nil {
-					t.Errorf("Increase(4) = %d, %v", n, err)
-				}
+				r.counts(c.count)
+				r.wantOf(4, 4-c.count)
 				r.run(10 * time.Second)
 				a.heal("get")
 				r.run(45 * time.Second) // lists alone would want a minute before they mean anything
-				for _, name := range slices.Sorted(maps.Keys(remembered)) {
-					r.told(name, c.told...)
-				}
-				if n := r.asked("delete"); n != 0 {
-					t.Errorf("%d DELETEs", n)
-				}
+				r.allTold(slices.Sorted(maps.Keys(remembered)), c.told...)
+				r.requests("delete", 0)
 			})
 		})
 	}
@@ -216,47 +148,23 @@ func TestFindRememberedIsGoneOrUnknown(t *testing.T) {
 // Whatever becomes of the list of GPU Droplets, it keeps no group from starting
 // that has no GPU size. It is logged once what that means.
 func TestStartWithoutGPUList(t *testing.T) {
-	for name, f := range map[string]fault{
-		"refused": {err: refusal(ErrInvalid)}, "unconfirmed": {err: unconfirmed}, "rate limit": {err: refusal(ErrRateLimited)}, "no answer": {hang: true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				a := newAccount(t)
-				a.add(owned("dead", "aaaaa1"))
-				r := newRunner(t, spec(nil), a)
-				find := func(gpus bool) (Found, error) {
-					bounded, cancel := context.WithTimeout(ctx, 20*time.Second)
-					defer cancel()
-					return Find(bounded, noGPUs{a, f}, r.log, "ci", gpus, nil)
-				}
-				found, err := find(false)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if r.Group = Start(r.Settings, noGPUs{a, f}, r.log, found); r.Count() != 1 {
-					t.Errorf("it takes over %d Droplets", r.Count())
-				}
-				r.run(time.Minute)
-				r.says("WARN", "GPU Droplets cannot be listed")
-				if _, err := find(true); err == nil {
-					t.Error("with a GPU size it is needed")
-				}
-			})
+	for _, f := range []fault{{err: refusal(ErrInvalid)}, {err: unconfirmed}, {err: refusal(ErrRateLimited)}, {hang: true}} {
+		synctest.Test(t, func(t *testing.T) {
+			a := newAccount(t)
+			a.noGPUs = &f
+			a.add(owned("dead", "aaaaa1"))
+			r := newRunner(t, spec(nil), a)
+			if r.bounded(true, nil) == nil {
+				t.Error("with a GPU size it is needed")
+			}
+			if err := r.bounded(false, nil); err != nil {
+				t.Fatal(err)
+			}
+			r.counts(1)
+			r.run(time.Minute)
+			r.says("WARN", "GPU Droplets cannot be listed")
 		})
 	}
-}
-
-// noGPUs cannot list GPU Droplets.
-type noGPUs struct {
-	*account
-	f fault
-}
-
-func (n noGPUs) List(ctx context.Context, tag string, gpus bool) (List, error) {
-	if gpus {
-		n.script("list", n.f)
-	}
-	return n.account.List(ctx, tag, gpus)
 }
 
 // GPU Droplets of an earlier process stay visible although no size is a GPU size
@@ -280,26 +188,7 @@ func TestGPUDropletsOfEarlierRun(t *testing.T) {
 			r.told(d.Name, Running, Deleting)
 			r.run(time.Minute)
 			r.told(d.Name, Running, Deleting, Deleted)
-			if n := r.asked("get") - looked; n != 0 {
-				t.Errorf("%d look-ups of what lists can show", n)
-			}
-		})
-	}
-}
-
-// A group without GPU Droplets does not ask for them: that is a request more.
-func TestNoGPUDropletsAreListed(t *testing.T) {
-	for _, gpus := range []bool{false, true} {
-		scenario(t, spec(func(s *Settings) { s.GPUs = gpus }), func(r *runner) {
-			r.add(machine{Droplet: Droplet{Name: "big-aaaaaaaaa1", Size: "gpu-h100x1-80gb", Tags: []string{CommonTag}}, foreign: true})
-			r.start(map[string]int64{"ci-deadaaaaa1": 1, "ci-deadaaaaa2": 2}) // so that it lists all groups
-			before := r.asked("list")
-			r.run(10 * time.Second)
-			for _, c := range r.received("list")[before:] {
-				if c.gpus != gpus {
-					t.Errorf("GPU Droplets are listed: %v, want %v", c.gpus, gpus)
-				}
-			}
+			r.requests("get", looked) // lists can show it
 		})
 	}
 }
@@ -307,23 +196,19 @@ func TestNoGPUDropletsAreListed(t *testing.T) {
 // Lists lag: what was taken over and is gone may be in a later list again. It is
 // not shown as a new instance.
 func TestGoneIsNotTakenOverAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a := newAccount(t)
-		d := a.add(owned("dead", "aaaaa1"))
+	const name = "ci-deadaaaaa1"
+	prepared(t, spec(nil), func(a *account) {
+		a.add(owned("dead", "aaaaa1"))
 		time.Sleep(time.Minute)
-		r := newRunner(t, spec(nil), a)
-		r.start()
+	}, func(r *runner) {
 		r.run(4 * time.Second)
-		r.decrease(d.Name)
+		r.decrease(name)
 		r.run(10 * time.Second)
-		r.told(d.Name, Running, Deleting, Deleted)
-		a.deleteLag = time.Minute // the list of another replica
+		r.deleteLag = time.Minute // the list of another replica
 		r.run(10 * time.Second)
-		a.deleteLag = 0
+		r.deleteLag = 0
 		r.run(10 * time.Second)
-		r.told(d.Name, Running, Deleting, Deleted)
-		if cs := a.received("delete"); !slices.ContainsFunc(cs, func(c call) bool { return c.id == d.ID }) || r.Count() != 0 {
-			t.Errorf("DELETEs %v, counted %d", cs, r.Count())
-		}
+		r.told(name, Running, Deleting, Deleted)
+		r.counts(0)
 	})
 }

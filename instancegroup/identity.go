@@ -62,9 +62,6 @@ func NewRun(taken ...string) string {
 	}
 }
 
-// IsRun reports whether s has the shape of a run.
-func IsRun(s string) bool { return isRandom(s, runLen) }
-
 // NewSuffix mints what makes a name unique: the run and 6 random characters.
 // One at least of the ten is a digit, which distinguishes it from a word.
 func NewSuffix(run string) string {

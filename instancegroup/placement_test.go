@@ -7,10 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // regions are placements of one size.
@@ -24,28 +21,22 @@ func regions(slugs ...string) (ps []Placement) {
 // in makes a group of these placements.
 func in(ps ...Placement) Settings { return spec(func(s *Settings) { s.Placements = ps }) }
 
-// placesAfter returns where the creates went, but for the first so many.
-func (r *runner) placesAfter(n int) (ps []Placement) {
-	for _, c := range r.received("create")[n:] {
-		ps = append(ps, c.place)
+// tries fails the test unless the creates of f go to these placements.
+func (r *runner) tries(when string, f func(), want ...Placement) {
+	r.t.Helper()
+	before := r.asked("create")
+	f()
+	var got []Placement
+	for _, c := range r.received("create")[before:] {
+		got = append(got, Placement{c.Size, c.Region})
 	}
-	return ps
-}
-
-// places returns where the creates went since it was called last.
-func (r *runner) places(seen *int) []Placement {
-	ps := r.placesAfter(*seen)
-	*seen += len(ps)
-	return ps
+	equal(r.t, when+": placements tried", want, got)
 }
 
 // goesTo fails the test unless one Droplet is created by trying these placements.
-func (r *runner) goesTo(seen *int, when string, want ...Placement) {
+func (r *runner) goesTo(when string, want ...Placement) {
 	r.t.Helper()
-	r.want(1)
-	if d := cmp.Diff(want, r.places(seen)); d != "" {
-		r.t.Errorf("%s: placements tried (-want +got):\n%s", when, d)
-	}
+	r.tries(when, func() { r.want(1) }, want...)
 }
 
 // Placements are tried in the order given, sizes outside and regions inside; one
@@ -53,47 +44,31 @@ func (r *runner) goesTo(seen *int, when string, want ...Placement) {
 func TestCapacity(t *testing.T) {
 	ps := []Placement{{"s-1", "nyc1"}, {"s-1", "ams3"}, {"s-2", "nyc1"}, {"s-2", "ams3"}}
 	none := fault{err: refusal(ErrCapacity)}
-	t.Run("next placement", func(t *testing.T) {
-		scenario(t, in(ps...), func(r *runner) {
-			seen := 0
-			r.script("create", none, none)
-			r.goesTo(&seen, "two have no capacity", ps[:3]...)
-			r.says("WARN", "a placement cools down", "no capacity", "then=the next placement is tried", "size=s-1", "region=nyc1", "cooldown=1m0s")
-			time.Sleep(59 * time.Second)
-			r.goesTo(&seen, "while they cool down", ps[2])
-			time.Sleep(2 * time.Second)
-			r.goesTo(&seen, "afterwards", ps[0])
-		})
+	story(t, "next placement", in(ps...), func(r *runner) {
+		r.script("create", none, none)
+		r.goesTo("two have no capacity", ps[:3]...)
+		r.says("WARN", "a placement cools down", "no capacity", "then=the next placement is tried", "size=s-1", "region=nyc1", "cooldown=1m0s")
+		time.Sleep(59 * time.Second)
+		r.goesTo("while they cool down", ps[2])
+		time.Sleep(2 * time.Second)
+		r.goesTo("afterwards", ps[0])
+		r.script("create", none)
+		r.tries("a part of a call", func() { r.want(20) }, ps[0], ps[0], ps[1])
 	})
-	t.Run("part of a call", func(t *testing.T) {
-		scenario(t, in(ps...), func(r *runner) {
-			r.script("create", none)
-			r.want(20)
-			if n := len(r.received("create")); n != 3 {
-				t.Errorf("%d requests, want two, and one for the rest", n)
+	story(t, "all refuse, and cool down", in(ps...), func(r *runner) {
+		r.breakOp("create", none)
+		_, err := r.increase(1)
+		for _, p := range ps {
+			if !errors.Is(err, ErrCapacity) || !strings.Contains(err.Error(), p.String()) {
+				r.t.Errorf("error %v, want one that names %s", err, p)
 			}
-		})
-	})
-	t.Run("all refuse, and cool down", func(t *testing.T) {
-		scenario(t, in(ps...), func(r *runner) {
-			r.breakOp("create", none)
-			_, err := r.increase(1)
-			for _, p := range ps {
-				if !errors.Is(err, ErrCapacity) || !strings.Contains(err.Error(), p.String()) {
-					t.Errorf("error %v, want one that names %s", err, p)
-				}
-			}
-			r.says("WARN", "a placement cools down", "then=no other placement is left", "size=s-2", "region=ams3")
-			time.Sleep(10 * time.Second)
-			before := len(r.received("create"))
-			r.refused(1)
-			if got := r.placesAfter(before); !slices.Equal(got, ps[:1]) {
-				t.Errorf("while all cool down %v are tried, want only the one that is over first", got)
-			}
-			r.heal("create")
-			time.Sleep(time.Minute)
-			r.want(1)
-		})
+		}
+		r.says("WARN", "a placement cools down", "then=no other placement is left", "size=s-2", "region=ams3")
+		time.Sleep(10 * time.Second)
+		r.tries("while all cool down", func() { r.refused(1) }, ps[0]) // which is over first
+		r.heal("create")
+		time.Sleep(time.Minute)
+		r.want(1)
 	})
 	t.Run("cooldowns double", func(t *testing.T) {
 		p := placements{order: ps, cooling: map[Placement]cooldown{}}
@@ -110,9 +85,7 @@ func TestCapacity(t *testing.T) {
 		fail(ps[0], now)
 		fail(ps[1], now)
 		const m = time.Minute
-		if d := cmp.Diff([]time.Duration{m, 2 * m, 4 * m, 8 * m, 15 * m, 15 * m, 0, 0, m, m}, got); d != "" {
-			t.Errorf("cooldowns (-want +got):\n%s", d)
-		}
+		equal(t, "cooldowns", []time.Duration{m, 2 * m, 4 * m, 8 * m, 15 * m, 15 * m, 0, 0, m, m}, got)
 	})
 }
 
@@ -123,60 +96,33 @@ func TestUnknownRefusalTriesAllPlacements(t *testing.T) {
 	refuse := func(word string) fault {
 		return fault{err: &CloudError{Class: ErrInvalid, Op: "POST", Status: 422, Message: "odd " + word}}
 	}
-	t.Run("one accepts", func(t *testing.T) {
-		scenario(t, in(ps...), func(r *runner) {
-			seen := 0
-			r.script("create", refuse("one"), refuse("two"))
-			r.goesTo(&seen, "two refuse", ps...)
-			for _, region := range []string{"nyc1", "ams3"} {
-				r.says("WARN", "a placement cools down", "another placement takes what it refused", "region="+region, "cooldown=1m0s")
-			}
-			if n := r.log.count("Droplets were refused"); n != 0 {
-				t.Errorf("backed off %d times", n)
-			}
-			r.goesTo(&seen, "while they cool down", ps[2])
-			time.Sleep(time.Minute)
-			r.goesTo(&seen, "afterwards", ps[0])
-		})
+	story(t, "one accepts", in(ps...), func(r *runner) {
+		r.script("create", refuse("one"), refuse("two"))
+		r.goesTo("two refuse", ps...)
+		for _, region := range []string{"nyc1", "ams3"} {
+			r.says("WARN", "a placement cools down", "another placement takes what it refused", "region="+region, "cooldown=1m0s")
+		}
+		r.repeats(0, "Droplets were refused")
+		r.goesTo("while they cool down", ps[2])
+		time.Sleep(time.Minute)
+		r.goesTo("afterwards", ps[0])
 	})
-	t.Run("all refuse", func(t *testing.T) {
-		scenario(t, in(ps...), func(r *runner) {
-			r.script("create", refuse("one"), refuse("two"), refuse("three"))
+	story(t, "all refuse", in(ps...), func(r *runner) {
+		r.script("create", refuse("one"), refuse("two"), refuse("three"))
+		r.tries("at first", func() {
 			_, err := r.increase(1)
-			const want = "create 1 Droplets: s-1 in nyc1: POST: 422 odd one; s-1 in ams3: POST: 422 odd two; s-1 in fra1: POST: 422 odd three; next attempt in 5s"
-			if fmt.Sprint(err) != want {
-				t.Errorf("error\n%v\nwant\n%s", err, want)
-			}
-			r.refused(1)
-			if got := r.placesAfter(0); !slices.Equal(got, ps) {
-				t.Errorf("tried %v, want each once", got)
-			}
-			if n := r.log.count("a placement cools down"); n != 0 {
-				t.Error("it may be the request: no placement is to cool down")
-			}
-			time.Sleep(5 * time.Second)
-			seen := len(ps)
-			r.goesTo(&seen, "after the backoff", ps[0])
-		})
+			equal(r.t, "error", "create 1 Droplets: s-1 in nyc1: POST: 422 odd one; s-1 in ams3: POST: 422 odd two; "+
+				"s-1 in fra1: POST: 422 odd three; next attempt in 5s", fmt.Sprint(err))
+		}, ps...)
+		r.tries("at once again", func() { r.refused(1) })
+		r.repeats(0, "a placement cools down") // it may be the request
+		time.Sleep(5 * time.Second)
+		r.goesTo("after the backoff", ps[0])
 	})
-	t.Run("two of the others accept a part", func(t *testing.T) {
-		scenario(t, in(ps...), func(r *runner) {
-			r.script("create", refuse("one"), refuse("one"), fault{err: refusal(ErrCapacity)})
-			r.want(20)
-			if got := r.placesAfter(2); !slices.Equal(got, []Placement{ps[1], ps[1], ps[2]}) {
-				t.Errorf("tried %v", got)
-			}
-			r.says("a placement cools down", "region=nyc1") // once
-		})
-	})
-	t.Run("the others do not confirm", func(t *testing.T) { // that says nothing of the first
-		scenario(t, in(ps...), func(r *runner) {
-			r.script("create", refuse("one"), fault{err: unconfirmed})
-			r.want(1)
-			if n := r.log.count("a placement cools down", "nyc1"); n != 0 {
-				t.Error("the refusal counts for the placement, though no other took the request")
-			}
-		})
+	story(t, "the others do not confirm", in(ps...), func(r *runner) { // that says nothing of the first
+		r.script("create", refuse("one"), fault{err: unconfirmed})
+		r.want(1)
+		r.repeats(0, "a placement cools down", "nyc1")
 	})
 }
 
@@ -186,21 +132,16 @@ func TestSizeLimit(t *testing.T) {
 	ps := []Placement{{"gpu-1", "nyc1"}, {"gpu-1", "ams3"}, {"s-2", "nyc1"}, {"s-2", "ams3"}}
 	limit := fault{err: refusal(ErrSizeLimit)}
 	scenario(t, in(ps...), func(r *runner) {
-		seen := 0
 		r.script("create", limit)
-		r.goesTo(&seen, "the first size is limited", ps[0], ps[2])
+		r.goesTo("the first size is limited", ps[0], ps[2])
 		r.script("create", limit, limit)
-		_, err := r.increase(1)
-		if !errors.Is(err, ErrSizeLimit) || !strings.Contains(err.Error(), "gpu-1 in nyc1") || !strings.Contains(err.Error(), "s-2 in nyc1") {
-			t.Errorf("error %v, want one that names both sizes", err)
-		}
-		if got := r.places(&seen); !slices.Equal(got, []Placement{ps[0], ps[2]}) {
-			t.Errorf("tried %v", got)
-		}
-		r.refused(1) // it backs off
-		if got := r.places(&seen); got != nil {
-			t.Errorf("at once again: %v", got)
-		}
+		r.tries("both are", func() {
+			_, err := r.increase(1)
+			if !errors.Is(err, ErrSizeLimit) || !strings.Contains(err.Error(), "gpu-1 in nyc1") || !strings.Contains(err.Error(), "s-2 in nyc1") {
+				t.Errorf("error %v, want one that names both sizes", err)
+			}
+		}, ps[0], ps[2])
+		r.tries("at once again", func() { r.refused(1) }) // it backs off
 	})
 }
 
@@ -209,45 +150,31 @@ func TestSizeLimit(t *testing.T) {
 func TestUnconfirmedPlacementCoolsDown(t *testing.T) {
 	ps := regions("nyc1", "ams3")
 	for name, f := range map[string]fault{"5xx": {err: unconfirmed}, "hangs": {hang: true}, "5xx, applied": {err: unconfirmed, applied: true}} {
-		t.Run(name, func(t *testing.T) {
-			scenario(t, in(ps...), func(r *runner) {
-				seen := 0
-				r.script("create", f)
-				r.goesTo(&seen, "at first", ps[0])
-				r.says("WARN", "a placement cools down", "does not confirm creates", "then=the next placement is tried", "region=nyc1", "cooldown=1m0s")
-				r.goesTo(&seen, "then", ps[1])
-				r.run(30 * time.Second)
-				if f.applied {
-					r.goesTo(&seen, "once its Droplet runs", ps[0])
-					return
-				}
-				r.goesTo(&seen, "within the minute", ps[1])
-				r.run(45 * time.Second)
-				r.script("create", f)
-				r.goesTo(&seen, "after the minute, in which its Droplet never appeared", ps[0])
-				r.says("WARN", "does not confirm creates", "cooldown=2m0s")
-			})
+		story(t, name, in(ps...), func(r *runner) {
+			r.script("create", f)
+			r.goesTo("at first", ps[0])
+			r.says("WARN", "a placement cools down", "does not confirm creates", "then=the next placement is tried", "region=nyc1", "cooldown=1m0s")
+			r.goesTo("then", ps[1])
+			r.run(30 * time.Second)
+			if f.applied {
+				r.goesTo("once its Droplet runs", ps[0])
+				return
+			}
+			r.goesTo("within the minute", ps[1])
+			r.run(45 * time.Second)
+			r.script("create", f)
+			r.goesTo("after the minute, in which its Droplet never appeared", ps[0])
+			r.says("WARN", "does not confirm creates", "cooldown=2m0s")
 		})
 	}
-	t.Run("part of a call", func(t *testing.T) {
-		scenario(t, in(ps...), func(r *runner) {
+	for name, s := range map[string]Settings{"another create of the call is confirmed": in(ps...), "the only placement": in(ps[0])} {
+		story(t, name, s, func(r *runner) {
 			r.script("create", fault{err: unconfirmed})
 			r.want(20)
-			if r.log.count("cools down") != 0 {
-				t.Error("it confirmed another create of the same call")
-			}
-		})
-	})
-	t.Run("of one placement", func(t *testing.T) {
-		scenario(t, in(ps[0]), func(r *runner) {
-			r.script("create", fault{err: unconfirmed})
 			r.want(1)
-			r.want(1)
-			if n := len(r.received("create")); n != 2 || r.log.count("cools down") != 0 {
-				t.Errorf("%d creates; there is no other placement", n)
-			}
+			r.repeats(0, "cools down")
 		})
-	})
+	}
 }
 
 // A refused Increase is asked again every second or two, for ever. It asks
@@ -263,16 +190,8 @@ func TestRefusedIncreaseBacksOff(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		var at []string
-		for _, c := range r.received("create") {
-			at = append(at, fmt.Sprint(c.at.Sub(began)))
-		}
-		if d := cmp.Diff([]string{"0s", "5s", "15s", "35s", "1m15s", "2m15s", "3m15s"}, at); d != "" {
-			t.Errorf("attempts (-want +got):\n%s", d)
-		}
-		if n := r.log.count("ERROR", "Droplets were refused"); n != 4 {
-			t.Errorf("logged %d times in four minutes, want once a minute", n)
-		}
+		equal(t, "attempts", "0s 5s 15s 35s 1m15s 2m15s 3m15s", r.times("create", began, 1))
+		r.repeats(4, "ERROR", "Droplets were refused") // once a minute
 		r.heal("create")
 		time.Sleep(time.Minute)
 		r.want(1)
@@ -286,32 +205,27 @@ func TestRefusedIncreaseBacksOff(t *testing.T) {
 // loser is an account that accepts every create, and loses what it accepted in
 // some regions: the Droplets are gone when booting began, or never boot.
 type loser struct {
-	*account
 	in    []string
 	stuck bool
 }
 
-func (l *loser) Create(ctx context.Context, r CreateRequest) (Created, error) {
-	c, err := l.account.Create(ctx, r)
-	for _, d := range c.Droplets {
-		if slices.Contains(l.in, r.Region) {
-			l.change(d.ID, func(m *machine) {
-				m.stuck = true
-				if !l.stuck {
-					m.gone = time.Now()
-				}
-			})
-		}
-	}
-	return c, err
-}
-
-// losing runs a group whose Droplets are lost in these regions.
-func losing(t *testing.T, s Settings, l loser, f func(*runner, *loser)) {
+// losing runs a group whose Droplets are lost in some regions.
+func losing(t *testing.T, name string, s Settings, l loser, f func(*runner, *loser)) {
 	s.CreateTimeout = 30 * time.Second
-	scenario(t, s, func(r *runner) {
-		l.account = r.account
-		r.cloud = &l
+	story(t, name, s, func(r *runner) {
+		r.creates = func(ctx context.Context, q CreateRequest, create creator) (Created, error) {
+			c, err := create(ctx, q)
+			for _, d := range c.Droplets {
+				if slices.Contains(l.in, q.Region) {
+					r.change(d.ID, func(m *machine) {
+						if m.stuck = true; !l.stuck {
+							m.gone = time.Now()
+						}
+					})
+				}
+			}
+			return c, err
+		}
 		f(r, &l)
 	})
 }
@@ -335,23 +249,16 @@ func (r *runner) keepAsking(n int, d time.Duration) (refusals int) {
 // once for all that were lost together: the next creates go elsewhere.
 func TestPlacementThatLosesCoolsDown(t *testing.T) {
 	for _, stuck := range []bool{false, true} {
-		t.Run(map[bool]string{false: "gone", true: "new until create_timeout"}[stuck], func(t *testing.T) {
-			losing(t, in(regions("nyc1", "nyc3")...), loser{in: []string{"nyc1"}, stuck: stuck}, func(r *runner, _ *loser) {
-				if n := r.keepAsking(20, 2*time.Minute); n != 0 {
-					t.Errorf("refused %d times: there is another placement", n)
-				}
-				creates := map[string]int{}
-				for _, c := range r.received("create") {
-					creates[c.place.Region] += len(c.names)
-				}
-				if len(r.in(Running)) != 20 || creates["nyc1"] != 20 || creates["nyc3"] != 20 {
-					t.Errorf("%d are running; created: %v; want 20 in each region", len(r.in(Running)), creates)
-				}
-				r.says("WARN", "a placement cools down", "what it accepted never ran", "then=the next placement is tried", "region=nyc1", "cooldown=1m0s")
-				if n := r.log.count("a placement cools down"); n != 1 {
-					t.Errorf("it cools down %d times: what was lost together counts once", n)
-				}
-			})
+		losing(t, fmt.Sprint("stuck ", stuck), in(regions("nyc1", "nyc3")...), loser{[]string{"nyc1"}, stuck}, func(r *runner, _ *loser) {
+			equal(r.t, "refusals, though there is another placement", 0, r.keepAsking(20, 2*time.Minute))
+			creates := map[string]int{}
+			for _, c := range r.received("create") {
+				creates[c.Region] += len(c.Names)
+			}
+			equal(r.t, "created in each region", map[string]int{"nyc1": 20, "nyc3": 20}, creates)
+			r.running(20)
+			r.says("WARN", "a placement cools down", "what it accepted never ran", "then=the next placement is tried", "region=nyc1", "cooldown=1m0s")
+			r.says("a placement cools down")
 		})
 	}
 }
@@ -359,100 +266,85 @@ func TestPlacementThatLosesCoolsDown(t *testing.T) {
 // A placement that loses and is the only one, or one of several that all lose,
 // backs off as one that refuses does. A Droplet that runs ends both.
 func TestGroupThatLosesBacksOff(t *testing.T) {
-	for _, c := range []struct {
-		name    string
-		regions []string
-		creates int // at most, in 100 s
-	}{
-		{"one placement", []string{"nyc1"}, 5},
-		{"all of two", []string{"nyc1", "ams3"}, 6},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			losing(t, in(regions(c.regions...)...), loser{in: c.regions}, func(r *runner, l *loser) {
-				r.keepAsking(1, 100*time.Second)
-				if n := len(r.received("create")); n < 3 || n > c.creates {
-					t.Errorf("%d creates in 100 s, want 3 to %d", n, c.creates)
-				}
-				if n := r.log.count("a placement cools down", "no other placement is left"); n == 0 {
-					t.Error("nothing is said of it")
-				}
-				l.in = nil
-				r.keepAsking(1, 100*time.Second)
-				if len(r.in(Running)) != 1 {
-					t.Fatalf("shown: %v", r.states)
-				}
-				if p := r.placements; p.backoff != (backoff{}) || len(p.cooling) == len(c.regions) {
-					t.Errorf("after a Droplet has run: backoff %v, cooling down %v", p.backoff, p.cooling)
-				}
-				r.want(1)
-			})
+	for most, slugs := range map[int][]string{5: {"nyc1"}, 6: {"nyc1", "ams3"}} {
+		losing(t, fmt.Sprint(slugs), in(regions(slugs...)...), loser{in: slugs}, func(r *runner, l *loser) {
+			r.keepAsking(1, 100*time.Second)
+			if n := r.asked("create"); n < 3 || n > most {
+				r.t.Errorf("%d creates in 100 s, want 3 to %d", n, most)
+			}
+			if r.log.count("a placement cools down", "no other placement is left") == 0 {
+				r.t.Errorf("nothing is said of it")
+			}
+			l.in = nil
+			r.keepAsking(1, 100*time.Second)
+			r.running(1)
+			r.want(1)
 		})
 	}
-	t.Run("until when", func(t *testing.T) {
-		losing(t, in(regions("nyc1")...), loser{in: []string{"nyc1"}}, func(r *runner, _ *loser) {
-			r.latency = 0
-			for _, want := range []string{"5s", "10s", "20s", "40s", "1m0s", "1m0s"} {
-				r.want(1)
-				time.Sleep(2 * time.Second)
-				for len(r.states) > 0 || r.pending > 0 {
-					r.update()
-				}
-				_, err := r.increase(1)
-				if err == nil || !strings.HasSuffix(err.Error(), "next attempt in "+want) || !strings.Contains(err.Error(), "never ran") {
-					t.Errorf("after a loss: %v; want the next attempt in %s", err, want)
-				}
-				time.Sleep(backoffMost)
+	losing(t, "until when", in(regions("nyc1")...), loser{in: []string{"nyc1"}}, func(r *runner, l *loser) {
+		r.latency = 0
+		lose := func(wait string) {
+			r.want(1)
+			time.Sleep(2 * time.Second)
+			for len(r.states) > 0 || r.pending > 0 {
+				r.update()
 			}
-		})
+			_, err := r.increase(1)
+			if err == nil || !strings.HasSuffix(err.Error(), "next attempt in "+wait) || !strings.Contains(err.Error(), "never ran") {
+				r.t.Errorf("after a loss: %v; want the next attempt in %s", err, wait)
+			}
+			time.Sleep(backoffMost)
+		}
+		for _, wait := range []string{"5s", "10s", "20s", "40s", "1m0s", "1m0s"} {
+			lose(wait)
+		}
+		l.in = nil
+		r.want(1) // it boots while another is lost
+		l.in = []string{"nyc1"}
+		r.want(1)
+		r.run(6 * time.Second)
+		r.refused(1)
+		r.run(r.boot)
+		r.want(1) // at once: one runs
+		r.run(6 * time.Second)
+		r.refused(1)
+		time.Sleep(5 * time.Second)
+		r.want(1) // the pauses begin anew
 	})
 }
 
 // What the runner takes away, or a person keeps, or what has run, says nothing of
-// where it was created. What a person deletes before it ran does not differ from a
-// loss.
+// where it was created; nor does what another process made. What a person deletes
+// before it ran does not differ from a loss.
 func TestWhatCountsAsALoss(t *testing.T) {
+	powerOff := func(r *runner, name string) { r.alter(func(m *machine) { m.Status = StatusOff }, name) }
+	vanish := func(r *runner, name string) { r.vanish(name) }
 	for name, c := range map[string]struct {
 		age      time.Duration
 		takeAway func(r *runner, name string)
 		cools    int
 	}{
-		"deleted by the runner": {0, func(r *runner, name string) { r.decrease(name) }, 0},
-		"kept": {0, func(r *runner, name string) {
-			r.change(r.only(name).ID, func(m *machine) { m.Tags, m.foreign = append(slices.Clone(m.Tags), KeepTag), true })
+		"deleted by the runner":              {0, func(r *runner, name string) { r.decrease(name) }, 0},
+		"kept":                               {0, func(r *runner, name string) { r.keep(r.only(name).ID) }, 0},
+		"deleted from outside":               {0, vanish, 1},
+		"deleted from outside, after it ran": {time.Minute, vanish, 0},
+		"powered off before it ran":          {0, powerOff, 1},
+		"powered off after it ran":           {time.Minute, powerOff, 0},
+		"taken over": {0, func(r *runner, name string) {
+			next := r.successor(map[string]int64{name: r.only(name).ID})
+			r.vanish(name)
+			next.run(time.Minute)
+			next.told(name, Creating, Deleted)
+			next.repeats(0, "a placement cools down")
 		}, 0},
-		"deleted from outside":               {0, func(r *runner, name string) { r.change(r.only(name).ID, r.destroyed) }, 1},
-		"deleted from outside, after it ran": {time.Minute, func(r *runner, name string) { r.change(r.only(name).ID, r.destroyed) }, 0},
-		"powered off before it ran":          {0, func(r *runner, name string) { r.change(r.only(name).ID, func(m *machine) { m.Status = StatusOff }) }, 1},
-		"powered off after it ran":           {time.Minute, func(r *runner, name string) { r.change(r.only(name).ID, func(m *machine) { m.Status = StatusOff }) }, 0},
 	} {
-		t.Run(name, func(t *testing.T) {
-			scenario(t, in(regions("nyc1", "ams3")...), func(r *runner) {
-				r.want(1)
-				r.update()
-				r.run(c.age)
-				c.takeAway(r, r.names()[0])
-				r.run(time.Minute)
-				if n := r.log.count("a placement cools down"); n != c.cools {
-					t.Errorf("a placement cools down %d times, want %d", n, c.cools)
-				}
-			})
+		story(t, name, in(regions("nyc1", "ams3")...), func(r *runner) {
+			r.want(1)
+			r.update()
+			r.run(c.age)
+			c.takeAway(r, r.names()[0])
+			r.run(time.Minute)
+			r.repeats(c.cools, "a placement cools down")
 		})
 	}
-	t.Run("taken over", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			a := newAccount(t)
-			m := owned("dead", "aaaaa1")
-			m.stuck = true
-			d := a.add(m)
-			r := newRunner(t, in(regions("nyc1", "ams3")...), a)
-			r.start()
-			r.update()
-			r.change(d.ID, r.destroyed)
-			r.run(10 * time.Second)
-			r.told(d.Name, Creating, Deleted)
-			if n := r.log.count("a placement cools down"); n != 0 {
-				t.Error("another process made it")
-			}
-		})
-	})
 }

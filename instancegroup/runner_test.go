@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 )
 
@@ -24,8 +25,7 @@ type runner struct {
 	*account
 	*Group
 	Settings
-	log     *journal
-	through Cloud // to the account
+	log *journal
 
 	pending int // accepted by Increase, and not shown yet
 	states  map[string]State
@@ -58,17 +58,31 @@ func spec(change func(s *Settings)) Settings {
 // the end of f nothing of the group may be running.
 func scenario(t *testing.T, s Settings, f func(r *runner)) {
 	t.Helper()
+	prepared(t, s, func(*account) {}, f)
+}
+
+// prepared is a scenario on an account that is prepared before the group starts.
+func prepared(t *testing.T, s Settings, prepare func(a *account), f func(r *runner)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		r := newRunner(t, s, newAccount(t))
+		a := newAccount(t)
+		prepare(a)
+		r := newRunner(t, s, a)
 		r.start()
 		f(r)
 	})
 }
 
+// story is a scenario with a name.
+func story(t *testing.T, name string, s Settings, f func(r *runner)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) { scenario(t, s, f) })
+}
+
 func newRunner(t reporter, s Settings, a *account) *runner {
 	log := &journal{}
 	return &runner{
-		t: t, account: a, Settings: s, through: a, log: log,
+		t: t, account: a, Settings: s, log: log,
 		states: map[string]State{}, history: map[string][]State{},
 	}
 }
@@ -80,11 +94,21 @@ func (r *runner) start(remembered ...map[string]int64) {
 	for _, m := range remembered {
 		maps.Copy(all, m)
 	}
-	found, err := Find(ctx, r.through, r.log, r.Settings.Name, r.GPUs, all)
+	found, err := Find(ctx, r.account, r.log, r.Name, r.GPUs, all)
 	if err != nil {
 		r.t.Fatalf("Find: %v", err)
 	}
-	r.Group = Start(r.Settings, r.through, r.log, found)
+	r.Group = Start(r.Settings, r.account, r.log, found)
+}
+
+// successor starts the next process of this host, which remembers Droplets.
+func (r *runner) successor(remembered map[string]int64) *runner {
+	r.t.Helper()
+	s := r.Settings
+	s.Run, s.DeadRuns = fmt.Sprintf("r%03d", len(s.DeadRuns)), append(slices.Clone(s.DeadRuns), s.Run)
+	next := newRunner(r.t, s, r.account)
+	next.start(remembered)
+	return next
 }
 
 // within fails the test if f takes longer than bound.
@@ -116,8 +140,14 @@ func (r *runner) increase(n int) (int, error) {
 // want asks for n and must get them.
 func (r *runner) want(n int) {
 	r.t.Helper()
-	if got, err := r.increase(n); got != n || err != nil {
-		r.t.Fatalf("Increase(%d) = %d, %v", n, got, err)
+	r.wantOf(n, n)
+}
+
+// wantOf asks for n and must get so many of them, without an error.
+func (r *runner) wantOf(n, accepted int) {
+	r.t.Helper()
+	if got, err := r.increase(n); got != accepted || err != nil {
+		r.t.Fatalf("Increase(%d) = %d, %v; want %d and no error", n, got, err, accepted)
 	}
 }
 
@@ -199,7 +229,7 @@ func (r *runner) run(d time.Duration) {
 	}
 }
 
-// up makes n running instances and returns their names, oldest first.
+// up makes n running instances and returns their names, sorted.
 func (r *runner) up(n int) []string {
 	r.t.Helper()
 	r.want(n)
@@ -248,12 +278,12 @@ func (r *runner) undestroyed(names ...string) {
 	}
 }
 
-// undestroyable asks for an instance to be destroyed, so that Updates have a
-// DELETE to send whenever one is due.
-func (r *runner) undestroyable(name string) {
+// stops is the runner's last call. It fails the test unless that is clean, or is not.
+func (r *runner) stops(clean bool) {
 	r.t.Helper()
-	r.script("delete", fault{err: unconfirmed})
-	r.undestroyed(name)
+	ctx, cancel := context.WithTimeout(ctx, 18*time.Second)
+	defer cancel()
+	r.within(18*time.Second, "Shutdown", func() { equal(r.t, "clean", clean, r.Shutdown(ctx)) })
 }
 
 // only returns the one machine of that name.
@@ -266,11 +296,75 @@ func (r *runner) only(name string) *machine {
 	return ms[0]
 }
 
+// alter does something behind the group's back to the machines of these names.
+func (r *runner) alter(f func(m *machine), names ...string) {
+	r.t.Helper()
+	for _, name := range names {
+		r.change(r.only(name).ID, f)
+	}
+}
+
+func (r *runner) vanish(names ...string) {
+	r.t.Helper()
+	r.alter(r.destroyed, names...)
+}
+
+// deaf makes machines ignore so many DELETEs that are accepted.
+func (r *runner) deaf(n int, names ...string) {
+	r.t.Helper()
+	r.alter(func(m *machine) { m.deafTo = n }, names...)
+}
+
+// asked counts the requests of op so far.
+func (r *runner) asked(op string) int { return len(r.received(op)) }
+
+// requests fails the test unless there were so many of op.
+func (r *runner) requests(op string, want int) {
+	r.t.Helper()
+	equal(r.t, "requests to "+op, want, r.asked(op))
+}
+
+// times returns when requests of op were sent, from then on.
+func (r *runner) times(op string, since time.Time, round time.Duration) string {
+	var at []string
+	for _, c := range r.received(op) {
+		if !c.at.Before(since) {
+			at = append(at, fmt.Sprint(c.at.Sub(since).Round(round)))
+		}
+	}
+	return strings.Join(at, " ")
+}
+
+// living, counts and running fail the test unless so many Droplets of the group
+// live, are counted by it, and were last shown as running.
+func (r *runner) living(want int) {
+	r.t.Helper()
+	equal(r.t, "Droplets that live", want, r.billed())
+}
+
+func (r *runner) counts(want int) {
+	r.t.Helper()
+	equal(r.t, "Droplets that are counted", want, r.Count())
+}
+
+func (r *runner) running(want int) {
+	r.t.Helper()
+	equal(r.t, "instances that run", want, len(r.in(Running)))
+}
+
 // told fails the test unless the history of name is this.
 func (r *runner) told(name string, want ...State) {
 	r.t.Helper()
 	if got := r.history[name]; !slices.Equal(got, want) {
 		r.t.Errorf("the runner was told of %s: %v, want %v", name, got, want)
+	}
+}
+
+// allTold fails the test unless the history of all these names is this.
+func (r *runner) allTold(names []string, want ...State) {
+	r.t.Helper()
+	for _, name := range names {
+		r.told(name, want...)
 	}
 }
 
@@ -322,7 +416,21 @@ func (j *journal) count(words ...string) int {
 // says fails the test unless there is one line with all of the words.
 func (r *runner) says(words ...string) {
 	r.t.Helper()
-	if n := r.log.count(words...); n != 1 {
-		r.t.Errorf("%d log lines have %q, want 1:\n%s", n, words, strings.Join(r.log.lines, "\n"))
+	r.repeats(1, words...)
+}
+
+// repeats fails the test unless there are so many lines with all of the words.
+func (r *runner) repeats(want int, words ...string) {
+	r.t.Helper()
+	if n := r.log.count(words...); n != want {
+		r.t.Errorf("%d log lines have %q, want %d:\n%s", n, words, want, strings.Join(r.log.lines, "\n"))
+	}
+}
+
+// equal fails the test unless what is as it is to be.
+func equal(t reporter, what string, want, got any) {
+	t.Helper()
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("%s (-want +got):\n%s", what, d)
 	}
 }

@@ -75,7 +75,7 @@ func (g *Group) finish(ctx context.Context) remainder {
 		if try > 0 || l.unconfirmed > 0 {
 			seen = g.list(ctx)
 		}
-		g.reconcile(ctx, seen, nil)
+		_ = g.reconcile(ctx, seen, nil) // what is left says more
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 )
 
-// client asks the account of sim, of which it makes these faults.
-func client(t *testing.T, sim *dosim.Sim, faults ...string) *digitalocean.Client {
+// inject makes faults, as dosim writes them.
+func inject(t *testing.T, sim *dosim.Sim, faults ...string) {
 	t.Helper()
 	for _, text := range faults {
 		f, err := dosim.ParseFault(text)
@@ -20,6 +20,10 @@ func client(t *testing.T, sim *dosim.Sim, faults ...string) *digitalocean.Client
 		}
 		sim.Inject(f)
 	}
+}
+
+func client(t *testing.T, sim *dosim.Sim) *digitalocean.Client {
+	t.Helper()
 	api, err := digitalocean.New(digitalocean.Options{URL: "https://api.digitalocean.com", Transport: sim.Transport(),
 		Token: func() (string, error) { return dosim.DefaultToken, nil }})
 	if err != nil {
@@ -39,7 +43,8 @@ func many(t *testing.T, n int, faults ...string) (*dosim.Sim, *digitalocean.Clie
 		groups = append(groups, group)
 		sim.AddDroplet(dosim.Droplet{Name: group + "-x7k2m9qxab", Tags: []string{"fleeting", instancegroup.GroupTag(group)}})
 	}
-	return sim, client(t, sim, faults...), groups
+	inject(t, sim, faults...)
+	return sim, client(t, sim), groups
 }
 
 // More groups than a minute's lists of keys, of which DigitalOcean allows 10: each is
@@ -59,58 +64,39 @@ func TestKeysAreListedOnce(t *testing.T) {
 	}
 }
 
-// Keys and tags that cannot be listed do not hide Droplets, are named, and are not
-// asked for again.
-func TestUnlistedKeysHideNoDroplets(t *testing.T) {
+// What cannot be listed is named, and hides no Droplets; keys and tags are not asked for
+// again. But where DigitalOcean refuses the list of GPU Droplets there are none.
+func TestUnlistedHidesNoDroplets(t *testing.T) {
 	for fault, class := range map[string]error{
 		"GET /v2/account/keys: 403 times forever":                       instancegroup.ErrForbidden,
 		"GET /v2/account/keys: 429 header Retry-After=30 times forever": instancegroup.ErrRateLimited,
 		"GET /v2/tags: 503 times forever":                               instancegroup.ErrUnconfirmed,
+		"GET /v2/droplets?type=gpus: 403 times forever":                 instancegroup.ErrForbidden,
+		"GET /v2/droplets?type=gpus: 503 times forever":                 instancegroup.ErrUnconfirmed,
+		"GET /v2/droplets?type=gpus: 422 times forever":                 nil,
+		"GET /v2/droplets?type=gpus: 404 times forever":                 nil,
 	} {
 		sim, api, groups := many(t, 2, fault)
 		var account Account
-		first := -1
+		var asked []int
 		for _, group := range groups {
 			l, err := account.Find(t.Context(), api, group, nil)
-			if err != nil || len(l.Droplets) != 1 || len(l.Unread) != 1 || !errors.Is(l.Unread[0], class) {
+			if err != nil || len(l.Droplets) != 1 || !errors.Is(errors.Join(l.Unread...), class) {
 				t.Errorf("%s: %v, unread %v, %v", fault, l.Droplets, l.Unread, err)
 			}
-			asked := sim.RequestCounts()
-			if n := asked["GET /v2/account/keys"] + asked["GET /v2/tags"]; first < 0 {
-				first = n
-			} else if n != first {
-				t.Errorf("%s: asked for %d times, then again", fault, first)
-			}
+			asked = append(asked, sim.RequestCounts()["GET /v2/account/keys"]+sim.RequestCounts()["GET /v2/tags"])
+		}
+		if asked[0] != asked[1] {
+			t.Errorf("%s: keys and tags were asked for %d times, then again", fault, asked[0])
 		}
 	}
-}
-
-// A list of GPU Droplets that fails hides no others, and is named; but where
-// DigitalOcean refuses that list there are none. A refused token is no such fault.
-func TestUnlistedGPUsHideNoDroplets(t *testing.T) {
 	for fault, class := range map[string]error{
-		"GET /v2/droplets?type=gpus: 403 times forever": instancegroup.ErrForbidden,
-		"GET /v2/droplets?type=gpus: 503 times forever": instancegroup.ErrUnconfirmed,
-		"GET /v2/droplets?type=gpus: 422 times forever": nil,
-		"GET /v2/droplets?type=gpus: 404 times forever": nil,
+		"GET /v2/droplets?type=gpus: 401 times forever": instancegroup.ErrUnauthorized,
+		"GET /v2/droplets: 403 times forever":           instancegroup.ErrForbidden,
 	} {
 		_, api, groups := many(t, 1, fault)
-		f, err := Look(t.Context(), api, groups[0])
-		if err != nil || len(f.Owned) != 1 || !errors.Is(f.Unread, class) {
-			t.Errorf("%s: %v, unread %v, %v", fault, f.Owned, f.Unread, err)
+		if f, err := Look(t.Context(), api, groups[0]); !errors.Is(err, class) {
+			t.Errorf("%s: %v, %v", fault, f, err)
 		}
-		var account Account
-		l, err := account.Find(t.Context(), api, groups[0], nil)
-		if err != nil || len(l.Droplets) != 1 || !errors.Is(errors.Join(l.Unread...), class) {
-			t.Errorf("%s: %v, unread %v, %v", fault, l.Droplets, l.Unread, err)
-		}
-	}
-	_, api, groups := many(t, 1, "GET /v2/droplets?type=gpus: 401 times forever")
-	if f, err := Look(t.Context(), api, groups[0]); !errors.Is(err, instancegroup.ErrUnauthorized) {
-		t.Errorf("a token that is refused: %v, %v", f, err)
-	}
-	_, api, groups = many(t, 1, "GET /v2/droplets: 403 times forever")
-	if f, err := Look(t.Context(), api, groups[0]); !errors.Is(err, instancegroup.ErrForbidden) {
-		t.Errorf("no list at all: %v, %v", f, err)
 	}
 }

@@ -1,10 +1,10 @@
 package inventory
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
@@ -23,26 +23,20 @@ var (
 )
 
 const (
-	// few is how many Droplets are looked up and deleted one by one, at the same time.
-	// More are listed, and deleted by a tag.
-	few = 10
-
-	// perRequest is the pace on average. A token has 250 requests a minute, and the
-	// runner that shares it needs the other half. The Client waits after a 429.
-	perRequest = time.Second / 2
-
-	// A round of requests begins a second after the last one at the soonest, and
-	// the later the longer it takes: 20 s after it in the end.
+	// A round looks up a batch and deletes a batch, each at once. The next one begins so
+	// much later that the pace is kept: a token has 250 requests a minute, and the runner
+	// that shares it needs the other half. So a Droplet takes a second. While none
+	// goes they are looked at more and more seldom.
+	batch                 = 10
+	pace                  = time.Second / 2
 	roundFirst, roundMost = time.Second, 20 * time.Second
 
-	// A deletion that was accepted and is not carried out is repeated after a
-	// minute, then two, up to ten: hammering got accounts blocked. One that was not
-	// accepted is tried again sooner.
-	acceptedFirst, acceptedMost = time.Minute, 10 * time.Minute
-	refusedFirst, refusedMost   = 5 * time.Second, 5 * time.Minute
+	// A deletion that was accepted and is not carried out, or was refused, is repeated
+	// after a pause that doubles up to five times: hammering got accounts blocked.
+	acceptedPause, refusedPause = time.Minute, 5 * time.Second
 
-	requestBound = 20 * time.Second // of each request
-	cleanupBound = 5 * time.Second  // of taking the delete tags off the account
+	// roundBound is what a round may take. So a deletion follows soon after what was seen.
+	roundBound = 30 * time.Second
 )
 
 // Delete deletes Droplets of groups of one account, and repeats that until DigitalOcean
@@ -59,12 +53,14 @@ func Delete(ctx context.Context, api *digitalocean.Client, droplets []instancegr
 	d := deletion{api: api}
 	for _, x := range droplets {
 		d.left = append(d.left, &target{Droplet: x})
-		d.gpus = d.gpus || instancegroup.GPUSize(x.Size)
 	}
-	defer d.removeTags(ctx)
-	for began := time.Now(); ; {
+	for moved := time.Now(); ; {
+		before := len(d.left)
 		d.requests = 0
 		err := d.round(ctx)
+		if len(d.left) < before {
+			moved = time.Now()
+		}
 		remaining := d.remaining()
 		progress(remaining)
 		switch {
@@ -75,7 +71,7 @@ func Delete(ctx context.Context, api *digitalocean.Client, droplets []instancegr
 		case len(d.left) == 0:
 			return remaining, nil
 		}
-		wait := max(roundFirst, min(roundMost, time.Since(began)/10), time.Duration(d.requests)*perRequest)
+		wait := max(roundFirst, min(roundMost, time.Since(moved)/10), time.Duration(d.requests)*pace)
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -89,10 +85,7 @@ type deletion struct {
 	api      *digitalocean.Client
 	left     []*target
 	alone    []*target // not to be deleted after all
-	gpus     bool
-	requests int      // of this round
-	tags     []string // that it made to delete by
-	noTag    bool     // deleting by tag has failed
+	requests int       // of this round
 }
 
 // target is one Droplet that is to be deleted, as it was chosen. Only one goroutine at a
@@ -103,35 +96,71 @@ type target struct {
 	gone bool
 	why  error // of the last request about it that failed
 
-	accepted, refused int       // deletions, the latter since the last one that was accepted
-	next              time.Time // none is asked for before then
+	tries int       // deletions
+	next  time.Time // none is asked for before then
 }
 
-// round looks at what is left, and deletes what is due of it. Its error is that of a
-// request that concerns all.
+// round looks at what is left, and deletes what is due of it. Its error is a permanent
+// one, or one that concerns all.
 func (d *deletion) round(ctx context.Context) error {
-	for _, t := range d.left {
-		t.now = nil
-	}
-	look := d.lookUp
-	if len(d.left) > few {
-		look = d.list
-	}
-	err := look(ctx, d.left)
+	ctx, cancel := context.WithTimeout(ctx, roundBound)
+	defer cancel()
+	err := d.look(ctx)
 	d.left = slices.DeleteFunc(d.left, d.settled)
+	if err != nil {
+		return err
+	}
 	var due []*target
 	for _, t := range d.left {
-		if t.now != nil && !time.Now().Before(t.next) {
+		if t.now != nil && !time.Now().Before(t.next) && len(due) < batch {
 			due = append(due, t)
 		}
 	}
-	switch {
-	case err != nil && (permanent(err) || ctx.Err() != nil) || len(due) == 0:
-		return err
-	case len(due) > few && !d.noTag:
-		return d.byTag(ctx, due[:min(len(due), instancegroup.MaxTagged)])
+	return d.each(ctx, due, func(ctx context.Context, t *target) error {
+		_, t.why = d.api.Delete(ctx, t.ID)
+		pause := refusedPause
+		if t.why == nil {
+			pause = acceptedPause
+		}
+		t.next = time.Now().Add(pause << min(t.tries, 5))
+		t.tries++
+		return t.why
+	})
+}
+
+// look finds out what there is. A list may be wrong, lack what has lost the tag, and has no
+// GPU Droplets: what it lacks is looked up.
+func (d *deletion) look(ctx context.Context) error {
+	l, err := d.api.List(ctx, instancegroup.CommonTag, false)
+	d.requests += max(1, l.Requests)
+	listed := map[int64]*instancegroup.Droplet{}
+	for i := range l.Droplets {
+		listed[l.Droplets[i].ID] = &l.Droplets[i]
 	}
-	return d.byID(ctx, due[:min(len(due), few)])
+	var unlisted []*target
+	for _, t := range d.left {
+		t.now = listed[t.ID]
+		if err != nil {
+			t.why = err
+		} else if t.now == nil && len(unlisted) < batch {
+			unlisted = append(unlisted, t)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return d.each(ctx, unlisted, func(ctx context.Context, t *target) error {
+		found, err := d.api.Get(ctx, t.ID)
+		switch {
+		case err == nil:
+			t.now = &found
+		case errors.Is(err, instancegroup.ErrNotFound):
+			t.gone = true
+		default:
+			t.why = err
+		}
+		return err
+	})
 }
 
 // settled reports whether nothing is left to do about t.
@@ -153,34 +182,28 @@ func (d *deletion) settled(t *target) bool {
 	return true
 }
 
-// sent notes how a deletion was answered.
-func (t *target) sent(err error) {
-	t.why = err
-	if err == nil {
-		t.accepted, t.refused = t.accepted+1, 0
-		t.next = time.Now().Add(double(acceptedFirst, acceptedMost, t.accepted))
-		return
-	}
-	t.refused++
-	t.next = time.Now().Add(double(refusedFirst, refusedMost, t.refused))
-}
-
-// remaining returns what may still exist, in the order in which it was made.
+// remaining returns what may still exist.
 func (d *deletion) remaining() []Remaining {
 	var out []Remaining
 	for _, t := range slices.Concat(d.left, d.alone) {
 		out = append(out, Remaining{t.Droplet, t.why})
 	}
-	slices.SortFunc(out, func(a, b Remaining) int { return cmp.Compare(a.ID, b.ID) })
 	return out
 }
 
-// double returns the n-th pause, each of which is twice as long as the one before.
-func double(first, most time.Duration, n int) time.Duration {
-	for ; n > 1 && first < most; n-- {
-		first *= 2
+// each sends one request about each of some. Its error is a permanent one.
+func (d *deletion) each(ctx context.Context, some []*target, send func(context.Context, *target) error) error {
+	d.requests += len(some)
+	errs := make([]error, len(some))
+	var wg sync.WaitGroup
+	for i, t := range some {
+		wg.Go(func() { errs[i] = send(ctx, t) })
 	}
-	return min(first, most)
+	wg.Wait()
+	if i := slices.IndexFunc(errs, permanent); i >= 0 {
+		return errs[i]
+	}
+	return nil
 }
 
 // permanent reports whether err is one that time does not heal.

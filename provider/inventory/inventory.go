@@ -22,7 +22,7 @@ type Found struct {
 
 // Look lists the Droplets of a group, or of all groups if group is "". DigitalOcean has
 // a list of its own for GPU Droplets: one that fails hides none of the others.
-// (TestUnlistedGPUsHideNoDroplets) An error says that nothing was found out.
+// (TestUnlistedHidesNoDroplets) An error says that nothing was found out.
 func Look(ctx context.Context, api *digitalocean.Client, group string) (Found, error) {
 	tag := instancegroup.CommonTag
 	if group != "" {

@@ -85,13 +85,8 @@ func (a *Account) list(ctx context.Context, api *digitalocean.Client) {
 
 // Find looks for the leftovers of a group. dead are the runs of this host that are known
 // to have ended (state.State and state.Snapshot have them); what is of any other run is
-// returned with a doubt. api is the account's.
-//
-// An error says that nothing was found out. Keys and tags that cannot be listed, which
-// cost nothing, are in Unread, as GPU Droplets are: they hide nothing else.
-//
-// Keys and tags may be older than the Droplets, by what was done about other groups
-// since. What a run has added meanwhile is then not found; no run that was dead lives.
+// returned with a doubt. An error says that nothing was found out; what hides nothing
+// else is in Unread.
 func (a *Account) Find(ctx context.Context, api *digitalocean.Client, group string, dead []string) (Leftovers, error) {
 	found, err := Look(ctx, api, group)
 	if err != nil {
@@ -129,7 +124,7 @@ func sort(group string, dead []string, droplets []instancegroup.Droplet, keys []
 		}
 	}
 	for _, t := range tags {
-		if t.Carriers > 0 || !isDeleteTagOf(group, t.Name) {
+		if t.Carriers > 0 || !strings.EqualFold(t.Name, instancegroup.DeleteTag(group)) {
 			continue
 		}
 		tag := Tag{Name: t.Name}
@@ -139,11 +134,4 @@ func sort(group string, dead []string, droplets []instancegroup.Droplet, keys []
 		l.Tags = append(l.Tags, tag)
 	}
 	return l
-}
-
-// isDeleteTagOf reports whether a tag is the group's delete tag, or one of Delete's.
-func isDeleteTagOf(group, tag string) bool {
-	of := instancegroup.DeleteTag(group)
-	after, ok := strings.CutPrefix(strings.ToLower(tag), of)
-	return ok && (after == "" || after[0] == '-' && instancegroup.IsRun(after[1:]))
 }

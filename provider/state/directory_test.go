@@ -2,7 +2,6 @@ package state
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -16,67 +15,31 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-func TestDir(t *testing.T) {
+func TestDirectory(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("paths of Unix")
 	}
 	for _, test := range []struct {
-		systemd, xdg, local string
-		root                bool
-		want                string
+		systemd, xdg, home string
+		root               bool
+		want               string
 	}{
-		{"/var/lib/runner:/var/lib/b", "/x", "", true, "/var/lib/runner/fleeting-plugin-digitalocean"},
-		{"/var/lib/fleeting-plugin-digitalocean/", "/x", "", true, "/var/lib/fleeting-plugin-digitalocean"},
-		{"", "/x", "/local", true, "/x/fleeting-plugin-digitalocean"},
-		{"relative", "relative", "", true, "/var/lib/fleeting-plugin-digitalocean"},
-		{"", "", "/local", false, "/local/fleeting-plugin-digitalocean"},
-		{"", "", "", false, "/home/me/.local/state/fleeting-plugin-digitalocean"},
+		{"/var/lib/runner:/var/lib/b", "/x", "/home/me", true, "/var/lib/runner/fleeting-plugin-digitalocean"},
+		{"/var/lib/fleeting-plugin-digitalocean/", "/x", "/home/me", true, "/var/lib/fleeting-plugin-digitalocean"},
+		{"", "/x", "/home/me", true, "/x/fleeting-plugin-digitalocean"},
+		{"relative", "relative", "/home/me", true, "/var/lib/fleeting-plugin-digitalocean"},
+		{"", "", "/home/me", false, "/home/me/.local/state/fleeting-plugin-digitalocean"},
+		{"", "", "", true, "/var/lib/fleeting-plugin-digitalocean"},
 	} {
-		getenv := func(key string) string {
-			return map[string]string{"STATE_DIRECTORY": test.systemd, "XDG_STATE_HOME": test.xdg, "LocalAppData": test.local}[key]
-		}
-		got, err := dirOf(getenv, test.root, func() (string, error) { return "/home/me", nil })
-		if err != nil || got != test.want {
+		t.Setenv("STATE_DIRECTORY", test.systemd)
+		t.Setenv("XDG_STATE_HOME", test.xdg)
+		t.Setenv("HOME", test.home)
+		if got, err := directory(test.root); err != nil || got != test.want {
 			t.Errorf("%+v: %s, %v", test, got, err)
 		}
 	}
-	_, err := dirOf(func(string) string { return "" }, false, func() (string, error) { return "", errors.New("$HOME is not defined") })
-	want := "no directory for the state of the plugin: $HOME is not defined; " + setDirectory
-	if err == nil || err.Error() != want {
-		t.Errorf("got  %v\nwant %s", err, want)
-	}
-}
-
-// TestHomeUnset: a system service has no HOME, but an entry in the user database.
-func TestHomeUnset(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("it has no HOME")
-	}
-	t.Setenv("HOME", "")
-	if dir, err := homeDir(); err != nil || !filepath.IsAbs(dir) {
-		t.Errorf("%q, %v", dir, err)
-	}
-}
-
-func TestKey(t *testing.T) {
-	want, err := keyOf(api, "ci")
-	if err != nil || !strings.HasPrefix(want, "ci-") || len(want) != len("ci-")+8 {
-		t.Fatalf("%s, %v", want, err)
-	}
-	for _, same := range []string{"HTTPS://API.DigitalOcean.com", "https://api.digitalocean.com:443/", "https://api.digitalocean.com:", api + "/"} {
-		if got, _ := keyOf(same, "ci"); got != want {
-			t.Errorf("%s: %s", same, got)
-		}
-	}
-	for _, other := range []string{"http://api.digitalocean.com", "https://api.digitalocean.com:80", "https://api.digitalocean.com/A"} {
-		if got, _ := keyOf(other, "ci"); got == want {
-			t.Errorf("%s is the same", other)
-		}
-	}
-	for _, name := range []string{"", ".", "..", "../evil", "a/b", "/evil", `a\b`, "a:b"} {
-		if key, err := keyOf(api, name); err == nil {
-			t.Errorf("%q is taken for a group: %s", name, key)
-		}
+	if got, err := directory(false); err != nil || !filepath.IsAbs(got) { // HOME is unset
+		t.Errorf("%q, %v", got, err)
 	}
 }
 
@@ -86,26 +49,30 @@ func TestAccess(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("it has no modes")
 	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	h := homeIn(filepath.Join(t.TempDir(), "a", "state"))
+	target := filepath.Join(t.TempDir(), "target")
+	must(os.WriteFile(target, []byte("theirs"), 0o600))
+	must(os.MkdirAll(h.dir, 0o700))
+	must(os.Symlink(target, h.file()+".new")) // ours to replace
 	s := h.mustOpen(t)
 	s.Begin("x7k2")
 	s.Drop()
-	content, err := os.ReadFile(h.file(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	lock := strings.TrimSuffix(h.file(t), ".json") + ".lock"
-	if files, _ := os.ReadDir(h.dir); len(files) != 2 {
-		t.Errorf("files %v, want two", files)
-	}
+	content, err := os.ReadFile(h.file())
+	must(err)
 	for _, test := range []struct {
 		path             string
 		mode, wide, want fs.FileMode
 		typ              string
 	}{
-		{h.dir, 0o700, 0o777, 0o755, "directory"}, {lock, 0o600, 0o666, 0o600, "regular file"}, {h.file(t), 0o600, 0o640, 0o600, "regular file"},
+		{h.dir, 0o700, 0o777, 0o755, "directory"}, {h.lock(), 0o600, 0o666, 0o600, "regular file"}, {h.file(), 0o600, 0o640, 0o600, "regular file"},
 	} {
-		info, err := os.Stat(test.path)
+		info, err := os.Lstat(test.path)
 		if err != nil || info.Mode().Perm() != test.mode {
 			t.Errorf("%s: %v, %v, want %v", test.path, info.Mode(), err, test.mode)
 		}
@@ -117,12 +84,6 @@ func TestAccess(t *testing.T) {
 				if err == nil || !strings.HasSuffix(err.Error(), want) {
 					t.Errorf("got  %v\nwant %s", err, want)
 				}
-			}
-		}
-		must := func(err error) {
-			t.Helper()
-			if err != nil {
-				t.Fatal(err)
 			}
 		}
 		must(os.Chmod(test.path, test.wide))
@@ -140,43 +101,11 @@ func TestAccess(t *testing.T) {
 		must(os.Remove(test.path))
 		must(os.Rename(moved, test.path))
 	}
-	if after, err := os.ReadFile(h.file(t)); err != nil || !bytes.Equal(after, content) {
+	if after, err := os.ReadFile(h.file()); err != nil || !bytes.Equal(after, content) {
 		t.Errorf("what was refused has been changed to %s (%v)", after, err)
-	}
-
-	target := filepath.Join(t.TempDir(), "target")
-	if err := os.WriteFile(target, []byte("theirs"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(target, h.file(t)+".new"); err != nil { // ours to replace
-		t.Fatal(err)
-	}
-	s = h.mustOpen(t)
-	s.Begin("y8m3")
-	s.Drop()
-	if got := h.mustPeek(t).DeadRuns(); len(got) != 2 {
-		t.Errorf("written beside a link: %v", got)
 	}
 	if content, err := os.ReadFile(target); string(content) != "theirs" {
 		t.Errorf("behind the link: %q, %v", content, err)
-	}
-}
-
-func TestCheckPermissions(t *testing.T) {
-	for _, test := range []struct {
-		owner, self int
-		mode        fs.FileMode
-		err         string
-	}{
-		{owner: 7, self: 7, mode: 0o600},
-		{owner: 0, self: 7, mode: 0o600},
-		{owner: 0, self: 7, mode: 0o644, err: "other users have access to /f (mode 0644): chmod it to 0600"},
-		{owner: 8, self: 7, mode: 0o600, err: "/f belongs to user 8, and this process runs as user 7: run it as that user, or chown /f"},
-	} {
-		err := checkPermissions("/f", test.owner, test.self, test.mode, 0o077)
-		if (err != nil) != (test.err != "") || err != nil && err.Error() != test.err {
-			t.Errorf("%+v: %v", test, err)
-		}
 	}
 }
 
@@ -207,21 +136,20 @@ func TestNoDirectory(t *testing.T) {
 // TestIdentity distinguishes a Droplet from the one that its snapshot is of.
 func TestIdentity(t *testing.T) {
 	var answer string
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if answer == "" {
-			http.Error(w, "1", http.StatusNotFound)
-			return
+			w.WriteHeader(http.StatusNotFound)
+			answer = "1"
 		}
 		_, _ = w.Write([]byte(answer))
 	}))
 	defer server.Close()
-	const id, machine = "3d1219c7c4c5404aaa1f6d2a48adfda4\n", "machine-a122b3bba101802afd3232c5b6351d78"
-	for _, test := range []struct{ vendor, serial, machineID, metadata, want string }{
+	const id, machine = "3d1219c7c4c5404aaa1f6d2a48adfda4\n", "machine-f277a5c4c36a965bf4b1e66cd8446d5d"
+	for _, test := range []struct{ vendor, machineID, metadata, want string }{
 		{want: ""},
 		{machineID: "uninitialized\n", want: ""},
 		{machineID: id, want: machine},
-		{vendor: "QEMU\n", serial: "12", machineID: id, metadata: "4711", want: machine},
-		{vendor: "DigitalOcean\n", serial: "12\n", machineID: id, metadata: "4711", want: "droplet-12"},
+		{vendor: "QEMU\n", machineID: id, metadata: "4711", want: machine},
 		{vendor: "DigitalOcean\n", machineID: id, metadata: "4711\n", want: "droplet-4711"},
 		{vendor: "DigitalOcean\n", machineID: id, want: "error"},
 		{vendor: "DigitalOcean\n", machineID: id, metadata: "<html>", want: "error"},
@@ -238,7 +166,7 @@ func TestIdentity(t *testing.T) {
 			return path
 		}
 		answer = test.metadata
-		got, err := sources{write("vendor", test.vendor), write("serial", test.serial), write("machine-id", test.machineID), server.URL}.identity(t.Context())
+		got, err := sources{write("vendor", test.vendor), write("machine-id", test.machineID), server.URL}.identity(t.Context())
 		if err != nil {
 			got = "error"
 		}

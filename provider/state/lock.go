@@ -1,22 +1,22 @@
 package state
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
-	"runtime"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gofrs/flock"
-	"github.com/hashicorp/go-hclog"
 )
 
 // HeldError says that another process holds a group's lock, and what it is.
 type HeldError struct {
 	Group   string
-	PID     int  // 0 = unknown, as always on Windows
+	PID     int  // 0 = unknown, as always without a /proc
 	Sibling bool // the runner that started it is ours too
 	Orphan  bool // the runner that started it has ended
 }
@@ -56,44 +56,26 @@ func (e *HeldError) patience() time.Duration {
 	return 0
 }
 
-func tryLock(l *flock.Flock, shared bool) (bool, error) {
-	if shared {
-		return l.TryRLock()
-	}
-	return l.TryLock()
-}
-
-// acquire takes a lock. Without an error it is nil if nothing can be locked here.
-func (h home) acquire(ctx context.Context, log hclog.Logger, path, group string) (*flock.Flock, error) {
+// acquire takes a lock.
+func acquire(ctx context.Context, path, group string) (*flock.Flock, error) {
 	if _, err := checkFile(path); err != nil {
 		return nil, fmt.Errorf("lock of group %q: %w", group, err)
 	}
 	lock := flock.New(path)
-	var waitsFor HeldError
-	var since time.Time
-	for {
-		locked, err := h.lock(lock, false)
-		if locked {
-			note(log, path, h.proc.self())
-			return lock, nil
-		}
-		if errors.Is(err, errors.ErrUnsupported) {
-			log.Warn("files cannot be locked here: a second plugin process of this group would go unnoticed, and nothing is remembered", "file", path, "err", err)
-			return nil, nil
-		}
+	for began := time.Now(); ; {
+		locked, err := lock.TryLock()
 		if err != nil {
 			return nil, fmt.Errorf("lock of group %q: %s: %w; %s", group, path, err, setDirectory)
 		}
-		held := h.proc.describe(holderIn(path))
-		held.Group = group
-		// An orphan that gives the lock up removes its pid first: it is unknown then.
-		if *held != waitsFor {
-			waitsFor, since = *held, time.Now()
-			if held.Orphan {
-				log.Info("waiting for a plugin process whose runner has ended", "pid", held.PID)
-			}
+		if locked {
+			self, _ := processOf(os.Getpid())
+			content, _ := json.Marshal(self)       // numbers and a string
+			_ = os.WriteFile(path, content, 0o600) // without it we are unknown to others
+			return lock, nil
 		}
-		if time.Since(since) >= held.patience() {
+		held := holderIn(path)
+		held.Group = group
+		if time.Since(began) >= held.patience() {
 			return nil, held
 		}
 		select {
@@ -104,8 +86,8 @@ func (h home) acquire(ctx context.Context, log hclog.Logger, path, group string)
 	}
 }
 
-// holds reports whether somebody holds a lock, and who.
-func (h home) holds(path string) (held bool, pid int, err error) {
+// isHeld reports whether somebody holds a lock, and who.
+func isHeld(path string) (held bool, pid int, err error) {
 	found, err := checkFile(path)
 	if err != nil || !found {
 		return false, 0, err
@@ -113,38 +95,51 @@ func (h home) holds(path string) (held bool, pid int, err error) {
 	// For a moment this is in the way of a manager that starts, which waits for a
 	// holder that it does not know.
 	lock := flock.New(path, flock.SetFlag(os.O_RDONLY))
-	locked, err := h.lock(lock, true)
-	if locked {
+	free, err := lock.TryRLock()
+	if err != nil {
+		return false, 0, err
+	}
+	if free {
 		return false, 0, lock.Unlock()
 	}
-	if errors.Is(err, errors.ErrUnsupported) {
-		return false, 0, nil
-	}
-	return err == nil, h.proc.describe(holderIn(path)).PID, err
+	return true, holderIn(path).PID, nil
 }
 
-// note writes the holder into its lock. Windows lets nobody write what is locked, and
-// nobody read it.
-func note(log hclog.Logger, path string, who holder) {
-	content, _ := json.Marshal(who) // numbers and strings
-	if err := os.WriteFile(path, content, 0o600); err != nil && runtime.GOOS != "windows" {
-		log.Warn("could not write the process id into the lock", "file", path, "err", err)
-	}
-}
-
-// holderIn returns what note wrote; zero if it has not yet.
-func holderIn(path string) holder {
-	var who holder
+// holderIn finds out what the holder of a lock is. It is unknown while the lock's file
+// tells of nobody, or still of the holder before.
+func holderIn(path string) *HeldError {
+	var wrote process
 	content, err := os.ReadFile(path)
-	if err != nil || json.Unmarshal(content, &who) != nil {
-		return holder{}
+	if err != nil || json.Unmarshal(content, &wrote) != nil {
+		return &HeldError{}
 	}
-	return who
+	now, lives := processOf(wrote.PID)
+	if !lives || now.Start != wrote.Start {
+		return &HeldError{}
+	}
+	orphan := now.Parent != wrote.Parent
+	return &HeldError{PID: wrote.PID, Orphan: orphan, Sibling: !orphan && wrote.Parent == os.Getppid()}
 }
 
-// release gives a lock up. The file stays: removing it would let two processes lock two
-// files of one name.
-func release(lock *flock.Flock) {
-	_ = os.Truncate(lock.Path(), 0) // nobody holds it any more
-	_ = lock.Unlock()
+// process is one process of this host, as it writes itself into a lock.
+type process struct {
+	PID    int    `json:"pid"`
+	Start  string `json:"start"`  // its pid may come to be another's
+	Parent int    `json:"parent"` // a plugin's is its runner, while that lives
+}
+
+// processOf asks /proc, which not every system has.
+func processOf(pid int) (p process, lives bool) {
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return process{}, false
+	}
+	// The second field is the program's name, in parentheses, and may hold any byte.
+	fields := strings.Fields(string(content[bytes.LastIndexByte(content, ')')+1:]))
+	const ppid, starttime = 4 - 3, 22 - 3 // see proc_pid_stat(5)
+	if len(fields) <= starttime {
+		return process{}, false
+	}
+	parent, err := strconv.Atoi(fields[ppid])
+	return process{PID: pid, Start: fields[starttime], Parent: parent}, err == nil
 }

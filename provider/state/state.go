@@ -9,7 +9,6 @@ package state
 import (
 	"context"
 	"maps"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -21,7 +20,7 @@ import (
 // lock. Its methods must not be called concurrently.
 type State struct {
 	log  hclog.Logger
-	lock *flock.Flock // nil: nothing is locked
+	lock *flock.Flock // nil: there is nothing to lock
 	path string       // of state.json, which mirrors doc; "": nothing is written
 	doc  document
 	run  string // of this process; "" before Begin
@@ -31,48 +30,32 @@ type State struct {
 
 // Open takes the lock of a group for the process that is to manage it. A living holder
 // makes it fail at once with a *HeldError; it waits up to 5 s for one whose runner has
-// ended.
+// ended. apiURL is in the spelling of package config.
 func Open(ctx context.Context, log hclog.Logger, apiURL, group string) (*State, error) {
-	h, err := here(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return h.open(ctx, log, apiURL, group, true)
+	return here(ctx).open(ctx, log, apiURL, group, true)
 }
 
 // Try is Open for a command that must not run beside a manager. It makes no directory:
 // where there is none, nobody manages the group and nothing is remembered. It writes
 // nothing but its process id into the lock. Drop gives the lock up.
 func Try(ctx context.Context, log hclog.Logger, apiURL, group string) (*State, error) {
-	h, err := here(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return h.open(ctx, log, apiURL, group, false)
+	return here(ctx).open(ctx, log, apiURL, group, false)
 }
 
 func (h home) open(ctx context.Context, log hclog.Logger, apiURL, group string, create bool) (*State, error) {
-	key, err := keyOf(apiURL, group)
-	if err != nil {
-		return nil, err
-	}
 	s := &State{log: log}
-	found, err := checkDir(h.dir, create)
+	found, err := h.check(create)
 	if err != nil {
 		return nil, err
 	}
 	if !found {
 		return s, nil
 	}
-	s.lock, err = h.acquire(ctx, log, filepath.Join(h.dir, key+".lock"), group)
-	if err != nil {
+	lock, path := h.files(apiURL, group)
+	if s.lock, err = acquire(ctx, lock, group); err != nil {
 		return nil, err
 	}
-	if s.lock == nil { // nothing can be locked here
-		return s, nil
-	}
-	path := filepath.Join(h.dir, key+".json")
-	doc, ignored, err := h.read(path, group)
+	doc, ignored, err := h.read(path)
 	if err != nil {
 		s.Drop()
 		return nil, err
@@ -83,9 +66,8 @@ func (h home) open(ctx context.Context, log hclog.Logger, apiURL, group string, 
 	if h.hostErr == nil {
 		s.path = path
 	}
-	doc.Version, doc.Host = version, h.host
-	doc.endRuns(time.Now())
 	s.doc = doc
+	s.doc.Version, s.doc.Host = version, h.host
 	return s, nil
 }
 
@@ -113,7 +95,7 @@ func (s *State) Refused(config string) (text string, left time.Duration, ok bool
 // it began, not when it ended: an Init that failed because DigitalOcean is slow leaves
 // the next one so much more time.
 func (s *State) Refuse(at time.Time, config, text string) {
-	s.doc.Refused = &Refusal{At: at, Config: config, Text: bounded(text)}
+	s.doc.Refused = &Refusal{At: at, Config: config, Text: text}
 	s.write()
 }
 
@@ -128,13 +110,7 @@ func (s *State) ClearRefusal() {
 // DeadRuns returns the earlier plugin processes of the group on this host. We hold the
 // lock, so they have ended.
 func (s *State) DeadRuns() []string {
-	var ids []string
-	for _, r := range s.doc.Runs {
-		if r.ID != s.run {
-			ids = append(ids, r.ID)
-		}
-	}
-	return ids
+	return slices.DeleteFunc(slices.Clone(s.doc.Runs), func(run string) bool { return run == s.run })
 }
 
 // Droplets returns the ids that were saved last, by name.
@@ -157,17 +133,15 @@ func (s *State) OnAccount(id string) (elsewhere map[string]int64) {
 // Begin notes the run of this process, before it makes its first Droplet or key.
 func (s *State) Begin(run string) {
 	s.run = run
-	runs := append(s.doc.Runs, Run{ID: run})
-	s.doc.Runs = runs[max(0, len(runs)-maxRuns):]
+	s.doc.Runs = append(s.doc.Runs, run)
+	s.doc.Runs = s.doc.Runs[max(0, len(s.doc.Runs)-maxRuns):]
 	s.write()
 }
 
-// Forget takes back Begin: the process ends before it made anything.
+// Forget takes back Begin: the process ends before it made anything. So those that fail
+// at their start push no other out of memory.
 func (s *State) Forget() {
-	if s.run == "" {
-		return
-	}
-	s.doc.Runs = slices.DeleteFunc(s.doc.Runs, func(r Run) bool { return r.ID == s.run })
+	s.doc.Runs = s.DeadRuns()
 	s.run = ""
 	s.write()
 }
@@ -178,21 +152,20 @@ func (s *State) Save(droplets map[string]int64) {
 	s.write()
 }
 
-// Close ends the run of this process and gives the lock up. clean: no Droplet is left
-// that a later process would have to find.
+// Close gives the lock up at an orderly end. clean: no Droplet is left that a later
+// process would have to find.
 func (s *State) Close(clean bool) {
-	s.doc.endRuns(time.Now())
 	if clean {
-		s.doc.Droplets = nil
+		s.Save(nil)
 	}
-	s.write()
 	s.Drop()
 }
 
 // Drop gives the lock up and leaves state.json as it is, like the death of the process.
+// The lock's file stays: without it two processes could lock two files of one name.
 func (s *State) Drop() {
 	if s.lock != nil {
-		release(s.lock)
+		_ = s.lock.Unlock()
 	}
 	s.lock, s.path = nil, ""
 }
@@ -203,18 +176,15 @@ func (s *State) write() {
 		return
 	}
 	err := s.doc.write(s.path)
-	switch {
-	case err != nil && !s.failing:
+	if err != nil && !s.failing {
 		s.log.Warn("could not write the state file: a plugin process after this one may not know what it left", "file", s.path, "err", err)
-	case err == nil && s.failing:
-		s.log.Info("the state file can be written again", "file", s.path)
 	}
 	s.failing = err != nil
 }
 
 // Snapshot is what somebody who does not hold the lock can see.
 type Snapshot struct {
-	Runs     []Run
+	Runs     []string
 	Droplets map[string]int64
 	Refused  *Refusal // the last one, however old
 	Ignored  error    // why state.json is not believed, and the above is empty
@@ -223,43 +193,33 @@ type Snapshot struct {
 	PID  int  // the holder; 0 = unknown
 }
 
-// DeadRuns returns the plugin processes that are known to have ended.
+// DeadRuns returns the plugin processes that are known to have ended. The last one may
+// be the holder of the lock.
 func (s Snapshot) DeadRuns() []string {
-	var ids []string
-	for _, r := range s.Runs {
-		if !s.Held || !r.Ended.IsZero() {
-			ids = append(ids, r.ID)
-		}
+	if s.Held && len(s.Runs) > 0 {
+		return s.Runs[:len(s.Runs)-1]
 	}
-	return ids
+	return s.Runs
 }
 
 // Peek looks at the state of a group. It creates and changes nothing. Where nothing is,
 // the Snapshot is zero.
 func Peek(ctx context.Context, apiURL, group string) (Snapshot, error) {
-	h, err := here(ctx)
-	if err != nil {
-		return Snapshot{}, err
-	}
-	return h.peek(apiURL, group)
+	return here(ctx).peek(apiURL, group)
 }
 
 func (h home) peek(apiURL, group string) (Snapshot, error) {
-	key, err := keyOf(apiURL, group)
+	if found, err := h.check(false); err != nil || !found {
+		return Snapshot{}, err
+	}
+	lock, path := h.files(apiURL, group)
+	held, pid, err := isHeld(lock)
 	if err != nil {
 		return Snapshot{}, err
 	}
-	if found, err := checkDir(h.dir, false); err != nil || !found {
-		return Snapshot{}, err
-	}
-	var s Snapshot
-	if s.Held, s.PID, err = h.holds(filepath.Join(h.dir, key+".lock")); err != nil {
-		return Snapshot{}, err
-	}
-	doc, ignored, err := h.read(filepath.Join(h.dir, key+".json"), group)
+	doc, ignored, err := h.read(path)
 	if err != nil {
 		return Snapshot{}, err
 	}
-	s.Runs, s.Droplets, s.Refused, s.Ignored = doc.Runs, doc.Droplets, doc.Refused, ignored
-	return s, nil
+	return Snapshot{doc.Runs, doc.Droplets, doc.Refused, ignored, held, pid}, nil
 }
