@@ -74,8 +74,8 @@ func run(m *testing.M) int {
 			code = 1
 		}
 	}
-	if left, err := host.LeftLocks(); err != nil || len(left) > 0 {
-		fmt.Fprintln(os.Stderr, "plugins left their locks:", left, err)
+	if held, err := host.HeldLocks(); err != nil || len(held) > 0 {
+		fmt.Fprintln(os.Stderr, "plugins that nobody ended hold locks:", held, err)
 		return 1
 	}
 	return code

@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"sync"
 
+	"github.com/gofrs/flock"
+
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
@@ -79,7 +81,7 @@ func (h *Host) trust(certificate []byte) error {
 	return err
 }
 
-// Holder returns the plugin process that holds a group's lock.
+// Holder returns the plugin process that holds a group's lock, or held it last.
 func (h *Host) Holder(group string) (pid int, err error) {
 	files, err := filepath.Glob(h.lockFile(group))
 	if err != nil {
@@ -102,16 +104,28 @@ func (h *Host) Holder(group string) (pid int, err error) {
 	return holder.PID, nil
 }
 
-// LeftLocks are the lock files of plugins that did not give them up.
-func (h *Host) LeftLocks() ([]string, error) {
-	var left []string
+// HeldLocks are the lock files that plugins hold: of those that live.
+func (h *Host) HeldLocks() ([]string, error) {
 	files, err := filepath.Glob(h.lockFile("*"))
+	if err != nil {
+		return nil, err
+	}
+	var held []string
 	for _, file := range files {
-		if info, err := os.Stat(file); err == nil && info.Size() > 0 {
-			left = append(left, file)
+		lock := flock.New(file, flock.SetFlag(os.O_RDONLY))
+		free, err := lock.TryRLock()
+		if err != nil {
+			return nil, err
+		}
+		if !free {
+			held = append(held, file)
+			continue
+		}
+		if err := lock.Unlock(); err != nil {
+			return nil, err
 		}
 	}
-	return left, err
+	return held, nil
 }
 
 func (h *Host) lockFile(group string) string {
