@@ -73,14 +73,15 @@ type sighting struct {
 	began    time.Time
 	list     List
 	err      error
-	unsure   bool // one such list is not enough: an entry can have slipped between pages, or it lacks all that there was
+	unsure   bool // one such list is not enough: an entry can have slipped between its pages
 	doubtful bool // it proves nothing: it lacks all that live
 }
 
 // observe lists, if that is due.
 func (g *Group) observe(ctx context.Context) (sighting, error) {
 	g.mu.Lock()
-	due, closed := g.listing.due(time.Now()), g.closed
+	now := time.Now()
+	due, closed := g.listing.due(now) && !g.emptying(now), g.closed
 	g.mu.Unlock()
 	switch {
 	case closed:
@@ -89,6 +90,23 @@ func (g *Group) observe(ctx context.Context) (sighting, error) {
 		return sighting{}, nil
 	}
 	return g.list(ctx), nil
+}
+
+// deletionTakes is how long a Droplet stays in lists after its DELETE was accepted:
+// some seconds.
+const deletionTakes = 3 * time.Second
+
+// emptying reports whether a list would only show that deletes of a moment ago take
+// their time, since nothing else is there. Called with mu held.
+func (g *Group) emptying(now time.Time) bool {
+	recent := false
+	for i := range g.instances.all() {
+		if i.phase < deleting {
+			return false
+		}
+		recent = recent || now.Sub(i.deletion.accepted) < deletionTakes
+	}
+	return recent
 }
 
 // list asks for a list.
@@ -107,14 +125,13 @@ func (g *Group) list(ctx context.Context) sighting {
 	if s.err != nil || !lacksAll(s.list, q.had) {
 		return s
 	}
-	s.unsure = true
 	if q.tag != CommonTag {
 		more, err := g.cloud.List(ctx, CommonTag, q.gpus)
 		if err != nil {
 			s.doubtful = true
 			return s
 		}
-		s.list = join(s.list, more)
+		s.list, s.unsure = join(s.list, more), s.unsure || more.Requests > 1
 	}
 	s.doubtful = len(q.living) > 1 && lacksAll(s.list, q.living)
 	return s

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -79,9 +78,9 @@ func TestAlertsInSimulation(t *testing.T) {
 	}
 	for _, s := range shifts {
 		t.Run(s.name, func(t *testing.T) {
-			ownState(t)
 			var series map[string][]string
-			synctest.Test(t, func(t *testing.T) { series = s.work(t) })
+			onAccount(t, dosim.Options{Latency: 150 * time.Millisecond, DropletLimit: s.limit, ListLag: 2 * time.Second},
+				func(t *testing.T, sim *dosim.Sim) { series = s.work(t, sim) })
 			check := filepath.Join(t.TempDir(), "check.yml")
 			if err := os.WriteFile(check, []byte(promtoolTest(rules, s, series)), 0o600); err != nil {
 				t.Fatal(err)
@@ -97,9 +96,7 @@ const scrapeEvery = 15 * time.Second
 
 // work is the shift. It returns what Prometheus scrapes: of each series a value every
 // scrapeEvery, "_" before there is one.
-func (s shift) work(t *testing.T) map[string][]string {
-	sim := dosim.New(dosim.Options{Latency: 150 * time.Millisecond, DropletLimit: s.limit, ListLag: 2 * time.Second})
-	defer sim.Close()
+func (s shift) work(t *testing.T, sim *dosim.Sim) map[string][]string {
 	group := configured(t, sim, options{"max_instances": 10})
 	registry := runnermetrics.New("ci")
 	var log logBook

@@ -8,11 +8,9 @@ import (
 	"regexp"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
@@ -51,20 +49,17 @@ func (c otherClock) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// TestClocks: whatever the clocks say, and however they jump while the plugin
-// runs or between its runs, every Droplet is kept, taken over, and destroyed in
-// the end; what another manager makes later is left alone.
+// TestClocks: whatever the clocks say, and however they jump while the plugin runs
+// or between its runs, every Droplet is kept, taken over, and destroyed in the end;
+// what another manager makes later is left alone.
 func TestClocks(t *testing.T) {
 	const hour = time.Hour
 	for _, c := range []struct{ before, during, after time.Duration }{
 		{hour, hour, hour}, {-hour, -hour, -hour}, // set wrongly
-		{0, hour, 0}, {0, -hour, 0}, {0, 0, hour}, {0, 0, -hour}, // jumps
+		{0, hour, 0}, {0, -hour, 0}, // jumps, and back
 	} {
 		t.Run(fmt.Sprint(c), func(t *testing.T) {
-			ownState(t)
-			synctest.Test(t, func(t *testing.T) {
-				sim := dosim.New(dosim.Options{Latency: 150 * time.Millisecond, ListLag: 4 * time.Second, BootTime: 4 * time.Minute})
-				defer sim.Close()
+			onAccount(t, dosim.Options{Latency: 150 * time.Millisecond, ListLag: 4 * time.Second, BootTime: 4 * time.Minute}, func(t *testing.T, sim *dosim.Sim) {
 				var offset atomic.Int64
 				begin := func() *process {
 					g := configured(t, sim, nil)
@@ -75,50 +70,50 @@ func TestClocks(t *testing.T) {
 					}
 					return p
 				}
-				settled := func(p *process, n int) error {
-					c := p.provisioner.Capacity()
-					if c.Running != n || c.Creating+c.Deleting+c.Requested != 0 {
-						return fmt.Errorf("want %d running: %+v", n, c)
-					}
-					return nil
-				}
-				must := func(err error) {
+				settle := func(p *process, n int, d time.Duration) {
 					t.Helper()
-					if err != nil {
+					if err := within(d, func() error {
+						if c := p.provisioner.Capacity(); c.Running != n || c.Creating+c.Deleting+c.Requested != 0 {
+							return fmt.Errorf("want %d running: %+v", n, c)
+						}
+						return nil
+					}); err != nil {
 						t.Error(err)
 					}
 				}
 
 				offset.Store(int64(c.before))
 				p := begin()
-				p.provisioner.Request(5)
-				must(within(5*time.Minute, func() error { return settled(p, 5) }))
+				p.provisioner.Request(2)
+				settle(p, 2, 5*time.Minute)
 				offset.Store(int64(c.during))
-				p.provisioner.Request(5)
-				must(within(5*time.Minute, func() error { return settled(p, 10) }))
+				p.provisioner.Request(2)
+				settle(p, 4, 5*time.Minute)
 				time.Sleep(20 * time.Minute)
-				must(settled(p, 10))
-				p.provisioner.Request(5)
+				settle(p, 4, time.Second)
+				p.provisioner.Request(2)
 				time.Sleep(time.Minute)
 				p.stop()
 
 				offset.Store(int64(c.after))
-				p = begin() // while five boot
+				p = begin() // while two boot
 				time.Sleep(10 * time.Second)
-				other := sim.AddDroplet(dosim.Droplet{Name: "ci-7k2m9qxa", Tags: []string{"fleeting", "fleeting-group:ci"}})
-				must(within(5*time.Minute, func() error { return settled(p, 15) }))
+				other := sim.AddDroplet(dosim.Droplet{Name: "ci-7k2m9qxabc", Tags: []string{"fleeting", "fleeting-group:ci"}})
+				settle(p, 6, 5*time.Minute)
 				time.Sleep(10 * time.Minute)
-				must(settled(p, 15))
+				settle(p, 6, time.Second)
 				for _, i := range p.provisioner.Instances() {
 					i.Delete()
 				}
-				must(within(10*time.Minute, func() error { return settled(p, 0) }))
+				settle(p, 0, 10*time.Minute)
 				if left := sim.Droplets(); len(left) != 1 || left[0].ID != other {
 					t.Errorf("left: %v, want what another manager made", left)
 				}
 				sim.Destroy(other)
 				p.stop()
-				must(verdict(sim, p))
+				if err := verdict(sim, p); err != nil {
+					t.Error(err)
+				}
 			})
 		})
 	}
@@ -127,48 +122,34 @@ func TestClocks(t *testing.T) {
 // TestSecondManagerOnAnotherHost: nothing but the account tells two hosts of each
 // other. What each made after both had begun stays its own; each is told.
 func TestSecondManagerOnAnotherHost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{Latency: 150 * time.Millisecond, ListLag: 4 * time.Second})
-		defer sim.Close()
-		hosts := []string{t.TempDir(), t.TempDir()}
-		books := make([]logBook, len(hosts))
-		ps := make([]*process, len(hosts))
-		for i, host := range hosts {
-			t.Setenv("XDG_STATE_HOME", host)
+	onAccount(t, dosim.Options{Latency: 150 * time.Millisecond, ListLag: 4 * time.Second}, func(t *testing.T, sim *dosim.Sim) {
+		books := make([]logBook, 2)
+		var ps []*process
+		for i := range books {
+			ownState(t) // of a host of its own
 			p, err := launch(t.Context(), configured(t, sim, nil), sim, books[i].logger())
 			if err != nil {
 				t.Fatal(err)
 			}
-			ps[i] = p
+			ps = append(ps, p)
 		}
 		for _, p := range ps {
 			time.Sleep(10 * time.Second) // whose Droplet is younger is told in whole seconds
 			p.provisioner.Request(3)
 		}
-		if err := within(2*time.Minute, func() error {
-			for i, p := range ps {
-				if c := p.provisioner.Capacity(); c.Running != 3 {
-					return fmt.Errorf("host %d: %+v", i, c)
-				}
+		time.Sleep(2 * time.Minute)
+		for i, p := range ps { // the second one's outlive the first one's
+			if c := p.provisioner.Capacity(); c.Running != 3 {
+				t.Errorf("host %d: %+v", i, c)
 			}
-			return nil
-		}); err != nil {
-			t.Error(err)
-		}
-		for _, i := range ps[0].provisioner.Instances() {
-			i.Delete()
-		}
-		time.Sleep(5 * time.Minute)
-		if n := len(sim.Droplets()); n != 3 {
-			t.Errorf("%d Droplets, want the 3 of the other host", n)
-		}
-		for _, i := range ps[1].provisioner.Instances() {
-			if i.State() != provider.StateRunning {
-				t.Errorf("%s of the other host is %s", i.ID(), i.State())
+			for _, instance := range p.provisioner.Instances() {
+				instance.Delete()
 			}
-			i.Delete()
+			time.Sleep(5 * time.Minute)
+			if n := len(sim.Droplets()); n != 3-3*i {
+				t.Errorf("%d Droplets after host %d has deleted its own", n, i)
+			}
 		}
-		time.Sleep(5 * time.Minute)
 		for i, p := range ps {
 			p.stop()
 			if n := len(books[i].lines("a second manager uses the same name")); n != 1 {

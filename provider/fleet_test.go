@@ -14,7 +14,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/digitalocean/godo"
 	"github.com/hashicorp/go-hclog"
 	"gitlab.com/gitlab-org/fleeting/fleeting"
 	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
@@ -22,18 +21,14 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
-// fleetEnv names the file that TestFleet writes its table to; without it TestFleet
-// is skipped, since it takes minutes. `make bench` sets it.
-const fleetEnv = "FLEET_RESULTS"
-
 // TestFleet measures large groups, hours of them, in virtual time: the runner's
 // own provisioner, the plugin, and a simulated DigitalOcean with its real rate
-// limits and a round trip of 150 ms. Beside the plugin stand the usual ways to do
-// it, which only exist here.
+// limits and a round trip of 150 ms. Beside the plugin stands the usual way to do it,
+// which only exists here. `make bench` names the file for the table.
 func TestFleet(t *testing.T) {
-	file := os.Getenv(fleetEnv)
+	file := os.Getenv("FLEET_RESULTS")
 	if file == "" {
-		t.Skipf("it takes minutes: make bench sets %s", fleetEnv)
+		t.Skip("it takes minutes: make bench sets FLEET_RESULTS")
 	}
 	var rows []fleetRow
 	add := func(what, by, measured, target string, met bool) {
@@ -43,83 +38,55 @@ func TestFleet(t *testing.T) {
 		}
 		rows = append(rows, fleetRow{What: what, By: by, Measured: measured, Target: target, Met: met})
 	}
-	for _, n := range []int{100, 1000} {
-		var first growth
-		for _, by := range []string{"one by one and wait", "one by one, list every 2 s", "concurrent one by one", thePlugin} {
-			what := fmt.Sprintf("0 -> %d -> 0", n)
-			var g growth
-			inBubble(t, what+", "+by, func(t *testing.T) { g = grow(t, by, n) })
-			if by == "one by one, list every 2 s" {
-				first = g
-			}
-			if by != thePlugin {
-				add(what, by, g.String(), "", true)
-				continue
-			}
-			most, mostDown := 25, 6
-			if n == 1000 {
-				most, mostDown = 1<<30, 32
-			}
-			met := g.creates == n/10 && g.up <= most && g.throttled == 0 && g.down <= mostDown && g.accepted*20 <= first.accepted
-			target := fmt.Sprintf("%d creates, no 429, <= %d requests down, accepted 20x sooner", n/10, mostDown)
-			if n == 100 {
-				target += ", <= 25 requests up"
-			}
-			add(what, by, g.String(), target, met)
+	for _, c := range []struct{ n, up, down int }{{100, 25, 6}, {1000, 1 << 30, 32}} {
+		what := fmt.Sprintf("0 -> %d -> 0", c.n)
+		var u, g growth
+		onLargeAccount(t, what+", "+theUsual, func(t *testing.T, sim *dosim.Sim) { u = grow(t, sim, theUsual, c.n) })
+		add(what, theUsual, u.String(), "", true)
+		onLargeAccount(t, what, func(t *testing.T, sim *dosim.Sim) { g = grow(t, sim, thePlugin, c.n) })
+		target := fmt.Sprintf("%d creates, no 429, <= %d requests down, accepted 20x sooner", c.n/10, c.down)
+		if c.n == 100 {
+			target += fmt.Sprintf(", <= %d requests up", c.up)
 		}
+		add(what, thePlugin, g.String(), target,
+			g.creates == c.n/10 && g.up <= c.up && g.throttled == 0 && g.down <= c.down && g.accepted*20 <= u.accepted)
 	}
 	for _, c := range []struct{ n, idle, busy, age int }{{200, 70, 1800, 3}, {1000, 310, 2500, 8}, {5000, 1510, 3000, 32}} {
-		for _, expecting := range []bool{false, true} {
-			what := fmt.Sprintf("%d Droplets, Update every minute, 1 h", c.n)
-			if expecting {
-				what = fmt.Sprintf("%d Droplets, Update every 2 s, 1 h", c.n)
-			}
-			var h hour
-			inBubble(t, what, func(t *testing.T) { h = watch(t, c.n, expecting) })
-			if expecting {
-				add(what, thePlugin, fmt.Sprintf("%d requests, data age p95 %s", h.requests, seconds(h.age)),
-					fmt.Sprintf("<= %d requests, p95 <= %d s", c.busy, c.age), h.requests <= c.busy && h.age <= time.Duration(c.age)*time.Second)
-			} else {
-				add(what, thePlugin, fmt.Sprintf("%d requests", h.requests), fmt.Sprintf("<= %d requests", c.idle), h.requests <= c.idle)
-			}
-		}
+		var h hour
+		what := fmt.Sprintf("%d Droplets, Update every minute, 1 h", c.n)
+		onLargeAccount(t, what, func(t *testing.T, sim *dosim.Sim) { h = steady(t, sim, c.n, time.Minute, "ci")[0] })
+		add(what, thePlugin, fmt.Sprintf("%d requests", h.requests), fmt.Sprintf("<= %d requests", c.idle), h.requests <= c.idle)
+		what = fmt.Sprintf("%d Droplets, Update every 2 s, 1 h", c.n)
+		onLargeAccount(t, what, func(t *testing.T, sim *dosim.Sim) { h = steady(t, sim, c.n, 2*time.Second, "ci")[0] })
+		add(what, thePlugin, fmt.Sprintf("%d requests, data age p95 %s", h.requests, seconds(h.age)),
+			fmt.Sprintf("<= %d requests, p95 <= %d s", c.busy, c.age), h.requests <= c.busy && h.age <= time.Duration(c.age)*time.Second)
 	}
 	for _, c := range []struct {
-		by              string
 		n, others       int
 		throttled, most int
-		age, delay      time.Duration
+		age             time.Duration
 		target          string
 	}{
-		{by: "concurrent one by one", n: 2000},
-		{thePlugin, 2000, 0, 0, 4500, 20 * time.Second, 10 * time.Second, "no 429, <= 4,500 requests, data age p95 <= 20 s, no wait for a delete"},
-		{thePlugin, 2000, 2500, 4, 2500, 40 * time.Second, 10 * time.Second, "< 5 429s, create delay p95 <= 10 s, data age p95 <= 40 s"},
-		{thePlugin, 5000, 0, 0, 5000, time.Minute, 10 * time.Second, "no 429, create delay p95 <= 10 s, data age p95 <= 60 s"},
+		{2000, 0, 0, 4500, 20 * time.Second, "no 429, <= 4,500 requests, data age p95 <= 20 s, no wait for a delete"},
+		{2000, 2500, 4, 2500, 40 * time.Second, "< 5 429s, create delay p95 <= 10 s, data age p95 <= 40 s"},
+		{5000, 0, 0, 5000, time.Minute, "no 429, create delay p95 <= 10 s, data age p95 <= 60 s"},
 	} {
 		what := fmt.Sprintf("churn: %d Droplets, jobs of 10 to 20 min", c.n)
 		if c.others > 0 {
 			what += fmt.Sprintf(", others send %d/h", c.others)
 		}
 		var h hour
-		inBubble(t, what+", "+c.by, func(t *testing.T) { h = churn(t, c.by, c.n, c.others) })
-		add(what, c.by, h.String(), c.target, c.by != thePlugin ||
-			h.throttled <= c.throttled && h.requests <= c.most && h.age <= c.age && h.delay <= c.delay && h.wait < time.Second)
-		if c.by != thePlugin {
-			continue
-		}
+		onLargeAccount(t, what, func(t *testing.T, sim *dosim.Sim) { h = churn(t, sim, c.n, c.others) })
+		add(what, thePlugin, h.String(), c.target,
+			h.throttled <= c.throttled && h.requests <= c.most && h.age <= c.age && h.delay <= 10*time.Second && h.wait < time.Second)
 		rows[len(rows)-1].Fleet = &fleetPoint{c.n, 16 * time.Minute, c.others, h.age}
-		if c.n == 2000 && c.others == 0 {
-			add(what, "lists of young Droplets only, but one a minute", fmt.Sprintf("%d requests for lists instead of %d", h.young, h.lists), "", true)
-		}
 	}
-	{
-		const what = "two groups of 500 on one token, Update every 2 s, 1 h"
-		var both [2]hour
-		inBubble(t, what, func(t *testing.T) { both = two(t) })
-		a, b := both[0].age.Seconds(), both[1].age.Seconds()
-		add(what, thePlugin, fmt.Sprintf("%d requests, %d x 429, data age p95 %.1f s and %.1f s", both[0].requests, both[0].throttled, a, b),
-			"no 429, fair within 20 %", both[0].throttled == 0 && max(a, b) <= 1.2*min(a, b))
-	}
+	const what = "two groups of 500 on one token, Update every 2 s, 1 h"
+	var both []hour
+	onLargeAccount(t, what, func(t *testing.T, sim *dosim.Sim) { both = steady(t, sim, 500, 2*time.Second, "ci", "big") })
+	p, q := both[0].age.Seconds(), both[1].age.Seconds()
+	add(what, thePlugin, fmt.Sprintf("%d requests, %d x 429, data age p95 %.1f s and %.1f s", both[0].requests, both[0].throttled, p, q),
+		"no 429, fair within 20 %", both[0].throttled == 0 && max(p, q) <= 1.2*min(p, q))
 	data, err := json.Marshal(rows)
 	if err != nil {
 		t.Fatal(err)
@@ -144,18 +111,21 @@ type fleetPoint struct {
 	Age      time.Duration // of what the runner is told, 95th percentile
 }
 
-const thePlugin = "this plugin"
+const (
+	thePlugin = "this plugin"
+	theUsual  = "one by one, list every 2 s"
+)
 
-func inBubble(t *testing.T, what string, f func(*testing.T)) {
+// onLargeAccount runs f on an account with room for the largest group.
+func onLargeAccount(t *testing.T, what string, f func(*testing.T, *dosim.Sim)) {
 	t.Run(what, func(t *testing.T) {
 		ownState(t)
-		synctest.Test(t, f)
+		synctest.Test(t, func(t *testing.T) {
+			sim := dosim.New(dosim.Options{Latency: 150 * time.Millisecond, DropletLimit: 6000})
+			defer sim.Close()
+			f(t, sim)
+		})
 	})
-}
-
-// account is a large one.
-func account(created func(dosim.Droplet)) *dosim.Sim {
-	return dosim.New(dosim.Options{Latency: 150 * time.Millisecond, DropletLimit: 6000, Hooks: dosim.Hooks{Created: created}})
 }
 
 // growth is what it takes to come from nothing to n running Droplets, and back.
@@ -170,11 +140,8 @@ func (g growth) String() string {
 		seconds(g.accepted), seconds(g.running), g.up, seconds(g.gone), g.down, g.throttled)
 }
 
-func grow(t *testing.T, by string, n int) growth {
-	var last time.Time // when the last Droplet was made
-	sim := account(func(dosim.Droplet) { last = time.Now() })
-	defer sim.Close()
-	f := deploy(t, sim, by, n, 2*time.Second)
+func grow(t *testing.T, sim *dosim.Sim, by string, n int) growth {
+	f := deploy(t, sim, by, "ci", n, 2*time.Second)
 	defer f.stop()
 	start, before := time.Now(), total(sim)
 	f.until(t, func(c fleeting.Capacity) bool {
@@ -182,7 +149,8 @@ func grow(t *testing.T, by string, n int) growth {
 		f.provisioner.Request(max(0, n-c.Creating-c.Running-c.Requested-c.Pending))
 		return c.Running == n
 	})
-	g := growth{accepted: last.Sub(start), running: time.Since(start), up: total(sim) - before, creates: sim.RequestCounts()["POST /v2/droplets"]}
+	bills := sim.Ledger()
+	g := growth{accepted: bills[len(bills)-1].Created.Sub(start), running: time.Since(start), up: total(sim) - before, creates: sim.RequestCounts()["POST /v2/droplets"]}
 
 	time.Sleep(5 * time.Minute) // they work
 
@@ -206,7 +174,6 @@ type hour struct {
 	removal             time.Duration // from its deletion by the runner to its end, likewise
 	wait                time.Duration // of the runner for the answer to a deletion, at most
 	jobs                int
-	lists, young        int // requests for lists, and what they could be; see ages.young
 }
 
 func (h hour) String() string {
@@ -214,89 +181,58 @@ func (h hour) String() string {
 		h.jobs, h.requests, h.throttled, seconds(h.age), seconds(h.delay), seconds(h.removal), seconds(h.wait))
 }
 
-// watch has n Droplets run for an hour.
-func watch(t *testing.T, n int, expecting bool) hour {
-	sim := account(nil)
-	defer sim.Close()
-	every := time.Minute
-	if expecting {
-		every = 2 * time.Second
+// steady has groups of n Droplets each run for an hour, which know nothing of each other.
+func steady(t *testing.T, sim *dosim.Sim, n int, every time.Duration, names ...string) []hour {
+	var fs []*fleet
+	for _, name := range names {
+		f := deploy(t, sim, thePlugin, name, n, every)
+		defer f.stop()
+		f.provisioner.Request(n)
+		f.until(t, func(c fleeting.Capacity) bool { return c.Running == n })
+		fs = append(fs, f)
 	}
-	f := deploy(t, sim, thePlugin, n, every)
-	defer f.stop()
-	f.provisioner.Request(n)
-	f.until(t, func(c fleeting.Capacity) bool { return c.Running == n })
 	time.Sleep(10 * time.Minute)
-	before := total(sim)
-	f.ages.reset()
-	time.Sleep(time.Hour)
-	h := hour{requests: total(sim) - before, age: f.ages.p95()}
-	if v := sim.Violations(); len(v) > 0 {
-		t.Error(v)
-	}
-	if n := f.ages.failed(); n > 0 {
-		t.Errorf("%d Updates failed", n) // also while the group grew, which takes minutes
-	}
-	return h
-}
-
-// two has two groups of 500 run for an hour, which know nothing of each other.
-func two(t *testing.T) (both [2]hour) {
-	sim := account(nil)
-	defer sim.Close()
-	var fs [2]*fleet
-	for i, name := range []string{"ci", "big"} {
-		fs[i] = deployAs(t, sim, thePlugin, name, 500, 2*time.Second)
-		defer fs[i].stop()
-		fs[i].provisioner.Request(500)
-		fs[i].until(t, func(c fleeting.Capacity) bool { return c.Running == 500 })
-	}
-	time.Sleep(time.Hour)
+	before, throttled := total(sim), sim.Throttled()
 	for _, f := range fs {
 		f.ages.reset()
 	}
-	before, throttled := total(sim), sim.Throttled()
 	time.Sleep(time.Hour)
-	for i, f := range fs {
-		both[i] = hour{requests: total(sim) - before, throttled: sim.Throttled() - throttled, age: f.ages.p95()}
+	requests := total(sim) - before
+	var hours []hour
+	for _, f := range fs {
+		age, _, failures := f.ages.read()
+		hours = append(hours, hour{requests: requests, throttled: sim.Throttled() - throttled, age: age})
+		if failures > 0 {
+			t.Errorf("%d Updates failed", failures) // also while the group grew, which takes minutes
+		}
 	}
-	return both
+	if v := sim.Violations(); len(v) > 0 {
+		t.Error(v)
+	}
+	return hours
 }
 
 // churn has size Droplets of which each runs one job of 10 to 20 minutes, for 3 hours;
 // the last one counts. Others use the token evenly.
-func churn(t *testing.T, by string, size, others int) hour {
+func churn(t *testing.T, sim *dosim.Sim, size, others int) hour {
 	const job = 15 * time.Minute
-	var mu sync.Mutex // guards what is created, since many at a time are
-	var requested, created []time.Time
-	sim := account(func(dosim.Droplet) {
-		mu.Lock()
-		defer mu.Unlock()
-		created = append(created, time.Now())
-	})
-	defer sim.Close()
-	f := deploy(t, sim, by, size+size/10, time.Minute) // those on their way out take room, too
+	f := deploy(t, sim, thePlugin, "ci", size+size/10, time.Minute) // those on their way out take room, too
 	defer f.stop()
-	f.ages.droplets = sim.Droplets
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	if others > 0 {
-		client := &http.Client{Transport: sim.Transport()}
+		client := newUsual(sim.Transport()).client
 		go func() {
 			for every := time.Hour / time.Duration(others); ctx.Err() == nil; time.Sleep(every) {
-				req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "https://api.digitalocean.com/v2/account", nil)
-				req.Header.Set("Authorization", "Bearer "+dosim.DefaultToken)
-				if resp, err := client.Do(req); err == nil {
-					resp.Body.Close()
-				}
+				_, _, _ = client.Account.Get(ctx)
 			}
 		}()
 	}
 	random := rand.New(rand.NewPCG(1, 2))
+	var requested []time.Time
 	ends := map[string]time.Time{}
 	deleted := map[string]time.Time{}
 	var removals []time.Duration
-	throttled := func() int { return sim.Throttled() }
 	var h hour
 	var from time.Time
 	begin := time.Now()
@@ -305,17 +241,13 @@ func churn(t *testing.T, by string, size, others int) hour {
 		if from.IsZero() && now.Sub(begin) >= 2*time.Hour {
 			from = now
 			f.ages.reset()
-			h.requests, h.throttled = total(sim), throttled()
+			h.requests, h.throttled = total(sim), sim.Throttled()
 			removals = nil
 		}
 		c := f.provisioner.Capacity()
 		if missing := size - c.Creating - c.Running - c.Requested; missing > 0 {
 			f.provisioner.Request(missing)
-			mu.Lock()
-			for range missing {
-				requested = append(requested, now)
-			}
-			mu.Unlock()
+			requested = append(requested, slices.Repeat([]time.Time{now}, missing)...)
 		}
 		alive := map[string]bool{}
 		for _, i := range f.provisioner.Instances() {
@@ -345,15 +277,13 @@ func churn(t *testing.T, by string, size, others int) hour {
 		}
 		time.Sleep(time.Second)
 	}
-	h.requests, h.throttled = total(sim)-h.requests-others, throttled()-h.throttled
-	h.age, h.removal = f.ages.p95(), p95(removals)
-	h.wait, h.lists, h.young = f.ages.wait, f.ages.lists, f.ages.young
-	mu.Lock()
-	defer mu.Unlock()
+	h.requests, h.throttled = total(sim)-h.requests-others, sim.Throttled()-h.throttled
+	h.age, h.wait, _ = f.ages.read()
+	h.removal = p95(removals)
 	var delays []time.Duration
-	for i, at := range created {
-		if i < len(requested) && at.After(from) {
-			delays = append(delays, at.Sub(requested[i]))
+	for i, bill := range sim.Ledger() {
+		if i < len(requested) && bill.Created.After(from) {
+			delays = append(delays, bill.Created.Sub(requested[i]))
 		}
 	}
 	h.delay, h.jobs = p95(delays), len(delays)
@@ -363,28 +293,22 @@ func churn(t *testing.T, by string, size, others int) hour {
 // fleet is a group that is measured.
 type fleet struct {
 	provisioner *fleeting.Provisioner
-	group       provider.InstanceGroup
 	ages        *ages
 	ended       func()
 }
 
 // deploy starts a group and the runner's provisioner on it.
-func deploy(t *testing.T, sim *dosim.Sim, by string, size int, every time.Duration) *fleet {
-	return deployAs(t, sim, by, "ci", size, every)
-}
-
-func deployAs(t *testing.T, sim *dosim.Sim, by, name string, size int, every time.Duration) *fleet {
+func deploy(t *testing.T, sim *dosim.Sim, by, name string, size int, every time.Duration) *fleet {
 	a := &ages{base: sim.Transport()}
 	f := &fleet{ages: a, ended: func() {}}
 	if by == thePlugin {
 		g := configured(t, sim, options{"name": name, "max_instances": size})
 		g.transport = a
-		f.group = g
+		a.InstanceGroup = g
 		f.ended = func() { g.running.Load().api.Close() }
 	} else {
-		f.group = newUsual(by, a)
+		a.InstanceGroup = newUsual(a)
 	}
-	a.InstanceGroup = f.group
 	var err error
 	f.provisioner, err = fleeting.Init(t.Context(), hclog.NewNullLogger(), a, fleeting.WithMaxSize(size),
 		fleeting.WithUpdateInterval(every), fleeting.WithUpdateIntervalWhenExpecting(2*time.Second))
@@ -426,14 +350,6 @@ type ages struct {
 	all      []time.Duration
 	wait     time.Duration // of the longest Decrease
 	failures int           // of Update
-
-	// What a list of only those Droplets would take that have begun to run since
-	// the last list, or are to, if all were listed once a minute: they could carry a
-	// tag of their own, or the account's actions could tell of them.
-	droplets func() []dosim.Droplet // nil = that is not counted
-	lists    int                    // requests for lists
-	young    int                    // and that
-	complete time.Time              // when all were listed
 }
 
 func (a *ages) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -443,10 +359,8 @@ func (a *ages) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	a.mu.Lock()
 	if p := q.Get("page"); p == "" || p == "1" {
-		a.count(a.began)
 		a.began, a.broken = time.Now(), false
 	}
-	a.lists++
 	a.underWay++
 	a.mu.Unlock()
 	resp, err := a.base.RoundTrip(r)
@@ -471,21 +385,6 @@ func (a *ages) Update(ctx context.Context, fn func(string, provider.State)) erro
 	return err
 }
 
-// count counts the list that begins, after one that began at last.
-func (a *ages) count(last time.Time) {
-	if a.droplets == nil {
-		return
-	}
-	droplets := a.droplets()
-	listed := len(droplets)
-	if time.Since(a.complete) < time.Minute {
-		listed = len(slices.DeleteFunc(droplets, func(d dosim.Droplet) bool { return d.ReadyAt.Before(last) }))
-	} else {
-		a.complete = time.Now()
-	}
-	a.young += max(1, (listed+199)/200)
-}
-
 func (a *ages) Decrease(ctx context.Context, names []string) ([]string, error) {
 	began := time.Now()
 	defer func() {
@@ -499,19 +398,15 @@ func (a *ages) Decrease(ctx context.Context, names []string) ([]string, error) {
 func (a *ages) reset() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.all, a.wait, a.lists, a.young = nil, 0, 0, 0
+	a.all, a.wait = nil, 0
 }
 
-func (a *ages) failed() int {
+// read returns how old lists were, 95th percentile, how long the longest Decrease
+// took, and how many Updates failed.
+func (a *ages) read() (age, wait time.Duration, failures int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.failures
-}
-
-func (a *ages) p95() time.Duration {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return p95(a.all)
+	return p95(a.all), a.wait, a.failures
 }
 
 func p95(all []time.Duration) time.Duration {
@@ -525,142 +420,3 @@ func p95(all []time.Duration) time.Duration {
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 
 func total(sim *dosim.Sim) int { return len(sim.Requests()) }
-
-// usual is how others do it. It meets no faults here but 429s, which it reports
-// to the runner as the errors that they are.
-type usual struct {
-	provider.InstanceGroup // what is not measured
-	by                     string
-	client                 *godo.Client
-	mu                     sync.Mutex
-	ids                    map[string]int
-	seq                    int
-}
-
-func newUsual(by string, transport http.RoundTripper) *usual {
-	client := godo.NewFromToken(dosim.DefaultToken)
-	client.HTTPClient.Transport = bearer{transport}
-	return &usual{by: by, client: client, ids: map[string]int{}}
-}
-
-type bearer struct{ base http.RoundTripper }
-
-func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.Header.Set("Authorization", "Bearer "+dosim.DefaultToken)
-	return b.base.RoundTrip(r)
-}
-
-func (u *usual) Init(context.Context, hclog.Logger, provider.Settings) (provider.ProviderInfo, error) {
-	return provider.ProviderInfo{ID: "usual", MaxSize: 10000}, nil
-}
-
-func (u *usual) Update(ctx context.Context, fn func(string, provider.State)) error {
-	for page := 1; ; page++ {
-		droplets, resp, err := u.client.Droplets.ListByTag(ctx, "usual", &godo.ListOptions{Page: page, PerPage: 200})
-		if err != nil {
-			return err
-		}
-		u.mu.Lock()
-		for _, d := range droplets {
-			u.ids[d.Name] = d.ID
-			state := provider.StateCreating
-			if d.Status == "active" {
-				state = provider.StateRunning
-			}
-			fn(d.Name, state)
-		}
-		u.mu.Unlock()
-		if resp.Links == nil || resp.Links.IsLastPage() {
-			return nil
-		}
-	}
-}
-
-func (u *usual) Increase(ctx context.Context, n int) (int, error) {
-	if u.by == "concurrent one by one" {
-		return u.together(n, func(int) error { _, err := u.create(ctx); return err })
-	}
-	for i := range n {
-		id, err := u.create(ctx)
-		if err != nil {
-			return i, err
-		}
-		for u.by == "one by one and wait" {
-			time.Sleep(3 * time.Second)
-			if d, _, err := u.client.Droplets.Get(ctx, id); err == nil && d.Status == "active" {
-				break
-			}
-		}
-	}
-	return n, nil
-}
-
-func (u *usual) create(ctx context.Context) (int, error) {
-	u.mu.Lock()
-	u.seq++
-	name := fmt.Sprintf("usual-%d", u.seq)
-	u.mu.Unlock()
-	d, _, err := u.client.Droplets.Create(ctx, &godo.DropletCreateRequest{Name: name, Region: "nyc3", Size: "s-1vcpu-1gb",
-		Image: godo.DropletCreateImage{Slug: "debian-13-x64"}, Tags: []string{"usual"}})
-	if err != nil {
-		return 0, err
-	}
-	return d.ID, nil
-}
-
-func (u *usual) Decrease(ctx context.Context, names []string) ([]string, error) {
-	var done []string
-	remove := func(i int) error {
-		u.mu.Lock()
-		id := u.ids[names[i]]
-		u.mu.Unlock()
-		if _, err := u.client.Droplets.Delete(ctx, id); err != nil {
-			return err
-		}
-		u.mu.Lock()
-		defer u.mu.Unlock()
-		done = append(done, names[i])
-		return nil
-	}
-	if u.by == "concurrent one by one" {
-		_, err := u.together(len(names), remove)
-		return done, err
-	}
-	for i := range names {
-		if err := remove(i); err != nil {
-			return done, err
-		}
-	}
-	return done, nil
-}
-
-// together does n things, ten at a time, until one fails.
-func (u *usual) together(n int, do func(i int) error) (done int, failure error) {
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, 10)
-	for i := range n {
-		slots <- struct{}{}
-		u.mu.Lock()
-		failed := failure != nil
-		u.mu.Unlock()
-		if failed {
-			break
-		}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			err := do(i)
-			u.mu.Lock()
-			defer u.mu.Unlock()
-			if err != nil {
-				failure = err
-			} else {
-				done++
-			}
-		})
-	}
-	wg.Wait()
-	return done, failure
-}
-
-func (u *usual) Shutdown(context.Context) error { return nil }

@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"errors"
+	"flag"
 	"os"
 	"sync/atomic"
 	"testing"
@@ -25,6 +26,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(pluginEnv) != "" {
 		plugin.Serve(&stub{})
 		return
+	}
+	if err := flag.Set("rapid.checks", "40"); err != nil { // unless the command line has another number
+		panic(err)
 	}
 	os.Exit(m.Run())
 }
@@ -98,7 +102,7 @@ func TestWireIsLikeGRPC(t *testing.T) {
 		return said
 	}
 	real := over(r.InstanceGroup())
-	if diff := cmp.Diff(real, over(&wire{plugin: &stub{}, sim: sim, dead: new(atomic.Bool)})); diff != "" {
+	if diff := cmp.Diff(real, over(&wire{InstanceGroup: &stub{}, sim: sim, dead: new(atomic.Bool)})); diff != "" {
 		t.Errorf("gRPC (-) and the tests' wire (+):\n%s", diff)
 	}
 	if err := r.InstanceGroup().Heartbeat(t.Context(), "a"); status.Code(err) != codes.Unknown {

@@ -92,10 +92,9 @@ func TestInitFaults(t *testing.T) {
 		}
 	}
 	for _, fault := range []dosim.Fault{
-		{Refused: true}, {Reset: true}, {Hang: true}, {Status: 500}, {Status: 503, Body: dosim.HTMLBody},
+		{Reset: true}, {Hang: true}, {Status: 500}, {Cut: true}, {Delay: 3 * time.Second},
 		{Status: 401, Body: dosim.HTMLBody}, {Status: 403, Body: dosim.HTMLBody}, {Status: 404, Body: dosim.HTMLBody},
-		{Status: 200, Body: "{}"}, {Status: 200, Body: "null"}, {Status: 200, Body: "[1]"}, {Cut: true},
-		{Status: 401}, {Status: 403}, {Status: 429, Header: map[string]string{"Retry-After": "30"}}, {Delay: 3 * time.Second},
+		{Status: 200, Body: "{}"}, {Status: 401}, {Status: 403}, {Status: 429, Header: map[string]string{"Retry-After": "30"}},
 	} {
 		for _, op := range ops {
 			fault.Op, fault.Times = op, -1
@@ -188,7 +187,8 @@ func TestInitWithoutAnswer(t *testing.T) {
 }
 
 // TestRefusedInit: for half a minute from its beginning the next one says the same
-// at once, and asks nobody.
+// at once, and asks nobody. A corrected one does not wait, and its success ends the
+// refusal.
 func TestRefusedInit(t *testing.T) {
 	const latency = 4 * time.Second
 	onAccount(t, dosim.Options{Latency: latency}, func(t *testing.T, sim *dosim.Sim) {
@@ -221,23 +221,11 @@ func TestRefusedInit(t *testing.T) {
 		if _, _, err := attempt(options{"name": "another"}); err != nil {
 			t.Errorf("another group: %v", err)
 		}
-		time.Sleep(30 * time.Second)
 		if _, _, err := attempt(nil); err != nil {
-			t.Errorf("later: %v", err)
+			t.Errorf("corrected: %v", err)
 		}
-	})
-}
-
-// TestRefusalIsOfOneConfiguration: a corrected one does not wait, and its success ends
-// the refusal.
-func TestRefusalIsOfOneConfiguration(t *testing.T) {
-	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
-		wrong := options{"size": "s-9vcpu"}
-		_, _, refusal := tryInit(t, configured(t, sim, wrong))
-		time.Sleep(time.Second)
-		crash(start(t, sim, nil))
-		if _, _, err := tryInit(t, configured(t, sim, wrong)); refusal == nil || err == nil || err.Error() != refusal.Error() {
-			t.Errorf("refused: %v\nthen, after a success: %v", refusal, err)
+		if _, asked, err := attempt(wrong); err == nil || err.Error() != refusal.Error() || asked == 0 {
+			t.Errorf("after a success: %v, %d requests", err, asked)
 		}
 	})
 }
@@ -283,10 +271,8 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	}{
 		{"all", nil, dosim.Fault{Op: "-"}, []string{most, regoin, size}, true},
 		{"an outage", nil, dosim.Fault{Op: "*", Status: 503, Times: -1}, []string{most, regoin, "GET /v2/sizes: 503 "}, true},
-		{"a wrong token", options{"token": "wrong"}, dosim.Fault{Op: "-"}, []string{most, regoin, "GET /v2/sizes: 401 "}, true},
 		{"no name", options{"name": nil}, dosim.Fault{Op: "-"}, []string{"plugin_config.name: is required", most, regoin}, false},
 		{"no token", options{"token": 5}, dosim.Fault{Op: "-"}, []string{"plugin_config.token: ", most, regoin}, false},
-		{"no token file", options{"token": nil, "token_file": "nowhere"}, dosim.Fault{Op: "-"}, []string{"plugin_config.token_file: ", most, regoin}, false},
 		{"no API", options{"api_url": "ftp://x"}, dosim.Fault{Op: "-"}, []string{"plugin_config.api_url: ", most, regoin}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -310,69 +296,115 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	}
 }
 
-// TestWrongToken: the first thing that a new user meets says what to correct.
-func TestWrongToken(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "do-token")
-	if err := os.WriteFile(file, []byte("wrong\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for source, o := range map[string]options{
-		"plugin_config.token":                                {"token": "wrong"},
-		"plugin_config.token_file " + file:                   {"token": nil, "token_file": file},
-		"the environment variable DIGITALOCEAN_TOKEN":        {"token": nil},
-		"the environment variable DIGITALOCEAN_ACCESS_TOKEN": {"token": nil},
+// TestMisfit: a configuration that cannot work on the account is refused, unless
+// the group has Droplets: a refusal would leave those to nobody, and billed.
+func TestMisfit(t *testing.T) {
+	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
+		o := options{"size": "m-2vcpu-16gb"}
+		_, _, err := tryInit(t, configured(t, sim, o))
+		want := "plugin_config: no combination of size, region and image can work:\n  m-2vcpu-16gb in nyc3: the size is not on offer there now; it is in no region\n" +
+			"In nyc3 these sizes would work: s-1vcpu-1gb, "
+		if err == nil || !strings.HasPrefix(err.Error(), want) || len(sim.Keys()) > 0 {
+			t.Errorf("keys %v, got\n%v\nwant %s", sim.Keys(), err, want)
+		}
+		time.Sleep(time.Minute)
+		const name = "ci-7k2m9qxabc"
+		sim.AddDroplet(dosim.Droplet{Name: name, Tags: []string{"fleeting", "fleeting-group:ci"}, Created: time.Now().Add(-time.Hour)})
+		g := configured(t, sim, o)
+		_, book, err := tryInit(t, g)
+		if err != nil || len(book.lines("no Droplet can be created as configured")) != 1 {
+			t.Fatalf("with a Droplet: %v\n%s", err, book)
+		}
+		if shown := states(t, g); shown[name] != provider.StateRunning {
+			t.Errorf("shown %v", shown)
+		}
+		decrease(t, g, name)
+		_ = g.Shutdown(t.Context())
+		nothingLeft(t, sim)
+	})
+}
+
+// TestMaxSize: MaxSize is max_instances, or else the account's Droplet limit; 0 would
+// never scale. max_hourly_cost lowers it, at the price of the dearest size.
+func TestMaxSize(t *testing.T) {
+	large := []string{"s-1vcpu-1gb", "s-2vcpu-4gb"} // 0.03571 USD
+	for _, tt := range []struct {
+		o       options
+		account int // the status of the account's answer
+		want    int // 0 = Init is refused
+		says    string
+	}{
+		{o: nil, want: 25},
+		{o: options{"max_instances": 7}, want: 7},
+		{o: options{"max_instances": 7}, account: 403, want: 7, says: "could not be read"},
+		{account: 403, says: "plugin_config.max_instances: must be set, since the account's Droplet limit could not be read: GET /v2/account: 403 "},
+		{account: 503, says: "counts where plugin_config.max_instances is not set: GET /v2/account: 503 "},
+		{o: options{"max_hourly_cost": 0.1786, "size": large}, want: 5, says: "dearest_size=s-2vcpu-4gb"},
 	} {
-		t.Run(source, func(t *testing.T) {
-			for _, name := range []string{"DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN"} {
-				t.Setenv(name, "")
-				if strings.HasSuffix(source, name) {
-					t.Setenv(name, "wrong")
+		t.Run(fmt.Sprint(tt.o, tt.account), func(t *testing.T) {
+			onAccount(t, dosim.Options{DropletLimit: 25}, func(t *testing.T, sim *dosim.Sim) {
+				if tt.account > 0 {
+					sim.Inject(dosim.Fault{Op: "GET /v2/account", Status: tt.account, Times: -1})
 				}
-			}
-			onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
-				_, _, err := tryInit(t, configured(t, sim, o))
-				want := ": DigitalOcean refused the token. It came from " + source + ": put a valid one there"
-				if err == nil || !strings.Contains(err.Error(), ": 401 Unable to authenticate you ") || !strings.HasSuffix(err.Error(), want) {
-					t.Errorf("got  %v\nwant ...401...%s", err, want)
+				g := configured(t, sim, tt.o)
+				info, book, err := tryInit(t, g)
+				defer func() { _ = g.Shutdown(t.Context()) }()
+				if tt.want == 0 {
+					if err == nil || !strings.Contains(err.Error(), tt.says) {
+						t.Errorf("got  %v\nwant %s", err, tt.says)
+					}
+					return
+				}
+				if err != nil || info.MaxSize != tt.want || len(book.lines(tt.says)) == 0 {
+					t.Fatalf("MaxSize is %d, %v; want %d, and %q in the log:\n%s", info.MaxSize, err, tt.want, tt.says, book)
+				}
+				if n, err := g.Increase(t.Context(), 80); n != tt.want || err != nil {
+					t.Errorf("Increase(80) = %d, %v; want %d", n, err, tt.want)
 				}
 			})
 		})
 	}
 }
 
-// TestMisfit: a configuration that cannot work on the account is refused, unless
-// the group has Droplets: a refusal would leave those to nobody, and billed.
-func TestMisfit(t *testing.T) {
-	const fra1, none = "00000064-0f0c-4000-8000-000000000064", "00000064-0f0c-4000-8000-00000000ffff"
-	for want, o := range map[string]options{
-		`plugin_config.size: DigitalOcean has no size "s-1vcpu-1g"; did you mean "s-1vcpu-1gb"`: {"size": "s-1vcpu-1g"},
-		"plugin_config: no combination of size, region and image can work:\n  m-2vcpu-16gb in nyc3: the size is not on offer there now; it is in no region\n" +
-			"In nyc3 these sizes would work: s-1vcpu-1gb, ": {"size": "m-2vcpu-16gb"},
-		"plugin_config.vpc_uuid: VPC " + fra1 + " is in fra1, not in nyc3": {"vpc_uuid": fra1},
-		"plugin_config.vpc_uuid: the account has no VPC " + none:           {"vpc_uuid": none},
-		"plugin_config.ssh_keys: the account has no key 1":                 {"ssh_keys": []any{1}},
-		"plugin_config.image: the account has no image with the id 5":      {"image": 5},
+// pooled counts how often its idle connections are closed.
+type pooled struct {
+	http.RoundTripper
+	closed *int
+}
+
+func (p pooled) CloseIdleConnections() { *p.closed++ }
+
+// TestNothingIsLeftOfAProcess: after Shutdown and after an Init that failed no
+// idle connection stays, whose goroutines would, and the lock is free. A process that
+// made nothing is not remembered.
+func TestNothingIsLeftOfAProcess(t *testing.T) {
+	for name, o := range map[string]options{
+		"shutdown": nil, "wrong token": {"token": "wrong"}, "wrong size": {"size": "s-0"},
+		"no look-up of its key": {"ssh_key_file": filepath.Join(t.TempDir(), "id")},
 	} {
-		t.Run(fmt.Sprint(o), func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
-				_, _, err := tryInit(t, configured(t, sim, o))
-				if err == nil || !strings.HasPrefix(err.Error(), want) || len(sim.Keys()) > 0 {
-					t.Errorf("keys %v, got\n%v\nwant %s", sim.Keys(), err, want)
-				}
-				time.Sleep(time.Minute)
-				const name = "ci-7k2m9qxabc"
-				sim.AddDroplet(dosim.Droplet{Name: name, Tags: []string{"fleeting", "fleeting-group:ci"}, Created: time.Now().Add(-time.Hour)})
+				sim.Inject(dosim.Fault{Op: "GET /v2/account/keys/{id}", Status: 503, Times: -1})
 				g := configured(t, sim, o)
-				_, book, err := tryInit(t, g)
-				if err != nil || len(book.lines("no Droplet can be created as configured")) != 1 {
-					t.Fatalf("with a Droplet: %v\n%s", err, book)
+				closed := 0
+				g.transport = pooled{g.transport, &closed}
+				_, _, err := tryInit(t, g)
+				if (err == nil) != (o == nil) {
+					t.Fatal(err)
 				}
-				if shown := states(t, g); shown[name] != provider.StateRunning {
-					t.Errorf("shown %v", shown)
+				if err == nil {
+					if closed > 0 {
+						t.Error("connections are closed while they are used")
+					}
+					_ = g.Shutdown(t.Context())
 				}
-				decrease(t, g, name)
-				_ = g.Shutdown(t.Context())
-				nothingLeft(t, sim)
+				if closed == 0 {
+					t.Error("idle connections stay")
+				}
+				seen, err := state.Peek(t.Context(), g.config.APIURL, "ci")
+				if err != nil || seen.Held || seen.Ignored != nil || len(seen.Droplets) > 0 || (len(seen.Runs) > 0) != (o == nil) {
+					t.Errorf("%v; left: %+v", err, seen)
+				}
 			})
 		})
 	}

@@ -1,7 +1,6 @@
 package provider
 
 import (
-	"crypto/ed25519"
 	"encoding/pem"
 	"os"
 	"path/filepath"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
-	"golang.org/x/crypto/ssh"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 )
@@ -64,11 +62,7 @@ func TestKeyFile(t *testing.T) {
 
 // TestKeyFaults: what is no usable key is told, with its place and none of it.
 func TestKeyFaults(t *testing.T) {
-	_, private, _ := ed25519.GenerateKey(nil)
-	locked, err := ssh.MarshalPrivateKeyWithPassphrase(private, "", []byte("secret"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	locked := &pem.Block{Type: "RSA PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED"}, Bytes: []byte("x")}
 	dir := t.TempDir()
 	file := func(name, content string) string {
 		path := filepath.Join(dir, name)
@@ -92,7 +86,7 @@ func TestKeyFaults(t *testing.T) {
 			t.Errorf("got  %v\nwant plugin_config.ssh_key_file: %s%s", err, tt.path, tt.want)
 		}
 	}
-	_, err = loadCredentials(hclog.NewNullLogger(), config.Config{Name: "ci"}, provider.ConnectorConfig{Key: []byte(sentinel)})
+	_, err := loadCredentials(hclog.NewNullLogger(), config.Config{Name: "ci"}, provider.ConnectorConfig{Key: []byte(sentinel)})
 	if err == nil || err.Error() != "connector_config.key_path: not an SSH private key in PEM or OpenSSH form: ssh: no key found" {
 		t.Error(err)
 	}

@@ -63,7 +63,6 @@ type machine struct {
 	tokenFile string
 	ended     []*process
 	strangers []dosim.Droplet
-	starts    int
 	scarce    bool // requests are: creates and deletes gather
 }
 
@@ -99,6 +98,9 @@ func (m *machine) run() {
 			f := rapid.SampledFrom(machineFaults).Draw(rt, "fault")
 			f.Skip = rapid.IntRange(0, 2).Draw(rt, "skip")
 			f.Times = rapid.IntRange(1, 3).Draw(rt, "times")
+			if f.Behaviour == dosim.ListEmpty { // one bad moment: what two lists say alike is believed
+				f.Times = 1
+			}
 			m.sim.Inject(f)
 		},
 		"destroy":   func(rt *rapid.T) { m.sim.Destroy(m.droplet(rt).ID) },
@@ -214,7 +216,6 @@ func (m *machine) launch() {
 		}
 		if m.process, err = launch(m.t.Context(), g, m.sim, hclog.NewNullLogger()); err == nil {
 			m.ended = append(m.ended, m.process)
-			m.starts++
 			return
 		}
 		m.process = nil

@@ -17,59 +17,11 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
-// onAccount runs f in a bubble with a state directory and an account of its own,
-// on which nothing may be done that a well-behaved plugin never does.
-func onAccount(t *testing.T, o dosim.Options, f func(t *testing.T, sim *dosim.Sim)) {
-	t.Helper()
-	ownState(t)
-	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(o)
-		defer sim.Close()
-		f(t, sim)
-		if v := sim.Violations(); len(v) > 0 {
-			t.Errorf("violations: %q", v)
-		}
-	})
-}
-
-// tryInit is Init, and what it logs.
-func tryInit(t *testing.T, g *InstanceGroup) (provider.ProviderInfo, *logBook, error) {
-	t.Helper()
-	var book logBook
-	info, err := g.Init(t.Context(), book.logger(), provider.Settings{})
-	return info, &book, err
-}
-
-// increase must be accepted whole.
-func increase(t *testing.T, g *InstanceGroup, n int) {
-	t.Helper()
-	if got, err := g.Increase(t.Context(), n); got != n || err != nil {
-		t.Fatalf("Increase(%d) = %d, %v", n, got, err)
-	}
-}
-
-// decrease must be accepted whole.
-func decrease(t *testing.T, g *InstanceGroup, names ...string) {
-	t.Helper()
-	got, err := g.Decrease(t.Context(), names)
-	if slices.Sort(got); err != nil || !slices.Equal(got, slices.Sorted(slices.Values(names))) {
-		t.Fatalf("Decrease(%q) = %q, %v", names, got, err)
-	}
-}
-
-// names returns the names of the Droplets that live.
-func names(sim *dosim.Sim) []string {
-	var all []string
-	for _, d := range sim.Droplets() {
-		all = append(all, d.Name)
-	}
-	return all
-}
-
 // TestLife is a group from Init to Shutdown, on a day without faults.
 func TestLife(t *testing.T) {
 	onAccount(t, dosim.Options{DropletLimit: 25}, func(t *testing.T, sim *dosim.Sim) {
-		g := configured(t, sim, options{"tags": []string{"team-a"}, "user_data": "#cloud-config"})
+		const userData = "#cloud-config\n<b>&amp;\t\\u0041\r\n"
+		g := configured(t, sim, options{"tags": []string{"team-a"}, "user_data": userData})
 
 		info, book, err := tryInit(t, g)
 		if err != nil {
@@ -115,6 +67,9 @@ func TestLife(t *testing.T) {
 			if want := []string{"fleeting", "fleeting-group:ci", "team-a"}; !slices.Equal(d.Tags, want) {
 				t.Errorf("%s has the tags %v, want %v", d.Name, d.Tags, want)
 			}
+			if d.UserData != userData {
+				t.Errorf("%s has the user data %q", d.Name, d.UserData)
+			}
 			if run := instancegroup.RunOf("ci", d.Name); run == "" || len(book.lines("group is ready: group=ci run="+run+" ")) != 1 {
 				t.Errorf("%s is not of the run in the log:\n%s", d.Name, book)
 			}
@@ -159,17 +114,6 @@ func TestLife(t *testing.T) {
 	})
 }
 
-// nothingLeft: no Droplet, no key, no delete tag.
-func nothingLeft(t *testing.T, sim *dosim.Sim) {
-	t.Helper()
-	if d, k := sim.Droplets(), sim.Keys(); len(d)+len(k) > 0 {
-		t.Errorf("left: Droplets %v, keys %v", d, k)
-	}
-	if slices.ContainsFunc(sim.Tags(), instancegroup.IsDeleteTag) {
-		t.Errorf("left among the tags %v: a delete tag", sim.Tags())
-	}
-}
-
 // TestBeforeInit: whatever is called too early is an error, and never a crash.
 func TestBeforeInit(t *testing.T) {
 	g := &InstanceGroup{}
@@ -192,7 +136,8 @@ func TestBeforeInit(t *testing.T) {
 	}
 }
 
-// TestBounds: no call takes longer than the runner can bear, whatever hangs.
+// TestBounds: no call takes longer than the runner can bear, whatever hangs. The wire
+// holds the others to theirs.
 func TestBounds(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -205,21 +150,13 @@ func TestBounds(t *testing.T) {
 			}
 		}},
 		{"Heartbeat", 0, func(t *testing.T, g *InstanceGroup, instance string) { _ = g.Heartbeat(t.Context(), instance) }},
-		{"Update", 15 * time.Second, func(t *testing.T, g *InstanceGroup, _ string) { states(t, g) }},
-		{"Increase", 15 * time.Second, func(t *testing.T, g *InstanceGroup, _ string) { _, _ = g.Increase(t.Context(), 2) }},
-		{"Decrease", 15 * time.Second, func(t *testing.T, g *InstanceGroup, instance string) {
-			_, _ = g.Decrease(t.Context(), []string{instance})
-		}},
-		{"Shutdown", 20 * time.Second, func(t *testing.T, g *InstanceGroup, _ string) {
-			if err := g.Shutdown(t.Context()); err == nil {
-				t.Error("the key could not be deleted, and there is no error")
-			}
-		}},
 		{"Shutdown during an Increase", 20 * time.Second, func(t *testing.T, g *InstanceGroup, _ string) {
 			var increase sync.WaitGroup
 			increase.Go(func() { _, _ = g.Increase(t.Context(), 2) })
 			synctest.Wait()
-			_ = g.Shutdown(t.Context())
+			if err := g.Shutdown(t.Context()); err == nil {
+				t.Error("the key could not be deleted, and there is no error")
+			}
 			increase.Wait()
 		}},
 	} {
@@ -254,25 +191,30 @@ func TestShutdownKeepsNoKey(t *testing.T) {
 	})
 }
 
-// TestErrorsSayWhereTheTokenIs: in mid-life too.
-func TestErrorsSayWhereTheTokenIs(t *testing.T) {
+// TestWrongToken: the first thing that a new user meets says what to correct, and so
+// do errors in mid-life.
+func TestWrongToken(t *testing.T) {
 	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
+		check := func(err error, says, from string) {
+			t.Helper()
+			says += ": 401 Unable to authenticate you"
+			from += ": DigitalOcean refused the token. It came from plugin_config.token: put a valid one there"
+			if err == nil || !strings.Contains(err.Error(), says) || !strings.HasSuffix(err.Error(), from) {
+				t.Errorf("got  %v\nwant ...%s...%s", err, says, from)
+			}
+		}
+		_, _, err := tryInit(t, configured(t, sim, options{"token": "wrong"}))
+		check(err, "", "")
+
 		g := start(t, sim, nil)
-		defer func() { _ = g.Shutdown(t.Context()) }()
 		states(t, g) // the first one shows what Init listed
 		sim.SetToken("another")
 		time.Sleep(time.Minute)
-		const refused = ": 401 Unable to authenticate you"
-		const from = ": DigitalOcean refused the token. It came from plugin_config.token: put a valid one there"
-		err := g.Update(t.Context(), func(string, provider.State) {})
-		if err == nil || !strings.Contains(err.Error(), "GET /v2/droplets"+refused) || !strings.HasSuffix(err.Error(), from) {
-			t.Errorf("Update: %v", err)
-		}
+		check(g.Update(t.Context(), func(string, provider.State) {}), "GET /v2/droplets", "")
 		_, err = g.Increase(t.Context(), 1)
-		if err == nil || !strings.Contains(err.Error(), "POST /v2/droplets"+refused) || !strings.HasSuffix(err.Error(), "; next attempt in 5s"+from) {
-			t.Errorf("Increase: %v", err)
-		}
+		check(err, "POST /v2/droplets", "; next attempt in 5s")
 		sim.SetToken(dosim.DefaultToken)
+		_ = g.Shutdown(t.Context())
 	})
 }
 
@@ -291,4 +233,32 @@ connector_config.protocol_port: must be 1 to 65535, not 70000`
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}
+}
+
+// TestDeletesWhileListsHang: an Update that waits for a list still has the time
+// to send the deletes that are due.
+func TestDeletesWhileListsHang(t *testing.T) {
+	onAccount(t, dosim.Options{Latency: 150 * time.Millisecond}, func(t *testing.T, sim *dosim.Sim) {
+		g := start(t, sim, nil)
+		defer func() { _ = g.Shutdown(t.Context()) }()
+		increase(t, g, 1)
+		time.Sleep(time.Minute)
+		states(t, g)
+		refused := dosim.PendingEvent()
+		refused.Times = 1
+		sim.Inject(refused)
+		if _, err := g.Decrease(t.Context(), names(sim)); err == nil {
+			t.Fatal("the DELETE was not refused")
+		}
+		sim.Inject(dosim.Fault{Op: "GET /v2/droplets", Hang: true, Times: -1})
+		time.Sleep(10 * time.Second)
+		if d := took(func() { _ = g.Update(t.Context(), func(string, provider.State) {}) }); d > 15*time.Second {
+			t.Errorf("Update took %s", d)
+		}
+		time.Sleep(5 * time.Second)
+		if n := len(sim.Droplets()); n != 0 {
+			t.Error("the DELETE that was due was not sent")
+		}
+		sim.ClearFaults()
+	})
 }

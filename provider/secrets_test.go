@@ -24,20 +24,26 @@ func TestSecretsStaySecret(t *testing.T) {
 		{Status: 422}, {Status: 429}, {Status: 500, Applied: true}, {Status: 503, Body: dosim.HTMLBody}, {Status: 200, Body: "{}"},
 		{Status: 307, Header: map[string]string{"Location": "https://" + token + ".example/"}},
 	}
-	for _, at := range []struct{ phase, op string }{
-		{"Init", "*"}, {"life", "*"},
+	for _, at := range []struct {
+		phase string
+		ops   []string
+	}{
+		{"Init", []string{"*"}}, {"life", []string{"*"}},
 		// what comes only after other requests have succeeded
-		{"life", "POST /v2/tags/{tag}/resources"}, {"life", "DELETE /v2/droplets"}, {"life", "DELETE /v2/tags/{tag}"}, {"life", "DELETE /v2/account/keys/{id}"},
+		{"life", []string{"POST /v2/tags/{tag}/resources", "DELETE /v2/account/keys/{id}"}}, {"life", []string{"DELETE /v2/droplets", "DELETE /v2/tags/{tag}"}},
 	} {
 		for _, fault := range faults {
-			fault.Op, fault.Times = at.op, -1
-			t.Run(at.phase+" "+fault.String(), func(t *testing.T) {
+			t.Run(fmt.Sprint(at, fault), func(t *testing.T) {
 				onAccount(t, dosim.Options{Token: token}, func(t *testing.T, sim *dosim.Sim) {
 					key := someKey(t)
 					g := configured(t, sim, options{"token": token})
 					g.transport = echo{sim.Transport()}
-					if at.phase == "Init" {
-						sim.Inject(fault)
+					inject := func(phase string) {
+						for _, fault.Op = range at.ops {
+							if fault.Times = -1; at.phase == phase {
+								sim.Inject(fault)
+							}
+						}
 					}
 					var book logBook
 					said := &strings.Builder{}
@@ -47,11 +53,10 @@ func TestSecretsStaySecret(t *testing.T) {
 						say(nil, g.Update(t.Context(), func(id string, s provider.State) { say(id, nil) }))
 					}
 
+					inject("Init")
 					info, err := g.Init(t.Context(), book.logger(), provider.Settings{ConnectorConfig: provider.ConnectorConfig{Key: key}})
 					say(info, err)
-					if at.phase == "life" {
-						sim.Inject(fault)
-					}
+					inject("life")
 					n, err := g.Increase(t.Context(), 12)
 					say(n, err)
 					for range 3 {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,14 +24,13 @@ import (
 //
 // It watches what crosses it, and keeps what must never happen.
 type wire struct {
-	plugin provider.InstanceGroup
-	sim    *dosim.Sim
-	dead   *atomic.Bool
+	provider.InstanceGroup // the plugin
+	sim                    *dosim.Sim
+	dead                   *atomic.Bool
 
-	mu        sync.Mutex
-	shown     map[string]provider.State // by the last Update
-	offences  []string
-	completed int // Updates without an error
+	mu       sync.Mutex
+	shown    map[string]provider.State // by the last Update that had no error
+	offences []string
 }
 
 // The promised bounds of the calls.
@@ -74,7 +72,7 @@ func (w *wire) offended() []string {
 }
 
 func (w *wire) Init(ctx context.Context, log hclog.Logger, s provider.Settings) (info provider.ProviderInfo, err error) {
-	err = w.call("Init", func() (err error) { info, err = w.plugin.Init(ctx, log, s); return })
+	err = w.call("Init", func() (err error) { info, err = w.InstanceGroup.Init(ctx, log, s); return })
 	if err != nil {
 		return provider.ProviderInfo{}, err
 	}
@@ -88,7 +86,7 @@ var protocolStates = []provider.State{provider.StateCreating, provider.StateRunn
 func (w *wire) Update(ctx context.Context, fn func(string, provider.State)) error {
 	shown := map[string]provider.State{}
 	err := w.call("Update", func() error {
-		return w.plugin.Update(ctx, func(id string, s provider.State) {
+		return w.InstanceGroup.Update(ctx, func(id string, s provider.State) {
 			if !slices.Contains(protocolStates, s) {
 				w.offend("Update shows %s in the state %q, which is dropped on the wire", id, s)
 				return
@@ -105,7 +103,6 @@ func (w *wire) Update(ctx context.Context, fn func(string, provider.State)) erro
 	if err == nil {
 		w.mu.Lock()
 		w.shown = shown
-		w.completed++
 		w.mu.Unlock()
 	}
 	return err
@@ -114,18 +111,14 @@ func (w *wire) Update(ctx context.Context, fn func(string, provider.State)) erro
 // checkGone: no live Droplet is ever shown as deleted, unless a person keeps it.
 func (w *wire) checkGone(id string, s provider.State) {
 	for _, d := range w.sim.Droplets() {
-		if d.Name == id && !slices.Contains(d.Tags, "fleeting-keep") && !slices.Contains(d.Tags, hidden) {
+		if d.Name == id && !slices.Contains(d.Tags, "fleeting-keep") {
 			w.offend("%s is shown as %s, and Droplet %d lives: %s", id, s, d.ID, d.Status)
 		}
 	}
 }
 
-// hidden is a mark of Droplets that DigitalOcean itself hides (LateToRise): who
-// takes such a one for gone cannot know better.
-const hidden = "test-hidden"
-
 func (w *wire) Increase(ctx context.Context, n int) (succeeded int, err error) {
-	err = w.call("Increase", func() (err error) { succeeded, err = w.plugin.Increase(ctx, n); return })
+	err = w.call("Increase", func() (err error) { succeeded, err = w.InstanceGroup.Increase(ctx, n); return })
 	if err != nil {
 		return 0, err
 	}
@@ -136,7 +129,7 @@ func (w *wire) Increase(ctx context.Context, n int) (succeeded int, err error) {
 }
 
 func (w *wire) Decrease(ctx context.Context, ids []string) (succeeded []string, err error) {
-	err = w.call("Decrease", func() (err error) { succeeded, err = w.plugin.Decrease(ctx, ids); return })
+	err = w.call("Decrease", func() (err error) { succeeded, err = w.InstanceGroup.Decrease(ctx, ids); return })
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +142,7 @@ func (w *wire) Decrease(ctx context.Context, ids []string) (succeeded []string, 
 }
 
 func (w *wire) ConnectInfo(ctx context.Context, id string) (info provider.ConnectInfo, err error) {
-	err = w.call("ConnectInfo", func() (err error) { info, err = w.plugin.ConnectInfo(ctx, id); return })
+	err = w.call("ConnectInfo", func() (err error) { info, err = w.InstanceGroup.ConnectInfo(ctx, id); return })
 	if err != nil {
 		return provider.ConnectInfo{}, err
 	}
@@ -157,19 +150,11 @@ func (w *wire) ConnectInfo(ctx context.Context, id string) (info provider.Connec
 }
 
 func (w *wire) Heartbeat(ctx context.Context, id string) error {
-	return w.call("Heartbeat", func() error { return w.plugin.Heartbeat(ctx, id) })
-}
-
-func (w *wire) Suspend(context.Context, []string) ([]string, error) {
-	return nil, provider.ErrSuspendResumeNotSupported
-}
-
-func (w *wire) Resume(context.Context, []string) ([]string, error) {
-	return nil, provider.ErrSuspendResumeNotSupported
+	return w.call("Heartbeat", func() error { return w.InstanceGroup.Heartbeat(ctx, id) })
 }
 
 func (w *wire) Shutdown(ctx context.Context) error {
-	return w.call("Shutdown", func() error { return w.plugin.Shutdown(ctx) })
+	return w.call("Shutdown", func() error { return w.InstanceGroup.Shutdown(ctx) })
 }
 
 // network is a plugin process's way to DigitalOcean. It ends with the process:
@@ -207,7 +192,7 @@ type process struct {
 func launch(ctx context.Context, group *InstanceGroup, sim *dosim.Sim, log hclog.Logger) (*process, error) {
 	dead := new(atomic.Bool)
 	group.transport = network{group.transport, dead}
-	p := &process{group: group, wire: &wire{plugin: group, sim: sim, dead: dead}}
+	p := &process{group: group, wire: &wire{InstanceGroup: group, sim: sim, dead: dead}}
 	var err error
 	p.provisioner, err = fleeting.Init(ctx, log, p.wire)
 	if err != nil {
@@ -239,25 +224,4 @@ func (p *process) end() {
 		r.state.Drop()
 		r.api.Close()
 	}
-}
-
-// leftovers is what is on an account that nobody needs.
-func leftovers(sim *dosim.Sim) []string {
-	var left []string
-	for _, d := range sim.Droplets() {
-		if slices.Contains(d.Tags, "fleeting") && !slices.Contains(d.Tags, "fleeting-keep") {
-			left = append(left, fmt.Sprintf("Droplet %d %s %s %v", d.ID, d.Name, d.Status, d.Tags))
-		}
-	}
-	for _, k := range sim.Keys() {
-		if strings.HasPrefix(k.Name, "fleeting-") {
-			left = append(left, "key "+k.Name)
-		}
-	}
-	for _, tag := range sim.Tags() {
-		if strings.HasPrefix(tag, "fleeting-delete:") {
-			left = append(left, "tag "+tag)
-		}
-	}
-	return left
 }
