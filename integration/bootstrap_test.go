@@ -29,7 +29,7 @@ func TestBootstrap(t *testing.T) {
 		skipOrFail(t, "a container needs the right to mount: "+string(out))
 	}
 	r := newRegistry(t)
-	if out, err := r.release(t, "0.1.0"); err != nil {
+	if out, err := r.release(t, distOf, "0.1.0"); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	ref, err := name.ParseReference(r.repository() + ":0.1")

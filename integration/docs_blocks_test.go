@@ -73,13 +73,13 @@ func fleet() []dosim.Droplet {
 	droplet := func(name, address string, age time.Duration) dosim.Droplet {
 		return dosim.Droplet{
 			Name: name, Region: "fra1", Size: "s-2vcpu-4gb", Image: "docker-20-04",
-			Tags:       []string{"fleeting", "fleeting-group:ci", "fleeting-run:5c3e9d1a"},
+			Tags:       []string{"fleeting", "fleeting-group:ci"},
 			PublicIPv4: netip.MustParseAddr(address), Created: time.Now().Add(-age),
 		}
 	}
 	return []dosim.Droplet{
-		droplet("ci-7k2m9qxa", "203.0.113.9", 47*time.Minute),
-		droplet("ci-b4hd0w3e", "203.0.113.17", 3*time.Minute),
+		droplet("ci-w4n27k2m9q", "203.0.113.9", 47*time.Minute),
+		droplet("ci-w4n2b4hd0w", "203.0.113.17", 3*time.Minute),
 	}
 }
 

@@ -124,7 +124,8 @@ var differs = []struct {
 }{
 	{regexp.MustCompile(`\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?`), "TIME"},
 	{regexp.MustCompile(`\b(\d+d)?(\d+h)?(\d+m)?\d+(\.\d+)?(ms|s)\b|\b(\d+d)?(\d+h)?\d+m\b|\b(\d+d)?\d+h\b`), "DURATION"},
-	{regexp.MustCompile(`\b[0-9a-hjkmnp-tv-z]{8}\b`), "MINTED"}, // of a Droplet's name, or a run
+	{regexp.MustCompile(`-[0-9a-hjkmnp-tv-z]{10}\b`), "-MINTED"},    // of a Droplet's name
+	{regexp.MustCompile(`(?m)  [0-9a-hjkmnp-tv-z]{4} *$`), "  RUN"}, // the last column of ls
 	{regexp.MustCompile(`\b\d{1,3}(\.\d{1,3}){3}\b`), "ADDRESS"},
 }
 
@@ -201,9 +202,11 @@ func TestSameOutput(t *testing.T) {
 		{"a\n...\nc", "a\nb\nd\n", false},
 		{"a ... c", "a anything c\n", true},
 		{"a ... c", "a anything d\n", false},
-		{"ci-7k2m9qxa  active  47m12s  $0.03", "ci-00000000  active  1h2m3.5s  $0.03\n", true},
-		{"ci-7k2m9qxa  active  47m12s  $0.03", "ci-00000000  active  1h2m3.5s  $0.04\n", false},
-		{"ci-7k2m9qxa  active", "cj-00000000  active\n", false},
+		{"ci-w4n27k2m9q  active  47m12s  $0.03", "ci-0000000000  active  1h2m3.5s  $0.03\n", true},
+		{"ci-w4n27k2m9q  active  47m12s  $0.03", "ci-0000000000  active  1h2m3.5s  $0.04\n", false},
+		{"ci-w4n27k2m9q  active", "cj-0000000000  active\n", false},
+		{"docker  w4n2", "docker  0000\n", true},
+		{"docker  w4n2", "podman  w4n2\n", false},
 		{"age    cost\n47m    $1", "age      cost\n47m12s   $1\n", true},
 		{"at 2026-01-02T03:04:05Z", "at 2027-11-12T13:14:15.123Z\n", true},
 		{"2 Droplets", "3 Droplets\n", false},

@@ -19,14 +19,13 @@ import (
 // elsewhere are words with a "_" that docs may use and that neither the plugin nor
 // [runners.autoscaler] has.
 var elsewhere = map[string]string{
-	"without_group_tag": "of ls --json",
-	"assign_resource":   "a part of DigitalOcean's scope project:assign_resource",
-	"ssh_key":           "a part of DigitalOcean's scopes, and a field of the log",
-	"droplet_limit":     "a field of DigitalOcean's account",
-	"log_level":         "a key at the top of config.toml",
-	"listen_address":    "a key at the top of config.toml",
-	"runner_name":       "a label of the runner's metrics",
-	"system_id":         "a label of the runner's metrics",
+	"assign_resource": "a part of DigitalOcean's scope project:assign_resource",
+	"ssh_key":         "a part of DigitalOcean's scopes, and a field of the log",
+	"droplet_limit":   "a field of DigitalOcean's account",
+	"log_level":       "a key at the top of config.toml",
+	"listen_address":  "a key at the top of config.toml",
+	"runner_name":     "a label of the runner's metrics",
+	"system_id":       "a label of the runner's metrics",
 }
 
 // keysOf are the TOML keys of a struct: of its scalar fields, and of those tables

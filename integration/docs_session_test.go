@@ -26,13 +26,12 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/harness"
 )
 
-// goEnv is what `go` in a session needs to find what it has built and fetched: a
-// session has another home, and TestMain another cache.
+// goEnv is what `go` in a session, which has another home, needs to find what it has
+// built and fetched.
 var goEnv = sync.OnceValues(func() ([]string, error) {
 	var env []string
 	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPATH"} {
 		cmd := exec.Command("go", "env", name)
-		cmd.Env = environ
 		value, err := cmd.Output()
 		if err != nil {
 			return nil, fmt.Errorf("go env %s: %w", name, err)
@@ -42,7 +41,8 @@ var goEnv = sync.OnceValues(func() ([]string, error) {
 	return env, nil
 })
 
-// environ is the environment before TestMain changes it.
+// environ is the environment before TestMain changes it: without a state directory,
+// and with the certificates of the world.
 var environ = os.Environ()
 
 // namespaces are the command line that gives a process mounts and processes of its
@@ -87,7 +87,7 @@ func newSession(t *testing.T, w *world) *session {
 	cmd.Dir = ".."
 	cmd.ExtraFiles = []*os.File{request}
 	cmd.Env = append(append(environ, env...),
-		"DIGITALOCEAN_API_URL="+w.url,
+		"DIGITALOCEAN_API_URL="+w.url, "SSL_CERT_FILE="+host.Certificates(),
 		"TOKEN="+dosim.DefaultToken, // the docs call DigitalOcean's token that
 		"PLUGIN="+binary,
 		"TEST_BINARY="+os.Args[0],

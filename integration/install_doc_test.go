@@ -67,7 +67,7 @@ func TestInstallDoc(t *testing.T) {
 		t.Skip("not run: the page is about linux/amd64")
 	}
 	r := newRegistry(t)
-	if out, err := r.release(t, "0.1.0"); err != nil {
+	if out, err := r.release(t, distOf, "0.1.0"); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	doc := readDoc(t, "docs/install.md")
@@ -127,7 +127,7 @@ func TestInstallDoc(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.Env = append(append(os.Environ(), caches...), "SSL_CERT_FILE="+r.cert, "FLEETING_PLUGIN_PATH=",
+	cmd.Env = append(append(environ, caches...), "SSL_CERT_FILE="+r.cert, "FLEETING_PLUGIN_PATH=",
 		"VERSION=0.1.0") // of the copy, which is in no repository
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs

@@ -9,9 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -21,6 +18,7 @@ import (
 	"gitlab.com/gitlab-org/fleeting/fleeting"
 	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
 
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
@@ -84,13 +82,17 @@ type killer struct {
 func (k *killer) start(t *testing.T, name string) {
 	k.name = name
 	k.sim = dosim.New(dosim.Options{BootTime: 200 * time.Millisecond, DeleteTime: 200 * time.Millisecond, PerMinute: -1})
-	server := httptest.NewServer(k)
+	url, stop, err := host.Serve(k)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
-		server.Close()
 		k.sim.Close()
+		stop()
+		assertHTTP1(t, k.sim)
 	})
 	k.config = mustJSON(t, map[string]any{
-		"name": name, "api_url": server.URL, "token": dosim.DefaultToken, "max_instances": 12,
+		"name": name, "api_url": url, "token": dosim.DefaultToken, "max_instances": 12,
 		"region": "fra1", "size": "s-1vcpu-1gb", "image": "ubuntu-24-04-x64",
 	})
 }
@@ -108,12 +110,8 @@ func (k *killer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !k.before {
 		k.sim.ServeHTTP(httptest.NewRecorder(), r)
 	}
-	files, err := filepath.Glob(filepath.Join(os.Getenv("XDG_CACHE_HOME"), "fleeting-plugin-digitalocean", k.name+"-????????.pid"))
-	if err == nil && len(files) == 1 {
-		content, _ := os.ReadFile(files[0])
-		if pid, err := strconv.Atoi(string(content)); err == nil {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-		}
+	if pid, err := host.Holder(k.name); err == nil {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 	panic(http.ErrAbortHandler)
 }
@@ -200,7 +198,7 @@ func (k *killer) check(t *testing.T) {
 		t.Errorf("the key %s is left", key.Name)
 	}
 	for _, tag := range k.sim.Tags() {
-		if strings.HasPrefix(tag, "fleeting-run:") {
+		if instancegroup.IsDeleteTag(tag) {
 			t.Errorf("the tag %s is left", tag)
 		}
 	}

@@ -20,7 +20,7 @@ func TestLive(t *testing.T) {
 	if token == "" {
 		t.Skip("a real account costs money: set DIGITALOCEAN_LIVE_TOKEN, or type make live")
 	}
-	group := "live-" + instancegroup.NewSuffix()
+	group := "live-" + instancegroup.NewSuffix(instancegroup.NewRun())
 	api, err := digitalocean.New(digitalocean.Options{
 		URL: "https://api.digitalocean.com", Token: func() (string, error) { return token, nil }})
 	if err != nil {
@@ -44,7 +44,7 @@ func TestLive(t *testing.T) {
 				t.Fatalf("Droplets may be left, and are billed: look for the tag %s: %v", instancegroup.GroupTag(group), err)
 			}
 		}
-		_ = api.DeleteTag(ctx, instancegroup.GroupTag(group))
+		_ = api.RemoveTag(ctx, instancegroup.GroupTag(group))
 	})
 	integration.TestProvisioning(t, binary, integration.Config{
 		PluginConfig: map[string]any{

@@ -71,14 +71,17 @@ func TestManager(t *testing.T) {
 		t.Errorf("%s: %q", plugin["user_data_file"], droplet)
 	}
 	unit := files["/etc/systemd/system/gitlab-runner.service.d/fleeting.conf"].Content
-	for _, path := range []string{plugin["ssh_key_file"].(string), file.Runners[0].Autoscaler.StateStorage.Dir, "/root/.cache"} {
+	for _, path := range []string{plugin["ssh_key_file"].(string), file.Runners[0].Autoscaler.StateStorage.Dir} {
 		writable := strings.Fields(regexp.MustCompile(`(?m)^ReadWritePaths=(.*)$`).FindStringSubmatch(unit)[1])
 		if !slices.ContainsFunc(writable, func(dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }) {
 			t.Errorf("the unit cannot write to %s", path)
 		}
 	}
+	if !strings.Contains(unit, "\nStateDirectory=fleeting-plugin-digitalocean\n") {
+		t.Error("the unit gives the plugin no directory for its state")
+	}
 	if !strings.Contains(unit, "\nEnvironment=HOME=/root\n") {
-		t.Error("the plugin does not start without a HOME")
+		t.Error("the runner has no HOME, below which plugins are installed")
 	}
 	for _, m := range regexp.MustCompile(`\[(install-[a-z-]+)`).FindAllStringSubmatch(text, -1) {
 		if files["/usr/local/sbin/"+m[1]].Permissions != "0755" {

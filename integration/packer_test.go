@@ -3,6 +3,7 @@ package integration
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -69,6 +70,7 @@ func TestTagSnapshot(t *testing.T) {
 		}
 	}
 	w := newWorld(t, quick)
+	w.others = true // curl
 	id := w.sim.AddImage(dosim.Image{Name: "ci-golden-1", Regions: []string{"fra1", "ams3"}})
 	script, err := filepath.Abs("../examples/packer/tag-snapshot.sh")
 	if err != nil {
@@ -81,23 +83,21 @@ func TestTagSnapshot(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "manifest.json"), manifest, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, tag := range []string{"ci-golden", "new-tag"} {
+	run := func(tag, token string) (string, error) {
 		cmd := exec.CommandContext(t.Context(), script)
 		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "TAG="+tag, "DIGITALOCEAN_API_URL="+w.url, "DIGITALOCEAN_TOKEN="+dosim.DefaultToken)
-		if said, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(said), "carries the tag "+tag) {
+		cmd.Env = append(os.Environ(), "TAG="+tag, "DIGITALOCEAN_API_URL="+w.url, "DIGITALOCEAN_TOKEN="+token, "CURL_CA_BUNDLE="+host.Certificates())
+		said, err := cmd.CombinedOutput()
+		return string(said), err
+	}
+	for _, tag := range []string{"ci-golden", "new-tag"} {
+		if said, err := run(tag, dosim.DefaultToken); err != nil || !strings.Contains(said, "carries the tag "+tag) {
 			t.Errorf("%v\n%s", err, said)
 		}
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.url+"/v2/images?tag_name="+tag, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		req := httptest.NewRequest(http.MethodGet, "/v2/images?tag_name="+tag, nil)
 		req.Header.Set("Authorization", "Bearer "+dosim.DefaultToken)
-		answer, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer answer.Body.Close()
+		answer := httptest.NewRecorder()
+		w.sim.ServeHTTP(answer, req)
 		var found struct{ Images []struct{ ID int } }
 		if err := json.NewDecoder(answer.Body).Decode(&found); err != nil {
 			t.Fatal(err)
@@ -106,10 +106,7 @@ func TestTagSnapshot(t *testing.T) {
 			t.Errorf("%s is carried by %v, not by %d", tag, found.Images, id)
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), script)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "DIGITALOCEAN_API_URL="+w.url, "DIGITALOCEAN_TOKEN=wrong")
-	if said, err := cmd.CombinedOutput(); err == nil {
+	if said, err := run("ci-golden", "wrong"); err == nil || !strings.Contains(said, "401") {
 		t.Errorf("a token that is refused is no failure: %s", said)
 	}
 }

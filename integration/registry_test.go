@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -21,6 +22,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -174,51 +177,110 @@ func (r *testRegistry) setFault(fault func(http.ResponseWriter, *http.Request) b
 	r.fault = fault
 }
 
-// distOf builds the plugin as a version, for this host alone: `make dist`, once a
-// version.
+// distOf builds the plugin as a version, for this host alone: `make dist`.
 func distOf(t *testing.T, version string) string {
 	t.Helper()
-	dists.Lock()
-	defer dists.Unlock()
-	if dir, ok := dists.of[version]; ok {
-		return dir
+	return onceADir(t, "dist-"+version, func(dir string) error {
+		out, err := inModule(t.Context(), nil, "make", "-s", "dist", "VERSION="+version, "PLATFORMS="+hostPlatform, "DIST="+dir)
+		if err != nil {
+			return fmt.Errorf("make dist: %w\n%s", err, out)
+		}
+		return nil
+	})
+}
+
+// standInOf is a dist for tests of what happens to it on its way, and not of the
+// plugin: a program that knows its version, and is built, packed and sent in no time.
+func standInOf(t *testing.T, version string) string {
+	t.Helper()
+	const source = `package main
+
+import "os"
+
+var version string
+
+func main() { os.Stdout.WriteString("Version:      " + version + "\n") }
+`
+	return onceADir(t, "stand-in-"+version, func(dir string) error {
+		main := save(t, "main.go", source)
+		plugin := filepath.Join(hostPlatform, "plugin")
+		out, err := inModule(t.Context(), nil, "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version="+version, "-o", filepath.Join(dir, plugin), main)
+		if err != nil {
+			return fmt.Errorf("%w\n%s", err, out)
+		}
+		var sums strings.Builder
+		for name, content := range map[string]string{
+			"VERSION": version + "\n", filepath.Join(hostPlatform, "LICENSE"): "a licence\n", filepath.Join(hostPlatform, "NOTICE"): "a notice\n", plugin: "",
+		} {
+			path := filepath.Join(dir, name)
+			if name != plugin {
+				if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+					return err
+				}
+			}
+			fmt.Fprintf(&sums, "%s  %s\n", sumOf(t, path), filepath.ToSlash(name))
+		}
+		return os.WriteFile(filepath.Join(dir, "checksums.txt"), []byte(sums.String()), 0o600)
+	})
+}
+
+// onceADir makes a directory of a name once for all tests.
+func onceADir(t *testing.T, name string, make func(dir string) error) string {
+	t.Helper()
+	dirs.Lock()
+	defer dirs.Unlock()
+	dir := filepath.Join(filepath.Dir(binary), name)
+	if !dirs.made[name] {
+		if err := make(dir); err != nil {
+			t.Fatal(err)
+		}
+		dirs.made[name] = true
 	}
-	dir := filepath.Join(os.Getenv("XDG_CACHE_HOME"), "dist-"+version)
-	if out, err := inModule(t.Context(), nil, "make", "-s", "dist", "VERSION="+version, "PLATFORMS="+hostPlatform, "DIST="+dir); err != nil {
-		t.Fatalf("make dist: %v\n%s", err, out)
-	}
-	dists.of[version] = dir
 	return dir
 }
 
-var dists = struct {
+var dirs = struct {
 	sync.Mutex
-	of map[string]string
-}{of: map[string]string{}}
+	made map[string]bool
+}{made: map[string]bool{}}
+
+func sumOf(t *testing.T, path string) string {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(content))
+}
 
 // inModule runs a command at the top of the module, and returns what it says.
 func inModule(ctx context.Context, env []string, name string, args ...string) (string, error) {
-	caches, err := goEnv()
-	if err != nil {
-		return "", err
-	}
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = ".."
-	cmd.Env = append(append(os.Environ(), caches...), env...)
+	cmd.Env = append(slices.Clone(environ), env...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
 
-// release is `make release` of a version to this registry.
-func (r *testRegistry) release(t *testing.T, version string) (string, error) {
+// release is `make release` of a version to this registry, of a dist that dist makes.
+func (r *testRegistry) release(t *testing.T, dist func(t *testing.T, version string) string, version string) (string, error) {
 	t.Helper()
 	return inModule(t.Context(), []string{"SSL_CERT_FILE=" + r.cert}, "make", "-s", "release", "VERSION="+version,
-		"REGISTRY="+r.repository(), "PLATFORMS="+hostPlatform, "DIST="+distOf(t, version))
+		"REGISTRY="+r.repository(), "PLATFORMS="+hostPlatform, "DIST="+dist(t, version))
 }
 
 // artifact is fleeting-artifact, whose code is behind gitlab-runner's fleeting
 // install; plugins is where it installs to.
 func (r *testRegistry) artifact(ctx context.Context, plugins string, args ...string) (string, error) {
-	return inModule(ctx, []string{"FLEETING_PLUGIN_PATH=" + plugins, "SSL_CERT_FILE=" + r.cert},
-		"go", append([]string{"tool", "fleeting-artifact"}, args...)...)
+	program, err := fleetingArtifact()
+	if err != nil {
+		return program, err
+	}
+	return inModule(ctx, []string{"FLEETING_PLUGIN_PATH=" + plugins, "SSL_CERT_FILE=" + r.cert}, program, args...)
 }
+
+// fleetingArtifact is the program, built once, or what the go command says instead.
+var fleetingArtifact = sync.OnceValues(func() (string, error) {
+	out, err := inModule(context.Background(), nil, "go", "tool", "-n", "fleeting-artifact")
+	return strings.TrimSpace(out), err
+})

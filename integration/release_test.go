@@ -1,8 +1,6 @@
 package integration
 
 import (
-	"crypto/sha256"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -33,7 +31,7 @@ func TestReleaseAndInstall(t *testing.T) {
 			t.Parallel()
 			r := serve(t)
 			for _, version := range []string{"0.1.0", "0.2.0"} {
-				out, err := r.release(t, version)
+				out, err := r.release(t, distOf, version)
 				if want := "0 " + version[:3] + " latest are " + version + "\n"; err != nil || !strings.HasSuffix(out, want) {
 					t.Fatalf("make release: %v\n%s", err, out)
 				}
@@ -55,7 +53,7 @@ func TestReleaseAndInstall(t *testing.T) {
 			}
 
 			// An older line is kept up: its own tag moves, the others stay.
-			if out, err := r.release(t, "0.1.1"); err != nil || !strings.Contains(out, "0.1 are 0.1.1\n") {
+			if out, err := r.release(t, standInOf, "0.1.1"); err != nil || !strings.Contains(out, "0.1 are 0.1.1\n") {
 				t.Fatalf("make release: %v\n%s", err, out)
 			}
 			for constraint, version := range map[string]string{":0.1": "0.1.1", ":latest": "0.2.0", ":0": "0.2.0"} {
@@ -118,10 +116,10 @@ func (r *testRegistry) tags(t *testing.T) map[string]string {
 func TestPrereleaseNeverBecomesLatest(t *testing.T) {
 	t.Parallel()
 	r := newRegistry(t)
-	if out, err := r.release(t, "0.1.0"); err != nil {
+	if out, err := r.release(t, standInOf, "0.1.0"); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	out, err := r.release(t, "0.2.0-rc.1")
+	out, err := r.release(t, standInOf, "0.2.0-rc.1")
 	if err == nil || !strings.Contains(out, "error: 0.2.0-rc.1 is a pre-release: pushed to "+r.repository()+
 		" it would become latest, and latest could not be installed\nhint: pre-releases are handed out as packages only") {
 		t.Errorf("make release: %v\n%s", err, out)
@@ -132,7 +130,7 @@ func TestPrereleaseNeverBecomesLatest(t *testing.T) {
 
 	// Somebody does it by hand.
 	ref := r.repository() + ":0.2.0-rc.1"
-	if out, err := r.artifact(t.Context(), "", "release", "-dir", distOf(t, "0.2.0-rc.1"), ref); err != nil {
+	if out, err := r.artifact(t.Context(), "", "release", "-dir", standInOf(t, "0.2.0-rc.1"), ref); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	plugins := t.TempDir()
@@ -144,7 +142,7 @@ func TestPrereleaseNeverBecomesLatest(t *testing.T) {
 	}
 	// Then nothing is released on top of it.
 	before := r.tags(t)
-	if out, err := r.release(t, "0.1.1"); err == nil || !strings.Contains(out, "has the pre-release 0.2.0-rc.1 in it") {
+	if out, err := r.release(t, standInOf, "0.1.1"); err == nil || !strings.Contains(out, "has the pre-release 0.2.0-rc.1 in it") {
 		t.Errorf("make release: %v\n%s", err, out)
 	}
 	if after := r.tags(t); len(after) != len(before) {
@@ -156,11 +154,11 @@ func TestPrereleaseNeverBecomesLatest(t *testing.T) {
 func TestReleasedTwice(t *testing.T) {
 	t.Parallel()
 	r := newRegistry(t)
-	if out, err := r.release(t, "0.1.0"); err != nil {
+	if out, err := r.release(t, standInOf, "0.1.0"); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	before := r.tags(t)
-	out, err := r.release(t, "0.1.0")
+	out, err := r.release(t, standInOf, "0.1.0")
 	if err != nil || !strings.Contains(out, ":0.1.0 is in the registry already, and is not replaced\n0 0.1 latest are 0.1.0\n") {
 		t.Errorf("%v\n%s", err, out)
 	}
@@ -198,7 +196,7 @@ func TestHalfWrittenUpload(t *testing.T) {
 				http.Error(w, `{"errors":[{"code":"DENIED","message":"the disk is full"}]}`, http.StatusForbidden)
 				return true
 			})
-			out, err := r.release(t, "0.1.0")
+			out, err := r.release(t, standInOf, "0.1.0")
 			if err == nil || !strings.Contains(out, "error: fleeting-artifact release: exit status 1\n") ||
 				!strings.Contains(out, "the disk is full") || !strings.Contains(out, "\nhint: run it again") {
 				t.Errorf("make release: %v\n%s", err, out)
@@ -212,7 +210,7 @@ func TestHalfWrittenUpload(t *testing.T) {
 			}
 			assertNothingInstalled(t, plugins)
 			r.setFault(nil)
-			if out, err := r.release(t, "0.1.0"); err != nil || !strings.HasSuffix(out, "0 0.1 latest are 0.1.0\n") {
+			if out, err := r.release(t, standInOf, "0.1.0"); err != nil || !strings.HasSuffix(out, "0 0.1 latest are 0.1.0\n") {
 				t.Errorf("again: %v\n%s", err, out)
 			}
 			r.install(t, plugins, ":latest")
@@ -225,7 +223,7 @@ func TestHalfWrittenUpload(t *testing.T) {
 func TestInstallErrors(t *testing.T) {
 	t.Parallel()
 	r := newRegistry(t)
-	if out, err := r.release(t, "0.1.0"); err != nil {
+	if out, err := r.release(t, standInOf, "0.1.0"); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	// An artifact for another platform only.
@@ -284,7 +282,7 @@ func TestInstallErrors(t *testing.T) {
 func TestDamagedDownload(t *testing.T) {
 	t.Parallel()
 	r := newRegistry(t)
-	if out, err := r.release(t, "0.1.0"); err != nil {
+	if out, err := r.release(t, standInOf, "0.1.0"); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	r.setFault(r.damaged(func(b []byte) []byte { b[len(b)/2] ^= 1; return b }))
@@ -293,15 +291,8 @@ func TestDamagedDownload(t *testing.T) {
 	if err != nil {
 		t.Skipf("the installer notices: %v\n%s", err, out)
 	}
-	sum := func(path string) string {
-		content, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return fmt.Sprintf("%x", sha256.Sum256(content))
-	}
 	path := filepath.Join(plugins, r.repository(), "0.1.0", "plugin")
-	if sum(path) == sum(filepath.Join(distOf(t, "0.1.0"), hostPlatform, "plugin")) {
+	if sumOf(t, path) == sumOf(t, filepath.Join(standInOf(t, "0.1.0"), hostPlatform, "plugin")) {
 		t.Error("it was not damaged")
 	}
 }
@@ -324,7 +315,7 @@ func (r *testRegistry) damaged(damage func([]byte) []byte) func(http.ResponseWri
 		}
 		defer resp.Body.Close()
 		content, err := io.ReadAll(resp.Body)
-		if err != nil || len(content) < 1<<20 { // the image's configuration
+		if err != nil || len(content) < 1<<16 { // the image's configuration
 			return false
 		}
 		_, _ = w.Write(damage(content)) // the client may have heard enough

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -70,9 +68,11 @@ func (r *runner) running(n int) error {
 }
 
 // runnerEnv makes this test binary a runner process: it holds plugin_config.
-// stopsEnv tells it to stop in good order when it is signalled.
+// pluginEnv names the plugin that it starts; stopsEnv has it stop in good order when
+// it is signalled.
 const (
 	runnerEnv = "TEST_BE_A_RUNNER_WITH"
+	pluginEnv = "TEST_BE_A_RUNNER_OF"
 	stopsEnv  = "TEST_BE_A_RUNNER_THAT_STOPS"
 )
 
@@ -81,7 +81,7 @@ func beRunner() {
 	var config map[string]any
 	err := json.Unmarshal([]byte(os.Getenv(runnerEnv)), &config)
 	if err == nil {
-		binary = filepath.Join(os.Getenv("XDG_CACHE_HOME"), "bin", "fleeting-plugin-digitalocean")
+		binary = os.Getenv(pluginEnv)
 		var r *runner
 		if r, err = initRunner(context.Background(), config); err == nil {
 			r.provisioner.Request(2)
@@ -106,15 +106,7 @@ func beRunner() {
 // pidOf returns the process that holds a group's lock.
 func pidOf(t *testing.T, group string) int {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(os.Getenv("XDG_CACHE_HOME"), "fleeting-plugin-digitalocean", group+"-????????.pid"))
-	if err != nil || len(files) != 1 {
-		t.Fatalf("the lock of group %s: %v %v", group, files, err)
-	}
-	content, err := os.ReadFile(files[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(string(content))
+	pid, err := host.Holder(group)
 	if err != nil {
 		t.Fatal(err)
 	}

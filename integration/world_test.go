@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim/contract"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/guest"
@@ -22,6 +22,9 @@ import (
 
 // binary is the plugin as users get it, built once for all tests.
 var binary string
+
+// host is what plugins find around them.
+var host *harness.Host
 
 // specification holds every request of the plugin, and every answer, to
 // DigitalOcean's OpenAPI file; nil where that file is not at hand.
@@ -47,8 +50,9 @@ func run(m *testing.M) int {
 	if err == nil {
 		defer os.RemoveAll(dir)
 		binary, err = harness.BuildPlugin(context.Background(), filepath.Join(dir, "bin"))
-		// The plugins' lock files; they inherit it. Not earlier: Go's build cache is there too.
-		os.Setenv("XDG_CACHE_HOME", dir)
+	}
+	if err == nil {
+		host, err = harness.NewHost(dir)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -70,18 +74,20 @@ func run(m *testing.M) int {
 			code = 1
 		}
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, "fleeting-plugin-digitalocean", "*.pid")); len(left) > 0 {
-		fmt.Fprintln(os.Stderr, "plugins left their locks:", left)
+	if held, err := host.HeldLocks(); err != nil || len(held) > 0 {
+		fmt.Fprintln(os.Stderr, "plugins that nobody ended hold locks:", held, err)
 		return 1
 	}
 	return code
 }
 
-// world is a simulated account over HTTP, with an SSH server in each Droplet.
+// world is a simulated account over TLS, with an SSH server in each Droplet.
 type world struct {
 	sim   *dosim.Sim
 	fleet *guest.Fleet
 	url   string
+
+	others bool // not only plugins ask: others may speak HTTP/2
 }
 
 var worlds atomic.Int32
@@ -106,14 +112,31 @@ func newWorld(t *testing.T, o dosim.Options) *world {
 	if specification != nil {
 		handler = specification.Wrap(handler)
 	}
-	server := httptest.NewServer(handler)
-	w.url = server.URL
+	url, stop, err := host.Serve(handler)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.url = url
 	t.Cleanup(func() {
-		server.Close()
 		w.sim.Close()
+		stop()
 		fleet.Close()
+		if !w.others {
+			assertHTTP1(t, w.sim)
+		}
 	})
 	return w
+}
+
+// assertHTTP1 fails if a request came by HTTP/2, which the server offers: Go's client
+// repeats requests of it by itself, also creates.
+func assertHTTP1(t *testing.T, sim *dosim.Sim) {
+	t.Helper()
+	for _, r := range sim.Requests() {
+		if r.Proto != "HTTP/1.1" {
+			t.Errorf("%s %s came by %s", r.Method, r.Path, r.Proto)
+		}
+	}
 }
 
 // config is a plugin_config for the world.
@@ -145,7 +168,7 @@ func (w *world) assertNothingLeft(t *testing.T) {
 		}
 	}
 	for _, tag := range w.sim.Tags() {
-		if strings.HasPrefix(tag, "fleeting-run:") {
+		if instancegroup.IsDeleteTag(tag) {
 			t.Errorf("the tag %s is left", tag)
 		}
 	}

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -20,6 +18,7 @@ import (
 	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/harness"
 )
 
 // watched is how long a process is watched once its Droplets run. At 5,000 it lists
@@ -35,8 +34,12 @@ func processes(ctx context.Context, plugin, dir string) ([]row, error) {
 	efforts, errs := make([]effort, len(sizes)), make([]error, len(sizes))
 	var first, thousand []row // of single calls
 	var wg sync.WaitGroup
+	host, err := harness.NewHost(dir)
+	if err != nil {
+		return nil, err
+	}
 	for i, n := range sizes {
-		p, err := start(ctx, plugin, filepath.Join(dir, fmt.Sprint(n)))
+		p, err := start(ctx, host, plugin, fmt.Sprintf("bench-%.0f", n))
 		if err != nil {
 			return nil, err
 		}
@@ -79,29 +82,28 @@ func processes(ctx context.Context, plugin, dir string) ([]row, error) {
 
 // process is the plugin's and the account that it works on.
 type process struct {
-	dir    string // of its lock file
+	host   *harness.Host
+	name   string // of the group
 	sim    *dosim.Sim
-	server *http.Server
+	stop   func() // the simulator's server
 	runner *fleeting.Runner
 	group  provider.InstanceGroup
 }
 
-func start(ctx context.Context, plugin, dir string) (*process, error) {
-	p := &process{dir: dir, sim: dosim.New(dosim.Options{Latency: roundTrip, BootTime: 2 * time.Second, DeleteTime: time.Second, DropletLimit: 6000})}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+func start(ctx context.Context, host *harness.Host, plugin, name string) (*process, error) {
+	p := &process{host: host, name: name, sim: dosim.New(dosim.Options{Latency: roundTrip, BootTime: 2 * time.Second, DeleteTime: time.Second, DropletLimit: 6000})}
+	url, stop, err := host.Serve(p.sim)
 	if err != nil {
 		return nil, err
 	}
-	p.server = &http.Server{Handler: p.sim, ReadHeaderTimeout: 10 * time.Second}
-	go p.server.Serve(listener) // ends with close
+	p.stop = stop
 	config, err := json.Marshal(map[string]any{
-		"name": "bench", "api_url": "http://" + listener.Addr().String(), "token": dosim.DefaultToken,
+		"name": name, "api_url": url, "token": dosim.DefaultToken,
 		"region": "fra1", "size": "s-1vcpu-1gb", "image": "ubuntu-24-04-x64",
 	})
 	if err != nil {
 		return nil, err
 	}
-	os.Setenv("XDG_CACHE_HOME", dir) // the plugin inherits it
 	log := hclog.New(&hclog.LoggerOptions{Level: hclog.Error, Output: os.Stderr})
 	if p.runner, err = fleeting.RunPlugin(plugin, config, fleeting.WithPluginLogger(log)); err != nil {
 		return nil, err
@@ -116,8 +118,8 @@ func (p *process) close(ctx context.Context) {
 		fmt.Fprintln(os.Stderr, "error: shutting the plugin down:", err)
 	}
 	p.runner.Kill()
-	p.server.Close()
 	p.sim.Close()
+	p.stop()
 }
 
 // grow asks for n Droplets until all run, and returns what single calls took: an
@@ -194,15 +196,11 @@ func (p *process) update(ctx context.Context, report func(string, provider.State
 // spent returns what Linux tells of the plugin's process: its time on a processor,
 // and the most memory that it ever had, in MiB.
 func (p *process) spent() (cpu time.Duration, memory float64, err error) {
-	files, err := filepath.Glob(filepath.Join(p.dir, "*", "*.pid")) // beside the lock
-	if err != nil || len(files) != 1 {
-		return 0, 0, fmt.Errorf("the plugin's process: %v, %w", files, err)
-	}
-	pid, err := os.ReadFile(files[0])
+	pid, err := p.host.Holder(p.name)
 	if err != nil {
 		return 0, 0, err
 	}
-	proc := filepath.Join("/proc", string(pid))
+	proc := filepath.Join("/proc", strconv.Itoa(pid))
 	stat, err1 := os.ReadFile(filepath.Join(proc, "stat"))
 	status, err2 := os.ReadFile(filepath.Join(proc, "status"))
 	if err := cmp.Or(err1, err2); err != nil {

@@ -101,7 +101,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (exit int
 	return 0
 }
 
-// demo runs everything and tells whether all is well.
+// demo runs everything and reports whether all is well.
 func demo(ctx context.Context, f flags, stdout io.Writer) (ok bool, err error) {
 	config, err := harness.LoadConfig(f.config)
 	if err != nil {
@@ -113,18 +113,22 @@ func demo(ctx context.Context, f flags, stdout io.Writer) (ok bool, err error) {
 	}
 	defer func() { err = errors.Join(err, closeLog()) }()
 
+	dir, err := os.MkdirTemp("", "fleeting-demo-")
+	if err != nil {
+		return false, err
+	}
+	defer os.RemoveAll(dir)
 	if f.plugin == "" {
-		dir, err := os.MkdirTemp("", "fleeting-demo-")
-		if err != nil {
-			return false, err
-		}
-		defer os.RemoveAll(dir)
 		fmt.Fprintln(stdout, "building the plugin")
 		if f.plugin, err = harness.BuildPlugin(ctx, dir); err != nil {
 			return false, err
 		}
 	}
 
+	host, err := harness.NewHost(dir)
+	if err != nil {
+		return false, err
+	}
 	for _, note := range config.Notes {
 		fmt.Fprintf(stdout, "note: %s: %s\n", config.Path, note)
 	}
@@ -133,6 +137,7 @@ func demo(ctx context.Context, f flags, stdout io.Writer) (ok bool, err error) {
 	report, err := harness.Run(ctx, harness.Options{
 		Config:   config,
 		Plugin:   f.plugin,
+		Host:     host,
 		Plan:     plan,
 		Timeout:  f.timeout,
 		Log:      log,

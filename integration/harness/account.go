@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -16,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/guest"
 )
@@ -24,10 +24,10 @@ import (
 // Droplets boot into SSH servers.
 type account struct {
 	url     string
-	sshPort int // that the runner dials
+	stop    func() // the server
+	sshPort int    // that the runner dials
 	sim     *dosim.Sim
 	fleet   *guest.Fleet
-	server  *http.Server
 
 	mu     sync.Mutex
 	faults []string // guests that could not be started
@@ -43,20 +43,14 @@ type accountOptions struct {
 
 // openAccount opens an empty account and reports the life of its Droplets to
 // rec. The caller closes it.
-func openAccount(o accountOptions, rec *recorder, log func(format string, args ...any)) (*account, error) {
+func openAccount(host *Host, o accountOptions, rec *recorder, log func(format string, args ...any)) (*account, error) {
 	address := addressBlock()
 	first, _ := address(1)
 	fleet, err := guest.NewFleet(guest.Options{Port: guestPort(netip.AddrPortFrom(first, uint16(o.sshPort))), Log: log})
 	if err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		fleet.Close()
-		return nil, fmt.Errorf("serving the simulated account: %w", err)
-	}
-
-	a := &account{fleet: fleet, sshPort: o.sshPort, url: "http://" + listener.Addr().String()}
+	a := &account{fleet: fleet, sshPort: o.sshPort}
 	// SSH answers a while after DigitalOcean calls a Droplet active, as it does in reality.
 	ready := func(t time.Time) time.Duration { return time.Until(t) + o.bootTime/4 }
 	boot := fleet.Hooks(o.sshUser, ready, func(d dosim.Droplet, err error) {
@@ -80,8 +74,11 @@ func openAccount(o accountOptions, rec *recorder, log func(format string, args .
 			},
 		},
 	})
-	a.server = &http.Server{Handler: a.sim, ReadHeaderTimeout: 10 * time.Second}
-	go a.server.Serve(listener) // ends with server.Close
+	if a.url, a.stop, err = host.Serve(a.sim); err != nil {
+		a.sim.Close()
+		fleet.Close()
+		return nil, fmt.Errorf("serving the simulated account: %w", err)
+	}
 	return a, nil
 }
 
@@ -150,8 +147,14 @@ func (a *account) testify(e *evidence, standing []string) {
 		}
 	}
 	for _, tag := range a.sim.Tags() {
-		if strings.HasPrefix(tag, "fleeting-run:") {
+		if instancegroup.IsDeleteTag(tag) {
 			e.leftTags = append(e.leftTags, tag)
+		}
+	}
+	for _, r := range a.sim.Requests() {
+		if r.Proto != "HTTP/1.1" {
+			e.faults = append(e.faults, fmt.Sprintf("%s %s came by %s, which repeats requests by itself", r.Method, r.Path, r.Proto))
+			break
 		}
 	}
 	for _, v := range a.sim.Violations() {
@@ -163,8 +166,8 @@ func (a *account) testify(e *evidence, standing []string) {
 }
 
 func (a *account) close() {
-	a.server.Close()
 	a.sim.Close()
+	a.stop()
 	a.fleet.Close()
 }
 

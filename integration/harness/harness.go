@@ -33,6 +33,8 @@ type Options struct {
 	// Plugin is the path of the plugin's binary. Required; the config's own
 	// `plugin` is not looked at.
 	Plugin string
+	// Host is what the plugin finds around it. Required.
+	Host *Host
 	// Plan is the work.
 	Plan Plan
 
@@ -85,7 +87,7 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 
 	c := o.Config
 	rec := newRecorder()
-	account, err := openAccount(accountOptions{
+	account, err := openAccount(o.Host, accountOptions{
 		bootTime:   o.BootTime,
 		deleteTime: o.DeleteTime,
 		sshPort:    c.Autoscaler.Connector.ProtocolPort,

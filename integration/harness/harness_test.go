@@ -25,8 +25,8 @@ const (
 // tests may run beside it.
 var quick = Plan{
 	Seed:   1,
-	Bursts: []Burst{{Pause: 15 * time.Second, Jobs: 12, MinWork: 300 * time.Millisecond, MaxWork: 600 * time.Millisecond}},
-	Tail:   25 * time.Second,
+	Bursts: []Burst{{Pause: 10 * time.Second, Jobs: 12, MinWork: 300 * time.Millisecond, MaxWork: 600 * time.Millisecond}},
+	Tail:   18 * time.Second,
 }
 
 // The demo's config as it stands and with one value changed: each run has to
@@ -139,6 +139,7 @@ func TestAPluginThatRefusesItsConfigIsAnError(t *testing.T) {
 	_, err := Run(t.Context(), Options{
 		Config: edited(t, `size = "s-2vcpu-4gb"`, `size = "s-2vcpu-4gbb"`),
 		Plugin: plugin(t),
+		Host:   host,
 		Plan:   quick,
 	})
 	if err == nil || !strings.Contains(err.Error(), "s-2vcpu-4gbb") {
@@ -149,7 +150,7 @@ func TestAPluginThatRefusesItsConfigIsAnError(t *testing.T) {
 // run carries out one run of the real plugin and keeps its log for a failure.
 func run(t *testing.T, o Options) *Report {
 	t.Helper()
-	o.Plugin = plugin(t)
+	o.Plugin, o.Host = plugin(t), host
 	path := filepath.Join(t.ArtifactDir(), "run.log")
 	log, err := os.Create(path)
 	if err != nil {
@@ -189,9 +190,17 @@ func plugin(t *testing.T) string {
 	return path
 }
 
-var buildDir string
+var (
+	buildDir string
+	host     *Host // once the plugin is built: the modules it is made of may have to be fetched
+)
 
-var buildOnce = sync.OnceValues(func() (string, error) { return BuildPlugin(context.Background(), buildDir) })
+var buildOnce = sync.OnceValues(func() (path string, err error) {
+	if path, err = BuildPlugin(context.Background(), buildDir); err == nil {
+		host, err = NewHost(buildDir)
+	}
+	return path, err
+})
 
 func TestMain(m *testing.M) { os.Exit(main(m)) }
 

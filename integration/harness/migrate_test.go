@@ -22,7 +22,7 @@ func tutorial(t *testing.T) string {
 		t.Fatal(err)
 	}
 	text := string(a.Files[0].Data)
-	for old, new := range map[string]string{"limit = 10": "limit = 6", "IdleCount = 1": "IdleCount = 2", "IdleTime = 600": "IdleTime = 8"} {
+	for old, new := range map[string]string{"limit = 10": "limit = 6", "IdleCount = 1": "IdleCount = 2", "IdleTime = 600": "IdleTime = 5"} {
 		if strings.Count(text, old) != 1 {
 			t.Fatalf("the tutorial has no %q", old)
 		}
@@ -58,11 +58,11 @@ func TestAMigratedConfigRuns(t *testing.T) {
 	if len(c.Notes) > 0 {
 		t.Errorf("notes: %q", c.Notes)
 	}
-	const idleCount, idleTime, limit = 2, 8 * time.Second, 6
+	const idleCount, idleTime, limit = 2, 5 * time.Second, 6
 	// More jobs at once than idle_count, more than once: the runner takes a job only when
 	// a Droplet is idle, as docker+machine did, and so grows a step at a time.
 	plan := quick
-	plan.Bursts = []Burst{{Pause: 15 * time.Second, Jobs: 8, MinWork: 2 * time.Second, MaxWork: 3 * time.Second}}
+	plan.Bursts = []Burst{{Pause: 10 * time.Second, Jobs: 8, MinWork: 2 * time.Second, MaxWork: 3 * time.Second}}
 	report := run(t, Options{Config: c, Plan: plan})
 	allWell(t, report)
 	kept(t, report, idleCount)

@@ -50,7 +50,7 @@ func judge(e evidence) []Check {
 	}
 	none("Droplet is left or billed", e.leftDroplets)
 	none("generated SSH key is left on the account", e.leftKeys)
-	none("fleeting-run tag is left on the account", e.leftTags)
+	none("delete tag is left on the account", e.leftTags)
 	none("rule of the API was broken", e.violations)
 	for _, f := range e.faults {
 		check(false, "%s", f)

@@ -23,7 +23,7 @@ func TestVerdictOnACleanRun(t *testing.T) {
 		{true, "at most 2 Droplets at once, max_instances is 2"},
 		{true, "no Droplet is left or billed"},
 		{true, "no generated SSH key is left on the account"},
-		{true, "no fleeting-run tag is left on the account"},
+		{true, "no delete tag is left on the account"},
 		{true, "no rule of the API was broken"},
 	}
 	if diff := cmp.Diff(want, judge(clean())); diff != "" {
@@ -71,8 +71,8 @@ func TestVerdictFindsEachFault(t *testing.T) {
 			"no generated SSH key is left on the account, but found 1: fleeting-ci-x",
 		},
 		{
-			"a tag is left", func(e *evidence) { e.leftTags = []string{"fleeting-run:x"} },
-			"no fleeting-run tag is left on the account, but found 1: fleeting-run:x",
+			"a tag is left", func(e *evidence) { e.leftTags = []string{"fleeting-delete:x"} },
+			"no delete tag is left on the account, but found 1: fleeting-delete:x",
 		},
 		{
 			"the API was misused", func(e *evidence) { e.violations = []string{"deleted twice"} },

@@ -1,0 +1,133 @@
+package harness
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+
+	"github.com/gofrs/flock"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+)
+
+// Host is what the plugins that this process starts find around them: a state
+// directory, and the certificates that they trust. A plugin inherits the
+// environment of the process that starts it, and gets no other, so there can be
+// one Host in a process.
+type Host struct {
+	dir string
+
+	mu sync.Mutex // held while the certificates are written
+}
+
+// NewHost makes a Host in dir, which the caller removes, and sets the environment of
+// this process.
+func NewHost(dir string) (*Host, error) {
+	h := &Host{dir: filepath.Join(dir, "host")}
+	if err := os.Mkdir(h.dir, 0o700); err != nil {
+		return nil, err
+	}
+	for name, value := range map[string]string{
+		"XDG_STATE_HOME": h.dir, "STATE_DIRECTORY": "", // which has precedence
+		"SSL_CERT_FILE": h.Certificates(),
+	} {
+		if err := os.Setenv(name, value); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
+}
+
+// Certificates is the file of what plugins trust, in PEM.
+func (h *Host) Certificates() string { return filepath.Join(h.dir, "certificates.pem") }
+
+// Serve serves a simulated account as DigitalOcean serves its API: over TLS, with
+// HTTP/2 on offer. Plugins that are started from then on trust it.
+func (h *Host) Serve(account http.Handler) (url string, stop func(), err error) {
+	if runtime.GOOS == "windows" || runtime.GOOS == "darwin" { // whose own store is asked, and no file
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return "", nil, err
+		}
+		server := dosim.NewHTTPServer(account)
+		go server.Serve(listener) // ends with stop
+		return "http://" + listener.Addr().String(), func() { server.Close() }, nil
+	}
+	server, err := dosim.ServeTLS(account)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := h.trust(server.CA); err != nil {
+		server.Close()
+		return "", nil, err
+	}
+	return server.URL, server.Close, nil
+}
+
+func (h *Host) trust(certificate []byte) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f, err := os.OpenFile(h.Certificates(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.Write(certificate)
+	return err
+}
+
+// Holder returns the plugin process that holds a group's lock, or held it last.
+func (h *Host) Holder(group string) (pid int, err error) {
+	files, err := filepath.Glob(h.lockFile(group))
+	if err != nil {
+		return 0, err
+	}
+	if len(files) != 1 {
+		return 0, fmt.Errorf("group %s has the lock files %v, want one", group, files)
+	}
+	content, err := os.ReadFile(files[0])
+	if err != nil {
+		return 0, err
+	}
+	var holder struct{ PID int }
+	if err := json.Unmarshal(content, &holder); err != nil {
+		return 0, fmt.Errorf("nobody holds the lock of group %s: %q: %w", group, content, err)
+	}
+	if holder.PID <= 0 { // to a signal it would be a group of processes
+		return 0, fmt.Errorf("the lock of group %s has no process: %q", group, content)
+	}
+	return holder.PID, nil
+}
+
+// HeldLocks are the lock files that plugins hold: of those that live.
+func (h *Host) HeldLocks() ([]string, error) {
+	files, err := filepath.Glob(h.lockFile("*"))
+	if err != nil {
+		return nil, err
+	}
+	var held []string
+	for _, file := range files {
+		lock := flock.New(file, flock.SetFlag(os.O_RDONLY))
+		free, err := lock.TryRLock()
+		if err != nil {
+			return nil, err
+		}
+		if !free {
+			held = append(held, file)
+			continue
+		}
+		if err := lock.Unlock(); err != nil {
+			return nil, err
+		}
+	}
+	return held, nil
+}
+
+func (h *Host) lockFile(group string) string {
+	return filepath.Join(h.dir, "fleeting-plugin-digitalocean", group+"-????????.lock")
+}
