@@ -209,6 +209,10 @@ func TestQuota(t *testing.T) {
 				if n != want || errors.Is(err, ErrQuota) != (want == 0) {
 					r.t.Errorf("Increase(%d) = %d, %v; want %d", wanted, n, err, want)
 				}
+				if u := c.usage; want == 0 && u != nil && u.Limit > 0 && !strings.Contains(err.Error(), fmt.Sprintf(
+					"the account's limit is %d Droplets: this group has %d, and there are %d others on the account", u.Limit, r.Count(), u.Others)) {
+					r.t.Errorf("it is not explained: %v", err)
+				}
 				wanted -= n
 				before := r.asked("create")
 				r.refused(wanted) // at once: it backs off
