@@ -58,8 +58,8 @@ func TestDeleteByTag(t *testing.T) {
 }
 
 // Whatever refuses the tag, or does not answer, all are deleted by id, in the same
-// call, and the tag is not tried again for a minute, or for an hour if it is
-// definite.
+// call, and the tag is not tried again for a minute, or for an hour if it is a
+// definite refusal of the tag itself.
 func TestDeleteByTagFallsBack(t *testing.T) {
 	forbidden, failed := fault{err: refusal(ErrForbidden)}, fault{err: unconfirmed}
 	for _, c := range []struct {
@@ -67,7 +67,7 @@ func TestDeleteByTagFallsBack(t *testing.T) {
 		f     fault
 		short int // attempts after a minute
 	}{
-		{"tagging", forbidden, 0}, {"tagging", failed, 1}, {"tagging", fault{hang: true}, 1}, {"bulk", fault{err: refusal(ErrNotFound)}, 0},
+		{"tagging", forbidden, 0}, {"tagging", failed, 1}, {"tagging", fault{hang: true}, 1}, {"bulk", fault{err: refusal(ErrNotFound)}, 1},
 		{"bulk", failed, 1}, {"bulk", fault{err: unconfirmed, applied: true}, 1}, {"bulk", fault{hang: true}, 1},
 	} {
 		story(t, fmt.Sprint(c.op, " ", c.f), spec(nil), func(r *runner) {

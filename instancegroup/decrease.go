@@ -293,7 +293,7 @@ func (g *Group) recordDeletes(ctx context.Context, all []deleted, now time.Time)
 			g.accepted(i, d.request, now)
 		case errors.Is(d.err, ErrRateLimited):
 			i.deletion.next, i.deletion.waits = now.Add(max(time.Second, retryAfter(d.err))), true
-		case ctx.Err() != nil && !isCloud(d.err): // not sent, or cut off by our own bound
+		case ctx.Err() != nil && !isCloud(d.err): // not sent
 			i.deletion.next = now
 		default:
 			i.deletion = i.deletion.sent(false, retryAfter(d.err), now)
@@ -306,7 +306,7 @@ func (g *Group) recordDeletes(ctx context.Context, all []deleted, now time.Time)
 // tagFailed notes that Droplets could not be deleted by tag. Called with mu held.
 func (g *Group) tagFailed(droplets int, err error, now time.Time) {
 	g.deletions.noTag = now.Add(noTagFor)
-	if definite(err) {
+	if definite(err) && !errors.Is(err, ErrNotFound) { // which may be about a Droplet
 		g.deletions.noTag = now.Add(noTagLong)
 	}
 	if times, due := g.limit.failure("delete by tag", err, 1, now); due {

@@ -164,7 +164,7 @@ func (is *instances) living() int {
 func (is *instances) ids() map[string]int64 {
 	ids := map[string]int64{}
 	for i := range is.all() {
-		if i.phase != gone && i.id != 0 {
+		if i.phase != gone && i.id != 0 && (ids[i.name] == 0 || !i.hidden) {
 			ids[i.name] = i.id
 		}
 	}
@@ -206,7 +206,7 @@ func Find(ctx context.Context, cloud Cloud, log Logger, group string, gpus bool,
 			missing = slices.DeleteFunc(missing, listed)
 		}
 	}
-	f.remembered = each(missing, func(id int64) Droplet {
+	f.remembered = each(missing[:min(len(missing), findsAtOnce)], func(id int64) Droplet {
 		d, err := cloud.Get(ctx, id)
 		switch {
 		case errors.Is(err, ErrNotFound):
@@ -216,8 +216,14 @@ func Find(ctx context.Context, cloud Cloud, log Logger, group string, gpus bool,
 		}
 		return d
 	})
+	for _, id := range missing[len(f.remembered):] {
+		f.remembered = append(f.remembered, Droplet{ID: id})
+	}
 	return f, nil
 }
+
+// findsAtOnce is how many Find looks up. Updates do the rest, some at a time.
+const findsAtOnce = 50
 
 // firstList also reports whether it has GPU Droplets, for which it gives half of
 // the time if it may do without.
@@ -372,7 +378,9 @@ func (g *Group) Droplet(ctx context.Context, name string) (Droplet, error) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	i.droplet = fresh
+	if !reachable(i.droplet) { // no list has shown more meanwhile
+		i.droplet = fresh
+	}
 	return fresh, nil
 }
 
@@ -415,13 +423,14 @@ func (g *Group) addressed(d Droplet) bool {
 }
 
 // commit runs f with mu held, and lets Settings.Save write down the ids if any
-// came or went.
-func (g *Group) commit(f func()) {
+// came or went. Once Shutdown has begun only its own commits, which are final, are
+// saved.
+func (g *Group) commit(final bool, f func()) {
 	_ = g.turns.save.lock(context.Background()) // not for longer than a file takes
 	defer g.turns.save.unlock()
 	g.mu.Lock()
 	f()
-	unsaved := g.instances.unsaved && g.Save != nil
+	unsaved := g.instances.unsaved && g.Save != nil && (final || !g.closed)
 	g.instances.unsaved = false
 	var ids map[string]int64
 	if unsaved {

@@ -392,7 +392,7 @@ func (g *Group) recordCreate(c create, now time.Time) (accepted int) {
 // was accepted, since an error makes it forget a count. A group that was refused
 // backs off.
 func (g *Group) conclude(accepted, n int, refusal error) (err error) {
-	g.commit(func() { err = g.concluded(accepted, n, refusal, time.Now()) })
+	g.commit(false, func() { err = g.concluded(accepted, n, refusal, time.Now()) })
 	return err
 }
 

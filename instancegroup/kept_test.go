@@ -108,6 +108,16 @@ func TestKept(t *testing.T) {
 		r.counts(0)
 	})
 
+	story(t, "while Shutdown waits for it to be gone", spec(nil), func(r *runner) {
+		name := r.up(1)[0]
+		id := r.only(name).ID
+		r.change(id, func(m *machine) { m.deafTo = 100 })
+		r.decrease(name)
+		r.keep(id)
+		r.stops(true) // of the group itself nothing is left
+		r.says("WARN", "Droplets are kept by a person, and billed", name)
+		r.living(1)
+	})
 	story(t, "what the runner never hears of", spec(nil), func(r *runner) {
 		m := owned(thisRun, "aaaaa1")
 		m.deafTo = 1

@@ -14,7 +14,7 @@ import (
 type listing struct {
 	requests int       // of the last complete one
 	budget   Budget    // of the token, after it
-	began    time.Time // of it; zero = never
+	began    time.Time // of it; Find's at first
 	fresh    bool      // it is Find's, and no Update has shown it
 	starved  bool      // the last Update had not enough time for its actions: the next acts before it lists
 
@@ -56,7 +56,7 @@ func (l *listing) due(now time.Time) bool {
 	case l.starved && now.Sub(l.began) < staleMost/2:
 		return false
 	}
-	return l.began.IsZero() || !now.Before(l.began.Add(l.interval())) && !now.Before(l.notBefore)
+	return !now.Before(l.began.Add(l.interval())) && !now.Before(l.notBefore)
 }
 
 // noteClock keeps how far DigitalOcean's clock is from ours.
@@ -75,7 +75,7 @@ func (l *listing) succeeded(s sighting) {
 // stale returns why the last complete list may not be shown any more: lists fail
 // since staleMost, or in a way that time does not heal.
 func (l *listing) stale(now time.Time) error {
-	if l.failure == nil || !l.began.IsZero() && now.Sub(l.began) <= staleMost && !permanent(l.failure) {
+	if l.failure == nil || now.Sub(l.began) <= staleMost && !permanent(l.failure) {
 		return nil
 	}
 	return l.failure

@@ -14,6 +14,9 @@ import (
 // the first time. (TestOwnership)
 func (g *Group) belongs(d Droplet, now time.Time) *instance {
 	if i := g.instances.byID[d.ID]; i != nil {
+		if i.phase == gone && Kept(d) { // the runner has not been told yet
+			g.listing.kept = append(g.listing.kept, d)
+		}
 		return i
 	}
 	i := g.instances.byName[d.Name]

@@ -83,10 +83,13 @@ func (p *placements) anyFree(now time.Time) bool {
 	return slices.ContainsFunc(p.order, func(at Placement) bool { return !now.Before(p.cooling[at].until) })
 }
 
-// worked forgets what a placement failed at.
-func (p *placements) worked(at Placement) {
-	delete(p.cooling, at)
-	p.backoff = backoff{}
+// worked forgets what a placement failed at, unless that was learned after the
+// create that worked was sent.
+func (p *placements) worked(at Placement, sent time.Time) {
+	if !sent.Before(p.cooling[at].failed) {
+		delete(p.cooling, at)
+		p.backoff = backoff{}
+	}
 }
 
 // coolDown lets a placement cool down for what was sent then, and reports whether

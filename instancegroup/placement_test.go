@@ -79,9 +79,13 @@ func TestCapacity(t *testing.T) {
 			now = now.Add(time.Second)
 			fail(ps[0], now)
 		}
-		fail(ps[0], now)                   // known with the last
-		fail(ps[0], now.Add(-time.Second)) // before the last
-		p.worked(ps[0])
+		fail(ps[0], now)                       // known with the last
+		fail(ps[0], now.Add(-time.Second))     // before the last
+		p.worked(ps[0], now.Add(-time.Second)) // created before the failure
+		if p.cooling[ps[0]].failures != 6 {
+			t.Errorf("a Droplet of before the failure ends the cooldown: %+v", p.cooling)
+		}
+		p.worked(ps[0], now)
 		fail(ps[0], now)
 		fail(ps[1], now)
 		const m = time.Minute
@@ -299,13 +303,20 @@ func TestGroupThatLosesBacksOff(t *testing.T) {
 			lose(wait)
 		}
 		l.in = nil
-		r.want(1) // it boots while another is lost
+		r.want(1) // it boots while another is lost, which it says nothing of
 		l.in = []string{"nyc1"}
 		r.want(1)
 		r.run(6 * time.Second)
-		r.refused(1)
 		r.run(r.boot)
-		r.want(1) // at once: one runs
+		r.running(1)
+		r.refused(1)
+		time.Sleep(backoffMost)
+		l.in = nil
+		r.want(1)
+		r.run(r.boot + 10*time.Second)
+		r.running(2)
+		l.in = []string{"nyc1"}
+		r.want(1)
 		r.run(6 * time.Second)
 		r.refused(1)
 		time.Sleep(5 * time.Second)

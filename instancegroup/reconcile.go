@@ -42,19 +42,20 @@ func (g *Group) Update(ctx context.Context, report func(id string, s State)) err
 
 // reconcile decides by what was seen, acts, and reports.
 func (g *Group) reconcile(ctx context.Context, seen sighting, report func(id string, s State)) error {
-	todo, err := g.decide(ctx, seen)
+	final := report == nil // Shutdown's
+	todo, err := g.decide(ctx, seen, final)
 	answers := g.act(ctx, todo)
 	if err == nil && errors.Is(ctx.Err(), context.Canceled) {
 		err = ctx.Err() // nobody listens any more
 	}
 	var shown []line
-	g.commit(func() {
+	g.commit(final, func() {
 		for _, record := range answers {
 			record(time.Now())
 		}
 		g.listing.starved = errors.Is(ctx.Err(), context.DeadlineExceeded)
 		switch {
-		case err != nil, report == nil:
+		case err != nil, final:
 		case g.closed:
 			err = errClosed
 		default:
@@ -202,9 +203,12 @@ const lookUpsAtOnce = 20
 
 // decide applies what was seen to every instance, and collects what is to be done.
 // The error says that the group's state is not known well enough to be shown.
-func (g *Group) decide(ctx context.Context, s sighting) (todo, error) {
+func (g *Group) decide(ctx context.Context, s sighting, final bool) (todo, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.closed && !final {
+		return todo{}, errClosed
+	}
 	now := time.Now()
 	switch {
 	case !s.asked:
@@ -290,7 +294,7 @@ func (g *Group) apply(i *instance, o observation, now time.Time) {
 		if !i.own {
 			return
 		}
-		g.placements.worked(i.at)
+		g.placements.worked(i.at, i.requested)
 		if o.partial {
 			g.log.Warn("a Droplet has not the kind of address that it was created with; the runner is told of it as it is",
 				"name", i.name, "id", i.id, "public_networking", g.Template.PublicNetworking, "waited", now.Sub(i.active).Round(time.Second))
@@ -397,7 +401,7 @@ func (g *Group) lookUp(ctx context.Context, ts []target) answer {
 			case errors.Is(l.err, ErrNotFound):
 				g.apply(i, observation{source: lookUp, asked: l.asked, doubtful: missing > 1}, now)
 			default:
-				if !isCloud(l.err) { // cut off by our own bound: it is due at once
+				if !isCloud(l.err) { // not sent: it is due at once
 					i.checked = time.Time{}
 				}
 				failed.add(l.name, l.err)

@@ -84,8 +84,8 @@ func (g *Group) hurry() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for i := range g.instances.all() {
-		if i.deletion.accepted.IsZero() {
-			i.deletion.next = time.Time{}
+		if d := &i.deletion; d.accepted.IsZero() && (d.refusals > 0 || d.waits) { // else it may be on its way
+			d.next = time.Time{}
 		}
 	}
 }
@@ -93,10 +93,13 @@ func (g *Group) hurry() {
 // removeTag takes the delete tag off the account if nothing can carry it: that of
 // this process, or of one that was killed.
 func (g *Group) removeTag(ctx context.Context, idle bool) {
-	if !idle || !g.deletions.tagged && len(g.DeadRuns) == 0 { // nobody deletes any more
+	g.mu.Lock()
+	tagged := g.deletions.tagged
+	g.mu.Unlock()
+	if !idle || !tagged && len(g.DeadRuns) == 0 {
 		return
 	}
-	if err := g.cloud.RemoveTag(ctx, DeleteTag(g.Name)); err != nil && !errors.Is(err, ErrNotFound) && g.deletions.tagged {
+	if err := g.cloud.RemoveTag(ctx, DeleteTag(g.Name)); err != nil && !errors.Is(err, ErrNotFound) && tagged {
 		g.log.Warn("the delete tag stays on the account, on nothing that lives", "tag", DeleteTag(g.Name),
 			"request_id", requestID(err), "err", err)
 	}

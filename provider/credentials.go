@@ -173,6 +173,7 @@ func (k *credentials) ensure(ctx context.Context) error {
 	k.uploaded = true
 	// An answer that is lost is settled by a look-up.
 	if err := k.api.UploadKey(ctx, k.name, k.public); err != nil && k.api.HasKey(ctx, k.fingerprint) != nil {
+		k.uploaded = errors.Is(err, instancegroup.ErrUnconfirmed)
 		return fmt.Errorf("upload the SSH key %s: %w", k, err)
 	}
 	k.log.Info("SSH key is on the account", "name", k.name, "fingerprint", k.fingerprint)

@@ -96,8 +96,9 @@ type target struct {
 	gone bool
 	why  error // of the last request about it that failed
 
-	tries int       // deletions
-	next  time.Time // none is asked for before then
+	looked time.Time // when it was last looked up
+	tries  int       // deletions
+	next   time.Time // none is asked for before then
 }
 
 // round looks at what is left, and deletes what is due of it. Its error is a permanent
@@ -142,14 +143,17 @@ func (d *deletion) look(ctx context.Context) error {
 		t.now = listed[t.ID]
 		if err != nil {
 			t.why = err
-		} else if t.now == nil && len(unlisted) < batch {
+		} else if t.now == nil {
 			unlisted = append(unlisted, t)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	return d.each(ctx, unlisted, func(ctx context.Context, t *target) error {
+	// Longest unlooked first, so that every one has its turn.
+	slices.SortStableFunc(unlisted, func(a, b *target) int { return a.looked.Compare(b.looked) })
+	return d.each(ctx, unlisted[:min(len(unlisted), batch)], func(ctx context.Context, t *target) error {
+		t.looked = time.Now()
 		found, err := d.api.Get(ctx, t.ID)
 		switch {
 		case err == nil:
