@@ -109,14 +109,15 @@ func TestKept(t *testing.T) {
 	})
 
 	story(t, "while Shutdown waits for it to be gone", spec(nil), func(r *runner) {
-		name := r.up(1)[0]
-		id := r.only(name).ID
-		r.change(id, func(m *machine) { m.deafTo = 100 })
-		r.decrease(name)
-		r.keep(id)
-		r.stops(true) // of the group itself nothing is left
-		r.says("WARN", "Droplets are kept by a person, and billed", name)
-		r.living(1)
+		names := r.up(2)
+		for _, name := range names {
+			r.change(r.only(name).ID, func(m *machine) { m.deafTo = 100 })
+		}
+		r.decrease(names...)
+		r.keep(r.only(names[0]).ID)
+		r.stops(false) // the other does not go
+		r.says("WARN", "Droplets are kept by a person, and billed", names[0])
+		r.living(2)
 	})
 	story(t, "what the runner never hears of", spec(nil), func(r *runner) {
 		m := owned(thisRun, "aaaaa1")
