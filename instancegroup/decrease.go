@@ -282,7 +282,7 @@ func (g *Group) sendByTag(ctx context.Context, b batch) (accepted []deleted, res
 
 // recordDeletes notes what became of DELETEs. Called with mu held.
 func (g *Group) recordDeletes(ctx context.Context, all []deleted, now time.Time) {
-	var failed failures
+	var failed, limited failures
 	for _, d := range all {
 		i := g.instances.byID[d.id]
 		if i == nil || i.phase != deleting {
@@ -293,6 +293,7 @@ func (g *Group) recordDeletes(ctx context.Context, all []deleted, now time.Time)
 			g.accepted(i, d.request, now)
 		case errors.Is(d.err, ErrRateLimited):
 			i.deletion.next, i.deletion.waits = now.Add(max(time.Second, retryAfter(d.err))), true
+			limited.add(i.name, d.err)
 		case ctx.Err() != nil && !isCloud(d.err): // not sent
 			i.deletion.next = now
 		default:
@@ -301,6 +302,7 @@ func (g *Group) recordDeletes(ctx context.Context, all []deleted, now time.Time)
 		}
 	}
 	g.logFailed("DigitalOcean did not delete Droplets; each is tried again until it does", failed, now)
+	g.logFailed("the token's requests are spent, by this plugin or by others; deletes wait", limited, now)
 }
 
 // tagFailed notes that Droplets could not be deleted by tag. Called with mu held.

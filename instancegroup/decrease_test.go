@@ -126,7 +126,10 @@ func TestRateLimitedDeletesWait(t *testing.T) {
 			if n := r.asked(op); n > 7*sent {
 				t.Errorf("%d attempts in two minutes, each told to wait for 20 s", n)
 			}
-			r.repeats(0, "WARN")
+			r.repeats(0, "WARN", "did not delete")
+			if n := r.log.count("WARN", "the token's requests are spent", "deletes wait"); n < 1 || n > 2 {
+				t.Errorf("logged %d times in two minutes", n)
+			}
 			r.heal(op)
 			r.run(30 * time.Second)
 			r.allTold(names, Creating, Running, Deleting, Deleted)

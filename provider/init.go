@@ -3,6 +3,7 @@ package provider
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -55,9 +56,13 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 		return provider.ProviderInfo{}, err
 	}
 
+	// With the token, which a person may correct in its file.
+	token, _ := g.config.Token.Read()
+	digest := fmt.Sprintf("%x", sha256.Sum256([]byte(g.digest+token.Reveal())))[:16]
+
 	// The runner starts a refused plugin again every few seconds, and holds one
 	// mutex for all its runners meanwhile: nothing is asked, and nothing waits.
-	if text, left, ok := st.Refused(g.digest); ok {
+	if text, left, ok := st.Refused(digest); ok {
 		st.Drop()
 		return provider.ProviderInfo{}, fmt.Errorf("%s\n(DigitalOcean is asked again in %s)", text, left.Round(time.Second))
 	}
@@ -66,7 +71,7 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 	if err != nil {
 		err = g.explain(err)
 		if ctx.Err() == nil { // else nobody refused: there was not enough time
-			st.Refuse(asked, g.digest, err.Error())
+			st.Refuse(asked, digest, err.Error())
 		}
 		st.Drop()
 		return provider.ProviderInfo{}, err

@@ -230,6 +230,24 @@ func TestRefusedInit(t *testing.T) {
 	})
 }
 
+// TestCorrectedToken: a refusal is not repeated once its token file is right.
+func TestCorrectedToken(t *testing.T) {
+	file, write := tokenFile(t)
+	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
+		o := options{"token": nil, "token_file": file}
+		write("wrong")
+		if _, _, err := tryInit(t, configured(t, sim, o)); err == nil {
+			t.Fatal("a wrong token is accepted")
+		}
+		write(dosim.DefaultToken)
+		g := configured(t, sim, o)
+		if _, _, err := tryInit(t, g); err != nil {
+			t.Errorf("with the right token at once: %v", err)
+		}
+		_ = g.Shutdown(t.Context())
+	})
+}
+
 // TestLockIsHeld: the second plugin process of a group on a host is told at once
 // what is in its way, asks nobody and changes nothing.
 func TestLockIsHeld(t *testing.T) {

@@ -23,8 +23,10 @@ import (
 // too. For the minute DigitalOcean says nothing before it refuses, so others are
 // taken to spend evenly what they spend in an hour.
 //
-// After a 429 requests of that purpose are held for as long as it asks, at most
-// maxRetryAfter; then one tries before the others. (TestBudgetHolds)
+// After a 429 requests of that kind are held for as long as it asks, at most
+// maxRetryAfter; then one tries before the others. Creates and deletes are two kinds:
+// creates that are refused again and again must not keep a delete from being tried,
+// whose Droplet is billed. (TestBudgetHolds)
 type budget struct {
 	base http.RoundTripper
 
@@ -35,7 +37,7 @@ type budget struct {
 	remaining int       // of it, by the last answer
 	answered  time.Time // when
 	others    others
-	held      [purposes]time.Time // until when; zero = not
+	held      [kinds]time.Time // until when; zero = not
 }
 
 // sending is one request that was sent.
@@ -71,6 +73,29 @@ const (
 	holdWithout = 5 * time.Second
 )
 
+// A kind is what is held together after a 429.
+type kind int
+
+const (
+	creates kind = iota
+	deletes      // and tags, keys
+	lookUps
+	lists
+	kinds
+)
+
+func kindOf(req *http.Request) kind {
+	switch p := purposeOf(req); {
+	case p == change && req.Method == http.MethodPost && strings.HasSuffix(req.URL.Path, "/v2/droplets"):
+		return creates
+	case p == change:
+		return deletes
+	case p == lookUp:
+		return lookUps
+	}
+	return lists
+}
+
 // kept is how many requests of a minute and of an hour are kept for what comes
 // before a purpose. A few are kept from all: our clock is not DigitalOcean's.
 var kept = [purposes]struct{ minute, hour int }{
@@ -80,8 +105,8 @@ var kept = [purposes]struct{ minute, hour int }{
 }
 
 func (b *budget) RoundTrip(req *http.Request) (*http.Response, error) {
-	p := purposeOf(req)
-	tries, err := b.take(req.Context(), p)
+	k := kindOf(req)
+	tries, err := b.take(req.Context(), k, purposeOf(req))
 	if err != nil {
 		return nil, err
 	}
@@ -97,9 +122,9 @@ func (b *budget) RoundTrip(req *http.Request) (*http.Response, error) {
 	switch {
 	case strings.HasSuffix(req.URL.Path, "/v2/account/keys"): // has a limit of its own
 	case resp.StatusCode == http.StatusTooManyRequests:
-		b.held[p] = time.Now().Add(cmp.Or(retryAfter(resp.Header), holdWithout))
+		b.held[k] = time.Now().Add(cmp.Or(retryAfter(resp.Header), holdWithout))
 	case tries: // others may have been sent before the 429
-		b.held[p] = time.Time{}
+		b.held[k] = time.Time{}
 	}
 	return resp, nil
 }
@@ -117,19 +142,19 @@ func purposeOf(req *http.Request) purpose {
 
 // take counts a request, once it can be afforded. It reports whether the request
 // is the one that tries after a hold.
-func (b *budget) take(ctx context.Context, p purpose) (tries bool, err error) {
+func (b *budget) take(ctx context.Context, k kind, p purpose) (tries bool, err error) {
 	var waited time.Duration
 	for {
 		b.mu.Lock()
 		now := time.Now()
-		wait := max(b.held[p].Sub(now), b.wait(p, now))
+		wait := max(b.held[k].Sub(now), b.wait(p, now))
 		if wait <= 0 {
 			defer b.mu.Unlock()
 			b.sent = append(b.sent, sending{now, p})
 			b.inFlight++
-			tries := !b.held[p].IsZero()
+			tries := !b.held[k].IsZero()
 			if tries { // the others wait about as long as an answer takes
-				b.held[p] = now.Add(time.Second)
+				b.held[k] = now.Add(time.Second)
 			}
 			return tries, nil
 		}
@@ -153,9 +178,11 @@ func (b *budget) take(ctx context.Context, p purpose) (tries bool, err error) {
 // wait returns how long from now until a request for p can be afforded.
 func (b *budget) wait(p purpose, now time.Time) time.Duration {
 	b.expire(now)
-	// What is older than a minute is asked anew, by sending.
-	if b.limit > 0 && b.remaining-b.inFlight <= b.limit*kept[p].hour/perHour && now.Sub(b.answered) < time.Minute {
-		return b.answered.Add(time.Minute).Sub(now)
+	// What is a minute old is asked anew, by sending: what comes first some seconds
+	// sooner, or lists would use up every answer that deletes wait for.
+	known := time.Minute - time.Duration(list-p)*3*time.Second
+	if b.limit > 0 && b.remaining-b.inFlight <= b.limit*kept[p].hour/perHour && now.Sub(b.answered) < known {
+		return b.answered.Add(known).Sub(now)
 	}
 	minute := now.Add(-time.Minute)
 	var recent, own []time.Time // when requests of the last minute were sent, and those for p

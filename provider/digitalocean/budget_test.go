@@ -265,6 +265,48 @@ func TestBudgetHolds(t *testing.T) {
 	}
 }
 
+// Creates that are refused again and again keep no delete waiting, whose Droplet is
+// billed.
+func TestBudgetHoldsCreatesAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := over(t, answering(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodPost {
+				return answer(429, `{"id":"too_many_requests"}`, "Retry-After", "3600"), nil
+			}
+			return answer(204, ""), nil
+		}))
+		for range 5 {
+			if _, err := c.Create(t.Context(), ig.CreateRequest{Names: []string{"ci-1"}}); !spent(err) {
+				t.Errorf("a create: %v", err)
+			}
+			if err := sendDelete(c); err != nil {
+				t.Errorf("a delete: %v", err)
+			}
+			time.Sleep(time.Minute)
+		}
+	})
+}
+
+// With no request left, an answer a minute old is asked anew by what comes first.
+func TestBudgetTriesDeletesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		left := "0"
+		c := over(t, answering(func(*http.Request) (*http.Response, error) {
+			return answer(200, pageOf(0, false), "ratelimit-limit", "5000", "ratelimit-remaining", left), nil
+		}))
+		_ = sendList(c)
+		for began := time.Now(); ; time.Sleep(2 * time.Second) { // as a group does
+			_ = sendList(c)
+			if err := sendDelete(c); err == nil {
+				break
+			}
+			if time.Since(began) > 2*time.Minute {
+				t.Fatal("lists use up every answer that a delete waits for")
+			}
+		}
+	})
+}
+
 // An answer to what was sent before the 429 does not end the hold.
 func TestBudgetHoldsOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
