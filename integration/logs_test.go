@@ -33,6 +33,7 @@ var dynamic = map[string][]string{
 	"instancegroup/loglimit.go msg": { // of logFailed
 		"DigitalOcean did not delete Droplets; each is tried again until it does",
 		"Droplets are missing from the list, and looking them up failed; they count as alive",
+		"the token's requests are spent, by this plugin or by others; deletes wait",
 	},
 	"instancegroup/shutdown.go msg": { // of logLeft
 		"Droplets stay, and are billed, until the next start takes them over",

@@ -232,7 +232,12 @@ func TestRefusedInit(t *testing.T) {
 
 // TestCorrectedToken: a refusal is not repeated once its token file is right.
 func TestCorrectedToken(t *testing.T) {
-	file, write := tokenFile(t)
+	file := filepath.Join(t.TempDir(), "do-token")
+	write := func(token string) {
+		if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
+			t.Error(err)
+		}
+	}
 	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
 		o := options{"token": nil, "token_file": file}
 		write("wrong")

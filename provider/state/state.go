@@ -10,6 +10,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -17,9 +18,12 @@ import (
 )
 
 // State is the state of one group on this host. It belongs to the process that holds the
-// lock. Its methods must not be called concurrently.
+// lock. Only Save, Close and Drop may be called concurrently: a call of the runner's may
+// outlast Shutdown.
 type State struct {
-	log  hclog.Logger
+	log hclog.Logger
+
+	mu   sync.Mutex
 	lock *flock.Flock // nil: there is nothing to lock
 	path string       // of state.json, which mirrors doc; "": nothing is written
 	doc  document
@@ -148,6 +152,8 @@ func (s *State) Forget() {
 
 // Save remembers the Droplets of the group. It is called whenever an id comes or goes.
 func (s *State) Save(droplets map[string]int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.doc.Droplets = maps.Clone(droplets)
 	s.write()
 }
@@ -164,6 +170,8 @@ func (s *State) Close(clean bool) {
 // Drop gives the lock up and leaves state.json as it is, like the death of the process.
 // The lock's file stays: without it two processes could lock two files of one name.
 func (s *State) Drop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.lock != nil {
 		_ = s.lock.Unlock()
 	}
