@@ -126,9 +126,6 @@ func (m *machine) run() {
 			}
 		},
 		"another account's token": func(rt *rapid.T) {
-			if !slices.ContainsFunc(m.provisioner.Instances(), func(i fleeting.Instance) bool { return i.State() == provider.StateRunning }) {
-				rt.Skip("if Init could not read the account, nothing but a Droplet says which account it was")
-			}
 			m.useToken(otherToken, "revoked")
 			time.Sleep(time.Duration(rapid.IntRange(1, 90).Draw(rt, "seconds")) * time.Second)
 			m.useToken(dosim.DefaultToken, dosim.DefaultToken)

@@ -179,7 +179,7 @@ func (r *recorder) sample(idleCount int, requests map[string]int, dollars float6
 	return s
 }
 
-// settled tells whether no Droplet is being created.
+// settled reports whether no Droplet is being created.
 func (r *recorder) settled() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

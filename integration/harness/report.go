@@ -55,7 +55,7 @@ type Check struct {
 	Text string `json:"text"`
 }
 
-// OK tells whether every check holds.
+// OK reports whether every check holds.
 func (r *Report) OK() bool {
 	return !slices.ContainsFunc(r.Checks, func(c Check) bool { return !c.OK })
 }

@@ -6,7 +6,6 @@ package catalog
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 
 	"github.com/hashicorp/go-hclog"
@@ -127,18 +126,13 @@ func findImages(ctx context.Context, api *digitalocean.Client, c config.Config) 
 }
 
 // unanswered returns why it could not be found out whether the configuration can work.
-// A missing scope is an answer.
+// A missing scope is an answer. The account is asked for whatever max_instances says:
+// without it nothing but Droplets would tell whether a later token is of the same one.
 func (s *survey) unanswered() error {
-	for _, err := range []error{s.sizes.err, s.regions.err, s.images.err, s.tagRead.err} {
+	for _, err := range []error{s.sizes.err, s.regions.err, s.images.err, s.tagRead.err, s.account.err} {
 		if err != nil && !errors.Is(err, instancegroup.ErrForbidden) {
 			return err
 		}
-	}
-	err := s.account.err
-	refused := errors.Is(err, instancegroup.ErrUnauthorized) || errors.Is(err, instancegroup.ErrOtherAccount)
-	needed := s.config.MaxInstances == 0 && !s.faults.Has("max_instances")
-	if err != nil && (refused || needed && !errors.Is(err, instancegroup.ErrForbidden)) {
-		return fmt.Errorf("read the account, whose Droplet limit counts where plugin_config.max_instances is not set: %w", err)
 	}
 	return nil
 }

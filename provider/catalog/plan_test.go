@@ -201,8 +201,8 @@ plugin_config.ssh_keys: the account has no key 2`,
 			log:   []string{`[WARN]  the account could not be read, so its status and its Droplet limit are not checked: err="GET /v2/account: 403 No.: the token from the environment lacks a scope that this needs, account:read"`}},
 		{name: "an account that could not be read, and need not be", change: func(s *survey) {
 			s.config.MaxInstances = 7
-			s.account = fails[digitalocean.Account](failed("GET /v2/account", 500, instancegroup.ErrUnconfirmed))
-		}, most: 7, log: []string{`[WARN]  the account could not be read, so its status and its Droplet limit are not checked: err="GET /v2/account: 500 No."`}},
+			s.account = fails[digitalocean.Account](forbidden("GET /v2/account"))
+		}, most: 7, log: []string{`[WARN]  the account could not be read, so its status and its Droplet limit are not checked: err="GET /v2/account: 403 No.: the token from the environment lacks a scope that this needs, account:read"`}},
 
 		{name: "max_hourly_cost is the lower", change: func(s *survey) { s.config.MaxHourlyCost = 0.18 }, most: 20,
 			log: []string{inForce + "0.18 dearest_size=s-1vcpu-1gb usd_per_hour=0.009 max_instances=20 limited_by=max_hourly_cost"}},
