@@ -148,7 +148,7 @@ func accepted(t *testing.T, g golden, r Result) {
 		a := runner.Autoscaler
 		if !runner.OurPlugin() || runner.Executor != "docker-autoscaler" || a.MaxInstances < 1 || a.CapacityPerInstance != 1 || a.UpdateInterval == 0 ||
 			a.UpdateIntervalWhenExpecting == 0 || !a.StateStorage.Enabled || a.InstanceReadyCommand == "" || !a.Connector.UseExternalAddr ||
-			a.Connector.ProtocolPort == 0 || len(a.Policy) == 0 || !file.Has(runner.Key("docker")) || !file.Has(runner.Key("request_concurrency")) ||
+			a.Connector.ProtocolPort == 0 || len(a.Policy) == 0 || !file.Has(runner.Key("docker.image")) || !file.Has(runner.Key("request_concurrency")) ||
 			a.DeleteInstancesOnShutdown != (a.ShutdownDeletionInterval > 0 && a.ShutdownDeletionRetries > 0) {
 			t.Errorf("%+v", a)
 		}
