@@ -1,7 +1,6 @@
 package migrate
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 
@@ -31,29 +30,27 @@ type section struct {
 	name   string // of the array, as it is spelled
 	unit   string // that each level is indented by
 	index  int
-	tables []*table // the first is [[runners]] itself; in the order of the file
+	blocks []*block // the first is [[runners]] itself; in the order of the file
 }
 
 // span is a range of bytes of the text.
 type span struct{ start, end int }
 
-// table is a table of a runner that has a header.
-type table struct {
-	path    string   // below the runner, in lower case, with the number of each element: "", "docker", "docker.services.0"
-	header  string   // as it is written, with its brackets
-	above   []string // the comments on the lines directly above
-	after   string   // the comment on the same line
-	entries []*entry
+// block is a header with the keys below it: whole lines, from the comments directly above it to the last key.
+type block struct {
+	span
+	path string // below the runner, in lower case, with the number of each element: "", "docker", "docker.services.0"
+	keys []*key
 }
 
-// entry is a key and its value, as they are written.
-type entry struct {
-	key, value string
-	path       string // below the runner, in lower case; that of a dotted key is deeper than its table
-	above      []string
-	after      string
-	line       int
-	elements   []int // of a list: their lines
+// key is a key and its value: whole lines, with the comments directly above it.
+type key struct {
+	span
+	path     string // below the runner, in lower case; that of a dotted key is deeper than its block's
+	name     string // as it is written
+	value    string // likewise
+	line     int
+	elements []int // of a list: their lines
 }
 
 // fault is why a text cannot be migrated that is TOML.
@@ -77,61 +74,58 @@ func scan(text string) (*document, error) {
 	root, end := "", 0           // the table that keys belong to, and where the last expression's line ended
 	for p.NextExpression() {
 		e := p.Expression()
-		array := e.Kind == unstable.ArrayTable
-		var path string
-		var keys, at span
 		if e.Kind == unstable.KeyValue {
-			path, keys = pathOf(root, e.Key(), false, nil)
-			at = span{int(e.Raw.Offset), int(e.Raw.Offset + e.Raw.Length)}
-		} else {
-			path, keys = pathOf("", e.Key(), array, elements)
-			at, root = d.headerAt(keys, array), path
-		}
-		line := d.lineAt(at.start)
-		_, twice := d.lines[path]
-		d.lines[path] = line
-		above, after := d.comments(at, end)
-		end = d.lineEnd(at.end)
-
-		if e.Kind == unstable.KeyValue {
+			at := span{int(e.Raw.Offset), int(e.Raw.Offset + e.Raw.Length)}
+			path, name := pathOf(root, e.Key(), false, nil)
 			d.findSecrets(e.Value(), path[strings.LastIndexByte(path, '.')+1:])
-			switch {
-			case s == nil:
+			k := &key{span: d.wholeLines(at, end), name: text[name.start:name.end], line: d.lineAt(at.start)}
+			_, twice := d.lines[path]
+			d.lines[path], end = k.line, k.end
+			if s == nil {
 				continue
-			case twice:
-				return nil, fault{line, text[keys.start:keys.end] + " is given twice, in different case: which one counts is chance", "remove one of them"}
 			}
-			t := s.tables[len(s.tables)-1]
-			if t.path == "" && t.entries == nil {
-				s.unit = text[d.lineStart(at.start):at.start]
+			if twice {
+				return nil, fault{k.line, k.name + " is given twice, in different case: which one counts is chance", "remove one of them"}
 			}
-			value := strings.TrimPrefix(strings.TrimSpace(text[keys.end:at.end]), "=")
-			new := &entry{key: text[keys.start:keys.end], value: strings.TrimSpace(value), path: s.below(path), above: above, after: after, line: line}
+			k.path = s.below(path)
+			k.value = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(text[name.end:at.end]), "="))
 			for it := e.Value().Children(); e.Value().Kind == unstable.Array && it.Next(); {
-				new.elements = append(new.elements, d.lineAt(int(it.Node().Raw.Offset)))
+				k.elements = append(k.elements, d.lineAt(int(it.Node().Raw.Offset)))
 			}
-			t.entries = append(t.entries, new)
-			s.end = end
+			s.add(k, text[d.lineStart(at.start):at.start])
 			continue
 		}
-		if !below(path, "runners") {
+		array := e.Kind == unstable.ArrayTable
+		path, name := pathOf("", e.Key(), array, elements)
+		at := d.headerAt(name, array)
+		line := d.lineAt(at.start)
+		lines := d.wholeLines(at, end)
+		root, end, d.lines[path] = path, lines.end, line
+		switch {
+		case !below(path, "runners"):
 			s = nil
 			continue
-		}
-		name, _, _ := strings.Cut(text[keys.start:keys.end], ".")
-		name = strings.TrimSpace(name)
-		switch {
 		case path == "runners."+strconv.Itoa(len(d.sections)):
-			s = &section{span: span{d.lineStart(at.start), 0}, name: name, unit: "  ", index: len(d.sections)}
+			lines.start = d.lineStart(at.start) // what is above it stays there
+			s = &section{span: lines, name: text[name.start:name.end], unit: "  ", index: len(d.sections)}
 			d.sections = append(d.sections, s)
 		case s == nil:
-			return nil, fault{line, "[" + text[keys.start:keys.end] + "] is apart from its [[runners]]: something else is between them",
-				"move it to the other tables of its [[runners]]"}
+			return nil, fault{line, text[at.start:at.end] + " is apart from its [[runners]]: something else is between them", "move it to the other tables of its [[runners]]"}
 		}
 		s.end = end
-		s.tables = append(s.tables, &table{path: s.below(path), header: text[at.start:at.end], above: above, after: after})
+		s.blocks = append(s.blocks, &block{span: lines, path: s.below(path)})
 	}
 	return d, p.Error()
+}
+
+// add adds a key to the last block.
+func (s *section) add(k *key, indent string) {
+	b := s.blocks[len(s.blocks)-1]
+	if len(s.blocks) == 1 && b.keys == nil {
+		s.unit = indent
+	}
+	b.keys = append(b.keys, k)
+	b.end, s.end = k.end, k.end
 }
 
 // below returns a path of the section without its beginning.
@@ -139,22 +133,12 @@ func (s *section) below(path string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(path, "runners."+strconv.Itoa(s.index)), ".")
 }
 
-// table returns a table of the runner that has a header, or nil.
-func (s *section) table(path string) *table {
-	for _, t := range s.tables {
-		if t.path == path {
-			return t
-		}
-	}
-	return nil
-}
-
 // get returns a key of the runner, or nil.
-func (s *section) get(path string) *entry {
-	for _, t := range s.tables {
-		for _, e := range t.entries {
-			if e.path == path {
-				return e
+func (s *section) get(path string) *key {
+	for _, b := range s.blocks {
+		for _, k := range b.keys {
+			if k.path == path {
+				return k
 			}
 		}
 	}
@@ -195,19 +179,17 @@ func (d *document) headerAt(keys span, array bool) span {
 	return at
 }
 
-// comments returns those of an expression: on the lines directly above it, but not before from, and on its own.
-func (d *document) comments(at span, from int) (above []string, after string) {
-	for start := d.lineStart(at.start); start > from; {
-		previous := d.lineStart(start - 1)
-		line := strings.TrimSpace(d.text[previous:start])
-		if !strings.HasPrefix(line, "#") || previous < from {
+// wholeLines widens a span to whole lines, with the comments on the lines directly above, but not before from.
+func (d *document) wholeLines(at span, from int) span {
+	at.start, at.end = d.lineStart(at.start), d.lineEnd(at.end)
+	for at.start > from {
+		above := d.lineStart(at.start - 1)
+		if above < from || !strings.HasPrefix(strings.TrimSpace(d.text[above:at.start]), "#") {
 			break
 		}
-		above = append(above, line)
-		start = previous
+		at.start = above
 	}
-	slices.Reverse(above)
-	return above, strings.TrimSpace(d.text[at.end:d.lineEnd(at.end)])
+	return at
 }
 
 func (d *document) lineStart(offset int) int { return strings.LastIndexByte(d.text[:offset], '\n') + 1 }
@@ -245,7 +227,7 @@ func below(path, table string) bool {
 	return path == table || strings.HasPrefix(path, table+".")
 }
 
-// edits are replacements of bytes. No two overlap.
+// edits are replacements of bytes, in their order. No two overlap.
 type edits []edit
 
 type edit struct {
@@ -253,13 +235,9 @@ type edit struct {
 	text string
 }
 
-// replace puts text in the place of a span.
 func (e *edits) replace(s span, text string) { *e = append(*e, edit{s, text}) }
 
-// apply returns the text with all replacements, which are in its order.
-func (e edits) apply(text string) string { return e.within(text, span{0, len(text)}) }
-
-// within is apply for a part of the text.
+// within returns a part of the text with its replacements.
 func (e edits) within(text string, s span) string {
 	var out strings.Builder
 	for _, one := range e {

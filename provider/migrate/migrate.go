@@ -183,7 +183,7 @@ func (m *migration) run(path, text string) (changed string, ok bool) {
 		return "", false
 	}
 	m.leftovers()
-	changed = e.apply(text)
+	changed = e.within(text, span{0, len(text)})
 	m.check(path, changed)
 	return changed, true
 }

@@ -37,8 +37,7 @@ type plan struct {
 	Policies     []policy // in the order in which they count
 	OffPeak      *policy  // proposed in a comment
 
-	DefaultDocker      bool // there is no [runners.docker]
-	RequestConcurrency bool // is not written yet
+	DefaultDocker bool // there is no [runners.docker]
 }
 
 type toggle struct {
@@ -54,8 +53,9 @@ type conversion struct {
 	options []option
 	plan
 	needs needs
-	moved bool     // the image is another one
-	held  []string // see hold
+	moved bool   // the image is another one
+	edits edits  // of what is taken over
+	s3    []pair // of [runners.cache.s3], where it is written anew
 }
 
 // convert returns the new section; "" = it cannot be made.
@@ -89,7 +89,6 @@ func (c *conversion) convert() string {
 		c.DefaultDocker = true
 		c.note(Check, "", "", `had no [runners.docker], which docker-autoscaler needs: image = "alpine:latest" is for jobs that name no image`, "")
 	}
-	c.RequestConcurrency = c.get("request_concurrency") == nil
 	return c.write()
 }
 
@@ -184,10 +183,10 @@ func (c *conversion) tokenFile() string {
 
 // unknown says what of the old section nothing is made of, since nobody knows what it is.
 func (c *conversion) unknown() {
-	for _, t := range c.tables {
-		for _, e := range t.entries {
-			if below(e.path, "machine") && !known(e.path) {
-				c.at(Lost, e.line, e.key, "is nothing that docker+machine knows", "")
+	for _, b := range c.blocks {
+		for _, k := range b.keys {
+			if below(k.path, "machine") && !known(k.path) {
+				c.at(Lost, k.line, k.name, "is nothing that docker+machine knows", "")
 			}
 		}
 	}

@@ -86,7 +86,7 @@ var Rules = []Rule{
 	{inEngine, "tls-san", "", "SSH takes the place of TLS"},
 	{inEngine, "swarm-*", "", "Swarm is gone, and jobs never used it"},
 
-	{inGlobal, "shutdown_drain.enabled", "delete_instances_on_shutdown", "of every migrated runner, with both keys of shutdown_deletion"},
+	{inGlobal, "shutdown_drain.enabled", "delete_instances_on_shutdown", "of every migrated runner, with shutdown_deletion_interval and shutdown_deletion_retries"},
 	{inGlobal, "shutdown_drain.max_retries", "shutdown_deletion_retries", ""},
 	{inGlobal, "shutdown_drain.retry_backoff", "shutdown_deletion_interval", "the pause no longer grows with each try"},
 	{inGlobal, "shutdown_drain.concurrency", "", "the plugin destroys many Droplets with one request"},

@@ -21,122 +21,90 @@ var sectionText string
 // sectionTemplate is a new [[runners]] section, two spaces for each level.
 var sectionTemplate = template.Must(template.New("section").Funcs(template.FuncMap{
 	"quote": quote, "list": quoteAll, "float": float,
-	"seconds": func(n int) string { return quote(strconv.Itoa(n) + "s") },
+	"seconds":  func(n int) string { return quote(strconv.Itoa(n) + "s") },
+	"userData": func() string { return userDataHere },
 }).Parse(sectionText))
 
 // write returns the new section, with the old one below it as a comment.
 func (c *conversion) write() string {
-	data := struct {
-		plan
-		Name                 string // of the array: runners
-		Runner, Docker, Rest string // what is taken over
-		Retry                string // shutdown_deletion_interval
-	}{plan: c.plan, Name: c.section.name, Runner: c.carried(""), Docker: c.carried("docker"), Rest: c.carried("cache"), Retry: "10s"}
-	for _, t := range c.tables {
-		name, _, _ := strings.Cut(t.path, ".")
-		if !slices.Contains([]string{"", "docker", "cache", "machine"}, name) && c.first(name) == t {
-			data.Rest += c.carried(name)
+	eol := c.doc.eol
+	for _, b := range c.blocks {
+		for _, k := range b.keys {
+			switch {
+			case k.path == "executor":
+				c.edits.replace(k.span, c.unit+`executor = "docker-autoscaler"`+eol)
+			case slices.Contains([]string{"docker.host", "docker.tls_verify", "docker.tls_cert_path"}, k.path) || b.path == "" && below(k.path, "machine"):
+				c.edits.replace(k.span, "") // Docker is reached over SSH, on the Droplet
+			}
 		}
 	}
+	slices.SortFunc(c.edits, func(a, b edit) int { return a.start - b.start })
+	text := c.carried("")
+	if c.get("request_concurrency") == nil {
+		text += c.unit + "request_concurrency = 4 # with 1, its default, jobs wait for GitLab's long polling" + eol
+	}
+	text += c.carried("docker") + c.autoscaler() + c.carried("cache")
+	if c.s3 != nil {
+		text += fmt.Sprintf("%[1]s%[1]s[%[2]s.cache.s3]%[3]s", c.unit, c.section.name, eol)
+		for _, p := range c.s3 {
+			text += strings.Repeat(c.unit, 3) + p.key + " = " + p.value + eol
+		}
+	}
+	text += c.carried("*") + eol + "# The section as it was, without its secrets. Remove it once all is well." + eol
+	for line := range strings.Lines(c.doc.masked(c.span)) {
+		text += strings.TrimRight("# "+strings.TrimRight(line, "\r\n"), " ") + eol
+	}
+	if rest := c.doc.text[c.end:]; rest != "" && !strings.HasPrefix(rest, eol) {
+		text += eol
+	}
+	return text
+}
+
+// carried is what is taken over, with its comments, of the tables of that name: "" is [[runners]] itself, * are those that
+// have no other place.
+func (c *conversion) carried(name string) (text string) {
+	for _, b := range c.blocks {
+		first, _, _ := strings.Cut(b.path, ".")
+		if !slices.Contains([]string{"", "docker", "cache", "machine"}, first) {
+			first = "*"
+		}
+		if first != name || b.path == "cache.s3" && c.s3 != nil {
+			continue
+		}
+		if b.path != "" && !strings.Contains(b.path, ".") {
+			text += c.doc.eol
+		}
+		text += strings.TrimRight(c.edits.within(c.doc.text, b.span), "\r\n") + c.doc.eol
+	}
+	return text
+}
+
+// autoscaler is what the template makes of the plan, in the old section's indentation and line ends.
+func (c *conversion) autoscaler() (text string) {
+	data := struct {
+		plan
+		Name  string // of the array: runners
+		Retry string // shutdown_deletion_interval
+	}{c.plan, c.section.name, "10s"}
 	if c.Drain.Retries == 0 {
 		data.Drain.Retries = 3 // the runner's default
 	}
 	if c.Drain.Backoff > 0 {
 		data.Retry = c.Drain.Backoff.String()
 	}
-	if c.UserData != "" {
-		data.UserData = c.hold(c.userData())
-	}
 	var out strings.Builder
 	if err := sectionTemplate.Execute(&out, data); err != nil {
 		panic(err) // the template is at fault
 	}
-	text := ""
-	for line := range strings.Lines(out.String()) {
+	for line := range strings.SplitSeq(strings.TrimRight(out.String(), "\n"), "\n") {
 		levels := (len(line) - len(strings.TrimLeft(line, " "))) / 2
-		text += strings.Repeat(c.unit, levels) + strings.TrimSuffix(line[2*levels:], "\n") + c.doc.eol
+		text += strings.Repeat(c.unit, levels) + line[2*levels:] + c.doc.eol
 	}
-	for i, value := range c.held {
-		text = strings.Replace(text, holder(i), value, 1)
-	}
-	text += c.doc.eol + "# The section as it was, without its secrets. Remove it once all is well." + c.doc.eol
-	for line := range strings.Lines(c.doc.masked(c.span)) {
-		text += strings.TrimRight("# "+strings.TrimRight(line, "\r\n"), " ") + c.doc.eol
-	}
-	if rest := c.doc.text[c.end:]; rest != "" && !strings.HasPrefix(rest, c.doc.eol) {
-		text += c.doc.eol
-	}
-	return text
+	return strings.Replace(text, userDataHere, c.userData(), 1)
 }
 
-// hold keeps a value of several lines as it is while lines are indented. It returns what stands for it until then.
-func (c *conversion) hold(value string) string {
-	if !strings.Contains(value, "\n") {
-		return value
-	}
-	c.held = append(c.held, value)
-	return holder(len(c.held) - 1)
-}
-
-// holder is no TOML, and so in no text.
-func holder(i int) string { return "\x00" + strconv.Itoa(i) + "\x00" }
-
-// first returns the first table of that name, or in it.
-func (c *conversion) first(name string) *table {
-	for _, t := range c.tables {
-		if below(t.path, name) {
-			return t
-		}
-	}
-	return nil
-}
-
-// carried is what is taken over of the tables of that name, with the comments on what stays true: [[runners]] itself is
-// "". Each line begins with two spaces for each level.
-func (c *conversion) carried(name string) string {
-	var out strings.Builder
-	for _, t := range c.tables {
-		if t.path != name && (name == "" || !below(t.path, name)) {
-			continue
-		}
-		depth := 0
-		for part := range strings.SplitSeq(t.path, ".") {
-			if part != "" && strings.Trim(part, "0123456789") != "" {
-				depth++
-			}
-		}
-		indent := strings.Repeat("  ", depth)
-		if depth == 1 {
-			out.WriteString("\n")
-		}
-		line := func(text, after string) {
-			out.WriteString(indent + strings.TrimRight(text+" "+c.doc.redact(after), " ") + "\n")
-		}
-		for _, comment := range t.above {
-			if name != "" { // those of [[runners]] stay above it
-				line(c.doc.redact(comment), "")
-			}
-		}
-		line(t.header, t.after)
-		indent += "  "
-		for _, e := range t.entries {
-			switch {
-			case e.path == "executor":
-				line(`executor = "docker-autoscaler"`, "")
-				continue
-			case below(e.path, "machine"):
-				continue
-			case slices.Contains([]string{"docker.host", "docker.tls_verify", "docker.tls_cert_path"}, e.path):
-				continue // Docker is reached over SSH, on the Droplet
-			}
-			for _, comment := range e.above {
-				line(c.doc.redact(comment), "")
-			}
-			line(e.key+" = "+c.hold(e.value), e.after)
-		}
-	}
-	return out.String()
-}
+// userDataHere stands for user data until the rest is indented. It is in no TOML.
+const userDataHere = "\x00"
 
 // userData is user data as TOML that people can read. With line ends of Windows it is one line: a line end in a string is
 // part of it.
