@@ -33,24 +33,28 @@ func cloudConfigs(t *testing.T) map[string]string {
 	}
 	delete(all, "")
 	for class := imageGone; class <= imageUnknown; class++ {
-		n := needs{image: class, port: 2222, user: "builder"}
-		setAll(t, &n, "label=a: b # c", `log-opt=env-regex=^(a|b)"\'$`, "mtu=1400", "debug=", "dns=1.1.1.1")
-		n.env = []string{`HTTP_PROXY=http://u:p%40"\x@proxy:3128`}
-		all[n.cloudConfig()] = "everything"
-		merged, err := merge("#!/bin/sh\necho\n", n.cloudConfig())
-		if err != nil {
-			t.Fatal(err)
-		}
-		all[merged] = "everything and a script"
+		var e engine
+		setAll(t, &e, "label=a: b # c", `log-opt=env-regex=^(a|b)"\'$`, "mtu=1400", "debug=", "dns=1.1.1.1")
+		e.env = []string{`HTTP_PROXY=http://u:p%40"\x@proxy:3128`}
+		all[merged(t, e.cloudConfig(class, "builder", 2222), "#!/bin/sh\necho\n")] = "everything and a script"
 	}
 	return all
 }
 
-func setAll(t *testing.T, n *needs, flags ...string) {
+func merged(t *testing.T, c cloudConfig, theirs string) string {
+	t.Helper()
+	text, err := c.mergedInto(theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func setAll(t *testing.T, e *engine, flags ...string) {
 	t.Helper()
 	for _, f := range flags {
 		flag, value, _ := strings.Cut(f, "=")
-		if err := n.set(flag, value); err != nil {
+		if err := e.set(flag, value); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -58,9 +62,9 @@ func setAll(t *testing.T, n *needs, flags ...string) {
 
 // A user's cloud-config is continued, or the reason is told why it is not.
 func TestMerge(t *testing.T) {
-	ours := needs{image: imagePlain, user: "root", port: 22, daemon: map[string]any{"mtu": 1400}}.cloudConfig()
+	ours := engine{daemon: map[string]any{"mtu": 1400}}.cloudConfig(imagePlain, "root", 22)
 	for theirs, want := range map[string]string{
-		"#cloud-config\n": ours,
+		"#cloud-config\n": merged(t, ours, cloudHeader),
 		"#cloud-config\r\npackage_update: false # no\r\nruncmd: [[a, b]]\r\n": "#cloud-config\npackage_update: true\nruncmd:\n  - [a, b]\n",
 		"#cloud-config\nruncmd: x\n":                                          "has no list in runcmd",
 		"#cloud-config\n- x\n":                                                "is no cloud-config",
@@ -68,7 +72,7 @@ func TestMerge(t *testing.T) {
 		"## template: jinja\n#cloud-config\n":                                 "is no cloud-config",
 		"#cloud-config\nwrite_files: [{path: /etc/docker/daemon.json}]\n":     "writes /etc/docker/daemon.json too",
 	} {
-		got, err := merge(theirs, ours)
+		got, err := ours.mergedInto(theirs)
 		if err != nil {
 			got = err.Error()
 		}
@@ -80,10 +84,10 @@ func TestMerge(t *testing.T) {
 
 // What cloud-init reads out of the user data is what was put in.
 func TestUserDataSaysWhatItShould(t *testing.T) {
-	n := needs{image: imageOwn, port: 22, user: "root", env: []string{`HTTP_PROXY=http://u:p%40"\x@proxy:3128`}}
-	setAll(t, &n, `label=a: b # "c" \ 'd'`, "label=e=\u00fc\U0001F600", "log-opt=max-size=10m", "log-opt=tag={{.Name}}", "mtu=1400", "debug=", "icc=false")
+	n := engine{env: []string{`HTTP_PROXY=http://u:p%40"\x@proxy:3128`}}
+	setAll(t, &n, `label=a: b # "c" \ 'd'`, "log-opt=max-size=10m", "log-opt=tag={{.Name}}", "mtu=1400", "debug=", "icc=false")
 	want := map[string]any{
-		"labels":   []any{`a: b # "c" \ 'd'`, "e=\u00fc\U0001F600"},
+		"labels":   []any{`a: b # "c" \ 'd'`},
 		"log-opts": map[string]any{"max-size": "10m", "tag": "{{.Name}}"},
 		"mtu":      1400.0,
 		"debug":    true,
@@ -93,7 +97,7 @@ func TestUserDataSaysWhatItShould(t *testing.T) {
 		Files []struct{ Path, Content string } `yaml:"write_files"`
 		Run   []string                         `yaml:"runcmd"`
 	}
-	if err := yaml.Unmarshal([]byte(n.cloudConfig()), &read); err != nil {
+	if err := yaml.Unmarshal([]byte(merged(t, n.cloudConfig(imageOwn, "root", 22), cloudHeader)), &read); err != nil {
 		t.Fatal(err)
 	}
 	if len(read.Files) != 2 || read.Files[0].Path != "/etc/docker/daemon.json" {

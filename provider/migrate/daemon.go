@@ -1,16 +1,19 @@
 package migrate
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf16"
 )
+
+// engine is what docker-machine told the Docker daemon.
+type engine struct {
+	daemon map[string]any // daemon.json
+	env    []string       // NAME=value
+}
 
 const daemonFile = "/etc/docker/daemon.json"
 
@@ -43,16 +46,21 @@ func (c *conversion) engineOptions() {
 		}
 		name, isDriver := strings.CutPrefix(o.key, "digitalocean-")
 		switch {
+		case (flag != "" || o.key == "engine-env") && strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' }):
+			c.at(Lost, o.line, o.key, "is not ASCII, and user data can be nothing else", "")
 		case flag == "storage-driver" && slices.Contains(lostDrivers, value):
 			c.at(Lost, o.line, o.key, fmt.Sprintf("Docker no longer has the storage driver %q; overlay2 is the default", value), "")
 		case flag != "":
-			if err := c.needs.set(flag, value); err != nil {
+			if err := c.engine.set(flag, value); err != nil {
 				c.at(Lost, o.line, o.key, fmt.Sprintf("%q %v", flag, err), "write it into "+daemonFile+" with write_files in user_data")
 			}
 		case o.key == "engine-env":
-			if err := c.needs.setEnv(value); err != nil {
-				c.at(Lost, o.line, o.key, err.Error(), "docker-machine took NAME=value")
-			} else if strings.Contains(c.doc.redact(value), "[secret]") {
+			if !strings.Contains(value, "=") {
+				c.at(Lost, o.line, o.key, "is no NAME=value", "")
+				continue
+			}
+			c.engine.env = append(c.engine.env, value)
+			if strings.Contains(c.doc.redact(value), "[secret]") {
 				c.at(Check, o.line, o.key, "is in user_data, with its password, and jobs can read that through the metadata service", "use a password that is worth nothing elsewhere")
 			}
 		case o.key == "engine-install-url":
@@ -65,82 +73,52 @@ func (c *conversion) engineOptions() {
 }
 
 // set puts a flag of the Docker daemon into daemon.json. The error follows the flag in a sentence.
-func (n *needs) set(flag, value string) error {
-	if n.daemon == nil {
-		n.daemon = map[string]any{}
+func (e *engine) set(flag, value string) error {
+	if e.daemon == nil {
+		e.daemon = map[string]any{}
 	}
 	number, err := strconv.Atoi(value)
 	list, isList := daemonLists[flag]
 	switch {
 	case isList:
-		all, _ := n.daemon[list].([]string)
-		n.daemon[list] = append(all, value)
+		all, _ := e.daemon[list].([]string)
+		e.daemon[list] = append(all, value)
 	case flag == "log-opt":
 		name, of, ok := strings.Cut(value, "=")
 		if !ok {
 			return errors.New("has no name=value")
 		}
-		all, _ := n.daemon["log-opts"].(map[string]string)
+		all, _ := e.daemon["log-opts"].(map[string]string)
 		if all == nil {
 			all = map[string]string{}
 		}
 		all[name] = of
-		n.daemon["log-opts"] = all
+		e.daemon["log-opts"] = all
 	case !slices.Contains(daemonFlags, flag):
 		return errors.New("is no flag that migrate knows the key in daemon.json of")
 	case value == "", value == "true", value == "false":
-		n.daemon[flag] = value != "false"
+		e.daemon[flag] = value != "false"
 	case err == nil:
-		n.daemon[flag] = number
+		e.daemon[flag] = number
 	default:
-		n.daemon[flag] = value
+		e.daemon[flag] = value
 	}
 	return nil
 }
 
-// variable is the name of an environment variable, and what it is set to, in ASCII.
-var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=[ -~]*$`)
-
-func (n *needs) setEnv(pair string) error {
-	if !variable.MatchString(pair) {
-		return errors.New("is no NAME=value in ASCII")
+// files returns daemon.json, and a systemd drop-in with the environment.
+func (e engine) files() (files []cloudFile) {
+	if len(e.daemon) > 0 {
+		text, _ := json.MarshalIndent(e.daemon, "", "  ") // cannot fail: strings, numbers and booleans
+		files = append(files, cloudFile{Path: daemonFile, Content: string(text) + "\n"})
 	}
-	n.env = append(n.env, pair)
-	return nil
-}
-
-// daemonJSON is daemon.json in ASCII: of anything else DigitalOcean makes a mess in user data.
-func (n needs) daemonJSON() string {
-	if len(n.daemon) == 0 {
-		return ""
-	}
-	var text bytes.Buffer
-	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	_ = encoder.Encode(n.daemon) // cannot fail: strings, numbers and booleans
-	var out strings.Builder
-	for _, r := range text.String() {
-		if r < 0x80 {
-			out.WriteRune(r)
-			continue
+	if len(e.env) > 0 {
+		text := "[Service]\n"
+		escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "%", "%%")
+		for _, pair := range e.env {
+			text += `Environment="` + escape.Replace(pair) + "\"\n"
 		}
-		for _, unit := range utf16.Encode([]rune{r}) {
-			fmt.Fprintf(&out, `\u%04x`, unit)
-		}
+		files = append(files, cloudFile{Path: "/etc/systemd/system/docker.service.d/environment.conf", Content: text})
 	}
-	return out.String()
-}
-
-// dropIn is a systemd drop-in with the environment variables.
-func (n needs) dropIn() string {
-	if len(n.env) == 0 {
-		return ""
-	}
-	text := "[Service]\n"
-	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "%", "%%")
-	for _, pair := range n.env {
-		text += `Environment="` + escape.Replace(pair) + "\"\n"
-	}
-	return text
+	return files
 }

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// droplets makes plugin_config and connector_config of MachineOptions.
-func (c *conversion) droplets() {
+// droplets makes plugin_config and connector_config of MachineOptions, but for user data.
+func (c *conversion) droplets() imageClass {
 	c.Region = c.region()
 	c.Size = c.size()
 	class := c.image()
@@ -39,8 +39,8 @@ func (c *conversion) droplets() {
 			c.Tags = append(c.Tags, tag)
 		}
 	}
-	c.needs = needs{image: class, port: c.Port, user: c.User}
 	c.engineOptions()
+	return class
 }
 
 // region takes the region over, or its neighbour.

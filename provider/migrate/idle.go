@@ -43,7 +43,7 @@ func (c *conversion) readPolicies() (all []policy, offPeak *policy) {
 		hint := "the policy that it meant is in a comment: take its # away if you want it back"
 		off := oldIdle{Timezone: m.OffPeakTimezone, IdleCount: m.OffPeakIdleCount, IdleTime: m.OffPeakIdleTime}
 		for _, period := range m.OffPeakPeriods {
-			news, _, err := periods(period)
+			news, err := periods(period)
 			if err != nil {
 				hint = "write a policy of your own"
 				off.Periods = nil
@@ -64,13 +64,10 @@ func (c *conversion) policy(path string, old oldIdle) (p policy, ok bool) {
 	var all []string
 	for i, period := range old.Periods {
 		line := c.lineOf(path+".periods", i)
-		news, unsure, err := periods(period)
-		switch {
-		case err != nil:
+		news, err := periods(period)
+		if err != nil {
 			c.at(Todo, line, "Periods", fmt.Sprintf("%q: %v", period, err), "there is no policy of this section: write one in other words")
 			return p, false
-		case unsure != "":
-			c.at(Check, line, "Periods", fmt.Sprintf("%q %s: %s", period, unsure, quoteAll(news)), "")
 		}
 		all = append(all, news...)
 	}

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"errors"
 	"regexp"
 	"strconv"
@@ -8,8 +9,6 @@ import (
 	"time"
 
 	"github.com/BurntSushi/toml"
-
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
 // oldFile is what migrate reads of a config.toml, with the runner's own decoder: the case of keys does not matter.
@@ -78,22 +77,17 @@ func readOld(text string) (f oldFile, err error) {
 	return f, err
 }
 
-// where matches how errors begin that know their line: the decoder's and those of [runnerconfig.Parse].
-var where = regexp.MustCompile(`^(?:toml: line (\d+) \(last key "([^"]*)"\)|:(\d+)(?:: (runners[\w.]*))?): (.*)$`)
+// where matches how errors begin that know their line: the decoder's, and those of [runnerconfig.Parse] behind the path.
+var where = regexp.MustCompile(`^(?:toml: line |:)(\d+):? (.*)$`)
 
-// refuse says why the runner does not read the file either.
+// refuse says why the file is not migrated: mostly because the runner does not read it either.
 func (m *migration) refuse(path string, err error) {
-	all, ok := errors.AsType[runnerconfig.Misfits](err)
-	if !ok {
-		all = runnerconfig.Misfits{err}
-	}
-	for _, err := range all {
-		n := Note{Level: Error, Text: strings.TrimPrefix(err.Error(), path), Hint: "the runner does not take the file either: fix it first"}
-		if f, ok := errors.AsType[fault](err); ok {
-			n.Line, n.Hint = f.line, f.hint
-		} else if w := where.FindStringSubmatch(n.Text); w != nil {
-			n.Line, _ = strconv.Atoi(w[1] + w[3])
-			n.Key, n.Text = w[2]+w[4], w[5]
+	f, _ := errors.AsType[fault](err)
+	for text := range strings.SplitSeq(err.Error(), "\n") {
+		n := Note{Level: Error, Line: f.line, Text: strings.TrimPrefix(text, path), Hint: cmp.Or(f.hint, "the runner does not take the file either: fix it first")}
+		if w := where.FindStringSubmatch(n.Text); w != nil {
+			n.Line, _ = strconv.Atoi(w[1])
+			n.Text = w[2]
 		}
 		n.Text = redacted(n.Text, nil)
 		m.notes = append(m.notes, n)

@@ -52,10 +52,10 @@ type conversion struct {
 	old     oldRunner
 	options []option
 	plan
-	needs needs
-	moved bool   // the image is another one
-	edits edits  // of what is taken over
-	s3    []pair // of [runners.cache.s3], where it is written anew
+	engine engine
+	moved  bool   // the image is another one
+	edits  edits  // of what is taken over
+	s3     []pair // of [runners.cache.s3], where it is written anew
 }
 
 // convert returns the new section; "" = it cannot be made.
@@ -80,11 +80,11 @@ func (c *conversion) convert() string {
 	c.Drain = c.file.Machine.Drain
 	c.plan.StateDir = strings.TrimSuffix(c.migration.StateDir, "/")
 	c.plan.TokenFile = c.tokenFile()
-	c.droplets()
+	class := c.droplets()
 	c.unknown()
 	c.cache()
 	c.privateAddresses()
-	c.boot()
+	c.boot(class)
 	if c.old.Docker == nil {
 		c.DefaultDocker = true
 		c.note(Check, "", "", `had no [runners.docker], which docker-autoscaler needs: image = "alpine:latest" is for jobs that name no image`, "")
