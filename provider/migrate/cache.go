@@ -54,8 +54,7 @@ func (c *conversion) cache() {
 	}
 	corrected, changed := c.spaces(all)
 	if moved != nil {
-		c.at(Check, moved[0].line, "[runners.cache]", "the runner ignores "+moved[0].key+" and its like here since 12.0: moved to [runners.cache.s3]",
-			"the cache works again, for the first time since")
+		c.at(Check, moved[0].line, "[runners.cache]", "the runner ignores "+moved[0].key+" and its like here since 12.0: moved to [runners.cache.s3], so that the cache works again", "")
 	}
 	if moved != nil || changed {
 		c.s3 = corrected

@@ -24,8 +24,7 @@ func (c *conversion) droplets() imageClass {
 		c.at(Todo, o.line, o.key, strconv.Quote(o.value)+" is no user name", `username = "root"`)
 	case o.value != "root":
 		c.User, c.Ready = o.value, "sudo docker info" // the group docker is younger than this session
-		c.at(Check, o.line, o.key, fmt.Sprintf("username = %q: the image must have this user, with the account's SSH keys and sudo without a password", o.value),
-			"DigitalOcean's own images have root alone")
+		c.at(Check, o.line, o.key, "the image must have this user, with the account's SSH keys and sudo without a password; DigitalOcean's own have root alone", "")
 	}
 	c.keys()
 	for _, name := range []string{"ipv6", "monitoring", "backups"} {
@@ -50,7 +49,7 @@ func (c *conversion) region() string {
 	if !old {
 		return o.value
 	}
-	c.at(Check, o.line, o.key, fmt.Sprintf("%q takes no new Droplets: region = %q", o.value, neighbour), "it may still be open to old accounts")
+	c.at(Check, o.line, o.key, fmt.Sprintf("%q takes no new Droplets, but of old accounts: region = %q", o.value, neighbour), "")
 	return neighbour
 }
 
@@ -118,7 +117,7 @@ func (c *conversion) keys() {
 		c.SSHKeyFile = file.value
 	}
 	if c.KeyPath == "" && c.SSHKeyFile == "" {
-		c.SSHKeyFile = c.plan.StateDir + "/" + c.Group + "-ssh-key"
+		c.SSHKeyFile = c.StateDir + "/" + c.Group + "-ssh-key"
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // policy is one [[runners.autoscaler.policy]].
@@ -72,9 +71,6 @@ func (c *conversion) policy(path string, old oldIdle) (p policy, ok bool) {
 		all = append(all, news...)
 	}
 	p = old.policy(all, c.Most)
-	if _, err := time.LoadLocation(p.Timezone); err != nil {
-		c.note(Check, path+".timezone", "Timezone", fmt.Sprintf("this host does not know %q, and the runner does not start with one that it does not know", p.Timezone), "correct it, or install tzdata")
-	}
 	if old.IdleTime <= 0 {
 		c.note(Check, path+".idletime", "IdleTime", `is not set, or 0: idle_time = "1s", the least that the runner takes`,
 			"a Droplet is billed for at least a minute: some minutes cost little and spare boots")

@@ -55,7 +55,7 @@ type Secret struct {
 // Failed reports whether the text cannot be migrated. Nothing is changed then.
 func (r Result) Failed() bool { return r.has(Error) }
 
-// Works reports whether the result works as it stands.
+// Works reports whether the result works as it stands, as far as is known without a look at the host and the account.
 func (r Result) Works() bool { return !r.has(Error) && !r.has(Todo) }
 
 func (r Result) has(level Level) bool {
@@ -144,16 +144,14 @@ type migration struct {
 
 // run returns the new text. ok reports whether there was anything to migrate.
 func (m *migration) run(path, text string) (changed string, ok bool) {
-	if _, err := runnerconfig.Parse(path, text); err != nil {
-		m.refuse(path, err)
-		return "", false
+	_, err := runnerconfig.Parse(path, text)
+	if err == nil {
+		m.file, err = readOld(text)
 	}
-	var err error
-	if m.file, err = readOld(text); err != nil {
-		m.refuse(path, err)
-		return "", false
+	if err == nil {
+		m.doc, err = scan(text)
 	}
-	if m.doc, err = scan(text); err == nil && len(m.doc.sections) != len(m.file.Runners) {
+	if err == nil && len(m.doc.sections) != len(m.file.Runners) {
 		err = fault{text: "runners is spelled in two ways, or written as one array in brackets", hint: "write each runner as a [[runners]] section"}
 	}
 	if err != nil {
@@ -176,10 +174,10 @@ func (m *migration) run(path, text string) (changed string, ok bool) {
 			continue
 		}
 		if new := c.convert(); new != "" {
-			e.replace(c.section.span, new)
+			e.replace(c.span, new)
 		}
 	}
-	if len(m.groups) == 0 || m.failed() {
+	if len(m.groups) == 0 {
 		return "", false
 	}
 	m.leftovers()
@@ -187,8 +185,6 @@ func (m *migration) run(path, text string) (changed string, ok bool) {
 	m.check(path, changed)
 	return changed, true
 }
-
-func (m *migration) failed() bool { return Result{Notes: m.notes}.Failed() }
 
 // say files a note, without the secrets of the file.
 func (m *migration) say(n Note) {

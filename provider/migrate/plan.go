@@ -78,8 +78,8 @@ func (c *conversion) convert() string {
 	c.limits()
 	c.Policies, c.OffPeak = c.readPolicies()
 	c.Drain = c.file.Machine.Drain
-	c.plan.StateDir = strings.TrimSuffix(c.migration.StateDir, "/")
-	c.plan.TokenFile = c.tokenFile()
+	c.StateDir = strings.TrimSuffix(c.Options.StateDir, "/")
+	c.TokenFile = c.tokenFile()
 	class := c.droplets()
 	c.unknown()
 	c.cache()
@@ -136,8 +136,7 @@ const maxDroplets = 100_000
 func (c *conversion) limits() {
 	concurrent := max(c.file.Concurrent, 1)
 	c.Most = min(max(c.old.Limit, 0), maxDroplets)
-	switch {
-	case c.Most == 0:
+	if c.Most == 0 {
 		idle := max(c.old.Machine.IdleCount, 0)
 		for _, section := range c.old.Machine.Autoscaling {
 			idle = max(idle, section.IdleCount)
@@ -145,9 +144,6 @@ func (c *conversion) limits() {
 		c.Most = min(concurrent+idle, maxDroplets)
 		c.note(Check, "limit", "limit", fmt.Sprintf("is not set: max_instances = %d, for concurrent = %d and %d idle machines", c.Most, concurrent, idle),
 			"set it to what you are willing to pay for")
-	case c.Most > concurrent:
-		c.note(Check, "limit", "limit", fmt.Sprintf("is %d, but concurrent = %d: no more than that many jobs run at once", c.Most, concurrent),
-			fmt.Sprintf("concurrent = %d", c.Most))
 	}
 	c.MaxUse = max(c.old.Machine.MaxBuilds, 0)
 	c.Creating = min(max(c.old.Machine.MaxGrowthRate, 0), maxDroplets)
@@ -159,8 +155,8 @@ func (c *conversion) tokenFile() string {
 	switch {
 	case o.value == "":
 		c.at(Todo, o.line, o.key, "there is none, here or in the environment of this command",
-			"put the token into "+c.migration.TokenFile+", with mode 0600; or remove token_file, if the runner has it in DIGITALOCEAN_ACCESS_TOKEN")
-		return c.migration.TokenFile
+			"put the token into "+c.Options.TokenFile+", with mode 0600; or remove token_file, if the runner has it in DIGITALOCEAN_ACCESS_TOKEN")
+		return c.Options.TokenFile
 	case o.env != "" && !c.TokenFileChosen:
 		c.at(Check, o.line, o.key, "stays in the environment variable "+o.env+", which the plugin reads too: the runner must have it", "")
 		return ""
@@ -172,7 +168,7 @@ func (c *conversion) tokenFile() string {
 	if i := slices.IndexFunc(c.tokens, func(s Secret) bool { return s.Value.Equal(token) }); i >= 0 {
 		return c.tokens[i].File
 	}
-	file := c.migration.TokenFile
+	file := c.Options.TokenFile
 	if len(c.tokens) > 0 {
 		file += "-" + c.Group
 	}

@@ -66,7 +66,7 @@ func (c *conversion) boot(class imageClass) {
 	why := "cannot be read here"
 	if err == nil {
 		if c.UserData, err = ours.mergedInto(string(content)); err == nil {
-			c.at(Check, o.line, o.key, o.value+" is merged into user_data, with what docker-machine did over SSH", "that file has no effect any more")
+			c.at(Check, o.line, o.key, o.value+" is merged into user_data, with what docker-machine did over SSH; the file has no effect any more", "")
 			return
 		}
 		why = err.Error()

@@ -2,8 +2,6 @@ package migrate
 
 import (
 	_ "embed"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -11,7 +9,6 @@ import (
 	"text/template"
 	"unicode"
 
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
@@ -45,7 +42,7 @@ func (c *conversion) write() string {
 	}
 	text += c.carried("docker") + c.autoscaler() + c.carried("cache")
 	if c.s3 != nil {
-		text += fmt.Sprintf("%[1]s%[1]s[%[2]s.cache.s3]%[3]s", c.unit, c.section.name, eol)
+		text += fmt.Sprintf("%[1]s%[1]s[%[2]s.cache.s3]%[3]s", c.unit, c.name, eol)
 		for _, p := range c.s3 {
 			text += strings.Repeat(c.unit, 3) + p.key + " = " + p.value + eol
 		}
@@ -85,7 +82,7 @@ func (c *conversion) autoscaler() (text string) {
 		plan
 		Name  string // of the array: runners
 		Retry string // shutdown_deletion_interval
-	}{c.plan, c.section.name, "10s"}
+	}{c.plan, c.name, "10s"}
 	if c.Drain.Retries == 0 {
 		data.Drain.Retries = 3 // the runner's default
 	}
@@ -146,38 +143,15 @@ func quoteAll(all []string) string {
 	return "[" + strings.Join(quoted, ", ") + "]"
 }
 
-// check reads the result as the runner and the plugin will. What the plugin would refuse is still to be done by a person.
+// check reads the result as the runner will, and finds the tokens that are left in it.
 func (m *migration) check(path, text string) {
-	file, err := runnerconfig.Parse(path, text)
-	if err != nil {
+	if _, err := runnerconfig.Parse(path, text); err != nil {
 		m.say(Note{Level: Error, Text: "a fault of this command: the result cannot be read: " + err.Error(), Hint: "please report it, with the file but without its secrets"})
-		return
 	}
 	for _, t := range m.tokens {
 		if i := strings.Index(text, t.Value.Reveal()); i >= 0 && len(t.Value.Reveal()) >= minRedact {
 			m.say(Note{Level: Check, Text: fmt.Sprintf("the access token stands on line %d of the new file too", 1+strings.Count(text[:i], "\n")),
 				Hint: "replace it once the token is a new one"})
-		}
-	}
-	for _, r := range file.Runners {
-		if !r.OurPlugin() || m.file.Runners[r.Index].Autoscaler != nil {
-			continue
-		}
-		table, err := json.Marshal(r.Autoscaler.PluginConfig)
-		if err != nil {
-			continue // it has been read, and so can be written
-		}
-		host := m.Host
-		host.ReadFile = func(path string, limit int64) ([]byte, error) {
-			if path == r.Autoscaler.PluginConfig["token_file"] { // it is written after this, or by the user
-				return []byte("dop_v1_not_written_yet"), nil
-			}
-			return m.Host.ReadFile(path, limit)
-		}
-		_, err = config.Parse(table, host)
-		faults, _ := errors.AsType[config.Faults](err)
-		for _, f := range faults {
-			m.say(Note{Todo, m.doc.line(fmt.Sprintf("runners.%d.machine.machineoptions", r.Index)), r.Name, "plugin_config." + f.Key, f.Text, f.Hint})
 		}
 	}
 }
