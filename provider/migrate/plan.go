@@ -85,7 +85,7 @@ func (c *conversion) convert() string {
 	c.cache()
 	c.privateAddresses()
 	c.boot(class)
-	if c.old.Docker == nil {
+	if c.old.Docker == nil && c.get("docker") == nil {
 		c.DefaultDocker = true
 		c.note(Check, "", "", `had no [runners.docker], which docker-autoscaler needs: image = "alpine:latest" is for jobs that name no image`, "")
 	}

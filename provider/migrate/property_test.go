@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -103,7 +104,12 @@ func lowered(v any, path string) any {
 				continue
 			}
 			value = lowered(value, path+"."+name)
-			if table, ok := value.(map[string]any); !ok || len(table) > 0 { // two spellings of a table are one
+			table, isTable := value.(map[string]any)
+			switch other, twice := out[name].(map[string]any); {
+			case isTable && len(table) == 0:
+			case isTable && twice: // two spellings of a table are one
+				maps.Copy(other, table)
+			default:
 				out[name] = value
 			}
 		}
@@ -126,6 +132,7 @@ func FuzzMigrate(f *testing.F) {
 		f.Add(strings.TrimRight(g.in(), "\n"))
 	}
 	f.Add(runnerWith("    \"Idle.Count\" = 1\n"))
+	f.Add("[[runners]]\ndocker = false\nexecutor = \"docker+machine\"\nmachine.machineoptions = [\"digitalocean-\"]\n")
 	f.Add("machine.shutdown_drain.enabled = true\n" + runnerWith(""))
 	f.Add("[[runners]]\n[[Runners]]\nexecutor = \"docker+machine\"\n")
 	f.Fuzz(func(t *testing.T, text string) { holds(t, text, none()) })
