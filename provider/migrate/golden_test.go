@@ -186,13 +186,11 @@ func TestRulesAreCovered(t *testing.T) {
 	for _, g := range goldens(t) {
 		all.WriteString(strings.ToLower(g.files["in.toml"]))
 	}
-	keys := []string{}
+	var keys []string
 	for _, r := range Rules {
-		_, key, dotted := strings.Cut(r.Old, ".")
-		if !dotted {
-			key = strings.TrimSuffix(r.Old, "*")
+		for key := range strings.SplitSeq(r.Old, ", ") {
+			keys = append(keys, strings.TrimSuffix(strings.TrimPrefix(key, "shutdown_drain."), "*"))
 		}
-		keys = append(keys, key)
 	}
 	for _, name := range driverOptions {
 		keys = append(keys, "digitalocean-"+name)

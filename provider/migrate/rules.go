@@ -8,7 +8,7 @@ import (
 // Rule is what becomes of one key. docs/migrate.md is made of these.
 type Rule struct {
 	Where string // the section
-	Old   string // the key
+	Old   string // the key, or several
 	New   string // what it becomes; empty = nothing
 	Why   string // what differs, or why nothing becomes of it
 }
@@ -31,9 +31,7 @@ var Rules = []Rule{
 	{inRunner, "limit", "limit, max_instances", "without one, or with 0, max_instances is concurrent + the highest IdleCount: the most that there could be"},
 	{inRunner, "request_concurrency", "request_concurrency", "4 where it is not written: with 1 jobs wait for GitLab's long polling"},
 
-	{inDocker, "host", "", "Docker is reached over SSH, on the Droplet"},
-	{inDocker, "tls_verify", "", "SSH takes the place of TLS"},
-	{inDocker, "tls_cert_path", "", "SSH takes the place of TLS"},
+	{inDocker, "host, tls_verify, tls_cert_path", "", "Docker is reached over SSH, on the Droplet"},
 
 	{inMachine, "MachineDriver", "plugin", ""},
 	{inMachine, "MachineName", "plugin_config.name", "without %s, and made of a-z, 0-9 and - alone; of two equal names the second gets a number"},
@@ -48,10 +46,8 @@ var Rules = []Rule{
 	{inMachine, "MaxRemovalAttempts", "", "the plugin destroys until a list shows the Droplet gone"},
 	{inMachine, "MachineOptions", "plugin_config, connector_config", "see below"},
 	{inMachine, "MachineOptionsWithName", "", "user_data is the same for all Droplets"},
-	{inMachine, "OffPeakPeriods", "", "the runner ignores it since 14.0; the policy that it meant is proposed in a comment"},
-	{inMachine, "OffPeakTimezone", "", "goes with OffPeakPeriods"},
-	{inMachine, "OffPeakIdleCount", "", "goes with OffPeakPeriods"},
-	{inMachine, "OffPeakIdleTime", "", "goes with OffPeakPeriods"},
+	{inMachine, "OffPeakPeriods, OffPeakTimezone, OffPeakIdleCount, OffPeakIdleTime", "",
+		"the runner ignores them since 14.0; the policy that they meant is proposed in a comment"},
 
 	{inPeriods, "Periods", "policy periods",
 		"seconds and year are left out, and must be *; steps become lists, and a day of the month with a day of the week becomes two " +
@@ -63,10 +59,7 @@ var Rules = []Rule{
 		"one that is gone, or that Docker cannot be installed on, becomes the image with Docker; on a plain one user_data installs it"},
 	{inDriver, "digitalocean-region", "plugin_config.region", "one that takes no new Droplets becomes its neighbour"},
 	{inDriver, "digitalocean-size", "plugin_config.size", "an old name becomes the size of today with as much memory"},
-	{inDriver, "digitalocean-ipv6", "plugin_config.ipv6", ""},
-	{inDriver, "digitalocean-monitoring", "plugin_config.monitoring", ""},
-	{inDriver, "digitalocean-backups", "plugin_config.backups", ""},
-	{inDriver, "digitalocean-tags", "plugin_config.tags", ""},
+	{inDriver, "digitalocean-ipv6, digitalocean-monitoring, digitalocean-backups, digitalocean-tags", "plugin_config", "each by its own name"},
 	{inDriver, "digitalocean-userdata", "plugin_config.user_data",
 		"merged with what the Droplets need besides; user_data_file where there is nothing else, or the file cannot be read here"},
 	{inDriver, "digitalocean-ssh-user", "connector_config.username", "root where the image is another one"},
@@ -76,36 +69,29 @@ var Rules = []Rule{
 	{inDriver, "digitalocean-private-networking", "",
 		"every Droplet is in a VPC; docker-machine connected by the public address all the same, and so does use_external_addr = true"},
 
-	{inEngine, "engine-registry-mirror", "daemon.json registry-mirrors", "in user_data"},
-	{inEngine, "engine-insecure-registry", "daemon.json insecure-registries", "in user_data"},
-	{inEngine, "engine-storage-driver", "daemon.json storage-driver", "in user_data, unless Docker no longer has it"},
-	{inEngine, "engine-label", "daemon.json labels", "in user_data"},
+	{inEngine, "engine-registry-mirror, engine-insecure-registry, engine-label", "daemon.json", "in user_data"},
+	{inEngine, "engine-storage-driver", "daemon.json", "in user_data, unless Docker no longer has it"},
 	{inEngine, "engine-opt", "daemon.json", "in user_data; a flag whose key is not known is lost"},
 	{inEngine, "engine-env", "a systemd drop-in of docker.service", "in user_data, which jobs can read"},
 	{inEngine, "engine-install-url", "", "Docker is the image's, or the distribution's package"},
-	{inEngine, "tls-san", "", "SSH takes the place of TLS"},
-	{inEngine, "swarm-*", "", "Swarm is gone, and jobs never used it"},
+	{inEngine, "tls-san, swarm-*", "", "SSH takes the place of TLS; Swarm is gone, and jobs never used it"},
 
 	{inGlobal, "shutdown_drain.enabled", "delete_instances_on_shutdown", "of every migrated runner, with shutdown_deletion_interval and shutdown_deletion_retries"},
 	{inGlobal, "shutdown_drain.max_retries", "shutdown_deletion_retries", ""},
 	{inGlobal, "shutdown_drain.retry_backoff", "shutdown_deletion_interval", "the pause no longer grows with each try"},
-	{inGlobal, "shutdown_drain.concurrency", "", "the plugin destroys many Droplets with one request"},
-	{inGlobal, "heartbeat", "", "it watched docker-machine's machines"},
+	{inGlobal, "shutdown_drain.concurrency, heartbeat", "", "they were about docker-machine's machines"},
 
 	{inCache, "ServerAddress", "s3.ServerAddress", "of Spaces: the region's host, without scheme and bucket"},
-	{inCache, "AccessKey", "s3.AccessKey", ""},
-	{inCache, "SecretKey", "s3.SecretKey", ""},
-	{inCache, "BucketName", "s3.BucketName", ""},
+	{inCache, "AccessKey, SecretKey, BucketName", "s3", "each by its own name"},
 	{inCache, "BucketLocation", "s3.BucketLocation", "of Spaces, where it is missing: the region"},
 	{inCache, "Insecure", "s3.Insecure", "of Spaces it goes: Spaces speaks https"},
-	{inCache, "S3CachePath", "Path", ""},
-	{inCache, "CacheShared", "Shared", ""},
+	{inCache, "S3CachePath, CacheShared", "Path, Shared", ""},
 }
 
 // known reports whether there is a rule for a key of [runners.machine], or of its autoscaling, by its path.
 func known(path string) bool {
 	key := path[strings.LastIndexByte(path, '.')+1:]
 	return key == "machine" || key == "autoscaling" || slices.ContainsFunc(Rules, func(r Rule) bool {
-		return (r.Where == inMachine || r.Where == inPeriods) && strings.EqualFold(r.Old, key)
+		return (r.Where == inMachine || r.Where == inPeriods) && strings.Contains(strings.ToLower(r.Old)+",", key+",")
 	})
 }

@@ -17,7 +17,7 @@ func rulesTable() string {
 		if text == "" {
 			return ""
 		}
-		return "`" + text + "`"
+		return "`" + strings.ReplaceAll(text, ", ", "`, `") + "`"
 	}
 	where := ""
 	for _, r := range Rules {
