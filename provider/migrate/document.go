@@ -184,7 +184,7 @@ func (d *document) wholeLines(at span, from int) span {
 	at.start, at.end = d.lineStart(at.start), d.lineEnd(at.end)
 	for at.start > from {
 		above := d.lineStart(at.start - 1)
-		if above < from || !strings.HasPrefix(strings.TrimSpace(d.text[above:at.start]), "#") {
+		if !strings.HasPrefix(strings.TrimSpace(d.text[above:at.start]), "#") {
 			break
 		}
 		at.start = above

@@ -71,7 +71,10 @@ func TestNotes(t *testing.T) {
 		{"", "digitalocean-size=m-16gb", `size = "m-2vcpu-16gb"`, ""},
 		{"", "digitalocean-image=my-image", `todo: config.toml:11: digitalocean-image: "my-image" is no image that is known to have Docker`, "apt-get install -y docker.io"},
 		{"", "digitalocean-image=ubuntu-28-04-x64", "", "packages:\n  - docker.io"},
+		{"", "digitalocean-image=ubuntu-18-04-x64", `"ubuntu-18-04-x64" is gone`, `image = "docker-20-04"`},
 		{"", "digitalocean-image=fedora-40-x64", "has no Docker", `image = "docker-20-04"`},
+		{"", "digitalocean-image=coreos-beta digitalocean-ssh-port=2222 digitalocean-ssh-user=core", "is gone", "protocol_port = 22\n"},
+		{"", "digitalocean-image=coreos-beta digitalocean-size=512mb", "is no size today", `image = "ubuntu-24-04-x64"`},
 		{"", "digitalocean-ssh-port=ssh", `todo: config.toml:11: digitalocean-ssh-port: "ssh" is no port`, "protocol_port = 22"},
 		{"", "digitalocean-ssh-user=a b", `todo: config.toml:11: digitalocean-ssh-user: "a b" is no user name`, `username = "root"`},
 		{"", "digitalocean-ipv6=yes", "todo: config.toml:11: digitalocean-ipv6: is neither true nor false", ""},
@@ -82,6 +85,7 @@ func TestNotes(t *testing.T) {
 		{"", "digitalocean-ssh-key-path=/root/id_rsa", "", `ssh_key_file = "/root/id_rsa"`},
 		{"", "digitalocean-ssh-key-fingerprint=SHA256:x", "lost: config.toml:11: digitalocean-ssh-key-fingerprint: is no MD5", ""},
 		{"", "engine-registry-mirror=http://10.1.2.3:5000", "check: config.toml:11: private addresses: 10.1.2.3 (engine-registry-mirror). Droplets reach", `# vpc_uuid = ""`},
+		{"", "engine-registry-mirror=https://203.0.113.7", "", `"https://203.0.113.7"`},
 		{"", "engine-opt=bip=192.168.0.1/24", "", `"bip": "192.168.0.1/24"`},
 		{"", "engine-install-url=https://x", "lost: config.toml:11: engine-install-url: ", ""},
 		{"", "swarm-master", "", ""},
@@ -113,11 +117,22 @@ func TestNothingToMigrate(t *testing.T) {
 	for _, text := range []string{
 		"", "concurrent = 1\n",
 		"[[runners]]\nexecutor = \"docker\"\n[runners.machine]\nMachineDriver = \"digitalocean\"\n",
-		"[[runners]]\nexecutor = \"docker+machine\"\n[runners.machine]\nMachineDriver = \"google\"\nMachineOptions = [\"google-project=x\"]\n",
+		"[[runners]]\nexecutor = \"docker+machine\"\n[runners.machine]\nMachineDriver = \"google\"\nMachineOptions = [\"digitalocean-image=x\"]\n",
 		"[[runners]]\nexecutor = \"docker+machine\"\n[runners.machine]\nMachineOptions = []\n",
 	} {
 		if r := holds(t, text, none()); r.Changed || r.Failed() {
 			t.Errorf("%q: %+v", text, r)
+		}
+	}
+}
+
+// What the global section says counts for each runner.
+func TestGlobals(t *testing.T) {
+	text := "machine.shutdown_drain.enabled = true\n" + strings.Replace(runnerWith("    IdleCount = 2\n"), "limit = 5", "limit = 0", 1)
+	r := holds(t, text, none())
+	for _, want := range []string{"      max_instances = 7\n", "delete_instances_on_shutdown = true\n    shutdown_deletion_interval = \"10s\"\n    shutdown_deletion_retries = 3\n"} {
+		if !strings.Contains(r.Text, want) {
+			t.Errorf("no %q in:\n%s", want, r.Text)
 		}
 	}
 }

@@ -54,7 +54,7 @@ type conversion struct {
 	plan
 	engine engine
 	moved  bool   // the image is another one
-	edits  edits  // of what is taken over
+	edits  edits  // of what is taken over, in the order of each block
 	s3     []pair // of [runners.cache.s3], where it is written anew
 }
 

@@ -58,6 +58,9 @@ func holds(t tester, in string, o Options) Result {
 func untouched(t tester, in string, r Result) {
 	t.Helper()
 	plain, out := strings.TrimPrefix(in, bom), strings.TrimPrefix(r.Text, bom)
+	if len(in)-len(plain) != len(r.Text)-len(out) {
+		t.Errorf("the byte order mark is gone")
+	}
 	d, err := scan(plain)
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,6 @@
 package migrate
 
 import (
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -30,12 +29,6 @@ func (d *document) findSecrets(n *unstable.Node, key string) {
 		case !bare && sounds(name):
 			d.secret(value)
 			d.masks.replace(at, quote(name+"=[secret]"))
-		default:
-			_, address, _ := strings.Cut(value, "=") // of a proxy, in engine-env
-			if u, err := url.Parse(address); err == nil && u.User != nil {
-				password, _ := u.User.Password()
-				d.secret(password)
-			}
 		}
 	case unstable.Array:
 		for it := n.Children(); it.Next(); {

@@ -35,7 +35,6 @@ func (c *conversion) write() string {
 			}
 		}
 	}
-	slices.SortFunc(c.edits, func(a, b edit) int { return a.start - b.start })
 	text := c.carried("")
 	if c.get("request_concurrency") == nil {
 		text += c.unit + "request_concurrency = 4 # with 1, its default, jobs wait for GitLab's long polling" + eol
