@@ -144,13 +144,10 @@ func (m *migrating) print(t *terminal, r migration.Result, report migrated) {
 		if (r.Failed() || m.check) && n.Level != migration.Error {
 			continue
 		}
-		if n.Hint == hint {
-			n.Hint = "" // said already
-		}
-		hint = cmp.Or(n.Hint, hint)
-		for line := range strings.Lines(n.Format(m.path)) {
-			word, text, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
-			t.say(word, "%s", text)
+		t.say(string(n.Level), "%s", n.Message(m.path))
+		if n.Hint != "" && n.Hint != hint { // else said already
+			t.say("hint", "%s", n.Hint)
+			hint = n.Hint
 		}
 	}
 	switch {

@@ -3,6 +3,7 @@ package migrate
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -84,7 +85,10 @@ func optionsWith(env, files map[string]string) Options {
 func notesText(r Result) string {
 	var out strings.Builder
 	for _, n := range r.Notes {
-		out.WriteString(n.Format("config.toml"))
+		fmt.Fprintf(&out, "%s: %s\n", n.Level, n.Message("config.toml"))
+		if n.Hint != "" {
+			out.WriteString("hint: " + n.Hint + "\n")
+		}
 	}
 	return out.String()
 }

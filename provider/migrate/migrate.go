@@ -92,20 +92,15 @@ type Note struct {
 	Hint   string `json:"hint,omitempty"`
 }
 
-// Format returns the note as people read it, in one line or two. path is the old file's.
-func (n Note) Format(path string) string {
-	text := string(n.Level) + ": " + path
+// Message returns what the note says, and where in the old file. path is that file's.
+func (n Note) Message(path string) string {
 	if n.Line > 0 {
-		text += fmt.Sprintf(":%d", n.Line)
+		path += fmt.Sprintf(":%d", n.Line)
 	}
 	if n.Key != "" {
-		text += ": " + n.Key
+		path += ": " + n.Key
 	}
-	text += ": " + n.Text + "\n"
-	if n.Hint != "" {
-		text += "hint: " + n.Hint + "\n"
-	}
-	return text
+	return path + ": " + n.Text
 }
 
 // Migrate returns what becomes of a config.toml. path is for messages.

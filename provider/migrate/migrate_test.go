@@ -193,13 +193,13 @@ func TestTokenElsewhere(t *testing.T) {
 
 // What is shown has no secret that stands inside another value either, and the file keeps those that it needs.
 func TestEmbeddedSecrets(t *testing.T) {
-	text := strings.Replace(runnerWith("", "engine-env=HTTPS_PROXY=http://builder:pw-of-proxy@10.0.0.9:3128"), `  [runners.docker]`,
+	text := strings.Replace(runnerWith("", "engine-env=HTTPS_PROXY=http://builder:pw-of-proxy@10.0.0.9:3128", "engine-env=X_TOKEN=value-of-x"), `  [runners.docker]`,
 		`  environment = ["HTTPS_PROXY=http://puser:proxy77@10.0.0.9:3128", "DOCKER_AUTH_CONFIG={\"auths\":{\"r\":{\"auth\":\"c2VjcmV0OnNlY3JldA==\"}}}", "NPM_X=npm_0123456789abcdef", "DB_URL=postgres://u:pw1@h/db"]
   pre_clone_script = "git clone https://oauth2:glpat-xxxxxxxxxxxxxxxxxxxx@gitlab.example.com/x"
   [runners.docker]`, 1)
 	r := holds(t, text, none())
 	shown := r.Mask(text) + r.Mask(r.Text) + notesText(r)
-	for _, secret := range []string{"proxy77", "c2VjcmV0", "npm_0123", "pw1@", "glpat-xxxx", "dop_v1_0123", "pw-of-proxy"} {
+	for _, secret := range []string{"proxy77", "c2VjcmV0", "npm_0123", "pw1@", "glpat-xxxx", "dop_v1_0123", "pw-of-proxy", "value-of-x"} {
 		if strings.Contains(shown, secret) {
 			t.Errorf("%s is shown:\n%s", secret, shown)
 		}

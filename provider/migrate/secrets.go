@@ -21,6 +21,11 @@ func (d *document) findSecrets(n *unstable.Node, key string) {
 	case unstable.String:
 		at := span{int(n.Raw.Offset), int(n.Raw.Offset + n.Raw.Length)}
 		name, value, bare := splitOption(string(n.Data)) // MachineOptions, environment: NAME=value
+		of := ""
+		if name == "engine-env" {
+			of = name + "="
+			name, value, bare = splitOption(value)
+		}
 		switch {
 		case len(n.Data) == 0:
 		case sounds(key):
@@ -28,7 +33,7 @@ func (d *document) findSecrets(n *unstable.Node, key string) {
 			d.masks.replace(at, `"[secret]"`)
 		case !bare && sounds(name):
 			d.secret(value)
-			d.masks.replace(at, quote(name+"=[secret]"))
+			d.masks.replace(at, quote(of+name+"=[secret]"))
 		}
 	case unstable.Array:
 		for it := n.Children(); it.Next(); {
