@@ -17,11 +17,12 @@ type policy struct {
 	Factor     float64 // 0 = none
 	Limit      int     // of Factor
 	Preemptive bool
+	OffPeak    bool // it is only proposed, in a comment
 }
 
 // readPolicies reads the root and the sections, in the order in which they count: the last one that matches wins, in both
-// worlds. offPeak is what the runner has ignored since 14.0.
-func (c *conversion) readPolicies() (all []policy, offPeak *policy) {
+// worlds. What the runner has ignored since 14.0 is proposed behind them.
+func (c *conversion) readPolicies() (all []policy) {
 	m := c.old.Machine
 	root := m.oldIdle
 	root.Periods, root.Timezone = []string{"* * * * * * *"}, ""
@@ -32,30 +33,26 @@ func (c *conversion) readPolicies() (all []policy, offPeak *policy) {
 		path := fmt.Sprintf("machine.autoscaling.%d", i)
 		if len(section.Periods) == 0 {
 			c.note(Lost, path, "Periods", "there are none, so that docker+machine never used this section", "")
-			continue
-		}
-		if p, ok := c.policy(path, section); ok {
+		} else if p, ok := c.policy(path, section); ok {
 			all = append(all, p)
 		}
 	}
-	if len(m.OffPeakPeriods) > 0 {
-		hint := "the policy that it meant is in a comment: take its # away if you want it back"
-		off := oldIdle{Timezone: m.OffPeakTimezone, IdleCount: m.OffPeakIdleCount, IdleTime: m.OffPeakIdleTime}
-		for _, period := range m.OffPeakPeriods {
-			news, err := periods(period)
-			if err != nil {
-				hint = "write a policy of your own"
-				off.Periods = nil
-				break
-			}
-			off.Periods = append(off.Periods, news...)
-		}
-		if off.Periods != nil {
-			offPeak = new(off.policy(off.Periods, c.Most))
-		}
-		c.note(Lost, "machine.offpeakperiods", "OffPeakPeriods", "the runner ignores it since 14.0", hint)
+	if len(m.OffPeakPeriods) == 0 {
+		return all
 	}
-	return all, offPeak
+	off := oldIdle{Timezone: m.OffPeakTimezone, IdleCount: m.OffPeakIdleCount, IdleTime: m.OffPeakIdleTime}.policy(nil, c.Most)
+	off.OffPeak = true
+	for _, period := range m.OffPeakPeriods {
+		news, err := periods(period)
+		if err != nil {
+			c.note(Lost, "machine.offpeakperiods", "OffPeakPeriods", "the runner ignores it since 14.0", "write a policy of your own")
+			return all
+		}
+		off.Periods = append(off.Periods, news...)
+	}
+	c.note(Lost, "machine.offpeakperiods", "OffPeakPeriods", "the runner ignores it since 14.0",
+		"the policy that it meant is in a comment: take its # away if you want it back")
+	return append(all, off)
 }
 
 // policy makes one policy; ok = false says that one of its periods has no equal.

@@ -35,7 +35,6 @@ type plan struct {
 	Port         int
 	Ready        string
 	Policies     []policy // in the order in which they count
-	OffPeak      *policy  // proposed in a comment
 
 	DefaultDocker bool // there is no [runners.docker]
 }
@@ -76,7 +75,7 @@ func (c *conversion) convert() string {
 	c.Group = c.groupName()
 	c.groups = append(c.groups, c.Group)
 	c.limits()
-	c.Policies, c.OffPeak = c.readPolicies()
+	c.Policies = c.readPolicies()
 	c.Drain = c.file.Machine.Drain
 	c.StateDir = strings.TrimSuffix(c.Options.StateDir, "/")
 	c.TokenFile = c.tokenFile()

@@ -2,12 +2,11 @@ package migrate
 
 import (
 	_ "embed"
+	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"text/template"
-	"unicode"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
@@ -15,11 +14,16 @@ import (
 //go:embed section.tmpl
 var sectionText string
 
-// sectionTemplate is a new [[runners]] section, two spaces for each level.
+// sectionTemplate is what of a new [[runners]] section is new, two spaces for each level.
 var sectionTemplate = template.Must(template.New("section").Funcs(template.FuncMap{
-	"quote": quote, "list": quoteAll, "float": float,
-	"seconds":  func(n int) string { return quote(strconv.Itoa(n) + "s") },
+	"toml": toTOML, "float": float,
 	"userData": func() string { return userDataHere },
+	"opt": func(key string, value any) string { // nothing where it is not set
+		if truth, _ := template.IsTrue(value); !truth {
+			return ""
+		}
+		return "\n" + key + " = " + toTOML(value)
+	},
 }).Parse(sectionText))
 
 // write returns the new section, with the old one below it as a comment.
@@ -116,30 +120,28 @@ func (c *conversion) userData() string {
 	return quote(s)
 }
 
-// quote writes a string of TOML.
-func quote(s string) string {
-	var out strings.Builder
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			out.WriteString(`\` + string(r))
-		case r == '\n':
-			out.WriteString(`\n`)
-		case r < ' ' || r == 0x7f || r >= 0x80 && !unicode.IsPrint(r) && r <= 0xffff:
-			fmt.Fprintf(&out, `\u%04X`, r)
-		default:
-			out.WriteRune(r)
+// toTOML writes a string, a number, or a list of strings.
+func toTOML(v any) string {
+	switch v := v.(type) {
+	case string:
+		return quote(v)
+	case []string:
+		var quoted []string
+		for _, s := range v {
+			quoted = append(quoted, quote(s))
 		}
+		return "[" + strings.Join(quoted, ", ") + "]"
 	}
-	return `"` + out.String() + `"`
+	return fmt.Sprint(v)
 }
 
-func quoteAll(all []string) string {
-	quoted := make([]string, len(all))
-	for i, s := range all {
-		quoted[i] = quote(s)
-	}
-	return "[" + strings.Join(quoted, ", ") + "]"
+// quote writes a string of TOML: as JSON, whose escapes TOML knows.
+func quote(s string) string {
+	var out strings.Builder
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(s) // cannot fail
+	return strings.ReplaceAll(strings.TrimSuffix(out.String(), "\n"), "\x7f", `\u007f`)
 }
 
 // check reads the result as the runner will, and finds the tokens that are left in it.
