@@ -32,7 +32,7 @@ func cloudConfigs(t *testing.T) map[string]string {
 		}
 	}
 	delete(all, "")
-	for class := imageGone; class <= imageUnknown; class++ {
+	for class := imageUseless; class <= imageUnknown; class++ {
 		var e engine
 		setAll(t, &e, "label=a: b # c", `log-opt=env-regex=^(a|b)"\'$`, "mtu=1400", "debug=", "dns=1.1.1.1")
 		e.env = []string{`HTTP_PROXY=http://u:p%40"\x@proxy:3128`}

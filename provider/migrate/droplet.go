@@ -27,11 +27,7 @@ func (c *conversion) droplets() imageClass {
 		c.at(Check, o.line, o.key, "the image must have this user, with the account's SSH keys and sudo without a password; DigitalOcean's own have root alone", "")
 	}
 	c.keys()
-	for _, name := range []string{"ipv6", "monitoring", "backups"} {
-		if on := c.boolean(name); on != nil {
-			c.Switches = append(c.Switches, toggle{name, *on})
-		}
-	}
+	c.IPv6, c.Monitoring, c.Backups = c.boolean("ipv6"), c.boolean("monitoring"), c.boolean("backups")
 	for tag := range strings.SplitSeq(c.option("tags", "").value, ",") {
 		tag = strings.TrimSpace(tag)
 		if tag != "" && !slices.ContainsFunc(c.Tags, func(t string) bool { return strings.EqualFold(t, tag) }) {
@@ -69,17 +65,13 @@ func (c *conversion) image() imageClass {
 	o := c.option("image", "ubuntu-16-04-x64")
 	image, class := o.value, classOf(o.value)
 	switch class {
-	case imageGone, imageForeign:
-		why := "is gone, as of " + tableDate
-		if class == imageForeign {
-			why = "has no Docker, and cloud-init cannot install it there without a repository of its own"
-		}
+	case imageUseless:
 		with := "which has Docker, and the user root"
 		c.moved, image, class = true, dockerImage, imageWithDocker
 		if c.Size == smallest {
 			image, class, with = plainImage, imagePlain, "on which user_data installs Docker; the image that has it needs a larger disk"
 		}
-		c.at(Check, o.line, o.key, fmt.Sprintf("%q %s: image = %q, %s", o.value, why, image, with), "doctl compute image list-application --public | grep -i docker")
+		c.at(Check, o.line, o.key, fmt.Sprintf("%q is gone, or apt cannot install Docker on it, as of %s: image = %q, %s", o.value, tableDate, image, with), "doctl compute image list-application --public | grep -i docker")
 	case imageUnknown:
 		c.at(Todo, o.line, o.key, fmt.Sprintf("%q is no image that is known to have Docker; user_data installs it with apt where it is missing", image),
 			fmt.Sprintf("image = %q has Docker; a snapshot is named by its id: doctl compute image list --format ID,Name", dockerImage))

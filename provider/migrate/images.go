@@ -62,19 +62,17 @@ var closed = map[string]string{"ams1": "ams3", "ams2": "ams3", "nyc2": "nyc3", "
 type imageClass int
 
 const (
-	imageGone       imageClass = iota // it cannot be had, or is no longer maintained
+	imageUseless    imageClass = iota // it is gone, no longer maintained, or without a Docker that apt could install
 	imagePlain                        // cloud-init can install Docker on it
-	imageForeign                      // it has no Docker, and cloud-init would not know how to install it
 	imageWithDocker                   // DigitalOcean's 1-Click image
 	imageOwn                          // a snapshot, by its id
 	imageUnknown
 )
 
 var (
-	imageFamily = regexp.MustCompile(`^(ubuntu|debian|docker)(?:-(\d+).*)?$`)
-	imageOldest = map[string]int{"ubuntu": 22, "debian": 12, "docker": 20} // that is maintained, or on offer
-	goneImage   = regexp.MustCompile(`^(coreos-|rancheros|centos-[5-8]|centos-stream-8|freebsd-|k3os)`)
-	foreign     = regexp.MustCompile(`^(fedora-|centos-|rockylinux-|almalinux-)`)
+	imageFamily  = regexp.MustCompile(`^(ubuntu|debian|docker)(?:-(\d+).*)?$`)
+	imageOldest  = map[string]int{"ubuntu": 22, "debian": 12, "docker": 20} // that is maintained, or on offer
+	uselessImage = regexp.MustCompile(`^(coreos-|rancheros|freebsd-|k3os|fedora-|centos-|rockylinux-|almalinux-)`)
 )
 
 // classOf judges an image by its slug.
@@ -83,7 +81,7 @@ func classOf(image string) imageClass {
 		release, _ := strconv.Atoi(m[2])
 		switch {
 		case release < imageOldest[m[1]]:
-			return imageGone
+			return imageUseless
 		case m[1] == "docker":
 			return imageWithDocker
 		}
@@ -92,10 +90,8 @@ func classOf(image string) imageClass {
 	switch {
 	case strings.Trim(image, "0123456789") == "":
 		return imageOwn
-	case goneImage.MatchString(image):
-		return imageGone
-	case foreign.MatchString(image):
-		return imageForeign
+	case uselessImage.MatchString(image):
+		return imageUseless
 	}
 	return imageUnknown
 }

@@ -72,7 +72,7 @@ func TestNotes(t *testing.T) {
 		{"", "digitalocean-image=my-image", `todo: config.toml:11: digitalocean-image: "my-image" is no image that is known to have Docker`, "apt-get install -y docker.io"},
 		{"", "digitalocean-image=ubuntu-28-04-x64", "", "packages:\n  - docker.io"},
 		{"", "digitalocean-image=ubuntu-18-04-x64", `"ubuntu-18-04-x64" is gone`, `image = "docker-20-04"`},
-		{"", "digitalocean-image=fedora-40-x64", "has no Docker", `image = "docker-20-04"`},
+		{"", "digitalocean-image=fedora-40-x64", "is gone, or apt cannot", `image = "docker-20-04"`},
 		{"", "digitalocean-image=coreos-beta digitalocean-ssh-port=2222 digitalocean-ssh-user=core", "is gone", "protocol_port = 22\n"},
 		{"", "digitalocean-image=coreos-beta digitalocean-size=512mb", "is no size today", `image = "ubuntu-24-04-x64"`},
 		{"", "digitalocean-ssh-port=ssh", `todo: config.toml:11: digitalocean-ssh-port: "ssh" is no port`, "protocol_port = 22"},

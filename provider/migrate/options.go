@@ -65,25 +65,22 @@ func (c *conversion) option(name, otherwise string) option {
 	return option{key: "digitalocean-" + name, value: otherwise, line: c.line("machine.machineoptions")}
 }
 
-// boolean reads an option that needs no value; nil = it is not given.
-func (c *conversion) boolean(name string) *bool {
+// boolean reads an option that needs no value.
+func (c *conversion) boolean(name string) bool {
 	for _, o := range slices.Backward(c.options) {
-		switch {
-		case o.key != "digitalocean-"+name:
-		case o.bare:
-			return new(true)
-		default:
-			on, err := strconv.ParseBool(o.value)
-			if err != nil {
-				c.at(Todo, o.line, o.key, "is neither true nor false", "write what is meant: "+name+" = true")
-			}
-			return &on
+		if o.key != "digitalocean-"+name {
+			continue
 		}
+		on, err := strconv.ParseBool(o.value)
+		if err != nil && !o.bare {
+			c.at(Todo, o.line, o.key, "is neither true nor false", "write what is meant: "+name+" = true")
+		}
+		return on || o.bare
 	}
-	return nil
+	return false
 }
 
-// number reads a port; a wrong one is the default.
+// port reads the port of SSH; a wrong one is the default.
 func (c *conversion) port() int {
 	o := c.option("ssh-port", "22")
 	n, err := strconv.Atoi(o.value)

@@ -29,7 +29,9 @@ type plan struct {
 	SSHKeys      []string
 	SSHKeyFile   string
 	KeyPath      string
-	Switches     []toggle
+	IPv6         bool
+	Monitoring   bool
+	Backups      bool
 	Tags         []string
 	User         string
 	Port         int
@@ -37,11 +39,6 @@ type plan struct {
 	Policies     []policy // in the order in which they count
 
 	DefaultDocker bool // there is no [runners.docker]
-}
-
-type toggle struct {
-	Name string
-	On   bool
 }
 
 // conversion is the migration of one runner: from its old settings to a plan, with notes, and to a text.
