@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -105,8 +104,6 @@ func explain(err error) string {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), ok && timeout.Timeout():
 		return "no answer in time: " + err.Error()
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "the answer ends too early: " + err.Error()
 	case errors.As(err, new(*json.SyntaxError)), errors.As(err, new(*json.UnmarshalTypeError)):
 		return "the answer cannot be understood: " + err.Error()
 	}
@@ -135,12 +132,6 @@ const maxRetryAfter = time.Minute
 
 // retryAfter reads how long DigitalOcean asks to wait; 0 = it does not.
 func retryAfter(h http.Header) time.Duration {
-	s := h.Get("Retry-After")
-	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
-		return time.Duration(max(0, min(n, int64(maxRetryAfter/time.Second)))) * time.Second
-	}
-	if t, err := http.ParseTime(s); err == nil {
-		return max(0, min(time.Until(t), maxRetryAfter))
-	}
-	return 0
+	n, _ := strconv.Atoi(h.Get("Retry-After"))
+	return time.Duration(max(0, min(n, int(maxRetryAfter/time.Second)))) * time.Second
 }

@@ -10,7 +10,8 @@ import (
 )
 
 // Explain adds to an error of DigitalOcean what its reader needs to fix it. source
-// says where the token comes from.
+// says where the token comes from. Of a 403 DigitalOcean does not say which scope is
+// missing.
 func Explain(err error, source string) error {
 	e, ok := errors.AsType[*ig.CloudError](err)
 	switch {
@@ -21,7 +22,7 @@ func Explain(err error, source string) error {
 	case errors.Is(e, ig.ErrOtherAccount):
 		return fmt.Errorf("%w: the token comes from %s", err, source)
 	case errors.Is(e, ig.ErrForbidden):
-		return fmt.Errorf("%w: the token from %s lacks %s", err, source, lacking(e.Op))
+		return fmt.Errorf("%w: the token from %s lacks a scope that this needs, %s", err, source, strings.Join(scopesOf[e.Op], " or "))
 	}
 	return err
 }
@@ -47,18 +48,6 @@ func Hint(err error) string {
 		return "put a token of the team that the Droplets belong to where this one came from"
 	}
 	return "try again in a minute; https://status.digitalocean.com shows outages"
-}
-
-// lacking says what a custom token may lack for an operation: DigitalOcean does not.
-func lacking(op string) string {
-	switch scopes := scopesOf[op]; len(scopes) {
-	case 0:
-		return "a scope that this needs"
-	case 1:
-		return "a scope that this needs, " + scopes[0]
-	default:
-		return "one or more of the scopes that this needs: " + strings.Join(scopes, ", ")
-	}
 }
 
 // scopesOf are the scopes that each operation needs of a custom token: those of

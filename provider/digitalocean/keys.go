@@ -49,7 +49,7 @@ func (c *Client) UploadKey(ctx context.Context, name, publicKey string) error {
 
 // DeleteKey removes a key from the account. It is sent once.
 func (c *Client) DeleteKey(ctx context.Context, idOrFingerprint string) error {
-	_, err := c.remove(ctx, request{op: opDeleteKey, name: idOrFingerprint})
+	_, err := c.do(ctx, request{op: opDeleteKey, name: idOrFingerprint})
 	return err
 }
 

@@ -91,12 +91,20 @@ func (r repeatReads) RoundTrip(req *http.Request) (*http.Response, error) {
 		if try == readTries || !temporary(resp, err) || wait > maxPatience {
 			return resp, err
 		}
-		select {
-		case <-time.After(wait):
-		case <-req.Context().Done():
+		if !sleep(req.Context(), wait) {
 			return resp, err
 		}
 		pause *= 2
+	}
+}
+
+// sleep waits, and reports whether ctx is still alive.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -145,18 +153,15 @@ var errTooLarge = fmt.Errorf("the answer is larger than %d MiB", maxBody>>20)
 
 func readBody(resp *http.Response) ([]byte, error) {
 	defer resp.Body.Close()
-	if resp.ContentLength > maxBody {
-		return nil, errTooLarge
-	}
-	var b bytes.Buffer
-	b.Grow(int(max(0, resp.ContentLength)) + bytes.MinRead)
-	if _, err := b.ReadFrom(io.LimitReader(resp.Body, maxBody+1)); err != nil {
+	var body bytes.Buffer
+	body.Grow(int(min(max(0, resp.ContentLength), maxBody)) + bytes.MinRead)
+	if _, err := body.ReadFrom(io.LimitReader(resp.Body, maxBody+1)); err != nil {
 		return nil, fmt.Errorf("read the answer: %w", err)
 	}
-	if b.Len() > maxBody {
+	if body.Len() > maxBody {
 		return nil, errTooLarge
 	}
-	return b.Bytes(), nil
+	return body.Bytes(), nil
 }
 
 // fromAPI reports whether an answer is from DigitalOcean's API. A proxy, a load
@@ -167,11 +172,10 @@ func fromAPI(resp *http.Response, body []byte) bool {
 		media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 		return resp.StatusCode >= 300 || media != "text/html" // a captive portal
 	}
-	var said struct {
-		ID         lenient[string]   `json:"id"`
-		Message    lenient[string]   `json:"message"`
-		RootCauses lenient[[]string] `json:"root_causes"` // of a few operations on tags, in place of both
-	}
-	err := json.Unmarshal(body, &said)
-	return err == nil && (said.ID.Value+said.Message.Value != "" || len(said.RootCauses.Value) > 0)
+	var said map[string]any
+	_ = json.Unmarshal(body, &said)
+	id, _ := said["id"].(string)
+	message, _ := said["message"].(string)
+	causes, _ := said["root_causes"].([]any) // of a few operations on tags, in place of both
+	return id+message != "" || len(causes) > 0
 }

@@ -187,7 +187,7 @@ func TestLargeIDs(t *testing.T) {
 		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/droplets") {
 			_ = json.NewDecoder(r.Body).Decode(&sent)
 		}
-		d := fmt.Sprintf(`{"id":%d,"name":"ci-7k2m9qxabc","tags":[%q],"image":{"id":%[1]d,"slug":null}}`, id, groupTag)
+		d := fmt.Sprintf(`{"id":%d,"name":"ci-7k2m9qxabc","status":"new","tags":[%q],"image":{"id":%[1]d,"slug":null}}`, id, groupTag)
 		return answer(200, fmt.Sprintf(`{"droplet":%s,"droplets":[%[1]s],"image":{"id":%d},"ssh_key":{"id":%[2]d},"ssh_keys":[{"id":%[2]d}]}`, d, id)), nil
 	}))
 	created, err := c.Create(t.Context(), ig.CreateRequest{Image: ig.Image{ID: id}, SSHKeys: []string{fmt.Sprint(id)}})
