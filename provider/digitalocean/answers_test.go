@@ -11,7 +11,8 @@ import (
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
-// What is read of an answer. Odd fields that nothing needs fail nothing.
+// What is read of an answer. Odd fields that nothing needs fail nothing, and ids have 64
+// bits on every platform.
 func TestAnswers(t *testing.T) {
 	get := func(ctx context.Context, c *Client) (any, error) { return c.Get(ctx, 7) }
 	account := func(ctx context.Context, c *Client) (any, error) { return c.Account(ctx) }
@@ -45,10 +46,10 @@ func TestAnswers(t *testing.T) {
 			func(ctx context.Context, c *Client) (any, error) {
 				return true, errors.Join(c.CheckTagRead(ctx, "x"), c.TagDroplets(ctx, "x", []int64{7}))
 			}, true},
-		{"an image", `{"image":{"id":5,"name":"golden","type":"custom","regions":["nyc3"],"min_disk_size":"20",
+		{"an image", `{"image":{"id":1099511627776,"name":"golden","type":"custom","regions":["nyc3"],"min_disk_size":"20",
 			"created_at":"2026-11-01T00:00:00Z","status":"deleted","error_message":"Too large.","size_gigabytes":"?"}}`,
 			func(ctx context.Context, c *Client) (any, error) { return c.Image(ctx, "5") },
-			Image{ID: 5, Name: "golden", Type: "custom", Regions: []string{"nyc3"}, Created: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC), Status: "deleted", ErrorMessage: "Too large."}},
+			Image{ID: 1 << 40, Name: "golden", Type: "custom", Regions: []string{"nyc3"}, Created: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC), Status: "deleted", ErrorMessage: "Too large."}},
 		// Only private images that carry the tag, in any case, and can be used.
 		{"images with a tag", `{"images":[{"id":1,"tags":["Golden"],"status":"available"},{"id":2,"status":""},{"id":3,"public":true},
 			{"id":4,"tags":["other"]},{"id":5,"status":"pending"},{"id":0}]}`,
@@ -66,8 +67,10 @@ func TestAnswers(t *testing.T) {
 		{"a Droplet with an odd status", `{"droplet":{"id":7,"name":"x","status":7,"tags":[]}}`, get, nil},
 		// What a create's answer does not say clearly is left out: lists show it later.
 		// Nothing of it makes an accepted create one that failed.
-		{"a create", `{"droplets":[{"id":7,"name":"x","status":"new","tags":["x"],"size":[]},{"id":8,"name":5},{"name":"y"},null,9]}`, create,
-			ig.Created{Droplets: []ig.Droplet{{ID: 7, Name: "x", Status: "new", Tags: []string{"x"}}}}},
+		{"a create", `{"droplets":[{"id":1099511627776,"name":"x","status":"new","tags":["x"],"size":[],"image":{"id":1099511627776}},{"id":8,"name":5},{"name":"y"},null,9]}`, create,
+			ig.Created{Droplets: []ig.Droplet{{ID: 1 << 40, Name: "x", Status: "new", Tags: []string{"x"}, Image: ig.Image{ID: 1 << 40}}}}},
+		{"keys", `{"ssh_keys":[{"id":1099511627776,"name":"laptop","fingerprint":"3b:16"}]}`,
+			func(ctx context.Context, c *Client) (any, error) { return c.Keys(ctx) }, []Key{{1 << 40, "laptop", "3b:16"}}},
 		{"a create by a single name", `{"droplet":{"id":7,"name":"x"}}`, create, ig.Created{Droplets: []ig.Droplet{{ID: 7, Name: "x"}}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

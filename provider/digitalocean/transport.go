@@ -64,10 +64,6 @@ const (
 
 	// readPause is the pause after the first attempt. It doubles.
 	readPause = 250 * time.Millisecond
-
-	// maxPatience is the longest that a GET waits inside a call because
-	// DigitalOcean asks it to. Longer waits are the caller's to plan.
-	maxPatience = 2 * time.Second
 )
 
 // repeatReads repeats a GET that failed in a way that time may heal. Nothing
@@ -84,39 +80,25 @@ func (r repeatReads) RoundTrip(req *http.Request) (*http.Response, error) {
 		ctx, cancel := context.WithTimeout(req.Context(), readTimeout)
 		resp, err := r.base.RoundTrip(req.WithContext(ctx))
 		cancel() // wire has read the body
-		wait := pause
-		if err == nil {
-			wait = max(pause, retryAfter(resp.Header))
-		}
-		if try == readTries || !temporary(resp, err) || wait > maxPatience {
+		if try == readTries || !temporary(resp, err) {
 			return resp, err
 		}
-		if !sleep(req.Context(), wait) {
+		select {
+		case <-time.After(pause):
+		case <-req.Context().Done():
 			return resp, err
 		}
 		pause *= 2
 	}
 }
 
-// sleep waits, and reports whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-time.After(d):
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// temporary reports whether the same GET may fare better in a moment.
+// temporary reports whether the same GET may fare better in a moment. An answer that
+// asks to wait longer is the caller's to plan by.
 func temporary(resp *http.Response, err error) bool {
 	if err != nil {
 		return !errors.As(err, new(notSent)) && !errors.Is(err, errTooLarge)
 	}
-	if resp.StatusCode == http.StatusTooManyRequests {
-		return retryAfter(resp.Header) > 0
-	}
-	return resp.StatusCode >= http.StatusInternalServerError
+	return resp.StatusCode >= http.StatusInternalServerError && retryAfter(resp.Header) == 0
 }
 
 // wire sends a request exactly once and reads the whole answer. It lets nothing
