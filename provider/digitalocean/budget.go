@@ -85,8 +85,7 @@ const (
 	holdWithout = 5 * time.Second
 )
 
-// keptOfHour is how many requests of an hour are kept from a kind. From creates and
-// deletes none are: they are tried, and held if they are refused.
+// keptOfHour is how many requests of an hour are kept from a kind.
 var keptOfHour = [kinds]int{lookUps: 50, lists: 100}
 
 func (b *budget) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -134,13 +133,18 @@ func (b *budget) take(k kind) (tries bool, err error) {
 	return tries, nil
 }
 
-// waitOfHour returns how long from now until the hour has room for a request. What
-// an answer said is believed for a minute: then one asks anew.
+// waitOfHour returns how long from now until the hour has room for a request. What an
+// answer said is believed for a minute; creates and deletes ask anew before that, or
+// lists would use up every answer that they wait for.
 func (b *budget) waitOfHour(k kind, now time.Time) time.Duration {
-	if k <= changes || b.limit == 0 || b.remaining > b.limit*keptOfHour[k]/perHour {
+	if b.limit == 0 || b.remaining > b.limit*keptOfHour[k]/perHour {
 		return 0
 	}
-	return b.answered.Add(time.Minute).Sub(now)
+	believed := time.Minute
+	if k <= changes {
+		believed = 50 * time.Second
+	}
+	return b.answered.Add(believed).Sub(now)
 }
 
 // waitOfMinute returns how long from now until the minute has room for a request.
