@@ -34,23 +34,18 @@ type Account struct {
 // Account reads the account. The Client remembers it: a token that replaces this one
 // must be of the same account.
 func (c *Client) Account(ctx context.Context) (Account, error) {
-	a, err := c.account(ctx)
-	if err == nil {
-		c.auth.belongTo(a)
-	}
-	return a, err
-}
-
-func (c *Client) account(ctx context.Context) (Account, error) {
-	a, err := getOne(ctx, c, request{op: opAccount}, "account", func(a *godo.Account) bool { return a != nil })
+	said, err := getOne(ctx, c, request{op: opAccount}, "account", func(a *godo.Account) bool { return a != nil })
 	if err != nil {
 		return Account{}, err
 	}
-	account := Account{a.UUID, a.Name, a.DropletLimit, a.Status, a.StatusMessage, a.EmailVerified}
-	if a.Team != nil && a.Team.UUID != "" {
-		account.ID, account.Name = a.Team.UUID, a.Team.Name
+	a := Account{said.UUID, said.Name, said.DropletLimit, said.Status, said.StatusMessage, said.EmailVerified}
+	if said.Team != nil && said.Team.UUID != "" {
+		a.ID, a.Name = said.Team.UUID, said.Team.Name
 	}
-	return account, nil
+	if ctx.Value(byToken{}) == nil {
+		c.auth.belongTo(a)
+	}
+	return a, nil
 }
 
 // verify asks whether the token of ctx is of the same account, which it returns: by
@@ -58,7 +53,7 @@ func (c *Client) account(ctx context.Context) (Account, error) {
 func (c *Client) verify(ctx context.Context, same Account, known []int64) (Account, error) {
 	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
 	defer cancel()
-	found, err := c.account(ctx)
+	found, err := c.Account(ctx)
 	switch {
 	case err != nil && !errors.Is(err, ig.ErrForbidden): // without account:read
 		return Account{}, err
@@ -84,7 +79,7 @@ func (c *Client) verify(ctx context.Context, same Account, known []int64) (Accou
 }
 
 func otherAccount(format string, args ...any) error {
-	return notSent{error: fmt.Errorf("not sent: "+format, args...), class: ig.ErrOtherAccount}
+	return &ig.CloudError{Class: ig.ErrOtherAccount, Message: "not sent: " + fmt.Sprintf(format, args...)}
 }
 
 // Usage implements instancegroup.Cloud. All counts come from lists, which lack
@@ -120,7 +115,7 @@ func (c *Client) Usage(ctx context.Context, tag string) (ig.Usage, error) {
 func (c *Client) total(ctx context.Context, query url.Values) (int, error) {
 	query.Set("per_page", "1")
 	p, err := c.readPage(ctx, query)
-	return p.total, err
+	return p.Meta.Total, err
 }
 
 // AssignProject implements instancegroup.Cloud.

@@ -109,7 +109,7 @@ func (a *authorizer) renew(ctx context.Context, refused secret) (secret, error) 
 	}
 	switch {
 	case err != nil && refused == "":
-		return "", notSent{error: err, class: ig.ErrUnsent}
+		return "", &ig.CloudError{Class: ig.ErrUnsent, Message: err.Error()}
 	case err != nil, fresh == refused: // the refusal is what counts
 		return refused, nil
 	case fresh == a.foreign:

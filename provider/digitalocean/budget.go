@@ -13,15 +13,14 @@ import (
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
-// budget is what a token may still spend. DigitalOcean gives it 5,000 requests in
-// any hour and 250 in any minute, to all programs that use it together. All layers
-// that send are above it, so that nothing is sent uncounted. What the token cannot
-// afford is not sent: its sender is told when it can be.
+// budget is what a token may still spend. DigitalOcean gives it 5,000 requests in any
+// hour and 250 in any minute, to all programs that use it together. All layers that
+// send are above it. What the token cannot afford is not sent: its sender is told when
+// it can be.
 //
-// What changes something comes first, then what decides something, then lists.
-// The headers of every answer correct the hour. They count other programs too; for
-// the minute DigitalOcean says nothing before it refuses, so others are taken to
-// spend evenly what they spend in an hour.
+// What changes something comes first, then what decides something, then lists. The
+// headers of every answer correct the hour, and show other programs; in a minute these
+// are taken to spend their share, since DigitalOcean says nothing before it refuses.
 //
 // After a 429 requests of that kind are held for as long as it asks, at most
 // maxRetryAfter; then one tries before the others. (TestBudgetHolds)
@@ -72,10 +71,10 @@ const (
 	perMinute = 250  // DigitalOcean's documented burst limit
 	perHour   = 5000 // and that of an hour, unless its answers say otherwise
 
-	// What a minute keeps: a few for nothing, as our clock is not DigitalOcean's;
-	// from look-ups and from lists, for what comes before them; and from creates
-	// and deletes, for lists: without one a minute the runner learns nothing. They
-	// are enough for a list of 10,000 Droplets.
+	// What a minute keeps: a few requests from all, as our clock is not
+	// DigitalOcean's; more from look-ups and lists, for what comes before them; and
+	// from creates and deletes, for a list of 10,000 Droplets: without one a minute
+	// the runner learns nothing.
 	keptFromAll     = 5
 	keptFromLookUps = 25
 	keptFromLists   = 50
@@ -119,12 +118,8 @@ func (b *budget) take(k kind) (tries bool, err error) {
 	now := time.Now()
 	b.expire(now)
 	if wait := max(b.held[k].Sub(now), b.waitOfHour(k, now), b.waitOfMinute(k, now)); wait > 0 {
-		return false, notSent{
-			error: fmt.Errorf("not sent: the token's requests are spent (%d a minute, %d an hour), the next can be sent in %s",
-				perMinute, perHour, wait.Round(time.Second)),
-			class: ig.ErrRateLimited,
-			wait:  wait,
-		}
+		return false, &ig.CloudError{Class: ig.ErrRateLimited, RetryAfter: wait, Message: fmt.Sprintf("not sent: the token's requests are spent "+
+			"(%d a minute, %d an hour), the next can be sent in %s", perMinute, perHour, wait.Round(time.Second))}
 	}
 	b.sent = append(b.sent, sending{now, k})
 	if tries = !b.held[k].IsZero(); tries {

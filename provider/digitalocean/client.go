@@ -94,7 +94,7 @@ func (c *Client) send(ctx context.Context, r request) (*godo.Response, []byte, e
 	if before, rest, ok := strings.Cut(path, "{"); ok {
 		// Without a name it would be a request for something else, such as a list.
 		if strings.Trim(r.name, ".") == "" {
-			return nil, nil, c.fail(r.op, errNoName)
+			return nil, nil, c.fail(r.op, &instancegroup.CloudError{Class: instancegroup.ErrUnsent, Message: "not sent: what it is about has no name"})
 		}
 		_, after, _ := strings.Cut(rest, "}")
 		path = before + url.PathEscape(r.name) + after

@@ -20,18 +20,8 @@ import (
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
-// notSent is why a request was not sent by our own decision.
-type notSent struct {
-	error
-	class error
-	wait  time.Duration // until it can be, at most a minute; 0 = unknown
-}
-
-func (n notSent) Unwrap() error { return n.class }
-
-var errNoName = notSent{error: errors.New("not sent: what it is about has no name"), class: ig.ErrUnsent}
-
-// fail turns what went wrong with a request into a CloudError.
+// fail turns what went wrong with a request into a CloudError. What is one already
+// is of our own making: the request was not sent.
 func (c *Client) fail(op string, err error) error {
 	if err == nil {
 		return nil
@@ -45,12 +35,14 @@ func (c *Client) fail(op string, err error) error {
 		e.RetryAfter = retryAfter(answer.Response.Header)
 		return e
 	}
-	e.Message = c.words(explain(err))
-	if n, ok := errors.AsType[notSent](err); ok {
-		e.Class, e.RetryAfter = n.class, n.wait
-	} else if unreachable(err) {
+	if own, ok := errors.AsType[*ig.CloudError](err); ok {
+		e.Class, e.Message, e.RetryAfter = own.Class, c.words(own.Message), own.RetryAfter
+		return e
+	}
+	if unreachable(err) {
 		e.Class = ig.ErrUnsent
 	}
+	e.Message = c.words(explain(err))
 	return e
 }
 

@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/digitalocean/godo"
 	"golang.org/x/sync/errgroup"
 
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
@@ -27,12 +26,11 @@ const (
 	// entries, which is what a token can read in one minute.
 	maxPages = 190
 
-	// atOnce is how many pages of a list of Droplets are read at the same time.
-	//
-	// A Group gives a list 9 s, and a page may take readTimeout, 8 s. From the
-	// second list on, N Droplets take ceil(N/3200) answers' time. So a group
-	// survives an API that takes 8 s to answer with up to 3,200 Droplets, 4.5 s
-	// with up to 6,400, 3 s with up to 9,600. (TestSlowLists)
+	// atOnce is how many pages of a list of Droplets are read at the same time. A
+	// Group gives a list 9 s, and a page may take readTimeout, 8 s. From the second
+	// list on, N Droplets take ceil(N/3200) answers' time: a group survives an API
+	// that takes 8 s to answer with up to 3,200 Droplets, 4.5 s with up to 6,400, 3 s
+	// with up to 9,600. (TestSlowLists)
 	atOnce = 16
 )
 
@@ -88,10 +86,10 @@ func (c *Client) list(ctx context.Context, query url.Values) (ig.List, error) {
 		}
 		l.Droplets, l.Date = nil, pages[0].date
 		l.Requests += len(pages)
-		total := pages[0].total
+		total := pages[0].Meta.Total
 		for _, p := range pages {
-			total = min(total, p.total) // as Droplets go, it falls from page to page
-			for _, d := range p.droplets {
+			total = min(total, p.Meta.Total) // as Droplets go, it falls from page to page
+			for _, d := range p.Droplets {
 				if !d.sound() {
 					return ig.List{}, c.fail(opList, errors.New("the answer has a Droplet without id, name, status or tags"))
 				}
@@ -131,8 +129,8 @@ func (c *Client) readPages(ctx context.Context, query url.Values) ([]page, error
 			return nil, err
 		}
 		pages = append(pages, next...)
-		want = max(1, (pages[0].total-1)/perPage+1)
-		if pages[len(pages)-1].more {
+		want = max(1, (pages[0].Meta.Total-1)/perPage+1)
+		if pages[len(pages)-1].more() {
 			want = max(want, len(pages)+1)
 		}
 		if want > maxPages {
@@ -143,45 +141,35 @@ func (c *Client) readPages(ctx context.Context, query url.Values) ([]page, error
 	return pages, nil
 }
 
-// page is one page of a list of Droplets.
+// page is one page of a list. Only one of Droplets is decoded whole.
 type page struct {
-	droplets []droplet
-	total    int // of all pages, as this one says; 0 = it does not
-	more     bool
-	date     time.Time // by DigitalOcean's clock; zero = unknown
+	Droplets []droplet `json:"droplets"`
+	Links    struct {
+		Pages struct {
+			Next string `json:"next"`
+		} `json:"pages"`
+	} `json:"links"`
+	Meta struct {
+		Total int `json:"total"` // of all pages, as this one says; 0 = it does not
+	} `json:"meta"`
+	date time.Time // by DigitalOcean's clock; zero = unknown
 }
+
+func (p page) more() bool { return p.Links.Pages.Next != "" }
 
 func (c *Client) readPage(ctx context.Context, query url.Values) (page, error) {
 	resp, body, err := c.send(ctx, request{op: opList, query: query})
 	if err != nil {
 		return page{}, err
 	}
-	var answer struct {
-		Droplets []droplet `json:"droplets"`
-		paging
-	}
-	err = lenient(json.Unmarshal(body, &answer), "droplets.")
-	if err == nil && answer.Droplets == nil && (answer.Meta == nil || answer.Meta.Total != 0) {
+	var p page
+	err = lenient(json.Unmarshal(body, &p), "droplets.")
+	if err == nil && p.Droplets == nil {
 		err = errNoList
 	}
-	if err != nil {
-		return page{}, c.fail(opList, err)
-	}
-	p := page{droplets: answer.Droplets, more: answer.more()}
-	if answer.Meta != nil {
-		p.total = answer.Meta.Total
-	}
 	p.date, _ = http.ParseTime(resp.Header.Get("Date"))
-	return p, nil
+	return p, c.fail(opList, err)
 }
-
-// paging is the part of a list's answer that is about its other pages.
-type paging struct {
-	Links godo.Links `json:"links"`
-	Meta  *godo.Meta `json:"meta"`
-}
-
-func (p paging) more() bool { return p.Links.Pages != nil && p.Links.Pages.Next != "" }
 
 // nth returns query for the nth page.
 func nth(query url.Values, n int) url.Values {
@@ -199,9 +187,9 @@ func getAll[T any](ctx context.Context, c *Client, op, name string, query url.Va
 			return nil, err
 		}
 		var answer fields
-		var links paging
+		var p page
 		var entries []T
-		err = cmp.Or(json.Unmarshal(body, &answer), json.Unmarshal(body, &links), lenient(answer.decode(name, &entries), ""))
+		err = cmp.Or(json.Unmarshal(body, &answer), json.Unmarshal(body, &p), lenient(answer.decode(name, &entries), ""))
 		if err == nil && entries == nil {
 			err = errNoList
 		}
@@ -209,7 +197,7 @@ func getAll[T any](ctx context.Context, c *Client, op, name string, query url.Va
 			return nil, c.fail(op, err)
 		}
 		all = append(all, entries...)
-		if !links.more() {
+		if !p.more() {
 			return all, nil
 		}
 	}

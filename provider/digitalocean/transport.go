@@ -13,6 +13,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
 // The layers of a request, from the top: repeatReads, authorizer, budget, wire,
@@ -96,7 +98,7 @@ func (r repeatReads) RoundTrip(req *http.Request) (*http.Response, error) {
 // asks to wait longer is the caller's to plan by.
 func temporary(resp *http.Response, err error) bool {
 	if err != nil {
-		return !errors.As(err, new(notSent)) && !errors.Is(err, errTooLarge)
+		return !errors.As(err, new(*ig.CloudError)) && !errors.Is(err, errTooLarge)
 	}
 	return resp.StatusCode >= http.StatusInternalServerError && retryAfter(resp.Header) == 0
 }
