@@ -48,34 +48,33 @@ func (c *Client) Account(ctx context.Context) (Account, error) {
 	return a, nil
 }
 
-// verify asks whether the token of ctx is of the same account, which it returns: by
-// its id, or, where that cannot be read, by some of its Droplets.
-func (c *Client) verify(ctx context.Context, same Account, known []int64) (Account, error) {
+// verify asks whether the token of ctx is of the same account: by its id, or, where
+// that cannot be read, by some of its Droplets.
+func (c *Client) verify(ctx context.Context, same Account, known []int64) error {
 	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
 	defer cancel()
 	found, err := c.Account(ctx)
 	switch {
 	case err != nil && !errors.Is(err, ig.ErrForbidden): // without account:read
-		return Account{}, err
-	case same.ID == "":
-		same = found
+		return err
+	case same.ID == "" || found.ID == "":
 	case found.ID == same.ID:
-		return found, nil
-	case found.ID != "":
-		return Account{}, otherAccount("the token is now one of the account or team %q (%s), and the Droplets are those of %q (%s): "+
+		return nil
+	default:
+		return otherAccount("the token is now one of the account or team %q (%s), and the Droplets are those of %q (%s): "+
 			"put a token of the latter where this one came from", found.Name, found.ID, same.Name, same.ID)
 	}
 	for _, id := range known {
 		if _, err := c.Get(ctx, id); !errors.Is(err, ig.ErrNotFound) {
-			return same, err
+			return err
 		}
 	}
-	if len(known) > 0 {
-		return Account{}, otherAccount("the token has changed, and the new one finds none of the Droplets %s that the old one "+
-			"had: it seems to be another account's. Put one of the same team there, with account:read; if it is, and those were deleted, restart the runner",
-			strings.Trim(fmt.Sprint(known), "[]"))
+	if len(known) == 0 {
+		return nil
 	}
-	return same, nil
+	return otherAccount("the token has changed, and the new one finds none of the Droplets %s that the old one "+
+		"had: it seems to be another account's. Put one of the same team there, with account:read; if it is, and those were deleted, restart the runner",
+		strings.Trim(fmt.Sprint(known), "[]"))
 }
 
 func otherAccount(format string, args ...any) error {

@@ -21,7 +21,7 @@ import (
 type authorizer struct {
 	base     http.RoundTripper
 	read     func() (string, error)
-	verify   func(byToken context.Context, same Account, known []int64) (Account, error)
+	verify   func(byToken context.Context, same Account, known []int64) error
 	renewing chan struct{} // holds one value while somebody renews the token
 
 	mu      sync.Mutex // guards all that follows; not held while anything is sent
@@ -122,7 +122,7 @@ func (a *authorizer) renew(ctx context.Context, refused secret) (secret, error) 
 	}
 	if account, known := a.account, slices.Clone(a.known); refused != "" {
 		a.mu.Unlock()
-		account, err = a.verify(context.WithValue(ctx, byToken{}, fresh), account, known)
+		err := a.verify(context.WithValue(ctx, byToken{}, fresh), account, known)
 		a.mu.Lock()
 		switch {
 		case errors.Is(err, ig.ErrOtherAccount):
@@ -132,7 +132,6 @@ func (a *authorizer) renew(ctx context.Context, refused secret) (secret, error) 
 			a.next = time.Now().Add(renewPause)
 			return refused, nil
 		}
-		a.account = account
 	}
 	a.token = fresh
 	return fresh, nil

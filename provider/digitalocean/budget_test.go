@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -211,9 +212,9 @@ func TestBudgetHolds(t *testing.T) {
 // An answer to what was sent before the 429 does not end the hold.
 func TestBudgetHoldsOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sent := 0
+		var sent atomic.Int64
 		c := over(t, answering(func(*http.Request) (*http.Response, error) {
-			if sent++; sent == 1 {
+			if sent.Add(1) == 1 {
 				time.Sleep(2 * time.Second)
 				return answer(204, ""), nil
 			}
@@ -224,8 +225,8 @@ func TestBudgetHoldsOn(t *testing.T) {
 		time.Sleep(time.Second)
 		_ = sendDelete(c)
 		slow.Wait()
-		if err := sendDelete(c); !spent(err) || sent != 2 {
-			t.Errorf("%d requests were sent, want 2; %v", sent, err)
+		if err := sendDelete(c); !spent(err) || sent.Load() != 2 {
+			t.Errorf("%d requests were sent, want 2; %v", sent.Load(), err)
 		}
 	})
 }

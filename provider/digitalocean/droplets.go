@@ -128,16 +128,15 @@ func (c *Client) Create(ctx context.Context, r ig.CreateRequest) (ig.Created, er
 	if err != nil {
 		return ig.Created{}, err
 	}
-	var answer fields
-	if err := json.Unmarshal(said, &answer); err != nil {
+	var answer struct {
+		Droplets []droplet `json:"droplets"`
+		Droplet  droplet   `json:"droplet"` // of a create by a single name
+	}
+	if err := lenient(json.Unmarshal(said, &answer), ""); err != nil {
 		return ig.Created{}, c.fail(opCreate, err)
 	}
 	created := ig.Created{RequestID: c.requestID(resp.Header.Get("x-request-id"))}
-	var one droplet // of a create by a single name
-	var several []droplet
-	// It is accepted, whatever the answer says: what is odd is left out, and lists show it.
-	_, _ = answer.decode("droplet", &one), answer.decode("droplets", &several)
-	for _, d := range append(several, one) {
+	for _, d := range append(answer.Droplets, answer.Droplet) { // what is odd is left out: lists will show it
 		if d.ID > 0 && d.Name != "" {
 			created.Droplets = append(created.Droplets, d.Droplet())
 		}
