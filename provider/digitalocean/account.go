@@ -14,9 +14,9 @@ import (
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
-const (
-	opAccount = "GET /v2/account"
-	opProject = "POST /v2/projects/{id}/resources"
+var (
+	opAccount = op("GET /v2/account", "account:read")
+	opProject = op("POST /v2/projects/{id}/resources", "project:assign_resource")
 )
 
 // verifyTimeout bounds all questions about a token together.

@@ -59,11 +59,11 @@ func BenchmarkList(b *testing.B) {
 // godo's.
 func BenchmarkDecode(b *testing.B) {
 	page := []byte(pagesOf(b, perPage)[0])
-	b.Run("ours", func(b *testing.B) { decode[droplet](b, page) })
-	b.Run("godo's", func(b *testing.B) { decode[godo.Droplet](b, page) })
+	b.Run("ours", func(b *testing.B) { decodePage[droplet](b, page) })
+	b.Run("godo's", func(b *testing.B) { decodePage[godo.Droplet](b, page) })
 }
 
-func decode[T any](b *testing.B, page []byte) {
+func decodePage[T any](b *testing.B, page []byte) {
 	b.ReportAllocs()
 	for b.Loop() {
 		var v struct {

@@ -172,12 +172,14 @@ func TestBudgetHolds(t *testing.T) {
 				var mu sync.Mutex
 				limited, sent := true, 0
 				c := over(t, answering(func(r *http.Request) (*http.Response, error) {
-					mu.Lock()
-					defer mu.Unlock()
 					if r.Method != method {
 						return answer(200, pageOf(0, false)), nil
 					}
-					if sent++; limited {
+					mu.Lock()
+					sent++
+					mu.Unlock()
+					time.Sleep(500 * time.Millisecond)
+					if limited {
 						return answer(429, `{"id":"too_many_requests"}`, "Retry-After", ask), nil
 					}
 					return answer(200, `{}`), nil

@@ -9,13 +9,13 @@ import (
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
-const (
-	opSizes   = "GET /v2/sizes"
-	opRegions = "GET /v2/regions"
-	opImages  = "GET /v2/images"
-	opImage   = "GET /v2/images/{id}"
-	opVPCs    = "GET /v2/vpcs"
-	opVPC     = "GET /v2/vpcs/{id}"
+var (
+	opSizes   = op("GET /v2/sizes", "sizes:read", "regions:read")
+	opRegions = op("GET /v2/regions", "regions:read")
+	opImages  = op("GET /v2/images", "image:read")
+	opImage   = op("GET /v2/images/{id}", "image:read")
+	opVPCs    = op("GET /v2/vpcs", "vpc:read")
+	opVPC     = op("GET /v2/vpcs/{id}", "vpc:read")
 )
 
 // Size is a Droplet size on offer.

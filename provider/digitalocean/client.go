@@ -6,7 +6,6 @@ package digitalocean
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -121,15 +120,14 @@ func (c *Client) do(ctx context.Context, r request) (requestID string, err error
 	return c.requestID(resp.Header.Get("x-request-id")), nil
 }
 
-// fields are those of an answer: a thing, or a page of things, under its name.
-type fields map[string]json.RawMessage
-
-// decode reads a field into v, unless it is missing.
-func (f fields) decode(name string, v any) error {
-	if len(f[name]) == 0 {
-		return nil
+// decode reads the thing, or the list, under name in an answer into v, unless it is
+// missing.
+func decode(body []byte, name string, v any) error {
+	var answer map[string]json.RawMessage
+	if err := json.Unmarshal(body, &answer); err != nil || answer[name] == nil {
+		return err
 	}
-	return json.Unmarshal(f[name], v)
+	return lenient(json.Unmarshal(answer[name], v), "")
 }
 
 // lenient forgives an odd field of a thing, which encoding/json then leaves zero
@@ -150,9 +148,7 @@ func getOne[T any](ctx context.Context, c *Client, r request, name string, sound
 	if err != nil {
 		return none, err
 	}
-	var answer fields
-	err = cmp.Or(json.Unmarshal(body, &answer), lenient(answer.decode(name, &v), ""))
-	if err == nil && !sound(v) {
+	if err = decode(body, name, &v); err == nil && !sound(v) {
 		err = fmt.Errorf("the answer has no %s", name)
 	}
 	if err != nil {

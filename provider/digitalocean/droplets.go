@@ -70,11 +70,11 @@ func first(addresses []address, kind string) string {
 	return ""
 }
 
-const (
-	opList   = "GET /v2/droplets"
-	opGet    = "GET /v2/droplets/{id}"
-	opCreate = "POST /v2/droplets"
-	opDelete = "DELETE /v2/droplets/{id}"
+var (
+	opList   = op("GET /v2/droplets", "droplet:read", "tag:read")
+	opGet    = op("GET /v2/droplets/{id}", "droplet:read")
+	opCreate = op("POST /v2/droplets", "droplet:create", "droplet:read", "tag:create", "image:read", "sizes:read", "regions:read", "actions:read")
+	opDelete = op("DELETE /v2/droplets/{id}", "droplet:delete")
 )
 
 // Get implements instancegroup.Cloud.

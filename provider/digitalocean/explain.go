@@ -50,30 +50,14 @@ func Hint(err error) string {
 	return "try again in a minute; https://status.digitalocean.com shows outages"
 }
 
-// scopesOf are the scopes that each operation needs of a custom token: those of
+// scopesOf are the scopes that each request needs of a custom token: those of
 // DigitalOcean's specification; those that droplet:create requires; and what tags need
 // that are made, read or put on Droplets along the way.
-var scopesOf = map[string][]string{
-	opList:         {"droplet:read", "tag:read"}, // by a tag
-	opGet:          {"droplet:read"},
-	opCreate:       {"droplet:create", "droplet:read", "tag:create", "image:read", "sizes:read", "regions:read", "actions:read"},
-	opDelete:       {"droplet:delete"},
-	opDeleteTagged: {"droplet:delete"},
-	opGetTag:       {"tag:read"},
-	opCreateTag:    {"tag:create"},
-	opTagDroplets:  {"tag:create", "droplet:update"},
-	opRemoveTag:    {"tag:delete"},
-	opTags:         {"tag:read"},
-	opSizes:        {"sizes:read", "regions:read"},
-	opRegions:      {"regions:read"},
-	opImages:       {"image:read"},
-	opImage:        {"image:read"},
-	opVPCs:         {"vpc:read"},
-	opVPC:          {"vpc:read"},
-	opAccount:      {"account:read"},
-	opProject:      {"project:assign_resource"},
-	opKeys:         {"ssh_key:read"},
-	opKey:          {"ssh_key:read"},
-	opUploadKey:    {"ssh_key:create"},
-	opDeleteKey:    {"ssh_key:delete"},
+var scopesOf = map[string][]string{}
+
+// op is a request, by its method and path as in DigitalOcean's documentation, and its
+// scopes.
+func op(request string, scopes ...string) string {
+	scopesOf[request] = scopes
+	return request
 }

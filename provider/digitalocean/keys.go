@@ -17,11 +17,11 @@ type Key struct {
 	Fingerprint string `json:"fingerprint"` // MD5, with colons
 }
 
-const (
-	opKeys      = "GET /v2/account/keys"
-	opKey       = "GET /v2/account/keys/{id}"
-	opUploadKey = "POST /v2/account/keys"
-	opDeleteKey = "DELETE /v2/account/keys/{id}"
+var (
+	opKeys      = op("GET /v2/account/keys", "ssh_key:read")
+	opKey       = op("GET /v2/account/keys/{id}", "ssh_key:read")
+	opUploadKey = op("POST /v2/account/keys", "ssh_key:create")
+	opDeleteKey = op("DELETE /v2/account/keys/{id}", "ssh_key:delete")
 )
 
 // HasKey returns nil if the account has the key of that id or fingerprint, and

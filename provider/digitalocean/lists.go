@@ -186,10 +186,9 @@ func getAll[T any](ctx context.Context, c *Client, op, name string, query url.Va
 		if err != nil {
 			return nil, err
 		}
-		var answer fields
 		var p page
 		var entries []T
-		err = cmp.Or(json.Unmarshal(body, &answer), json.Unmarshal(body, &p), lenient(answer.decode(name, &entries), ""))
+		err = cmp.Or(json.Unmarshal(body, &p), decode(body, name, &entries))
 		if err == nil && entries == nil {
 			err = errNoList
 		}

@@ -13,13 +13,13 @@ import (
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
-const (
-	opTags         = "GET /v2/tags"
-	opGetTag       = "GET /v2/tags/{tag}"
-	opCreateTag    = "POST /v2/tags"
-	opTagDroplets  = "POST /v2/tags/{tag}/resources"
-	opDeleteTagged = "DELETE /v2/droplets"
-	opRemoveTag    = "DELETE /v2/tags/{tag}"
+var (
+	opTags         = op("GET /v2/tags", "tag:read")
+	opGetTag       = op("GET /v2/tags/{tag}", "tag:read")
+	opCreateTag    = op("POST /v2/tags", "tag:create")
+	opTagDroplets  = op("POST /v2/tags/{tag}/resources", "tag:create", "droplet:update")
+	opDeleteTagged = op("DELETE /v2/droplets", "droplet:delete")
+	opRemoveTag    = op("DELETE /v2/tags/{tag}", "tag:delete")
 )
 
 // CheckTagRead returns nil if the token may read tags, that one for example,
