@@ -17,7 +17,7 @@ import (
 
 	"github.com/digitalocean/godo"
 
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
 // Options is what a Client is made of.
@@ -50,7 +50,7 @@ type Client struct {
 	pages sync.Map // how many pages a list of Droplets had last, by its query: int
 }
 
-var _ instancegroup.Cloud = (*Client)(nil)
+var _ ig.Cloud = (*Client)(nil)
 
 // New makes a Client. It sends nothing.
 func New(o Options) (*Client, error) {
@@ -75,7 +75,7 @@ func New(o Options) (*Client, error) {
 func (c *Client) Close() { closeIdle(c.base) }
 
 // Budget is what the token may still spend, by the last answer.
-func (c *Client) Budget() instancegroup.Budget { return c.budget.report() }
+func (c *Client) Budget() ig.Budget { return c.budget.report() }
 
 // request is one request. Its op is its method and path, as in DigitalOcean's
 // documentation: "GET /v2/droplets/{id}".
@@ -93,7 +93,7 @@ func (c *Client) send(ctx context.Context, r request) (*godo.Response, []byte, e
 	if before, rest, ok := strings.Cut(path, "{"); ok {
 		// Without a name it would be a request for something else, such as a list.
 		if strings.Trim(r.name, ".") == "" {
-			return nil, nil, c.fail(r.op, &instancegroup.CloudError{Class: instancegroup.ErrUnsent, Message: "not sent: what it is about has no name"})
+			return nil, nil, c.fail(r.op, &ig.CloudError{Class: ig.ErrUnsent, Message: "not sent: what it is about has no name"})
 		}
 		_, after, _ := strings.Cut(rest, "}")
 		path = before + url.PathEscape(r.name) + after
