@@ -23,7 +23,7 @@ func (p *parser) keys() []key {
 	c := &p.config
 	return []key{
 		{name: "name", types: "string", fallback: "required", example: `name = "ci"`, read: set(&c.Name, text(groupName)),
-			help: "The group: the prefix of every Droplet's name, and part of its tag `fleeting-group:<name>`. 1 to 52 characters of " +
+			help: "The group: the prefix of every Droplet's name, and part of its tag `fleeting-group:<name>`. 1 to 45 characters of " +
 				"a-z, 0-9 and `-`, with a letter or a digit at both ends, and not `-doctor` at the end. One manager, one name."},
 		{name: "token", types: "string", fallback: "required, one of the four", read: p.token,
 			help: "Where the token comes from: the first that is set of these, then the environment's `DIGITALOCEAN_TOKEN` and " +
