@@ -11,11 +11,13 @@ import (
 
 const defaultAPIURL = "https://api.digitalocean.com"
 
+var apiURLs = kind[string]{object{"type": "string", "pattern": "^[hH][tT][tT][pP][sS]?://[^?#]+$"}, text.and(normalURL).check}
+
 // apiURL falls back to the environment. After a fault there is no URL: the token is not for another host.
 func (p *parser) apiURL(v any) error {
 	const variable = "DIGITALOCEAN_API_URL"
 	if v != nil {
-		return set(&p.config.APIURL, text(normalURL))(v)
+		return apiURLs.into(&p.config.APIURL).read(v)
 	}
 	url, err := normalURL(cmp.Or(strings.TrimSpace(p.host.Getenv(variable)), defaultAPIURL))
 	if err != nil {
@@ -36,21 +38,18 @@ func normalURL(text string) (string, error) {
 	usualPort := map[string]string{"https": ":443", "http": ":80"}[u.Scheme]
 	u.Host = strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(u.Host), usualPort), ":")
 	normal := strings.TrimRight(u.String(), "/")
+	address, err := netip.ParseAddr(u.Hostname())
+	isLoopback := u.Hostname() == "localhost" || err == nil && address.IsLoopback()
 	switch {
 	case u.User != nil:
 		return "", errors.New("must not hold a user name or a password")
 	case strings.ContainsAny(text, "?#"):
 		return "", errors.New("must not hold a query or a fragment")
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+	case u.Scheme == "http" && !isLoopback:
 		return "", fmt.Errorf("must be https, or the token could be read on the way: plain http is for loopback hosts, and %s is not one",
 			quote(u.Hostname()))
 	case strings.HasSuffix(normal, "/v2"):
 		return "", errors.New("must not end in the version, /v2, which is added to it")
 	}
 	return normal, nil
-}
-
-func isLoopback(host string) bool {
-	address, err := netip.ParseAddr(host)
-	return strings.EqualFold(host, "localhost") || err == nil && address.IsLoopback()
 }

@@ -22,6 +22,7 @@ type Config struct {
 	SSHKeys    []string // ids in digits, fingerprints in lower case
 	SSHKeyFile string
 	VPC        map[string]string // by region, only those in Regions; one without an entry = its default VPC
+	Subnet     map[string]string // by region, only those in VPC; one without an entry = the VPC's default subnet
 
 	PublicNetworking bool
 	IPv6             bool // never without PublicNetworking
@@ -66,7 +67,6 @@ func Parse(data []byte, host Host) (Config, error) {
 	if err != nil {
 		return Config{}, Faults{{Text: err.Error()}}
 	}
-	p.findUnknown()
 	for _, k := range p.keys() {
 		p.read(k)
 	}
@@ -90,6 +90,11 @@ func ParseAccount(data []byte, host Host) (Account, error) {
 	for _, k := range p.keys() {
 		if slices.Contains(names, k.name) {
 			p.read(k)
+		}
+	}
+	for _, fault := range p.unknown {
+		if (Faults{fault}).Has(names...) {
+			p.faults = append(p.faults, fault)
 		}
 	}
 	if len(p.faults) > 0 {

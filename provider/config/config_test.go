@@ -80,7 +80,7 @@ func TestNames(t *testing.T) {
 		if CheckName(got) != nil || len(got) > 63-len("-7k2m9qxa7k") {
 			t.Errorf("of %s it is %s, which no group can have: %v", name, got, CheckName(got))
 		}
-		if _, err := groupName(got); err == nil {
+		if _, err := names.and(notBoot).check(got); err == nil {
 			t.Errorf("plugin_config may name %s", got)
 		}
 	}
@@ -90,7 +90,7 @@ func TestNames(t *testing.T) {
 	} {
 		if got := SafeName(text); got != want {
 			t.Errorf("of %s SafeName makes %s, want %s", text, got, want)
-		} else if _, err := groupName(got); (err == nil) != (want != "") {
+		} else if _, err := names.and(notBoot).check(got); (err == nil) != (want != "") {
 			t.Errorf("of %s SafeName makes %s: %v", text, got, err)
 		}
 	}

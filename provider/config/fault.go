@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -54,10 +53,6 @@ func (f Fault) Error() string {
 type hinted struct {
 	error
 	hint string
-}
-
-func withHint(hint, format string, args ...any) error {
-	return hinted{fmt.Errorf(format, args...), hint}
 }
 
 // tokenLike matches DigitalOcean's tokens: personal (dop), OAuth (doo) and refresh (dor) ones, also as [SafeName] spells

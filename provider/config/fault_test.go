@@ -119,9 +119,9 @@ func TestAccount(t *testing.T) {
 		`{"name": "ci", "token": "t", "colour": 1, "max_instances": 0, "user_data_file": "/missing"}`: "ci https://api.digitalocean.com",
 		`{"token": "t", "api_url": "https://EXAMPLE.com:443/"}`:                                       " https://example.com",
 		`{"name": "CI", "tokn": "t", "api_url": 5, "size": 5}`: `plugin_config.name: must be 1 to 45 characters of a-z, 0-9 and -, with a letter or a digit at both ends, not "CI"
-plugin_config.token: is required: set token or token_file, or the environment variable DIGITALOCEAN_TOKEN or DIGITALOCEAN_ACCESS_TOKEN
-plugin_config.api_url: must be a string, not a number`,
-		`[]`: "plugin_config: must be a table, not a list",
+plugin_config.api_url: must be a string, not 5
+plugin_config.tokn: unknown key; did you mean "token"?`,
+		`[]`: "plugin_config: must be a table",
 	} {
 		a, err := ParseAccount([]byte(data), emptyHost)
 		got := a.Name + " " + a.APIURL

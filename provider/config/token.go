@@ -42,43 +42,44 @@ func checkToken(content string) (Secret, error) {
 	return NewSecret(token), nil
 }
 
-// textOrEmpty takes a token or a token_file. Empty counts as not set: both are often filled in by templates, which
-// leave them empty where the environment has the token.
-func textOrEmpty(v any) (string, error) {
+// maybeEmpty is a token or a token_file. Empty counts as not set: both are often filled in by templates, which leave them
+// empty where the environment has the token.
+var maybeEmpty = kind[string]{object{"type": "string"}, func(v any) (string, error) {
 	text, ok := v.(string)
 	if !ok && v != nil {
-		return "", wrongType("a string", v)
+		return "", mustBe("a string", v)
 	}
 	return strings.TrimSpace(text), nil
-}
+}}
 
 func (p *parser) token(v any) error {
-	token, err := textOrEmpty(v)
+	token, err := maybeEmpty.check(v)
 	if err != nil || token == "" {
 		return err
 	}
-	return p.useToken(token, "plugin_config.token")
+	p.config.Token, err = tokenFrom("plugin_config.token", token)
+	return err
 }
 
-func (p *parser) useToken(token, source string) error {
-	secret, err := checkToken(token)
-	if err == nil {
-		p.config.Token = Token{Value: secret, Source: source}
+func tokenFrom(source, content string) (Token, error) {
+	secret, err := checkToken(content)
+	if err != nil {
+		return Token{}, err
 	}
-	return err
+	return Token{Value: secret, Source: source}, nil
 }
 
 // tokenFile also goes on to the environment, the sources that come after it.
 func (p *parser) tokenFile(v any) error {
-	file, err := textOrEmpty(v)
-	if err != nil || p.config.Token.Source != "" || p.faults.Has("token") {
+	file, err := maybeEmpty.check(v)
+	if err != nil || p.config.Token.Source != "" || p.isFaulty("token") {
 		return err // an earlier source has it, or a fault says why it does not
 	}
 	if file == "" {
 		p.key = "token"
 		return p.tokenFromEnvironment()
 	}
-	if _, err := path(file); err != nil {
+	if _, err := files.check(file); err != nil {
 		return err
 	}
 	if _, err := readChecked(p.host, file, maxTokenFile, checkToken); err != nil {
@@ -88,20 +89,15 @@ func (p *parser) tokenFile(v any) error {
 	return nil
 }
 
-func (p *parser) tokenFromEnvironment() error {
+func (p *parser) tokenFromEnvironment() (err error) {
 	for _, name := range []string{"DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN"} {
-		token := strings.TrimSpace(p.host.Getenv(name))
-		if token == "" {
-			continue
+		if token := strings.TrimSpace(p.host.Getenv(name)); token != "" {
+			source := "the environment variable " + name
+			if p.config.Token, err = tokenFrom(source, token); err != nil {
+				err = fmt.Errorf("%s %w", source, err)
+			}
+			return err
 		}
-		source := "the environment variable " + name
-		if err := p.useToken(token, source); err != nil {
-			return fmt.Errorf("%s %w", source, err)
-		}
-		return nil
-	}
-	if p.unknown.Has("token", "token_file") {
-		return nil
 	}
 	return errors.New("is required: set token or token_file, or the environment variable DIGITALOCEAN_TOKEN or DIGITALOCEAN_ACCESS_TOKEN")
 }
