@@ -19,12 +19,11 @@ func (p *parser) apiURL(v any) error {
 	if v != nil {
 		return apiURLs.into(&p.config.APIURL).read(v)
 	}
-	url, err := normalURL(cmp.Or(strings.TrimSpace(p.host.Getenv(variable)), defaultAPIURL))
-	if err != nil {
-		return fmt.Errorf("the environment variable %s %w", variable, err)
+	var err error
+	if p.config.APIURL, err = normalURL(cmp.Or(strings.TrimSpace(p.host.Getenv(variable)), defaultAPIURL)); err != nil {
+		err = fmt.Errorf("the environment variable %s %w", variable, err)
 	}
-	p.config.APIURL = url
-	return nil
+	return err
 }
 
 // normalURL checks where the API is said to be, and returns it in one spelling, by which this host's plugins know that

@@ -6,6 +6,7 @@
 package config
 
 import (
+	"errors"
 	"slices"
 	"time"
 )
@@ -45,14 +46,6 @@ type Image struct {
 	ID   int64
 }
 
-// Account is the part of a plugin_config that says to which account a group belongs. It is all that a person's
-// commands need, also of a plugin_config with other faults.
-type Account struct {
-	Name   string // of the group; "" if it is not given
-	Token  Token
-	APIURL string
-}
-
 // Parse reads the JSON that the runner makes of plugin_config. Keys may be in any case, as in the rest of
 // config.toml. Empty input counts as an empty table, and null as a key that is not given.
 //
@@ -76,29 +69,24 @@ func Parse(data []byte, host Host) (Config, error) {
 	return p.config, nil
 }
 
-// ParseAccount reads the keys of an Account, as Parse does, and passes over all others. The error is always a [Faults],
-// and then the Account is zero.
+// Account is the part of a plugin_config that says to which account a group belongs. It is all that a person's
+// commands need, also of a plugin_config with other faults.
+type Account struct {
+	Name   string // of the group; "" if it is not given
+	Token  Token
+	APIURL string
+}
+
+// ParseAccount is Parse that passes over the faults of keys that are not in an Account, and over a name that is not given.
+// With an error, a [Faults], the Account is zero.
 func ParseAccount(data []byte, host Host) (Account, error) {
-	p, err := newParser(data, host)
-	if err != nil {
-		return Account{}, Faults{{Text: err.Error()}}
+	c, err := Parse(data, host)
+	faults, _ := errors.AsType[Faults](err)
+	faults = slices.DeleteFunc(faults, func(f Fault) bool {
+		return f.Text == missing && f.Key == "name" || !(Faults{f}).Has("name", "token", "token_file", "api_url")
+	})
+	if len(faults) > 0 {
+		return Account{}, faults
 	}
-	names := []string{"token", "token_file", "api_url"}
-	if p.has("name") {
-		names = append(names, "name")
-	}
-	for _, k := range p.keys() {
-		if slices.Contains(names, k.name) {
-			p.read(k)
-		}
-	}
-	for _, fault := range p.unknown {
-		if (Faults{fault}).Has(names...) {
-			p.faults = append(p.faults, fault)
-		}
-	}
-	if len(p.faults) > 0 {
-		return Account{}, p.faults
-	}
-	return Account{Name: p.config.Name, Token: p.config.Token, APIURL: p.config.APIURL}, nil
+	return Account{Name: c.Name, Token: c.Token, APIURL: c.APIURL}, nil
 }

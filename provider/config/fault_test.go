@@ -137,18 +137,3 @@ plugin_config.tokn: unknown key; did you mean "token"?`,
 		}
 	}
 }
-
-// TestReadme: what README.md shows of a misspelt key is what is said, and what it shows of the size can be asked for.
-func TestReadme(t *testing.T) {
-	t.Parallel()
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := Parse(minimalAnd(t, `{"region": null, "regoin": "nyc3", "size": "s-2vcpu-4g"}`), emptyHost)
-	if err == nil || !strings.Contains(string(readme), "\n"+err.Error()+"\n") {
-		t.Errorf("README.md does not show this error:\n%v", err)
-	} else if faultsOf(err).Has("token", "token_file", "api_url", "size") || !cmp.Equal(c.Sizes, []string{"s-2vcpu-4g"}) {
-		t.Errorf("the size cannot be checked: %+v, %v", c, err)
-	}
-}

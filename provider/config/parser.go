@@ -71,9 +71,11 @@ func (p *parser) read(k key) {
 	case k.unless != "":
 		p.fault(hinted{fmt.Errorf("is required, unless %s is set", k.unless), "for example " + k.example})
 	default:
-		p.fault(hinted{errors.New("is required"), "for example " + k.example})
+		p.fault(hinted{errors.New(missing), "for example " + k.example})
 	}
 }
+
+const missing = "is required"
 
 // fault files what is wrong with the key that is being read, if anything is: one error, or several that are joined.
 func (p *parser) fault(err error) {
@@ -92,5 +94,4 @@ func (p *parser) fault(err error) {
 // has reports whether the user gave the key. No key is the empty one.
 func (p *parser) has(name string) bool { return p.given[name] != nil }
 
-// isFaulty reports whether the key has a fault.
 func (p *parser) isFaulty(name string) bool { return p.faults.Has(name) || p.unknown.Has(name) }

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
+	"maps"
+	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -99,66 +101,53 @@ func TestSchemaRefuses(t *testing.T) {
 func TestSchemaAccepts(t *testing.T) {
 	t.Parallel()
 	schema := compile("draft-07", "")
-	files, _ := filepath.Glob("../../testdata/config/*/*.toml")
-	for _, path := range append(files, "../../examples/config.toml") {
-		var file map[string]any
-		if _, err := toml.DecodeFile(path, &file); err != nil {
+	validate := func(file map[string]any) error {
+		data, err := json.Marshal(file)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if file["runners"] == nil { // a plugin_config alone, which may have keys in capitals
-			lower := map[string]any{}
-			for key, value := range file {
-				lower[strings.ToLower(key)] = value
-			}
-			file = configWith("/usr/bin/fleeting-plugin-digitalocean", lower)
-		}
-		if err := schema.Validate(roundTrip(t, file)); err != nil {
-			t.Errorf("%s: %v", path, err)
-		}
+		return schema.Validate(decode(t, data))
 	}
-	for plugin, ours := range map[string]bool{
-		"fleeting-plugin-digitalocean":                              true,
-		"registry.example.com/x/fleeting-plugin-digitalocean:1.2.3": true,
-		`C:\fleeting-plugin-digitalocean.exe`:                       true,
-		"fleeting-plugin-aws":                                       false,
-		"":                                                          false,
-	} {
-		err := schema.Validate(roundTrip(t, configWith(plugin, map[string]any{"name": 1})))
-		if (err != nil) != ours {
-			t.Errorf("a faulty plugin_config of %q: %v", plugin, err)
-		}
-	}
-}
-
-func configWith(plugin string, pluginConfig map[string]any) map[string]any {
-	return map[string]any{"concurrent": 1, "runners": []any{map[string]any{
-		"name": "ci", "autoscaler": map[string]any{"plugin": plugin, "plugin_config": pluginConfig},
-	}}}
-}
-
-// roundTrip makes of a value what a validator takes.
-func roundTrip(t testing.TB, v any) any {
-	t.Helper()
-	data, err := json.Marshal(v)
+	const runner = "[[runners]]\nname = 'do'\n[runners.autoscaler]\nplugin = '%s'\n[runners.autoscaler.plugin_config]\n%s"
+	everything, err := os.ReadFile("../../testdata/config/0.1/everything.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return decode(t, data)
+	example, err := os.ReadFile("../../examples/config.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	everything = regexp.MustCompile(`(?m)^\[`).ReplaceAll(everything, []byte("[runners.autoscaler.plugin_config."))
+	for _, c := range []struct {
+		text   string
+		faulty bool
+	}{
+		{string(example), false},
+		{fmt.Sprintf(runner, "/usr/bin/fleeting-plugin-digitalocean", everything), false},
+		{fmt.Sprintf(runner, "fleeting-plugin-digitalocean", "name = 1"), true},
+		{fmt.Sprintf(runner, "registry.example.com/x/fleeting-plugin-digitalocean:1.2.3", "name = 1"), true},
+		{fmt.Sprintf(runner, `C:\fleeting-plugin-digitalocean.exe`, "name = 1"), true},
+		{fmt.Sprintf(runner, "fleeting-plugin-aws", "name = 1"), false},
+		{"concurrent = 1\n[[runners]]\nname = 'shell'\n", false},
+	} {
+		var file map[string]any
+		if _, err := toml.Decode(c.text, &file); err != nil {
+			t.Fatal(err)
+		}
+		if err := validate(file); (err != nil) != c.faulty {
+			t.Errorf("%s\nis faulty by the schema: %v", c.text, err)
+		}
+	}
 }
 
-// decode leaves out what is null, which TOML has not.
-func decode(t testing.TB, data []byte) any {
+// decode makes a table of JSON as a validator takes it, without what is null: TOML has no such thing.
+func decode(t testing.TB, data []byte) map[string]any {
 	t.Helper()
 	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if table, ok := v.(map[string]any); ok {
-		for key, value := range table {
-			if value == nil {
-				delete(table, key)
-			}
-		}
-	}
-	return v
+	table := v.(map[string]any)
+	maps.DeleteFunc(table, func(_ string, value any) bool { return value == nil })
+	return table
 }

@@ -20,17 +20,19 @@ func didYouMean(similar []string) string {
 
 // near returns the candidates, at most three and the nearest first, that word is a typo of, or that word is a part of, as
 // old slugs are of new ones.
-func near(word string, candidates []string) []string {
+func near(word string, candidates []string) (found []string) {
 	const longest = 100 // a bound on the work
 	if len(word) > longest {
 		return nil
 	}
 	distance := func(candidate string) int { return levenshtein.ComputeDistance(word, candidate) }
-	found := slices.DeleteFunc(slices.Clone(candidates), func(c string) bool {
+	for _, c := range candidates {
 		isTypo := distance(c) <= max(2, len(word)/4)
 		isPart := len(word) > 2 && strings.Contains(c, word)
-		return c == word || !isTypo && !isPart
-	})
+		if c != word && (isTypo || isPart) {
+			found = append(found, c)
+		}
+	}
 	slices.SortFunc(found, func(a, b string) int {
 		return cmp.Or(cmp.Compare(distance(a), distance(b)), cmp.Compare(a, b))
 	})

@@ -54,10 +54,9 @@ var maybeEmpty = kind[string]{object{"type": "string"}, func(v any) (string, err
 
 func (p *parser) token(v any) error {
 	token, err := maybeEmpty.check(v)
-	if err != nil || token == "" {
-		return err
+	if token != "" {
+		p.config.Token, err = tokenFrom("plugin_config.token", token)
 	}
-	p.config.Token, err = tokenFrom("plugin_config.token", token)
 	return err
 }
 

@@ -55,20 +55,26 @@ func TestTokenFileIsReadAgain(t *testing.T) {
 
 	source := "plugin_config.token_file " + path
 	for content, want := range map[string]string{
-		" \n":                         source + " is empty: put the token into it",
-		"dop_v1_0123 and so on":       source + " holds something other than a token, which is printable ASCII without spaces",
-		strings.Repeat("x", 64<<10+1): source + " cannot be read: it is larger than 65536 bytes",
+		" \n":                         " is empty: put the token into it",
+		"dop_v1_0123 and so on":       " holds something other than a token, which is printable ASCII without spaces",
+		strings.Repeat("x", 64<<10+1): " cannot be read: it is larger than 65536 bytes",
 	} {
 		write(content)
-		if got, err := token.Read(); err == nil || err.Error() != want || !got.IsZero() {
+		if got, err := token.Read(); err == nil || err.Error() != source+want || !got.IsZero() {
 			t.Errorf("Read() = %q, %v, want the error %s", got.Reveal(), err, want)
 		}
 	}
-
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
+	write(strings.Repeat("x", 64<<10))
+	if got, err := token.Read(); err != nil || len(got.Reveal()) != 64<<10 {
+		t.Errorf("Read() of a file as long as the limit: %v", err)
 	}
-	if _, err := token.Read(); err == nil || !strings.HasPrefix(err.Error(), source+" cannot be read: ") {
-		t.Errorf("Read() of a file that is gone: %v", err)
+	for file, want := range map[string]string{
+		path + "2":         "no such file or directory",
+		filepath.Dir(path): "it is not a regular file",
+		os.DevNull:         "it is not a regular file",
+	} {
+		if _, err := (Token{File: file, Source: "the file"}).Read(); err == nil || err.Error() != "the file cannot be read: "+want {
+			t.Errorf("Read() of %s: %v", file, err)
+		}
 	}
 }
