@@ -127,14 +127,14 @@ var (
 )
 
 func number[T int | float64](jsonType, what string, least, most T, parse func(string) (T, error)) kind[T] {
+	what = fmt.Sprintf("%s from %v to %v", what, least, most)
 	return kind[T]{object{"type": jsonType, "minimum": least, "maximum": most}, func(v any) (T, error) {
 		n, err := parse(fmt.Sprint(v))
-		_, isNumber := v.(json.Number)
-		switch fault := mustBe(fmt.Sprintf("%s from %v to %v", what, least, most), v); {
-		case err != nil || n < least || n > most:
-			return 0, fault
-		case !isNumber:
-			return 0, hinted{fault, fmt.Sprintf("did you mean %v, without quotes?", n)}
+		if within := n >= least && n <= most; err != nil || !within {
+			return 0, mustBe(what, v)
+		}
+		if _, isNumber := v.(json.Number); !isNumber {
+			return 0, hinted{mustBe(what, v), fmt.Sprintf("did you mean %v, without quotes?", n)}
 		}
 		return n, nil
 	}}

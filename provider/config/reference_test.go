@@ -34,11 +34,13 @@ func typesOf(schema object) []string {
 	}
 	var types []string
 	for _, one := range schema["anyOf"].([]object) {
-		types = append(types, typesOf(one)...)
+		for _, name := range typesOf(one) {
+			if !slices.Contains(types, name) {
+				types = append(types, name)
+			}
+		}
 	}
-	slices.Sort(types)
-	slices.Reverse(types)
-	return slices.Compact(types)
+	return types
 }
 
 // TestReference pins that the table in docs/configuration.md is that of the code.
