@@ -47,7 +47,7 @@ type Image struct {
 }
 
 // Parse reads the JSON that the runner makes of plugin_config. Keys may be in any case, as in the rest of
-// config.toml. Empty input counts as an empty table, and null as a key that is not given.
+// config.toml. Empty input counts as an empty table.
 //
 // It reads the files that the keys token_file and user_data_file name, and the environment variables that stand in for
 // token and api_url, all through host. The error is always a [Faults]. The Config that comes with it has what could be

@@ -43,8 +43,7 @@ func newParser(data []byte, host Host) (*parser, error) {
 		switch {
 		case !slices.Contains(known, name):
 			strange = append(strange, spelling)
-		case table[spelling] == nil:
-		case p.has(name) || p.unknown.Has(name):
+		case p.has(name):
 			p.unknown = append(p.unknown, Fault{Key: spelling, Text: "is given more than once: upper and lower case are one key", Means: []string{name}})
 			delete(p.given, name)
 		default:

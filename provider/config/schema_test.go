@@ -101,6 +101,10 @@ func TestSchemaRefuses(t *testing.T) {
 func TestSchemaAccepts(t *testing.T) {
 	t.Parallel()
 	schema := compile("draft-07", "")
+	timeout := pluginSchemas()[0].Properties["create_timeout"]
+	if *timeout.Default != "10m" || !strings.HasPrefix(timeout.Description, "A Droplet that") {
+		t.Errorf("create_timeout has the default %v, and is described as %s", *timeout.Default, timeout.Description)
+	}
 	validate := func(file map[string]any) error {
 		data, err := json.Marshal(file)
 		if err != nil {
@@ -128,7 +132,7 @@ func TestSchemaAccepts(t *testing.T) {
 		{fmt.Sprintf(runner, "registry.example.com/x/fleeting-plugin-digitalocean:1.2.3", "name = 1"), true},
 		{fmt.Sprintf(runner, `C:\fleeting-plugin-digitalocean.exe`, "name = 1"), true},
 		{fmt.Sprintf(runner, "fleeting-plugin-aws", "name = 1"), false},
-		{"concurrent = 1\n[[runners]]\nname = 'shell'\n", false},
+		{"concurrent = 1\n[[runners]]\nname = 'shell'\n[runners.autoscaler.plugin_config]\nname = 1", false},
 	} {
 		var file map[string]any
 		if _, err := toml.Decode(c.text, &file); err != nil {

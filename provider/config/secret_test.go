@@ -67,8 +67,9 @@ func TestSecretShowsWhetherItIsThere(t *testing.T) {
 		if secret.Reveal() != held || secret.IsZero() != (held == "") || !secret.Equal(NewSecret(held)) || secret.Equal(NewSecret("y")) {
 			t.Errorf("a Secret of %q does not behave as one", held)
 		}
-		if got := fmt.Sprintf("%v %#v %d", secret, secret, secret); got != fmt.Sprintf(`%s %[1]s %[1]s`, want) {
-			t.Errorf("it is shown as %s, want %q", got, want)
+		js, err := json.Marshal(secret)
+		if got := fmt.Sprintf("%v %#v %d %s", secret, secret, secret, js); got != fmt.Sprintf(`%s %[1]s %[1]s "%[1]s"`, want) || err != nil {
+			t.Errorf("it is shown as %s, %v, want %q", got, err, want)
 		}
 	}
 }
