@@ -33,7 +33,7 @@ var images = kind[Image]{anyOf(slugs.schema, ids), func(v any) (Image, error) {
 }}
 
 // sshKeys are ids or MD5 fingerprints, the only ones that DigitalOcean's API takes.
-var sshKeys = kind[string]{anyOf(fingerprints.schema, ids, object{"type": "string", "pattern": `^\+?0*[1-9][0-9]*$`}), func(v any) (string, error) {
+var sshKeys = kind[string]{anyOf(fingerprints.schema, ids, idTexts), func(v any) (string, error) {
 	if id, ok := id(v); ok {
 		return strconv.FormatInt(id, 10), nil
 	}
@@ -119,7 +119,8 @@ func checkUserData(data string) (string, error) {
 		return "", fmt.Errorf("has %d bytes, and DigitalOcean takes at most %d (64 KiB)", len(data), maxUserData)
 	}
 	if i := strings.IndexFunc(data, func(r rune) bool { return r > unicode.MaxASCII }); i >= 0 {
-		return "", fmt.Errorf("must be ASCII, since DigitalOcean truncates or refuses anything else: line %d is not", 1+strings.Count(data[:i], "\n"))
+		line := 1 + strings.Count(data[:i], "\n")
+		return "", fmt.Errorf("must be ASCII, since DigitalOcean truncates or refuses anything else: line %d is not", line)
 	}
 	return data, nil
 }

@@ -74,6 +74,7 @@ func checkBounds(t *testing.T, c Config) {
 	for _, region := range c.Regions {
 		regions[region] = region
 	}
+	ours := regexp.MustCompile(`(?i)^fleeting(-|$)`).MatchString
 	normal, err := normalURL(c.APIURL)
 	for what, ok := range map[string]bool{
 		"a name":                    matches(`[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?`, c.Name) && !strings.HasSuffix(c.Name, "-doctor"),
@@ -85,7 +86,7 @@ func checkBounds(t *testing.T, c Config) {
 		"subnets of VPCs":           within(c.VPC, regions) && within(c.Subnet, c.VPC),
 		"IPv6 with public networks": c.PublicNetworking || !c.IPv6,
 		"user data":                 len(c.UserData) <= 64<<10 && matches(`[\x00-\x7f]*`, c.UserData),
-		"tags":                      matches(`[a-zA-Z0-9_:-]{1,255}`, c.Tags...) && !slices.ContainsFunc(c.Tags, regexp.MustCompile(`(?i)^fleeting(-|$)`).MatchString),
+		"tags":                      matches(`[a-zA-Z0-9_:-]{1,255}`, c.Tags...) && !slices.ContainsFunc(c.Tags, ours),
 		"limits":                    min(c.MaxInstances, c.MaxCreating) >= 0 && max(c.MaxInstances, c.MaxCreating) <= 100_000 && c.MaxHourlyCost >= 0,
 		"a timeout":                 c.CreateTimeout >= 30*time.Second && c.CreateTimeout <= 24*time.Hour,
 	} {

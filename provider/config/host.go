@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// Host is what of the machine a plugin_config may refer to. Tests give their own. Neither field may be nil.
+// Host is what of the machine a plugin_config may refer to. Neither field may be nil.
 type Host struct {
 	// Getenv returns an environment variable, or "" when it is not set.
 	Getenv func(name string) string

@@ -36,7 +36,8 @@ func (p *parser) keys() []key {
 			help: "The slug of a region, or a list of them that is tried in order when capacity is short."},
 		{name: "size", value: list(1, slugs).into(&c.Sizes), fallback: "required", example: `size = "s-2vcpu-4gb"`,
 			help: "The slug of a size, or a list of them. Every region is tried with the first size before the second size is."},
-		{name: "image", value: images.into(&c.Image), fallback: "required, or image_tag", example: `image = "ubuntu-24-04-x64"`, unless: "image_tag",
+		{name: "image", value: images.into(&c.Image), fallback: "required, or image_tag",
+			example: `image = "ubuntu-24-04-x64"`, unless: "image_tag",
 			help: "What Droplets are made from: a slug, or the id of a snapshot."},
 		{name: "image_tag", value: tags.into(&c.ImageTag), fallback: "none", excludes: "image",
 			help: "Instead of `image`: the newest private image that carries this tag and is in the region, looked up again every " +

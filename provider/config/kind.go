@@ -151,7 +151,10 @@ var timeouts = kind[time.Duration]{object{"type": "string", "pattern": `^\+?([0-
 		return timeout, nil
 	}}
 
-var ids = object{"type": "integer", "minimum": 1}
+var (
+	ids     = object{"type": "integer", "minimum": 1}
+	idTexts = object{"type": "string", "pattern": `^\+?0*[1-9][0-9]*$`}
+)
 
 // id takes a whole number above 0, also in quotes.
 func id(v any) (int64, bool) {

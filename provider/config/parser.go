@@ -44,7 +44,8 @@ func newParser(data []byte, host Host) (*parser, error) {
 		case !slices.Contains(known, name):
 			strange = append(strange, spelling)
 		case p.has(name):
-			p.unknown = append(p.unknown, Fault{Key: spelling, Text: "is given more than once: upper and lower case are one key", Means: []string{name}})
+			const text = "is given more than once: upper and lower case are one key"
+			p.unknown = append(p.unknown, Fault{Key: spelling, Text: text, Means: []string{name}})
 			delete(p.given, name)
 		default:
 			p.given[name] = table[spelling]
@@ -52,8 +53,8 @@ func newParser(data []byte, host Host) (*parser, error) {
 		}
 	}
 	for _, spelling := range strange {
-		similar := near(strings.ToLower(spelling), free)
-		p.unknown = append(p.unknown, Fault{Key: quoteKey(spelling), Text: "unknown key", Hint: didYouMean(similar), Means: similar})
+		name := strings.ToLower(spelling)
+		p.unknown = append(p.unknown, Fault{quoteKey(spelling), "unknown key", DidYouMean(name, free), near(name, free)})
 	}
 	return p, nil
 }

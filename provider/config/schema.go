@@ -1,13 +1,14 @@
 package config
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 )
 
 // Schema returns a JSON Schema of a config.toml, for editors. Of the file it describes the plugin_config of runners that use
-// this plugin. What it refuses [Parse] refuses too, unless it is a key that is not in lower case. It is draft-07 with the
-// numbers and tuples of draft-04: TOML editors know no more.
+// this plugin. What it refuses [Parse] refuses too, but for keys in capitals. It is draft-07, and means the same in draft-04
+// apart from if and then: TOML editors know no later one.
 func Schema() []byte {
 	table := object{"type": "object", "additionalProperties": false}
 	properties, dependencies := object{}, object{}
@@ -41,15 +42,18 @@ func Schema() []byte {
 		"then":       object{"properties": object{"plugin_config": reference}},
 	}
 	runner := object{"properties": object{"autoscaler": autoscaler}}
-	schema, err := json.MarshalIndent(object{
+	var schema bytes.Buffer
+	encoder := json.NewEncoder(&schema)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(object{
 		"$schema":     "http://json-schema.org/draft-07/schema#",
 		"title":       "config.toml of GitLab Runner with fleeting-plugin-digitalocean",
 		"type":        "object",
 		"properties":  object{"runners": object{"items": runner}},
 		"definitions": object{"plugin_config": table},
-	}, "", "  ")
-	if err != nil {
+	}); err != nil {
 		panic(err) // it is made of constants
 	}
-	return append(schema, '\n')
+	return schema.Bytes()
 }

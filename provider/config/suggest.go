@@ -9,9 +9,8 @@ import (
 )
 
 // DidYouMean proposes up to three candidates that word may have been meant to be, or returns "" when there is none.
-func DidYouMean(word string, candidates []string) string { return didYouMean(near(word, candidates)) }
-
-func didYouMean(similar []string) string {
+func DidYouMean(word string, candidates []string) string {
+	similar := near(word, candidates)
 	if len(similar) == 0 {
 		return ""
 	}
