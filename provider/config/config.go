@@ -5,11 +5,7 @@
 // can judge, such as whether a size exists, is left to Init.
 package config
 
-import (
-	"errors"
-	"slices"
-	"time"
-)
+import "time"
 
 // Config is what a plugin_config says. What its keys mean and which values they take is in keys.go.
 type Config struct {
@@ -67,26 +63,4 @@ func Parse(data []byte, host Host) (Config, error) {
 		return p.config, faults
 	}
 	return p.config, nil
-}
-
-// Account is the part of a plugin_config that says to which account a group belongs. It is all that a person's
-// commands need, also of a plugin_config with other faults.
-type Account struct {
-	Name   string // of the group; "" if it is not given
-	Token  Token
-	APIURL string
-}
-
-// ParseAccount is Parse that passes over the faults of keys that are not in an Account, and over a name that is not given.
-// With an error, a [Faults], the Account is zero.
-func ParseAccount(data []byte, host Host) (Account, error) {
-	c, err := Parse(data, host)
-	faults, _ := errors.AsType[Faults](err)
-	faults = slices.DeleteFunc(faults, func(f Fault) bool {
-		return f.Text == missing && f.Key == "name" || !(Faults{f}).Has("name", "token", "token_file", "api_url")
-	})
-	if len(faults) > 0 {
-		return Account{}, faults
-	}
-	return Account{Name: c.Name, Token: c.Token, APIURL: c.APIURL}, nil
 }

@@ -61,17 +61,6 @@ func TestSpellings(t *testing.T) {
 	}
 }
 
-func TestAPIURLFromTheEnvironment(t *testing.T) {
-	t.Parallel()
-	host := hostWith(map[string]string{"DIGITALOCEAN_API_URL": " https://ENV.example.com/ "}, nil)
-	if got := accept(t, `{}`, host).APIURL; got != "https://env.example.com" {
-		t.Errorf("without api_url it is %s", got)
-	}
-	if got := accept(t, `{"api_url": "https://key.example.com"}`, host).APIURL; got != "https://key.example.com" {
-		t.Errorf("with api_url it is %s", got)
-	}
-}
-
 // TestNames: the groups of doctor --boot are groups, which plugin_config may not name and SafeName never makes.
 func TestNames(t *testing.T) {
 	t.Parallel()

@@ -1,10 +1,36 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
 	"strings"
 )
+
+// Account is the part of a plugin_config that says to which account a group belongs. It is all that a person's
+// commands need, also of a plugin_config with other faults.
+type Account struct {
+	Name   string // of the group; "" if it is not given
+	Token  Token
+	APIURL string
+}
+
+// ParseAccount is Parse that passes over the faults of keys that are not in an Account, and over a name that is not given.
+// With an error, a [Faults], the Account is zero.
+func ParseAccount(data []byte, host Host) (Account, error) {
+	c, err := Parse(data, host)
+	faults, _ := errors.AsType[Faults](err)
+	faults = slices.DeleteFunc(faults, func(f Fault) bool {
+		return f.Text == missing && f.Key == "name" || !(Faults{f}).Has("name", "token", "token_file", "api_url")
+	})
+	if len(faults) > 0 {
+		return Account{}, faults
+	}
+	return Account{Name: c.Name, Token: c.Token, APIURL: c.APIURL}, nil
+}
 
 // Token says where the token comes from: the first that is set of the keys token and token_file and the environment
 // variables DIGITALOCEAN_TOKEN and DIGITALOCEAN_ACCESS_TOKEN. Either Value or File is set.
@@ -99,4 +125,48 @@ func (p *parser) tokenFromEnvironment() (err error) {
 		}
 	}
 	return errors.New("is required: set token or token_file, or the environment variable DIGITALOCEAN_TOKEN or DIGITALOCEAN_ACCESS_TOKEN")
+}
+
+const defaultAPIURL = "https://api.digitalocean.com"
+
+var apiURLs = kind[string]{object{"type": "string", "pattern": "^[hH][tT][tT][pP][sS]?://[^?#]+$"}, text.and(normalURL).check}
+
+// apiURL falls back to the environment. After a fault there is no URL: the token is not for another host.
+func (p *parser) apiURL(v any) error {
+	const variable = "DIGITALOCEAN_API_URL"
+	if v != nil {
+		return apiURLs.into(&p.config.APIURL).read(v)
+	}
+	var err error
+	if p.config.APIURL, err = normalURL(cmp.Or(strings.TrimSpace(p.host.Getenv(variable)), defaultAPIURL)); err != nil {
+		err = fmt.Errorf("the environment variable %s %w", variable, err)
+	}
+	return err
+}
+
+// normalURL checks the URL of the API, and returns it in one spelling, by which this host's plugins know that
+// they are on the same account: scheme and host in lower case, without the scheme's port and a slash at the end. A fault
+// never repeats a user name, a password or a query.
+func normalURL(text string) (string, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return "", errors.New("must be an absolute https URL, such as " + defaultAPIURL)
+	}
+	usualPort := map[string]string{"https": ":443", "http": ":80"}[u.Scheme]
+	u.Host = strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(u.Host), usualPort), ":")
+	normal := strings.TrimRight(u.String(), "/")
+	address, err := netip.ParseAddr(u.Hostname())
+	isLoopback := u.Hostname() == "localhost" || err == nil && address.IsLoopback()
+	switch {
+	case u.User != nil:
+		return "", errors.New("must not hold a user name or a password")
+	case strings.ContainsAny(text, "?#"):
+		return "", errors.New("must not hold a query or a fragment")
+	case u.Scheme == "http" && !isLoopback:
+		return "", fmt.Errorf("must be https, or the token could be read on the way: plain http is for loopback hosts, and %s is not one",
+			quote(u.Hostname()))
+	case strings.HasSuffix(normal, "/v2"):
+		return "", errors.New("must not end in the version, /v2, which is added to it")
+	}
+	return normal, nil
 }

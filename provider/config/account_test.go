@@ -78,3 +78,40 @@ func TestTokenFileIsReadAgain(t *testing.T) {
 		}
 	}
 }
+
+func TestAPIURLFromTheEnvironment(t *testing.T) {
+	t.Parallel()
+	host := hostWith(map[string]string{"DIGITALOCEAN_API_URL": " https://ENV.example.com/ "}, nil)
+	if got := accept(t, `{}`, host).APIURL; got != "https://env.example.com" {
+		t.Errorf("without api_url it is %s", got)
+	}
+	if got := accept(t, `{"api_url": "https://key.example.com"}`, host).APIURL; got != "https://key.example.com" {
+		t.Errorf("with api_url it is %s", got)
+	}
+}
+
+// TestAccount: the keys of an account are read, and held to the same rules, whatever the others are.
+func TestAccount(t *testing.T) {
+	t.Parallel()
+	for data, want := range map[string]string{
+		`{"name": "ci", "token": "t", "colour": 1, "max_instances": 0, "user_data_file": "/missing"}`: "ci https://api.digitalocean.com",
+		`{"token": "t", "api_url": "https://EXAMPLE.com:443/"}`:                                       " https://example.com",
+		`{"name": "CI", "tokn": "t", "api_url": 5, "size": 5}`: `plugin_config.name: must be 1 to 45 characters of a-z, 0-9 and -, with a letter or a digit at both ends, not "CI"
+plugin_config.api_url: must be a string, not 5
+plugin_config.tokn: unknown key; did you mean "token"?`,
+		`[]`: "plugin_config: must be a table",
+	} {
+		a, err := ParseAccount([]byte(data), emptyHost)
+		got := a.Name + " " + a.APIURL
+		if err != nil {
+			if got = err.Error(); a != (Account{}) {
+				t.Errorf("%s: with faults there is %+v", data, a)
+			}
+		} else if a.Token.Source != "plugin_config.token" {
+			t.Errorf("%s: the token is %+v", data, a.Token)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", data, diff)
+		}
+	}
+}
