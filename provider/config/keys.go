@@ -53,8 +53,8 @@ func (p *parser) keys() []key {
 			help: "The UUID of a VPC; with several regions a table of region = UUID, which may leave some out. One for a region that is not " +
 				"in `region` is refused."},
 		{name: "subnet_uuid", value: p.byRegion().and(p.withVPC).into(&c.Subnet), fallback: "the VPC's default subnet", needs: "vpc_uuid",
-			help: "The UUID of a subnet of the VPC, written as `vpc_uuid` is; a region with a subnet has to have a `vpc_uuid`. Subnets are a " +
-				"public preview of DigitalOcean's."},
+			help: "The UUID of a subnet of the VPC, written as `vpc_uuid` is; a region with a subnet has to have a `vpc_uuid`. It is first " +
+				"checked by a create. A public preview of DigitalOcean's."},
 		{name: "public_networking", value: boolean.into(&c.PublicNetworking), fallback: "true",
 			help: "Whether Droplets have public addresses. With false the runner must be in the VPC, with `use_external_addr = false`."},
 		{name: "ipv6", value: boolean.and(p.ipv6).into(&c.IPv6), fallback: "false",
