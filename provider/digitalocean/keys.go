@@ -28,14 +28,19 @@ var (
 // ErrNotFound if not. Unlike Keys it does not count against the small rate limit
 // of the list.
 func (c *Client) HasKey(ctx context.Context, idOrFingerprint string) error {
-	_, err := c.do(ctx, request{op: opKey, name: idOrFingerprint})
+	return c.oneKey(ctx, request{op: opKey, name: idOrFingerprint})
+}
+
+// oneKey sends a request that is answered with one key.
+func (c *Client) oneKey(ctx context.Context, r request) error {
+	_, err := getOne(ctx, c, r, "ssh_key", func(k Key) bool { return k.ID != 0 })
 	return err
 }
 
 // UploadKey puts a public key on the account. That it is there already is no
 // error. It is sent once.
 func (c *Client) UploadKey(ctx context.Context, name, publicKey string) error {
-	_, err := c.do(ctx, request{op: opUploadKey, body: &godo.KeyCreateRequest{Name: name, PublicKey: publicKey}})
+	err := c.oneKey(ctx, request{op: opUploadKey, body: &godo.KeyCreateRequest{Name: name, PublicKey: publicKey}})
 	if e, ok := errors.AsType[*ig.CloudError](err); ok && e.Status == 422 && strings.Contains(e.Message, "already in use") {
 		return nil
 	}

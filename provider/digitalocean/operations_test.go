@@ -68,8 +68,8 @@ var operations = []operation{
 	{"Regions", "GET /v2/regions", true, func(ctx context.Context, c *Client) (any, error) { return c.Regions(ctx) }},
 	{"VPCRegion", "GET /v2/vpcs/{id}", true, func(ctx context.Context, c *Client) (any, error) { return c.VPCRegion(ctx, someVPC) }},
 	{"VPCs", "GET /v2/vpcs", true, func(ctx context.Context, c *Client) (any, error) { return c.VPCs(ctx) }},
-	{"HasKey", opKey, false, func(ctx context.Context, c *Client) (any, error) { return nil, c.HasKey(ctx, someKey) }},
-	{"UploadKey", opUploadKey, false, func(ctx context.Context, c *Client) (any, error) {
+	{"HasKey", opKey, true, func(ctx context.Context, c *Client) (any, error) { return nil, c.HasKey(ctx, someKey) }},
+	{"UploadKey", opUploadKey, true, func(ctx context.Context, c *Client) (any, error) {
 		return nil, c.UploadKey(ctx, "fleeting-ci-7k2m9qxa", somePublic)
 	}},
 	{"DeleteKey", opDeleteKey, false, func(ctx context.Context, c *Client) (any, error) { return nil, c.DeleteKey(ctx, someKey) }},

@@ -102,9 +102,11 @@ func TestTokenCannotBeRead(t *testing.T) {
 
 // DigitalOcean, or what stands in for it, may send back whatever it was sent. No
 // token, present or past, gets into an error or a request id, whole or in part.
-func TestTokenIsNeverRepeated(t *testing.T) { synctest.Test(t, neverRepeated) }
+func TestTokenIsNeverRepeated(t *testing.T) {
+	synctest.Test(t, testTokenIsNeverRepeated)
+}
 
-func neverRepeated(t *testing.T) {
+func testTokenIsNeverRepeated(t *testing.T) {
 	const first, second = "dop_v1_5e471e1f1257", "dop_v1_5e471e1f5ec0"
 	for _, status := range []int{200, 204, 302, 401, 422, 503} {
 		for _, padding := range []int{0, 45, 285} { // request ids are cut at 64, messages at 300
