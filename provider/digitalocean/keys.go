@@ -31,7 +31,8 @@ func (c *Client) HasKey(ctx context.Context, idOrFingerprint string) error {
 	return c.oneKey(ctx, request{op: opKey, name: idOrFingerprint})
 }
 
-// oneKey sends a request that is answered with one key.
+// oneKey sends a request that is answered with one key. Without it nothing says that
+// the account has the key.
 func (c *Client) oneKey(ctx context.Context, r request) error {
 	_, err := getOne(ctx, c, r, "ssh_key", func(k Key) bool { return k.ID != 0 })
 	return err
