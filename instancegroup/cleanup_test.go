@@ -27,10 +27,10 @@ func TestProject(t *testing.T) {
 	story(t, "failing at it warns, and fails nothing", s, func(r *runner) {
 		r.breakOp("project", fault{err: refusal(ErrForbidden)})
 		r.up(2)
-		r.requests("project", 3)
+		r.requests("project", 1)
 		r.says("WARN", "could not be assigned to the project", "request_id=req-42")
 	})
-	story(t, "a rate limit is no attempt", s, func(r *runner) {
+	story(t, "what was not carried out is tried again", s, func(r *runner) {
 		r.breakOp("project", fault{err: refusal(ErrRateLimited)})
 		r.up(2)
 		before := r.asked("project")

@@ -229,6 +229,12 @@ func definite(err error) bool {
 	return ok && !errors.Is(e.Class, ErrUnconfirmed)
 }
 
+// isCloud reports whether err is DigitalOcean's, or the way's to it.
+func isCloud(err error) bool {
+	_, ok := errors.AsType[*CloudError](err)
+	return ok
+}
+
 // permanent reports whether err is one that time does not heal.
 func permanent(err error) bool {
 	return errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrForbidden) || errors.Is(err, ErrOtherAccount)

@@ -20,7 +20,7 @@ func TestDecide(t *testing.T) {
 	now := epoch
 	// Lists have had it for a minute and longer, where they have.
 	at := func(p phase, id int64, listed, accepted bool) instance {
-		i := instance{name: "ci-a", phase: p, id: id, listed: listed, requested: now.Add(-90 * time.Second), confirmed: now.Add(-20 * time.Second), seen: now.Add(-20 * time.Second)}
+		i := instance{name: "ci-a", phase: p, id: id, requested: now.Add(-90 * time.Second), confirmed: now.Add(-20 * time.Second)}
 		if listed {
 			i.listedSince = now.Add(-80 * time.Second)
 		}
@@ -50,7 +50,6 @@ func TestDecide(t *testing.T) {
 		{"deleting, unconfirmed", at(deleting, 0, false, false)},
 		{"deleting, unsent", at(deleting, 5, true, false)},
 		{"deleting, unlisted", at(deleting, 5, false, true)},
-		{"deleting, seen by a look-up", but(at(deleting, 5, true, true), func(i *instance) { i.byLookUp = true })},
 		{"deleting, listed since", but(at(deleting, 5, true, true), func(i *instance) { i.listedSince = now.Add(-60 * time.Second) })},
 		{"deleting", at(deleting, 5, true, true)},
 		{"gone", at(gone, 5, true, true)},
@@ -90,14 +89,13 @@ func TestDecide(t *testing.T) {
 requested:                   requested       creating        creating        running         creating        creating        creating        gone gone requested       requested       requested       requested       requested       gone      requested       requested
 in flight:                   requested       creating        creating        running         creating        creating        creating        gone gone requested       requested       requested       requested       requested       requested requested       requested
 in flight, shown:            creating        creating        creating        running         creating        creating        creating        gone gone creating        creating        creating        creating        creating        creating  creating        creating
-unlisted:                    creating        creating        creating        running         creating        creating        creating        gone gone creating        creating        creating        creating        creating/look   gone      creating        creating
+unlisted:                    creating        creating        creating        running         creating        creating        creating        gone gone creating        creating        creating        creating        creating        gone      creating        creating
 creating:                    creating        creating        creating        running         creating        creating        creating        gone gone creating/look   creating/look   creating/look   creating        creating/look   gone      creating        creating
 running:                     running         running         running         running         running         running         running         gone gone running/look    running/look    running/look    running         running/look    gone      running         running
 deleting, unconfirmed:       deleting        deleting/remove deleting/remove deleting/remove deleting/remove deleting/remove deleting/remove gone gone deleting        deleting        deleting        deleting        deleting        gone      deleting        gone
 deleting, unsent:            deleting/remove deleting/remove deleting/remove deleting/remove deleting/remove deleting/remove deleting/remove gone gone deleting/remove deleting/remove deleting/remove deleting/remove deleting/remove gone      deleting/remove gone
-deleting, unlisted:          deleting        deleting        deleting        deleting        deleting        deleting        deleting        gone gone deleting        deleting        deleting        deleting        deleting/look   gone      deleting        gone
-deleting, seen by a look-up: deleting        deleting        deleting        deleting        deleting        deleting        deleting        gone gone deleting/look   deleting        deleting        deleting        deleting/look   gone      deleting        gone
-deleting, listed since:      deleting        deleting        deleting        deleting        deleting        deleting        deleting        gone gone deleting/look   deleting        deleting        deleting        deleting/look   gone      deleting        gone
+deleting, unlisted:          deleting        deleting        deleting        deleting        deleting        deleting        deleting        gone gone deleting/look   deleting/look   deleting/look   deleting        deleting        gone      deleting        gone
+deleting, listed since:      deleting        deleting        deleting        deleting        deleting        deleting        deleting        gone gone deleting/look   deleting/look   deleting/look   deleting        deleting/look   gone      deleting        gone
 deleting:                    deleting        deleting        deleting        deleting        deleting        deleting        deleting        gone gone gone            deleting        deleting        deleting        deleting/look   gone      deleting        gone
 gone:                        gone            gone            gone            gone            gone            gone            gone            gone gone gone            gone            gone            gone            gone            gone      gone            gone
 `
@@ -146,10 +144,10 @@ func TestDecideOverTime(t *testing.T) {
 	}
 	unconfirmed := instance{phase: requested}
 	accepted := instance{phase: creating, id: 5}
-	listed := instance{phase: running, id: 5, listed: true}
-	deleting := instance{phase: deleting, id: 5, listed: true, deletion: deletion{}.sent(true, 0, epoch.Add(70*time.Second))}
+	listed := instance{phase: running, id: 5, listedSince: epoch}
+	deleting := instance{phase: deleting, id: 5, listedSince: epoch, deletion: deletion{}.sent(true, 0, epoch.Add(70*time.Second))}
 	unlisted, refused, refusedFirst := deleting, deleting, deleting
-	unlisted.listed = false
+	unlisted.listedSince = time.Time{}
 	refusedFirst.deletion = deletion{}.sent(false, 0, epoch.Add(60*time.Second)).sent(true, 0, epoch.Add(70*time.Second))
 	refused.deletion = refused.deletion.sent(false, 0, epoch.Add(135*time.Second))
 	for _, c := range []struct {
@@ -170,10 +168,9 @@ func TestDecideOverTime(t *testing.T) {
 		{"listed, absent, and nothing new", listed, "1 absent, 2 no answer", "running/look"},
 
 		{"looked up 9 s ago", listed, "1 absent, 2 404 too, 3 up, 4 absent, 11 no answer", "running"},
-		{"known by a look-up of 9 s ago", accepted, "1 absent, 61 absent, 62 new by id, 71 no answer", "creating"},
-		{"known by a look-up of 10 s ago", accepted, "1 absent, 61 absent, 62 new by id, 72 no answer", "creating/look"},
-		{"runs, and known by a look-up of 59 s ago", listed, "1 absent, 2 up by id, 3 absent, 61 absent", "running"},
-		{"runs, and known by a look-up of 60 s ago", listed, "1 absent, 2 up by id, 3 absent, 62 absent", "running/look"},
+		{"known by a look-up, and absent for 59 s", listed, "1 absent, 2 up by id, 3 absent, 62 absent", "running"},
+		{"known by a look-up, and absent for 60 s", listed, "1 absent, 2 up by id, 3 absent, 63 absent", "running/look"},
+		{"known by a look-up, and doubtful", listed, "1 absent, 2 up by id, 3 doubtful, 63 doubtful", "running"},
 		{"one 404 of several, 29 s ago", listed, "1 absent, 2 404 too, 31 no answer", "running"},
 		{"one 404 of several, 30 s ago", listed, "1 absent, 2 404 too, 32 no answer", "running/look"},
 
@@ -215,7 +212,7 @@ func TestDecideOverTime(t *testing.T) {
 		{"deleted, and the pause after that refusal is over", refused, "140 no answer", "deleting/remove"},
 	} {
 		i := c.i
-		i.requested, i.confirmed, i.listedSince = epoch, epoch, epoch
+		i.requested, i.confirmed = epoch, epoch
 		var a action
 		for step := range strings.SplitSeq(c.observations, ", ") {
 			second, what, _ := strings.Cut(step, " ")
@@ -258,8 +255,7 @@ func FuzzDecide(f *testing.F) {
 		}
 		is := func(bit int) bool { return flags&(1<<bit) != 0 }
 		i := instance{
-			phase: phase(p % 5), listed: is(0), inFlight: is(2), byLookUp: is(9), own: is(1),
-			requested: ago(born), confirmed: ago(confirmed), seen: ago(confirmed), missing: ago(missing),
+			phase: phase(p % 5), inFlight: is(2), requested: ago(born), confirmed: ago(confirmed), missing: ago(missing),
 		}
 		if i.phase >= deleting {
 			i.reason = "why"
@@ -268,10 +264,10 @@ func FuzzDecide(f *testing.F) {
 			i.active = ago(confirmed)
 			i.notFound = ago(missing)
 		}
-		if i.listed && is(13) {
+		if is(0) {
 			i.listedSince = ago(born)
 		}
-		if is(3) || i.listed { // what was listed has an id
+		if is(3) || i.listed() { // what was listed has an id
 			i.id = 5
 			i.unresolved, i.checked = is(14), ago(missing)
 		}
@@ -331,8 +327,8 @@ func FuzzDecide(f *testing.F) {
 			case lookUp:
 				proof = i.phase == deleting || !o.doubtful || !i.notFound.IsZero() && o.asked.Sub(i.notFound) >= 30*time.Second
 			case list:
-				deleted := i.phase == deleting && i.listed && !del.IsZero() && !o.asked.Before(del) && (!o.unsure || !i.missing.IsZero()) &&
-					!i.byLookUp && o.asked.Sub(i.listedSince) >= time.Minute
+				deleted := i.phase == deleting && i.listed() && !del.IsZero() && !o.asked.Before(del) && (!o.unsure || !i.missing.IsZero()) &&
+					o.asked.Sub(i.listedSince) >= time.Minute
 				proof = !o.doubtful && (i.id == 0 && long || deleted)
 			}
 			if !proof || o.present || i.inFlight || o.asked.Before(i.confirmed) {
@@ -368,7 +364,7 @@ func FuzzDecide(f *testing.F) {
 		case remove:
 			del := next.deletion
 			repeated := del.accepts > 0 && del.refusals == 0
-			if next.phase != deleting || next.id == 0 || now.Before(del.next) || repeated && next.seen.Sub(del.accepted) < 30*time.Second {
+			if next.phase != deleting || next.id == 0 || now.Before(del.next) || repeated && next.confirmed.Sub(del.accepted) < 30*time.Second {
 				fail("nothing to delete, or too soon")
 			}
 		}

@@ -27,7 +27,6 @@ func (g *Group) Decrease(ctx context.Context, names []string) ([]string, error) 
 		return nil, err
 	}
 	record := g.send(ctx, b)
-
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	record(time.Now())
@@ -64,7 +63,8 @@ func (g *Group) mark(names []string) (batch, error) {
 			marked = append(marked, i)
 		}
 	}
-	return g.claim(g.gatherDeletes(marked, now), now), nil
+	g.gather(marked, now)
+	return g.claim(marked, now), nil
 }
 
 // deletion is what became of an instance's deletion.
@@ -126,19 +126,17 @@ const (
 	// byTagBound leaves time to send by id what could not be deleted by tag.
 	byTagBound = 5 * time.Second
 
-	// noTagFor is how long no tag is tried after an unconfirmed failure, and
-	// noTagLong after a definite one: a token that lacks the scope mostly stays so.
-	noTagFor, noTagLong = time.Minute, time.Hour
+	// noTagFor is how long no tag is tried after it failed.
+	noTagFor = 5 * time.Minute
 )
 
-// gatherDeletes returns which of is are to be deleted now. If requests are
-// scarce, those that nobody has tried to delete yet wait for others, so that they
-// leave by one tag; the one that makes them as many as one request takes is not
-// waited for any longer. A later Update sends them. Called with mu held.
-func (g *Group) gatherDeletes(is []*instance, now time.Time) []*instance {
+// gather lets DELETEs that nobody has tried to send yet wait for others if requests
+// are scarce, so that they leave by one tag. A later Update sends them. Called with
+// mu held.
+func (g *Group) gather(is []*instance, now time.Time) {
 	d := &g.deletions
 	if !g.listing.budget.scarce() || now.Before(d.noTag) {
-		return is
+		return
 	}
 	if !now.Before(d.gathered) {
 		d.gathered = now.Add(gatherDeletesFor)
@@ -148,30 +146,10 @@ func (g *Group) gatherDeletes(is []*instance, now time.Time) []*instance {
 			i.deletion.next, i.deletion.waits = d.gathered, true
 		}
 	}
-	var waiting []*instance
-	for _, i := range g.instances.byName {
-		if i.deletion.waits && i.phase == deleting {
-			waiting = append(waiting, i)
-		}
-	}
-	if len(waiting) < MaxTagged {
-		return is // of which those are not due
-	}
-	d.gathered = now
-	for _, i := range waiting {
-		i.deletion.next = now
-	}
-	return append(waiting, slices.DeleteFunc(slices.Clone(is), func(i *instance) bool { return i.deletion.waits })...)
 }
 
 // batch is DELETEs that are claimed: nobody else sends them meanwhile.
-type batch struct {
-	byTag []target
-	byID  []target
-	first bool // the tag has to be made
-}
-
-func (b batch) empty() bool { return len(b.byTag)+len(b.byID) == 0 }
+type batch struct{ byTag, byID []target }
 
 // claim takes those of is whose DELETE is due. Called with mu held.
 //
@@ -199,10 +177,8 @@ func (g *Group) claim(is []*instance, now time.Time) batch {
 	}
 	tagKept := func(k Droplet) bool { return HasTag(k, DeleteTag(g.Name)) } // from before it was kept
 	if len(b.byTag) < from || now.Before(d.noTag) || slices.ContainsFunc(g.listing.kept, tagKept) {
-		b.byTag, b.byID = nil, append(b.byTag, b.byID...)
-		return b
+		return batch{byID: append(b.byTag, b.byID...)}
 	}
-	b.first = !d.tagged
 	d.tagged = true
 	return b
 }
@@ -215,33 +191,38 @@ type deleted struct {
 }
 
 // send sends a batch, what cannot be deleted by tag by its id.
-func (g *Group) send(ctx context.Context, b batch) answer {
-	var all []deleted
+func (g *Group) send(ctx context.Context, b batch) record {
+	var request string
 	var noTag error
 	if len(b.byTag) > 0 {
-		var rest []target
-		all, rest, noTag = g.sendByTag(ctx, b)
-		b.byID = append(b.byID, rest...)
+		request, noTag = g.sendByTag(ctx, b.byTag)
 	}
-	all = append(all, each(b.byID, func(t target) deleted {
+	one := func(t target) deleted {
 		d := deleted{target: t, err: cmp.Or(ctx.Err(), noTag)}
 		if ctx.Err() == nil && !errors.Is(noTag, ErrRateLimited) { // by id there are more to send
 			d.request, d.err = g.cloud.Delete(ctx, t.id)
 		}
 		return d
-	})...)
+	}
+	if noTag != nil {
+		b = batch{byID: append(b.byTag, b.byID...)}
+	}
+	all := concurrently(b.byID, one)
+	for _, t := range b.byTag {
+		all = append(all, deleted{t, request, nil})
+	}
 	return func(now time.Time) {
 		g.recordDeletes(ctx, all, now)
 		if noTag != nil && !errors.Is(noTag, ErrRateLimited) {
-			g.tagFailed(len(b.byTag), noTag, now)
+			g.tagFailed(noTag, now)
 		}
 	}
 }
 
 // sendByTag deletes Droplets by the delete tag, which is put on nothing else: a
-// request to tag each 100 of them, and one to delete what carries the tag. It
-// returns those whose deletion was accepted, and the others, with the reason.
-func (g *Group) sendByTag(ctx context.Context, b batch) (accepted []deleted, rest []target, err error) {
+// request to tag each 100 of them, the first of which makes the tag, and one to
+// delete what carries it. An error means that each is to be deleted by its id.
+func (g *Group) sendByTag(ctx context.Context, ts []target) (request string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, byTagBound)
 	defer cancel()
 	tag := DeleteTag(g.Name)
@@ -252,32 +233,14 @@ func (g *Group) sendByTag(ctx context.Context, b batch) (accepted []deleted, res
 		}
 		return g.cloud.TagDroplets(ctx, tag, ids)
 	}
-	chunks := slices.Collect(slices.Chunk(b.byTag, MaxTagged))
-	var errs []error
-	if b.first { // it makes the tag, for all
-		errs = append(errs, put(chunks[0]))
+	if err := put(ts[:min(len(ts), MaxTagged)]); err != nil {
+		return "", err
 	}
-	errs = append(errs, each(chunks[len(errs):], put)...)
-	for n, ts := range chunks {
-		if errs[n] != nil {
-			rest, err = append(rest, ts...), errs[n]
-			continue
-		}
-		for _, t := range ts {
-			accepted = append(accepted, deleted{target: t})
-		}
+	rest := slices.Collect(slices.Chunk(ts[min(len(ts), MaxTagged):], MaxTagged))
+	if err := errors.Join(concurrently(rest, put)...); err != nil {
+		return "", err
 	}
-	if len(accepted) == 0 {
-		return nil, rest, err
-	}
-	request, derr := g.cloud.DeleteTagged(ctx, tag)
-	if derr != nil {
-		return nil, b.byTag, derr
-	}
-	for n := range accepted {
-		accepted[n].request = request
-	}
-	return accepted, rest, err
+	return g.cloud.DeleteTagged(ctx, tag)
 }
 
 // recordDeletes notes what became of DELETEs. Called with mu held.
@@ -306,14 +269,11 @@ func (g *Group) recordDeletes(ctx context.Context, all []deleted, now time.Time)
 }
 
 // tagFailed notes that Droplets could not be deleted by tag. Called with mu held.
-func (g *Group) tagFailed(droplets int, err error, now time.Time) {
+func (g *Group) tagFailed(err error, now time.Time) {
 	g.deletions.noTag = now.Add(noTagFor)
-	if definite(err) && !errors.Is(err, ErrNotFound) { // which may be about a Droplet
-		g.deletions.noTag = now.Add(noTagLong)
-	}
 	if times, due := g.limit.failure("delete by tag", err, 1, now); due {
 		g.log.Warn("many Droplets could not be deleted by one tag; each is deleted by its id", "tag", DeleteTag(g.Name),
-			"droplets", droplets, "times", times, "request_id", requestID(err), "err", err)
+			"times", times, "request_id", requestID(err), "err", err)
 	}
 }
 

@@ -39,8 +39,8 @@ func TestDroplet(t *testing.T) {
 				t.Errorf("when it is active: %+v, %v", d, err)
 			}
 			r.requests("get", 3)
+			r.run(4 * time.Second) // lists have it
 		}
-		r.run(4 * time.Second)
 		r.alter(func(m *machine) { m.Status, m.PublicIPv4, m.PrivateIPv4 = StatusActive, "", "" }, name)
 		r.run(4 * time.Second)
 		if d, err := r.Droplet(ctx, name); err != nil || d.PublicIPv4 == "" {

@@ -3,6 +3,7 @@ package instancegroup
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -15,7 +16,6 @@ type listing struct {
 	requests int       // of the last complete one
 	budget   Budget    // of the token, after it
 	began    time.Time // of it; Find's at first
-	fresh    bool      // it is Find's, and no Update has shown it
 	starved  bool      // the last Update had not enough time for its actions: the next acts before it lists
 
 	failure      error     // why the last list failed; nil = it was complete
@@ -47,13 +47,35 @@ const (
 	listBound = 9 * time.Second
 )
 
+// listAnswer is what a list shows of the whole group.
+type listAnswer struct {
+	List
+	began    time.Time
+	err      error
+	doubtful bool // it proves nothing: it lacks all that live
+}
+
+func (l List) has(f func(Droplet) bool) bool { return slices.ContainsFunc(l.Droplets, f) }
+
+// join adds to a list what another has besides.
+func join(l, more List) List {
+	has := map[int64]bool{}
+	for _, d := range l.Droplets {
+		has[d.ID] = true
+	}
+	for _, d := range more.Droplets {
+		if !has[d.ID] {
+			l.Droplets = append(l.Droplets, d)
+		}
+	}
+	l.Requests += more.Requests
+	l.Budget = more.Budget
+	return l
+}
+
 // due reports whether the list is to be asked for now.
 func (l *listing) due(now time.Time) bool {
-	switch {
-	case l.fresh:
-		l.fresh = false
-		return false
-	case l.starved && now.Sub(l.began) < staleMost/2:
+	if l.starved && now.Sub(l.began) < staleMost/2 {
 		return false
 	}
 	return !now.Before(l.began.Add(l.interval())) && !now.Before(l.notBefore)
@@ -66,8 +88,8 @@ func (l *listing) noteClock(li List, began time.Time) {
 	}
 }
 
-func (l *listing) succeeded(s sighting) {
-	l.requests, l.budget, l.began = s.list.Requests, s.list.Budget, s.began
+func (l *listing) succeeded(a *listAnswer) {
+	l.requests, l.budget, l.began = a.Requests, a.Budget, a.began
 	l.failure, l.notBefore = nil, time.Time{}
 	l.kept, l.foreign = nil, nil
 }
@@ -82,18 +104,18 @@ func (l *listing) stale(now time.Time) error {
 }
 
 // listFailed notes a list that failed. Called with mu held.
-func (g *Group) listFailed(s sighting, now time.Time) {
+func (g *Group) listFailed(a *listAnswer, now time.Time) {
 	l := &g.listing
-	if errors.Is(s.err, ErrRateLimited) && now.Sub(l.began) < staleMost {
-		l.notBefore = now.Add(retryAfter(s.err)) // the last one has to do
+	if errors.Is(a.err, ErrRateLimited) && now.Sub(l.began) < staleMost {
+		l.notBefore = now.Add(retryAfter(a.err)) // the last one has to do
 		return
 	}
 	if l.failure == nil {
-		l.failingSince = s.began
+		l.failingSince = a.began
 	}
-	l.failure = fmt.Errorf("list the Droplets with the tag %s: %w", GroupTag(g.Name), s.err)
-	l.notBefore = now.Add(max(l.interval(), retryAfter(s.err)))
-	times, due := g.limit.failure("list", s.err, 1, now)
+	l.failure = fmt.Errorf("list the Droplets with the tag %s: %w", GroupTag(g.Name), a.err)
+	l.notBefore = now.Add(max(l.interval(), retryAfter(a.err)))
+	times, due := g.limit.failure("list", a.err, 1, now)
 	if !due {
 		return
 	}
@@ -102,7 +124,7 @@ func (g *Group) listFailed(s sighting, now time.Time) {
 		meanwhile = "the runner is told so, and provisions nothing"
 	}
 	g.log.Warn("listing fails and is tried again", "meanwhile", meanwhile, "next_in", l.notBefore.Sub(now).Round(time.Second), "times", times,
-		"failing_for", now.Sub(l.failingSince).Round(time.Second), "request_id", requestID(s.err), "err", s.err)
+		"failing_for", now.Sub(l.failingSince).Round(time.Second), "request_id", requestID(a.err), "err", a.err)
 }
 
 // The pace of lists. A list takes a request for 200 Droplets, so a larger group

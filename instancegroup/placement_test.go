@@ -47,7 +47,7 @@ func TestCapacity(t *testing.T) {
 	story(t, "next placement", in(ps...), func(r *runner) {
 		r.script("create", none, none)
 		r.goesTo("two have no capacity", ps[:3]...)
-		r.says("WARN", "a placement cools down", "no capacity", "then=the next placement is tried", "size=s-1", "region=nyc1", "cooldown=1m0s")
+		r.says("WARN", "a placement cools down", "it refused", "then=the next placement is tried", "size=s-1", "region=nyc1", "cooldown=1m0s")
 		time.Sleep(59 * time.Second)
 		r.goesTo("while they cool down", ps[2])
 		time.Sleep(2 * time.Second)
@@ -104,7 +104,7 @@ func TestUnknownRefusalTriesAllPlacements(t *testing.T) {
 		r.script("create", refuse("one"), refuse("two"))
 		r.goesTo("two refuse", ps...)
 		for _, region := range []string{"nyc1", "ams3"} {
-			r.says("WARN", "a placement cools down", "another placement takes what it refused", "region="+region, "cooldown=1m0s")
+			r.says("WARN", "a placement cools down", "it refused", "region="+region, "cooldown=1m0s")
 		}
 		r.repeats(0, "Droplets were refused")
 		r.goesTo("while they cool down", ps[2])
@@ -119,14 +119,8 @@ func TestUnknownRefusalTriesAllPlacements(t *testing.T) {
 				"s-1 in fra1: POST: 422 odd three; next attempt in 5s", fmt.Sprint(err))
 		}, ps...)
 		r.tries("at once again", func() { r.refused(1) })
-		r.repeats(0, "a placement cools down") // it may be the request
 		time.Sleep(5 * time.Second)
 		r.goesTo("after the backoff", ps[0])
-	})
-	story(t, "the others do not confirm", in(ps...), func(r *runner) { // that says nothing of the first
-		r.script("create", refuse("one"), fault{err: unconfirmed})
-		r.want(1)
-		r.repeats(0, "a placement cools down", "nyc1")
 	})
 }
 
@@ -186,10 +180,10 @@ func TestUnconfirmedPlacementCoolsDown(t *testing.T) {
 func TestRefusedIncreaseBacksOff(t *testing.T) {
 	scenario(t, spec(nil), func(r *runner) {
 		r.latency = 0
-		r.breakOp("create", fault{err: refusal(ErrInvalid)})
+		r.breakOp("create", fault{err: refusal(ErrForbidden)})
 		began := time.Now()
 		for time.Since(began) < 4*time.Minute {
-			if n, err := r.increase(1); n != 0 || !errors.Is(err, ErrInvalid) {
+			if n, err := r.increase(1); n != 0 || !errors.Is(err, ErrForbidden) {
 				t.Fatalf("Increase = %d, %v; want the refusal, also between attempts", n, err)
 			}
 			time.Sleep(time.Second)
@@ -199,7 +193,7 @@ func TestRefusedIncreaseBacksOff(t *testing.T) {
 		r.heal("create")
 		time.Sleep(time.Minute)
 		r.want(1)
-		r.script("create", fault{err: refusal(ErrInvalid)})
+		r.script("create", fault{err: refusal(ErrForbidden)})
 		r.refused(1)
 		time.Sleep(5 * time.Second)
 		r.want(1) // success forgot the row of refusals

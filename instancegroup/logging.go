@@ -1,0 +1,95 @@
+package instancegroup
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+)
+
+// logLimit counts what is logged again and again, by what it is about, so that an
+// outage of an hour is 60 lines for each thing that fails, not thousands. Guarded
+// by Group.mu.
+type logLimit map[string]logged
+
+type logged struct {
+	times int       // not logged since the last line
+	at    time.Time // of that line
+}
+
+const (
+	// logEvery is the least time between two lines about the same class of failure.
+	logEvery = time.Minute
+	forever  = time.Duration(math.MaxInt64)
+)
+
+// due reports whether a line is due that is logged every so often.
+func (l logLimit) due(what string, every time.Duration, now time.Time) bool {
+	_, due := l.count(what, 1, every, now)
+	return due
+}
+
+// failure counts n failures with err. It returns how many of its class there were
+// since the last line, and whether one is due.
+func (l logLimit) failure(what string, err error, n int, now time.Time) (times int, due bool) {
+	class := ErrUnconfirmed // which is what any other error proves
+	if e, ok := errors.AsType[*CloudError](err); ok {
+		class = e.Class
+	}
+	return l.count(fmt.Sprint(what, ": ", class), n, logEvery, now)
+}
+
+func (l logLimit) count(what string, n int, every time.Duration, now time.Time) (times int, due bool) {
+	before, again := l[what]
+	times = before.times + n
+	if again && now.Sub(before.at) < every {
+		l[what] = logged{times, before.at}
+		return times, false
+	}
+	l[what] = logged{0, now}
+	return times, true
+}
+
+// failures is what failed of many requests that were sent together.
+type failures struct {
+	names []string
+	err   error // the last one's
+}
+
+func (f *failures) add(name string, err error) {
+	f.names, f.err = append(f.names, name), err
+}
+
+// logFailed logs failures of requests that were sent together, as one line. Called
+// with mu held.
+func (g *Group) logFailed(msg string, f failures, now time.Time) {
+	if len(f.names) == 0 {
+		return
+	}
+	if times, due := g.limit.failure(msg, f.err, len(f.names), now); due {
+		g.log.Warn(msg, "names", some(f.names), "times", times, "request_id", requestID(f.err), "err", f.err)
+	}
+}
+
+// summary is what a line of the log says of Droplets of one kind.
+func summary(ds []Droplet) []any {
+	var names []string
+	usd := 0.0
+	for _, d := range ds {
+		names = append(names, d.Name)
+		usd += d.PriceHourly
+	}
+	slices.Sort(names)
+	return []any{"droplets", len(names), "usd_per_hour", Cents(usd), "names", some(names)}
+}
+
+// some names up to 20 of names, which may be thousands.
+func some(names []string) string {
+	const most = 20
+	if len(names) <= most {
+		return strings.Join(names, " ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], " "), len(names)-most)
+}
