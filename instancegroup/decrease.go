@@ -123,6 +123,10 @@ const (
 	// scarce: Droplets are billed by the second, so that costs next to nothing.
 	gatherDeletesFor = 15 * time.Second
 
+	// deletionTakes is how long a Droplet stays in lists after its DELETE was
+	// accepted: some seconds.
+	deletionTakes = 3 * time.Second
+
 	// byTagBound leaves time to send by id what could not be deleted by tag.
 	byTagBound = 5 * time.Second
 
@@ -263,6 +267,9 @@ func (g *Group) recordDeletes(ctx context.Context, all []deleted, now time.Time)
 			i.deletion = i.deletion.sent(false, retryAfter(d.err), now)
 			failed.add(i.name, d.err)
 		}
+	}
+	if l := &g.listing; g.instances.count(running) == 0 && len(failed.names)+len(limited.names) < len(all) {
+		l.notBefore = now.Add(max(deletionTakes, l.notBefore.Sub(now))) // lists would only show that this takes its time
 	}
 	g.logFailed("DigitalOcean did not delete Droplets; each is tried again until it does", failed, now)
 	g.logFailed("the token's requests are spent, by this plugin or by others; deletes wait", limited, now)

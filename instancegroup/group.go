@@ -104,7 +104,7 @@ func (g *Group) Count() int {
 	return g.count()
 }
 
-func (g *Group) count() int { return g.instances.living() + len(g.listing.kept) }
+func (g *Group) count() int { return g.instances.count(deleting) + len(g.listing.kept) }
 
 // Hourly returns what the group costs an hour, in USD, as far as it is known.
 func (g *Group) Hourly() float64 {

@@ -75,7 +75,7 @@ func (g *Group) admit(n int) (take int, imageDue bool, err error) {
 	}
 	room := min(n, g.MaxInstances-g.count())
 	if g.MaxCreating > 0 {
-		room = min(room, g.MaxCreating-g.instances.underWay())
+		room = min(room, g.MaxCreating-g.instances.count(creating))
 	}
 	take, g.placements.gathering = gather(max(0, room), g.listing.budget, g.placements.gathering, now)
 	if take < n {

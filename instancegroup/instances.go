@@ -54,22 +54,12 @@ func (is *instances) forget(f func(*instance) bool) {
 	})
 }
 
-// living returns how many exist or may exist.
-func (is *instances) living() int {
+// count returns how many are in a phase up to most. Up to running they are asked for
+// or live, up to deleting they exist or may exist.
+func (is *instances) count(most phase) int {
 	n := 0
 	for _, i := range is.all {
-		if i.phase != gone {
-			n++
-		}
-	}
-	return n
-}
-
-// underWay returns how many are asked for and not running yet.
-func (is *instances) underWay() int {
-	n := 0
-	for _, i := range is.all {
-		if i.phase < running {
+		if i.phase <= most {
 			n++
 		}
 	}

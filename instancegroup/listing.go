@@ -55,7 +55,14 @@ type listAnswer struct {
 	doubtful bool // it proves nothing: it lacks all that live
 }
 
-func (l List) has(f func(Droplet) bool) bool { return slices.ContainsFunc(l.Droplets, f) }
+// lacksAll reports whether a list has none of the Droplets that there were.
+func (l List) lacksAll(ids map[int64]bool) bool {
+	return len(ids) > 0 && !slices.ContainsFunc(l.Droplets, func(d Droplet) bool { return ids[d.ID] })
+}
+
+func (l List) has(id int64) bool {
+	return slices.ContainsFunc(l.Droplets, func(d Droplet) bool { return d.ID == id })
+}
 
 // join adds to a list what another has besides.
 func join(l, more List) List {
@@ -63,13 +70,9 @@ func join(l, more List) List {
 	for _, d := range l.Droplets {
 		has[d.ID] = true
 	}
-	for _, d := range more.Droplets {
-		if !has[d.ID] {
-			l.Droplets = append(l.Droplets, d)
-		}
-	}
-	l.Requests += more.Requests
-	l.Budget = more.Budget
+	more.Droplets = slices.DeleteFunc(more.Droplets, func(d Droplet) bool { return has[d.ID] })
+	l.Droplets = append(l.Droplets, more.Droplets...)
+	l.Requests, l.Budget = max(l.Requests, more.Requests), more.Budget
 	return l
 }
 

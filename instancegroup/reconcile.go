@@ -76,20 +76,17 @@ func (g *Group) observe(ctx context.Context) *listAnswer {
 
 // list asks for a list.
 //
-// Invariants: one that lacks all Droplets that live proves nothing before a list by
-// CommonTag lacks them too: somebody may have deleted the group's tag. If they are
-// two or more, it is doubtful even then: DigitalOcean may answer wrongly.
-// (TestGroupTagDeleted, TestEmptyListIsNotBelieved)
+// Invariants: one that lacks all that lists had proves nothing before a list by
+// CommonTag lacks them too: somebody may have deleted the group's tag. One that
+// lacks all that live, two or more, is doubtful even then: DigitalOcean may answer
+// wrongly. (TestGroupTagDeleted, TestEmptyListIsNotBelieved)
 func (g *Group) list(ctx context.Context) *listAnswer {
 	ctx, cancel := context.WithTimeout(ctx, listBound)
 	defer cancel()
-	tag, gpus, living := g.question()
-	lacksAll := func(l List) bool {
-		return len(living) > 0 && !l.has(func(d Droplet) bool { return living[d.ID] })
-	}
+	tag, gpus, had, living := g.question()
 	a := &listAnswer{began: time.Now()}
 	a.List, a.err = g.cloud.List(ctx, tag, gpus)
-	if a.err != nil || !lacksAll(a.List) {
+	if a.err != nil || !a.lacksAll(had) {
 		return a
 	}
 	if tag != CommonTag {
@@ -100,24 +97,28 @@ func (g *Group) list(ctx context.Context) *listAnswer {
 		}
 		a.List = join(a.List, more)
 	}
-	a.doubtful = len(living) > 1 && lacksAll(a.List)
+	a.doubtful = len(living) > 1 && a.lacksAll(living)
 	return a
 }
 
-// question is what to ask a list for, and which Droplets it should have.
-func (g *Group) question() (tag string, gpus bool, living map[int64]bool) {
+// question is what to ask a list for, which Droplets lists had, and which of these
+// nobody deletes.
+func (g *Group) question() (tag string, gpus bool, had, living map[int64]bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	living = map[int64]bool{}
+	tag, had, living = GroupTag(g.Name), map[int64]bool{}, map[int64]bool{}
+	if g.listing.untagged {
+		tag = CommonTag
+	}
 	for id, i := range g.instances.byID {
+		if i.listed() && i.phase != gone {
+			had[id] = true
+		}
 		if i.listed() && i.phase < deleting {
 			living[id] = true
 		}
 	}
-	if g.listing.untagged {
-		return CommonTag, g.listing.gpus, living
-	}
-	return GroupTag(g.Name), g.listing.gpus, living
+	return tag, g.listing.gpus, had, living
 }
 
 // todo are the actions of one Update.

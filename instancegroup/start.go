@@ -48,12 +48,11 @@ func Find(ctx context.Context, cloud Cloud, log Logger, group string, gpus bool,
 	for name, id := range remembered {
 		f.names[id] = name
 	}
-	listed := func(id int64) bool { return f.list.has(func(d Droplet) bool { return d.ID == id }) }
-	missing := slices.DeleteFunc(slices.Sorted(maps.Values(remembered)), listed)
+	missing := slices.DeleteFunc(slices.Sorted(maps.Values(remembered)), f.list.has)
 	if len(missing) > 1 {
 		if more, err := cloud.List(ctx, CommonTag, f.gpus); err == nil {
 			f.list = join(f.list, more)
-			missing = slices.DeleteFunc(missing, listed)
+			missing = slices.DeleteFunc(missing, f.list.has)
 		}
 	}
 	now, later := missing[:min(len(missing), findsAtOnce)], missing[min(len(missing), findsAtOnce):]
