@@ -38,10 +38,6 @@ const (
 	gone
 )
 
-func (p phase) String() string {
-	return [...]string{"requested", "creating", "running", "deleting", "gone"}[p]
-}
-
 // state is how a phase looks to the runner.
 func (p phase) state() State {
 	return [...]State{Creating, Creating, Running, Deleting, Deleted}[p]
@@ -149,8 +145,6 @@ const (
 	look           // look it up by id before anything is concluded
 	remove         // send a DELETE
 )
-
-func (a action) String() string { return [...]string{"nothing", "look", "remove"}[a] }
 
 // decide is the one place where an observation becomes a decision. It is pure:
 // it returns the instance as it is afterwards, and what to do about it.

@@ -375,3 +375,9 @@ func FuzzDecide(f *testing.F) {
 }
 
 func reachableRunning(d Droplet) bool { return d.Status == StatusActive && reachable(d) }
+
+func (p phase) String() string {
+	return [...]string{"requested", "creating", "running", "deleting", "gone"}[p]
+}
+
+func (a action) String() string { return [...]string{"nothing", "look", "remove"}[a] }

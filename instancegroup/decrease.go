@@ -288,10 +288,9 @@ func (g *Group) tagFailed(err error, now time.Time) {
 func (g *Group) accepted(i *instance, request string, now time.Time) {
 	i.deletion = i.deletion.sent(true, 0, now)
 	if i.deletion.accepts == 1 {
-		g.log.Info("Droplet is being deleted", "name", i.name, "id", i.id, "reason", i.reason, "request_id", request)
+		g.log.Info("Droplet is being deleted", g.fields(i, now, "request_id", request)...)
 		return
 	}
 	g.log.Warn("DigitalOcean had accepted to delete a Droplet and has not done it; it was asked again",
-		"name", i.name, "id", i.id, "try", i.deletion.accepts, "next_in", i.deletion.next.Sub(now).Round(time.Second),
-		"usd_per_hour", i.droplet.PriceHourly, "request_id", request)
+		g.fields(i, now, "try", i.deletion.accepts, "next_in", i.deletion.next.Sub(now).Round(time.Second), "request_id", request)...)
 }

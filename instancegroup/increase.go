@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -343,10 +342,6 @@ func (g *Group) recordCreate(c create, now time.Time) (accepted int) {
 		delete(unsettled, d.Name)
 		i.droplet, i.phase = d, max(i.phase, creating)
 		g.instances.identify(i, d.ID)
-	}
-	if len(unsettled) > 0 {
-		g.log.Warn("the answer to a create leaves names out; lists will show whether their Droplets exist",
-			"names", strings.Join(slices.Sorted(maps.Keys(unsettled)), " "), "request_id", c.answer.RequestID)
 	}
 	g.log.Info("Droplets requested", "count", len(c.Names), "names", strings.Join(c.Names, " "),
 		"size", c.Size, "region", c.Region, "image", c.Image, "request_id", c.answer.RequestID)

@@ -165,8 +165,12 @@ func (g *Group) hide(d Droplet, why string, now time.Time) *instance {
 }
 
 func (g *Group) logDelete(i *instance, now time.Time) {
-	g.log.Warn("Droplet will be deleted", "name", i.name, "id", i.id, "reason", i.reason,
-		"age", g.age(i, now), "usd_per_hour", i.droplet.PriceHourly)
+	g.log.Warn("Droplet will be deleted", g.fields(i, now)...)
+}
+
+// fields are what a line of the log says of an instance that ends.
+func (g *Group) fields(i *instance, now time.Time, more ...any) []any {
+	return append([]any{"name", i.name, "id", i.id, "reason", i.reason, "age", g.age(i, now), "usd_per_hour", i.droplet.PriceHourly}, more...)
 }
 
 // age is how old a Droplet is, by DigitalOcean's clock.

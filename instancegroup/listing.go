@@ -18,9 +18,8 @@ type listing struct {
 	began    time.Time // of it; Find's at first
 	starved  bool      // the last Update had not enough time for its actions: the next acts before it lists
 
-	failure      error     // why the last list failed; nil = it was complete
-	failingSince time.Time // since when lists fail
-	notBefore    time.Time // no list before then: DigitalOcean failed, or asked to wait
+	failure   error     // why the last list failed; nil = it was complete
+	notBefore time.Time // no list before then: it would fail, or show nothing new
 
 	started  time.Time     // when Find began, by DigitalOcean's clock
 	skew     time.Duration // DigitalOcean's clock minus ours
@@ -113,21 +112,16 @@ func (g *Group) listFailed(a *listAnswer, now time.Time) {
 		l.notBefore = now.Add(retryAfter(a.err)) // the last one has to do
 		return
 	}
-	if l.failure == nil {
-		l.failingSince = a.began
-	}
 	l.failure = fmt.Errorf("list the Droplets with the tag %s: %w", GroupTag(g.Name), a.err)
 	l.notBefore = now.Add(max(l.interval(), retryAfter(a.err)))
-	times, due := g.limit.failure("list", a.err, 1, now)
-	if !due {
-		return
-	}
-	meanwhile := fmt.Sprintf("the runner is shown the list of %s ago", now.Sub(l.began).Round(time.Second))
+	meanwhile := "the runner is shown the last list"
 	if l.stale(now) != nil {
 		meanwhile = "the runner is told so, and provisions nothing"
 	}
-	g.log.Warn("listing fails and is tried again", "meanwhile", meanwhile, "next_in", l.notBefore.Sub(now).Round(time.Second), "times", times,
-		"failing_for", now.Sub(l.failingSince).Round(time.Second), "request_id", requestID(a.err), "err", a.err)
+	if times, due := g.limit.failure("list", a.err, 1, now); due {
+		g.log.Warn("listing fails and is tried again", "meanwhile", meanwhile, "last_list", now.Sub(l.began).Round(time.Second),
+			"next_in", l.notBefore.Sub(now).Round(time.Second), "times", times, "request_id", requestID(a.err), "err", a.err)
+	}
 }
 
 // The pace of lists. A list takes a request for 200 Droplets, so a larger group

@@ -99,11 +99,7 @@ func (g *Group) coolDown(at Placement, sent, now time.Time, why string, err erro
 	if pause == 0 {
 		return false
 	}
-	then := "the next placement is tried"
-	if !g.placements.anyFree(now) {
-		then = "no other placement is left"
-	}
-	g.log.Warn("a placement cools down", "why", why, "then", then, "size", at.Size, "region", at.Region,
+	g.log.Warn("a placement cools down", "why", why, "size", at.Size, "region", at.Region,
 		"cooldown", pause, "request_id", requestID(err), "err", err)
 	return true
 }
@@ -182,11 +178,6 @@ func (g *Group) refreshImages(ctx context.Context) error {
 		g.log.Warn("could not look up the newest image; going on with the last",
 			"tag", g.ImageTag, "request_id", requestID(err), "err", err)
 		return nil
-	}
-	for region, image := range newest {
-		if p.images[region] != image {
-			g.log.Info("image for new Droplets", "tag", g.ImageTag, "region", region, "image", image)
-		}
 	}
 	p.images, p.imagesAt = newest, time.Now()
 	return nil

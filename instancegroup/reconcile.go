@@ -181,7 +181,7 @@ func (g *Group) decide(ctx context.Context, a *listAnswer, final bool) (todo, er
 // listed applies one complete list. Called with mu held.
 func (g *Group) listed(a *listAnswer, now time.Time) {
 	if g.listing.failure != nil {
-		g.log.Info("listing works again", "failed_for", now.Sub(g.listing.failingSince).Round(time.Second))
+		g.log.Info("listing works again", "failed_for", now.Sub(g.listing.began).Round(time.Second))
 	}
 	g.listing.noteClock(a.List, a.began)
 	g.merge(a, now)
@@ -249,11 +249,10 @@ func (g *Group) isGone(i *instance, before phase, now time.Time) {
 	if !i.own() {
 		g.instances.ended[i.id] = true // lists lag: it may be in another one
 	}
-	fields := []any{"name", i.name, "id", i.id, "reason", i.reason, "age", g.age(i, now)}
+	fields := g.fields(i, now)
 	switch {
 	case i.reason == keptReason:
-		g.log.Warn("a person keeps a Droplet: it is left alone, and the runner is told that it is gone; it is billed, and counts",
-			append(fields, "usd_per_hour", i.droplet.PriceHourly)...)
+		g.log.Warn("a person keeps a Droplet: it is left alone, and the runner is told that it is gone; it is billed, and counts", fields...)
 		g.listing.kept = append(g.listing.kept, i.droplet)
 	case before == deleting:
 		g.log.Info("Droplet is gone", fields...)

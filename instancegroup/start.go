@@ -55,17 +55,14 @@ func Find(ctx context.Context, cloud Cloud, log Logger, group string, gpus bool,
 			missing = slices.DeleteFunc(missing, f.list.has)
 		}
 	}
-	now, later := missing[:min(len(missing), findsAtOnce)], missing[min(len(missing), findsAtOnce):]
-	f.remembered = concurrently(now, func(id int64) Droplet {
-		d, err := cloud.Get(ctx, id)
-		if err != nil && !errors.Is(err, ErrNotFound) { // it may exist
-			d = Droplet{ID: id}
+	f.remembered = concurrently(missing, func(id int64) Droplet {
+		if slices.Index(missing, id) < findsAtOnce {
+			if d, err := cloud.Get(ctx, id); err == nil || errors.Is(err, ErrNotFound) {
+				return d
+			}
 		}
-		return d
+		return Droplet{ID: id} // it may exist
 	})
-	for _, id := range later {
-		f.remembered = append(f.remembered, Droplet{ID: id})
-	}
 	return f, nil
 }
 
