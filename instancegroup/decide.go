@@ -25,17 +25,11 @@ const (
 type phase int
 
 const (
-	// requested: the name was sent in a create that nobody has confirmed.
-	requested phase = iota
-	// creating: DigitalOcean accepted it; the id is known.
-	creating
-	// running: has been active, with the address to dial, or one after addressWithin.
-	running
-	// deleting: to be deleted, by the runner's wish or ours, until it is
-	// confirmed that it is gone.
-	deleting
-	// gone: confirmed not to exist, or kept by a person.
-	gone
+	requested phase = iota // its name was sent in a create that nobody has confirmed
+	creating               // DigitalOcean accepted it; the id is known
+	running                // was active, with the address to dial, or with any after addressWithin
+	deleting               // to be deleted, until it is confirmed that it is gone
+	gone                   // confirmed not to exist, or kept by a person
 )
 
 // state is how a phase looks to the runner.
@@ -165,12 +159,16 @@ func decide(i instance, o observation, now time.Time, createTimeout time.Duratio
 	default:
 		i = decideUnlisted(i, o)
 	}
+	pause := lookUpEvery
+	if !i.notFound.IsZero() {
+		pause = vanishTimeout
+	}
 	switch {
 	case i.inFlight, i.phase == gone:
 		return i, nothing
 	case i.removable(now):
 		return i, remove
-	case i.unresolved && !now.Before(i.checked.Add(i.lookUpPause())):
+	case i.unresolved && now.Sub(i.checked) >= pause:
 		return i, look
 	}
 	return i, nothing
@@ -255,10 +253,10 @@ func decideUnlisted(i instance, o observation) instance {
 // decideNotFound is about what DigitalOcean says does not exist.
 func decideNotFound(i instance, o observation) instance {
 	if i.phase != deleting {
-		if o.doubtful && (i.notFound.IsZero() || o.asked.Sub(i.notFound) < vanishTimeout) {
-			if i.notFound.IsZero() {
-				i.notFound = o.asked
-			}
+		if o.doubtful && i.notFound.IsZero() {
+			i.notFound = o.asked
+		}
+		if o.doubtful && o.asked.Sub(i.notFound) < vanishTimeout {
 			return i
 		}
 		i.reason = "DigitalOcean has no such Droplet: it was deleted from outside, or its create failed"
@@ -284,13 +282,6 @@ func (i instance) removable(now time.Time) bool {
 		return false
 	}
 	return del.accepts == 0 || del.refusals > 0 || i.confirmed.Sub(del.accepted) >= ignoredAfter
-}
-
-func (i instance) lookUpPause() time.Duration {
-	if !i.notFound.IsZero() {
-		return vanishTimeout
-	}
-	return lookUpEvery
 }
 
 // reachable reports whether d has any address. Not only one of the kind that the

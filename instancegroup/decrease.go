@@ -261,7 +261,7 @@ func (g *Group) recordDeletes(ctx context.Context, all []deleted, now time.Time)
 		case errors.Is(d.err, ErrRateLimited):
 			i.deletion.next, i.deletion.waits = now.Add(max(time.Second, retryAfter(d.err))), true
 			limited.add(i.name, d.err)
-		case ctx.Err() != nil && !isCloud(d.err): // not sent
+		case ctx.Err() != nil && unsent(d.err):
 			i.deletion.next = now
 		default:
 			i.deletion = i.deletion.sent(false, retryAfter(d.err), now)

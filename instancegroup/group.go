@@ -130,17 +130,18 @@ func Cents(usd float64) float64 { return math.Round(usd*1e5) / 1e5 }
 // asks DigitalOcean only if no list has had its addresses yet, for as long as
 // ctx lets it.
 func (g *Group) Droplet(ctx context.Context, name string) (Droplet, error) {
-	id, d, err := g.known(name)
+	i, err := g.shownAs(name)
+	d := i.droplet
 	switch {
 	case err != nil:
 		return Droplet{}, err
 	case g.addressed(d):
 		return d, nil
-	case id == 0:
+	case i.id == 0:
 		return Droplet{}, fmt.Errorf("instance %s: its create was not confirmed, so it has no address yet; "+
 			"lists will show whether it exists", name)
 	}
-	fresh, err := g.cloud.Get(ctx, id)
+	fresh, err := g.cloud.Get(ctx, i.id)
 	switch {
 	case err == nil && reachable(fresh):
 		return fresh, nil
@@ -149,24 +150,12 @@ func (g *Group) Droplet(ctx context.Context, name string) (Droplet, error) {
 	case err != nil:
 		return Droplet{}, fmt.Errorf("instance %s: look up its address: %w", name, err)
 	}
-	return Droplet{}, fmt.Errorf("instance %s: Droplet %d is %s and has no address yet", name, id, fresh.Status)
-}
-
-func (g *Group) known(name string) (id int64, d Droplet, err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	i, err := g.shownAs(name)
-	if err != nil {
-		return 0, Droplet{}, err
-	}
-	return i.id, i.droplet, nil
+	return Droplet{}, fmt.Errorf("instance %s: Droplet %d is %s and has no address yet", name, i.id, fresh.Status)
 }
 
 // Health returns nil for an instance that, as far as the last list shows, lives
 // or is about to. It asks nobody.
 func (g *Group) Health(name string) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	i, err := g.shownAs(name)
 	switch {
 	case err != nil:
@@ -179,16 +168,18 @@ func (g *Group) Health(name string) error {
 	return nil
 }
 
-// shownAs returns the instance of that name that is not gone.
-func (g *Group) shownAs(name string) (*instance, error) {
+// shownAs returns the instance of that name, which is not gone.
+func (g *Group) shownAs(name string) (instance, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	i := g.instances.byName[name]
-	if i == nil || i.inFlight {
-		return nil, fmt.Errorf("instance %s is not in group %s", name, g.Name)
+	switch {
+	case i == nil || i.inFlight:
+		return instance{}, fmt.Errorf("instance %s is not in group %s", name, g.Name)
+	case i.phase == gone:
+		return instance{}, fmt.Errorf("instance %s is gone: %s", name, i.reason)
 	}
-	if i.phase == gone {
-		return nil, fmt.Errorf("instance %s is gone: %s", name, i.reason)
-	}
-	return i, nil
+	return *i, nil
 }
 
 // addressed reports whether d has the kind of address that the group's Droplets

@@ -1,7 +1,6 @@
 package instancegroup
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -34,11 +33,7 @@ func (l logLimit) due(what string, every time.Duration, now time.Time) bool {
 // failure counts n failures with err. It returns how many of its class there were
 // since the last line, and whether one is due.
 func (l logLimit) failure(what string, err error, n int, now time.Time) (times int, due bool) {
-	class := ErrUnconfirmed // which is what any other error proves
-	if e, ok := errors.AsType[*CloudError](err); ok {
-		class = e.Class
-	}
-	return l.count(fmt.Sprint(what, ": ", class), n, logEvery, now)
+	return l.count(fmt.Sprint(what, ": ", cloudError(err).Class), n, logEvery, now)
 }
 
 func (l logLimit) count(what string, n int, every time.Duration, now time.Time) (times int, due bool) {

@@ -307,7 +307,7 @@ func (g *Group) lookUp(ctx context.Context, ts []target) record {
 			case l.err == nil, errors.Is(l.err, ErrNotFound):
 				g.apply(i, observation{source: lookUp, asked: l.asked, present: l.err == nil, droplet: l.droplet, doubtful: missing > 1}, now)
 			default:
-				if !isCloud(l.err) { // not sent: it is due at once
+				if unsent(l.err) { // it is due at once
 					i.checked = time.Time{}
 				}
 				failed.add(l.name, l.err)
