@@ -72,27 +72,6 @@ func TestIgnoredDeletesArePaced(t *testing.T) {
 	}
 }
 
-// Somebody else deletes what is to be deleted: a 404 is as good as accepted, and a
-// look-up ends the wait while DELETEs are refused.
-func TestDeletedByHandMeanwhile(t *testing.T) {
-	scenario(t, spec(nil), func(r *runner) {
-		names := r.up(2)
-		r.vanish(names[0])
-		r.decrease(names[0])
-		r.run(6 * time.Second)
-		r.told(names[0], Creating, Running, Deleting, Deleted)
-		r.requests("delete", 1)
-
-		r.breakOp("delete", fault{err: refusal(ErrForbidden)})
-		r.undestroyed(names[1])
-		r.run(time.Minute)
-		r.told(names[1], Creating, Running, Deleting)
-		r.vanish(names[1])
-		r.run(15 * time.Second)
-		r.told(names[1], Creating, Running, Deleting, Deleted)
-	})
-}
-
 // A DELETE whose answer is lost is not sent twice at once by Decrease and Update.
 func TestDeleteIsClaimed(t *testing.T) {
 	scenario(t, spec(nil), func(r *runner) {

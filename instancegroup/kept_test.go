@@ -107,27 +107,4 @@ func TestKept(t *testing.T) {
 		r.living(0)
 		r.counts(0)
 	})
-
-	story(t, "while Shutdown waits for it to be gone", spec(nil), func(r *runner) {
-		names := r.up(2)
-		for _, name := range names {
-			r.change(r.only(name).ID, func(m *machine) { m.deafTo = 100 })
-		}
-		r.decrease(names...)
-		r.keep(r.only(names[0]).ID)
-		r.stops(false) // the other does not go
-		r.says("WARN", "Droplets are kept by a person, and billed", names[0])
-		r.living(2)
-	})
-	story(t, "what the runner never hears of", spec(nil), func(r *runner) {
-		m := owned(thisRun, "aaaaa1")
-		m.deafTo = 1
-		id := r.add(m).ID
-		r.run(4 * time.Second) // its DELETE is accepted
-		r.keep(id)
-		r.run(3 * time.Minute)
-		r.living(1)
-		r.counts(1)
-		equal(r.t, "shown", 0, len(r.states))
-	})
 }

@@ -276,25 +276,6 @@ func TestVanishTogether(t *testing.T) {
 	}
 }
 
-// A look-up that fails proves nothing.
-func TestLookUpFails(t *testing.T) {
-	for _, f := range []fault{{err: unconfirmed}, {hang: true}, {err: refusal(ErrForbidden)}, {err: refusal(ErrRateLimited)}, {err: refusal(ErrOtherAccount)}} {
-		scenario(t, spec(nil), func(r *runner) {
-			name := r.up(1)[0]
-			r.breakOp("get", f)
-			r.vanish(name)
-			for range 20 {
-				r.update()
-				time.Sleep(time.Second)
-			}
-			r.told(name, Creating, Running)
-			r.heal("get")
-			r.run(12 * time.Second)
-			r.told(name, Creating, Running, Deleted)
-		})
-	}
-}
-
 // An entry can slip between the pages of a list. What was deleted is called gone
 // after the second list without it.
 func TestPagedListTakesTwoToProve(t *testing.T) {
