@@ -218,7 +218,8 @@ func (g *Group) send(ctx context.Context, b batch) record {
 	return func(now time.Time) {
 		g.recordDeletes(ctx, all, now)
 		if noTag != nil && !errors.Is(noTag, ErrRateLimited) {
-			g.tagFailed(noTag, now)
+			g.deletions.noTag = now.Add(noTagFor)
+			g.warnFailed("many Droplets could not be deleted by one tag; each is deleted by its id", noTag, 1, now, "tag", DeleteTag(g.Name))
 		}
 	}
 }
@@ -271,17 +272,8 @@ func (g *Group) recordDeletes(ctx context.Context, all []deleted, now time.Time)
 	if l := &g.listing; g.instances.count(running) == 0 && len(failed.names)+len(limited.names) < len(all) {
 		l.notBefore = now.Add(max(deletionTakes, l.notBefore.Sub(now))) // lists would only show that this takes its time
 	}
-	g.logFailed("DigitalOcean did not delete Droplets; each is tried again until it does", failed, now)
-	g.logFailed("the token's requests are spent, by this plugin or by others; deletes wait", limited, now)
-}
-
-// tagFailed notes that Droplets could not be deleted by tag. Called with mu held.
-func (g *Group) tagFailed(err error, now time.Time) {
-	g.deletions.noTag = now.Add(noTagFor)
-	if times, due := g.limit.failure("delete by tag", err, 1, now); due {
-		g.log.Warn("many Droplets could not be deleted by one tag; each is deleted by its id", "tag", DeleteTag(g.Name),
-			"times", times, "request_id", requestID(err), "err", err)
-	}
+	g.warnAll("DigitalOcean did not delete Droplets; each is tried again until it does", failed, now)
+	g.warnAll("the token's requests are spent, by this plugin or by others; deletes wait", limited, now)
 }
 
 // accepted notes that DigitalOcean accepted i's deletion. Called with mu held.

@@ -360,10 +360,8 @@ func (g *Group) conclude(accepted, n int, refusal error, now time.Time) error {
 		return nil
 	case errors.Is(refusal, ErrRateLimited):
 		// No refusal: the runner asks again, and is not to be told of an error.
-		if times, due := g.limit.failure("rate limit", refusal, 1, now); due {
-			g.log.Warn("the token's requests are spent, by this plugin or by others; creates wait", "droplets", n-accepted,
-				"next_in", retryAfter(refusal).Round(time.Second), "times", times, "err", refusal)
-		}
+		g.warnFailed("the token's requests are spent, by this plugin or by others; creates wait", refusal, 1, now,
+			"droplets", n-accepted, "next_in", retryAfter(refusal).Round(time.Second))
 		return nil
 	case refusal == nil:
 		refusal = errors.New("no time was left for another attempt, or the plugin is shutting down")

@@ -118,10 +118,8 @@ func (g *Group) listFailed(a *listAnswer, now time.Time) {
 	if l.stale(now) != nil {
 		meanwhile = "the runner is told so, and provisions nothing"
 	}
-	if times, due := g.limit.failure("list", a.err, 1, now); due {
-		g.log.Warn("listing fails and is tried again", "meanwhile", meanwhile, "last_list", now.Sub(l.began).Round(time.Second),
-			"next_in", l.notBefore.Sub(now).Round(time.Second), "times", times, "request_id", requestID(a.err), "err", a.err)
-	}
+	g.warnFailed("listing fails and is tried again", a.err, 1, now, "meanwhile", meanwhile,
+		"last_list", now.Sub(l.began).Round(time.Second), "next_in", l.notBefore.Sub(now).Round(time.Second))
 }
 
 // The pace of lists. A list takes a request for 200 Droplets, so a larger group

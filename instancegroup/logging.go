@@ -19,23 +19,12 @@ type logged struct {
 }
 
 const (
-	// logEvery is the least time between two lines about the same class of failure.
-	logEvery = time.Minute
+	logEvery = time.Minute // for what fails, by the class of its error
 	forever  = time.Duration(math.MaxInt64)
 )
 
-// due reports whether a line is due that is logged every so often.
-func (l logLimit) due(what string, every time.Duration, now time.Time) bool {
-	_, due := l.count(what, 1, every, now)
-	return due
-}
-
-// failure counts n failures with err. It returns how many of its class there were
-// since the last line, and whether one is due.
-func (l logLimit) failure(what string, err error, n int, now time.Time) (times int, due bool) {
-	return l.count(fmt.Sprint(what, ": ", cloudError(err).Class), n, logEvery, now)
-}
-
+// count counts n times of something that is logged every so often. It returns how
+// many there were since the last line, and whether one is due.
 func (l logLimit) count(what string, n int, every time.Duration, now time.Time) (times int, due bool) {
 	before, again := l[what]
 	times = before.times + n
@@ -45,6 +34,23 @@ func (l logLimit) count(what string, n int, every time.Duration, now time.Time) 
 	}
 	l[what] = logged{0, now}
 	return times, true
+}
+
+func (l logLimit) due(what string, every time.Duration, now time.Time) bool {
+	_, due := l.count(what, 1, every, now)
+	return due
+}
+
+// failure counts n failures with err, each class of errors apart.
+func (l logLimit) failure(what string, err error, n int, now time.Time) (times int, due bool) {
+	return l.count(fmt.Sprint(what, ": ", cloudError(err).Class), n, logEvery, now)
+}
+
+// warnFailed logs n failures with err, if a line is due. Called with mu held.
+func (g *Group) warnFailed(msg string, err error, n int, now time.Time, fields ...any) {
+	if times, due := g.limit.failure(msg, err, n, now); due {
+		g.log.Warn(msg, append(fields, "times", times, "request_id", requestID(err), "err", err)...)
+	}
 }
 
 // failures is what failed of many requests that were sent together.
@@ -57,14 +63,10 @@ func (f *failures) add(name string, err error) {
 	f.names, f.err = append(f.names, name), err
 }
 
-// logFailed logs failures of requests that were sent together, as one line. Called
-// with mu held.
-func (g *Group) logFailed(msg string, f failures, now time.Time) {
-	if len(f.names) == 0 {
-		return
-	}
-	if times, due := g.limit.failure(msg, f.err, len(f.names), now); due {
-		g.log.Warn(msg, "names", some(f.names), "times", times, "request_id", requestID(f.err), "err", f.err)
+// warnAll logs failures as one line. Called with mu held.
+func (g *Group) warnAll(msg string, f failures, now time.Time) {
+	if len(f.names) > 0 {
+		g.warnFailed(msg, f.err, len(f.names), now, "names", some(f.names))
 	}
 }
 

@@ -313,7 +313,7 @@ func (g *Group) lookUp(ctx context.Context, ts []target) record {
 				failed.add(l.name, l.err)
 			}
 		}
-		g.logFailed("Droplets are missing from the list, and looking them up failed; they count as alive", failed, now)
+		g.warnAll("Droplets are missing from the list, and looking them up failed; they count as alive", failed, now)
 	}
 }
 
@@ -324,20 +324,16 @@ func (g *Group) assignProject(ctx context.Context, ids []int64) record {
 	}
 	err := g.cloud.AssignProject(ctx, g.Project, ids)
 	return func(now time.Time) {
-		again := err != nil && (!definite(err) || errors.Is(err, ErrRateLimited) || errors.Is(err, ErrUnsent))
-		if again {
-			return
+		if err != nil && (!definite(err) || errors.Is(err, ErrRateLimited) || errors.Is(err, ErrUnsent)) {
+			return // it is tried again
 		}
 		for _, id := range ids {
 			if i := g.instances.byID[id]; i != nil {
 				i.assigned = true
 			}
 		}
-		if err == nil {
-			g.log.Debug("Droplets assigned to the project", "project", g.Project, "count", len(ids))
-		} else if times, due := g.limit.failure("project", err, len(ids), now); due {
-			g.log.Warn("Droplets could not be assigned to the project; they stay in the default one",
-				"project", g.Project, "times", times, "request_id", requestID(err), "err", err)
+		if err != nil {
+			g.warnFailed("Droplets could not be assigned to the project; they stay in the default one", err, len(ids), now, "project", g.Project)
 		}
 	}
 }
