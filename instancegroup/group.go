@@ -94,6 +94,7 @@ type serial struct {
 	increase, update ctxMutex
 	save             sync.Mutex
 	lastUpdate       time.Time // end of the last Update; owned by the holder of update
+	images           images    // owned by the holder of increase
 }
 
 // Count returns how many Droplets the group has now, as far as it knows, with

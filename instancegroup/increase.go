@@ -44,12 +44,12 @@ func (g *Group) Increase(ctx context.Context, n int) (int, error) {
 		return 0, err
 	}
 	defer g.serial.increase.unlock()
-	n, imageDue, err := g.admit(n)
+	n, err := g.admit(n)
 	if err != nil || n == 0 {
 		return 0, err
 	}
 	a := attempt{goal: n, tried: map[Placement]bool{}}
-	if a.refusal = g.prepare(ctx, &a, imageDue); a.refusal == nil {
+	if a.refusal = g.prepare(ctx, &a); a.refusal == nil {
 		for a.accepted < a.goal && g.tryPlacement(ctx, &a) {
 		}
 	}
@@ -57,20 +57,19 @@ func (g *Group) Increase(ctx context.Context, n int) (int, error) {
 	return a.accepted, err
 }
 
-// admit returns how many of n Droplets may be asked for now, and whether the
-// image is to be looked up first.
-func (g *Group) admit(n int) (take int, imageDue bool, err error) {
+// admit returns how many of n Droplets may be asked for now.
+func (g *Group) admit(n int) (take int, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
 	if g.closed {
-		return 0, false, errClosed
+		return 0, errClosed
 	}
 	if n <= 0 {
-		return 0, false, nil
+		return 0, nil
 	}
 	if err := g.placements.backoff.check(now); err != nil {
-		return 0, false, err
+		return 0, err
 	}
 	room := min(n, g.MaxInstances-g.count())
 	if g.MaxCreating > 0 {
@@ -80,7 +79,7 @@ func (g *Group) admit(n int) (take int, imageDue bool, err error) {
 	if take < n {
 		g.log.Debug("fewer than asked for", "asked", n, "accepted", take, "limits_leave", max(0, room))
 	}
-	return take, g.ImageTag != "" && now.Sub(g.placements.imagesAt) >= imagesEvery, nil
+	return take, nil
 }
 
 // gather returns how many of n Droplets are to be asked for now, given when the
@@ -114,11 +113,9 @@ type attempt struct {
 }
 
 // prepare gets what a create needs.
-func (g *Group) prepare(ctx context.Context, a *attempt, imageDue bool) (err error) {
-	if imageDue {
-		if err := g.refreshImages(ctx); err != nil {
-			return fmt.Errorf("find the newest image with the tag %s: %w", g.ImageTag, err)
-		}
+func (g *Group) prepare(ctx context.Context, a *attempt) (err error) {
+	if err := g.refreshImages(ctx); err != nil {
+		return fmt.Errorf("find the newest image with the tag %s: %w", g.ImageTag, err)
 	}
 	if a.keys, err = g.Keys(ctx, false); err != nil {
 		return fmt.Errorf("SSH key for new Droplets: %w", err)
@@ -236,7 +233,7 @@ func (g *Group) mint(a *attempt) (at Placement, image Image, names []string, ok 
 	}
 	image = g.Image
 	if g.ImageTag != "" {
-		if image, ok = g.placements.images[at.Region]; !ok {
+		if image, ok = g.serial.images.newest[at.Region]; !ok {
 			return at, Image{}, nil, true
 		}
 	}
