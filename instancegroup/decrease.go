@@ -187,33 +187,24 @@ func (g *Group) claim(is []*instance, now time.Time) batch {
 	return b
 }
 
-// deleted is one DELETE and its answer.
-type deleted struct {
-	target
-	request string
-	err     error // nil = accepted
-}
-
 // send sends a batch, what cannot be deleted by tag by its id.
 func (g *Group) send(ctx context.Context, b batch) record {
 	var request string
 	var noTag error
 	if len(b.byTag) > 0 {
-		request, noTag = g.sendByTag(ctx, b.byTag)
-	}
-	one := func(t target) deleted {
-		d := deleted{target: t, err: cmp.Or(ctx.Err(), noTag)}
-		if ctx.Err() == nil && !errors.Is(noTag, ErrRateLimited) { // by id there are more to send
-			d.request, d.err = g.cloud.Delete(ctx, t.id)
+		if request, noTag = g.sendByTag(ctx, b.byTag); noTag != nil {
+			b = batch{byID: append(b.byTag, b.byID...)}
 		}
-		return d
 	}
-	if noTag != nil {
-		b = batch{byID: append(b.byTag, b.byID...)}
-	}
-	all := concurrently(b.byID, one)
+	all := concurrently(b.byID, func(t target) answer {
+		a := answer{target: t, err: cmp.Or(ctx.Err(), noTag)}
+		if ctx.Err() == nil && !errors.Is(noTag, ErrRateLimited) { // by id there are more to send
+			a.requestID, a.err = g.cloud.Delete(ctx, t.id)
+		}
+		return a
+	})
 	for _, t := range b.byTag {
-		all = append(all, deleted{t, request, nil})
+		all = append(all, answer{target: t, requestID: request})
 	}
 	return func(now time.Time) {
 		g.recordDeletes(ctx, all, now)
@@ -249,27 +240,27 @@ func (g *Group) sendByTag(ctx context.Context, ts []target) (request string, err
 }
 
 // recordDeletes notes what became of DELETEs. Called with mu held.
-func (g *Group) recordDeletes(ctx context.Context, all []deleted, now time.Time) {
-	var failed, limited failures
-	for _, d := range all {
-		i := g.instances.byID[d.id]
+func (g *Group) recordDeletes(ctx context.Context, all []answer, now time.Time) {
+	var failed, limited []answer
+	for _, a := range all {
+		i := g.instances.byID[a.id]
 		if i == nil || i.phase != deleting {
 			continue
 		}
 		switch {
-		case d.err == nil, errors.Is(d.err, ErrNotFound): // as good as accepted: lists will prove it
-			g.accepted(i, d.request, now)
-		case errors.Is(d.err, ErrRateLimited):
-			i.deletion.next, i.deletion.waits = now.Add(max(time.Second, retryAfter(d.err))), true
-			limited.add(i.name, d.err)
-		case ctx.Err() != nil && unsent(d.err):
+		case a.err == nil, errors.Is(a.err, ErrNotFound): // as good as accepted: lists will prove it
+			g.accepted(i, a.requestID, now)
+		case errors.Is(a.err, ErrRateLimited):
+			i.deletion.next, i.deletion.waits = now.Add(max(time.Second, retryAfter(a.err))), true
+			limited = append(limited, a)
+		case ctx.Err() != nil && unsent(a.err):
 			i.deletion.next = now
 		default:
-			i.deletion = i.deletion.sent(false, retryAfter(d.err), now)
-			failed.add(i.name, d.err)
+			i.deletion = i.deletion.sent(false, retryAfter(a.err), now)
+			failed = append(failed, a)
 		}
 	}
-	if l := &g.listing; g.instances.count(running) == 0 && len(failed.names)+len(limited.names) < len(all) {
+	if l := &g.listing; g.instances.count(running) == 0 && len(failed)+len(limited) < len(all) {
 		l.notBefore = now.Add(max(deletionTakes, l.notBefore.Sub(now))) // lists would only show that this takes its time
 	}
 	g.warnAll("DigitalOcean did not delete Droplets; each is tried again until it does", failed, now)
@@ -277,12 +268,12 @@ func (g *Group) recordDeletes(ctx context.Context, all []deleted, now time.Time)
 }
 
 // accepted notes that DigitalOcean accepted i's deletion. Called with mu held.
-func (g *Group) accepted(i *instance, request string, now time.Time) {
+func (g *Group) accepted(i *instance, requestID string, now time.Time) {
 	i.deletion = i.deletion.sent(true, 0, now)
 	if i.deletion.accepts == 1 {
-		g.log.Info("Droplet is being deleted", g.fields(i, now, "request_id", request)...)
+		g.log.Info("Droplet is being deleted", g.fields(i, now, "request_id", requestID)...)
 		return
 	}
 	g.log.Warn("DigitalOcean had accepted to delete a Droplet and has not done it; it was asked again",
-		g.fields(i, now, "try", i.deletion.accepts, "next_in", i.deletion.next.Sub(now).Round(time.Second), "request_id", request)...)
+		g.fields(i, now, "try", i.deletion.accepts, "next_in", i.deletion.next.Sub(now).Round(time.Second), "request_id", requestID)...)
 }

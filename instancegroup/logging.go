@@ -53,20 +53,15 @@ func (g *Group) warnFailed(msg string, err error, n int, now time.Time, fields .
 	}
 }
 
-// failures is what failed of many requests that were sent together.
-type failures struct {
-	names []string
-	err   error // the last one's
-}
-
-func (f *failures) add(name string, err error) {
-	f.names, f.err = append(f.names, name), err
-}
-
-// warnAll logs failures as one line. Called with mu held.
-func (g *Group) warnAll(msg string, f failures, now time.Time) {
-	if len(f.names) > 0 {
-		g.warnFailed(msg, f.err, len(f.names), now, "names", some(f.names))
+// warnAll logs what failed of requests that were sent together, as one line. Called
+// with mu held.
+func (g *Group) warnAll(msg string, failed []answer, now time.Time) {
+	var names []string
+	for _, a := range failed {
+		names = append(names, a.name)
+	}
+	if n := len(names); n > 0 {
+		g.warnFailed(msg, failed[n-1].err, n, now, "names", some(names))
 	}
 }
 

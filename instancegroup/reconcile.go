@@ -134,6 +134,15 @@ type target struct {
 	id   int64
 }
 
+// answer is what DigitalOcean said about one of them.
+type answer struct {
+	target
+	asked     time.Time
+	droplet   Droplet
+	requestID string
+	err       error
+}
+
 // lookUpsAtOnce is how many instances are looked up in one Update: a list that
 // wrongly lacks hundreds must not spend the minute's requests.
 const lookUpsAtOnce = 20
@@ -279,18 +288,12 @@ func (g *Group) act(ctx context.Context, t todo) []record {
 // lookUp asks for Droplets that should be in the lists and are not. A 404 is
 // doubtful while others are missing too.
 func (g *Group) lookUp(ctx context.Context, ts []target) record {
-	type lookedUp struct {
-		target
-		asked   time.Time
-		droplet Droplet
-		err     error
-	}
-	all := concurrently(ts, func(t target) lookedUp {
-		l := lookedUp{target: t, asked: time.Now(), err: ctx.Err()}
-		if l.err == nil {
-			l.droplet, l.err = g.cloud.Get(ctx, t.id)
+	all := concurrently(ts, func(t target) answer {
+		a := answer{target: t, asked: time.Now(), err: ctx.Err()}
+		if a.err == nil {
+			a.droplet, a.err = g.cloud.Get(ctx, t.id)
 		}
-		return l
+		return a
 	})
 	return func(now time.Time) {
 		missing := 0
@@ -299,18 +302,18 @@ func (g *Group) lookUp(ctx context.Context, ts []target) record {
 				missing++
 			}
 		}
-		var failed failures
-		for _, l := range all {
-			i := g.instances.byID[l.id]
+		var failed []answer
+		for _, a := range all {
+			i := g.instances.byID[a.id]
 			switch {
-			case i == nil, errors.Is(l.err, ErrRateLimited): // at its next turn
-			case l.err == nil, errors.Is(l.err, ErrNotFound):
-				g.apply(i, observation{source: lookUp, asked: l.asked, present: l.err == nil, droplet: l.droplet, doubtful: missing > 1}, now)
+			case i == nil, errors.Is(a.err, ErrRateLimited): // at its next turn
+			case a.err == nil, errors.Is(a.err, ErrNotFound):
+				g.apply(i, observation{source: lookUp, asked: a.asked, present: a.err == nil, droplet: a.droplet, doubtful: missing > 1}, now)
 			default:
-				if unsent(l.err) { // it is due at once
+				if unsent(a.err) { // it is due at once
 					i.checked = time.Time{}
 				}
-				failed.add(l.name, l.err)
+				failed = append(failed, a)
 			}
 		}
 		g.warnAll("Droplets are missing from the list, and looking them up failed; they count as alive", failed, now)
