@@ -1,6 +1,7 @@
 package instancegroup
 
 import (
+	"math/rand/v2"
 	"reflect"
 	"slices"
 	"strconv"
@@ -239,142 +240,93 @@ func TestDecideOverTime(t *testing.T) {
 
 // FuzzDecide holds decide to its invariant for whatever instance and observation.
 func FuzzDecide(f *testing.F) {
-	f.Add(uint8(2), uint32(0b1011), int16(-60), int16(-20), int16(-70), int16(-5), int16(0), uint8(0), uint8(0))
-	f.Add(uint8(0), uint32(0), int16(-90), int16(-90), int16(-70), int16(0), int16(0), uint8(0), uint8(0))
-	f.Add(uint8(3), uint32(0b11111), int16(-90), int16(-90), int16(0), int16(-5), int16(-10), uint8(4), uint8(2))
-	f.Add(uint8(2), uint32(0b111), int16(-9000), int16(-90), int16(0), int16(-5), int16(-40), uint8(3), uint8(3))
-	f.Add(uint8(2), uint32(0b111), int16(-900), int16(-90), int16(-70), int16(-5), int16(0), uint8(1), uint8(3))
-	f.Add(uint8(2), uint32(1<<5|1<<10|1<<12|1), int16(-900), int16(-90), int16(-40), int16(-5), int16(0), uint8(0), uint8(0))
-	f.Fuzz(func(t *testing.T, p uint8, flags uint32, born, confirmed, missing, asked, accepted int16, status, seen uint8) {
+	for seed := range uint64(5000) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		is := func() bool { return r.IntN(2) == 0 }
 		now := epoch
-		ago := func(s int16) time.Time {
-			if s == 0 {
+		ago := func() time.Time {
+			return now.Add(-[]time.Duration{0, 1, 5, 10, 29, 30, 31, 59, 60, 61, 90, 599, 600, 700}[r.IntN(14)] * time.Second)
+		}
+		perhaps := func(when time.Time) time.Time {
+			if is() {
 				return time.Time{}
 			}
-			return now.Add(-time.Duration(max(s, -s)) * time.Second)
+			return when
 		}
-		is := func(bit int) bool { return flags&(1<<bit) != 0 }
-		i := instance{
-			phase: phase(p % 5), inFlight: is(2), requested: ago(born), confirmed: ago(confirmed), missing: ago(missing),
-		}
+		i := instance{phase: phase(r.IntN(5)), requested: ago(), confirmed: ago(), missing: perhaps(ago()), active: perhaps(ago()), off: perhaps(ago())}
+		i.inFlight = r.IntN(8) == 0
 		if i.phase >= deleting {
 			i.reason = "why"
 		}
-		if is(12) {
-			i.active = ago(confirmed)
-			i.notFound = ago(missing)
-		}
-		if is(0) {
-			i.listedSince = ago(born)
-		}
-		if is(3) || i.listed() { // what was listed has an id
+		if r.IntN(4) > 0 {
 			i.id = 5
-			i.unresolved, i.checked = is(14), ago(missing)
+			i.listedSince, i.notFound, i.checked, i.unresolved = perhaps(ago()), perhaps(ago()), ago(), is()
 		}
-		if is(4) {
-			i.off = ago(accepted)
-		} else if when := ago(accepted); !when.IsZero() && i.phase == deleting {
-			i.deletion = deletion{}.sent(!is(15), 0, when)
-			if is(16) {
-				i.deletion = i.deletion.sent(false, 0, when)
+		if i.phase == deleting && is() {
+			i.deletion = deletion{}.sent(is(), 0, ago())
+			if is() {
+				i.deletion = i.deletion.sent(is(), 0, ago())
 			}
 		}
-		o := observation{source: list, asked: now.Add(-time.Duration(max(asked, -asked)) * time.Second), unsure: is(6), doubtful: is(10)}
-		if is(5) && i.id != 0 {
-			o.source = lookUp
+		o := observation{source: []source{nobody, list, list, lookUp}[r.IntN(4)], asked: ago(), unsure: is(), doubtful: is()}
+		if o.source == lookUp && i.id == 0 {
+			o.source = list
 		}
-		if is(17) {
-			o = observation{}
-		} else if seen%2 == 1 {
-			o.present = true
-			o.droplet = Droplet{ID: 5, Status: [...]string{StatusNew, StatusActive, StatusOff, StatusArchive, "odd"}[status%5]}
-			o.partial = is(11)
-			if seen%4 == 3 {
+		if o.source != nobody && is() {
+			o.present, o.partial = true, is()
+			o.droplet = Droplet{ID: 5, Status: []string{StatusNew, StatusActive, StatusActive, StatusOff, StatusArchive, "odd"}[r.IntN(6)]}
+			if is() {
 				o.droplet.PrivateIPv4 = "10.0.0.1"
 			}
-			if is(18) {
+			if r.IntN(8) == 0 {
 				o.droplet.Tags = []string{KeepTag}
 			}
 		}
 
 		next, a := decide(i, o, now, testTimeout)
-		fail := func(what string) {
+		never := func(wrong bool, what string) {
 			t.Helper()
-			t.Errorf("%s\ninstance    %+v\nobservation %+v\nnext        %+v\naction      %s", what, i, o, next, a)
+			if wrong {
+				t.Errorf("%s\ninstance    %+v\nobservation %+v\nnext        %+v\naction      %s", what, i, o, next, a)
+			}
 		}
-
 		absent, kept := o.source != nobody && !o.present, o.present && Kept(o.droplet)
-		if next.phase < i.phase {
-			fail("a phase led back")
-		}
-		if (next.phase >= deleting) != (next.reason != "" || next.id == 0 && i.phase == deleting) {
-			fail("what ends has a reason, and nothing else has")
-		}
-		if kept && next.phase != gone {
-			fail("a person keeps it, and it is not gone for us")
-		}
-		if (o.source == nobody || absent && (i.inFlight || o.asked.Before(i.confirmed))) && !reflect.DeepEqual(i, next) {
-			fail("nothing was learned, and something has changed")
-		}
-		if absent && o.source == list && o.doubtful && (next.phase != i.phase || next.missing != i.missing) {
-			fail("a doubtful list concludes something")
-		}
+		up, off := o.droplet.Status == StatusActive && reachable(o.droplet), o.droplet.Status == StatusOff || o.droplet.Status == StatusArchive
+		ignored := o.source == nobody || absent && (i.inFlight || o.asked.Before(i.confirmed))
+		never(next.phase < i.phase, "a phase led back")
+		never((next.phase >= deleting) != (next.reason != ""), "what ends has a reason, and nothing else has")
+		never(kept && next.phase != gone, "a person keeps it, and it is not gone for us")
+		never(ignored && !reflect.DeepEqual(i, next), "nothing was learned, and something has changed")
+		never(absent && o.source == list && o.doubtful && (next.phase != i.phase || next.missing != i.missing), "a doubtful list concludes something")
+		never(o.present && (next.confirmed != now || !next.missing.IsZero() || !next.notFound.IsZero()), "an observation of it was not noted")
 		if next.phase == gone && i.phase != gone && !kept {
-			long := !i.missing.IsZero() && o.asked.Sub(i.missing) >= time.Minute
 			del := i.deletion.accepted
-			proof := false
-			switch o.source {
-			case lookUp:
-				proof = i.phase == deleting || !o.doubtful || !i.notFound.IsZero() && o.asked.Sub(i.notFound) >= 30*time.Second
-			case list:
-				deleted := i.phase == deleting && i.listed() && !del.IsZero() && !o.asked.Before(del) && (!o.unsure || !i.missing.IsZero()) &&
-					o.asked.Sub(i.listedSince) >= time.Minute
-				proof = !o.doubtful && (i.id == 0 && long || deleted)
-			}
-			if !proof || o.present || i.inFlight || o.asked.Before(i.confirmed) {
-				fail("gone without a proof")
-			}
+			over := func(since time.Time, d time.Duration) bool { return !since.IsZero() && o.asked.Sub(since) >= d }
+			neverMade := i.id == 0 && over(i.missing, time.Minute)
+			deleted := i.phase == deleting && !del.IsZero() && !o.asked.Before(del) && (!o.unsure || !i.missing.IsZero()) && over(i.listedSince, time.Minute)
+			notFound := i.phase == deleting || !o.doubtful || over(i.notFound, 30*time.Second)
+			proof := o.source == lookUp && notFound || o.source == list && !o.doubtful && (neverMade || deleted)
+			never(!proof || !absent || ignored, "gone without a proof")
 		}
 		if next.phase == deleting && i.phase != deleting {
-			off := o.droplet.Status == StatusOff || o.droplet.Status == StatusArchive
 			longOff := off && !i.off.IsZero() && now.Sub(i.off) >= 30*time.Second
-			late := i.phase < running && now.Sub(i.requested) >= testTimeout && !reachableRunning(o.droplet)
-			if !o.present || !longOff && !late {
-				fail("deleted without a cause")
-			}
+			late := i.phase < running && now.Sub(i.requested) >= testTimeout && !up
+			never(!longOff && !late, "deleted without a cause")
 		}
-		if o.present && reachableRunning(o.droplet) && !kept && i.phase < running {
-			since := now
-			if !i.active.IsZero() {
-				since = i.active
-			}
-			if waits := o.partial && now.Sub(since) < 30*time.Second && now.Sub(i.requested) < testTimeout; waits == (next.phase == running) {
-				fail("it waits for its address, for half a minute, or it runs")
-			}
+		if up && !kept && i.phase < running {
+			waits := o.partial && !(!i.active.IsZero() && now.Sub(i.active) >= 30*time.Second) && now.Sub(i.requested) < testTimeout
+			never(waits == (next.phase == running), "it waits for its address, for half a minute, or it runs")
 		}
-		if o.present && (next.confirmed != now || !next.missing.IsZero() || !next.notFound.IsZero()) {
-			fail("an observation of it was not noted")
-		}
-		switch a {
-		case nothing:
-		case look:
-			if next.id == 0 || !next.unresolved || now.Sub(next.checked) < 10*time.Second {
-				fail("nothing to look up, or too soon")
-			}
-		case remove:
-			del := next.deletion
-			repeated := del.accepts > 0 && del.refusals == 0
-			if next.phase != deleting || next.id == 0 || now.Before(del.next) || repeated && next.confirmed.Sub(del.accepted) < 30*time.Second {
-				fail("nothing to delete, or too soon")
-			}
-		}
-		if a != nothing && (next.phase == gone || i.inFlight) {
-			fail("an action for what is gone or in flight")
-		}
+		del := next.deletion
+		tooSoon := now.Before(del.next) || del.accepts > 0 && del.refusals == 0 && next.confirmed.Sub(del.accepted) < 30*time.Second
+		never(a == look && (next.id == 0 || !next.unresolved || now.Sub(next.checked) < 10*time.Second), "nothing to look up, or too soon")
+		never(a == remove && (next.phase != deleting || next.id == 0 || tooSoon), "nothing to delete, or too soon")
+		never(a != nothing && (next.phase == gone || i.inFlight), "an action for what is gone or in flight")
 	})
 }
-
-func reachableRunning(d Droplet) bool { return d.Status == StatusActive && reachable(d) }
 
 func (p phase) String() string {
 	return [...]string{"requested", "creating", "running", "deleting", "gone"}[p]

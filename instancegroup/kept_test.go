@@ -13,9 +13,7 @@ func (r *runner) keep(id int64) {
 }
 
 func (r *runner) unkeep(id int64) {
-	r.change(id, func(m *machine) {
-		m.Tags = slices.DeleteFunc(slices.Clone(m.Tags), func(t string) bool { return t == "Fleeting-Keep" })
-	})
+	r.change(id, func(m *machine) { m.untag("Fleeting-Keep") })
 }
 
 // TestKept: a Droplet with the tag fleeting-keep is a person's. The runner is told
