@@ -240,7 +240,7 @@ func TestDecideOverTime(t *testing.T) {
 
 // FuzzDecide holds decide to its invariant for whatever instance and observation.
 func FuzzDecide(f *testing.F) {
-	for seed := range uint64(5000) {
+	for seed := range uint64(20000) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) {
@@ -256,7 +256,7 @@ func FuzzDecide(f *testing.F) {
 			}
 			return when
 		}
-		i := instance{phase: phase(r.IntN(5)), requested: ago(), confirmed: ago(), missing: perhaps(ago()), active: perhaps(ago()), off: perhaps(ago())}
+		i := instance{phase: []phase{requested, creating, running, deleting, deleting, gone}[r.IntN(6)], requested: ago(), confirmed: ago(), missing: perhaps(ago()), active: perhaps(ago()), off: perhaps(ago())}
 		i.inFlight = r.IntN(8) == 0
 		if i.phase >= deleting {
 			i.reason = "why"
