@@ -298,7 +298,7 @@ func (g *Group) lookUp(ctx context.Context, ts []target) record {
 	return func(now time.Time) {
 		missing := 0
 		for _, i := range g.instances.all {
-			if i.phase < deleting && (i.unresolved || !i.notFound.IsZero()) {
+			if i.phase < deleting && i.unresolved {
 				missing++
 			}
 		}
