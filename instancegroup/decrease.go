@@ -30,20 +30,14 @@ func (g *Group) Decrease(ctx context.Context, names []string) ([]string, error) 
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	record(time.Now())
-	var succeeded []string
-	waiting := 0
-	for _, name := range names {
+	succeeded := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
 		i := g.instances.byName[name]
 		// An unconfirmed create has nothing to delete yet: it is, once it appears.
-		if i == nil || i.phase == gone || i.id == 0 || !i.deletion.accepted.IsZero() || i.deletion.waits {
-			succeeded = append(succeeded, name)
-		} else {
-			waiting++
-		}
-	}
-	if len(succeeded) == 0 && waiting > 0 {
+		return i != nil && i.phase != gone && i.id != 0 && i.deletion.accepted.IsZero() && !i.deletion.waits
+	})
+	if len(succeeded) == 0 && len(names) > 0 {
 		return nil, fmt.Errorf("delete %d Droplets: DigitalOcean accepted none yet; the plugin goes on trying "+
-			"(each failure is in the log)", waiting)
+			"(each failure is in the log)", len(names))
 	}
 	return succeeded, nil
 }

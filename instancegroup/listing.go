@@ -83,17 +83,13 @@ func (l *listing) due(now time.Time) bool {
 	return !now.Before(l.began.Add(l.interval())) && !now.Before(l.notBefore)
 }
 
-// noteClock keeps how far DigitalOcean's clock is from ours.
-func (l *listing) noteClock(li List, began time.Time) {
-	if !li.Date.IsZero() {
-		l.skew = li.Date.Sub(began)
-	}
-}
-
 func (l *listing) succeeded(a *listAnswer) {
 	l.requests, l.budget, l.began = a.Requests, a.Budget, a.began
 	l.failure, l.notBefore = nil, time.Time{}
 	l.kept, l.foreign = nil, nil
+	if !a.Date.IsZero() {
+		l.skew = a.Date.Sub(a.began)
+	}
 }
 
 // stale returns why the last complete list may not be shown any more: lists fail

@@ -187,22 +187,12 @@ func (g *Group) decide(ctx context.Context, a *listAnswer, final bool) (todo, er
 	return t, g.listing.stale(now)
 }
 
-// listed applies one complete list. Called with mu held.
+// listed applies one complete list: first which group each Droplet belongs to, then
+// what that means for each instance. Called with mu held.
 func (g *Group) listed(a *listAnswer, now time.Time) {
 	if g.listing.failure != nil {
 		g.log.Info("listing works again", "failed_for", now.Sub(g.listing.began).Round(time.Second))
 	}
-	g.listing.noteClock(a.List, a.began)
-	g.merge(a, now)
-	if b := a.Budget; g.limit.due("budget", logEvery, now) {
-		g.log.Debug("requests of the last hour", "creates_deletes_tags", b.Changes, "look_ups", b.LookUps, "lists", b.Lists,
-			"others", b.Others, "left", b.Remaining, "of", b.Limit, "next_list_in", g.listing.interval())
-	}
-}
-
-// merge applies a list: first which group each Droplet belongs to, then what that
-// means for each instance. Called with mu held.
-func (g *Group) merge(a *listAnswer, now time.Time) {
 	g.listing.succeeded(a)
 	present := map[*instance]Droplet{}
 	for _, d := range a.Droplets {
@@ -221,6 +211,10 @@ func (g *Group) merge(a *listAnswer, now time.Time) {
 	}
 	g.listing.untagged = untagged
 	g.warnHourly(now)
+	if b := a.Budget; g.limit.due("budget", logEvery, now) {
+		g.log.Debug("requests of the last hour", "creates_deletes_tags", b.Changes, "look_ups", b.LookUps, "lists", b.Lists,
+			"others", b.Others, "left", b.Remaining, "of", b.Limit, "next_list_in", g.listing.interval())
+	}
 }
 
 // apply lets decide decide about i, and does what follows from it without asking

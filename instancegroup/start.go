@@ -87,7 +87,8 @@ func Start(s Settings, cloud Cloud, log Logger, f Found) *Group {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
-	g.listing.noteClock(f.list, f.began)
+	first := &listAnswer{List: f.list, began: f.began}
+	g.listing.succeeded(first)
 	g.listing.started = f.began.Add(g.listing.skew)
 	take := func(d Droplet) *instance {
 		g.listing.gpus = g.listing.gpus || f.gpus && GPUSize(d.Size)
@@ -113,7 +114,7 @@ func Start(s Settings, cloud Cloud, log Logger, f Found) *Group {
 			g.apply(i, observation{source: lookUp, present: true, droplet: d, asked: f.began}, now)
 		}
 	}
-	g.merge(&listAnswer{List: f.list, began: f.began}, now)
+	g.listed(first, now)
 	g.logTakeOver(g.instances.all...)
 	return g
 }
