@@ -57,7 +57,7 @@ func (g *Group) mark(names []string) (batch, error) {
 			marked = append(marked, i)
 		}
 	}
-	g.gather(marked, now)
+	g.gatherDeletes(marked, now)
 	return g.claim(marked, now), nil
 }
 
@@ -128,10 +128,10 @@ const (
 	noTagFor = 5 * time.Minute
 )
 
-// gather lets DELETEs that nobody has tried to send yet wait for others if requests
+// gatherDeletes lets DELETEs that nobody has tried to send yet wait for others if requests
 // are scarce, so that they leave by one tag. A later Update sends them. Called with
 // mu held.
-func (g *Group) gather(is []*instance, now time.Time) {
+func (g *Group) gatherDeletes(is []*instance, now time.Time) {
 	d := &g.deletions
 	if !g.listing.budget.scarce() || now.Before(d.noTag) {
 		return

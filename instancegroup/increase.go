@@ -75,16 +75,16 @@ func (g *Group) admit(n int) (take int, err error) {
 	if g.MaxCreating > 0 {
 		room = min(room, g.MaxCreating-g.instances.count(creating))
 	}
-	take, g.placements.gathering = gather(max(0, room), g.listing.budget, g.placements.gathering, now)
+	take, g.placements.gathering = gatherCreates(max(0, room), g.listing.budget, g.placements.gathering, now)
 	if take < n {
 		g.log.Debug("fewer than asked for", "asked", n, "accepted", take, "limits_leave", max(0, room))
 	}
 	return take, nil
 }
 
-// gather returns how many of n Droplets are to be asked for now, given when the
+// gatherCreates returns how many of n Droplets are to be asked for now, given when the
 // waiting for more began (zero = nobody waits), and when it begins for the rest.
-func gather(n int, b Budget, since, now time.Time) (take int, waits time.Time) {
+func gatherCreates(n int, b Budget, since, now time.Time) (take int, waits time.Time) {
 	if !b.scarce() || n == 0 {
 		return n, time.Time{}
 	}
