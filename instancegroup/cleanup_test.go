@@ -1,6 +1,7 @@
 package instancegroup
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -30,13 +31,15 @@ func TestProject(t *testing.T) {
 		r.requests("project", 1)
 		r.says("WARN", "could not be assigned to the project", "request_id=req-42")
 	})
-	story(t, "what was not carried out is tried again", s, func(r *runner) {
-		r.breakOp("project", fault{err: refusal(ErrRateLimited)})
-		r.up(2)
-		before := r.asked("project")
-		r.heal("project")
-		r.run(10 * time.Second)
-		r.requests("project", before+1)
-		r.repeats(0, "WARN")
-	})
+	for _, err := range []error{unconfirmed, refusal(ErrRateLimited), refusal(ErrUnsent)} {
+		story(t, fmt.Sprint("tried again: ", err), s, func(r *runner) {
+			r.breakOp("project", fault{err: err})
+			r.up(2)
+			before := r.asked("project")
+			r.heal("project")
+			r.run(10 * time.Second)
+			r.requests("project", before+1)
+			r.repeats(0, "WARN")
+		})
+	}
 }

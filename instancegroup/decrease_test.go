@@ -72,6 +72,24 @@ func TestIgnoredDeletesArePaced(t *testing.T) {
 	}
 }
 
+// When nothing else is there no list is asked for before DELETEs can have been
+// carried out.
+func TestNoListWhileAllIsBeingDeleted(t *testing.T) {
+	for n, lists := range map[int]int{3: 0, 2: 1} {
+		scenario(t, spec(nil), func(r *runner) {
+			names := r.up(3)
+			time.Sleep(2 * time.Second) // a list is due
+			before := r.asked("list")
+			r.decrease(names[:n]...)
+			r.run(2 * time.Second)
+			r.requests("list", before+lists)
+			r.run(4 * time.Second)
+			r.running(3 - n)
+			equal(t, "instances shown", 3-n, len(r.states))
+		})
+	}
+}
+
 // A DELETE whose answer is lost is not sent twice at once by Decrease and Update.
 func TestDeleteIsClaimed(t *testing.T) {
 	scenario(t, spec(nil), func(r *runner) {

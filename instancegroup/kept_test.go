@@ -93,6 +93,22 @@ func TestKept(t *testing.T) {
 		})
 	}
 
+	story(t, "while its create is under way", s, func(r *runner) {
+		r.answersLate(4*time.Second, nil)
+		done := make(chan int)
+		go func() {
+			n, _ := r.Increase(ctx, 1)
+			done <- n
+		}()
+		time.Sleep(time.Second)
+		r.keep(1001)
+		r.run(2 * time.Second) // lists have it
+		r.pending = <-done
+		r.run(4 * time.Second)
+		r.told(r.names()[0], Creating, Deleted)
+		r.counts(1)
+	})
+
 	story(t, "the tag is taken off again", s, func(r *runner) {
 		name := r.up(1)[0]
 		id := r.only(name).ID

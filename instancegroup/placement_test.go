@@ -261,24 +261,9 @@ func TestPlacementThatLosesCoolsDown(t *testing.T) {
 	}
 }
 
-// A placement that loses and is the only one, or one of several that all lose,
-// backs off as one that refuses does. A Droplet that runs ends both.
+// A placement that loses and is the only one backs off as one that refuses does. A
+// Droplet that runs ends both.
 func TestGroupThatLosesBacksOff(t *testing.T) {
-	for most, slugs := range map[int][]string{5: {"nyc1"}, 6: {"nyc1", "ams3"}} {
-		losing(t, fmt.Sprint(slugs), in(regions(slugs...)...), loser{in: slugs}, func(r *runner, l *loser) {
-			r.keepAsking(1, 100*time.Second)
-			if n := r.asked("create"); n < 3 || n > most {
-				r.t.Errorf("%d creates in 100 s, want 3 to %d", n, most)
-			}
-			if r.log.count("a placement cools down") == 0 {
-				r.t.Errorf("nothing is said of it")
-			}
-			l.in = nil
-			r.keepAsking(1, 100*time.Second)
-			r.running(1)
-			r.want(1)
-		})
-	}
 	losing(t, "until when", in(regions("nyc1")...), loser{in: []string{"nyc1"}}, func(r *runner, l *loser) {
 		r.latency = 0
 		lose := func(wait string) {

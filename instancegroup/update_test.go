@@ -230,6 +230,20 @@ func TestEmptyListIsNotBelieved(t *testing.T) {
 	}
 }
 
+// Nor is one empty list believed when all are being deleted.
+func TestEmptyListWhileAllIsBeingDeleted(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		names := r.up(2)
+		r.run(time.Minute)
+		r.deaf(1, names...)
+		r.decrease(names...)
+		time.Sleep(4 * time.Second)
+		r.script("list", fault{}) // not carried out, and no error
+		r.run(2 * time.Minute)
+		r.allTold(names, Creating, Running, Deleting, Deleted)
+	})
+}
+
 // TestVanishTogether: one 404 is not believed of Droplets that vanish together; a
 // second one half a minute later is, and the first of one that vanishes alone.
 func TestVanishTogether(t *testing.T) {
