@@ -240,7 +240,8 @@ func decideUnlisted(i instance, o observation) instance {
 			i.phase, i.reason = gone, "its create request was not confirmed, and it never appeared"
 		}
 	case deleted && i.listed() && o.asked.Sub(i.listedSince) >= unconfirmedFor:
-		if !o.asked.Before(accepted) && !(o.unsure && first) {
+		slipped := o.unsure && first // perhaps
+		if !o.asked.Before(accepted) && !slipped {
 			i.phase = gone
 		}
 	case !i.listed() && !deleted && !long: // accepted a moment ago: lists lag

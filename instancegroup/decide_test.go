@@ -240,92 +240,102 @@ func TestDecideOverTime(t *testing.T) {
 
 // FuzzDecide holds decide to its invariant for whatever instance and observation.
 func FuzzDecide(f *testing.F) {
-	for seed := range uint64(20000) {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, seed uint64) {
-		r := rand.New(rand.NewPCG(seed, 0))
-		is := func() bool { return r.IntN(2) == 0 }
-		now := epoch
-		ago := func() time.Time {
-			return now.Add(-[]time.Duration{0, 1, 5, 10, 29, 30, 31, 59, 60, 61, 90, 599, 600, 700}[r.IntN(14)] * time.Second)
-		}
-		perhaps := func(when time.Time) time.Time {
-			if is() {
-				return time.Time{}
-			}
-			return when
-		}
-		i := instance{phase: []phase{requested, creating, running, deleting, deleting, gone}[r.IntN(6)], requested: ago(), confirmed: ago(), missing: perhaps(ago()), active: perhaps(ago()), off: perhaps(ago())}
-		i.inFlight = r.IntN(8) == 0
-		if i.phase >= deleting {
-			i.reason = "why"
-		}
-		if r.IntN(4) > 0 {
-			i.id = 5
-			i.listedSince, i.notFound, i.checked, i.unresolved = perhaps(ago()), perhaps(ago()), ago(), is()
-		}
-		if i.phase == deleting && is() {
-			i.deletion = deletion{}.sent(is(), 0, ago())
-			if is() {
-				i.deletion = i.deletion.sent(is(), 0, ago())
-			}
-		}
-		o := observation{source: []source{nobody, list, list, lookUp}[r.IntN(4)], asked: ago(), unsure: is(), doubtful: is()}
-		if o.source == lookUp && i.id == 0 {
-			o.source = list
-		}
-		if o.source != nobody && is() {
-			o.present, o.partial = true, is()
-			o.droplet = Droplet{ID: 5, Status: []string{StatusNew, StatusActive, StatusActive, StatusOff, StatusArchive, "odd"}[r.IntN(6)]}
-			if is() {
-				o.droplet.PrivateIPv4 = "10.0.0.1"
-			}
-			if r.IntN(8) == 0 {
-				o.droplet.Tags = []string{KeepTag}
-			}
-		}
+	f.Add(uint64(0))
+	f.Fuzz(decideHolds)
+}
 
-		next, a := decide(i, o, now, testTimeout)
-		never := func(wrong bool, what string) {
-			t.Helper()
-			if wrong {
-				t.Errorf("%s\ninstance    %+v\nobservation %+v\nnext        %+v\naction      %s", what, i, o, next, a)
-			}
+func TestDecideAtRandom(t *testing.T) {
+	for seed := range uint64(30000) {
+		if decideHolds(t, seed); t.Failed() {
+			t.Fatalf("seed %d", seed)
 		}
-		absent, kept := o.source != nobody && !o.present, o.present && Kept(o.droplet)
-		up, off := o.droplet.Status == StatusActive && reachable(o.droplet), o.droplet.Status == StatusOff || o.droplet.Status == StatusArchive
-		ignored := o.source == nobody || absent && (i.inFlight || o.asked.Before(i.confirmed))
-		never(next.phase < i.phase, "a phase led back")
-		never((next.phase >= deleting) != (next.reason != ""), "what ends has a reason, and nothing else has")
-		never(kept && next.phase != gone, "a person keeps it, and it is not gone for us")
-		never(ignored && !reflect.DeepEqual(i, next), "nothing was learned, and something has changed")
-		never(absent && o.source == list && o.doubtful && (next.phase != i.phase || next.missing != i.missing), "a doubtful list concludes something")
-		never(o.present && (next.confirmed != now || !next.missing.IsZero() || !next.notFound.IsZero()), "an observation of it was not noted")
-		if next.phase == gone && i.phase != gone && !kept {
-			del := i.deletion.accepted
-			over := func(since time.Time, d time.Duration) bool { return !since.IsZero() && o.asked.Sub(since) >= d }
-			neverMade := i.id == 0 && over(i.missing, time.Minute)
-			deleted := i.phase == deleting && !del.IsZero() && !o.asked.Before(del) && (!o.unsure || !i.missing.IsZero()) && over(i.listedSince, time.Minute)
-			notFound := i.phase == deleting || !o.doubtful || over(i.notFound, 30*time.Second)
-			proof := o.source == lookUp && notFound || o.source == list && !o.doubtful && (neverMade || deleted)
-			never(!proof || !absent || ignored, "gone without a proof")
+	}
+}
+
+// decideHolds draws an instance and an observation.
+func decideHolds(t *testing.T, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 0))
+	is := func() bool { return r.IntN(2) == 0 }
+	now := epoch
+	ago := func() time.Time {
+		return now.Add(-[]time.Duration{0, 1, 5, 10, 29, 30, 31, 59, 60, 61, 90, 599, 600, 700}[r.IntN(14)] * time.Second)
+	}
+	perhaps := func(when time.Time) time.Time {
+		if is() {
+			return time.Time{}
 		}
-		if next.phase == deleting && i.phase != deleting {
-			longOff := off && !i.off.IsZero() && now.Sub(i.off) >= 30*time.Second
-			late := i.phase < running && now.Sub(i.requested) >= testTimeout && !up
-			never(!longOff && !late, "deleted without a cause")
+		return when
+	}
+	i := instance{phase: []phase{requested, creating, running, deleting, deleting, gone}[r.IntN(6)], requested: ago(), confirmed: ago(), missing: perhaps(ago()), active: perhaps(ago()), off: perhaps(ago())}
+	i.inFlight = r.IntN(8) == 0
+	if i.phase >= deleting {
+		i.reason = "why"
+	}
+	if r.IntN(4) > 0 {
+		i.id = 5
+		i.listedSince, i.notFound, i.checked, i.unresolved = perhaps(ago()), perhaps(ago()), ago(), is()
+	}
+	if i.phase == deleting && is() {
+		i.deletion = deletion{}.sent(is(), 0, ago())
+		if is() {
+			i.deletion = i.deletion.sent(is(), 0, ago())
 		}
-		if up && !kept && i.phase < running {
-			waits := o.partial && !(!i.active.IsZero() && now.Sub(i.active) >= 30*time.Second) && now.Sub(i.requested) < testTimeout
-			never(waits == (next.phase == running), "it waits for its address, for half a minute, or it runs")
+	}
+	o := observation{source: []source{nobody, list, list, lookUp}[r.IntN(4)], asked: ago(), unsure: is(), doubtful: is()}
+	if o.source == lookUp && i.id == 0 {
+		o.source = list
+	}
+	if o.source != nobody && is() {
+		o.present, o.partial = true, is()
+		o.droplet = Droplet{ID: 5, Status: []string{StatusNew, StatusActive, StatusActive, StatusOff, StatusArchive, "odd"}[r.IntN(6)]}
+		if is() {
+			o.droplet.PrivateIPv4 = "10.0.0.1"
 		}
-		del := next.deletion
-		tooSoon := now.Before(del.next) || del.accepts > 0 && del.refusals == 0 && next.confirmed.Sub(del.accepted) < 30*time.Second
-		never(a == look && (next.id == 0 || !next.unresolved || now.Sub(next.checked) < 10*time.Second), "nothing to look up, or too soon")
-		never(a == remove && (next.phase != deleting || next.id == 0 || tooSoon), "nothing to delete, or too soon")
-		never(a != nothing && (next.phase == gone || i.inFlight), "an action for what is gone or in flight")
-	})
+		if r.IntN(8) == 0 {
+			o.droplet.Tags = []string{KeepTag}
+		}
+	}
+
+	next, a := decide(i, o, now, testTimeout)
+	never := func(wrong bool, what string) {
+		t.Helper()
+		if wrong {
+			t.Errorf("%s\ninstance    %+v\nobservation %+v\nnext        %+v\naction      %s", what, i, o, next, a)
+		}
+	}
+	absent, kept := o.source != nobody && !o.present, o.present && Kept(o.droplet)
+	up, off := o.droplet.Status == StatusActive && reachable(o.droplet), o.droplet.Status == StatusOff || o.droplet.Status == StatusArchive
+	ignored := o.source == nobody || absent && (i.inFlight || o.asked.Before(i.confirmed))
+	never(next.phase < i.phase, "a phase led back")
+	never((next.phase >= deleting) != (next.reason != ""), "what ends has a reason, and nothing else has")
+	never(kept && next.phase != gone, "a person keeps it, and it is not gone for us")
+	never(ignored && !reflect.DeepEqual(i, next), "nothing was learned, and something has changed")
+	never(absent && o.source == list && o.doubtful && (next.phase != i.phase || next.missing != i.missing), "a doubtful list concludes something")
+	never(o.present && (next.confirmed != now || !next.missing.IsZero() || !next.notFound.IsZero()), "an observation of it was not noted")
+	if next.phase == gone && i.phase != gone && !kept {
+		del := i.deletion.accepted
+		over := func(since time.Time, d time.Duration) bool { return !since.IsZero() && o.asked.Sub(since) >= d }
+		neverMade := i.id == 0 && over(i.missing, time.Minute)
+		deleted := i.phase == deleting && !del.IsZero() && !o.asked.Before(del) && (!o.unsure || !i.missing.IsZero()) && over(i.listedSince, time.Minute)
+		notFound := i.phase == deleting || !o.doubtful || over(i.notFound, 30*time.Second)
+		proof := o.source == lookUp && notFound || o.source == list && !o.doubtful && (neverMade || deleted)
+		never(!proof || !absent || ignored, "gone without a proof")
+	}
+	if next.phase == deleting && i.phase != deleting {
+		longOff := off && !i.off.IsZero() && now.Sub(i.off) >= 30*time.Second
+		late := i.phase < running && now.Sub(i.requested) >= testTimeout && !up
+		never(!longOff && !late, "deleted without a cause")
+	}
+	if up && !kept && i.phase < running {
+		waited := !i.active.IsZero() && now.Sub(i.active) >= 30*time.Second
+		waits := o.partial && !waited && now.Sub(i.requested) < testTimeout
+		never(waits == (next.phase == running), "it waits for its address, for half a minute, or it runs")
+	}
+	del := next.deletion
+	tooSoon := now.Before(del.next) || del.accepts > 0 && del.refusals == 0 && next.confirmed.Sub(del.accepted) < 30*time.Second
+	never(a == look && (next.id == 0 || !next.unresolved || now.Sub(next.checked) < 10*time.Second), "nothing to look up, or too soon")
+	never(a == remove && (next.phase != deleting || next.id == 0 || tooSoon), "nothing to delete, or too soon")
+	never(a != nothing && (next.phase == gone || i.inFlight), "an action for what is gone or in flight")
 }
 
 func (p phase) String() string {

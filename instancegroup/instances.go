@@ -114,7 +114,7 @@ func (g *Group) belongs(d Droplet, now time.Time) *instance {
 		}
 		return i
 	}
-	if i := g.instances.byName[d.Name]; i != nil && i.own() && i.id == 0 { // its create's answer was lost, or is on its way
+	if i := g.instances.byName[d.Name]; i != nil && i.id == 0 { // its create's answer was lost, or is on its way
 		g.instances.identify(i, d.ID)
 		return i
 	}
