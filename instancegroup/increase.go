@@ -266,6 +266,7 @@ func (g *Group) createAt(ctx context.Context, keys []string, at Placement, image
 			Image:    image,
 			SSHKeys:  keys,
 			VPC:      g.VPC[at.Region],
+			Subnet:   g.Subnet[at.Region],
 			Tags:     append([]string{CommonTag, GroupTag(g.Name)}, g.Tags...),
 			Template: g.Template,
 		}}
