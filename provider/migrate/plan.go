@@ -116,7 +116,8 @@ func (c *conversion) groupName() string {
 	wanted := cmp.Or(config.SafeName(template), config.SafeName(c.old.Name), "runner-"+strconv.Itoa(c.index+1))
 	name := wanted
 	for n := 2; c.names[name]; n++ {
-		name = wanted[:min(len(wanted), 40)] + "-" + strconv.Itoa(n)
+		suffix := "-" + strconv.Itoa(n)
+		name = wanted[:min(len(wanted), config.MaxName-len(suffix))] + suffix
 	}
 	c.names[name] = true
 	if name != wanted {
