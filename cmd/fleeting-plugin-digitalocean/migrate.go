@@ -176,9 +176,10 @@ func (m *migrating) print(t *terminal, r migration.Result, report migrated) {
 			fmt.Fprintf(t.out, "moved the access token to %s\n", file)
 		}
 		if report.TokenFiles != nil {
-			t.say("hint", "whoever could read the old file may have the token: make a new one, put it into the file, and revoke this one")
+			t.say("hint", "others may have read the token in the old file: make a new one, put it into the file, and revoke this one")
 		}
-		t.say("hint", "the machines of docker-machine stay, and are billed: docker-machine ls --filter driver=digitalocean, then docker-machine rm")
+		t.say("hint",
+			"the machines of docker-machine stay, and are billed: docker-machine ls --filter driver=digitalocean, then docker-machine rm")
 	} else if report.TokenFiles != nil {
 		t.say("hint", "--write moves the access token to %s; without it put it there, with mode 0600", strings.Join(report.TokenFiles, ", "))
 	}
@@ -197,7 +198,8 @@ func sayFindings(t *terminal, findings []doctor.Finding) {
 			}
 		}
 	}
-	t.say("doctor", "%s, %s, %s", number(tally[string(doctor.Fault)], "fault"), number(tally[string(doctor.Warning)], "warning"), number(tally[string(doctor.Note)], "note"))
+	faults, warnings, notes := tally[string(doctor.Fault)], tally[string(doctor.Warning)], tally[string(doctor.Note)]
+	t.say("doctor", "%s, %s, %s", number(faults, "fault"), number(warnings, "warning"), number(notes, "note"))
 }
 
 // examine has doctor look at the result, once it is written also at DigitalOcean's side.

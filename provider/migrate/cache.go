@@ -45,7 +45,8 @@ func (c *conversion) cache() {
 		}
 	}
 	if moved == nil && c.old.Cache["ServerAddress"] != nil { // dotted, or in braces
-		c.note(Check, "cache", "[runners.cache]", "the runner ignores ServerAddress and its like here since 12.0", "move them to [runners.cache.s3]")
+		c.note(Check, "cache", "[runners.cache]", "the runner ignores ServerAddress and its like here since 12.0",
+			"move them to [runners.cache.s3]")
 	}
 	for _, p := range moved {
 		if !slices.ContainsFunc(all, func(other pair) bool { return strings.EqualFold(other.key, p.key) }) {
@@ -54,7 +55,8 @@ func (c *conversion) cache() {
 	}
 	corrected, changed := c.spaces(all)
 	if moved != nil {
-		c.at(Check, moved[0].line, "[runners.cache]", "the runner ignores "+moved[0].key+" and its like here since 12.0: moved to [runners.cache.s3], so that the cache works again", "")
+		c.at(Check, moved[0].line, "[runners.cache]",
+			"the runner ignores "+moved[0].key+" and its like here since 12.0: moved to [runners.cache.s3], so that the cache works again", "")
 	}
 	if moved != nil || changed {
 		c.s3 = corrected
@@ -62,7 +64,8 @@ func (c *conversion) cache() {
 }
 
 // spacesHost matches what people write as the address of a Space.
-var spacesHost = regexp.MustCompile(`(?i)^(?:https?://)?(?:([a-z0-9][a-z0-9.-]*)\.)?([a-z]{3}\d)(?:\.spaces|\.cdn)?\.digitaloceanspaces\.com(?::\d+)?(?:/([a-z0-9.-]*))?/?$`)
+var spacesHost = regexp.MustCompile(`(?i)^(?:https?://)?(?:([a-z0-9][a-z0-9.-]*)\.)?([a-z]{3}\d)(?:\.spaces|\.cdn)?` +
+	`\.digitaloceanspaces\.com(?::\d+)?(?:/([a-z0-9.-]*))?/?$`)
 
 // spaces corrects the keys of a Space.
 func (c *conversion) spaces(all []pair) (_ []pair, changed bool) {
@@ -76,7 +79,8 @@ func (c *conversion) spaces(all []pair) (_ []pair, changed bool) {
 	m := spacesHost.FindStringSubmatch(strings.TrimSpace(unquoted(address.value)))
 	if m == nil {
 		if strings.Contains(address.value, "digitaloceanspaces") {
-			c.at(Todo, address.line, "ServerAddress", "is no host of Spaces", `ServerAddress = "nyc3.digitaloceanspaces.com", with the region of the Space`)
+			c.at(Todo, address.line, "ServerAddress", "is no host of Spaces",
+				`ServerAddress = "nyc3.digitaloceanspaces.com", with the region of the Space`)
 		}
 		return all, false
 	}
@@ -94,7 +98,8 @@ func (c *conversion) spaces(all []pair) (_ []pair, changed bool) {
 	}
 	set("ServerAddress", region+".digitaloceanspaces.com")
 	if name := *find("BucketName"); bucket != "" && unquoted(name.value) != "" && unquoted(name.value) != bucket {
-		c.at(Check, name.line, "BucketName", fmt.Sprintf("is %s, and ServerAddress had %q in front", name.value, bucket), "one of them is the Space's name")
+		c.at(Check, name.line, "BucketName", fmt.Sprintf("is %s, and ServerAddress had %q in front", name.value, bucket),
+			"one of them is the Space's name")
 	} else if bucket != "" {
 		set("BucketName", bucket)
 	}

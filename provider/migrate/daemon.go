@@ -61,10 +61,12 @@ func (c *conversion) engineOptions() {
 			}
 			c.engine.env = append(c.engine.env, value)
 			if strings.Contains(c.doc.redact(value), "[secret]") {
-				c.at(Check, o.line, o.key, "is in user_data, with its password, and jobs can read that through the metadata service", "use a password that is worth nothing elsewhere")
+				c.at(Check, o.line, o.key, "is in user_data, with its password, and jobs can read that through the metadata service",
+					"use a password that is worth nothing elsewhere")
 			}
 		case o.key == "engine-install-url":
-			c.at(Lost, o.line, o.key, "Docker is the image's own, or the distribution's package", "an image of your own has just the release that you put in")
+			c.at(Lost, o.line, o.key, "Docker is the image's own, or the distribution's package",
+				"an image of your own has just the release that you put in")
 		case isDriver && slices.Contains(driverOptions, name), o.key == "tls-san", strings.HasPrefix(o.key, "swarm"):
 		default:
 			c.at(Lost, o.line, o.key, "is no option of docker-machine or its digitalocean driver", "")

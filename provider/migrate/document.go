@@ -110,7 +110,8 @@ func scan(text string) (*document, error) {
 			s = &section{span: lines, name: text[name.start:name.end], unit: "  ", index: len(d.sections)}
 			d.sections = append(d.sections, s)
 		case s == nil:
-			return nil, fault{line, text[at.start:at.end] + " is apart from its [[runners]]: something else is between them", "move it to the other tables of its [[runners]]"}
+			return nil, fault{line, text[at.start:at.end] + " is apart from its [[runners]]: something else is between them",
+				"move it to the other tables of its [[runners]]"}
 		}
 		s.end = end
 		s.blocks = append(s.blocks, &block{span: lines, path: s.below(path)})

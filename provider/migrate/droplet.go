@@ -24,7 +24,8 @@ func (c *conversion) droplets() imageClass {
 		c.at(Todo, o.line, o.key, strconv.Quote(o.value)+" is no user name", `username = "root"`)
 	case o.value != "root":
 		c.User, c.Ready = o.value, "sudo docker info" // the group docker is younger than this session
-		c.at(Check, o.line, o.key, "the image must have this user, with the account's SSH keys and sudo without a password; DigitalOcean's own have root alone", "")
+		c.at(Check, o.line, o.key,
+			"the image must have this user, with the account's SSH keys and sudo without a password; DigitalOcean's own have root alone", "")
 	}
 	c.keys()
 	c.IPv6, c.Monitoring, c.Backups = c.boolean("ipv6"), c.boolean("monitoring"), c.boolean("backups")
@@ -54,7 +55,8 @@ func (c *conversion) size() string {
 	o := c.option("size", "s-1vcpu-1gb")
 	now := newSize(o.value)
 	if now != o.value {
-		c.at(Check, o.line, o.key, fmt.Sprintf("%q is no size today: size = %q, with as much memory or more", o.value, now), "doctl compute size list")
+		c.at(Check, o.line, o.key, fmt.Sprintf("%q is no size today: size = %q, with as much memory or more", o.value, now),
+			"doctl compute size list")
 	}
 	return now
 }
@@ -71,12 +73,16 @@ func (c *conversion) image() imageClass {
 		if c.Size == smallest {
 			image, class, with = plainImage, imagePlain, "on which user_data installs Docker; the image that has it needs a larger disk"
 		}
-		c.at(Check, o.line, o.key, fmt.Sprintf("%q is gone, or apt cannot install Docker on it, as of %s: image = %q, %s", o.value, tableDate, image, with), "doctl compute image list-application --public | grep -i docker")
+		c.at(Check, o.line, o.key,
+			fmt.Sprintf("%q is gone, or apt cannot install Docker on it, as of %s: image = %q, %s", o.value, tableDate, image, with),
+			"doctl compute image list-application --public | grep -i docker")
 	case imageUnknown:
-		c.at(Todo, o.line, o.key, fmt.Sprintf("%q is no image that is known to have Docker; user_data installs it with apt where it is missing", image),
+		c.at(Todo, o.line, o.key,
+			fmt.Sprintf("%q is no image that is known to have Docker; user_data installs it with apt where it is missing", image),
 			fmt.Sprintf("image = %q has Docker; a snapshot is named by its id: doctl compute image list --format ID,Name", dockerImage))
 	case imageOwn:
-		c.at(Check, o.line, o.key, "the snapshot needs Docker, or apt: user_data installs Docker where it is missing, as docker-machine did", "")
+		c.at(Check, o.line, o.key,
+			"the snapshot needs Docker, or apt: user_data installs Docker where it is missing, as docker-machine did", "")
 	}
 	c.Image = quote(image)
 	if id := strings.TrimLeft(image, "0"); class == imageOwn && id != "" {
@@ -103,7 +109,8 @@ func (c *conversion) keys() {
 		c.SSHKeys = []string{key}
 		c.KeyPath = file.value
 	case o.value != "":
-		c.at(Lost, o.line, o.key, "is no MD5 fingerprint, the only form that DigitalOcean takes", "ssh-keygen -E md5 -lf KEY.pub prints it; it belongs into ssh_keys")
+		c.at(Lost, o.line, o.key, "is no MD5 fingerprint, the only form that DigitalOcean takes",
+			"ssh-keygen -E md5 -lf KEY.pub prints it; it belongs into ssh_keys")
 	}
 	if c.KeyPath == "" {
 		c.SSHKeyFile = file.value
@@ -147,5 +154,6 @@ func (c *conversion) privateAddresses() {
 		level, gone = Todo, fmt.Sprintf(", which is in %s, not in %s", was, c.Region)
 	}
 	c.at(level, line, "", "private addresses: "+c.Private+". Droplets reach them from the same VPC alone"+gone,
-		"set vpc_uuid in plugin_config to that VPC (doctl vpcs list), unless it is the region's default; with the runner in it, too, use_external_addr = false")
+		"set vpc_uuid in plugin_config to that VPC (doctl vpcs list), unless it is the region's default; "+
+			"with the runner in it, too, use_external_addr = false")
 }

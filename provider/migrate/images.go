@@ -75,7 +75,7 @@ var (
 	uselessImage = regexp.MustCompile(`^(coreos-|rancheros|freebsd-|k3os|fedora-|centos-|rockylinux-|almalinux-)`)
 )
 
-// classOf judges an image by its slug.
+// classOf returns what can be done with an image, by its slug.
 func classOf(image string) imageClass {
 	if m := imageFamily.FindStringSubmatch(image); m != nil {
 		release, _ := strconv.Atoi(m[2])

@@ -147,7 +147,7 @@ func (m *migration) run(path, text string) (changed string, ok bool) {
 		m.doc, err = scan(text)
 	}
 	if err == nil && len(m.doc.sections) != len(m.file.Runners) {
-		err = fault{text: "runners is spelled in two ways, or written as one array in brackets", hint: "write each runner as a [[runners]] section"}
+		err = fault{0, "runners is spelled in two ways, or written as one array in brackets", "write each runner as a [[runners]] section"}
 	}
 	if err != nil {
 		m.refuse(path, err)
@@ -165,7 +165,8 @@ func (m *migration) run(path, text string) (changed string, ok bool) {
 		case r.Executor != "docker+machine" && r.Executor != "docker-ssh+machine":
 			continue
 		case !r.Machine.digitalOcean():
-			c.note(Check, "machine.machinedriver", "MachineDriver", fmt.Sprintf("left alone: only digitalocean is migrated, not %q", r.Machine.MachineDriver), "")
+			c.note(Check, "machine.machinedriver", "MachineDriver",
+				fmt.Sprintf("left alone: only digitalocean is migrated, not %q", r.Machine.MachineDriver), "")
 			continue
 		}
 		if new := c.convert(); new != "" {

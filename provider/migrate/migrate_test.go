@@ -36,16 +36,42 @@ func TestErrors(t *testing.T) {
 		text string
 		want string
 	}{
-		"no TOML":              {"concurrent = \n[[runners]]\n", "error: config.toml:1: expected value but found '\\n' instead" + both},
-		"a key twice":          {"concurrent = 1\nconcurrent = 2\n", "error: config.toml:2: Key 'concurrent' has already been defined." + both},
-		"what no runner reads": {"[[runners]]\nlimit = \"5\"\nname = 5\n", "error: config.toml:2: runners.limit: must be a whole number" + both + "error: config.toml:3: runners.name: must be a string" + both},
-		"a number in quotes": {runnerWith("    IdleCount = \"1\"\n"),
-			"error: config.toml:13: (last key \"runners.machine.IdleCount\"): incompatible types: TOML value has type string; destination has type integer" + both},
-		"one inline array":   {"runners = [{ executor = \"docker+machine\" }]\n", "error: config.toml: runners is spelled in two ways, or written as one array in brackets\nhint: write each runner as a [[runners]] section\n"},
-		"something between":  {"[[runners]]\nexecutor = \"shell\"\n[session_server]\nsession_timeout = 1\n[runners.docker]\n", "error: config.toml:5: [runners.docker] is apart from its [[runners]]: something else is between them\nhint: move it to the other tables of its [[runners]]\n"},
-		"a key in two cases": {runnerWith("    IdleCount = 1\n    idlecount = 2\n"), "error: config.toml:14: idlecount is given twice, in different case: which one counts is chance\nhint: remove one of them\n"},
-		"no section":         {"[[runners]]\n  executor = \"docker+machine\"\n  [runners.machine]\n    MachineDriver = \"digitalocean\"\n", "error: config.toml:1: executor: is docker+machine, and the runner has no [runners.machine]\nhint: the runner cannot run as it is: remove it, or give it the section\n"},
-		"half-way there":     {runnerWith("  [runners.autoscaler]\n    plugin = \"x\"\n"), "error: config.toml:13: executor: is docker+machine, and the runner has [runners.autoscaler] already\nhint: remove the one that you do not use\n"},
+		"no TOML":     {"concurrent = \n[[runners]]\n", "error: config.toml:1: expected value but found '\\n' instead" + both},
+		"a key twice": {"concurrent = 1\nconcurrent = 2\n", "error: config.toml:2: Key 'concurrent' has already been defined." + both},
+		"what no runner reads": {
+			"[[runners]]\nlimit = \"5\"\nname = 5\n",
+			"error: config.toml:2: runners.limit: must be a whole number" + both +
+				"error: config.toml:3: runners.name: must be a string" + both,
+		},
+		"a number in quotes": {
+			runnerWith("    IdleCount = \"1\"\n"),
+			"error: config.toml:13: (last key \"runners.machine.IdleCount\"): incompatible types: " +
+				"TOML value has type string; destination has type integer" + both,
+		},
+		"one inline array": {
+			"runners = [{ executor = \"docker+machine\" }]\n",
+			"error: config.toml: runners is spelled in two ways, or written as one array in brackets\n" +
+				"hint: write each runner as a [[runners]] section\n",
+		},
+		"something between": {
+			"[[runners]]\nexecutor = \"shell\"\n[session_server]\nsession_timeout = 1\n[runners.docker]\n",
+			"error: config.toml:5: [runners.docker] is apart from its [[runners]]: something else is between them\n" +
+				"hint: move it to the other tables of its [[runners]]\n",
+		},
+		"a key in two cases": {
+			runnerWith("    IdleCount = 1\n    idlecount = 2\n"),
+			"error: config.toml:14: idlecount is given twice, in different case: which one counts is chance\nhint: remove one of them\n",
+		},
+		"no section": {
+			"[[runners]]\n  executor = \"docker+machine\"\n  [runners.machine]\n    MachineDriver = \"digitalocean\"\n",
+			"error: config.toml:1: executor: is docker+machine, and the runner has no [runners.machine]\n" +
+				"hint: the runner cannot run as it is: remove it, or give it the section\n",
+		},
+		"half-way there": {
+			runnerWith("  [runners.autoscaler]\n    plugin = \"x\"\n"),
+			"error: config.toml:13: executor: is docker+machine, and the runner has [runners.autoscaler] already\n" +
+				"hint: remove the one that you do not use\n",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := holds(t, tt.text, none())

@@ -58,10 +58,12 @@ type conversion struct {
 func (c *conversion) convert() string {
 	switch {
 	case c.old.Machine.MachineName == "" && c.old.Machine.MachineOptions == nil:
-		c.note(Error, "", "executor", "is "+c.old.Executor+", and the runner has no [runners.machine]", "the runner cannot run as it is: remove it, or give it the section")
+		c.note(Error, "", "executor", "is "+c.old.Executor+", and the runner has no [runners.machine]",
+			"the runner cannot run as it is: remove it, or give it the section")
 		return ""
 	case c.old.Autoscaler != nil:
-		c.note(Error, "autoscaler", "executor", "is "+c.old.Executor+", and the runner has [runners.autoscaler] already", "remove the one that you do not use")
+		c.note(Error, "autoscaler", "executor", "is "+c.old.Executor+", and the runner has [runners.autoscaler] already",
+			"remove the one that you do not use")
 		return ""
 	}
 	if c.old.Executor == "docker-ssh+machine" {
@@ -83,7 +85,8 @@ func (c *conversion) convert() string {
 	c.boot(class)
 	if c.old.Docker == nil && c.get("docker") == nil {
 		c.DefaultDocker = true
-		c.note(Check, "", "", `had no [runners.docker], which docker-autoscaler needs: image = "alpine:latest" is for jobs that name no image`, "")
+		c.note(Check, "", "",
+			`had no [runners.docker], which docker-autoscaler needs: image = "alpine:latest" is for jobs that name no image`, "")
 	}
 	return c.write()
 }
@@ -121,7 +124,8 @@ func (c *conversion) groupName() string {
 	}
 	c.names[name] = true
 	if name != wanted {
-		c.note(Check, "machine.machinename", "MachineName", fmt.Sprintf("name = %q: another runner has %q, and two groups of one name would take each other's Droplets", name, wanted), "")
+		c.note(Check, "machine.machinename", "MachineName",
+			fmt.Sprintf("name = %q: another runner has %q, and two groups of one name would take each other's Droplets", name, wanted), "")
 	}
 	return name
 }
@@ -139,7 +143,8 @@ func (c *conversion) limits() {
 			idle = max(idle, section.IdleCount)
 		}
 		c.Most = min(concurrent+idle, maxDroplets)
-		c.note(Check, "limit", "limit", fmt.Sprintf("is not set: max_instances = %d, for concurrent = %d and %d idle machines", c.Most, concurrent, idle),
+		c.note(Check, "limit", "limit",
+			fmt.Sprintf("is not set: max_instances = %d, for concurrent = %d and %d idle machines", c.Most, concurrent, idle),
 			"set it to what you are willing to pay for")
 	}
 	c.MaxUse = max(c.old.Machine.MaxBuilds, 0)

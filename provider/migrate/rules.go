@@ -28,16 +28,19 @@ const (
 // Rules are all keys that are known, in the order of the documentation. Others are in the commented section alone.
 var Rules = []Rule{
 	{inRunner, "executor", `executor = "docker-autoscaler"`, ""},
-	{inRunner, "limit", "limit, max_instances", "without one, or with 0, max_instances is concurrent + the highest IdleCount: the most that there could be"},
+	{inRunner, "limit", "limit, max_instances",
+		"without one, or with 0, max_instances is concurrent + the highest IdleCount: the most that there could be"},
 	{inRunner, "request_concurrency", "request_concurrency", "4 where it is not written: with 1 jobs wait for GitLab's long polling"},
 
 	{inDocker, "host, tls_verify, tls_cert_path", "", "Docker is reached over SSH, on the Droplet"},
 
 	{inMachine, "MachineDriver", "plugin", ""},
-	{inMachine, "MachineName", "plugin_config.name", "without %s, and made of a-z, 0-9 and - alone; of two equal names the second gets a number"},
+	{inMachine, "MachineName", "plugin_config.name",
+		"without %s, and made of a-z, 0-9 and - alone; of two equal names the second gets a number"},
 	{inMachine, "MaxBuilds", "max_use_count", ""},
 	{inMachine, "MaxGrowthRate", "plugin_config.max_creating", ""},
-	{inMachine, "IdleCount", "policy idle_count, preemptive_mode", "preemptive_mode = true where there is one: a job is taken when a machine is idle"},
+	{inMachine, "IdleCount", "policy idle_count, preemptive_mode",
+		"preemptive_mode = true where there is one: a job is taken when a machine is idle"},
 	{inMachine, "IdleTime", "policy idle_time", "none or 0 is 1s, the least that the runner takes"},
 	{inMachine, "IdleScaleFactor", "policy scale_factor, scale_factor_limit",
 		"scale_factor counts all machines, so it is 1 + F, rounded up where docker+machine rounded down; " +
@@ -64,7 +67,8 @@ var Rules = []Rule{
 		"merged with what the Droplets need besides; user_data_file where there is nothing else, or the file cannot be read here"},
 	{inDriver, "digitalocean-ssh-user", "connector_config.username", "root where the image is another one"},
 	{inDriver, "digitalocean-ssh-port", "connector_config.protocol_port", "22 where the image is another one"},
-	{inDriver, "digitalocean-ssh-key-path", "connector_config.key_path", "without a fingerprint ssh_key_file: the plugin uploads its public half, as docker-machine did"},
+	{inDriver, "digitalocean-ssh-key-path", "connector_config.key_path",
+		"without a fingerprint ssh_key_file: the plugin uploads its public half, as docker-machine did"},
 	{inDriver, "digitalocean-ssh-key-fingerprint", "plugin_config.ssh_keys", ""},
 	{inDriver, "digitalocean-private-networking", "",
 		"every Droplet is in a VPC; docker-machine connected by the public address all the same, and so does use_external_addr = true"},
@@ -76,7 +80,8 @@ var Rules = []Rule{
 	{inEngine, "engine-install-url", "", "Docker is the image's, or the distribution's package"},
 	{inEngine, "tls-san, swarm-*", "", "SSH takes the place of TLS; Swarm is gone, and jobs never used it"},
 
-	{inGlobal, "shutdown_drain.enabled", "delete_instances_on_shutdown", "of every migrated runner, with shutdown_deletion_interval and shutdown_deletion_retries"},
+	{inGlobal, "shutdown_drain.enabled", "delete_instances_on_shutdown",
+		"of every migrated runner, with shutdown_deletion_interval and shutdown_deletion_retries"},
 	{inGlobal, "shutdown_drain.max_retries", "shutdown_deletion_retries", ""},
 	{inGlobal, "shutdown_drain.retry_backoff", "shutdown_deletion_interval", "the pause no longer grows with each try"},
 	{inGlobal, "shutdown_drain.concurrency, heartbeat", "", "they were about docker-machine's machines"},

@@ -36,7 +36,7 @@ func (e engine) cloudConfig(image imageClass, user string, port int) (c cloudCon
 	case imagePlain:
 		c.PackageUpdate, c.Packages = true, []string{"docker.io"}
 		c.Run = []string{"command -v docker >/dev/null || apt-get install -y docker-cli"} // Debian 13's client
-	case imageWithDocker: // its firewall locks out whoever connects as often as a runner does
+	case imageWithDocker: // its firewall locks out a client that connects as often as a runner does
 		c.Run = []string{allow}
 	default:
 		c.Run = []string{"command -v docker >/dev/null || (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y docker.io)",
@@ -66,13 +66,14 @@ func (c *conversion) boot(class imageClass) {
 	why := "cannot be read here"
 	if err == nil {
 		if c.UserData, err = ours.mergedInto(string(content)); err == nil {
-			c.at(Check, o.line, o.key, o.value+" is merged into user_data, with what docker-machine did over SSH; the file has no effect any more", "")
+			c.at(Check, o.line, o.key, o.value+" is merged into user_data, with what docker-machine did over SSH; it has no effect any more", "")
 			return
 		}
 		why = err.Error()
 	}
 	c.UserDataFile, c.Paste = o.value, strings.Split(strings.TrimSuffix(text, "\n"), "\n")
-	c.at(Todo, o.line, o.key, o.value+" "+why+", and also has to do what docker-machine did over SSH", "the comment below user_data_file has the lines for it")
+	c.at(Todo, o.line, o.key, o.value+" "+why+", and also has to do what docker-machine did over SSH",
+		"the comment below user_data_file has the lines for it")
 }
 
 // maxUserData is DigitalOcean's limit, in bytes.

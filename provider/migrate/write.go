@@ -34,8 +34,9 @@ func (c *conversion) write() string {
 			switch {
 			case k.path == "executor":
 				c.edits.replace(k.span, c.unit+`executor = "docker-autoscaler"`+eol)
-			case slices.Contains([]string{"docker.host", "docker.tls_verify", "docker.tls_cert_path"}, k.path) || b.path == "" && below(k.path, "machine"):
-				c.edits.replace(k.span, "") // Docker is reached over SSH, on the Droplet
+			case slices.Contains([]string{"docker.host", "docker.tls_verify", "docker.tls_cert_path"}, k.path), // SSH is in their place
+				b.path == "" && below(k.path, "machine"):
+				c.edits.replace(k.span, "")
 			}
 		}
 	}
@@ -147,7 +148,8 @@ func quote(s string) string {
 // check reads the result as the runner will, and finds the tokens that are left in it.
 func (m *migration) check(path, text string) {
 	if _, err := runnerconfig.Parse(path, text); err != nil {
-		m.say(Note{Level: Error, Text: "a fault of this command: the result cannot be read: " + err.Error(), Hint: "please report it, with the file but without its secrets"})
+		m.say(Note{Level: Error, Text: "a fault of this command: the result cannot be read: " + err.Error(),
+			Hint: "please report it, with the file but without its secrets"})
 	}
 	for _, t := range m.tokens {
 		if i := strings.Index(text, t.Value.Reveal()); i >= 0 && len(t.Value.Reveal()) >= minRedact {
