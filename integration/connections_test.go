@@ -3,7 +3,6 @@
 package integration
 
 import (
-	"fmt"
 	"io"
 	"net"
 	"net/url"
@@ -61,17 +60,10 @@ func TestConnectionsDie(t *testing.T) {
 	if n := l.forgetAll(); n == 0 {
 		t.Error("there was no connection")
 	}
-	begin := time.Now()
 	for _, i := range r.provisioner.Instances() {
 		i.Delete()
 	}
-	eventually(t, 30*time.Second, func() error {
-		if n := len(w.sim.Droplets()); n > 0 {
-			return fmt.Errorf("%d Droplets are left", n)
-		}
-		return nil
-	})
-	t.Logf("the Droplets were gone %s after their connections", time.Since(begin).Round(100*time.Millisecond))
+	w.awaitEmpty(t)
 	r.provisioner.Shutdown(t.Context())
 	r.Kill()
 	w.assertNothingLeft(t)

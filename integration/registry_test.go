@@ -2,20 +2,14 @@ package integration
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
@@ -29,6 +23,8 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/registry"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
 // A testRegistry is a container registry as users meet them: over TLS, at port 443
@@ -105,7 +101,17 @@ func serveRegistry(t *testing.T, handler http.Handler) *testRegistry {
 		t.Fatal(err)
 	}
 	r := &testRegistry{host: host, cert: filepath.Join(t.TempDir(), "cert.pem")}
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	secure, ca, err := dosim.ListenTLS(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(r.cert, ca, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	r.http = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+	server := dosim.NewHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.mu.Lock()
 		fault := r.fault
 		r.mu.Unlock()
@@ -113,16 +119,12 @@ func serveRegistry(t *testing.T, handler http.Handler) *testRegistry {
 			handler.ServeHTTP(w, req)
 		}
 	}))
-	server.Listener.Close()
-	server.Listener = l
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{newCertificate(t, host, r.cert)}}
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that have heard enough
-	server.StartTLS()
-	r.http = server.Client()
-	roots := x509.NewCertPool()
-	roots.AddCert(server.Certificate())
-	r.http.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots}
-	t.Cleanup(server.Close)
+	server.ErrorLog = log.New(io.Discard, "", 0) // clients that have heard enough
+	go server.Serve(secure)                      // ends with Close
+	t.Cleanup(func() {
+		r.http.CloseIdleConnections()
+		server.Close()
+	})
 	return r
 }
 
@@ -134,28 +136,6 @@ func listenOnPort443() (l net.Listener, err error) {
 		}
 	}
 	return nil, err
-}
-
-// newCertificate makes a certificate for an address, and writes it to a file.
-func newCertificate(t *testing.T, host, file string) tls.Certificate {
-	t.Helper()
-	public, private, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: host}, IPAddresses: []net.IP{net.ParseIP(host)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}
 }
 
 func skipOrFail(t *testing.T, reason string) {

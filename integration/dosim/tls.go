@@ -70,7 +70,7 @@ func NewHTTPServer(h http.Handler) *http.Server {
 	return server
 }
 
-// ListenTLS puts TLS over a listener on loopback, with a certificate made for it, which it returns in PEM.
+// ListenTLS puts TLS over a TCP listener on loopback, with a certificate made for it, which it returns in PEM.
 func ListenTLS(plain net.Listener) (net.Listener, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -81,7 +81,7 @@ func ListenTLS(plain net.Listener) (net.Listener, []byte, error) {
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0),
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		IsCA: true, BasicConstraintsValid: true,
-		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{plain.Addr().(*net.TCPAddr).IP},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
