@@ -23,16 +23,18 @@ import (
 // logging is what logs in the plugin.
 var logging = []string{"instancegroup", "provider", "provider/digitalocean", "provider/state", "provider/inventory", "provider/catalog"}
 
-// loggers are the functions that log, with the number of the argument that is the message, and the level.
+// loggers are the functions that log, some of one package only, with the number of the argument that is the message, and
+// the level.
 var loggers = map[string]struct {
 	arg   int
 	level string
 }{
 	"Trace": {0, "trace"}, "Debug": {0, "debug"}, "Info": {0, "info"}, "Warn": {0, "warn"}, "Error": {0, "error"},
-	"logFailed": {0, "warn"}, "warn": {1, "warn"},
+	"instancegroup logFailed": {0, "warn"}, "instancegroup warn": {1, "warn"},
 }
 
-// handedOn are the expressions that hand a message on: of a function in loggers, and of warnings that bring their own hint.
+// handedOn are the messages that are no literals where they are logged: of a function in loggers, and of warnings that
+// bring their own hint.
 var handedOn = []string{"msg", "w.What"}
 
 // source is the Go code of directories, without tests: the files, and the constants, of which messages are made.
@@ -130,19 +132,24 @@ func (s source) calls(see func(name string, args []ast.Expr)) {
 // logLines are the lines that the code can log: "warn Droplets stay ...".
 func logLines(t *testing.T) map[string]bool {
 	t.Helper()
-	s := readSource(t, logging...)
 	lines := map[string]bool{}
-	s.calls(func(name string, args []ast.Expr) {
-		l, logs := loggers[name]
-		if !logs || len(args) <= l.arg {
-			return
-		}
-		if message, ok := s.literal(args[l.arg]); ok {
-			lines[l.level+" "+message] = true
-		} else if e := types.ExprString(args[l.arg]); !slices.Contains(handedOn, e) {
-			t.Errorf("the message %s is no literal, and not in the list of those that need not be", e)
-		}
-	})
+	for _, dir := range logging {
+		s := readSource(t, dir)
+		s.calls(func(name string, args []ast.Expr) {
+			l, logs := loggers[name]
+			if !logs {
+				l, logs = loggers[dir+" "+name]
+			}
+			if !logs || len(args) <= l.arg {
+				return
+			}
+			if message, ok := s.literal(args[l.arg]); ok {
+				lines[l.level+" "+message] = true
+			} else if e := types.ExprString(args[l.arg]); !slices.Contains(handedOn, e) {
+				t.Errorf("%s: the message %s is no literal, and not in the list of those that need not be", dir, e)
+			}
+		})
+	}
 	if len(lines) < 30 {
 		t.Fatalf("found only %d lines: %v", len(lines), lines)
 	}

@@ -101,7 +101,7 @@ func serveRegistry(t *testing.T, handler http.Handler) *testRegistry {
 		t.Fatal(err)
 	}
 	r := &testRegistry{host: host, cert: filepath.Join(t.TempDir(), "cert.pem")}
-	secure, ca, err := dosim.ListenTLS(l)
+	secure, ca, err := dosim.ListenTLS(l, "http/1.1")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func ServeTLS(h http.Handler) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	listener, ca, err := ListenTLS(plain)
+	listener, ca, err := ListenTLS(plain, Protocols...)
 	if err != nil {
 		_ = plain.Close()
 		return nil, err
@@ -70,8 +70,12 @@ func NewHTTPServer(h http.Handler) *http.Server {
 	return server
 }
 
+// Protocols are those that DigitalOcean's API speaks over TLS.
+var Protocols = []string{"h2", "http/1.1"}
+
 // ListenTLS puts TLS over a TCP listener on loopback, with a certificate made for it, which it returns in PEM.
-func ListenTLS(plain net.Listener) (net.Listener, []byte, error) {
+// It offers the protocols, such as those of [Protocols].
+func ListenTLS(plain net.Listener, protocols ...string) (net.Listener, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, fmt.Errorf("dosim: make a key: %w", err)
@@ -88,7 +92,7 @@ func ListenTLS(plain net.Listener) (net.Listener, []byte, error) {
 		return nil, nil, fmt.Errorf("dosim: make a certificate: %w", err)
 	}
 	config := &tls.Config{
-		MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+		MinVersion: tls.VersionTLS12, NextProtos: protocols,
 		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
 	}
 	return tlsListener{plain, config}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
