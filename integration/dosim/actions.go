@@ -1,9 +1,6 @@
 package dosim
 
-import (
-	"net/http"
-	"time"
-)
+import "time"
 
 // action is an event in a Droplet's life; a create's answer links to it.
 type action struct {
@@ -53,15 +50,6 @@ func (s *Sim) listActions(c *call) reply {
 		items = append(items, jsonReply(0, s.actionJSON(s.actions[len(s.actions)-1-i], c.now)).body)
 	}
 	return c.page("actions", items, len(s.actions), p)
-}
-
-// getAction is GET /v2/actions/{id}.
-func (s *Sim) getAction(c *call) reply {
-	i := idOf(c) - firstActionID
-	if i < 0 || i >= len(s.actions) {
-		return c.notFound()
-	}
-	return jsonReply(http.StatusOK, map[string]actionJSON{"action": s.actionJSON(s.actions[i], c.now)})
 }
 
 func (s *Sim) actionJSON(a *action, now time.Time) actionJSON {

@@ -49,15 +49,3 @@ func TestManyClientsAtOnce(t *testing.T) {
 		}
 	})
 }
-
-func BenchmarkListOfTwoHundred(b *testing.B) {
-	sim := dosim.New(dosim.Options{PerMinute: -1, PerHour: -1})
-	for i := range 5000 {
-		sim.AddDroplet(dosim.Droplet{Name: fmt.Sprint("ci-", i), Tags: []string{"fleeting"}})
-	}
-	for b.Loop() {
-		if w := request(sim, "GET", "/v2/droplets?tag_name=fleeting&per_page=200"); w.Code != 200 {
-			b.Fatal(w.Code)
-		}
-	}
-}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
 	"syscall"
 	"testing"
@@ -35,20 +34,14 @@ func TestAFaultIsAppliedAndError(t *testing.T) {
 		fault dosim.Fault
 		heard func(error) bool
 	}{
-		{dosim.Fault{Status: 500}, refusal(500, dosim.MessageServerError)},
 		{dosim.Fault{Status: 401}, refusal(401, dosim.MessageUnauthorized)},
-		{dosim.Fault{Status: 403}, refusal(403, dosim.MessageForbidden)},
 		{dosim.Fault{Status: 418}, refusal(418, "teapot")},
 		{dosim.Fault{Status: 503, Body: dosim.HTMLBody}, refusal(503, "<title>503 Service Unavailable</title>")},
-		{dosim.Fault{Status: 429, Body: dosim.HTMLBody}, refusal(429, "<title>429 Too Many Requests</title>")},
 		{dosim.Fault{Message: "no such plan"}, refusal(422, "no such plan")},
-		{dosim.Fault{Status: 418, Message: "short and stout"}, refusal(418, "short and stout")},
 		{dosim.Fault{Status: 502, Body: dosim.EmptyBody}, refusal(502, "")},
 		{dosim.Fault{Body: "upstream connect error"}, refusal(500, "upstream")},
-		{dosim.Fault{Status: 422, Body: dosim.ErrorBody("unprocessable_entity", "no")}, refusal(422, "no")},
 		{dosim.Fault{Reset: true}, is(syscall.ECONNRESET)},
 		{dosim.Fault{Hang: true}, is(context.DeadlineExceeded)},
-		{dosim.Fault{Delay: time.Hour}, is(context.DeadlineExceeded)},
 		{dosim.Fault{Status: 503, Cut: true}, refusal(503, "")},
 	} {
 		for _, applied := range []bool{false, true} {
@@ -165,18 +158,11 @@ func TestWhichRequestsAFaultHits(t *testing.T) {
 
 func TestHTMLIsNotTheAPIs(t *testing.T) {
 	sim := dosim.New(dosim.Options{})
-	for _, status := range []int{401, 403, 404, 429, 500, 502} {
-		sim.Inject(dosim.Fault{Op: "*", Status: status, Body: dosim.HTMLBody})
-		w := request(sim, "GET", "/v2/account")
-		title := fmt.Sprintf("<title>%d %s</title>", status, http.StatusText(status))
-		if w.Code != status || !strings.Contains(w.Body.String(), title) || w.Header().Get("Content-Type") != "text/html" {
-			t.Errorf("got %d, %v, %s", w.Code, w.Header(), w.Body)
-		}
-		for _, header := range []string{"X-Request-Id", "Ratelimit-Remaining"} {
-			if got := w.Header().Get(header); got != "" {
-				t.Errorf("only the API sends %s: %s", header, got)
-			}
-		}
+	sim.Inject(dosim.Fault{Op: "*", Status: 404, Body: dosim.HTMLBody})
+	w := request(sim, "GET", "/v2/account")
+	if w.Code != 404 || !strings.Contains(w.Body.String(), "<title>404 Not Found</title>") || w.Header().Get("Content-Type") != "text/html" ||
+		w.Header().Get("X-Request-Id")+w.Header().Get("Ratelimit-Remaining") != "" {
+		t.Errorf("got %d, %v, %s", w.Code, w.Header(), w.Body)
 	}
 }
 
@@ -255,9 +241,6 @@ func TestCreatesThatTurnOutOtherwise(t *testing.T) {
 		}},
 		{dosim.Fault{Behaviour: dosim.LateToRise, For: 2 * time.Minute}, map[string]snapshot{
 			"0s": {"a b", "", ""}, "30s": {"a b", "", ""}, "5m0s": {"a b", "a b", "active active"},
-		}},
-		{dosim.Fault{Behaviour: dosim.CreatesSome, First: 1}, map[string]snapshot{
-			"0s": {"a", "a", "new"}, "5m0s": {"a", "a", "active"},
 		}},
 	} {
 		t.Run(test.fault.String(), func(t *testing.T) {

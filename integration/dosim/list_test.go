@@ -1,7 +1,6 @@
 package dosim_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -40,16 +39,6 @@ func TestListsComeInPages(t *testing.T) {
 	}
 	if names != truth(sim)+" " || pages != 3 {
 		t.Errorf("%d pages of 20 by default: %q", pages, names)
-	}
-}
-
-func TestOnePageHasNoLinks(t *testing.T) {
-	sim := dosim.New(dosim.Options{})
-	sim.AddDroplet(dosim.Droplet{Name: "ci-1"})
-	body := get(t, sim, "/v2/droplets?per_page=200")
-	var links map[string]any
-	if err := json.Unmarshal(body["links"], &links); err != nil || len(links) != 0 {
-		t.Errorf("got links %s", body["links"])
 	}
 }
 
@@ -106,14 +95,4 @@ func request(h http.Handler, method, target string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	return w
-}
-
-func get(t *testing.T, h http.Handler, target string) map[string]json.RawMessage {
-	t.Helper()
-	w := request(h, "GET", target)
-	var body map[string]json.RawMessage
-	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || w.Code != http.StatusOK {
-		t.Fatalf("GET %s: %d %s", target, w.Code, w.Body)
-	}
-	return body
 }

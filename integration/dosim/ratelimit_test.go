@@ -97,12 +97,3 @@ func TestListOfKeysHasALimitOfItsOwn(t *testing.T) {
 		must[[]godo.Key](t)(c.Keys.List(ctx, nil))
 	})
 }
-
-func TestNoLimits(t *testing.T) {
-	sim := dosim.New(dosim.Options{PerMinute: -1, PerHour: -1})
-	for range 6000 {
-		if w := request(sim, "GET", "/v2/account"); w.Code != 200 {
-			t.Fatal(w.Code)
-		}
-	}
-}

@@ -27,8 +27,7 @@ type Options struct {
 	Clock        Clock         // nil: RealClock{}
 	Token        string        // "": DefaultToken; any other bearer gets 401. Another token is another account
 	DropletLimit int           // the account's droplet_limit; 0: 100
-	GPULimit     int           // how many GPU Droplets there may be; 0: no limit but droplet_limit
-	GPUsApart    bool          // GPU Droplets do not count against droplet_limit: whether they do is not public
+	GPULimit     int           // how many GPU Droplets there may be, of droplet_limit; 0: all
 	BootTime     time.Duration // from POST to active; 0: 30s, as measured in public
 	DeleteTime   time.Duration // from DELETE's 204 to gone (404, no longer billed); 0: 3s
 	ListLag      time.Duration // how long lists miss new Droplets and still show gone ones
@@ -82,7 +81,7 @@ type Sim struct {
 	sizes     []*size
 	images    []*Image
 	vpcs      []*vpc
-	projects  []*project
+	projects  []string // uuids, that of the default project first
 	actions   []*action
 	faults    []*armedFault
 	limits    limits

@@ -74,26 +74,7 @@ func TestInProcessTransportHonoursTheContext(t *testing.T) {
 			t.Error("the handler was stopped in its tracks: a server goes on")
 		}
 
-		gone, cancel := context.WithCancel(t.Context())
-		cancel()
-		if _, err := roundTrip(gone, func(http.ResponseWriter, *http.Request) { t.Error("a dead request was sent") }); !errors.Is(err, context.Canceled) {
-			t.Errorf("got %v", err)
-		}
 	})
-}
-
-func TestInProcessTransportTurnsAbortsIntoResets(t *testing.T) {
-	_, err := roundTrip(ctx, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
-	if !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("before the answer: %v", err)
-	}
-	got, err := roundTrip(ctx, func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, "half")
-		panic(http.ErrAbortHandler)
-	})
-	if got.body != "half" || !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("within the answer: %q, %v", got.body, err)
-	}
 }
 
 func TestClosedSimEndsHangingRequests(t *testing.T) {
