@@ -1,8 +1,10 @@
 package dosim_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -214,6 +216,20 @@ func TestLatency(t *testing.T) {
 		}
 		if date := resp.Header.Get("Date"); date != time.Now().UTC().Format(http.TimeFormat) {
 			t.Errorf("Date is %q", date)
+		}
+	})
+}
+
+func TestClosedSimEndsHangingRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := dosim.New(dosim.Options{})
+		c := client(t, sim)
+		sim.Inject(dosim.Fault{Op: "*", Hang: true})
+		time.AfterFunc(time.Minute, sim.Close)
+		start := time.Now()
+		_, _, err := c.Account.Get(ctx)
+		if !errors.Is(err, syscall.ECONNRESET) || time.Since(start) != time.Minute {
+			t.Errorf("after %s: %v", time.Since(start), err)
 		}
 	})
 }
