@@ -18,8 +18,7 @@ func TestContract(t *testing.T) {
 		t.Skipf("not checked against DigitalOcean's specification: set %s to the path of its OpenAPI file, from %s",
 			contract.Env, contract.Source)
 	}
-	sim := dosim.New(dosim.Options{BootTime: 1, DeleteTime: 1, PerMinute: -1})
-	c := client(t, sim)
+	sim, c := open(t, dosim.Options{BootTime: 1, DeleteTime: 1, PerMinute: -1})
 	before := specification.Checked()
 
 	key := must[*godo.Key](t)(c.Keys.Create(ctx, &godo.KeyCreateRequest{Name: "k", PublicKey: publicKey}))

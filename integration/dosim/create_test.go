@@ -12,8 +12,7 @@ import (
 )
 
 func TestCreateAnswersBeforeTheDropletHasAnAddress(t *testing.T) {
-	sim := dosim.New(dosim.Options{})
-	c := client(t, sim)
+	sim, c := open(t, dosim.Options{})
 	key := sim.AddKey("mine", publicKey)
 	req := single("ci-1", "fleeting", "fleeting-group:ci")
 	req.SSHKeys = []godo.DropletCreateSSHKey{{Fingerprint: key.Fingerprint}}
@@ -52,8 +51,7 @@ func TestCreateAnswersBeforeTheDropletHasAnAddress(t *testing.T) {
 }
 
 func TestCreateOfSeveralNames(t *testing.T) {
-	sim := dosim.New(dosim.Options{})
-	c := client(t, sim)
+	sim, c := open(t, dosim.Options{})
 	droplets, resp, err := c.Droplets.CreateMultiple(ctx, several(10))
 	if err != nil {
 		t.Fatal(err)
@@ -107,8 +105,7 @@ func TestWhatDigitalOceanRefuses(t *testing.T) {
 		"one more than the quota":         {func(r *godo.DropletMultiCreateRequest) { *r = *several(4) }, 422, dosim.MessageDropletLimit},
 	} {
 		t.Run(what, func(t *testing.T) {
-			sim := dosim.New(dosim.Options{DropletLimit: 3})
-			c := client(t, sim)
+			sim, c := open(t, dosim.Options{DropletLimit: 3})
 			req := several(2)
 			test.change(req)
 			_, _, err := c.Droplets.CreateMultiple(ctx, req)
@@ -121,12 +118,9 @@ func TestWhatDigitalOceanRefuses(t *testing.T) {
 }
 
 func TestQuotaCountsWhatIsOnItsWayOut(t *testing.T) {
-	sim := dosim.New(dosim.Options{DropletLimit: 1})
-	c := client(t, sim)
+	sim, c := open(t, dosim.Options{DropletLimit: 1})
 	d := create(t, c, "ci-1", "fleeting")
-	if _, err := c.Droplets.Delete(ctx, d.ID); err != nil {
-		t.Fatal(err)
-	}
+	remove(t, c, d.ID)
 	_, _, err := c.Droplets.Create(ctx, single("ci-2"))
 	wantRefusal(t, err, 422, dosim.MessageDropletLimit)
 	sim.SetDropletLimit(2)
@@ -134,8 +128,7 @@ func TestQuotaCountsWhatIsOnItsWayOut(t *testing.T) {
 }
 
 func TestGPULimit(t *testing.T) {
-	sim := dosim.New(dosim.Options{GPULimit: 1, DropletLimit: 2})
-	c := client(t, sim)
+	_, c := open(t, dosim.Options{GPULimit: 1, DropletLimit: 2})
 	var got []string
 	for _, name := range []string{"gpu", "gpu", "ordinary", "ordinary"} {
 		req := single(name)
@@ -166,8 +159,7 @@ func TestImagesThatAreNotFit(t *testing.T) {
 		"said to be available":    {dosim.Image{Status: "available"}, false, false, ""},
 		"NEW, as soon as it came": {dosim.Image{Status: "NEW"}, false, false, dosim.MessageInvalidImage},
 	} {
-		sim := dosim.New(dosim.Options{})
-		c := client(t, sim)
+		sim, c := open(t, dosim.Options{})
 		req := single("ci-1")
 		req.Image, req.IPv6, req.Monitoring = godo.DropletCreateImage{ID: sim.AddImage(test.image)}, test.ipv6, test.monitoring
 		if _, _, err := c.Droplets.Create(ctx, req); test.message != "" {

@@ -108,8 +108,7 @@ func TestCutAnswer(t *testing.T) {
 
 func TestSlowAnswerIsAnAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{})
-		c := client(t, sim)
+		sim, c := open(t, dosim.Options{})
 		start := time.Now()
 		sim.Inject(dosim.Fault{Op: "POST /v2/droplets", Delay: 20 * time.Second, Applied: true})
 		create(t, c, "ci-1")
@@ -136,8 +135,7 @@ func TestWhichRequestsAFaultHits(t *testing.T) {
 		"with a query it lacks": {dosim.Fault{Op: "*", Query: "page=2"}, "......"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			sim := dosim.New(dosim.Options{})
-			c := client(t, sim)
+			sim, c := open(t, dosim.Options{})
 			id := sim.AddDroplet(dosim.Droplet{Name: "ci-1"})
 			test.fault.Status = 500
 			sim.Inject(test.fault)
@@ -167,8 +165,7 @@ func TestHTMLIsNotTheAPIs(t *testing.T) {
 }
 
 func TestFaultsOfOnePlace(t *testing.T) {
-	sim := dosim.New(dosim.Options{})
-	c := client(t, sim)
+	sim, c := open(t, dosim.Options{})
 	sim.Inject(
 		dosim.Fault{Op: "POST /v2/droplets", Region: "nyc1", Behaviour: dosim.NeverSeen, Times: -1},
 		dosim.Fault{Op: "POST /v2/droplets", Region: "fra1", Size: "c-2", Message: "Size This size is currently restricted.", Times: -1},
@@ -189,8 +186,7 @@ func TestFaultsOfOnePlace(t *testing.T) {
 }
 
 func TestFaultOnOnePageOfAList(t *testing.T) {
-	sim := dosim.New(dosim.Options{})
-	c := client(t, sim)
+	sim, c := open(t, dosim.Options{})
 	sim.Inject(dosim.Fault{Op: "GET /v2/droplets", Query: "page=3", Status: 503})
 	for page := 1; page <= 4; page++ {
 		_, _, err := c.Droplets.List(ctx, &godo.ListOptions{Page: page})
@@ -201,8 +197,7 @@ func TestFaultOnOnePageOfAList(t *testing.T) {
 }
 
 func TestFaultsTakeTurns(t *testing.T) {
-	sim := dosim.New(dosim.Options{})
-	c := client(t, sim)
+	sim, c := open(t, dosim.Options{})
 	sim.Inject(dosim.Fault{Op: "*", Status: 500}, dosim.Fault{Op: "*", Status: 429, Header: map[string]string{"Retry-After": "7"}})
 	_, _, err := c.Account.Get(ctx)
 	wantRefusal(t, err, 500, "")
@@ -245,8 +240,7 @@ func TestCreatesThatTurnOutOtherwise(t *testing.T) {
 	} {
 		t.Run(test.fault.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				sim := dosim.New(dosim.Options{})
-				c := client(t, sim)
+				sim, c := open(t, dosim.Options{})
 				test.fault.Op = "POST /v2/droplets"
 				sim.Inject(test.fault)
 				req := several(2)
@@ -279,8 +273,7 @@ func TestCreatesThatTurnOutOtherwise(t *testing.T) {
 
 func TestFailedCreationCostsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{})
-		c := client(t, sim)
+		sim, c := open(t, dosim.Options{})
 		sim.Inject(dosim.Fault{Op: "POST /v2/droplets", Behaviour: dosim.FailsLater})
 		sim.Inject(dosim.Fault{Op: "POST /v2/droplets", Behaviour: dosim.NeverSeen, Skip: 1})
 		create(t, c, "fails")
@@ -294,33 +287,27 @@ func TestFailedCreationCostsNothing(t *testing.T) {
 
 func TestDeletesThatAreNotCarriedOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{})
-		c := client(t, sim)
-		remove := func(id int) {
-			t.Helper()
-			if _, err := c.Droplets.Delete(ctx, id); err != nil {
-				t.Fatal(err)
-			}
+		sim, c := open(t, dosim.Options{})
+		left := func(id int) string {
+			remove(t, c, id)
 			time.Sleep(5 * time.Second)
+			return truth(sim)
 		}
 		hanging := sim.AddDroplet(dosim.Droplet{Name: "hanging", Tags: []string{"fleeting"}})
 		sim.Inject(dosim.Fault{Op: "DELETE /v2/droplets/{id}", Behaviour: dosim.DeleteIgnored})
-		remove(hanging)
-		if truth(sim) != "hanging" {
-			t.Errorf("after an ignored delete there is %q", truth(sim))
+		if got := left(hanging); got != "hanging" {
+			t.Errorf("after an ignored delete there is %q", got)
 		}
-		remove(hanging)
+		left(hanging)
 
 		booting := create(t, c, "booting", "fleeting").ID
 		sim.Inject(dosim.Fault{Op: "DELETE *", Behaviour: dosim.DeleteNewIgnored, Times: -1})
-		remove(booting)
-		if truth(sim) != "booting" {
-			t.Errorf("after a delete while new there is %q", truth(sim))
+		if got := left(booting); got != "booting" {
+			t.Errorf("after a delete while new there is %q", got)
 		}
 		time.Sleep(30 * time.Second)
-		remove(booting)
-		if truth(sim) != "" {
-			t.Errorf("after a delete while active there is %q", truth(sim))
+		if got := left(booting); got != "" {
+			t.Errorf("after a delete while active there is %q", got)
 		}
 		sim.ClearFaults()
 
@@ -344,8 +331,7 @@ func TestDeletesThatAreNotCarriedOut(t *testing.T) {
 
 func TestListsThatAreBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{})
-		c := client(t, sim)
+		sim, c := open(t, dosim.Options{})
 		byTag := func() string {
 			return listed(must[[]godo.Droplet](t)(c.Droplets.ListByTag(ctx, "a", nil)))
 		}
@@ -375,8 +361,7 @@ func TestListsThatAreBehind(t *testing.T) {
 }
 
 func TestListsThatShiftBetweenPages(t *testing.T) {
-	sim := dosim.New(dosim.Options{})
-	c := client(t, sim)
+	sim, c := open(t, dosim.Options{})
 	for i := range 6 {
 		sim.AddDroplet(dosim.Droplet{Name: fmt.Sprint(i)})
 	}
@@ -395,8 +380,7 @@ func TestListsThatShiftBetweenPages(t *testing.T) {
 
 // One bad moment: every look at the account says that nothing lives.
 func TestDropletsThatVanishFromSight(t *testing.T) {
-	sim := dosim.New(dosim.Options{})
-	c := client(t, sim)
+	sim, c := open(t, dosim.Options{})
 	id := sim.AddDroplet(dosim.Droplet{Name: "a"})
 	sim.AddDroplet(dosim.Droplet{Name: "b"})
 	sim.Inject(
@@ -423,8 +407,7 @@ func TestFieldsOfUnexpectedTypes(t *testing.T) {
 		dosim.OddPrice:    {`"price_hourly":"0.00893"`, 1},
 		dosim.OddNetworks: {`"networks":[],`, 1},
 	} {
-		sim := dosim.New(dosim.Options{BootTime: 1})
-		c := client(t, sim)
+		sim, c := open(t, dosim.Options{BootTime: 1})
 		sim.AddDroplet(dosim.Droplet{Name: "a"})
 		id := sim.AddDroplet(dosim.Droplet{Name: "b"})
 		sim.Inject(dosim.Fault{Op: "*", Behaviour: behaviour, First: 1, Times: 2})
@@ -442,8 +425,7 @@ func TestFieldsOfUnexpectedTypes(t *testing.T) {
 
 func TestKeyIsInvalidForAWhileAfterItsUpload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{})
-		c := client(t, sim)
+		sim, c := open(t, dosim.Options{})
 		sim.Inject(dosim.Fault{Op: "POST /v2/account/keys", Behaviour: dosim.KeyLate, For: 8 * time.Second})
 		key := must[*godo.Key](t)(c.Keys.Create(ctx, &godo.KeyCreateRequest{Name: "k", PublicKey: publicKey}))
 		req := single("ci-1")

@@ -17,8 +17,7 @@ import (
 
 func TestLifeOfADroplet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{BootTime: 30 * time.Second, DeleteTime: 3 * time.Second})
-		c := client(t, sim)
+		sim, c := open(t, dosim.Options{BootTime: 30 * time.Second, DeleteTime: 3 * time.Second})
 		id := create(t, c, "ci-1", "fleeting").ID
 		look := func() string {
 			d, resp, err := c.Droplets.Get(ctx, id)
@@ -44,9 +43,7 @@ func TestLifeOfADroplet(t *testing.T) {
 		want("powered off", "off locked=false addresses=2")
 		sim.PowerOn(id)
 		time.Sleep(time.Hour)
-		if _, err := c.Droplets.Delete(ctx, id); err != nil {
-			t.Fatal(err)
-		}
+		remove(t, c, id)
 		want("deleted", "active locked=false addresses=2")
 		_, err := c.Droplets.Delete(ctx, id)
 		wantRefusal(t, err, 422, dosim.MessagePendingEvent)
@@ -58,8 +55,7 @@ func TestLifeOfADroplet(t *testing.T) {
 }
 
 func TestLockedDropletCannotBeDeleted(t *testing.T) {
-	sim := dosim.New(dosim.Options{DeleteTime: 1})
-	c := client(t, sim)
+	sim, c := open(t, dosim.Options{DeleteTime: 1})
 	id := create(t, c, "ci-1", "fleeting", "fleeting-delete:x").ID
 	sim.Lock(id, true)
 	if d := must[*godo.Droplet](t)(c.Droplets.Get(ctx, id)); !d.Locked || !sim.Droplets()[0].Locked {
@@ -71,15 +67,12 @@ func TestLockedDropletCannotBeDeleted(t *testing.T) {
 		t.Errorf("by tag: %v", err)
 	}
 	sim.Lock(id, false)
-	if _, err := c.Droplets.Delete(ctx, id); err != nil {
-		t.Error(err)
-	}
+	remove(t, c, id)
 }
 
 func TestListsLagBehindTheTruth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{ListLag: 5 * time.Second, DeleteTime: time.Second})
-		c := client(t, sim)
+		sim, c := open(t, dosim.Options{ListLag: 5 * time.Second, DeleteTime: time.Second})
 		d := create(t, c, "ci-1", "fleeting")
 		if got := all(t, c); got != "" || truth(sim) != "ci-1" {
 			t.Errorf("just made: listed %q, billed %q", got, truth(sim))
@@ -139,8 +132,7 @@ func TestHooksHearOfEveryDropletOnce(t *testing.T) {
 				said <- fmt.Sprintf("%s %s %s %t", time.Since(start), what, d.Name, d.ReadyAt.IsZero())
 			}
 		}
-		sim := dosim.New(dosim.Options{Hooks: dosim.Hooks{Created: tell("created"), Gone: tell("gone")}})
-		c := client(t, sim)
+		sim, c := open(t, dosim.Options{Hooks: dosim.Hooks{Created: tell("created"), Gone: tell("gone")}})
 		sim.Inject(dosim.Fault{Op: "POST /v2/droplets", Behaviour: dosim.FailsLater, For: 20 * time.Second, Skip: 1})
 		sim.Inject(dosim.Fault{Op: "POST /v2/droplets", Behaviour: dosim.NeverSeen, Skip: 2})
 		id := create(t, c, "deleted").ID
@@ -148,9 +140,7 @@ func TestHooksHearOfEveryDropletOnce(t *testing.T) {
 		create(t, c, "never-made")
 		byHand := sim.AddDroplet(dosim.Droplet{Name: "destroyed-by-hand"})
 		time.Sleep(time.Minute)
-		if _, err := c.Droplets.Delete(ctx, id); err != nil {
-			t.Fatal(err)
-		}
+		remove(t, c, id)
 		sim.Destroy(byHand)
 		time.Sleep(time.Minute)
 		sim.Close()
@@ -174,9 +164,7 @@ func TestCloseStopsWhatWaitsToCallHooks(t *testing.T) {
 			Gone: func(dosim.Droplet) { t.Error("Gone was called after Close") },
 		}})
 		c := client(t, sim)
-		if _, err := c.Droplets.Delete(ctx, create(t, c, "ci-1").ID); err != nil {
-			t.Fatal(err)
-		}
+		remove(t, c, create(t, c, "ci-1").ID)
 		sim.Close() // the bubble fails the test if a goroutine is left when it ends
 	})
 }
@@ -195,9 +183,7 @@ func TestActionsFollowTheDroplet(t *testing.T) {
 			t.Errorf("while it boots: %s", got)
 		}
 		time.Sleep(30 * time.Second)
-		if _, err := c.Droplets.Delete(ctx, id); err != nil {
-			t.Fatal(err)
-		}
+		remove(t, c, id)
 		if got := look(); got != "destroy in-progress, create completed, " {
 			t.Errorf("newest first: %s", got)
 		}
@@ -207,8 +193,7 @@ func TestActionsFollowTheDroplet(t *testing.T) {
 // Latency is a round trip; the clock dates what comes of it.
 func TestLatency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{Latency: 4 * time.Second})
-		c := client(t, sim)
+		_, c := open(t, dosim.Options{Latency: 4 * time.Second})
 		start := time.Now() // bubbles begin at 2000-01-01
 		d, resp, err := c.Droplets.Create(ctx, single("ci-1"))
 		if err != nil || time.Since(start) != 4*time.Second || d.Created != "2000-01-01T00:00:02Z" {
@@ -222,8 +207,7 @@ func TestLatency(t *testing.T) {
 
 func TestClosedSimEndsHangingRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{})
-		c := client(t, sim)
+		sim, c := open(t, dosim.Options{})
 		sim.Inject(dosim.Fault{Op: "*", Hang: true})
 		time.AfterFunc(time.Minute, sim.Close)
 		start := time.Now()

@@ -12,8 +12,7 @@ import (
 )
 
 func TestListsComeInPages(t *testing.T) {
-	sim := dosim.New(dosim.Options{DropletLimit: 1000})
-	c := client(t, sim)
+	sim, c := open(t, dosim.Options{DropletLimit: 1000})
 	for i := range 45 {
 		sim.AddDroplet(dosim.Droplet{Name: fmt.Sprintf("ci-%02d", i)})
 	}
@@ -55,8 +54,7 @@ func TestPagesBeyondTheLimits(t *testing.T) {
 }
 
 func TestListFilters(t *testing.T) {
-	sim := dosim.New(dosim.Options{})
-	c := client(t, sim)
+	sim, c := open(t, dosim.Options{})
 	sim.AddDroplet(dosim.Droplet{Name: "web", Tags: []string{"a"}})
 	sim.AddDroplet(dosim.Droplet{Name: "Web", Tags: []string{"b"}})
 	sim.AddDroplet(dosim.Droplet{Name: "gpu", Tags: []string{"a"}, Size: "gpu-h100x1-80gb"})

@@ -26,8 +26,7 @@ func droplets(ids ...int) []godo.Resource {
 func TestTaggingAndDeletingByTag(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const tag = "fleeting-delete:run1"
-		sim := dosim.New(dosim.Options{})
-		c := client(t, sim)
+		sim, c := open(t, dosim.Options{})
 		a, b := create(t, c, "a", "fleeting").ID, create(t, c, "b", "fleeting").ID
 		create(t, c, "c", "fleeting")
 
@@ -75,8 +74,7 @@ func TestTagNames(t *testing.T) {
 }
 
 func TestKeys(t *testing.T) {
-	sim := dosim.New(dosim.Options{})
-	c := client(t, sim)
+	sim, c := open(t, dosim.Options{})
 	one := must[*godo.Key](t)(c.Keys.Create(ctx, &godo.KeyCreateRequest{Name: "one", PublicKey: publicKey}))
 	_, _, err := c.Keys.Create(ctx, &godo.KeyCreateRequest{Name: "again", PublicKey: publicKey})
 	wantRefusal(t, err, 422, dosim.MessageKeyInUse)
@@ -106,8 +104,7 @@ func TestKeys(t *testing.T) {
 }
 
 func TestImages(t *testing.T) {
-	sim := dosim.New(dosim.Options{})
-	c := client(t, sim)
+	sim, c := open(t, dosim.Options{})
 	newest := sim.AddImage(dosim.Image{Name: "golden-2", Tags: []string{"ci-golden"}, Regions: []string{"fra1"}})
 	names := func(images []godo.Image) string {
 		var all []string
@@ -152,8 +149,7 @@ func TestImages(t *testing.T) {
 }
 
 func TestCatalogAndAccount(t *testing.T) {
-	sim := dosim.New(dosim.Options{DropletLimit: 25})
-	c := client(t, sim)
+	sim, c := open(t, dosim.Options{DropletLimit: 25})
 	counts := map[string]int{}
 	for _, z := range must[[]godo.Size](t)(c.Sizes.List(ctx, &godo.ListOptions{PerPage: 200})) {
 		counts["sizes"]++
@@ -191,8 +187,7 @@ func TestCatalogAndAccount(t *testing.T) {
 }
 
 func TestProjectsTakeDroplets(t *testing.T) {
-	sim := dosim.New(dosim.Options{})
-	c := client(t, sim)
+	sim, c := open(t, dosim.Options{})
 	d := create(t, c, "ci-1")
 	const project = "00000002-9a3e-4000-8000-000000000002"
 	var got []string
@@ -241,8 +236,7 @@ func TestUnknownPaths(t *testing.T) {
 }
 
 func TestRequestLog(t *testing.T) {
-	sim := dosim.New(dosim.Options{})
-	c := client(t, sim)
+	sim, c := open(t, dosim.Options{})
 	d := create(t, c, "ci-1")
 	must[*godo.Droplet](t)(c.Droplets.Get(ctx, d.ID))
 	must[[]godo.Droplet](t)(c.Droplets.ListByTag(ctx, "a", nil))
