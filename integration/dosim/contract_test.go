@@ -85,11 +85,11 @@ func TestContract(t *testing.T) {
 		}
 	}
 	// And refused: the error bodies, with a wrong token and with nothing there.
-	stranger := newGodo(t, &http.Client{Transport: bearer{dosim.InProcess(specified(t, sim)), "wrong"}}, "https://api.digitalocean.com/")
+	unknown := newGodo(t, &http.Client{Transport: bearer{dosim.InProcess(specified(t, sim)), "wrong"}}, "https://api.digitalocean.com/")
 	for _, op := range sim.Operations() {
 		method, path, _ := strings.Cut(op, " ")
 		path = strings.NewReplacer("{id}", "1", "{tag}", "nosuchtag").Replace(strings.TrimPrefix(path, "/"))
-		for _, c := range []*godo.Client{stranger, c} {
+		for _, c := range []*godo.Client{unknown, c} {
 			req, err := c.NewRequest(ctx, method, path, nil)
 			if err != nil {
 				t.Fatal(err)

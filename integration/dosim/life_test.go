@@ -127,12 +127,12 @@ func TestHooksHearOfEveryDropletOnce(t *testing.T) {
 		start := time.Now()
 		var heard []string
 		said := make(chan string, 100)
-		tell := func(what string) func(dosim.Droplet) {
+		hear := func(what string) func(dosim.Droplet) {
 			return func(d dosim.Droplet) {
 				said <- fmt.Sprintf("%s %s %s %t", time.Since(start), what, d.Name, d.ReadyAt.IsZero())
 			}
 		}
-		sim, c := open(t, dosim.Options{Hooks: dosim.Hooks{Created: tell("created"), Gone: tell("gone")}})
+		sim, c := open(t, dosim.Options{Hooks: dosim.Hooks{Created: hear("created"), Gone: hear("gone")}})
 		sim.Inject(dosim.Fault{Op: "POST /v2/droplets", Behaviour: dosim.FailsLater, For: 20 * time.Second, Skip: 1})
 		sim.Inject(dosim.Fault{Op: "POST /v2/droplets", Behaviour: dosim.NeverSeen, Skip: 2})
 		id := create(t, c, "deleted").ID

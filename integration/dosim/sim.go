@@ -6,7 +6,7 @@
 // witness of the wire format; its tests drive it with godo and hold it to DigitalOcean's OpenAPI specification.
 //
 // Three things make it more than a mock. [Sim.Inject] makes any operation fail as DigitalOcean fails: carried out or
-// not before the error. [Sim.Droplets] and [Sim.Ledger] tell the truth, whatever the API's own lists say. And the
+// not before the error. [Sim.Droplets] and [Sim.Ledger] are the truth, whatever the API's own lists say. And the
 // simulator polices its client: [Sim.Violations] lists what a well-behaved fleet manager never does.
 package dosim
 
@@ -45,7 +45,7 @@ type Options struct {
 	Hooks Hooks
 }
 
-// Hooks tell somebody else, such as whatever boots in the Droplets, about their lives. Each is called once for a
+// Hooks hear of the lives of Droplets, for what boots in them. Each is called once for a
 // Droplet and without the Sim's lock, so it may call the Sim. Gone is never called before Created has returned.
 type Hooks struct {
 	// Created is called as soon as a Droplet exists: its addresses, keys and ReadyAt are known, its status is new. A

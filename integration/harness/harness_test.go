@@ -24,7 +24,7 @@ const (
 // tests may run beside it.
 var quick = Plan{
 	Seed:   1,
-	Bursts: []Burst{{Pause: 8 * time.Second, Jobs: 12, MinWork: 300 * time.Millisecond, MaxWork: 600 * time.Millisecond}},
+	Bursts: []Burst{{Pause: 8 * time.Second, Jobs: 8, MinWork: 300 * time.Millisecond, MaxWork: 600 * time.Millisecond}},
 	Tail:   15 * time.Second,
 }
 
@@ -38,7 +38,7 @@ func TestConfigDecidesTheRun(t *testing.T) {
 		idleJobs, maxUseCount, maxInstances, perInstance int
 	}{
 		{"as it stands", nil, 2, 4, 6, 1},
-		{"smaller", []string{"idle_count = 2", "idle_count = 1", "max_use_count = 4", "max_use_count = 1", "max_instances = 6", "max_instances = 3"}, 1, 1, 3, 1},
+		{"smaller", []string{"idle_count = 2", "idle_count = 1", "max_use_count = 4", "max_use_count = 2", "max_instances = 6", "max_instances = 4"}, 1, 2, 4, 1},
 		{"denser", []string{"capacity_per_instance = 1", "capacity_per_instance = 2", "max_instances = 6", "max_instances = 3"}, 2, 4, 3, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -99,6 +99,7 @@ func TestARunThatIsCutShortLeavesNothing(t *testing.T) {
 func run(t *testing.T, o Options) *Report {
 	t.Helper()
 	o.Plugin, o.Host = plugin, host
+	o.BootTime, o.DeleteTime = time.Second, 500*time.Millisecond
 	path := filepath.Join(t.ArtifactDir(), "run.log")
 	log, err := os.Create(path)
 	if err != nil {
