@@ -78,12 +78,11 @@ func (s *Sim) createDroplets(c *call) reply {
 	for i, name := range names {
 		m := s.launch(name, spec, c.now)
 		s.misbehave(c, m, i)
-		m.create = s.act("create", m, c.now)
 		c.after = append(c.after, s.welcome(m, c.now))
 		shown := s.shape(m, s.appearance(m, c.now))
 		shown.VPCUUID = "" // DigitalOcean's answer has none yet
 		droplets = append(droplets, c.odd(jsonReply(0, shown).body, i))
-		actions = append(actions, actionLink{m.create.id, "create", fmt.Sprintf("%s/v2/actions/%d", c.base(), m.create.id)})
+		actions = append(actions, actionLink{s.createAction(m), "create", fmt.Sprintf("%s/v2/actions/%d", c.base(), s.createAction(m))})
 	}
 	links := map[string]any{"actions": actions}
 	if single {
@@ -208,7 +207,7 @@ func (s *Sim) resolveKeys(refs []json.RawMessage, now time.Time) (keys, unknown 
 	return keys, unknown
 }
 
-// launch makes a Droplet. Callers hold s.mu, and see to the action and the hook.
+// launch makes a Droplet. Callers hold s.mu, and see to the hook.
 func (s *Sim) launch(name string, spec launch, now time.Time) *machine {
 	n := len(s.machines) + 1
 	m := &machine{

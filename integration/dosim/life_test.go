@@ -171,21 +171,14 @@ func TestCloseStopsWhatWaitsToCallHooks(t *testing.T) {
 
 func TestActionsFollowTheDroplet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := client(t, dosim.New(dosim.Options{}))
+		_, c := open(t, dosim.Options{})
 		id := create(t, c, "ci-1", "fleeting").ID
-		look := func() (got string) {
-			for _, a := range must[[]godo.Action](t)(c.Actions.List(ctx, nil)) {
-				got += a.Type + " " + a.Status + ", "
+		for _, want := range []string{"create in-progress", "create completed"} {
+			all := must[[]godo.Action](t)(c.Actions.List(ctx, nil))
+			if a := all[0]; a.Type+" "+a.Status != want || a.ResourceID != id || len(all) != 1 {
+				t.Errorf("got %+v, want %s", all, want)
 			}
-			return got
-		}
-		if got := look(); got != "create in-progress, " {
-			t.Errorf("while it boots: %s", got)
-		}
-		time.Sleep(30 * time.Second)
-		remove(t, c, id)
-		if got := look(); got != "destroy in-progress, create completed, " {
-			t.Errorf("newest first: %s", got)
+			time.Sleep(30 * time.Second)
 		}
 	})
 }

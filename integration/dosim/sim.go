@@ -82,7 +82,6 @@ type Sim struct {
 	images    []*Image
 	vpcs      []*vpc
 	projects  []string // uuids, that of the default project first
-	actions   []*action
 	faults    []*armedFault
 	limits    limits
 	requests  []Request
