@@ -99,7 +99,6 @@ func TestARunThatIsCutShortLeavesNothing(t *testing.T) {
 func run(t *testing.T, o Options) *Report {
 	t.Helper()
 	o.Plugin, o.Host = plugin, host
-	o.BootTime, o.DeleteTime = time.Second, 500*time.Millisecond
 	path := filepath.Join(t.ArtifactDir(), "run.log")
 	log, err := os.Create(path)
 	if err != nil {
