@@ -30,7 +30,7 @@ var loggers = map[string]struct {
 	level string
 }{
 	"Trace": {0, "trace"}, "Debug": {0, "debug"}, "Info": {0, "info"}, "Warn": {0, "warn"}, "Error": {0, "error"},
-	"instancegroup logFailed": {0, "warn"}, "instancegroup warn": {1, "warn"},
+	"warnFailed": {0, "warn"}, "warnAll": {0, "warn"}, "instancegroup warn": {1, "warn"},
 }
 
 // handedOn are the messages that are no literals where they are logged: of a function in loggers, and of warnings that
