@@ -24,8 +24,8 @@ const (
 // tests may run beside it.
 var quick = Plan{
 	Seed:   1,
-	Bursts: []Burst{{Pause: 8 * time.Second, Jobs: 8, MinWork: 300 * time.Millisecond, MaxWork: 600 * time.Millisecond}},
-	Tail:   15 * time.Second,
+	Bursts: []Burst{{Pause: 10 * time.Second, Jobs: 12, MinWork: 300 * time.Millisecond, MaxWork: 600 * time.Millisecond}},
+	Tail:   18 * time.Second,
 }
 
 // The demo's config as it stands and with values changed: each run has to differ in
