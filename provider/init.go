@@ -76,7 +76,6 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 		st.Drop()
 		return provider.ProviderInfo{}, err
 	}
-	st.ClearRefusal()
 	r.connector = connector
 	g.running.Store(r)
 	return provider.ProviderInfo{
