@@ -18,7 +18,6 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/state"
 )
 
 // publicHalf is the line of authorized_keys that belongs to a private key.
@@ -215,23 +214,4 @@ func TestPassword(t *testing.T) {
 			t.Errorf("%+v: key %v, %v", tt.connector, k.privateKey() != nil, err)
 		}
 	}
-}
-
-// TestRefusedKeyLeavesNoRun: an Init whose key is refused has made nothing that a later
-// one would have to find, however often the runner tries again.
-func TestRefusedKeyLeavesNoRun(t *testing.T) {
-	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
-		sim.Inject(dosim.Fault{Op: "POST /v2/account/keys", Status: 403, Times: -1})
-		for range 3 {
-			g := configured(t, sim, nil)
-			if _, _, err := tryInit(t, g); err == nil || !strings.Contains(err.Error(), "ssh_key:create") {
-				t.Errorf("Init: %v", err)
-			}
-			time.Sleep(time.Minute)
-		}
-		now, err := state.Peek(t.Context(), "https://api.digitalocean.com", "ci")
-		if err != nil || len(now.Runs) != 0 {
-			t.Errorf("remembered: %v, %v", now.Runs, err)
-		}
-	})
 }
