@@ -68,6 +68,13 @@ func (g *InstanceGroup) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// Boot makes g, which has taken a plugin_config, the group of doctor --boot for it: of one
+// Droplet, and with a key of its own, which is taken off the account again.
+func (g *InstanceGroup) Boot() {
+	g.config.Name = config.BootGroup(g.config.Name)
+	g.config.MaxInstances, g.config.SSHKeyFile = 1, ""
+}
+
 // Update shows the runner every instance of the group.
 func (g *InstanceGroup) Update(ctx context.Context, fn func(instance string, state provider.State)) error {
 	r := g.running.Load()

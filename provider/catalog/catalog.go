@@ -25,6 +25,7 @@ type Plan struct {
 	Dearest      *digitalocean.Size        // of the configured ones; nil = a price is not known
 	Unfit        []Unfit                   // single placements
 	Warnings     []Warning                 // of what does not keep the group from working
+	Account      digitalocean.Account      // zero if it may not be read
 
 	// Fault is everything that DigitalOcean would refuse, or that cannot be kept: joined
 	// errors, each a text that stands alone and begins with its key where it is about one.

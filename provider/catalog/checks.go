@@ -14,7 +14,7 @@ import (
 
 // check makes the plan, by every check.
 func (s *survey) check() {
-	s.plan = Plan{Warnings: AccountWarnings(s.account.value), Sizes: map[string]digitalocean.Size{}, Images: map[string]digitalocean.Image{}}
+	s.plan = Plan{Account: s.account.value, Warnings: AccountWarnings(s.account.value), Sizes: map[string]digitalocean.Size{}, Images: map[string]digitalocean.Image{}}
 	p := &s.plan
 	for _, size := range s.sizes.value {
 		p.Sizes[size.Slug] = size
