@@ -87,8 +87,8 @@ func loadCredentials(log hclog.Logger, c config.Config, connector provider.Conne
 // String names the key without giving any of it away.
 func (k *credentials) String() string { return k.source + " " + k.fingerprint }
 
-// privateKey returns what the runner dials with; nil = the password it has.
-func (k *credentials) privateKey() []byte {
+// dialed returns the key that the runner dials with; nil = with the password that it has.
+func (k *credentials) dialed() []byte {
 	if k.password {
 		return nil
 	}
@@ -159,7 +159,7 @@ func (k *credentials) ensure(ctx context.Context) error {
 	if k.closed {
 		return errors.New("the group is shut down")
 	}
-	if !k.generated || k.uploaded { // else nobody can have it yet
+	if !k.generated { // else it is not there yet, or was taken away
 		err := k.api.HasKey(ctx, k.fingerprint)
 		if err == nil {
 			return nil
@@ -179,8 +179,7 @@ func (k *credentials) ensure(ctx context.Context) error {
 	return nil
 }
 
-// close deletes a generated key from the account, with a few attempts. Afterwards none is
-// uploaded any more.
+// close deletes a generated key from the account. Afterwards none is uploaded any more.
 func (k *credentials) close(ctx context.Context) error {
 	err := k.busy.Acquire(ctx, 1)
 	if err == nil {
@@ -189,24 +188,16 @@ func (k *credentials) close(ctx context.Context) error {
 		if !k.generated || !k.uploaded {
 			return nil
 		}
-		for range deleteTries {
-			if err = k.delete(ctx, k.fingerprint); err == nil {
-				return nil
-			}
-			select {
-			case <-time.After(time.Second):
-			case <-ctx.Done():
-			}
+		if err = k.delete(ctx, k.fingerprint); err == nil {
+			return nil
 		}
 	}
 	k.log.Warn("the SSH key stays on the account; the next start deletes it", "name", k.name, "err", err)
 	return fmt.Errorf("delete the SSH key %s: %w", k.name, err)
 }
 
-const (
-	deleteTries = 3
-	deleteBound = 8 * time.Second // of one attempt: two that are not answered fit into a Shutdown
-)
+// deleteBound is what the deletion of a key may take.
+const deleteBound = 8 * time.Second
 
 // delete takes a key off the account, if it is there.
 func (k *credentials) delete(ctx context.Context, fingerprint string) error {

@@ -17,7 +17,6 @@ import (
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 )
 
 // publicHalf is the line of authorized_keys that belongs to a private key.
@@ -209,9 +208,13 @@ func TestPassword(t *testing.T) {
 		{provider.ConnectorConfig{UseStaticCredentials: true, Password: "p", Key: someKey(t)}, true},
 		{provider.ConnectorConfig{Password: "p"}, true},
 	} {
-		k, err := loadCredentials(hclog.NewNullLogger(), config.Config{Name: "ci"}, tt.connector)
-		if err != nil || (k.privateKey() != nil) != tt.key {
-			t.Errorf("%+v: key %v, %v", tt.connector, k.privateKey() != nil, err)
-		}
+		onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
+			g := configured(t, sim, nil)
+			_, err := g.Init(t.Context(), hclog.NewNullLogger(), provider.Settings{ConnectorConfig: tt.connector})
+			if err != nil || (g.running.Load().connector.Key != nil) != tt.key {
+				t.Errorf("%+v: %v, or with a key and not with a password, or the other way round", tt.connector, err)
+			}
+			_ = g.Shutdown(t.Context())
+		})
 	}
 }

@@ -76,7 +76,7 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 		st.Drop()
 		return provider.ProviderInfo{}, err
 	}
-	r.connector = connector
+	r.connector, r.connector.Key = connector, keys.dialed()
 	g.running.Store(r)
 	return provider.ProviderInfo{
 		ID:        "digitalocean/" + g.config.Name,

@@ -119,14 +119,12 @@ func (g *InstanceGroup) ConnectInfo(ctx context.Context, instance string) (provi
 	if err != nil {
 		return provider.ConnectInfo{}, g.explain(err)
 	}
-	info := provider.ConnectInfo{
+	return provider.ConnectInfo{
 		ConnectorConfig: r.connector,
 		ID:              instance,
 		ExternalAddr:    d.External(),
 		InternalAddr:    d.PrivateIPv4,
-	}
-	info.Key = r.keys.privateKey()
-	return info, nil
+	}, nil
 }
 
 // Heartbeat fails for an instance that is off, being deleted or gone, by what
@@ -166,10 +164,10 @@ func (g *InstanceGroup) Shutdown(ctx context.Context) error {
 		// At once: Droplets whose deletes hang must not keep the key.
 		var key sync.WaitGroup
 		key.Go(func() { g.shutdownErr = r.keys.close(ctx) })
-		clean := r.group.Shutdown(ctx)
+		r.group.Shutdown(ctx)
 		key.Wait()
 		r.api.Close()
-		r.state.Close(clean)
+		r.state.Drop()
 	})
 	return g.shutdownErr
 }

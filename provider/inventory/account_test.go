@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
@@ -46,36 +47,40 @@ func TestUnlistedHidesNoDroplets(t *testing.T) {
 		"GET /v2/droplets?type=gpus: 422 times forever":                 nil,
 		"GET /v2/droplets?type=gpus: 404 times forever":                 nil,
 	} {
-		sim := dosim.New(dosim.Options{})
-		if fault != "" {
-			inject(t, sim, fault)
-		}
-		api := client(t, sim)
-		var account Account
-		var asked []int
-		for i := range 15 {
-			group := fmt.Sprintf("ci-%d", i)
-			sim.AddDroplet(dosim.Droplet{Name: group + "-x7k2m9qxab", Tags: []string{"fleeting", instancegroup.GroupTag(group)}})
-			l, err := account.Find(t.Context(), api, group, nil)
-			if err != nil || len(l.Droplets) != 1 || !errors.Is(errors.Join(l.Unread...), class) {
-				t.Errorf("%s: %v, unread %v, %v", fault, l.Droplets, l.Unread, err)
+		synctest.Test(t, func(t *testing.T) {
+			sim := dosim.New(dosim.Options{})
+			defer sim.Close()
+			if fault != "" {
+				inject(t, sim, fault)
 			}
-			asked = append(asked, sim.RequestCounts()["GET /v2/account/keys"]+sim.RequestCounts()["GET /v2/tags"])
-		}
-		if asked[0] != asked[14] || fault == "" && asked[0] != 2 {
-			t.Errorf("%s: keys and tags were asked for %d times, then again: %d", fault, asked[0], asked[14])
-		}
-		sim.Close()
+			api := client(t, sim)
+			var account Account
+			var asked []int
+			for i := range 15 {
+				group := fmt.Sprintf("ci-%d", i)
+				sim.AddDroplet(dosim.Droplet{Name: group + "-x7k2m9qxab", Tags: []string{"fleeting", instancegroup.GroupTag(group)}})
+				l, err := account.Find(t.Context(), api, group, nil)
+				if err != nil || len(l.Droplets) != 1 || !errors.Is(errors.Join(l.Unread...), class) {
+					t.Errorf("%s: %v, unread %v, %v", fault, l.Droplets, l.Unread, err)
+				}
+				asked = append(asked, sim.RequestCounts()["GET /v2/account/keys"]+sim.RequestCounts()["GET /v2/tags"])
+			}
+			if asked[0] != asked[14] || fault == "" && asked[0] != 2 {
+				t.Errorf("%s: keys and tags were asked for %d times, then again: %d", fault, asked[0], asked[14])
+			}
+		})
 	}
 	for fault, class := range map[string]error{
 		"GET /v2/droplets?type=gpus: 401 times forever": instancegroup.ErrUnauthorized,
 		"GET /v2/droplets: 403 times forever":           instancegroup.ErrForbidden,
 	} {
-		sim := dosim.New(dosim.Options{})
-		inject(t, sim, fault)
-		if f, err := Look(t.Context(), client(t, sim), "ci"); !errors.Is(err, class) {
-			t.Errorf("%s: %v, %v", fault, f, err)
-		}
-		sim.Close()
+		synctest.Test(t, func(t *testing.T) {
+			sim := dosim.New(dosim.Options{})
+			defer sim.Close()
+			inject(t, sim, fault)
+			if f, err := Look(t.Context(), client(t, sim), "ci"); !errors.Is(err, class) {
+				t.Errorf("%s: %v, %v", fault, f, err)
+			}
+		})
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/user"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -39,8 +40,9 @@ func TestDirectory(t *testing.T) {
 			t.Errorf("%+v: %s", test, got)
 		}
 	}
-	if got := directory(false); !filepath.IsAbs(got) { // HOME is unset
-		t.Errorf("%q", got)
+	me, err := user.Current()
+	if got := directory(false); err != nil || got != filepath.Join(me.HomeDir, ".local/state/fleeting-plugin-digitalocean") { // HOME is unset
+		t.Errorf("%q, %v", got, err)
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 )
 
 // State is the state of one group on this host. It belongs to the process that holds the
-// lock. Only Save, Close and Drop may be called concurrently: a call of the runner's may
+// lock. Only Save and Drop may be called concurrently: a call of the runner's may
 // outlast Shutdown.
 type State struct {
 	log hclog.Logger
@@ -145,15 +145,6 @@ func (s *State) Save(droplets map[string]int64) {
 	defer s.mu.Unlock()
 	s.doc.Droplets = maps.Clone(droplets)
 	s.write()
-}
-
-// Close gives the lock up at an orderly end. clean: no Droplet is left that a later
-// process would have to find.
-func (s *State) Close(clean bool) {
-	if clean {
-		s.Save(nil)
-	}
-	s.Drop()
 }
 
 // Drop gives the lock up and leaves state.json as it is, like the death of the process.

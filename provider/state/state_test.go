@@ -48,7 +48,7 @@ func TestRestarts(t *testing.T) {
 	h := homeIn(t.TempDir())
 	var runs []string
 	var droplets map[string]int64
-	for i := range 260 {
+	for i := range 350 {
 		s := h.mustOpen(t, io.Discard)
 		if !slices.Equal(s.DeadRuns(), runs) || !maps.Equal(s.Droplets(), droplets) {
 			t.Fatalf("start %d knows %v and %v, want %v and %v", i, s.DeadRuns(), s.Droplets(), runs, droplets)
@@ -66,15 +66,11 @@ func TestRestarts(t *testing.T) {
 		if seen := h.mustPeek(t); !seen.Held || !slices.Equal(seen.DeadRuns(), runs) || !maps.Equal(seen.Droplets, droplets) {
 			t.Fatalf("from outside: %+v", seen)
 		}
-		switch i % 4 {
-		case 1:
-			s.Drop() // killed
-		case 2:
-			s.Close(false)
-		case 3:
-			s.Close(true)
+		if i%4 == 3 {
 			droplets = nil
+			s.Save(droplets)
 		}
+		s.Drop()
 		s.Save(map[string]int64{"ci-late0m9qx": 1}) // a call that outlasts the end
 		runs = append(runs, run)
 		if seen := h.mustPeek(t); seen.Held || !slices.Equal(seen.DeadRuns(), runs) || !maps.Equal(seen.Droplets, droplets) {
@@ -170,7 +166,7 @@ func TestIgnoredFiles(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", &log, want)
 			}
 			s.Begin("y8m3")
-			s.Close(false)
+			s.Drop()
 			wantRuns := []string{"y8m3"}
 			if test.hostErr != nil {
 				wantRuns = []string{"x7k2"}
