@@ -36,7 +36,6 @@ type credentials struct {
 	public      string // one line of authorized_keys
 	fingerprint string // MD5, as DigitalOcean has it
 	generated   bool   // in this process
-	password    bool   // the runner logs in with a password instead
 
 	// Set by open, and not changed afterwards.
 	api  *digitalocean.Client
@@ -53,9 +52,7 @@ func loadCredentials(log hclog.Logger, c config.Config, connector provider.Conne
 		log:   log,
 		group: c.Name,
 		extra: c.SSHKeys,
-		// The runner prefers a key to a password, so it must not be given both.
-		password: connector.UseStaticCredentials && connector.Password != "" && len(connector.Key) == 0,
-		busy:     semaphore.NewWeighted(1),
+		busy:  semaphore.NewWeighted(1),
 	}
 	var err error
 	switch {
@@ -86,14 +83,6 @@ func loadCredentials(log hclog.Logger, c config.Config, connector provider.Conne
 
 // String names the key without giving any of it away.
 func (k *credentials) String() string { return k.source + " " + k.fingerprint }
-
-// dialed returns the key that the runner dials with; nil = with the password that it has.
-func (k *credentials) dialed() []byte {
-	if k.password {
-		return nil
-	}
-	return k.private
-}
 
 // stale returns the generated keys that earlier plugin processes of this host,
 // which have ended, left on the account. Looking for them is a courtesy: failing

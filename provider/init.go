@@ -28,7 +28,7 @@ import (
 func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings provider.Settings) (provider.ProviderInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, initBound)
 	defer cancel()
-	if !g.configured {
+	if g.digest == "" {
 		_ = g.UnmarshalJSON(nil) // whose faults come below
 	}
 	if g.running.Load() != nil {
@@ -76,7 +76,10 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 		st.Drop()
 		return provider.ProviderInfo{}, err
 	}
-	r.connector, r.connector.Key = connector, keys.dialed()
+	if !connector.UseStaticCredentials || connector.Password == "" { // the runner prefers a key to a password
+		connector.Key = keys.private
+	}
+	r.connector = connector
 	g.running.Store(r)
 	return provider.ProviderInfo{
 		ID:        "digitalocean/" + g.config.Name,

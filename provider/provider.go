@@ -25,10 +25,9 @@ import (
 // process: json.Unmarshal gives it plugin_config, Init comes first, the other
 // methods follow in any order and from several goroutines, Shutdown is last.
 type InstanceGroup struct {
-	config     config.Config
-	faults     config.Faults // of plugin_config; Init tells of them, with those that only DigitalOcean knows
-	digest     string        // of plugin_config: a remembered refusal is of this one
-	configured bool          // UnmarshalJSON has been called
+	config config.Config
+	faults config.Faults // of plugin_config; Init tells of them, with those that only DigitalOcean knows
+	digest string        // of plugin_config: a remembered refusal is of this one; "" before UnmarshalJSON
 
 	transport http.RoundTripper // of tests; nil = the network
 
@@ -63,7 +62,7 @@ const (
 func (g *InstanceGroup) UnmarshalJSON(data []byte) error {
 	c, err := config.Parse(data, config.ThisHost())
 	g.faults, _ = errors.AsType[config.Faults](err)
-	g.config, g.configured = c, true
+	g.config = c
 	g.digest = fmt.Sprintf("%x", sha256.Sum256(data))[:16]
 	return nil
 }
