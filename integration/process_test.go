@@ -28,14 +28,16 @@ func TestWords(t *testing.T) {
 		code           int
 		stdout, stderr string
 	}{
-		{[]string{"frobnicate"}, 2, "", "error: unknown command \"frobnicate\"\nhint: fleeting-plugin-digitalocean help\n"},
+		{[]string{"frobnicate"}, 2, "", "error: unknown command \"frobnicate\"\nhint: fleeting-plugin-digitalocean --help\n"},
 		{[]string{"help"}, 0, "Usage:", ""},
 		{[]string{"--help"}, 0, "Usage:", ""},
 		{[]string{"version"}, 0, "Name:         fleeting-plugin-digitalocean\n", ""},
-		{[]string{"-version"}, 0, "Name:         fleeting-plugin-digitalocean\n", ""},
-		{[]string{}, 1, "This binary is a plugin", ""},
-		{[]string{"serve"}, 1, "This binary is a plugin", ""},
-		{[]string{"bootstrap"}, 1, "bootstrap requires plugin repository path", ""},
+		{[]string{"--version"}, 0, "Name:         fleeting-plugin-digitalocean\n", ""},
+		{[]string{}, 0, "Usage:", ""},
+		{[]string{"serve"}, 2, "serve is for GitLab Runner", ""},
+		{[]string{"serve", "--help"}, 0, "Usage:", ""},
+		{[]string{"bootstrap"}, 2, "bootstrap takes one argument, the plugin's repository", ""},
+		{[]string{"bootstrap", "--help"}, 0, "Usage:", ""},
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
 			var stdout, stderr strings.Builder

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
@@ -18,16 +18,13 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
-const doctorUsage = `Find what would go wrong before a job does: in config.toml, on this host, and on DigitalOcean's side.
+func doctorCommand(t *terminal) *cobra.Command {
+	var d diagnosing
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Find what would go wrong, before a job does",
+		Long: `Find what would go wrong before a job does: in config.toml, on this host, and on DigitalOcean's side.
 
-Usage:
-  fleeting-plugin-digitalocean doctor [flags]
-
-  --offline             ask DigitalOcean nothing
-  --boot                make one Droplet, measure how long it takes until jobs can run on it, and destroy it
-  --json                for scripts
-
-` + groupsUsage + `
 Each line is a finding, and where it was found:
   ok       as it should be
   note     worth knowing
@@ -41,69 +38,63 @@ a Droplet, of a group of its own, NAME-doctor. It says first how long that may t
 happens, also after Ctrl-C; should doctor be killed, the next one finds it, and sweep.
 
 It exits with 0 if there is nothing worse than notes, with 3 if there are warnings, with 4 if there are faults, with 1
-if there is no config.toml to be read, with 2 if it was called wrongly. That DigitalOcean cannot be asked is a fault.
-
-A session on the runner's host:
-  $ sudo fleeting-plugin-digitalocean doctor
+if there is no config.toml to be read, with 2 if it was called wrongly. That DigitalOcean cannot be asked is a fault.`,
+		Example: `  $ sudo fleeting-plugin-digitalocean doctor
   group ci, runner "digitalocean", /etc/gitlab-runner/config.toml:16
   ok       /etc/gitlab-runner/config.toml:16: plugin_config is accepted
   warning  /etc/gitlab-runner/config.toml:26: idle_time is not set, which is 0s: a Droplet is destroyed as soon as its job ends, and the next job waits for another
            hint: idle_time = "10m"
   ...
-  ok       /etc/gitlab-runner/config.toml:26: idle: 26.07 USD a month: 1 Droplet for 168 h of a week, s-2vcpu-4gb at 0.03571 USD an hour
-  ok       /etc/gitlab-runner/config.toml:9: at worst: 0.3571 USD an hour: 10 Droplets of the size s-2vcpu-4gb
-  group ci: no faults, 1 warning, 2 notes
-`
+  group ci: no faults, 1 warning, 2 notes`,
+		Args: noArgs("a group is named with --group %s"),
+		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context(), t) },
+	}
+	d.flags(cmd)
+	cmd.Flags().BoolVar(&d.offline, "offline", false, "ask DigitalOcean nothing")
+	cmd.Flags().BoolVar(&d.boot, "boot", false, "make one Droplet, measure how long it takes until jobs can run on it, and destroy it")
+	t.formatFlags(cmd, "text", asJSON)
+	return cmd
+}
 
 // exitFaults says that doctor found what does not work. exitFound is for warnings.
 const exitFaults = 4
 
-func diagnose(ctx context.Context, t *terminal, args []string) int {
-	var d diagnosing
-	var asJSON bool
-	f := pflag.NewFlagSet("doctor", pflag.ContinueOnError)
-	d.flags(f)
-	f.BoolVar(&d.offline, "offline", false, "")
-	f.BoolVar(&d.boot, "boot", false, "")
-	f.BoolVar(&asJSON, "json", false, "")
-	if code, done := t.parse(f, doctorUsage, args); done {
-		return code
-	}
-	switch {
-	case f.NArg() > 0:
-		return t.misused("doctor takes no arguments, not %s", f.Arg(0))
-	case d.boot && d.offline:
-		return t.misused("--boot makes a Droplet, which --offline forbids")
+func (d diagnosing) run(ctx context.Context, t *terminal) error {
+	quiet := t.format == asJSON
+	if d.boot && d.offline {
+		return hinted{misuse("--boot makes a Droplet, which --offline forbids"), program + " doctor --help"}
 	}
 	subjects, err := d.subjects(ctx)
 	if err != nil {
-		return t.failed(err)
+		return err
 	}
 	if d.boot && len(subjects) != 1 {
-		return t.failed(hinted{misuse(fmt.Sprintf("--boot takes one group, and these are %d", len(subjects))), "choose it with --runner NAME"})
+		return hinted{misuse(fmt.Sprintf("--boot takes one group, and these are %d", len(subjects))), "choose it with --runner NAME"}
 	}
 	var all []diagnosis
 	worst := doctor.Good
 	for _, s := range subjects {
-		one, err := d.one(ctx, t, s, asJSON)
+		one, err := d.one(ctx, t, s, quiet)
 		if err != nil {
-			return t.failed(err)
+			return err
 		}
 		all = append(all, one)
 		worst = doctor.Worst([]doctor.Finding{{Mark: worst}, {Mark: one.Worst}})
 	}
-	if asJSON {
-		t.json(all)
+	if quiet {
+		t.json(struct {
+			Groups []diagnosis `json:"groups"`
+		}{all})
 	}
 	switch {
 	case ctx.Err() != nil:
-		return t.failed(errInterrupted)
+		return errInterrupted
 	case worst == doctor.Fault:
-		return exitFaults
+		return status(exitFaults)
 	case worst == doctor.Warning:
-		return exitFound
+		return status(exitFound)
 	}
-	return exitOK
+	return nil
 }
 
 // diagnosing is what a doctor is to do.

@@ -4,13 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
-
-	"github.com/spf13/pflag"
+	"strings"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
@@ -19,31 +19,11 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
-// groupsUsage is the part of a verb's help that tells of choice's flags.
-const groupsUsage = `Which groups:
-  (nothing)             those of all [[runners]] in the runner's config.toml that use this plugin
-` + accountUsage
-
-// accountUsage is that of a verb which wants its groups named.
-const accountUsage = `  --config FILE         another config.toml (default: the runner's own, /etc/gitlab-runner/config.toml for root)
-  --runner NAME         of one [[runners]] only, by its name
-  --group NAME          of this group only; may be repeated
-  --token-file FILE     without a config.toml: the account's token, with --group. Without this flag too,
-                        the environment's DIGITALOCEAN_TOKEN
-`
-
 // choice says which groups a command is about.
 type choice struct {
 	config, runner, tokenFile string
 	groups                    []string
 	all                       bool // all of an account, whatever their names
-}
-
-func (c *choice) flags(f *pflag.FlagSet) {
-	f.StringVar(&c.config, "config", "", "")
-	f.StringVar(&c.runner, "runner", "", "")
-	f.StringVar(&c.tokenFile, "token-file", "", "")
-	f.StringArrayVar(&c.groups, "group", nil, "")
 }
 
 // account is the flags by which another command finds the same account.
@@ -234,24 +214,36 @@ func (l *accounts) of(a config.Account) *inventory.Account {
 	return (*l)[i].inventory
 }
 
+// maxToken bounds what is read of a token on standard input, in bytes. A token has some 71.
+const maxToken = 64 << 10
+
 // byHand returns the groups that are chosen without a config.toml.
 func (c choice) byHand() ([]group, error) {
 	if len(c.groups) == 0 && !c.all {
 		return nil, hinted{misuse("without a config.toml the group has to be named"), "give --group NAME"}
 	}
-	data, err := json.Marshal(map[string]string{"token_file": c.tokenFile})
+	given := map[string]string{"token_file": c.tokenFile}
+	source := "--token-file " + c.tokenFile
+	if c.tokenFile == "-" || c.tokenFile == "/dev/stdin" { // once: the token may be asked for again
+		text, err := io.ReadAll(io.LimitReader(os.Stdin, maxToken))
+		if err != nil {
+			return nil, fmt.Errorf("standard input: %w", err)
+		}
+		given, source = map[string]string{"token": string(text)}, "standard input"
+	}
+	data, err := json.Marshal(given)
 	if err != nil {
 		return nil, err
 	}
 	a, err := config.ParseAccount(data, config.ThisHost())
 	if faults, ok := errors.AsType[config.Faults](err); ok && c.tokenFile != "" && len(faults) == 1 {
-		return nil, hinted{fmt.Errorf("--token-file %s", faults[0].Text), "give a file with nothing but the token in it"}
+		return nil, hinted{fmt.Errorf("%s %s", strings.TrimSuffix(source, " "+c.tokenFile), faults[0].Text), "give a file with nothing but the token in it"}
 	}
 	if err != nil {
 		return nil, err
 	}
 	if c.tokenFile != "" {
-		a.Token.Source = "--token-file " + c.tokenFile
+		a.Token.Source = source
 	}
 	if c.all {
 		return []group{{a, "--token-file"}}, nil

@@ -11,60 +11,49 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
 )
 
-const lsUsage = `List the Droplets of the plugin's groups, and what they cost.
+func lsCommand(t *terminal) *cobra.Command {
+	var c choice
+	var watch span
+	cmd := &cobra.Command{
+		Use:   "ls",
+		Short: "List a group's Droplets, and what they cost",
+		Long: `List the Droplets of the plugin's groups, and what they cost: those of all [[runners]] in config.toml that use
+this plugin, unless flags say otherwise.
 
-Usage:
-  fleeting-plugin-digitalocean ls [flags]
+Costs are what the Droplets' prices say since each was created: by the second, a minute or a cent at least. Backups,
+snapshots and traffic are not in them. "kept" are Droplets with the tag fleeting-keep: the plugin and its commands never
+destroy them. RUN is the plugin process that made a Droplet.
 
-  --all-groups          every fleeting group of the account, also those of other managers
-  --watch               again every 10 s, until it is interrupted
-  --json                for scripts; with --watch one object after the other
-
-` + groupsUsage + `
-Costs are what the Droplets' prices say since each was created: by the second, a minute or a cent at
-least. Backups, snapshots and traffic are not in them. "kept" are Droplets with the tag fleeting-keep:
-the plugin and its commands never destroy them. RUN is the plugin process that made a Droplet.
-
-It exits with 0, with 1 if not all groups could be listed, with 2 if it was called wrongly.
-
-A session:
-  $ sudo fleeting-plugin-digitalocean ls
+It exits with 0, with 1 if not all groups could be listed, with 2 if it was called wrongly.`,
+		Example: `  $ sudo fleeting-plugin-digitalocean ls
   NAME           STATE   SIZE         REGION  ADDRESS      AGE  USD/H    USD SO FAR  IMAGE         RUN
   ci-w4n27k2m9q  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571  0.01        docker-20-04  w4n2
-  ci-w4n2q8d3w0  new     s-2vcpu-4gb  fra1                 4s   0.03571  0.01        docker-20-04  w4n2
-  2 Droplets: 0.07142 USD an hour, 0.02 USD so far
-`
-
-// watchEvery is how often --watch lists. With up to 200 Droplets that is 720 of the
-// token's 5,000 requests an hour: GPU Droplets are in a list of their own.
-const watchEvery = 10 * time.Second
-
-func ls(ctx context.Context, t *terminal, args []string) int {
-	var c choice
-	var watch, asJSON bool
-	f := pflag.NewFlagSet("ls", pflag.ContinueOnError)
-	c.flags(f)
-	f.BoolVar(&c.all, "all-groups", false, "")
-	f.BoolVar(&watch, "watch", false, "")
-	f.BoolVar(&asJSON, "json", false, "")
-	if code, done := t.parse(f, lsUsage, args); done {
-		return code
+  1 Droplet: 0.03571 USD an hour, 0.01 USD so far`,
+		Args: noArgs("a group is named with --group %s"),
+		RunE: func(cmd *cobra.Command, _ []string) error { return ls(cmd.Context(), t, c, time.Duration(watch)) },
 	}
-	switch {
-	case f.NArg() > 0:
-		return t.misused("ls takes no arguments; a group is named with --group %s", f.Arg(0))
-	case c.all && len(c.groups) > 0:
-		return t.misused("--all-groups lists every group of the account, --group one of them")
+	c.flags(cmd)
+	cmd.Flags().BoolVar(&c.all, "all-groups", false, "every fleeting group of the account, also those of other managers")
+	cmd.Flags().Var(&watch, "watch", "again every so often, until it is interrupted")
+	cmd.Flags().Lookup("watch").NoOptDefVal = "10s"
+	t.formatFlags(cmd, asTable, asJSON)
+	return cmd
+}
+
+func ls(ctx context.Context, t *terminal, c choice, every time.Duration) error {
+	watch := every > 0
+	if c.all && len(c.groups) > 0 {
+		return hinted{misuse("--all-groups lists every group of the account, --group one of them"), program + " ls --help"}
 	}
 	groups, unread, err := c.find(t)
 	if err != nil {
-		return t.failed(err)
+		return err
 	}
 	if c.all {
 		groups = onePerAccount(groups)
@@ -80,23 +69,21 @@ func ls(ctx context.Context, t *terminal, args []string) int {
 		l, err := list(ctx, groups, c.all)
 		t.done()
 		if err == nil || len(l.Groups) > 0 { // one of several groups is better than none
-			l.show(t, watch, asJSON)
+			l.show(t, watch, t.format == asJSON)
 		}
 		err = errors.Join(err, unread)
 		switch {
 		case watch && (ctx.Err() != nil || t.fault() != nil):
-			return exitOK
-		case !watch && err != nil:
-			return t.failed(err)
+			return nil
 		case !watch:
-			return exitOK
+			return err
 		case err != nil:
 			t.say("error", "%v", err) // the next list may work
 		}
 		select {
-		case <-time.After(watchEvery):
+		case <-time.After(every):
 		case <-ctx.Done():
-			return exitOK
+			return nil
 		}
 	}
 }

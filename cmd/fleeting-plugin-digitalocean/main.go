@@ -1,83 +1,134 @@
 // Command fleeting-plugin-digitalocean lets GitLab Runner scale DigitalOcean
-// Droplets. The runner starts it; see help for what a person can do with it.
+// Droplets. The runner starts it; its help says what a person can do with it.
 package main
 
 import (
 	"context"
 	"fmt"
-	"io"
-	"maps"
 	"os"
 	"os/signal"
-	"slices"
+	"strconv"
 	"syscall"
 
-	"github.com/agnivade/levenshtein"
+	"github.com/spf13/cobra"
 	"gitlab.com/gitlab-org/fleeting/fleeting/plugin"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider"
 )
 
-const usage = `fleeting-plugin-digitalocean lets GitLab Runner scale CI on DigitalOcean Droplets.
-
-GitLab Runner starts it by itself, from the line plugin = "..." in config.toml.
-
-Usage:
-  fleeting-plugin-digitalocean doctor                find what would go wrong, before a job does
-  fleeting-plugin-digitalocean ls                    list a group's Droplets, and what they cost
-  fleeting-plugin-digitalocean rm NAME...            destroy Droplets, and wait until they are gone
-  fleeting-plugin-digitalocean sweep --group NAME    find what no process looks after any more
-  fleeting-plugin-digitalocean migrate [FILE]        turn docker+machine runners into docker-autoscaler ones
-
-  fleeting-plugin-digitalocean [serve]               serve the runner that started it
-  fleeting-plugin-digitalocean version               what this build is
-  fleeting-plugin-digitalocean bootstrap REPOSITORY  copy itself to where a runner in
-                                                     another container finds it
-  fleeting-plugin-digitalocean help                  this text
-
-Each has --help. A session on the runner's host:
-  $ sudo fleeting-plugin-digitalocean ls
-  NAME           STATE   SIZE         REGION  ADDRESS      AGE  USD/H    USD SO FAR  IMAGE         RUN
-  ci-w4n27k2m9q  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571  0.01        docker-20-04  w4n2
-  1 Droplet: 0.03571 USD an hour, 0.01 USD so far
-`
-
-// verbs are what a person can do, by word.
-var verbs = map[string]func(context.Context, *terminal, []string) int{
-	"doctor":  diagnose,
-	"ls":      ls,
-	"migrate": migrate,
-	"rm":      rm,
-	"sweep":   sweep,
-}
+// program is how a hint begins that is to be pasted.
+const program = "fleeting-plugin-digitalocean"
 
 func main() {
-	var args []string
-	word := ""
-	if len(os.Args) > 1 {
-		word, args = os.Args[1], os.Args[2:]
-	}
-	help := word == "help" || word == "-h" || word == "-help" || word == "--help"
-	if help && len(args) == 1 && verbs[args[0]] != nil {
-		word, args, help = args[0], []string{"--help"}, false
+	if startedByRunner() && (len(os.Args) == 1 || len(os.Args) == 2 && os.Args[1] == "serve") {
+		serve()
+		return
 	}
 	t := newTerminal()
-	switch verb := verbs[word]; {
-	case verb != nil:
-		ctx, stop := signal.NotifyContext(context.Background(), endings()...)
-		code := verb(ctx, t, args)
-		stop()
-		os.Exit(t.end(code))
-	case word == "" || word == "serve":
-		serve()
-	case word == "version" || word == "-version" || word == "--version" || word == "bootstrap":
-		plugin.Main(&provider.InstanceGroup{}, provider.Version)
-	case help:
-		_, _ = io.WriteString(t.out, usage)
-		os.Exit(t.end(exitOK))
-	default:
-		// Upstream's Main would serve on any word.
-		os.Exit(t.failed(hinted{misuse(fmt.Sprintf("unknown command %q", word)), "fleeting-plugin-digitalocean " + nearest(word)}))
+	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
+	root := newRoot(t)
+	err := root.ExecuteContext(ctx)
+	var word string
+	if n, _ := fmt.Sscanf(fmt.Sprint(err), "unknown command %q for", &word); n == 1 { // cobra's
+		meant := append(root.SuggestionsFor(word), "--help")
+		err = hinted{misuse(fmt.Sprintf("unknown command %q", word)), program + " " + meant[0]}
+	}
+	stop()
+	os.Exit(t.end(err))
+}
+
+func newRoot(t *terminal) *cobra.Command {
+	root := &cobra.Command{
+		Use:   program,
+		Short: "Scale GitLab CI on DigitalOcean Droplets",
+		Long: `fleeting-plugin-digitalocean lets GitLab Runner scale CI on DigitalOcean Droplets.
+
+GitLab Runner starts it by itself, from the line plugin = "..." in config.toml. The
+commands are for a person on the runner's host, and for scripts.`,
+		Example: `  $ sudo fleeting-plugin-digitalocean ls
+  NAME           STATE   SIZE         REGION  ADDRESS      AGE  USD/H
+  ci-w4n27k2m9q  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571
+  1 Droplet: 0.03571 USD an hour, 0.01 USD so far`,
+		Version:            provider.Version.Version,
+		SilenceErrors:      true,
+		SilenceUsage:       true,
+		DisableSuggestions: true, // main makes a hint of them
+
+		SuggestionsMinimumDistance: 2,
+	}
+	root.SetOut(t.out)
+	root.SetErr(t.err)
+	root.SetFlagErrorFunc(flagError)
+	root.SetUsageTemplate(usageTemplate)
+	root.SetVersionTemplate(provider.Version.Full())
+	root.PersistentFlags().BoolFunc("no-color", "no colours, as with NO_COLOR set", func(v string) error {
+		off, err := strconv.ParseBool(v)
+		if off {
+			t.colours, t.errColours = false, false
+		}
+		return err
+	})
+	root.AddCommand(doctorCommand(t), lsCommand(t), rmCommand(t), sweepCommand(t), migrateCommand(t),
+		serveCommand(), versionCommand(), bootstrapCommand())
+	return root
+}
+
+// usageTemplate is cobra's, with flags that fit 80 columns, and the example last.
+const usageTemplate = `Usage:{{if .Runnable}}
+  {{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
+  {{.CommandPath}} [command]
+
+Commands:{{range .Commands}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableFlags}}
+
+Flags:
+{{.Flags.FlagUsagesWrapped 80 | trimTrailingWhitespaces}}{{end}}{{if .HasExample}}
+
+A session:
+{{.Example}}{{end}}{{if not .HasParent}}
+
+Each command has --help. Documentation:
+https://gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean{{end}}
+`
+
+func serveCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve",
+		Short: "Serve the runner that started it",
+		Long:  `Serve the runner that started it. GitLab Runner does that by itself, from the line plugin = "..." in config.toml.`,
+		Args:  noArgs(""),
+		RunE: func(*cobra.Command, []string) error {
+			return hinted{misuse("serve is for GitLab Runner, which starts it: nobody would be served"), program + " doctor checks the runner's config.toml"}
+		},
+	}
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print what this build is",
+		Args:  noArgs(""),
+		Run:   func(cmd *cobra.Command, _ []string) { cmd.Print(provider.Version.Full()) },
+	}
+}
+
+func bootstrapCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "bootstrap REPOSITORY",
+		Short: "Copy itself to where a runner in another container finds it",
+		Long: `Copy itself, in a container of the plugin, to where a runner in another container finds it: below
+$FLEETING_PLUGIN_PATH, which is /plugins where it is not set. REPOSITORY is what the runner's plugin = "..." has.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return hinted{misuse("bootstrap takes one argument, the plugin's repository"), program + " bootstrap --help"}
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			os.Args = []string{os.Args[0], "bootstrap", args[0]}
+			plugin.Main(&provider.InstanceGroup{}, provider.Version) // ends the process if it fails
+			return nil
+		},
 	}
 }
 
@@ -94,14 +145,3 @@ func endings() []os.Signal {
 // unheard lets a command that destroys go on when nobody reads what it says: a pipe that
 // is closed must not end it halfway. (TestScripts, hangup)
 func unheard() { signal.Ignore(syscall.SIGPIPE) }
-
-// nearest is the command that was meant, or help.
-func nearest(word string) string {
-	best, found := 3, "help"
-	for _, verb := range slices.Sorted(maps.Keys(verbs)) {
-		if d := levenshtein.ComputeDistance(word, verb); d < best && d < len(verb) {
-			best, found = d, verb
-		}
-	}
-	return found
-}

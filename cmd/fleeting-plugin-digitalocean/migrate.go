@@ -10,79 +10,58 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/rogpeppe/go-internal/diff"
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 	migration "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/migrate"
 )
 
-const migrateUsage = `Turn the docker+machine runners of a config.toml, those with docker-machine's digitalocean driver, into
+func migrateCommand(t *terminal) *cobra.Command {
+	var m migrating
+	cmd := &cobra.Command{
+		Use:   "migrate [config.toml]",
+		Short: "Turn docker+machine runners into docker-autoscaler ones",
+		Long: `Turn the docker+machine runners of a config.toml, those with docker-machine's digitalocean driver, into
 docker-autoscaler ones with this plugin. All else in the file stays byte for byte.
-
-Usage:
-  fleeting-plugin-digitalocean migrate [flags] [config.toml]
 
 Without a file it is the runner's own: $CONFIG_FILE, else /etc/gitlab-runner/config.toml. The new file goes to
 standard output, what became of each key to standard error, with its line in the old file.
 
-  --write            replace the file, and move its access tokens to files of their own (mode 0600). The old file
-                     stays beside it as config.toml.before-migrate. Then doctor looks at the new one
-  --diff             show what changes, without secrets, in place of the new file
-  --check            only report whether there is something to migrate
-  --json             for scripts: the notes, and with --diff what changes; never the new file, which has secrets
-  --token-file FILE  where tokens are moved to (default: digitalocean-token beside config.toml)
-  --offline          do not ask DigitalOcean which sizes, regions and images there are. Without it that is
-                     asked with the file's own token, and a built-in table decides where it cannot be
-
 It exits with 0 if all went well or there was nothing to do, with 1 if it failed and nothing was changed, with 2 if it
-was called wrongly, with 3 if --check found something to migrate.
-
-A session on the runner's host:
-  $ sudo fleeting-plugin-digitalocean migrate --diff
+was called wrongly, with 3 if --check found something to migrate.`,
+		Example: `  $ sudo fleeting-plugin-digitalocean migrate --diff
   ...
-  -  executor = "docker+machine"
-  +  executor = "docker-autoscaler"
-  ...
-  warning: /etc/gitlab-runner/config.toml:21: digitalocean-size: approximated: "1gb" is an old name, ...
   $ sudo gitlab-runner stop
   $ sudo fleeting-plugin-digitalocean migrate --write
   ...
-  wrote /etc/gitlab-runner/config.toml; the old file is /etc/gitlab-runner/config.toml.before-migrate
-  moved the access token to /etc/gitlab-runner/digitalocean-token
-  group ci, runner "digitalocean", /etc/gitlab-runner/config.toml:27
-  ok       /etc/gitlab-runner/config.toml:27: plugin_config is accepted
-  ...
-`
-
-func migrate(ctx context.Context, t *terminal, args []string) int {
-	var m migrating
-	f := pflag.NewFlagSet("migrate", pflag.ContinueOnError)
-	f.BoolVar(&m.write, "write", false, "")
-	f.BoolVar(&m.diff, "diff", false, "")
-	f.BoolVar(&m.check, "check", false, "")
-	f.BoolVar(&m.json, "json", false, "")
-	f.BoolVar(&m.offline, "offline", false, "")
-	f.StringVar(&m.tokenFile, "token-file", "", "")
-	if code, done := t.parse(f, migrateUsage, args); done {
-		return code
+  wrote /etc/gitlab-runner/config.toml; the old file is /etc/gitlab-runner/config.toml.before-migrate`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case len(args) > 1:
+				return hinted{misuse(fmt.Sprintf("migrate takes one file, not %d", len(args))), program + " migrate --help"}
+			case m.check && (m.write || m.diff):
+				return hinted{misuse("--check only reports: it goes with neither --write nor --diff"), program + " migrate --help"}
+			}
+			m.json = t.format == asJSON
+			m.path = choice{config: strings.Join(args, "")}.configFile()
+			code, err := m.run(cmd.Context(), t)
+			return cmp.Or(err, exit(code))
+		},
 	}
-	switch {
-	case f.NArg() > 1:
-		return t.misused("migrate takes one file, not %d", f.NArg())
-	case m.check && (m.write || m.diff):
-		return t.misused("--check only tells: it goes with neither --write nor --diff")
-	}
-	m.path = choice{config: f.Arg(0)}.configFile()
-	code, err := m.run(ctx, t)
-	if err != nil {
-		return t.failed(err)
-	}
-	return code
+	f := cmd.Flags()
+	f.BoolVar(&m.write, "write", false, "replace the file, and move its access tokens to files of their own; the old file stays beside it")
+	f.BoolVar(&m.diff, "diff", false, "show what changes, without secrets, in place of the new file")
+	f.BoolVar(&m.check, "check", false, "only report whether there is something to migrate")
+	f.BoolVar(&m.offline, "offline", false, "do not ask DigitalOcean which sizes, regions and images there are")
+	f.StringVar(&m.tokenFile, "token-file", "", "the `FILE` that tokens are moved to (default digitalocean-token beside config.toml)")
+	t.formatFlags(cmd, "text", asJSON)
+	return cmd
 }
 
 // migrating is what a migration is to do.

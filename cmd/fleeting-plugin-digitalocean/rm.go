@@ -9,69 +9,62 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/state"
 )
 
-const rmUsage = `Destroy Droplets of the plugin's groups, and wait until DigitalOcean shows them gone.
+func rmCommand(t *terminal) *cobra.Command {
+	var c choice
+	var all, yes bool
+	timeout := span(removeBound)
+	cmd := &cobra.Command{
+		Use:   "rm [NAME...]",
+		Short: "Destroy Droplets, and wait until they are gone",
+		Long: `Destroy Droplets of the plugin's groups, and wait until DigitalOcean shows them gone.
 
-Usage:
-  fleeting-plugin-digitalocean rm [flags] NAME...
-  fleeting-plugin-digitalocean rm [flags] --all
-
-  --all                 every Droplet of the group
-  --yes                 do not ask; needed where there is nobody to ask
-  --timeout TIME        give up after that (default: 15m); what was asked for may still be carried out
-  --json                for scripts
-
-` + groupsUsage + `
 It shows what is to be destroyed, on standard error, and asks. Only what a group made can be named: a Droplet that merely
-carries its tag is refused, and so is one with the tag fleeting-keep. A job that runs on a Droplet fails with it. While a runner manages the group it
-makes new ones as its policy says: stop it first to be rid of all.
+carries its tag is refused, and so is one with the tag fleeting-keep. A job that runs on a Droplet fails with it. While a
+runner manages the group it makes new ones as its policy says: stop it first to be rid of all.
 
-It exits with 0 when all are gone, with 1 if some are not, with 2 if it was called wrongly.
-
-A session:
-  $ sudo systemctl stop gitlab-runner
+It exits with 0 when all are gone, with 1 if some are not, with 2 if it was called wrongly.`,
+		Example: `  $ sudo systemctl stop gitlab-runner
   $ sudo fleeting-plugin-digitalocean rm --all
   NAME           STATE   SIZE         REGION  ADDRESS      AGE  USD/H    USD SO FAR  IMAGE         RUN
   ci-w4n27k2m9q  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571  0.01        docker-20-04  w4n2
   1 Droplet: 0.03571 USD an hour, 0.01 USD so far
   Destroy it? [y/N] y
-  1 Droplet is gone
-`
+  1 Droplet is gone`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case all && len(args) > 0:
+				return hinted{misuse("rm takes names or --all, not both"), program + " ls shows the names"}
+			case !all && len(args) == 0:
+				return hinted{misuse("rm needs the names of Droplets, or --all"), program + " ls shows the names"}
+			}
+			return rm(cmd.Context(), t, c, args, yes, time.Duration(timeout))
+		},
+	}
+	c.flags(cmd)
+	cmd.Flags().BoolVar(&all, "all", false, "every Droplet of the group")
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask; needed where there is nobody to ask")
+	cmd.Flags().Var(&timeout, "timeout", "give up after that; what was asked for may still be carried out")
+	t.formatFlags(cmd, asTable, asJSON)
+	return cmd
+}
 
-func rm(ctx context.Context, t *terminal, args []string) int {
-	var c choice
-	var all, yes, asJSON bool
-	var timeout time.Duration
-	f := pflag.NewFlagSet("rm", pflag.ContinueOnError)
-	f.DurationVar(&timeout, "timeout", removeBound, "")
-	c.flags(f)
-	f.BoolVar(&all, "all", false, "")
-	f.BoolVar(&yes, "yes", false, "")
-	f.BoolVar(&asJSON, "json", false, "")
-	if code, done := t.parse(f, rmUsage, args); done {
-		return code
-	}
-	if all == (f.NArg() > 0) {
-		return t.failed(hinted{misuse("rm needs the names of Droplets, or --all"), "fleeting-plugin-digitalocean ls shows the names"})
-	}
-	if err := checkTimeout(timeout); err != nil {
-		return t.failed(err)
-	}
+func rm(ctx context.Context, t *terminal, c choice, names []string, yes bool, timeout time.Duration) error {
 	unheard()
 	groups, unread, err := c.find(t)
 	if err != nil {
-		return t.failed(err)
+		return err
 	}
 	t.waits("asking DigitalOcean")
-	doomed, err := choose(ctx, t, groups, unread, f.Args())
+	doomed, err := choose(ctx, t, groups, unread, names)
 	t.done()
 	if err != nil {
-		return t.failed(err)
+		return err
 	}
 	var shown listing
 	for _, d := range doomed {
@@ -90,20 +83,20 @@ func rm(ctx context.Context, t *terminal, args []string) int {
 			question = fmt.Sprintf("Destroy these %d?", shown.Droplets)
 		}
 		if err := t.confirm(ctx, question); err != nil {
-			return t.failed(err)
+			return err
 		}
 	}
 	left, err := destroy(ctx, t, doomed, timeout)
-	if asJSON {
+	if t.format == asJSON {
 		t.json(removed(shown, left))
 	}
 	switch {
 	case errors.Is(err, instancegroup.ErrForbidden), errors.Is(err, instancegroup.ErrUnauthorized), errors.Is(err, instancegroup.ErrOtherAccount):
-		return t.failed(err) // whose hint is about the token
+		return err // whose hint is about the token
 	case err != nil:
-		return t.failed(hinted{err, "fleeting-plugin-digitalocean ls shows what is left"})
+		return hinted{err, "fleeting-plugin-digitalocean ls shows what is left"}
 	}
-	if !asJSON {
+	if t.format != asJSON {
 		fmt.Fprintln(t.out, gone(shown.Droplets))
 	}
 	for _, d := range doomed {
@@ -112,16 +105,8 @@ func rm(ctx context.Context, t *terminal, args []string) int {
 			if errors.Is(d.unread, instancegroup.ErrForbidden) {
 				hint = "grant the token the scope that the warning names"
 			}
-			return t.failed(hinted{errors.New("not all could be looked for, as the warning says: the groups may have more, and they are billed"), hint})
+			return hinted{errors.New("not all could be looked for, as the warning says: the groups may have more, and they are billed"), hint}
 		}
-	}
-	return exitOK
-}
-
-// checkTimeout refuses a --timeout in which nothing can be done.
-func checkTimeout(d time.Duration) error {
-	if d <= 0 {
-		return hinted{misuse(fmt.Sprintf("--timeout %s leaves no time", d)), "write it as 90s, 15m or 1h"}
 	}
 	return nil
 }

@@ -16,6 +16,10 @@ import (
 // less than the ten seconds in which it is to be gone after its runner.
 const lastWords = 9 * time.Second
 
+// startedByRunner reports whether fleeting's handshake is to be had: without it nobody
+// is served.
+func startedByRunner() bool { return os.Getenv("FLEETING_INSTANCE_GROUP_PLUGIN") != "" }
+
 // serve answers the runner until that closes the plugin, or dies.
 func serve() {
 	group := &provider.InstanceGroup{}
@@ -40,11 +44,9 @@ func serve() {
 
 // socketDir makes a directory of our own for the socket that the runner talks
 // to, so that an orphan can remove it: go-plugin does that only when the runner
-// closes the plugin. It returns "" where the runner has chosen one, and where
-// there is no runner.
+// closes the plugin. It returns "" where the runner has chosen one.
 func socketDir() string {
-	const cookie = "FLEETING_INSTANCE_GROUP_PLUGIN" // of fleeting's handshake; without it nobody is served
-	if os.Getenv(cookie) == "" || os.Getenv(goplugin.EnvUnixSocketDir) != "" {
+	if os.Getenv(goplugin.EnvUnixSocketDir) != "" {
 		return ""
 	}
 	dir, err := os.MkdirTemp("", "fleeting-plugin-digitalocean-")

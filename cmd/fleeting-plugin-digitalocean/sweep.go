@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
@@ -15,19 +15,13 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/state"
 )
 
-const sweepUsage = `Find what no living process looks after any more: Droplets, SSH keys and tags of runs that have ended.
+func sweepCommand(t *terminal) *cobra.Command {
+	s := sweeping{timeout: span(removeBound)}
+	cmd := &cobra.Command{
+		Use:   "sweep --group NAME",
+		Short: "Find what no process looks after any more",
+		Long: `Find what no living process looks after any more: Droplets, SSH keys and tags of runs that have ended.
 
-Usage:
-  fleeting-plugin-digitalocean sweep [flags] --group NAME...
-
-  --delete              destroy what was found; without it nothing is changed
-  --older-than AGE      Droplets of that age only, such as 90m, 12h or 7d
-  --force               also what is in doubt: it may be a living manager's on another host
-  --timeout TIME        give up after that (default: 15m); what was asked for may still be carried out
-  --json                for scripts
-
-Which groups, of which only those are touched that --group names:
-` + accountUsage + `
 A group that a process on this host manages is left to it. Otherwise what is of a run that was on this host has
 no owner. What is of any other run may be a manager's on another host, which nothing on the account distinguishes
 from a dead one: it is shown, and destroyed only with --force. Stop that manager first. A Droplet with the tag
@@ -35,64 +29,44 @@ fleeting-keep is never destroyed.
 
 It exits with 0 if nothing was found, with 3 if something was (and was destroyed, with --delete), with 1 if it
 failed or could not look at everything, with 2 if it was called wrongly: so that a cron job or a scheduled pipeline
-can alarm.
+can alarm.`,
+		Args: noArgs("a group is named with --group %s"),
+		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd.Context(), t) },
+	}
+	s.flags(cmd)
+	cmd.Flags().BoolVar(&s.delete, "delete", false, "destroy what was found; without it nothing is changed")
+	cmd.Flags().BoolVar(&s.force, "force", false, "also what is in doubt: it may be a living manager's on another host")
+	cmd.Flags().Var(&s.timeout, "timeout", "give up after that; what was asked for may still be carried out")
+	cmd.Flags().Var(&s.olderThan, "older-than", "Droplets of that age only, such as 90m, 12h or 7d")
+	t.formatFlags(cmd, asTable, asJSON)
+	return cmd
+}
 
-A session, after a manager was lost:
-  $ fleeting-plugin-digitalocean sweep --token-file token --group ci --older-than 12h
-  Droplet ci-w4n27k2m9q (512000001), 14h3m old, 0.03571 USD an hour: its run is not known on this host: ...
-  SSH key fleeting-ci-w4n2c8ye1s: its run is not known on this host: ...
-  tag fleeting-delete:ci: a living manager elsewhere may use it
-  hint: if no manager of group ci lives on any host: fleeting-plugin-digitalocean sweep --token-file token ...
-  $ fleeting-plugin-digitalocean sweep --token-file token --group ci --older-than 12h --delete --force
-  ...
-  swept: 1 Droplet, 1 SSH key, 1 tag
-`
-
-func sweep(ctx context.Context, t *terminal, args []string) int {
-	var s sweeping
-	var asJSON bool
-	f := pflag.NewFlagSet("sweep", pflag.ContinueOnError)
-	s.flags(f)
-	f.BoolVar(&s.delete, "delete", false, "")
-	f.BoolVar(&s.force, "force", false, "")
-	f.DurationVar(&s.timeout, "timeout", removeBound, "")
-	f.StringVar(&s.older, "older-than", "", "")
-	f.BoolVar(&asJSON, "json", false, "")
-	if code, done := t.parse(f, sweepUsage, args); done {
-		return code
-	}
-	var err error
-	switch {
-	case f.NArg() > 0:
-		return t.misused("sweep takes no arguments; a group is named with --group %s", f.Arg(0))
-	case len(s.groups) == 0:
-		return t.failed(hinted{misuse("sweep touches only groups that are named"), "give --group NAME; ls shows which there are"})
-	}
-	if s.olderThan, err = parseAge(s.older); err != nil {
-		return t.failed(err)
-	}
-	if err = checkTimeout(s.timeout); err != nil {
-		return t.failed(err)
+func (s *sweeping) run(ctx context.Context, t *terminal) error {
+	if len(s.groups) == 0 {
+		return hinted{misuse("sweep touches only groups that are named"), "give --group NAME; ls shows which there are"}
 	}
 	unheard()
 	groups, _, err := s.find(t) // all are named
 	if err != nil {
-		return t.failed(err)
+		return err
 	}
-	all, err := s.sweep(ctx, t, groups, asJSON)
-	if asJSON {
-		t.json(all)
+	all, err := s.sweep(ctx, t, groups, t.format == asJSON)
+	if t.format == asJSON {
+		t.json(struct {
+			Groups []swept `json:"groups"`
+		}{all})
 	}
 	switch {
 	case err != nil:
-		return t.failed(err)
+		return err
 	case slices.ContainsFunc(all, swept.found):
-		return exitFound
+		return status(exitFound)
 	case slices.ContainsFunc(all, func(w swept) bool { return len(w.Unread) > 0 }):
-		return t.failed(hinted{errors.New("nothing was found, but not everything could be looked at"),
-			"grant the token the scope that the warning names; after a 429 try again in a minute"})
+		return hinted{errors.New("nothing was found, but not everything could be looked at"),
+			"grant the token the scope that the warning names; after a 429 try again in a minute"}
 	}
-	return exitOK
+	return nil
 }
 
 // sweep sweeps one group after the other. With an error it returns those that it got to.
@@ -114,29 +88,12 @@ func (s *sweeping) sweep(ctx context.Context, t *terminal, groups []group, quiet
 	return all, errors.Join(faults...)
 }
 
-// parseAge reads a duration that may also be in days.
-func parseAge(s string) (time.Duration, error) {
-	if s == "" {
-		return 0, nil
-	}
-	var days int
-	d, err := time.ParseDuration(s)
-	if n, _ := fmt.Sscanf(s+"|", "%dd|", &days); n == 1 && fmt.Sprintf("%dd", days) == s {
-		d, err = time.Duration(days)*24*time.Hour, nil
-	}
-	if err != nil || d < 0 || days > 36500 {
-		return 0, hinted{misuse(fmt.Sprintf("--older-than %q is no age", s)), "write it as 90m, 12h or 7d"}
-	}
-	return d, nil
-}
-
 // sweeping is what a sweep is to do.
 type sweeping struct {
 	choice
 	delete, force bool
-	older         string // as it is written
-	olderThan     time.Duration
-	timeout       time.Duration
+	olderThan     span
+	timeout       span
 
 	accounts accounts
 	warned   []string // what was said of an account, which is not said for each group
@@ -204,7 +161,7 @@ func (s sweeping) sift(l inventory.Leftovers, now time.Time) (old inventory.Left
 	runs, spared := map[string]bool{}, map[string]bool{}
 	l.Droplets = slices.DeleteFunc(slices.Clone(l.Droplets), func(d inventory.Droplet) bool {
 		run := instancegroup.RunOf(instancegroup.GroupOf(d.Droplet), d.Name)
-		if now.Sub(d.Created) >= s.olderThan {
+		if now.Sub(d.Created) >= time.Duration(s.olderThan) {
 			runs[run] = true
 			return false
 		}
@@ -236,8 +193,8 @@ func (s sweeping) advise(t *terminal, l inventory.Leftovers, w swept) {
 		return
 	}
 	again := fmt.Sprintf("fleeting-plugin-digitalocean sweep%s --group %s", s.account(), w.Group)
-	if s.older != "" {
-		again += " --older-than " + s.older
+	if s.olderThan > 0 {
+		again += " --older-than " + s.olderThan.String()
 	}
 	if l.Doubtful() {
 		t.say("hint", "if no manager of group %s lives on any host: %s --delete --force", w.Group, again)
@@ -254,7 +211,7 @@ func (s sweeping) remove(ctx context.Context, t *terminal, g group, api *digital
 			doomed.droplets = append(doomed.droplets, d.Droplet)
 		}
 	}
-	left, err := destroy(ctx, t, []doomedGroup{doomed}, s.timeout)
+	left, err := destroy(ctx, t, []doomedGroup{doomed}, time.Duration(s.timeout))
 	for i := range w.Droplets {
 		d := &w.Droplets[i]
 		d.Deleted = s.takes(d.Doubt) && !slices.ContainsFunc(left, func(l instancegroup.Droplet) bool { return l.ID == d.ID })

@@ -2,18 +2,20 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
+	"unicode"
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
@@ -21,8 +23,9 @@ import (
 
 // How every command speaks:
 //
-//   - What was asked for goes to standard output, as text or with --json as JSON.
+//   - What was asked for goes to standard output, as text or with -o json as JSON.
 //     All else goes to standard error.
+//   - What comes from elsewhere is escaped before a terminal sees it: see clean.
 //   - What is wrong is a line "error: ...", what can be done about it a line
 //     "hint: ..." that can be pasted where possible.
 //   - Colours, and lines that are written over, only on a terminal; no colours with
@@ -43,10 +46,13 @@ type terminal struct {
 	in       io.Reader
 	out, err io.Writer
 
-	asks    bool // in is a person
-	live    bool // out is a terminal
-	liveErr bool // err is one
-	colours bool // out shows them
+	asks       bool // in is a person
+	live       bool // out is a terminal
+	liveErr    bool // err is one
+	colours    bool // out shows them
+	errColours bool // err does
+
+	format string // of -o; "" = table
 
 	mu       sync.Mutex
 	progress string // the line that is written over; "" = none is there
@@ -75,13 +81,32 @@ func (t *terminal) fault() error {
 	return nil
 }
 
-// end returns the exit code of a command that has said all.
-func (t *terminal) end(code int) int {
-	err := t.fault()
-	if err == nil {
-		return code
+// end says how a command ended, and returns its exit code.
+func (t *terminal) end(err error) int {
+	t.done()
+	code := exitOK
+	if s, ok := errors.AsType[status](err); ok {
+		code = int(s)
+	} else if err != nil {
+		code = t.failed(err)
 	}
-	return t.failed(fmt.Errorf("not all of what there was to say could be written: %w", err))
+	if err := t.fault(); err != nil {
+		return t.failed(fmt.Errorf("not all of what there was to say could be written: %w", err))
+	}
+	return code
+}
+
+// status is the exit code of a command that has said itself why.
+type status int
+
+func (s status) Error() string { return fmt.Sprintf("exit code %d", int(s)) }
+
+// exit returns the error that ends a command with that exit code.
+func exit(code int) error {
+	if code == exitOK {
+		return nil
+	}
+	return status(code)
 }
 
 func newTerminal() *terminal {
@@ -90,6 +115,7 @@ func newTerminal() *terminal {
 	t.live = term.IsTerminal(int(os.Stdout.Fd()))
 	t.liveErr = term.IsTerminal(int(os.Stderr.Fd()))
 	t.colours = t.live && !plain()
+	t.errColours = t.liveErr && !plain()
 	return t
 }
 
@@ -111,8 +137,10 @@ func (t *terminal) colour(code, s string) string {
 	if !t.colours {
 		return s
 	}
-	return "\x1b[" + code + "m" + s + "\x1b[0m"
+	return dress(code, s)
 }
+
+func dress(code, s string) string { return "\x1b[" + code + "m" + s + "\x1b[0m" }
 
 // say writes a line of "error", "warning", "note" or "hint". Of a message of several
 // lines each gets the word.
@@ -120,9 +148,26 @@ func (t *terminal) say(word, format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.wipe()
-	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
-		fmt.Fprintf(t.err, "%s: %s\n", word, strings.TrimSuffix(line, "\n"))
+	dressed := word + ":"
+	if code := map[string]string{"error": red, "warning": yellow, "hint": green}[word]; t.errColours && code != "" {
+		dressed = dress(code, dressed)
 	}
+	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
+		fmt.Fprintf(t.err, "%s %s\n", dressed, clean(strings.TrimSuffix(line, "\n")))
+	}
+}
+
+// clean returns s with what a terminal would obey, or not show, written as its escape.
+func clean(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+	}
+	return b.String()
 }
 
 // failed says what went wrong, and what can be done about it if the error knows.
@@ -147,11 +192,6 @@ var errInterrupted = errors.New("interrupted")
 // errUntouched is one that had destroyed nothing by then.
 var errUntouched = fmt.Errorf("%w: nothing was destroyed", errInterrupted)
 
-// misused says how a command was called wrongly.
-func (t *terminal) misused(format string, args ...any) int {
-	return t.failed(hinted{misuse(fmt.Sprintf(format, args...)), "fleeting-plugin-digitalocean help"})
-}
-
 // misuse is a command line that makes no sense.
 type misuse string
 
@@ -170,11 +210,11 @@ func (h hinted) Unwrap() error { return h.error }
 func (t *terminal) step(format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	line := strings.TrimSpace(fmt.Sprintf(format, args...))
+	line := clean(strings.TrimSpace(fmt.Sprintf(format, args...)))
 	switch {
 	case line == t.progress:
-	case t.liveErr:
-		fmt.Fprintf(t.err, "\r\x1b[K%s", line)
+	case t.liveErr: // a line that wraps could not be taken off the screen
+		fmt.Fprintf(t.err, "\r\x1b[K%s", cut(line, columns(os.Stderr)-1))
 	default:
 		fmt.Fprintln(t.err, line)
 	}
@@ -203,6 +243,24 @@ func (t *terminal) done() {
 	t.wipe()
 }
 
+// columns is the width of a terminal; 80 where it is not known.
+func columns(f *os.File) int {
+	n, _, err := term.GetSize(int(f.Fd()))
+	if err != nil || n <= 0 {
+		return 80
+	}
+	return n
+}
+
+// cut shortens s to that many characters.
+func cut(s string, most int) string {
+	r := []rune(s)
+	if len(r) <= most {
+		return s
+	}
+	return string(r[:max(0, most-1)]) + "…"
+}
+
 // confirm asks a person; nobody answers for a script. Ctrl-C is an answer too.
 func (t *terminal) confirm(ctx context.Context, question string) error {
 	if !t.asks {
@@ -226,27 +284,25 @@ func (t *terminal) confirm(ctx context.Context, question string) error {
 	}
 }
 
-// json writes v, one of our own types, for scripts.
+// json writes v, a struct of our own, for scripts: as an object whose first key is the
+// version of its form. What a terminal would obey is escaped there too.
 func (t *terminal) json(v any) {
-	e := json.NewEncoder(t.out)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false) // a hint is to be pasted
-	_ = e.Encode(v)
-}
-
-// parse reads a verb's flags; done says that there is nothing more to do, and the exit
-// code. usage is all of its help.
-func (t *terminal) parse(f *pflag.FlagSet, usage string, args []string) (code int, done bool) {
-	f.SetOutput(io.Discard)
-	f.Usage = func() {}
-	switch err := f.Parse(args); {
-	case errors.Is(err, pflag.ErrHelp):
-		_, _ = io.WriteString(t.out, usage)
-		return exitOK, true
-	case err != nil:
-		return t.failed(hinted{misuse(err.Error()), "fleeting-plugin-digitalocean " + f.Name() + " --help"}), true
+	if err := e.Encode(v); err != nil {
+		panic(err) // it is of a type that has no JSON
 	}
-	return 0, false
+	var text strings.Builder
+	for _, r := range "{\n  \"version\": 1," + strings.TrimPrefix(b.String(), "{") {
+		if r == '\n' || unicode.IsPrint(r) || r > 0xffff {
+			text.WriteRune(r)
+		} else {
+			fmt.Fprintf(&text, "\\u%04x", r)
+		}
+	}
+	_, _ = io.WriteString(t.out, text.String())
 }
 
 // log is the plugin's logger for a person: what goes wrong, as it is logged.

@@ -85,14 +85,24 @@ func TestAge(t *testing.T) {
 			t.Errorf("%s: %q, want %q", d, got, want)
 		}
 	}
-	for s, want := range map[string]time.Duration{"": 0, "90m": 90 * time.Minute, "12h": 12 * time.Hour, "7d": 168 * time.Hour, "0d": 0} {
-		if got, err := parseAge(s); got != want || err != nil {
-			t.Errorf("%q: %s, %v", s, got, err)
+}
+
+// A time may be in days, and is never nothing.
+func TestSpan(t *testing.T) {
+	for s, want := range map[string]time.Duration{"90m": 90 * time.Minute, "12h": 12 * time.Hour, "7d": 168 * time.Hour} {
+		var got span
+		if err := got.Set(s); time.Duration(got) != want || err != nil {
+			t.Errorf("%q: %s, %v", s, time.Duration(got), err)
 		}
 	}
-	for _, s := range []string{"-1h", "7", "7days", "d", "1d12h", "99999d", "-7d", "1e3d", " 7d"} {
-		if got, err := parseAge(s); err == nil {
-			t.Errorf("%q is taken for %s", s, got)
+	for _, s := range []string{"", "-1h", "0s", "0d", "7", "7days", "d", "1d12h", "99999d", "-7d", "1e3d", " 7d"} {
+		if got := new(span); got.Set(s) == nil {
+			t.Errorf("%q is taken for %s", s, time.Duration(*got))
+		}
+	}
+	for d, want := range map[time.Duration]string{0: "", 10 * time.Minute: "10m", time.Hour: "1h", 90 * time.Second: "1m30s", 10 * time.Second: "10s"} {
+		if got := span(d); got.String() != want {
+			t.Errorf("%s is written %q", d, got.String())
 		}
 	}
 }

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// flags are those that say which groups a command is about.
+func (c *choice) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&c.config, "config", "", "the runner's `FILE` (default $CONFIG_FILE, else /etc/gitlab-runner/config.toml, "+
+		"or ~/.gitlab-runner/config.toml for others than root)")
+	f.StringVar(&c.runner, "runner", "", "the group of this [[runners]] only, by its `NAME`")
+	f.StringArrayVarP(&c.groups, "group", "g", nil, "this group only, by its `NAME`; may be repeated")
+	f.StringVar(&c.tokenFile, "token-file", "", "without a config.toml: a `FILE` with the account's token, - for standard input "+
+		"(default $DIGITALOCEAN_TOKEN, else $DIGITALOCEAN_ACCESS_TOKEN)")
+}
+
+// formats are the values of -o. A command says which of them it takes.
+const (
+	asTable = "table"
+	asWide  = "wide" // all columns
+	asJSON  = "json"
+)
+
+// formatFlags are -o, and --json for -o json.
+func (t *terminal) formatFlags(cmd *cobra.Command, formats ...string) {
+	cmd.Flags().FuncP("output", "o", "`FORMAT`: "+strings.Join(formats, ", ")+" (default "+formats[0]+")", func(v string) error {
+		if !slices.Contains(formats, v) {
+			return fmt.Errorf("give %s", strings.Join(formats, " or "))
+		}
+		t.format = v
+		return nil
+	})
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().BoolFunc("json", "the same as -o json", func(v string) error {
+		on, err := strconv.ParseBool(v)
+		if on {
+			t.format = asJSON
+		}
+		return err
+	})
+	_ = cmd.Flags().MarkHidden("json")
+}
+
+// span is a flag's time: a positive duration, which may also be in days.
+type span time.Duration
+
+func (*span) Type() string { return "TIME" }
+
+func (s *span) String() string {
+	if *s == 0 {
+		return "" // what help shows of no default
+	}
+	text := time.Duration(*s).String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = strings.TrimSuffix(text, zero[1:])
+		}
+	}
+	return text
+}
+
+func (s *span) Set(v string) error {
+	d, err := time.ParseDuration(v)
+	if days, ok := strings.CutSuffix(v, "d"); ok {
+		var n uint64
+		n, err = strconv.ParseUint(days, 10, 16)
+		d = time.Duration(n) * 24 * time.Hour
+	}
+	if err != nil || d <= 0 {
+		return errors.New("write it as 90s, 15m, 12h or 7d")
+	}
+	*s = span(d)
+	return nil
+}
+
+// flagError says which flag is wrong, and what it takes.
+func flagError(cmd *cobra.Command, err error) error {
+	hint := cmd.CommandPath() + " --help"
+	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		why := "it is true or false"
+		if !errors.As(err, new(*strconv.NumError)) {
+			why = invalid.Unwrap().Error()
+		}
+		return hinted{misuse(fmt.Sprintf("--%s %q: %s", invalid.GetFlag().Name, invalid.GetValue(), why)), hint}
+	}
+	return hinted{misuse(err.Error()), hint}
+}
+
+// noArgs refuses arguments. instead says how to name what may have been meant.
+func noArgs(instead string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		text := cmd.Name() + " takes no arguments"
+		if instead != "" {
+			text += "; " + fmt.Sprintf(instead, args[0])
+		}
+		return hinted{misuse(text), cmd.CommandPath() + " --help"}
+	}
+}
