@@ -143,7 +143,7 @@ var otherFlags = map[string]string{
 func TestFlagsInDocs(t *testing.T) {
 	t.Parallel()
 	flag := regexp.MustCompile(`(?m)(?:^|[\s(])(--[a-z][a-z-]+)`)
-	verbs := map[string]map[string]bool{} // the flags of each
+	verbs := map[string]map[string]bool{}  // the flags of each
 	all := map[string]bool{"--json": true} // an alias that help hides
 	for _, verb := range []string{"doctor", "ls", "rm", "sweep", "migrate"} {
 		help, err := exec.CommandContext(t.Context(), binary, verb, "--help").Output()
