@@ -143,7 +143,7 @@ var otherFlags = map[string]string{
 func TestFlagsInDocs(t *testing.T) {
 	t.Parallel()
 	flag := regexp.MustCompile(`(?m)(?:^|[\s(])(--[a-z][a-z-]+)`)
-	verbs := map[string]map[string]bool{} // the flags of each
+	verbs := map[string]map[string]bool{}  // the flags of each
 	all := map[string]bool{"--json": true} // an alias that help hides
 	for _, verb := range []string{"doctor", "ls", "rm", "sweep", "migrate"} {
 		help, err := exec.CommandContext(t.Context(), binary, verb, "--help").Output()
@@ -295,7 +295,7 @@ func TestFaultsIn(t *testing.T) {
 		"[runners.autoscaler.connector_config]\nuse_external_address = true\n":                                                              "would ignore",
 		"[runners.autoscaler.plugin_config]\nimagetag = \"x\"\n":                                                                            "plugin_config.imagetag: unknown key",
 		"[[runners]]\n[runners.autoscaler]\nplugin = \"fleeting-plugin-digitalocean\"\n[runners.autoscaler.plugin_config]\nname = \"ci\"\n": "is required",
-		"[runners.autoscaler\n": "block:3",
+		"[runners.autoscaler\n": "block:2",
 	} {
 		if got := strings.Join(faultsIn(t, source), "\n"); !strings.Contains(got, want) {
 			t.Errorf("%s: %q, want %s", source, got, want)

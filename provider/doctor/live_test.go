@@ -195,7 +195,7 @@ func TestLive(t *testing.T) {
 		}, false},
 		{"nothing fits", []change{{`["s-2vcpu-4gb", "s-4vcpu-8gb"]`, `"s-1vcpu-512mb-10gb"`}, {`["fra1", "nyc3"]`, `["fra1"]`}}, nil, []string{
 			"placements warning 20: s-1vcpu-512mb-10gb in fra1 is left out: image docker-20-04 needs a disk of 25 GiB, the size has 10 | take the size, or the region, out of the list",
-			"placements fault 16: plugin_config: no combination of size, region and image can work | In fra1 these sizes would work: s-1vcpu-1gb, s-1vcpu-2gb, s-2vcpu-2gb, s-2vcpu-4gb, c-2",
+			"placements fault 16: plugin_config: no combination of size, region and image can work | doctl compute size list shows which sizes there are",
 			"cost ok 27: idle: 3 Droplets for 50 h, 1 Droplet for 118 h of a week",
 			"cost ok 10: at worst: 0.0595 USD an hour: 10 Droplets of the size s-1vcpu-512mb-10gb",
 			"cost note 16: guard: none but max_instances; a dearer size would raise the bill without a word | max_hourly_cost = 0.06",
@@ -373,13 +373,10 @@ func TestRequests(t *testing.T) {
 
 // A group's test Droplet has a group of its own, which no other group owns.
 func TestBootGroup(t *testing.T) {
-	long := strings.Repeat("a", 44)
-	for name, want := range map[string]string{
-		"ci": "ci-doctor", long + "-bcdefgh": long + "-doctor", strings.Repeat("b", 52): strings.Repeat("b", 45) + "-doctor",
-	} {
+	for _, name := range []string{"ci", strings.Repeat("a", config.MaxName)} {
 		got := BootGroup(name)
-		if got != want || config.CheckName(got) != nil {
-			t.Errorf("of %s it is %s (%v), want %s", name, got, config.CheckName(got), want)
+		if config.CheckName(got) != nil {
+			t.Errorf("of %s it is %s (%v)", name, got, config.CheckName(got))
 		}
 		d := instancegroup.Droplet{Name: got + "-aaaa7k2m9a", Tags: []string{instancegroup.CommonTag, instancegroup.GroupTag(got), instancegroup.GroupTag(name)}}
 		if instancegroup.Owns(name, d) {
