@@ -48,6 +48,7 @@ type key struct {
 	span
 	path     string // below the runner, in lower case; that of a dotted key is deeper than its block's
 	name     string // as it is written
+	nameAt   span
 	value    string // likewise
 	line     int
 	elements []int // of a list: their lines
@@ -78,7 +79,7 @@ func scan(text string) (*document, error) {
 			at := span{int(e.Raw.Offset), int(e.Raw.Offset + e.Raw.Length)}
 			path, name := pathOf(root, e.Key(), false, nil)
 			d.findSecrets(e.Value(), path[strings.LastIndexByte(path, '.')+1:])
-			k := &key{span: d.wholeLines(at, end), name: text[name.start:name.end], line: d.lineAt(at.start)}
+			k := &key{span: d.wholeLines(at, end), name: text[name.start:name.end], nameAt: name, line: d.lineAt(at.start)}
 			_, twice := d.lines[path]
 			d.lines[path], end = k.line, k.end
 			if s == nil {

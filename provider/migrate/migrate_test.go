@@ -224,6 +224,9 @@ func TestEmbeddedSecrets(t *testing.T) {
   pre_clone_script = "git clone https://oauth2:glpat-xxxxxxxxxxxxxxxxxxxx@gitlab.example.com/x"
   [runners.docker]`, 1)
 	r := holds(t, text, none())
+	if want := "\n  pre_get_sources_script = \"git clone "; !strings.Contains(r.Text, want) {
+		t.Errorf("no %q in:\n%s", want, r.Text)
+	}
 	shown := r.Mask(text) + r.Mask(r.Text) + notesText(r)
 	for _, secret := range []string{"proxy77", "c2VjcmV0", "npm_0123", "pw1@", "glpat-xxxx", "dop_v1_0123", "pw-of-proxy", "value-of-x"} {
 		if strings.Contains(shown, secret) {

@@ -95,6 +95,7 @@ func meaning(t tester, text string) any {
 }
 
 var differs = []string{".runners.executor", ".runners.machine", ".runners.autoscaler", ".runners.cache", ".runners.request_concurrency",
+	".runners.pre_clone_script", ".runners.pre_get_sources_script", ".runners.post_clone_script", ".runners.post_get_sources_script",
 	".runners.docker.host", ".runners.docker.tls_verify", ".runners.docker.tls_cert_path"}
 
 func lowered(v any, path string) any {

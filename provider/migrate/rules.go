@@ -31,6 +31,7 @@ var Rules = []Rule{
 	{inRunner, "limit", "limit, max_instances",
 		"without one, or with 0, max_instances is concurrent + the highest IdleCount: the most that there could be"},
 	{inRunner, "request_concurrency", "request_concurrency", "4 where it is not written: with 1 jobs wait for GitLab's long polling"},
+	{inRunner, "pre_clone_script, post_clone_script", "pre_get_sources_script, post_get_sources_script", ""},
 
 	{inDocker, "host, tls_verify, tls_cert_path", "", "Docker is reached over SSH, on the Droplet"},
 

@@ -26,6 +26,9 @@ var sectionTemplate = template.Must(template.New("section").Funcs(template.FuncM
 	},
 }).Parse(sectionText))
 
+// renamed are keys of [[runners]] that the runner has under another name today.
+var renamed = map[string]string{"pre_clone_script": "pre_get_sources_script", "post_clone_script": "post_get_sources_script"}
+
 // write returns the new section, with the old one below it as a comment.
 func (c *conversion) write() string {
 	eol := c.doc.eol
@@ -37,6 +40,9 @@ func (c *conversion) write() string {
 			case slices.Contains([]string{"docker.host", "docker.tls_verify", "docker.tls_cert_path"}, k.path), // SSH is in their place
 				b.path == "" && below(k.path, "machine"):
 				c.edits.replace(k.span, "")
+			case renamed[k.path] != "" && c.get(renamed[k.path]) == nil:
+				c.edits.replace(k.nameAt, renamed[k.path])
+				c.at(Check, k.line, k.name, "runners of today call it "+renamed[k.path], "")
 			}
 		}
 	}
