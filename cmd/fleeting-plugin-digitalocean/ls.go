@@ -233,18 +233,12 @@ func (l *listing) add(name string, droplets []instancegroup.Droplet, now time.Ti
 // listed is a line of a listing, and what the Droplet has cost, in full.
 func listed(d instancegroup.Droplet, now time.Time) (line listedDroplet, cost float64) {
 	age := max(0, now.Sub(d.Created))
-	cost = costOf(d.PriceHourly, age)
+	cost = instancegroup.Cost(d.PriceHourly, age)
 	return listedDroplet{
 		Name: d.Name, ID: d.ID, State: d.Status, Kept: instancegroup.Kept(d), Size: d.Size, Region: d.Region,
 		External: d.External(), Internal: d.PrivateIPv4, Created: d.Created, AgeSeconds: int(age.Seconds()),
 		USDPerHour: d.PriceHourly, USDSoFar: instancegroup.Cents(cost), Image: d.Image.String(), Run: instancegroup.RunOf(instancegroup.GroupOf(d), d.Name),
 	}, cost
-}
-
-// costOf returns what a Droplet of that age costs that is destroyed now. DigitalOcean
-// bills it by the second, for 60 s or a cent at least, whichever is more.
-func costOf(usdPerHour float64, age time.Duration) float64 {
-	return max(0.01, usdPerHour*max(age, time.Minute).Hours())
 }
 
 func (l *listing) show(t *terminal, again, asJSON bool) {
