@@ -68,7 +68,7 @@ commands are for a person on the runner's host, and for scripts.`,
 		}
 		return err
 	})
-	root.AddCommand(doctorCommand(t), lsCommand(t), rmCommand(t), sweepCommand(t), migrateCommand(t),
+	root.AddCommand(doctorCommand(t), lsCommand(t), rmCommand(t), sweepCommand(t), migrateCommand(t), usageCommand(t),
 		serveCommand(), versionCommand(), bootstrapCommand())
 	return root
 }

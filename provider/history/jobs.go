@@ -6,6 +6,12 @@ import (
 	"time"
 )
 
+// The begins of messages that vary.
+const (
+	msgStarting = "Starting multi-runner"
+	msgFailed   = "Job failed"
+)
+
 // jobKey is a job of a runner. Two runners of one process may serve two GitLabs, whose
 // jobs have the same ids.
 type jobKey struct {
@@ -80,7 +86,7 @@ func (r *reader) jobEnded(l line) bool {
 		}
 		return l.number("job") != 0
 	}
-	j.Failed = l.msg == "Job failed"
+	j.Failed = l.msg == msgFailed
 	j.Ended = l.at
 	if took := l.seconds("duration_s"); took > 0 {
 		j.believe(took, r)

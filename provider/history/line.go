@@ -130,7 +130,7 @@ func parseMessage(text []byte, at time.Time) (line, string) {
 // message is a message that handlers know without what varies in it.
 func message(msg string) string {
 	msg = strings.TrimSpace(msg)
-	for _, begin := range []string{"Job failed", "Starting multi-runner"} {
+	for _, begin := range []string{msgFailed, msgStarting} {
 		if strings.HasPrefix(msg, begin) {
 			return begin
 		}

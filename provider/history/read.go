@@ -108,6 +108,9 @@ func (r *reader) line(text []byte) {
 		return
 	}
 	handle := handlers[l.msg]
+	if l.msg == msgStarting && l.at.IsZero() {
+		l.at = r.last // it is written before log_format is known
+	}
 	if l.at.IsZero() && handle != nil {
 		r.used = true
 		if l.at, _ = time.Parse(time.RFC3339, l.field("timestamp")); l.at.IsZero() {
@@ -140,12 +143,12 @@ var handlers map[string]func(*reader, line) bool
 
 func init() { // they call what uses handlers
 	handlers = map[string]func(*reader, line) bool{
-		"Starting multi-runner":            (*reader).restarted,
+		msgStarting:                        (*reader).restarted,
 		"Checking for jobs... received":    (*reader).received,
 		"Added job to processing list":     (*reader).added,
 		"Dialing instance":                 (*reader).started,
 		"Job succeeded":                    (*reader).jobEnded,
-		"Job failed":                       (*reader).jobEnded,
+		msgFailed:                          (*reader).jobEnded,
 		"Removed job from processing list": (*reader).removed,
 		msgRequested:                       (*reader).requested,
 		msgUnconfirmed:                     (*reader).requested,
