@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
 // flags are those that say which groups a command is about.
@@ -21,6 +23,8 @@ func (c *choice) flags(cmd *cobra.Command) {
 	f.StringArrayVarP(&c.groups, "group", "g", nil, "this group only, by its `NAME`; may be repeated")
 	f.StringVar(&c.tokenFile, "token-file", "", "without a config.toml: a `FILE` with the account's token, - for standard input "+
 		"(default $DIGITALOCEAN_TOKEN, else $DIGITALOCEAN_ACCESS_TOKEN)")
+	_ = cmd.RegisterFlagCompletionFunc("group", c.complete(writtenName))
+	_ = cmd.RegisterFlagCompletionFunc("runner", c.complete(func(r runnerconfig.Runner) string { return r.Name }))
 }
 
 // formats are the values of -o. A command says which of them it takes.

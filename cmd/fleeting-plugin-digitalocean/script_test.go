@@ -246,7 +246,7 @@ func appears(ts *testscript.TestScript, _ bool, args []string) {
 	deadline := time.After(20 * time.Second)
 	for {
 		var now strings.Builder
-		look(simOf(ts), &now)
+		survey(simOf(ts), &now)
 		if strings.Contains(now.String(), args[0]) {
 			return
 		}
@@ -273,9 +273,9 @@ func send(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // truth prints what is really on the account.
-func truth(ts *testscript.TestScript, _ bool, _ []string) { look(simOf(ts), ts.Stdout()) }
+func truth(ts *testscript.TestScript, _ bool, _ []string) { survey(simOf(ts), ts.Stdout()) }
 
-func look(sim *dosim.Sim, out io.Writer) {
+func survey(sim *dosim.Sim, out io.Writer) {
 	for _, d := range sim.Droplets() {
 		fmt.Fprintf(out, "Droplet %s\n", d.Name)
 	}

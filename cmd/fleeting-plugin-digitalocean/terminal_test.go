@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -48,10 +49,10 @@ func TestInterruptIsAnAnswer(t *testing.T) {
 		in, person := io.Pipe()
 		defer person.Close()
 		var errs strings.Builder
-		term := &terminal{in: in, err: &errs, asks: true}
+		term := &terminal{in: bufio.NewReader(in), err: &errs, asks: true}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := term.confirm(ctx, "Destroy it?"); !errors.Is(err, errInterrupted) {
+		if _, err := term.confirm(ctx, "Destroy it?"); !errors.Is(err, errInterrupted) {
 			t.Errorf("got %v, want %v", err, errInterrupted)
 		}
 		if want := "Destroy it? [y/N] \n"; errs.String() != want {

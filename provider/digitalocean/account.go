@@ -18,6 +18,7 @@ const (
 
 // Account is the account, or the team, that the token is of.
 type Account struct {
+	Name          string // for a person: its team, and the e-mail address of whoever made the token
 	ID            string // of the team, or else of the account; "" = unknown
 	DropletLimit  int
 	Status        string // active, warning or locked
@@ -34,7 +35,11 @@ func (c *Client) Account(ctx context.Context) (Account, error) {
 	}
 	id := identify(a)
 	c.auth.belongTo(id)
-	return Account{ID: id.id, DropletLimit: a.DropletLimit, Status: a.Status, StatusMessage: a.StatusMessage, EmailVerified: a.EmailVerified}, nil
+	name := a.Email
+	if a.Team != nil && a.Team.Name != "" {
+		name = fmt.Sprintf("team %q, %s", a.Team.Name, a.Email)
+	}
+	return Account{Name: name, ID: id.id, DropletLimit: a.DropletLimit, Status: a.Status, StatusMessage: a.StatusMessage, EmailVerified: a.EmailVerified}, nil
 }
 
 // identity is what distinguishes an account.
