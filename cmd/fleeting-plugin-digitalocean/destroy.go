@@ -32,7 +32,7 @@ func approve(ctx context.Context, t *terminal, all []doomed, yes bool) (approved
 		case err != nil:
 			who = fmt.Sprintf("not known (%v)", digitalocean.Explain(err, here[0].Token.Source))
 		}
-		t.say("account", "%s; its token comes from %s", who, here[0].Token.Source)
+		t.say("account", "%s (token from %s)", who, here[0].Token.Source)
 		droplets, others := 0, 0
 		var groups []string
 		for _, d := range here {

@@ -135,7 +135,7 @@ func (l *listing) once(ctx context.Context, groups []group) error {
 		}
 		for _, d := range f.Strangers {
 			l.t.say("note", "Droplet %d (%s) carries a tag of the plugin's but is of none of its groups, "+
-				"by its name or its other tags: somebody else tagged it", d.ID, d.Name)
+				"by its name or its other tags: somebody else tagged it", d.ID, clean(d.Name))
 		}
 	}
 	if ctx.Err() != nil {

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
 	"gitlab.com/gitlab-org/fleeting/fleeting/plugin"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider"
@@ -55,6 +56,7 @@ commands are for a person on the runner's host, and for scripts.`,
 		DisableSuggestions: true, // main makes a hint of them
 
 		SuggestionsMinimumDistance: 2,
+		DisableAutoGenTag:          true, // of man pages
 	}
 	root.SetOut(t.out)
 	root.SetErr(t.err)
@@ -69,7 +71,7 @@ commands are for a person on the runner's host, and for scripts.`,
 		return err
 	})
 	root.AddCommand(doctorCommand(t), lsCommand(t), rmCommand(t), sweepCommand(t), migrateCommand(t),
-		serveCommand(), versionCommand(), bootstrapCommand())
+		serveCommand(), versionCommand(), bootstrapCommand(), manCommand())
 	return root
 }
 
@@ -128,6 +130,19 @@ $FLEETING_PLUGIN_PATH, which is /plugins where it is not set. REPOSITORY is what
 			os.Args = []string{os.Args[0], "bootstrap", args[0]}
 			plugin.Main(&provider.InstanceGroup{}, provider.Version) // ends the process if it fails
 			return nil
+		},
+	}
+}
+
+// manCommand is for whoever makes packages.
+func manCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "man DIRECTORY",
+		Short:  "Write man pages",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return doc.GenManTree(cmd.Root(), &doc.GenManHeader{Section: "1"}, args[0])
 		},
 	}
 }

@@ -55,6 +55,7 @@ func runScripts(t *testing.T, dir string, setUp func(*testscript.Env) error) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "expand": expand, "droplet": addDroplet, "key": addKey, "tag": addTag, "fault": inject,
 			"poweroff": powerOff, "await": await, "asked": asked, "appears": appears, "signal": send, "truth": truth,
+			"person": person, "foreign": addForeign,
 		},
 	})
 }
@@ -149,6 +150,19 @@ func addDroplet(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	simOf(ts).AddDroplet(dosim.Droplet{Name: args[0], Created: time.Now().Add(-age), Tags: tags,
 		Size: "s-1vcpu-1gb", Region: "fra1"})
+}
+
+// addForeign is `foreign NAME GROUP IMAGE`: a Droplet, of an image of its own, that somebody tagged. Both names may
+// have escapes, as Go writes them.
+func addForeign(ts *testscript.TestScript, _ bool, args []string) {
+	for i := range args {
+		var err error
+		args[i], err = strconv.Unquote(`"` + args[i] + `"`)
+		ts.Check(err)
+	}
+	sim := simOf(ts)
+	sim.AddImage(dosim.Image{Slug: args[2], Name: args[2]})
+	sim.AddDroplet(dosim.Droplet{Name: args[0], Tags: []string{"fleeting", "fleeting-group:" + args[1]}, Image: args[2], Size: "s-1vcpu-1gb", Region: "fra1"})
 }
 
 // addKey is `key NAME`: one that a plugin has uploaded.
