@@ -176,14 +176,8 @@ type looked struct {
 func (l looked) unlooked() string { return fmt.Sprintf("not looked for: %v", l.fault(l.Unread)) }
 
 // look asks for the Droplets of groups, or, for the whole of their accounts, of all groups there.
-// A Droplet that two groups have is the first one's: two tokens may be of one account, and ids are
-// DigitalOcean's.
 func look(ctx context.Context, groups []group, whole bool) (all []looked) {
-	type identity struct {
-		url string
-		id  int64
-	}
-	seen := map[identity]bool{}
+	had := seen{}
 	for _, account := range byAccount(groups) {
 		if whole {
 			account = account[:1]
@@ -194,20 +188,29 @@ func look(ctx context.Context, groups []group, whole bool) (all []looked) {
 			if f.err != nil {
 				f.err = g.fault(f.err)
 			}
-			had := func(d instancegroup.Droplet) bool {
-				id := identity{g.APIURL, d.ID}
-				defer func() { seen[id] = true }()
-				return seen[id]
-			}
 			n := len(f.Owned) + len(f.Kept)
-			f.Owned, f.Kept = slices.DeleteFunc(f.Owned, had), slices.DeleteFunc(f.Kept, had)
-			if n > 0 && len(f.Owned)+len(f.Kept) == 0 {
-				continue // another token has listed them
+			f.Owned, f.Kept = had.fresh(g, f.Owned), had.fresh(g, f.Kept)
+			if n == 0 || len(f.Owned)+len(f.Kept) > 0 { // else another token has listed them
+				all = append(all, f)
 			}
-			all = append(all, f)
 		}
 	}
 	return all
+}
+
+// seen are the Droplets that one group or another had: two tokens may be of one account. Ids are
+// DigitalOcean's, not an account's.
+type seen map[string]bool
+
+// fresh returns those of droplets that no group had before.
+func (s seen) fresh(g group, droplets []instancegroup.Droplet) (fresh []instancegroup.Droplet) {
+	for _, d := range droplets {
+		if key := fmt.Sprint(g.APIURL, " ", d.ID); !s[key] {
+			s[key] = true
+			fresh = append(fresh, d)
+		}
+	}
+	return fresh
 }
 
 func (g group) look(ctx context.Context, whole bool) (inventory.Found, error) {

@@ -19,7 +19,7 @@ type report struct {
 }
 
 type reportedGroup struct {
-	Name       string            `json:"name"`
+	Name       string            `json:"group"`
 	USDPerHour float64           `json:"usd_per_hour"`
 	USDSoFar   float64           `json:"usd_so_far"`
 	Droplets   []reportedDroplet `json:"droplets"`

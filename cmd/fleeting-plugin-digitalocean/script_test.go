@@ -54,7 +54,7 @@ func runScripts(t *testing.T, dir string, setUp func(*testscript.Env) error) {
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "expand": expand, "droplet": addDroplet, "key": addKey, "tag": addTag, "fault": inject,
-			"poweroff": powerOff, "await": await, "asked": asked, "appears": appears, "signal": send, "truth": truth,
+			"poweroff": powerOff, "await": await, "asked": asked, "appears": appears, "signal": send, "truth": truth, "calm": calm,
 			"person": person, "foreign": addForeign,
 		},
 	})
@@ -188,6 +188,9 @@ func inject(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	simOf(ts).Inject(f)
 }
+
+// calm is `calm`: no more faults.
+func calm(ts *testscript.TestScript, _ bool, _ []string) { simOf(ts).ClearFaults() }
 
 // powerOff is `poweroff NAME`.
 func powerOff(ts *testscript.TestScript, _ bool, args []string) {

@@ -36,10 +36,10 @@ It exits with 0 if nothing was found, with 3 if something was, destroyed or not,
 1 if it failed or could not look at everything, with 2 if it was called wrongly: so
 that a cron job or a scheduled pipeline can alarm.`,
 		Example: `  $ fleeting-plugin-digitalocean sweep --token-file token -g ci --older-than 12h
-  KIND     NAME                        AGE    USD/H    LEFT BY
-  Droplet  ci-w4n27k2m9q               14h3m  0.03571  an unknown manager
-  SSH key  fleeting-ci-w4n2c8ye1s                      an unknown manager
-  tag      fleeting-delete:ci                          an unknown manager
+  KIND     NAME                    AGE    USD/H    LEFT BY
+  droplet  ci-w4n27k2m9q           14h3m  0.03571  an unknown manager
+  key      fleeting-ci-w4n2c8ye1s                  an unknown manager
+  tag      fleeting-delete:ci                      an unknown manager
   hint: if no manager of these groups lives on any host: fleeting-plugin-digitalocean
   sweep --token-file token --group ci --older-than 12h --include-unknown-managers`,
 		Args: noArgs("a group is named with --group %s"),
@@ -79,7 +79,7 @@ type swept struct {
 
 // leftover is a Droplet, an SSH key or a tag.
 type leftover struct {
-	Kind       string  `json:"kind"`
+	Kind       string  `json:"kind"` // droplet, key or tag
 	Name       string  `json:"name"`
 	ID         int64   `json:"id,omitempty"`
 	AgeSeconds int     `json:"age_seconds,omitempty"`
@@ -90,12 +90,6 @@ type leftover struct {
 	droplet instancegroup.Droplet
 	delete  func(context.Context, *digitalocean.Client) error // of a key or a tag
 }
-
-const (
-	kindDroplet = "Droplet"
-	kindKey     = "SSH key"
-	kindTag     = "tag"
-)
 
 // younger are Droplets that nobody looks after either, and that were made too lately for
 // --older-than.
@@ -216,21 +210,21 @@ func (s *sweeping) sift(l inventory.Leftovers, w *swept) {
 			continue
 		}
 		old[run] = true
-		w.Leftovers = append(w.Leftovers, &leftover{Kind: kindDroplet, Name: d.Name, ID: d.ID, AgeSeconds: max(0, int(age.Seconds())),
+		w.Leftovers = append(w.Leftovers, &leftover{Kind: "droplet", Name: d.Name, ID: d.ID, AgeSeconds: max(0, int(age.Seconds())),
 			USDPerHour: d.PriceHourly, Doubt: d.Doubt, droplet: d.Droplet})
 	}
 	for _, k := range l.Keys {
 		if spared[k.Run] || s.olderThan > 0 && k.Doubt != "" && !old[k.Run] {
 			continue
 		}
-		w.Leftovers = append(w.Leftovers, &leftover{Kind: kindKey, Name: k.Name, Doubt: k.Doubt,
+		w.Leftovers = append(w.Leftovers, &leftover{Kind: "key", Name: k.Name, Doubt: k.Doubt,
 			delete: func(ctx context.Context, api *digitalocean.Client) error { return api.DeleteKey(ctx, k.Fingerprint) }})
 	}
 	for _, tag := range l.Tags {
 		if s.olderThan > 0 && tag.Doubt != "" {
 			continue
 		}
-		w.Leftovers = append(w.Leftovers, &leftover{Kind: kindTag, Name: tag.Name, Doubt: tag.Doubt,
+		w.Leftovers = append(w.Leftovers, &leftover{Kind: "tag", Name: tag.Name, Doubt: tag.Doubt,
 			delete: func(ctx context.Context, api *digitalocean.Client) error { return api.RemoveTag(ctx, tag.Name) }})
 	}
 }
@@ -351,7 +345,7 @@ func (s *sweeping) remove(ctx context.Context, all []*swept) error {
 				}
 			}
 		}
-		fmt.Fprintf(s.t.out, "swept: %s, %s, %s\n", count(tally[kindDroplet], kindDroplet), count(tally[kindKey], kindKey), count(tally[kindTag], kindTag))
+		fmt.Fprintf(s.t.out, "swept: %s, %s, %s\n", count(tally["droplet"], "Droplet"), count(tally["key"], "SSH key"), count(tally["tag"], "tag"))
 	}
 	return errors.Join(faults...)
 }
