@@ -34,11 +34,9 @@ func approve(ctx context.Context, t *terminal, all []doomed, yes bool) (approved
 		}
 		t.say("account", "%s (token from %s)", who, here[0].Token.Source)
 		droplets, others := 0, 0
-		var groups []string
 		for _, d := range here {
 			droplets += len(d.droplets)
 			others += max(0, len(d.leftovers)-len(d.droplets))
-			groups = append(groups, d.Name)
 		}
 		what := count(droplets, "Droplet")
 		if others > 0 {
@@ -46,7 +44,7 @@ func approve(ctx context.Context, t *terminal, all []doomed, yes bool) (approved
 		}
 		ok := yes
 		if !yes {
-			if ok, err = t.confirm(ctx, fmt.Sprintf("Destroy %s of %s?", what, groupNames(groups))); err != nil {
+			if ok, err = t.confirm(ctx, fmt.Sprintf("Destroy %s of %s?", what, groupNames(here))); err != nil {
 				return nil, err
 			}
 		}
@@ -179,7 +177,7 @@ func goneNow(err error) bool { return err == nil || errors.Is(err, instancegroup
 
 // bounded bounds what a command asks of DigitalOcean.
 func bounded(ctx context.Context, timeout span) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, time.Duration(timeout), overdue(timeout))
+	return context.WithTimeoutCause(ctx, timeout.Duration, overdue(timeout))
 }
 
 // ended is why ctx has ended: by --timeout, or by a person.
@@ -193,4 +191,4 @@ func ended(ctx context.Context) error {
 // overdue is that a --timeout was not enough.
 type overdue span
 
-func (o overdue) Error() string { return fmt.Sprintf("not within %s (--timeout)", time.Duration(o)) }
+func (o overdue) Error() string { return fmt.Sprintf("not within %s (--timeout)", o.text) }

@@ -54,23 +54,14 @@ func (t *terminal) formatFlags(cmd *cobra.Command, formats ...string) {
 	_ = cmd.Flags().MarkHidden("json")
 }
 
-// span is a flag's time: a positive duration, which may also be in days.
-type span time.Duration
-
-func (*span) Type() string { return "TIME" }
-
-func (s *span) String() string {
-	if *s == 0 {
-		return "" // what help shows of no default
-	}
-	text := time.Duration(*s).String()
-	for _, zero := range []string{"m0s", "h0m"} {
-		if strings.HasSuffix(text, zero) {
-			text = strings.TrimSuffix(text, zero[1:])
-		}
-	}
-	return text
+// span is a flag's time, as it is written: a positive duration, which may also be in days.
+type span struct {
+	time.Duration
+	text string
 }
+
+func (*span) Type() string     { return "TIME" }
+func (s *span) String() string { return s.text }
 
 func (s *span) Set(v string) error {
 	d, err := time.ParseDuration(v)
@@ -82,7 +73,7 @@ func (s *span) Set(v string) error {
 	if err != nil || d <= 0 {
 		return errors.New("write it as 90s, 15m, 12h or 7d")
 	}
-	*s = span(d)
+	*s = span{d, v}
 	return nil
 }
 

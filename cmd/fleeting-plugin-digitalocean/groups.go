@@ -257,9 +257,6 @@ func tokenInEnvironment() bool {
 	return os.Getenv("DIGITALOCEAN_TOKEN") != "" || os.Getenv("DIGITALOCEAN_ACCESS_TOKEN") != ""
 }
 
-// fromStdin reports whether the token comes from standard input, which then answers no question.
-func (c choice) fromStdin() bool { return c.tokenFile == "-" || c.tokenFile == "/dev/stdin" }
-
 // maxToken bounds what is read of a token on standard input, in bytes. A token has some 71.
 const maxToken = 64 << 10
 
@@ -269,7 +266,7 @@ func (c choice) byHand() ([]group, error) {
 		return nil, hinted{misuse("without a config.toml the group has to be named"), "give --group NAME"}
 	}
 	given, flag, source := map[string]string{"token_file": c.tokenFile}, "--token-file", "--token-file "+c.tokenFile
-	if c.fromStdin() { // once: a file would be read again
+	if c.tokenFile == "-" || c.tokenFile == "/dev/stdin" { // once: a file would be read again
 		text, err := io.ReadAll(io.LimitReader(os.Stdin, maxToken))
 		if err != nil {
 			return nil, fmt.Errorf("standard input: %w", err)
@@ -313,21 +310,6 @@ func renamed(a config.Account, name string) (group, error) {
 	return group{Account: a, from: "--group"}, nil
 }
 
-// flagsOf are the flags by which another command finds the same account.
-func (c choice) flagsOf() string {
-	flags := ""
-	if c.tokenFile != "" {
-		flags += " --token-file " + c.tokenFile
-	}
-	if c.config != "" {
-		flags += " --config " + c.config
-	}
-	if c.runner != "" {
-		flags += fmt.Sprintf(" --runner %q", c.runner)
-	}
-	return flags
-}
-
 // fault says about which group an error is.
 func (g group) fault(err error) error {
 	return fmt.Errorf("group %s: %w", g.Name, digitalocean.Explain(err, g.Token.Source))
@@ -359,8 +341,13 @@ func sameAccount(a, b config.Account) bool {
 	return err == nil && oerr == nil && one.Equal(other)
 }
 
+// ofGroup is a group, or what a command knows of one.
+type ofGroup interface{ account() config.Account }
+
+func (g group) account() config.Account { return g.Account }
+
 // byAccount are the groups of each account.
-func byAccount[G interface{ account() config.Account }](groups []G) (accounts [][]G) {
+func byAccount[G ofGroup](groups []G) (accounts [][]G) {
 	for _, g := range groups {
 		i := slices.IndexFunc(accounts, func(a []G) bool { return sameAccount(a[0].account(), g.account()) })
 		if i < 0 {
@@ -372,9 +359,11 @@ func byAccount[G interface{ account() config.Account }](groups []G) (accounts []
 	return accounts
 }
 
-func (g group) account() config.Account { return g.Account }
-
-func groupNames(names []string) string {
+func groupNames[G ofGroup](groups []G) string {
+	var names []string
+	for _, g := range groups {
+		names = append(names, g.account().Name)
+	}
 	if len(names) == 1 {
 		return "group " + names[0]
 	}

@@ -15,15 +15,12 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
 )
 
-// lsBound is how long DigitalOcean has to list, and watchMost how often it is asked with
-// --watch: a list takes 2 of the token's 250 requests a minute, for every 200 Droplets.
-const (
-	lsBound   = 2 * time.Minute
-	watchMost = 2 * time.Second
-)
+// watchMost is how often --watch asks at most: a list takes 2 of the token's 250 requests a
+// minute, for every 200 Droplets.
+const watchMost = 2 * time.Second
 
 func lsCommand(t *terminal) *cobra.Command {
-	l := listing{t: t, timeout: span(lsBound)}
+	l := listing{t: t, timeout: span{2 * time.Minute, "2m"}}
 	cmd := &cobra.Command{
 		Use:   "ls",
 		Short: "List a group's Droplets, and what they cost",
@@ -68,14 +65,14 @@ func (l *listing) run(ctx context.Context) error {
 	switch {
 	case l.whole && len(l.groups) > 0:
 		return hinted{misuse("--whole-account lists every group of the account, --group one of them"), program + " ls --help"}
-	case l.watch > 0 && time.Duration(l.watch) < watchMost:
-		return hinted{misuse(fmt.Sprintf("--watch %s is too often", &l.watch)), fmt.Sprintf("give %s or more", watchMost)}
+	case l.watch.Duration > 0 && l.watch.Duration < watchMost:
+		return hinted{misuse(fmt.Sprintf("--watch %s is too often", l.watch.text)), fmt.Sprintf("give %s or more", watchMost)}
 	}
 	groups, unread, err := l.find(l.t)
 	if err != nil {
 		return err
 	}
-	if l.watch == 0 {
+	if l.watch.Duration == 0 {
 		return errors.Join(l.once(ctx, groups), unread)
 	}
 	if unread != nil {
@@ -86,7 +83,7 @@ func (l *listing) run(ctx context.Context) error {
 			l.t.say("error", "%v", err) // the next list may work
 		}
 		select {
-		case <-time.After(time.Duration(l.watch)):
+		case <-time.After(l.watch.Duration):
 		case <-ctx.Done():
 			return nil
 		}
@@ -100,7 +97,7 @@ func (l *listing) run(ctx context.Context) error {
 func (l *listing) once(ctx context.Context, groups []group) error {
 	ctx, cancel := bounded(ctx, l.timeout)
 	defer cancel()
-	if l.watch == 0 {
+	if l.watch.Duration == 0 {
 		l.t.waits("asking DigitalOcean")
 	}
 	r := report{Groups: []reportedGroup{}}
@@ -157,7 +154,7 @@ func (l *listing) show(r report) {
 		}
 		return
 	}
-	if l.watch > 0 {
+	if l.watch.Duration > 0 {
 		if l.t.live {
 			fmt.Fprint(l.t.out, "\x1b[H\x1b[2J")
 		}

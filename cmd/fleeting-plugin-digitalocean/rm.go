@@ -16,12 +16,8 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/state"
 )
 
-// removeBound is how long DigitalOcean has to show Droplets gone, unless --timeout says
-// otherwise. It takes seconds, unless it refuses.
-const removeBound = 15 * time.Minute
-
 func rmCommand(t *terminal) *cobra.Command {
-	r := removing{t: t, timeout: span(removeBound)}
+	r := removing{t: t, timeout: span{15 * time.Minute, "15m"}}
 	cmd := &cobra.Command{
 		Use:   "rm {NAME | ID}... | --all",
 		Short: "Destroy Droplets, and wait until they are gone",
@@ -42,7 +38,7 @@ wrongly.`,
   1 Droplet: 0.03571 USD an hour, 0.01 USD so far
   account: team "acme", jane@example.com (token from plugin_config.token_file ...)
   Destroy 1 Droplet? [y/N] y
-  1 Droplet is gone`,
+  1 Droplet gone`,
 		RunE: func(cmd *cobra.Command, names []string) error { return r.run(cmd.Context(), names) },
 	}
 	r.flags(cmd)
@@ -77,8 +73,8 @@ func (r *removing) run(ctx context.Context, names []string) error {
 	if err != nil {
 		return err
 	}
-	if all := groupsOf(groups); r.all && unread == nil && len(all) > 1 && len(r.groups) == 0 && !r.allGroups {
-		return hinted{misuse("--all of which group? There are " + groupNames(all)), "give --group NAME, or --all-groups"}
+	if r.all && unread == nil && len(groups) > 1 && len(r.groups) == 0 && !r.allGroups {
+		return hinted{misuse("--all of which group? There are " + groupNames(groups)), "give --group NAME, or --all-groups"}
 	}
 	chosen, unlisted, err := r.choose(ctx, groups, unread, names)
 	if err != nil {
@@ -164,7 +160,7 @@ func (r *removing) choose(ctx context.Context, groups []group, unread error, nam
 	for _, n := range names {
 		err, there := why[n]
 		if !there {
-			err = fmt.Errorf("no Droplet %s in %s", n, groupNames(groupsOf(groups)))
+			err = fmt.Errorf("no Droplet %s in %s", n, groupNames(groups))
 		}
 		if err != nil {
 			faults = append(faults, err)
@@ -199,13 +195,6 @@ func (r *removing) show(ctx context.Context, chosen []doomed) {
 	}
 }
 
-func groupsOf(groups []group) (names []string) {
-	for _, g := range groups {
-		names = append(names, g.Name)
-	}
-	return names
-}
-
 // pid names a process.
 func pid(n int) string {
 	if n == 0 {
@@ -229,17 +218,10 @@ func (r *removing) end(approved []doomed, left []instancegroup.Droplet, err, unl
 			*to = append(*to, reported(d, time.Now()))
 		}
 	}
-	n := len(result.Destroyed)
-	switch {
-	case r.t.format == asJSON:
+	if r.t.format == asJSON {
 		r.t.json(result)
-	case err != nil:
-	case n == 0:
-		fmt.Fprintln(r.t.out, "there is nothing to destroy")
-	case n == 1:
-		fmt.Fprintln(r.t.out, "1 Droplet is gone")
-	default:
-		fmt.Fprintf(r.t.out, "%d Droplets are gone\n", n)
+	} else if err == nil {
+		fmt.Fprintln(r.t.out, count(len(result.Destroyed), "Droplet"), "gone")
 	}
 	switch {
 	case errors.Is(err, instancegroup.ErrForbidden), errors.Is(err, instancegroup.ErrUnauthorized), errors.Is(err, instancegroup.ErrOtherAccount):

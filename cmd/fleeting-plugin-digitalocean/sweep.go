@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +17,7 @@ import (
 )
 
 func sweepCommand(t *terminal) *cobra.Command {
-	s := sweeping{t: t, timeout: span(removeBound)}
+	s := sweeping{t: t, timeout: span{15 * time.Minute, "15m"}}
 	cmd := &cobra.Command{
 		Use:   "sweep --group NAME",
 		Short: "Destroy what no process looks after any more",
@@ -40,8 +39,7 @@ that a cron job or a scheduled pipeline can alarm.`,
   droplet  ci-w4n27k2m9q           14h3m  0.03571  an unknown manager
   key      fleeting-ci-w4n2c8ye1s                  an unknown manager
   tag      fleeting-delete:ci                      an unknown manager
-  hint: if no manager of these groups lives on any host: fleeting-plugin-digitalocean
-  sweep --token-file token --group ci --older-than 12h --include-unknown-managers`,
+  hint: add --include-unknown-managers, if no manager of these groups lives on any host`,
 		Args: noArgs("a group is named with --group %s"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd.Context()) },
 	}
@@ -51,7 +49,6 @@ that a cron job or a scheduled pipeline can alarm.`,
 	f.Var(&s.olderThan, "older-than", "Droplets of that age only, by DigitalOcean's clock")
 	f.BoolVarP(&s.yes, "yes", "y", false, "do not ask")
 	f.BoolVar(&s.dryRun, "dry-run", false, "only list what is found")
-	f.BoolVarP(&s.quiet, "quiet", "q", false, "names only")
 	f.Var(&s.timeout, "timeout", "give up after that; what was asked for may still be carried out")
 	t.formatFlags(cmd, asTable, asWide, asJSON)
 	return cmd
@@ -60,9 +57,9 @@ that a cron job or a scheduled pipeline can alarm.`,
 // sweeping is what a sweep is to do.
 type sweeping struct {
 	choice
-	t                           *terminal
-	unknown, yes, dryRun, quiet bool
-	olderThan, timeout          span
+	t                    *terminal
+	unknown, yes, dryRun bool
+	olderThan, timeout   span
 }
 
 // swept is what a sweep found of a group, and what became of it. Its JSON form is stable.
@@ -113,7 +110,9 @@ func (s *sweeping) run(ctx context.Context) error {
 	if looking.Err() != nil {
 		return fmt.Errorf("%w: nothing was destroyed", ended(looking))
 	}
-	s.show(all)
+	if s.t.format != asJSON {
+		s.show(all)
+	}
 	err = errors.Join(err, s.remove(ctx, all))
 	if s.t.format == asJSON {
 		s.t.json(struct {
@@ -175,7 +174,8 @@ func (s *sweeping) lookAt(ctx context.Context, api *digitalocean.Client, shared 
 	case err != nil:
 		return err
 	case here.Held:
-		s.managed(w, here.PID)
+		w.Managed = pid(here.PID)
+		s.t.say("note", "group %s is managed on this host, by plugin process %s, which looks after what is its own", w.Group, w.Managed)
 		return nil
 	case here.Ignored != nil:
 		s.t.say("warning", "group %s: what this host knows of it is ignored: %v", w.Group, here.Ignored)
@@ -191,11 +191,6 @@ func (s *sweeping) lookAt(ctx context.Context, api *digitalocean.Client, shared 
 	return nil
 }
 
-func (s *sweeping) managed(w *swept, by int) {
-	w.Managed = pid(by)
-	s.t.say("note", "group %s is managed on this host, by plugin process %s, which looks after what is its own", w.Group, w.Managed)
-}
-
 // sift takes down what is asked for, and counts the Droplets that are too young. Keys
 // and tags have no age: with --older-than those of a run that may live are left out, a key
 // only unless one of the run's Droplets is old enough.
@@ -203,7 +198,7 @@ func (s *sweeping) sift(l inventory.Leftovers, w *swept) {
 	old, spared := map[string]bool{}, map[string]bool{}
 	for _, d := range l.Droplets {
 		run, age := instancegroup.RunOf(w.Group, d.Name), l.Now.Sub(d.Created)
-		if age < time.Duration(s.olderThan) {
+		if age < s.olderThan.Duration {
 			spared[run] = true
 			w.Younger.Droplets++
 			w.Younger.USDPerHour = instancegroup.Cents(w.Younger.USDPerHour + d.PriceHourly)
@@ -214,14 +209,14 @@ func (s *sweeping) sift(l inventory.Leftovers, w *swept) {
 			USDPerHour: d.PriceHourly, Doubt: d.Doubt, droplet: d.Droplet})
 	}
 	for _, k := range l.Keys {
-		if spared[k.Run] || s.olderThan > 0 && k.Doubt != "" && !old[k.Run] {
+		if spared[k.Run] || s.olderThan.Duration > 0 && k.Doubt != "" && !old[k.Run] {
 			continue
 		}
 		w.Leftovers = append(w.Leftovers, &leftover{Kind: "key", Name: k.Name, Doubt: k.Doubt,
 			delete: func(ctx context.Context, api *digitalocean.Client) error { return api.DeleteKey(ctx, k.Fingerprint) }})
 	}
 	for _, tag := range l.Tags {
-		if s.olderThan > 0 && tag.Doubt != "" {
+		if s.olderThan.Duration > 0 && tag.Doubt != "" {
 			continue
 		}
 		w.Leftovers = append(w.Leftovers, &leftover{Kind: "tag", Name: tag.Name, Doubt: tag.Doubt,
@@ -234,7 +229,7 @@ func (s *sweeping) show(all []*swept) {
 	var rows [][]string
 	for _, w := range all {
 		for _, l := range w.Leftovers {
-			row := []string{l.Kind, l.Name, "", "", cmp.Or(l.Doubt, "this host"), ""}
+			row := []string{l.Kind, l.Name, "", "", "this host", ""}
 			if l.Doubt != "" {
 				row[4] = "an unknown manager"
 			}
@@ -242,13 +237,7 @@ func (s *sweeping) show(all []*swept) {
 				row[2], row[3], row[5] = age(time.Duration(l.AgeSeconds)*time.Second), fmt.Sprintf("%.5f", l.USDPerHour), fmt.Sprint(l.ID)
 			}
 			rows = append(rows, row)
-			if s.quiet && s.t.format != asJSON {
-				fmt.Fprintln(s.t.out, clean(l.Name))
-			}
 		}
-	}
-	if s.quiet || s.t.format == asJSON {
-		return
 	}
 	head := []string{"KIND", "NAME", "AGE", "USD/H", "LEFT BY", "ID"}
 	most := 0
@@ -277,16 +266,6 @@ func (s *sweeping) show(all []*swept) {
 // remove destroys what was found: Droplets first, then what needs them gone. It holds the
 // groups' locks meanwhile, but not while it asks: no manager on this host can start.
 func (s *sweeping) remove(ctx context.Context, all []*swept) error {
-	again := fmt.Sprintf("%s sweep%s", program, s.flagsOf())
-	for _, g := range s.groups {
-		again += " --group " + g
-	}
-	if s.olderThan > 0 {
-		again += " --older-than " + s.olderThan.String()
-	}
-	if s.unknown {
-		again += " --include-unknown-managers"
-	}
 	var found []doomed
 	doubtful := false
 	for _, w := range all {
@@ -306,13 +285,13 @@ func (s *sweeping) remove(ctx context.Context, all []*swept) error {
 		}
 	}
 	if doubtful {
-		s.t.say("hint", "if no manager of these groups lives on any host: %s --include-unknown-managers", again)
+		s.t.say("hint", "add --include-unknown-managers, if no manager of these groups lives on any host")
 	}
 	switch {
 	case len(found) == 0 || s.dryRun:
 		return nil
 	case !s.yes && !s.t.asks:
-		s.t.say("hint", "%s --yes", again)
+		s.t.say("hint", "nothing was destroyed, since there is nobody to ask: add --yes")
 		return nil
 	}
 	approved, err := approve(ctx, s.t, found, s.yes)
@@ -336,16 +315,16 @@ func (s *sweeping) remove(ctx context.Context, all []*swept) error {
 		locked = append(locked, d)
 	}
 	faults = append(faults, s.destroy(ctx, locked))
-	if !s.quiet && s.t.format != asJSON {
-		tally := map[string]int{}
-		for _, d := range locked {
-			for _, l := range d.leftovers {
-				if l.Deleted {
-					tally[l.Kind]++
-				}
+	n, destroyed := 0, 0
+	for _, d := range approved {
+		for _, l := range d.leftovers {
+			if n++; l.Deleted {
+				destroyed++
 			}
 		}
-		fmt.Fprintf(s.t.out, "swept: %s, %s, %s\n", count(tally["droplet"], "Droplet"), count(tally["key"], "SSH key"), count(tally["tag"], "tag"))
+	}
+	if s.t.format != asJSON {
+		fmt.Fprintf(s.t.out, "destroyed %d of %s\n", destroyed, count(n, "leftover"))
 	}
 	return errors.Join(faults...)
 }

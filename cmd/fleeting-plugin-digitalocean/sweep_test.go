@@ -34,7 +34,7 @@ func TestSift(t *testing.T) {
 		{24 * time.Hour, []string{"key-dead", "unused"}, 3},
 	} {
 		w := swept{Group: "ci"}
-		(&sweeping{olderThan: span(tt.older)}).sift(found, &w)
+		(&sweeping{olderThan: span{Duration: tt.older}}).sift(found, &w)
 		var got []string
 		for _, l := range w.Leftovers {
 			got = append(got, l.Name)
