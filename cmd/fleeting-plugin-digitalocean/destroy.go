@@ -71,7 +71,7 @@ func (g group) whose(ctx context.Context) (string, error) {
 	}
 	defer api.Close()
 	a, err := api.Account(ctx)
-	return a.Name, err
+	return fmt.Sprintf("%q, %s", a.Name, a.Email), err
 }
 
 // removal is what is to be destroyed on one account. Its groups share the pace at which the

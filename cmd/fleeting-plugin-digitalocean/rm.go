@@ -36,7 +36,7 @@ wrongly.`,
   NAME           STATE   SIZE         REGION  ADDRESS      AGE  USD/H
   ci-w4n27k2m9q  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571
   1 Droplet: 0.03571 USD an hour, 0.01 USD so far
-  account: team "acme", jane@example.com (token from plugin_config.token_file ...)
+  account: "acme", jane@example.com (token from plugin_config.token_file ...)
   Destroy 1 Droplet? [y/N] y
   1 Droplet gone`,
 		RunE: func(cmd *cobra.Command, names []string) error { return r.run(cmd.Context(), names) },

@@ -18,12 +18,12 @@ const (
 
 // Account is the account, or the team, that the token is of.
 type Account struct {
-	Name          string // for a person: its team, and the e-mail address of whoever made the token
-	ID            string // of the team, or else of the account; "" = unknown
+	ID, Name      string // of the team, or else of the account; "" = unknown
 	DropletLimit  int
 	Status        string // active, warning or locked
 	StatusMessage string
 	EmailVerified bool
+	Email         string // of whoever made the token
 }
 
 // Account reads the account. The Client remembers its ID: a token that replaces
@@ -35,11 +35,7 @@ func (c *Client) Account(ctx context.Context) (Account, error) {
 	}
 	id := identify(a)
 	c.auth.belongTo(id)
-	name := a.Email
-	if a.Team != nil && a.Team.Name != "" {
-		name = fmt.Sprintf("team %q, %s", a.Team.Name, a.Email)
-	}
-	return Account{Name: name, ID: id.id, DropletLimit: a.DropletLimit, Status: a.Status, StatusMessage: a.StatusMessage, EmailVerified: a.EmailVerified}, nil
+	return Account{ID: id.id, Name: id.name, DropletLimit: a.DropletLimit, Status: a.Status, StatusMessage: a.StatusMessage, EmailVerified: a.EmailVerified, Email: a.Email}, nil
 }
 
 // identity is what distinguishes an account.
