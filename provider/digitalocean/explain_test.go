@@ -50,8 +50,8 @@ func TestHint(t *testing.T) {
 	for class, want := range map[error]string{
 		ig.ErrRateLimited:  "try again in 20s",
 		ig.ErrUnsent:       "api_url",
-		ig.ErrUnauthorized: "docs/security.md",
-		ig.ErrForbidden:    "docs/security.md",
+		ig.ErrUnauthorized: "cloud.digitalocean.com/account/api/tokens",
+		ig.ErrForbidden:    "doctor shows which scopes",
 		ig.ErrOtherAccount: "put a token of the team",
 		ig.ErrUnconfirmed:  "status.digitalocean.com",
 	} {
