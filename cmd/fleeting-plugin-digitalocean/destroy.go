@@ -23,9 +23,9 @@ type doomed struct {
 
 // approve says whose the accounts are, and asks a person once for each of them whether to destroy
 // what is there; yes stands for the answer. It returns what is to be destroyed after all.
-func approve(ctx context.Context, t *terminal, all []doomed, yes bool) (approved []doomed, err error) {
+func approve(ctx context.Context, t *terminal, all []doomed, yes bool, timeout span) (approved []doomed, err error) {
 	for _, here := range byAccount(all) {
-		who, err := here[0].whose(ctx)
+		who, err := here[0].whose(ctx, timeout)
 		switch {
 		case ctx.Err() != nil:
 			return nil, errUntouched
@@ -58,12 +58,9 @@ func approve(ctx context.Context, t *terminal, all []doomed, yes bool) (approved
 	return approved, nil
 }
 
-// accountBound is how long DigitalOcean has to say whose a token is.
-const accountBound = 15 * time.Second
-
 // whose names the account.
-func (g group) whose(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, accountBound)
+func (g group) whose(ctx context.Context, timeout span) (string, error) {
+	ctx, cancel := bounded(ctx, timeout)
 	defer cancel()
 	api, err := g.open()
 	if err != nil {

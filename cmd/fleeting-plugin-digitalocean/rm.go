@@ -84,7 +84,7 @@ func (r *removing) run(ctx context.Context, names []string) error {
 	if r.dryRun {
 		return nil
 	}
-	approved, err := approve(ctx, r.t, chosen, r.yes)
+	approved, err := approve(ctx, r.t, chosen, r.yes, r.timeout)
 	if err != nil {
 		return err
 	}

@@ -294,7 +294,7 @@ func (s *sweeping) remove(ctx context.Context, all []*swept) error {
 		s.t.say("hint", "nothing was destroyed, since there is nobody to ask: add --yes")
 		return nil
 	}
-	approved, err := approve(ctx, s.t, found, s.yes)
+	approved, err := approve(ctx, s.t, found, s.yes, s.timeout)
 	if err != nil {
 		return err
 	}
