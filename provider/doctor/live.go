@@ -14,6 +14,7 @@ import (
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/catalog"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 )
 
@@ -251,17 +252,8 @@ func (e *exam) vpc(ctx context.Context, api *digitalocean.Client) {
 	}
 }
 
-// maxGroup is the most characters of a group's name, and bootSuffix what the group of
-// a test Droplet has behind it.
-const (
-	maxGroup   = 52
-	bootSuffix = "-doctor"
-)
-
 // BootGroup is the group of the Droplet that doctor --boot makes for a group.
-func BootGroup(name string) string {
-	return strings.TrimRight(name[:min(len(name), maxGroup-len(bootSuffix))], "-") + bootSuffix
-}
+func BootGroup(name string) string { return config.BootGroup(name) }
 
 // usd writes a price as it is.
 func usd(price float64) string {

@@ -373,13 +373,10 @@ func TestRequests(t *testing.T) {
 
 // A group's test Droplet has a group of its own, which no other group owns.
 func TestBootGroup(t *testing.T) {
-	long := strings.Repeat("a", 44)
-	for name, want := range map[string]string{
-		"ci": "ci-doctor", long + "-bcdefgh": long + "-doctor", strings.Repeat("b", 52): strings.Repeat("b", 45) + "-doctor",
-	} {
+	for _, name := range []string{"ci", strings.Repeat("a", config.MaxName)} {
 		got := BootGroup(name)
-		if got != want || config.CheckName(got) != nil {
-			t.Errorf("of %s it is %s (%v), want %s", name, got, config.CheckName(got), want)
+		if config.CheckName(got) != nil {
+			t.Errorf("of %s it is %s (%v)", name, got, config.CheckName(got))
 		}
 		d := instancegroup.Droplet{Name: got + "-aaaa7k2m9a", Tags: []string{instancegroup.CommonTag, instancegroup.GroupTag(got), instancegroup.GroupTag(name)}}
 		if instancegroup.Owns(name, d) {
