@@ -15,6 +15,7 @@ import (
 	"gitlab.com/gitlab-org/fleeting/fleeting/plugin"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 )
 
 // program is how a hint begins that is to be pasted.
@@ -71,7 +72,7 @@ commands are for a person on the runner's host, and for scripts.`,
 		return err
 	})
 	root.AddCommand(doctorCommand(t), lsCommand(t), rmCommand(t), sweepCommand(t), migrateCommand(t),
-		serveCommand(), versionCommand(), bootstrapCommand(), manCommand())
+		configCommand(), serveCommand(), versionCommand(), bootstrapCommand(), manCommand())
 	return root
 }
 
@@ -132,6 +133,24 @@ $FLEETING_PLUGIN_PATH, which is /plugins where it is not set. REPOSITORY is what
 			return nil
 		},
 	}
+}
+
+func configCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "config", Short: "What belongs to config.toml", Args: noArgs(""),
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	cmd.AddCommand(&cobra.Command{
+		Use:   "schema",
+		Short: "Print a JSON schema of plugin_config, for TOML editors",
+		Example: `  $ fleeting-plugin-digitalocean config schema > digitalocean.schema.json
+  $ head -1 config.toml
+  #:schema ./digitalocean.schema.json`,
+		Args: noArgs(""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := cmd.OutOrStdout().Write(config.Schema())
+			return err
+		},
+	})
+	return cmd
 }
 
 // manCommand is for whoever makes packages.
