@@ -195,7 +195,7 @@ func TestLive(t *testing.T) {
 		}, false},
 		{"nothing fits", []change{{`["s-2vcpu-4gb", "s-4vcpu-8gb"]`, `"s-1vcpu-512mb-10gb"`}, {`["fra1", "nyc3"]`, `["fra1"]`}}, nil, []string{
 			"placements warning 20: s-1vcpu-512mb-10gb in fra1 is left out: image docker-20-04 needs a disk of 25 GiB, the size has 10 | take the size, or the region, out of the list",
-			"placements fault 16: plugin_config: no combination of size, region and image can work | In fra1 these sizes would work: s-1vcpu-1gb, s-1vcpu-2gb, s-2vcpu-2gb, s-2vcpu-4gb, c-2",
+			"placements fault 16: plugin_config: no combination of size, region and image can work | doctl compute size list shows which sizes there are",
 			"cost ok 27: idle: 3 Droplets for 50 h, 1 Droplet for 118 h of a week",
 			"cost ok 10: at worst: 0.0595 USD an hour: 10 Droplets of the size s-1vcpu-512mb-10gb",
 			"cost note 16: guard: none but max_instances; a dearer size would raise the bill without a word | max_hourly_cost = 0.06",

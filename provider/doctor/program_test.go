@@ -78,7 +78,7 @@ func TestLookSeesBoot(t *testing.T) {
 	if got, want := look(), strconv.Itoa(os.Getpid()); got != want {
 		t.Errorf("process %q, expected %s", got, want)
 	}
-	lock.Close(true)
+	lock.Drop()
 	if got := look(); got != "" {
 		t.Errorf("process %s, after its end", got)
 	}
