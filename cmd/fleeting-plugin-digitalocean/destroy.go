@@ -14,8 +14,8 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
 )
 
-// doomed is what is to be destroyed of a group.
-type doomed struct {
+// selection is what is to be destroyed of a group.
+type selection struct {
 	group
 	droplets  []instancegroup.Droplet
 	leftovers []*leftover // of sweep, the Droplets among them
@@ -23,7 +23,7 @@ type doomed struct {
 
 // approve says whose the accounts are, and asks a person once for each of them whether to destroy
 // what is there; yes stands for the answer. It returns what is to be destroyed after all.
-func approve(ctx context.Context, t *terminal, all []doomed, yes bool, timeout span) (approved []doomed, err error) {
+func approve(ctx context.Context, t *terminal, all []selection, yes bool, timeout span) (approved []selection, err error) {
 	for _, here := range byAccount(all) {
 		who, err := here[0].whose(ctx, timeout)
 		switch {
@@ -74,14 +74,14 @@ func (g group) whose(ctx context.Context, timeout span) (string, error) {
 // removal is what is to be destroyed on one account. Its groups share the pace at which the
 // token is used.
 type removal struct {
-	groups []doomed
+	groups []selection
 	left   []inventory.Remaining // of its Droplets
 	err    error                 // why that is so; nil = it is left alone
 }
 
 // destroy destroys Droplets until ctx ends, and returns what is left of them. All accounts at
 // once: one whose Droplets will not go keeps no other waiting, which is billed.
-func destroy(ctx context.Context, t *terminal, groups []doomed) (left []instancegroup.Droplet, err error) {
+func destroy(ctx context.Context, t *terminal, groups []selection) (left []instancegroup.Droplet, err error) {
 	defer t.done()
 	var all []*removal
 	total, began := 0, time.Now()
@@ -149,7 +149,7 @@ func (r *removal) destroy(ctx context.Context, progress func([]inventory.Remaini
 }
 
 // leftOf returns what is left of a group, and why.
-func (r *removal) leftOf(d doomed) (left []instancegroup.Droplet, err error) {
+func (r *removal) leftOf(d selection) (left []instancegroup.Droplet, err error) {
 	var why error // of the first that has a reason of its own
 	var names []string
 	for _, x := range r.left {

@@ -64,13 +64,11 @@ func (c choice) find(t *terminal) (found []group, unread, err error) {
 	}
 	isUnread := func(g group) bool { return g.unread != nil }
 	found = slices.DeleteFunc(slices.Clone(all), isUnread)
-	if len(found) < len(all) {
-		unread = unreadFault(file, all)
-	}
-	if len(found) == 0 {
+	unread = unreadFault(file, all)
+	switch {
+	case len(found) == 0:
 		return nil, nil, unread
-	}
-	if len(c.groups) == 0 {
+	case len(c.groups) == 0:
 		return found, unread, nil
 	}
 	if found, err = c.named(file, all); err != nil {

@@ -102,7 +102,7 @@ const showNames = program + " ls shows the names"
 // others. unlisted is what could not be looked for of what was asked for.
 //
 // Invariant: who is told that all are gone has none left. (TestScripts, unread-runner)
-func (r *removing) choose(ctx context.Context, groups []group, unread error, names []string) (chosen []doomed, unlisted, err error) {
+func (r *removing) choose(ctx context.Context, groups []group, unread error, names []string) (chosen []selection, unlisted, err error) {
 	ctx, cancel := bounded(ctx, r.timeout)
 	defer cancel()
 	r.t.waits("asking DigitalOcean")
@@ -145,7 +145,7 @@ func (r *removing) choose(ctx context.Context, groups []group, unread error, nam
 				r.t.say("warning", "group %s: %s stays, and is billed, %.5f USD an hour: it has the tag %s", f.Name, d.Name, d.PriceHourly, instancegroup.KeepTag)
 			}
 		}
-		d := doomed{group: f.group}
+		d := selection{group: f.group}
 		for _, o := range f.Owned {
 			note(o, nil)
 			if wanted(o) {
@@ -179,7 +179,7 @@ func (r *removing) choose(ctx context.Context, groups []group, unread error, nam
 }
 
 // show shows what is to be destroyed: not on standard output, which may be a file.
-func (r *removing) show(ctx context.Context, chosen []doomed) {
+func (r *removing) show(ctx context.Context, chosen []selection) {
 	var all report
 	for _, d := range chosen {
 		all.add(d.Name, d.droplets, time.Now())
@@ -204,7 +204,7 @@ func pid(n int) string {
 }
 
 // end says what became of it.
-func (r *removing) end(approved []doomed, left []instancegroup.Droplet, err, unlisted error) error {
+func (r *removing) end(approved []selection, left []instancegroup.Droplet, err, unlisted error) error {
 	result := struct {
 		Destroyed []reportedDroplet `json:"destroyed"`
 		Left      []reportedDroplet `json:"left"` // may be gone, which was not confirmed

@@ -50,7 +50,7 @@ that a cron job or a scheduled pipeline can alarm.`,
 	f.BoolVarP(&s.yes, "yes", "y", false, "do not ask")
 	f.BoolVar(&s.dryRun, "dry-run", false, "only list what is found")
 	f.Var(&s.timeout, "timeout", "give up after that; what was asked for may still be carried out")
-	t.formatFlags(cmd, asTable, asWide, asJSON)
+	t.formatFlags(cmd, asTable, asJSON)
 	return cmd
 }
 
@@ -229,26 +229,22 @@ func (s *sweeping) show(all []*swept) {
 	var rows [][]string
 	for _, w := range all {
 		for _, l := range w.Leftovers {
-			row := []string{l.Kind, l.Name, "", "", "this host", ""}
+			row := []string{l.Kind, l.Name, "", "", "this host"}
+			if l.ID != 0 {
+				row[2], row[3] = age(time.Duration(l.AgeSeconds)*time.Second), fmt.Sprintf("%.5f", l.USDPerHour)
+			}
 			if l.Doubt != "" {
 				row[4] = "an unknown manager"
-			}
-			if l.ID != 0 {
-				row[2], row[3], row[5] = age(time.Duration(l.AgeSeconds)*time.Second), fmt.Sprintf("%.5f", l.USDPerHour), fmt.Sprint(l.ID)
 			}
 			rows = append(rows, row)
 		}
 	}
-	head := []string{"KIND", "NAME", "AGE", "USD/H", "LEFT BY", "ID"}
 	most := 0
-	if s.t.format != asWide {
-		head = head[:5]
-		if s.t.live {
-			most = columns(os.Stdout)
-		}
+	if s.t.live {
+		most = columns(os.Stdout)
 	}
 	if len(rows) > 0 {
-		fmt.Fprint(s.t.out, table(head, 1, rows, nil, most, s.t.colours))
+		fmt.Fprint(s.t.out, table([]string{"KIND", "NAME", "AGE", "USD/H", "LEFT BY"}, 1, rows, nil, most, s.t.colours))
 	}
 	for _, w := range all {
 		switch {
@@ -266,10 +262,10 @@ func (s *sweeping) show(all []*swept) {
 // remove destroys what was found: Droplets first, then what needs them gone. It holds the
 // groups' locks meanwhile, but not while it asks: no manager on this host can start.
 func (s *sweeping) remove(ctx context.Context, all []*swept) error {
-	var found []doomed
+	var found []selection
 	doubtful := false
 	for _, w := range all {
-		d := doomed{group: w.group}
+		d := selection{group: w.group}
 		for _, l := range w.Leftovers {
 			if l.Doubt != "" && !s.unknown {
 				doubtful = true
@@ -300,7 +296,7 @@ func (s *sweeping) remove(ctx context.Context, all []*swept) error {
 	}
 	ctx, cancel := bounded(ctx, s.timeout)
 	defer cancel()
-	var locked []doomed
+	var locked []selection
 	var faults []error
 	for _, d := range approved {
 		own, err := state.Try(ctx, newLog(s.t), d.APIURL, d.Name)
@@ -330,7 +326,7 @@ func (s *sweeping) remove(ctx context.Context, all []*swept) error {
 }
 
 // destroy destroys the leftovers of groups until ctx ends.
-func (s *sweeping) destroy(ctx context.Context, groups []doomed) error {
+func (s *sweeping) destroy(ctx context.Context, groups []selection) error {
 	left, err := destroy(ctx, s.t, groups)
 	faults := []error{err}
 	for _, d := range groups {

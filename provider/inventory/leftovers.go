@@ -46,7 +46,7 @@ type Tag struct {
 // The doubts: the account alone does not distinguish a living manager of another host
 // from a dead one.
 const (
-	elsewhere = "its run is not known on this host: it may be a living manager's elsewhere"
+	elsewhere = "the plugin process that made it is not known on this host: a living manager elsewhere may look after it"
 	inUse     = "a living manager elsewhere may use it"
 )
 
