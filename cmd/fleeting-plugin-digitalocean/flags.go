@@ -36,7 +36,7 @@ const (
 
 // formatFlags are -o, and --json for -o json.
 func (t *terminal) formatFlags(cmd *cobra.Command, formats ...string) {
-	cmd.Flags().FuncP("output", "o", "`FORMAT`: "+strings.Join(formats, ", ")+" (default "+formats[0]+")", func(v string) error {
+	cmd.Flags().FuncP("output", "o", "in this `FORMAT`: "+strings.Join(formats, ", ")+" (default "+formats[0]+")", func(v string) error {
 		if !slices.Contains(formats, v) {
 			return fmt.Errorf("give %s", strings.Join(formats, " or "))
 		}

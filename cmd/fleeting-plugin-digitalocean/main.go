@@ -43,10 +43,12 @@ func newRoot(t *terminal) *cobra.Command {
 	root := &cobra.Command{
 		Use:   program,
 		Short: "Scale GitLab CI on DigitalOcean Droplets",
-		Long: `fleeting-plugin-digitalocean lets GitLab Runner scale CI on DigitalOcean Droplets.
+		Long: `fleeting-plugin-digitalocean lets GitLab Runner scale CI on DigitalOcean
+Droplets.
 
-GitLab Runner starts it by itself, from the line plugin = "..." in config.toml. The
-commands are for a person on the runner's host, and for scripts.`,
+GitLab Runner starts it by itself, from the line plugin = "..." in
+config.toml. The commands are for a person on the runner's host, and for
+scripts.`,
 		Example: `  $ sudo fleeting-plugin-digitalocean ls
   NAME           STATE   SIZE         REGION  ADDRESS      AGE  USD/H
   ci-w4n27k2m9q  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571
@@ -98,8 +100,9 @@ func serveCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "serve",
 		Short: "Serve the runner that started it",
-		Long:  `Serve the runner that started it. GitLab Runner does that by itself, from the line plugin = "..." in config.toml.`,
-		Args:  noArgs(""),
+		Long: `Serve the runner that started it. GitLab Runner does that by itself, from the
+line plugin = "..." in config.toml.`,
+		Args: noArgs(""),
 		RunE: func(*cobra.Command, []string) error {
 			return hinted{misuse("serve is for GitLab Runner, which starts it: nobody would be served"), program + " doctor checks the runner's config.toml"}
 		},
@@ -119,8 +122,9 @@ func bootstrapCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "bootstrap REPOSITORY",
 		Short: "Copy itself to where a runner in another container finds it",
-		Long: `Copy itself, in a container of the plugin, to where a runner in another container finds it: below
-$FLEETING_PLUGIN_PATH, which is /plugins where it is not set. REPOSITORY is what the runner's plugin = "..." has.`,
+		Long: `Copy itself, in a container of the plugin, to where a runner in another
+container finds it: below $FLEETING_PLUGIN_PATH, which is /plugins where it is
+not set. REPOSITORY is what the runner's plugin = "..." has.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return hinted{misuse("bootstrap takes one argument, the plugin's repository"), program + " bootstrap --help"}

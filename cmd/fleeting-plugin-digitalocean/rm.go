@@ -21,23 +21,25 @@ func rmCommand(t *terminal) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rm {NAME | ID}... | --all",
 		Short: "Destroy Droplets, and wait until they are gone",
-		Long: `Destroy Droplets of the plugin's groups, and wait until DigitalOcean shows them gone.
+		Long: `Destroy Droplets of the plugin's groups, and wait until DigitalOcean shows
+them gone.
 
-It shows on standard error what is to be destroyed and whose account it is on, and
-asks, once for each account. Only what a group made can be named: a Droplet that
-merely carries its tag is refused, and so is one with the tag fleeting-keep. A job
-that runs on a Droplet fails with it. While a runner manages the group it makes new
-ones as its policy says: stop it first to be rid of all.
+It shows on standard error what is to be destroyed and whose account it is on,
+and asks, once for each account. Only what a group made can be named: a
+Droplet that merely carries its tag is refused, and so is one with the tag
+fleeting-keep. A job that runs on a Droplet fails with it. While a runner
+manages the group it makes new ones as its policy says: stop it first to be
+rid of all.
 
-It exits with 0 when all are gone, with 1 if some are not, with 2 if it was called
-wrongly.`,
+It exits with 0 when all are gone, with 1 if some are not, with 2 if it was
+called wrongly.`,
 		Example: `  $ sudo systemctl stop gitlab-runner
   $ sudo fleeting-plugin-digitalocean rm --all
   NAME           STATE   SIZE         REGION  ADDRESS      AGE  USD/H
   ci-w4n27k2m9q  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571
   1 Droplet: 0.03571 USD an hour, 0.01 USD so far
   account: "acme", jane@example.com (token from plugin_config.token_file ...)
-  Destroy 1 Droplet? [y/N] y
+  Destroy 1 Droplet of group ci? [y/N] y
   1 Droplet gone`,
 		RunE: func(cmd *cobra.Command, names []string) error { return r.run(cmd.Context(), names) },
 	}

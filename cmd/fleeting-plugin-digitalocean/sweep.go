@@ -21,25 +21,25 @@ func sweepCommand(t *terminal) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sweep --group NAME",
 		Short: "Destroy what no process looks after any more",
-		Long: `Find what no living process looks after any more, and destroy it: Droplets, SSH keys
-and tags of plugin processes that have ended.
+		Long: `Find what no living process looks after any more, and destroy it: Droplets,
+SSH keys and tags of plugin processes that have ended.
 
-It lists what it finds, and asks, once for each account. Without --yes and with
-nobody to ask it only lists. A group that a process on this host manages is left
-to it. What a process of another host made may be a living manager's: nothing on the
-account distinguishes that from a dead one. So it is shown, and destroyed only with
---include-unknown-managers. Stop that manager first. A Droplet with the tag
-fleeting-keep is never destroyed.
+It lists what it finds, and asks, once for each account. Without --yes and
+with nobody to ask it only lists. A group that a process on this host manages
+is left to it. What a process of another host made may be a living manager's:
+nothing on the account distinguishes that from a dead one. So it is shown, and
+destroyed only with --include-unknown-managers. Stop that manager first. A
+Droplet with the tag fleeting-keep is never destroyed.
 
-It exits with 0 if nothing was found, with 3 if something was, destroyed or not, with
-1 if it failed or could not look at everything, with 2 if it was called wrongly: so
-that a cron job or a scheduled pipeline can alarm.`,
+It exits with 0 if nothing was found, with 3 if something was, destroyed or
+not, with 1 if it failed or could not look at everything, with 2 if it was
+called wrongly: so that a cron job or a scheduled pipeline can alarm.`,
 		Example: `  $ fleeting-plugin-digitalocean sweep --token-file token -g ci --older-than 12h
   KIND     NAME                    AGE    USD/H    LEFT BY
   droplet  ci-w4n27k2m9q           14h3m  0.03571  an unknown manager
   key      fleeting-ci-w4n2c8ye1s                  an unknown manager
   tag      fleeting-delete:ci                      an unknown manager
-  hint: add --include-unknown-managers, if no manager of these groups lives on any host`,
+  hint: add --include-unknown-managers, if no other host has a manager of these`,
 		Args: noArgs("a group is named with --group %s"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd.Context()) },
 	}
@@ -281,7 +281,7 @@ func (s *sweeping) remove(ctx context.Context, all []*swept) error {
 		}
 	}
 	if doubtful {
-		s.t.say("hint", "add --include-unknown-managers, if no manager of these groups lives on any host")
+		s.t.say("hint", "add --include-unknown-managers, if no other host has a manager of these")
 	}
 	switch {
 	case len(found) == 0 || s.dryRun:
