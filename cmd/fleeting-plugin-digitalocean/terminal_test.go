@@ -1,13 +1,9 @@
 package main
 
 import (
-	"bufio"
-	"context"
 	"errors"
-	"io"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -34,31 +30,6 @@ func TestTerminal(t *testing.T) {
 			t.Errorf("live %t: %q, want %q", live, got, dressed)
 		}
 	}
-}
-
-func TestNoColor(t *testing.T) {
-	t.Setenv("NO_COLOR", "")
-	if newTerminal().colours {
-		t.Error("colours with NO_COLOR")
-	}
-}
-
-// Who is asked and answers with Ctrl-C has said no: nobody waits for a line then.
-func TestInterruptIsAnAnswer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // who waits for a line here waits for ever, which is a deadlock
-		in, person := io.Pipe()
-		defer person.Close()
-		var errs strings.Builder
-		term := &terminal{in: bufio.NewReader(in), err: &errs, asks: true}
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		if _, err := term.confirm(ctx, "Destroy it?"); !errors.Is(err, errInterrupted) {
-			t.Errorf("got %v, want %v", err, errInterrupted)
-		}
-		if want := "Destroy it? [y/N] \n"; errs.String() != want {
-			t.Errorf("said %q, want %q", errs.String(), want)
-		}
-	})
 }
 
 func TestExitCodes(t *testing.T) {
