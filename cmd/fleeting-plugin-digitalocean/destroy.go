@@ -166,7 +166,8 @@ func (r *removal) leftOf(d selection) (left []instancegroup.Droplet, err error) 
 	if errors.As(err, new(overdue)) && why != nil {
 		err = fmt.Errorf("%w: %w", err, why)
 	}
-	return left, d.fault(fmt.Errorf("%s not confirmed to be gone, and may be billed: %s: %w", count(len(left), "Droplet"), strings.Join(names, " "), err))
+	return left, d.fault(fmt.Errorf("%s not confirmed to be gone, and may be billed: %s: %w",
+		count(len(left), "Droplet"), strings.Join(names, " "), err))
 }
 
 // goneNow reports whether what was to be deleted is not there any more.

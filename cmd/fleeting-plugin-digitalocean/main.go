@@ -104,7 +104,8 @@ func serveCommand() *cobra.Command {
 line plugin = "..." in config.toml.`,
 		Args: noArgs(""),
 		RunE: func(*cobra.Command, []string) error {
-			return hinted{misuse("serve is for GitLab Runner, which starts it: nobody would be served"), program + " doctor checks the runner's config.toml"}
+			return hinted{misuse("serve is for GitLab Runner, which starts it: nobody would be served"),
+				program + " doctor checks the runner's config.toml"}
 		},
 	}
 }

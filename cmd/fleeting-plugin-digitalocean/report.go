@@ -61,8 +61,9 @@ func reported(d instancegroup.Droplet, now time.Time) reportedDroplet {
 	age := max(0, now.Sub(d.Created))
 	return reportedDroplet{
 		Name: d.Name, ID: d.ID, State: d.Status, Kept: instancegroup.Kept(d), Size: d.Size, Region: d.Region,
-		External: d.External(), Internal: d.PrivateIPv4, Created: d.Created, AgeSeconds: int(age.Seconds()), USDPerHour: d.PriceHourly,
-		USDSoFar: instancegroup.Cents(cost(d.PriceHourly, age)), Image: d.Image.String(), Run: instancegroup.RunOf(instancegroup.GroupOf(d), d.Name),
+		External: d.External(), Internal: d.PrivateIPv4, Created: d.Created, AgeSeconds: int(age.Seconds()),
+		USDPerHour: d.PriceHourly, USDSoFar: instancegroup.Cents(cost(d.PriceHourly, age)), Image: d.Image.String(),
+		Run: instancegroup.RunOf(instancegroup.GroupOf(d), d.Name),
 	}
 }
 
@@ -103,8 +104,8 @@ func (r report) text(wide, live, colours bool, columns int) string {
 				code = ""
 			}
 			codes = append(codes, code)
-			rows = append(rows, []string{name, state, d.Size, d.Region, address, age(time.Duration(d.AgeSeconds) * time.Second), fmt.Sprintf("%.5f", d.USDPerHour),
-				fmt.Sprintf("%.2f", d.USDSoFar), d.Image, d.Run, fmt.Sprint(d.ID)})
+			rows = append(rows, []string{name, state, d.Size, d.Region, address,
+				age(time.Duration(d.AgeSeconds) * time.Second), fmt.Sprintf("%.5f", d.USDPerHour), fmt.Sprintf("%.2f", d.USDSoFar), d.Image, d.Run, fmt.Sprint(d.ID)})
 		}
 	}
 	if !wide {

@@ -144,7 +144,8 @@ func (r *removing) choose(ctx context.Context, groups []group, unread error, nam
 		for _, d := range f.Kept {
 			note(d, fmt.Errorf("%s has the tag %s: it is left alone until somebody takes that off", d.Name, instancegroup.KeepTag))
 			if len(names) == 0 {
-				r.t.say("warning", "group %s: %s stays, and is billed, %.5f USD an hour: it has the tag %s", f.Name, d.Name, d.PriceHourly, instancegroup.KeepTag)
+				r.t.say("warning", "group %s: %s stays, and is billed, %.5f USD an hour: it has the tag %s",
+					f.Name, d.Name, d.PriceHourly, instancegroup.KeepTag)
 			}
 		}
 		d := selection{group: f.group}
@@ -225,8 +226,9 @@ func (r *removing) end(approved []selection, left []instancegroup.Droplet, err, 
 	} else if err == nil {
 		fmt.Fprintln(r.t.out, count(len(result.Destroyed), "Droplet"), "gone")
 	}
+	is := func(class error) bool { return errors.Is(err, class) }
 	switch {
-	case errors.Is(err, instancegroup.ErrForbidden), errors.Is(err, instancegroup.ErrUnauthorized), errors.Is(err, instancegroup.ErrOtherAccount):
+	case is(instancegroup.ErrForbidden), is(instancegroup.ErrUnauthorized), is(instancegroup.ErrOtherAccount):
 		return err // whose hint is about the token
 	case err != nil:
 		return hinted{err, program + " ls shows what is left"}

@@ -249,7 +249,8 @@ func (s *sweeping) show(all []*swept) {
 	for _, w := range all {
 		switch {
 		case w.Younger.Droplets > 0:
-			fmt.Fprintf(s.t.out, "group %s: %s too young for --older-than, %.5f USD an hour\n", w.Group, count(w.Younger.Droplets, "Droplet"), w.Younger.USDPerHour)
+			fmt.Fprintf(s.t.out, "group %s: %s too young for --older-than, %.5f USD an hour\n",
+				w.Group, count(w.Younger.Droplets, "Droplet"), w.Younger.USDPerHour)
 		case len(w.Leftovers) > 0 || w.Managed != "" || w.Error != "":
 		case len(w.Unread) > 0:
 			fmt.Fprintf(s.t.out, "group %s: no Droplet is left over; not everything was looked for\n", w.Group)
