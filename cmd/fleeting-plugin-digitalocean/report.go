@@ -105,7 +105,8 @@ func (r report) text(wide, live, colours bool, columns int) string {
 			}
 			codes = append(codes, code)
 			rows = append(rows, []string{name, state, d.Size, d.Region, address,
-				age(time.Duration(d.AgeSeconds) * time.Second), fmt.Sprintf("%.5f", d.USDPerHour), fmt.Sprintf("%.2f", d.USDSoFar), d.Image, d.Run, fmt.Sprint(d.ID)})
+				age(time.Duration(d.AgeSeconds) * time.Second), fmt.Sprintf("%.5f", d.USDPerHour),
+				fmt.Sprintf("%.2f", d.USDSoFar), d.Image, d.Run, fmt.Sprint(d.ID)})
 		}
 	}
 	if !wide {
