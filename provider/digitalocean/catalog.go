@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/url"
+	"strings"
 	"time"
 
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
@@ -20,12 +21,13 @@ const (
 
 // Size is a Droplet size on offer.
 type Size struct {
-	Slug        string   `json:"slug"`
-	Regions     []string `json:"regions"` // where it can be had now
-	Available   bool     `json:"available"`
-	Disk        int      `json:"-"` // GiB
-	PriceHourly float64  `json:"-"` // USD; 0 = unknown
-	GPU         bool     `json:"-"` // by its slug, or because DigitalOcean says so
+	Slug         string   `json:"slug"`
+	Regions      []string `json:"regions"` // where it can be had now
+	Available    bool     `json:"available"`
+	Disk         int      `json:"-"` // GiB
+	PriceHourly  float64  `json:"-"` // USD; 0 = unknown
+	PriceMonthly float64  `json:"-"` // USD for a Droplet that stays a month
+	GPU          bool     `json:"-"` // by its slug, or because DigitalOcean says so
 }
 
 // Region is a region.
@@ -53,9 +55,10 @@ type Image struct {
 func (c *Client) Sizes(ctx context.Context) ([]Size, error) {
 	type size struct {
 		Size
-		Disk        lenient[int]             `json:"disk"`
-		PriceHourly lenient[float64]         `json:"price_hourly"`
-		GPUInfo     lenient[json.RawMessage] `json:"gpu_info"`
+		Disk         lenient[int]             `json:"disk"`
+		PriceHourly  lenient[float64]         `json:"price_hourly"`
+		PriceMonthly lenient[float64]         `json:"price_monthly"`
+		GPUInfo      lenient[json.RawMessage] `json:"gpu_info"`
 	}
 	sizes, err := getAll[size](ctx, c, opSizes, "sizes", nil)
 	if err != nil {
@@ -65,7 +68,7 @@ func (c *Client) Sizes(ctx context.Context) ([]Size, error) {
 	for i, s := range sizes {
 		info := string(s.GPUInfo.Value)
 		out[i] = s.Size
-		out[i].Disk, out[i].PriceHourly = s.Disk.Value, s.PriceHourly.Value
+		out[i].Disk, out[i].PriceHourly, out[i].PriceMonthly = s.Disk.Value, s.PriceHourly.Value, s.PriceMonthly.Value
 		out[i].GPU = info != "" && info != "null" || ig.GPUSize(s.Slug)
 	}
 	return out, nil
@@ -161,4 +164,41 @@ func (c *Client) VPCs(ctx context.Context) ([]VPC, error) {
 func (c *Client) VPCRegion(ctx context.Context, uuid string) (string, error) {
 	v, err := getOne(ctx, c, request{op: opVPC, name: uuid}, "vpc", func(v VPC) bool { return v.Region != "" })
 	return v.Region, err
+}
+
+// Subnets returns the address ranges of a VPC's subnets, such as "10.20.0.0/16".
+func (c *Client) Subnets(ctx context.Context, vpc string) ([]string, error) {
+	type subnet struct {
+		IPRange string `json:"ip_range"`
+	}
+	subnets, err := getAll[subnet](ctx, c, opVPCs+"/"+url.PathEscape(vpc)+"/subnets", "vpc_subnets", nil)
+	var ranges []string
+	for _, s := range subnets {
+		ranges = append(ranges, s.IPRange)
+	}
+	return ranges, err
+}
+
+// NATGateway is a way out of VPCs.
+type NATGateway struct {
+	State string `json:"state"` // "ACTIVE" when it works
+	VPCs  []struct {
+		ID      string `json:"vpc_uuid"`
+		Default bool   `json:"default_gateway"`
+	} `json:"vpcs"`
+}
+
+// DefaultFor reports whether the gateway is the default route of a VPC.
+func (g NATGateway) DefaultFor(vpc string) bool {
+	for _, v := range g.VPCs {
+		if v.ID == vpc && v.Default && strings.EqualFold(g.State, "active") {
+			return true
+		}
+	}
+	return false
+}
+
+// NATGateways returns all NAT gateways of the account.
+func (c *Client) NATGateways(ctx context.Context) ([]NATGateway, error) {
+	return getAll[NATGateway](ctx, c, "GET /v2/vpc_nat_gateways", "vpc_nat_gateways", nil)
 }

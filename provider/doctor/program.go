@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -15,9 +16,11 @@ type Program struct {
 	Path  string // the program; "" = there is none
 	Fault string // why Path cannot be run, "" = it can
 	Dir   string // where `gitlab-runner fleeting install` puts plugins
+
+	spelling spelling
 }
 
-// spelling is how plugin = "..." is written, which tells where the runner looks.
+// spelling is how plugin = "..." is written: it decides where the runner looks.
 type spelling int
 
 const (
@@ -40,9 +43,9 @@ func spell(plugin string, exists bool) spelling {
 	return bareName
 }
 
-// repository is where below the directory of plugins a reference's versions are, by
-// the rules of the runner's installer.
-func repository(plugin string) string {
+// repository splits a reference, by the rules of the runner's installer, into the directory that has its versions below the
+// directory of plugins, and the constraint on the version; "" = none.
+func repository(plugin string) (dir, constraint string) {
 	first, rest, slashed := strings.Cut(plugin, "/")
 	if !slashed {
 		plugin = "registry.gitlab.com/gitlab-org/fleeting/plugins/" + plugin
@@ -51,35 +54,34 @@ func repository(plugin string) string {
 	}
 	plugin, _, _ = strings.Cut(plugin, "@")
 	if i := strings.LastIndex(plugin, ":"); i > strings.LastIndex(plugin, "/") {
-		plugin = plugin[:i]
+		return plugin[:i], plugin[i+1:]
 	}
-	return plugin
+	return plugin, ""
 }
 
-// findProgram looks where the runner looks. Of an installed plugin any version will
-// do here: which one a constraint selects is the runner's to say.
+// findProgram looks where the runner looks. Of an installed plugin it takes any version: which one a constraint selects is
+// the runner's decision.
 func findProgram(plugin string) Program {
-	p := Program{Dir: pluginsDir()}
 	_, err := os.Stat(plugin)
-	switch spell(plugin, err == nil) {
-	case filePath:
+	p := Program{Dir: pluginsDir(), spelling: spell(plugin, err == nil)}
+	if p.spelling == filePath {
 		p.Path, p.Fault = plugin, whyNotRun(plugin)
 		return p
-	case bareName:
-		if found, err := exec.LookPath(plugin); err == nil {
-			p.Path = found
+	}
+	if p.spelling == bareName {
+		if p.Path, err = exec.LookPath(plugin); err == nil {
 			return p
 		}
-	case taggedName, reference:
+		p.Path = ""
 	}
 	name := "plugin"
 	if runtime.GOOS == "windows" {
 		name += ".exe"
 	}
-	repo := filepath.Join(p.Dir, filepath.FromSlash(repository(plugin)))
-	versions, _ := os.ReadDir(repo) // none: it is not installed
-	for _, v := range versions {
-		if path := filepath.Join(repo, v.Name(), name); whyNotRun(path) == "" {
+	dir, _ := repository(plugin)
+	versions, _ := filepath.Glob(filepath.Join(p.Dir, filepath.FromSlash(dir), "*", name)) // the pattern is sound, or nothing is found
+	for _, path := range versions {
+		if whyNotRun(path) == "" {
 			p.Path = path
 		}
 	}
@@ -115,34 +117,43 @@ func whyNotRun(path string) string {
 }
 
 func (e *exam) program() {
-	if e.File == nil {
-		return
-	}
-	const key = "autoscaler.plugin"
+	const key, name = "autoscaler.plugin", `plugin = "fleeting-plugin-digitalocean"`
 	plugin, p := e.Runner.Autoscaler.Plugin, e.Host.Program
-	// Another user's PATH and HOME may have it.
-	missing, whose := Warning, "the runner cannot start it"
-	if e.notRunners() {
-		missing, whose = Note, "the runner's user may have it elsewhere"
+	missing, who := Warning, "the runner cannot start it"
+	if e.notRunners() { // another user's PATH and HOME may have it
+		missing, who = Note, "the runner's user may have it elsewhere"
 	}
 	registry, _, _ := strings.Cut(plugin, "/")
-	switch how := spell(plugin, p.Path == plugin && p.Fault != "does not exist"); {
-	case how == reference && strings.Contains(registry, ":"):
-		e.say(Fault, key, `plugin = "fleeting-plugin-digitalocean"`,
-			"plugin is %q: the runner's installer refuses a registry with a port", plugin)
-	case how == filePath && strings.HasPrefix(p.Fault, "cannot"):
-		e.say(missing, key, "", "plugin %s %s", plugin, p.Fault)
-	case how == filePath && p.Fault == "is not executable":
-		e.say(Fault, key, "chmod 755 "+plugin, "plugin %s %s: the runner cannot start it", plugin, p.Fault)
-	case how == filePath && p.Fault != "":
-		e.say(Fault, key, `plugin = "fleeting-plugin-digitalocean"`, "plugin %s %s: the runner cannot start it", plugin, p.Fault)
-	case how == taggedName:
-		e.say(Warning, key, `plugin = "fleeting-plugin-digitalocean"`,
-			"plugin is %q: with a version, a name without a / means registry.gitlab.com/gitlab-org/fleeting/plugins/%s", plugin, plugin)
-	case how == bareName && p.Path == "":
-		e.say(missing, key, "sudo install fleeting-plugin-digitalocean /usr/local/bin/",
-			"plugin %s is neither in PATH nor in %s: %s", plugin, p.Dir, whose)
-	case how == reference && p.Path == "":
-		e.say(missing, key, "gitlab-runner fleeting install", "plugin %s is not installed in %s: %s", plugin, p.Dir, whose)
+	_, constraint := repository(plugin)
+	switch p.spelling {
+	case filePath:
+		switch {
+		case p.Fault == "":
+		case strings.HasPrefix(p.Fault, "cannot"):
+			e.add(missing, key, "sudo fleeting-plugin-digitalocean doctor", "plugin %s %s", plugin, p.Fault)
+		case p.Fault == "is not executable":
+			e.add(Fault, key, "chmod 755 "+plugin, "plugin %s %s: the runner cannot start it", plugin, p.Fault)
+		default:
+			e.add(Fault, key, name, "plugin %s %s: the runner cannot start it", plugin, p.Fault)
+		}
+	case taggedName:
+		e.add(Warning, key, name,
+			"plugin is %q: with a version, a name without a / means registry.gitlab.com/gitlab-org/fleeting/plugins/%[1]s", plugin)
+	case bareName:
+		if p.Path == "" {
+			e.add(missing, key, "sudo install fleeting-plugin-digitalocean /usr/local/bin/",
+				"plugin %s is neither in PATH nor in %s: %s", plugin, p.Dir, who)
+		}
+	case reference:
+		switch {
+		case strings.Contains(registry, ":"):
+			e.add(Fault, key, name, "plugin is %q: `gitlab-runner fleeting install` refuses a registry with a port, without a word", plugin)
+		case len(constraint) > 1 && constraint[0] == 'v' && constraint[1] >= '0' && constraint[1] <= '9':
+			e.add(Fault, key, fmt.Sprintf("plugin = %q", strings.TrimSuffix(plugin, constraint)+constraint[1:]),
+				"plugin is %q: versions have no v in front, and `gitlab-runner fleeting install` finds none, without a word", plugin)
+		case p.Path == "":
+			e.add(missing, key, "gitlab-runner fleeting install && gitlab-runner fleeting list",
+				"plugin %s is not installed in %s: %s", plugin, p.Dir, who)
+		}
 	}
 }
