@@ -116,6 +116,13 @@ func (e *exam) addAt(level Level, where, hint, format string, args ...any) {
 	e.found = append(e.found, Finding{Check: e.check, Level: level, Where: where, What: fmt.Sprintf(format, args...), Hint: hint})
 }
 
+// when adds a finding about a key if something is so.
+func (e *exam) when(so bool, level Level, key, hint, format string, args ...any) {
+	if so {
+		e.add(level, key, hint, format, args...)
+	}
+}
+
 // Check is one that is made of every group.
 type Check struct {
 	Name  string // in Finding.Check and the documentation

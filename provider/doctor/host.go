@@ -24,9 +24,8 @@ import (
 
 // Host is what of this host the checks go by. Look fills it in.
 type Host struct {
-	Now       time.Time
-	UID       int // of this process; -1 = the system has none
-	ConfigUID int // of config.toml's owner; -1 = unknown
+	Now   time.Time
+	Owner string // the number of the user that config.toml belongs to; "" = this process's, or not known
 
 	RunnerVersion string // of gitlab-runner, such as "18.6.6"; "" = not known
 	RunnerFault   string // why not
@@ -61,9 +60,9 @@ type KeyFile struct {
 // Look looks at this host, as far as the configuration of a group concerns it. It
 // changes nothing.
 func Look(ctx context.Context, file *runnerconfig.File, r runnerconfig.Runner, c config.Config, apiURL, group string) Host {
-	h := Host{Now: time.Now(), UID: os.Getuid(), ConfigUID: -1}
+	h := Host{Now: time.Now()}
 	if file != nil {
-		h.ConfigUID = ownerOf(file.Path)
+		h.Owner = otherOwner(file.Path)
 		h.RunnerVersion, h.RunnerFault = askRunner(ctx)
 		h.Program = findProgram(r.Autoscaler.Plugin)
 		h.lookAtFiles(file, r, c)
@@ -71,11 +70,10 @@ func Look(ctx context.Context, file *runnerconfig.File, r runnerconfig.Runner, c
 	if group != "" {
 		h.lookAtState(ctx, apiURL, group)
 	}
-	if all, err := net.InterfaceAddrs(); err == nil {
-		for _, a := range all {
-			if p, err := netip.ParsePrefix(a.String()); err == nil {
-				h.Addresses = append(h.Addresses, p.Addr())
-			}
+	all, _ := net.InterfaceAddrs() // none: this host is in no VPC
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			h.Addresses = append(h.Addresses, p.Addr())
 		}
 	}
 	return h
@@ -152,26 +150,18 @@ func checkKey(path string) error {
 
 func (h *Host) lookAtState(ctx context.Context, apiURL, group string) {
 	s, err := state.Peek(ctx, apiURL, group)
-	if err != nil {
-		h.StateFault = err
-		return
+	h.StateFault, h.DeadRuns, h.Refused, h.Ignored = err, s.DeadRuns(), s.Refused, s.Ignored
+	if s.Held {
+		h.Holder = "unknown"
+		if s.PID != 0 {
+			h.Holder = fmt.Sprint(s.PID)
+		}
 	}
-	h.Holder, h.DeadRuns, h.Refused, h.Ignored = holder(s), s.DeadRuns(), s.Refused, s.Ignored
-}
-
-func holder(s state.Snapshot) string {
-	switch {
-	case !s.Held:
-		return ""
-	case s.PID == 0:
-		return "unknown"
-	}
-	return fmt.Sprint(s.PID)
 }
 
 func (e *exam) secretFiles() {
-	hidden := pluginKey(e.Runner, "token") == "" && e.Runner.Autoscaler.Connector.Password == ""
-	if level := strings.ToLower(e.File.LogLevel); !hidden && (level == "debug" || level == "trace") {
+	secret := pluginKey(e.Runner, "token") != "" || e.Runner.Autoscaler.Connector.Password != ""
+	if level := strings.ToLower(e.File.LogLevel); secret && (level == "debug" || level == "trace") {
 		e.addAt(Warning, e.File.At("log_level"), `log_level = "info"`,
 			"log_level %q writes plugin_config.token and connector_config.password into the log", level)
 	}
@@ -215,20 +205,10 @@ func (e *exam) state() {
 	}
 }
 
-// notRunners reports whether the runner, by the owner of its file, is another user.
-func (e *exam) notRunners() bool {
-	h := e.Host
-	return e.File != nil && h.UID >= 0 && h.ConfigUID >= 0 && h.ConfigUID != h.UID
-}
-
 func (e *exam) user() {
-	if h := e.Host; e.notRunners() {
-		sudo := "sudo"
-		if h.ConfigUID != 0 {
-			sudo = fmt.Sprintf("sudo -u '#%d'", h.ConfigUID)
-		}
-		e.addAt(Note, e.File.Path, sudo+" fleeting-plugin-digitalocean doctor",
-			"it belongs to the user %d, and doctor runs as %d: what it finds of files, HOME and locks is this user's, not the runner's", h.ConfigUID, h.UID)
+	if owner := e.Host.Owner; owner != "" {
+		e.addAt(Note, e.File.Path, fmt.Sprintf("sudo -u '#%s' fleeting-plugin-digitalocean doctor", owner),
+			"it belongs to the user %s, and doctor runs as another: what it finds of files, HOME and locks may not be the runner's", owner)
 	}
 }
 

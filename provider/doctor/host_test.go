@@ -36,20 +36,23 @@ func TestFindProgram(t *testing.T) {
 	text := write(t, 0o644, "", dir, "bin", "text")
 	ours := write(t, 0o755, "", dir, "registry.gitlab.com", "x", "y", "1.0.0", "plugin")
 	theirs := write(t, 0o755, "", dir, "registry.gitlab.com", "gitlab-org", "fleeting", "plugins", "aws", "1.0.0", "plugin")
+	const plugins = "registry.gitlab.com/gitlab-org/fleeting/plugins/"
 	for plugin, want := range map[string]Program{
-		"fleeting-plugin-digitalocean": {Path: inPath},
-		"fleeting-plugin-other":        {},
-		inPath:                         {Path: inPath, spelling: filePath},
-		text:                           {Path: text, Fault: "is not executable", spelling: filePath},
-		dir:                            {Path: dir, Fault: "is no file", spelling: filePath},
-		"./none":                       {Path: "./none", Fault: "does not exist", spelling: filePath},
-		"registry.gitlab.com/x/y:1":    {Path: ours, spelling: reference},
-		"x/y":                          {Path: ours, spelling: reference},
-		"x/z:latest":                   {spelling: reference},
-		"aws":                          {Path: theirs},
-		"aws:latest":                   {Path: theirs, spelling: taggedName},
+		"fleeting-plugin-digitalocean": {Path: inPath, Dir: plugins + "fleeting-plugin-digitalocean"},
+		"fleeting-plugin-other":        {Dir: plugins + "fleeting-plugin-other"},
+		inPath:                         {Path: inPath},
+		text:                           {Path: text, Fault: "is not executable"},
+		dir:                            {Path: dir, Fault: "is no file"},
+		"./none":                       {Path: "./none", Fault: "does not exist"},
+		"registry.gitlab.com/x/y:1":    {Path: ours, Dir: "registry.gitlab.com/x/y"},
+		"x/y@sha256:1":                 {Path: ours, Dir: "registry.gitlab.com/x/y"},
+		"x/z:latest":                   {Dir: "registry.gitlab.com/x/z"},
+		"aws":                          {Path: theirs, Dir: plugins + "aws"},
+		"aws:latest":                   {Path: theirs, Dir: plugins + "aws"},
 	} {
-		want.Dir = dir
+		if want.Dir != "" {
+			want.Dir = filepath.Join(dir, want.Dir)
+		}
 		if got := findProgram(plugin); got != want {
 			t.Errorf("%s: %+v, expected %+v", plugin, got, want)
 		}
@@ -105,7 +108,7 @@ func TestLook(t *testing.T) {
 	if len(h.Keys) != 2 || h.Keys[0].Err == nil || h.Keys[1].Err == nil || os.IsNotExist(h.Keys[1].Err) {
 		t.Errorf("keys %+v", h.Keys)
 	}
-	if h.StateFault != nil || h.Holder != "" || len(h.Addresses) == 0 || h.UID != h.ConfigUID {
+	if h.StateFault != nil || h.Holder != "" || len(h.Addresses) == 0 || h.Owner != "" {
 		t.Errorf("%+v", h)
 	}
 	lock, err := state.Open(t.Context(), hclog.NewNullLogger(), api, "ci")

@@ -358,11 +358,7 @@ func (e *exam) unmanaged(ctx context.Context, asked, owned string) {
 		e.addAt(OK, asked, "", "no Droplet is left over")
 	}
 	for _, err := range l.Unread {
-		if errors.Is(err, instancegroup.ErrRateLimited) {
-			e.addAt(Note, asked, "ask again in a minute", "leftovers were not looked for among the %v", err)
-		} else {
-			e.unread(err, "a list of leftovers")
-		}
+		e.unread(err, "a list of leftovers")
 	}
 }
 

@@ -43,29 +43,22 @@ func (e *exam) policies() {
 
 // policy checks a policy by itself; key is its own, and ends in a dot.
 func (e *exam) policy(key string, p runnerconfig.Policy) {
-	if p.IdleTime == 0 {
-		e.add(Warning, key+"idle_time", `idle_time = "10m"`,
-			"idle_time is not set, which is 0s: a Droplet is destroyed as soon as its job ends, and the next job waits for another")
-	}
+	e.when(p.IdleTime == 0, Warning, key+"idle_time", `idle_time = "10m"`,
+		"idle_time is not set, which is 0s: a Droplet is destroyed as soon as its job ends, and the next job waits for another")
 	capacity, most := e.capacity(), e.maxInstances()
-	switch {
-	case most > 0 && p.IdleCount > most*capacity:
-		e.add(Warning, key+"idle_count", fmt.Sprintf("idle_count = %d", most*capacity),
-			"idle_count is %d jobs, and %d Droplets x capacity_per_instance %d have room for %d: it is never reached",
-			p.IdleCount, most, capacity, most*capacity)
-	case capacity > 1 && p.IdleCount > 0:
-		e.add(Note, key+"idle_count", "", "idle_count counts jobs: room for %d is %s", p.IdleCount, plural(ceil(p.IdleCount, capacity), "Droplet"))
+	if room := most * capacity; room > 0 && p.IdleCount > room {
+		e.add(Warning, key+"idle_count", fmt.Sprintf("idle_count = %d", room),
+			"idle_count is %d jobs, and %d Droplets x capacity_per_instance %d have room for %d: it is never reached", p.IdleCount, most, capacity, room)
+	} else {
+		e.when(capacity > 1 && p.IdleCount > 0, Note, key+"idle_count", "",
+			"idle_count counts jobs: room for %d is %s", p.IdleCount, plural(ceil(p.IdleCount, capacity), "Droplet"))
 	}
-	switch {
-	case p.ScaleFactor > 0 && p.ScaleFactor <= 1:
-		e.add(Warning, key+"scale_factor", fmt.Sprintf("scale_factor = %g", 1+p.ScaleFactor),
-			"scale_factor is %g, and multiplies the jobs that run: up to 1 it makes no room for more", p.ScaleFactor)
-	case p.ScaleFactor > 1 && p.ScaleFactorLimit == 0:
-		e.add(Note, key+"scale_factor", "scale_factor_limit = 8",
-			"scale_factor has no scale_factor_limit: only max_instances limits how many Droplets are kept ready")
-	case p.ScaleFactor == 0 && p.ScaleFactorLimit > 0:
-		e.add(Warning, key+"scale_factor_limit", "scale_factor = 1.5", "scale_factor_limit has no effect without scale_factor")
-	}
+	e.when(p.ScaleFactor > 0 && p.ScaleFactor <= 1, Warning, key+"scale_factor", fmt.Sprintf("scale_factor = %g", 1+p.ScaleFactor),
+		"scale_factor is %g, and multiplies the jobs that run: up to 1 it makes no room for more", p.ScaleFactor)
+	e.when(p.ScaleFactor > 1 && p.ScaleFactorLimit == 0, Note, key+"scale_factor", "scale_factor_limit = 8",
+		"scale_factor has no scale_factor_limit: only max_instances limits how many Droplets are kept ready")
+	e.when(p.ScaleFactor == 0 && p.ScaleFactorLimit > 0, Warning, key+"scale_factor_limit", "scale_factor = 1.5",
+		"scale_factor_limit has no effect without scale_factor")
 	switch h := e.Host; {
 	case h.older("18.1") && p.IdleCount > 0:
 		e.add(Warning, key+"idle_count", "upgrade the runner, or idle_count = 0",
@@ -76,7 +69,8 @@ func (e *exam) policy(key string, p runnerconfig.Policy) {
 			"preemptive_mode is not set, which is true with an idle_count: jobs are taken only when a Droplet is ready, "+
 				"and a long queue grows the group by %d at a time", p.IdleCount)
 	case p.PreemptiveMode == nil:
-		e.add(Note, key+"preemptive_mode", "preemptive_mode = false", "preemptive_mode is not set: runners since 18.6 warn of it whenever they read the file")
+		e.add(Note, key+"preemptive_mode", "preemptive_mode = false",
+			"preemptive_mode is not set: runners since 18.6 warn of it whenever they read the file")
 	}
 }
 

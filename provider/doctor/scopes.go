@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
@@ -51,15 +52,11 @@ func (s Subject) unlimited() bool { return s.valid() && s.Config.MaxInstances ==
 // scopes finds the scopes that the token lacks.
 func (e *exam) scopes(ctx context.Context) {
 	all, err := e.Shared.scopes.get(func() ([]digitalocean.Scope, error) {
-		names := map[string]bool{}
-		var distinct []string
+		var names []string
 		for _, n := range needs {
-			if !names[n.scope] {
-				distinct = append(distinct, n.scope)
-			}
-			names[n.scope] = true
+			names = append(names, n.scope)
 		}
-		return e.api.Scopes(ctx, distinct...)
+		return e.api.Scopes(ctx, slices.Compact(names)...) // a scope's rows are beside each other
 	})
 	if err != nil {
 		e.addAt(Warning, "scopes", digitalocean.Hint(err), "the token's scopes could not be read: %v", err)

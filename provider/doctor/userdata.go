@@ -133,6 +133,9 @@ var (
 	repeated = regexp.MustCompile(`^mapping key "([^"]*)" already defined at line (\d+)$`)
 )
 
+// anotherDocument is a fault that the library does not know.
+const anotherDocument = "a second document begins before it"
+
 // misread finds what keeps a cloud-config from being read, or a part of it from being used.
 func misread(data string) (found []yamlFault) {
 	add := func(err string) {
@@ -157,7 +160,7 @@ func misread(data string) (found []yamlFault) {
 	}
 	var second yaml.Node
 	if err := decoder.Decode(&second); err == nil {
-		add(fmt.Sprintf("line %d: second document", second.Content[0].Line))
+		add(fmt.Sprintf("line %d: %s", second.Content[0].Line, anotherDocument))
 	} else if !errors.Is(err, io.EOF) {
 		add(err.Error())
 	}
@@ -167,35 +170,25 @@ func misread(data string) (found []yamlFault) {
 // explainYAML makes a fault of what the library writes.
 func explainYAML(text string) yamlFault {
 	f := yamlFault{ignored: true, what: strings.TrimPrefix(text, "yaml: "),
-		hint: "where cloud-init is installed: cloud-init schema --config-file FILE"}
+		hint: `indent with spaces, put a text with ": " in it into quotes; cloud-init schema --config-file FILE shows more`}
 	if m := atYAML.FindStringSubmatch(text); m != nil {
 		f.line, _ = strconv.Atoi(m[1])
 		f.what = m[2]
 	}
-	begins := func(what string) bool { return strings.HasPrefix(f.what, what) }
 	if m := repeated.FindStringSubmatch(f.what); m != nil {
 		return yamlFault{f.line, fmt.Sprintf("%s is there a second time, and that of line %s is ignored", m[1], m[2]), "make one of both", false}
 	}
 	switch {
-	case begins("cannot unmarshal"): // values follow
+	case strings.HasPrefix(f.what, "cannot unmarshal"): // values follow
 		f.what, f.hint = "no mapping of keys such as runcmd", "runcmd: [ufw allow ssh]"
-		return f
-	case begins("second document"):
-		f.what, f.hint = "a second document begins before it", "remove the line ---"
-		return f
+	case f.what == anotherDocument:
+		f.hint = "remove the line ---"
 	case unended.MatchString(f.what): // the library gives the line where it begins, and counts from 0
 		f.line++
-		f.what, f.hint = "what begins here "+f.what, "look at the indents, brackets and quotes from here on"
-	case begins("mapping values"):
-		f.hint = `put a text with ": " in it into quotes`
-	case begins("found character that cannot start"):
-		f.hint = "indent with spaces, not tabs; put a text that begins with @, ` or % into quotes"
-	case begins("found unexpected end of stream"):
-		f.what, f.hint = "a quote that does not end", "look at the quotes from here on"
-	case begins("invalid map key"):
-		f.what, f.hint = "a mapping is used as a key", "where {{ ... }} is a template: begin with the line ## template: jinja"
+		f.what, f.hint = "no YAML: what begins here "+f.what, "look at the indents, brackets and quotes from here on"
+	default:
+		f.what = "no YAML: " + f.what
 	}
-	f.what = "no YAML: " + f.what
 	return f
 }
 
