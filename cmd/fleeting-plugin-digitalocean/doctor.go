@@ -292,7 +292,8 @@ func (d diagnosis) sum(t *terminal) {
 	if d.Group == "" {
 		name = d.Where
 	}
-	fmt.Fprintf(t.out, "%s: %s, %s, %s\n", name, number(counts[doctor.Fault], "fault"), number(counts[doctor.Warning], "warning"), number(counts[doctor.Note], "note"))
+	fmt.Fprintf(t.out, "%s: %s, %s, %s\n", clean(name),
+		number(counts[doctor.Fault], "fault"), number(counts[doctor.Warning], "warning"), number(counts[doctor.Note], "note"))
 }
 
 // number is a count, with "no" for 0.

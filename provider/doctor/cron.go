@@ -49,7 +49,8 @@ func parsePeriod(text, timezone string) (period, *unreadable) {
 	}
 	words := strings.Fields(text)
 	if len(words) != len(fields) {
-		u := &unreadable{fmt.Sprintf("period %q has %s, not 5: minute, hour, day of month, month, day of week", text, plural(len(words), "field")), example}
+		const want = "period %q has %s, not 5: minute, hour, day of month, month, day of week"
+		u := &unreadable{fmt.Sprintf(want, text, plural(len(words), "field")), example}
 		if len(words) == 7 { // docker+machine's have seconds and a year
 			u.hint = fmt.Sprintf("periods = [%q]", strings.Join(words[1:6], " "))
 		}

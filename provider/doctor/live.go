@@ -176,7 +176,8 @@ func (e *exam) image(context.Context) {
 		case mentions(e.Config.UserData):
 			e.add(OK, key, "", "%s gets Docker from user_data, as far as can be known", name)
 		case i.Public:
-			e.add(Warning, key, "doctl compute image list-application --public", "%s has no Docker, and user_data does not install it: every job would fail", name)
+			e.add(Warning, key, "doctl compute image list-application --public",
+				"%s has no Docker, and user_data does not install it: every job would fail", name)
 		case mentions(e.Runner.Autoscaler.InstanceReadyCommand):
 			e.add(OK, key, "", "%s is your own: instance_ready_command will show whether it has Docker", name)
 		default:

@@ -106,7 +106,7 @@ func dead(_ *account, s *Subject) { s.Host.DeadRuns = []string{"aaaa"} }
 const somePublic = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 
 // live examines a group on an account, of which nothing may change.
-func live(t *testing.T, changes []string, prepare prepare) ([]Finding, *Cost) {
+func live(t *testing.T, changes string, prepare prepare) ([]Finding, *Cost) {
 	t.Helper()
 	sim := dosim.New(dosim.Options{})
 	defer sim.Close()
@@ -131,7 +131,7 @@ func live(t *testing.T, changes []string, prepare prepare) ([]Finding, *Cost) {
 
 // TestLive breaks one thing after the other on the account, and pins what is found beyond what is found without.
 func TestLive(t *testing.T) {
-	basis, cost := live(t, nil, nil)
+	basis, cost := live(t, "", nil)
 	want := []string{
 		"token ok GET /v2/account", "scopes ok scopes", "catalog ok 21", "catalog ok 21", "catalog ok 21", "catalog ok 21", "image ok 22",
 		"quota ok GET /v2/account", "leftovers ok tag fleeting-group:ci", "cost ok 28", "cost ok 11", "cost note 17 | max_hourly_cost = 0.72",
@@ -147,18 +147,20 @@ func TestLive(t *testing.T) {
 	}
 
 	const (
+		give   = " | give the token the scope "
 		later  = " | try again in a minute; https://status.digitalocean.com shows outages"
 		higher = "ask DigitalOcean for a higher limit: https://cloud.digitalocean.com/account/team/droplet_limit_increase"
 		sweep  = " | fleeting-plugin-digitalocean sweep --config config.toml --group ci"
 		group  = " tag fleeting-group:ci"
 	)
-	private := []string{"use_external_addr = true", "use_external_addr = false"}
-	hidden := append(private, `name = "ci"`, "name = \"ci\"\n public_networking = false", `["fra1", "nyc3"]`, `"fra1"`)
+	const private = "use_external_addr = true => use_external_addr = false"
+	const hidden = private + "\nname = \"ci\" => name = \"ci\"\n+ public_networking = false\n[\"fra1\", \"nyc3\"] => \"fra1\""
 	inFra1 := func(_ *account, s *Subject) {
 		s.Host.Addresses = []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("10.102.0.7")}
 	}
 	gateway := func(vpc, state string, byDefault bool) prepare {
-		return answers("/v2/vpc_nat_gateways", fmt.Sprintf(`{"vpc_nat_gateways": [{"state": %q, "vpcs": [{"vpc_uuid": %q, "default_gateway": %t}]}]}`, state, vpc, byDefault))
+		const list = `{"vpc_nat_gateways": [{"state": %q, "vpcs": [{"vpc_uuid": %q, "default_gateway": %t}]}]}`
+		return answers("/v2/vpc_nat_gateways", fmt.Sprintf(list, state, vpc, byDefault))
 	}
 	noWayOut := "vpc warning 19 | doctl compute vpc-nat-gateway create --help, with the VPC's default gateway; or public_networking = true"
 	custom := func(a *account, _ *Subject) {
@@ -166,18 +168,20 @@ func TestLive(t *testing.T) {
 	}
 	shown := map[string]bool{}
 	for name, tt := range map[string]struct {
-		changes []string
+		changes string
 		prepare prepare
 		want    []string
 	}{
-		"a token that is refused": {nil, func(a *account, _ *Subject) { a.SetToken("another") },
+		"a token that is refused": {"", func(a *account, _ *Subject) { a.SetToken("another") },
 			[]string{"token fault GET /v2/account | make a new token at https://cloud.digitalocean.com/account/api/tokens, and put it there"}},
-		"no network": {nil, func(a *account, _ *Subject) { a.Inject(dosim.Fault{Op: "*", Refused: true, Times: -1}) },
+		"no network": {"", func(a *account, _ *Subject) { a.Inject(dosim.Fault{Op: "*", Refused: true, Times: -1}) },
 			[]string{"token fault GET /v2/account | look at HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and api_url"}},
-		"a proxy's 403":     {nil, answers("/v2/account", "a proxy's 403"), []string{"token fault GET /v2/account | look at HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and api_url"}},
-		"an outage":         {nil, fails("GET /v2/account", 503), []string{"token fault GET /v2/account" + later}},
-		"too many requests": {nil, fails("GET /v2/account", 429), []string{"token fault GET /v2/account | the token's requests are spent, by this or by others; try again in a minute"}},
-		"an account in trouble": {nil, func(a *account, _ *Subject) {
+		"a proxy's 403": {"", answers("/v2/account", "a proxy's 403"), []string{
+			"token fault GET /v2/account | look at HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and api_url"}},
+		"an outage": {"", fails("GET /v2/account", 503), []string{"token fault GET /v2/account" + later}},
+		"too many requests": {"", fails("GET /v2/account", 429), []string{
+			"token fault GET /v2/account | the token's requests are spent, by this or by others; try again in a minute"}},
+		"an account in trouble": {"", func(a *account, _ *Subject) {
 			a.SetAccount(func(a *dosim.Account) {
 				a.Status, a.StatusMessage, a.EmailVerified = "warning", "Your card has expired.", false
 			})
@@ -186,82 +190,106 @@ func TestLive(t *testing.T) {
 			"account warning GET /v2/account | follow the link in DigitalOcean's mail; https://cloud.digitalocean.com/account/profile sends another",
 		}},
 
-		"droplet:delete":       {nil, fails("DELETE /v2/droplets/{id}", 403), []string{"scopes fault DELETE /v2/droplets/0 | give the token the scope droplet:delete"}},
-		"droplet:create":       {nil, fails("POST /v2/droplets", 403), []string{"scopes fault POST /v2/droplets | give the token the scope droplet:create"}},
-		"an unclear scope":     {nil, fails("POST /v2/tags", 500), []string{"scopes note scopes"}},
-		"a proxy that POSTs":   {nil, answers("/v2/tags", "a proxy's 403"), []string{"scopes warning scopes" + later, "leftovers warning GET /v2/tags" + later}},
-		"a request that hangs": {nil, answers("/v2/tags/no tag/resources", "hang"), []string{"scopes warning scopes" + later}},
-		"the scopes of what is asked for": {[]string{`name = "ci"`, "name = \"ci\"\n project_id = \"00000002-9a3e-4000-8000-000000000002\"\n vpc_uuid = { fra1 = \"" + own + "\" }"},
+		"droplet:delete":   {"", fails("DELETE /v2/droplets/{id}", 403), []string{"scopes fault DELETE /v2/droplets/0" + give + "droplet:delete"}},
+		"droplet:create":   {"", fails("POST /v2/droplets", 403), []string{"scopes fault POST /v2/droplets" + give + "droplet:create"}},
+		"an unclear scope": {"", fails("POST /v2/tags", 500), []string{"scopes note scopes"}},
+		"a proxy that POSTs": {"", answers("/v2/tags", "a proxy's 403"), []string{
+			"scopes warning scopes" + later, "leftovers warning GET /v2/tags" + later}},
+		"a request that hangs": {"", answers("/v2/tags/no tag/resources", "hang"), []string{"scopes warning scopes" + later}},
+		"the scopes of what is asked for": {`name = "ci" => name = "ci"
++ project_id = "00000002-9a3e-4000-8000-000000000002"
++ vpc_uuid = { fra1 = "` + own + `" }`,
 			all(fails("POST /v2/projects/{id}/resources", 403), fails("GET /v2/vpcs", 403)), []string{
-				"scopes warning GET /v2/vpcs?per_page=1 | give the token the scope vpc:read",
-				"scopes warning POST /v2/projects/00000000-0000-0000-0000-000000000000/resources | give the token the scope project:assign_resource",
+				"scopes warning GET /v2/vpcs?per_page=1" + give + "vpc:read",
+				"scopes warning POST /v2/projects/00000000-0000-0000-0000-000000000000/resources" + give + "project:assign_resource",
 			}},
-		"tag:read":             {nil, fails("GET /v2/tags", 403), []string{"scopes fault GET /v2/tags?per_page=1 | give the token the scope tag:read"}},
-		"tag:read, by one tag": {nil, fails("GET /v2/tags/{tag}", 403), []string{"catalog fault DigitalOcean | give the token the scope tag:read"}},
-		"account:read":         {nil, fails("GET /v2/account", 403), []string{"scopes note GET /v2/account | give the token the scope account:read"}},
-		"account:read is needed": {[]string{"max_instances = 10\n    [runners", "[runners"}, fails("GET /v2/account", 403), []string{
-			"scopes fault GET /v2/account | give the token the scope account:read", "catalog fault 17 | " + seeDocs}},
-		"sizes:read": {nil, fails("GET /v2/sizes", 403), []string{"scopes warning GET /v2/sizes?per_page=1 | give the token the scope sizes:read", "cost ok 28"}},
-		"no catalog": {nil, fails("GET /v2/regions", 500), []string{"scopes note scopes", "catalog fault GET /v2/regions" + later, "cost ok 28"}},
+		"tag:read":             {"", fails("GET /v2/tags", 403), []string{"scopes fault GET /v2/tags?per_page=1" + give + "tag:read"}},
+		"tag:read, by one tag": {"", fails("GET /v2/tags/{tag}", 403), []string{"catalog fault DigitalOcean" + give + "tag:read"}},
+		"account:read":         {"", fails("GET /v2/account", 403), []string{"scopes note GET /v2/account" + give + "account:read"}},
+		"account:read is needed": {`max_instances = 12 =>`, fails("GET /v2/account", 403), []string{
+			"scopes fault GET /v2/account" + give + "account:read", "catalog fault 17 | " + seeDocs}},
+		"sizes:read": {"", fails("GET /v2/sizes", 403), []string{
+			"scopes warning GET /v2/sizes?per_page=1" + give + "sizes:read", "cost ok 28"}},
+		"no catalog": {"", fails("GET /v2/regions", 500), []string{"scopes note scopes", "catalog fault GET /v2/regions" + later, "cost ok 28"}},
 
-		"unknown slugs": {[]string{`["fra1", "nyc3"]`, `"fra7"`, `["s-2vcpu-4gb", "s-4vcpu-8gb"]`, `"s-2vcpu-4g"`, "docker-20-04", "docker-20-40"}, nil, []string{
+		"unknown slugs": {`["fra1", "nyc3"] => "fra7"
+["s-2vcpu-4gb", "s-4vcpu-8gb"] => "s-2vcpu-4g"
+docker-20-04 => docker-20-40`, nil, []string{
 			"catalog fault 20 | doctl compute region list", "catalog fault 21 | doctl compute size list",
 			"catalog fault 22 | doctl compute image list --public", "cost ok 28"}},
-		"sold out, and too small": {[]string{`["s-2vcpu-4gb", "s-4vcpu-8gb"]`, `["m-2vcpu-16gb", "s-1vcpu-512mb-10gb", "s-4vcpu-8gb"]`, `["fra1", "nyc3"]`, `["fra1"]`}, nil, []string{
-			"catalog note 21", "catalog warning 21 | remove the size or the region from its list", "cost ok 28", "cost ok 11", "cost note 17 | max_hourly_cost = 1.25"}},
-		"nothing fits": {[]string{`["s-2vcpu-4gb", "s-4vcpu-8gb"]`, `"s-1vcpu-512mb-10gb"`, `["fra1", "nyc3"]`, `["fra1"]`}, nil, []string{
+		"sold out, and too small": {`["s-2vcpu-4gb", "s-4vcpu-8gb"] => ["m-2vcpu-16gb", "s-1vcpu-512mb-10gb", "s-4vcpu-8gb"]
+["fra1", "nyc3"] => ["fra1"]`, nil, []string{
+			"catalog note 21", "catalog warning 21 | remove the size or the region from its list",
+			"cost ok 28", "cost ok 11", "cost note 17 | max_hourly_cost = 1.25"}},
+		"nothing fits": {`["s-2vcpu-4gb", "s-4vcpu-8gb"] => "s-1vcpu-512mb-10gb"
+["fra1", "nyc3"] => ["fra1"]`, nil, []string{
 			"catalog warning 21 | remove the size or the region from its list",
 			"catalog fault 17 | In fra1 these sizes would work: s-1vcpu-1gb, s-1vcpu-2gb, s-2vcpu-2gb, s-2vcpu-4gb, c-2",
 			"cost ok 28", "cost ok 11", "cost note 17 | max_hourly_cost = 0.06"}},
 
-		"no Docker":               {[]string{"docker-20-04", "debian-13-x64"}, nil, []string{"image warning 22 | doctl compute image list-application --public"}},
-		"Docker by user data":     {[]string{"docker-20-04", "debian-13-x64", "ufw allow ssh", "apt-get install -y docker.io"}, nil, []string{"image ok 22"}},
-		"no Docker, nor needed":   {[]string{"docker-20-04", "debian-13-x64", "docker-autoscaler", "instance"}, nil, nil},
-		"a snapshot":              {[]string{`image = "docker-20-04"`, `image_tag = "ci-golden"`}, nil, []string{"image ok 17"}},
-		"a snapshot, not checked": {[]string{`image = "docker-20-04"`, `image = 204117263`, " && docker info", ""}, nil, []string{`image note 22 | instance_ready_command = "docker info"`}},
-		"a custom image that is not ready": {[]string{`image = "docker-20-04"`, "image = 300000001\n monitoring = true"}, custom, []string{
+		"no Docker": {`docker-20-04 => debian-13-x64`, nil, []string{"image warning 22 | doctl compute image list-application --public"}},
+		"Docker by user data": {`docker-20-04 => debian-13-x64
+ufw allow ssh => apt-get install -y docker.io`, nil, []string{"image ok 22"}},
+		"no Docker, nor needed": {`docker-20-04 => debian-13-x64
+docker-autoscaler => instance`, nil, nil},
+		"a snapshot": {`image = "docker-20-04" => image_tag = "ci-golden"`, nil, []string{"image ok 17"}},
+		"a snapshot, not checked": {`image = "docker-20-04" => image = 204117263
+ && docker info =>`, nil, []string{`image note 22 | instance_ready_command = "docker info"`}},
+		"a custom image that is not ready": {`image = "docker-20-04" => image = 300000001
++ monitoring = true`, custom, []string{
 			"catalog warning 22 | wait for it, or choose another", "catalog fault 23 | monitoring = false", "image ok 22"}},
 
-		"a VPC elsewhere":          {[]string{`name = "ci"`, "name = \"ci\"\n vpc_uuid = { nyc3 = \"" + own + "\" }"}, nil, []string{"catalog fault 19 | doctl vpcs list"}},
+		"a VPC elsewhere": {`name = "ci" => name = "ci"
++ vpc_uuid = { nyc3 = "` + own + `" }`, nil, []string{"catalog fault 19 | doctl vpcs list"}},
 		"a host in one VPC of two": {private, inFra1, []string{"vpc ok 27", "vpc warning 27 | use_external_addr = true"}},
-		"a host in a subnet": {append(private, `["fra1", "nyc3"]`, `"fra1"`), all(answers("/v2/vpcs/"+fra1+"/subnets", `{"vpc_subnets": [{"ip_range": "172.16.0.0/24"}]}`),
+		"a host in a subnet": {private + "\n" + `["fra1", "nyc3"] => "fra1"`, all(
+			answers("/v2/vpcs/"+fra1+"/subnets", `{"vpc_subnets": [{"ip_range": "172.16.0.0/24"}]}`),
 			func(_ *account, s *Subject) { s.Host.Addresses = []netip.Addr{netip.MustParseAddr("172.16.0.9")} }), []string{"vpc ok 27"}},
 		"no way out":            {hidden, all(inFra1, answers("/v2/vpc_nat_gateways", `{"vpc_nat_gateways": []}`)), []string{"vpc ok 28", noWayOut}},
 		"another VPC's way out": {hidden, all(inFra1, gateway(own, "ACTIVE", true)), []string{"vpc ok 28", noWayOut}},
 		"a way out that is off": {hidden, all(inFra1, gateway(fra1, "ERROR", true)), []string{"vpc ok 28", noWayOut}},
 		"not the default route": {hidden, all(inFra1, gateway(fra1, "ACTIVE", false)), []string{"vpc ok 28", noWayOut}},
 		"a way out":             {hidden, all(inFra1, gateway(fra1, "ACTIVE", true)), []string{"vpc ok 28", "vpc ok 19"}},
-		"a way out, not known":  {hidden, all(inFra1, answers("/v2/vpc_nat_gateways", "403")), []string{"vpc ok 28", "vpc note 19 | give the token the scope nat_gateway:read"}},
-		"a VPC that is too small": {append(private, `["fra1", "nyc3"]`, `"fra1"`, "max_instances = 10", "max_instances = 14", "max_instances = 10", "max_instances = 14", "concurrent = 20", "concurrent = 28", "limit = 20", "limit = 28"),
+		"a way out, not known": {hidden, all(inFra1, answers("/v2/vpc_nat_gateways", "403")), []string{
+			"vpc ok 28", "vpc note 19" + give + "nat_gateway:read"}},
+		"a VPC that is too small": {private + "\n" + `["fra1", "nyc3"] => "fra1"
+max_instances = 10 => max_instances = 14
+max_instances = 12 => max_instances = 14
+concurrent = 20 => concurrent = 28
+limit = 20 => limit = 28`,
 			all(func(_ *account, s *Subject) { s.Host.Addresses = []netip.Addr{netip.MustParseAddr("10.9.0.2")} },
 				answers("/v2/vpcs", `{"vpcs": [{"id": "`+fra1+`", "region": "fra1", "default": true, "ip_range": "10.9.0.0/28"}]}`)),
 			[]string{"vpc warning 17 | max_instances = 13", "vpc ok 27", "cost ok 11", "cost note 17 | max_hourly_cost = 1.01"}},
 
-		"max_hourly_cost": {[]string{"max_instances = 10\n    [runners", "max_instances = 10\n    max_hourly_cost = 0.5\n    [runners"}, nil, []string{
+		"max_hourly_cost": {`max_instances = 12 => max_instances = 12
++ max_hourly_cost = 0.5`, nil, []string{
 			"catalog fault 11 | max_instances = 6", "cost ok 11", "cost ok 26"}},
-		"max_hourly_cost of less than one": {[]string{"max_instances = 10\n    [runners", "max_instances = 10\n    max_hourly_cost = 0.05\n    [runners"}, nil, []string{
+		"max_hourly_cost of less than one": {`max_instances = 12 => max_instances = 12
++ max_hourly_cost = 0.05`, nil, []string{
 			"catalog fault 26 | max_hourly_cost = 0.08", "cost ok 26"}},
-		"the account's limit": {[]string{"max_instances = 10\n    [runners", "[runners"}, func(a *account, _ *Subject) { a.SetDropletLimit(3) }, []string{
+		"the account's limit": {`max_instances = 12 =>`, func(a *account, _ *Subject) { a.SetDropletLimit(3) }, []string{
 			"catalog fault 11 | max_instances = 3", "quota ok GET /v2/account", "cost ok 11", "cost note 17 | max_hourly_cost = 0.22"}},
-		"others on the account": {nil, all(has("web", "web-aaaa7k2m9a", "web-aaaa7k2m9b"), func(a *account, _ *Subject) { a.SetDropletLimit(10) }),
+		"others on the account": {"", all(has("web", "web-aaaa7k2m9a", "web-aaaa7k2m9b"), func(a *account, _ *Subject) { a.SetDropletLimit(10) }),
 			[]string{"quota warning GET /v2/account | max_instances = 8, or " + higher}},
-		"a full account": {nil, all(has("web", "web-aaaa7k2m9a"), func(a *account, _ *Subject) { a.SetDropletLimit(1) }),
+		"a full account": {"", all(has("web", "web-aaaa7k2m9a"), func(a *account, _ *Subject) { a.SetDropletLimit(1) }),
 			[]string{"quota fault GET /v2/account | destroy some, or " + higher}},
 
-		"Droplets of a manager":  {nil, all(held, has("ci", "ci-aaaa7k2m9a")), []string{"leftovers ok" + group}},
-		"Droplets of a dead run": {nil, all(dead, has("ci", "ci-aaaa7k2m9a")), []string{"leftovers warning" + group + sweep}},
-		"Droplets of somebody, and a foreign one": {nil, has("ci", "ci-aaaa7k2m9a", "ci-by-hand"), []string{
+		"Droplets of a manager":  {"", all(held, has("ci", "ci-aaaa7k2m9a")), []string{"leftovers ok" + group}},
+		"Droplets of a dead run": {"", all(dead, has("ci", "ci-aaaa7k2m9a")), []string{"leftovers warning" + group + sweep}},
+		"Droplets of somebody, and a foreign one": {"", has("ci", "ci-aaaa7k2m9a", "ci-by-hand"), []string{
 			"leftovers warning" + group + " | doctl compute droplet untag 512000002 --tag-name fleeting-group:ci", "leftovers note" + group + sweep}},
-		"a Droplet that is kept": {nil, all(held, has("ci", "ci-aaaa7k2m9a"), func(a *account, _ *Subject) { a.Tag(512000001, "fleeting-keep") }), []string{
+		"a Droplet that is kept": {"", all(held, has("ci", "ci-aaaa7k2m9a"),
+			func(a *account, _ *Subject) { a.Tag(512000001, "fleeting-keep") }), []string{
 			"leftovers note" + group + " | when it is not needed any more: doctl compute droplet delete 512000001", "leftovers ok" + group}},
-		"a tag and a key of a dead run": {nil, all(dead, func(a *account, _ *Subject) {
+		"a tag and a key of a dead run": {"", all(dead, func(a *account, _ *Subject) {
 			a.AddTag("fleeting-delete:ci")
 			a.AddTag("fleeting-delete:big") // another group's
 			a.AddKey("fleeting-ci-aaaa7k2m9a", somePublic)
 		}), []string{"leftovers note" + group + sweep}},
-		"a doctor that was killed": {nil, all(has("ci-7k2m-doctor", "ci-7k2m-doctor-aaaa7k2m9a"), has("ci-x-7k2m-doctor", "ci-x-7k2m-doctor-aaaa7k2m9a")),
+		"a doctor that was killed": {"", all(has("ci-7k2m-doctor", "ci-7k2m-doctor-aaaa7k2m9a"),
+			has("ci-x-7k2m-doctor", "ci-x-7k2m-doctor-aaaa7k2m9a")),
 			[]string{"quota ok GET /v2/account", "leftovers warning tag fleeting-group:ci-7k2m-doctor" + sweep + "-7k2m-doctor"}},
-		"plugin_config with faults": {[]string{`region = ["fra1", "nyc3"]`, ""}, nil, nil},
+		"plugin_config with faults": {`region = ["fra1", "nyc3"] =>`, nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -304,7 +332,8 @@ func TestBootGroup(t *testing.T) {
 		if config.CheckName(got) != nil || !isBootOf(name, got) || isBootOf("c", got) || got == config.BootGroup(NewBootName(name)) {
 			t.Errorf("of %s it is %s (%v)", name, got, config.CheckName(got))
 		}
-		d := instancegroup.Droplet{Name: got + "-aaaa7k2m9a", Tags: []string{instancegroup.CommonTag, instancegroup.GroupTag(got), instancegroup.GroupTag(name)}}
+		d := instancegroup.Droplet{Name: got + "-aaaa7k2m9a",
+			Tags: []string{instancegroup.CommonTag, instancegroup.GroupTag(got), instancegroup.GroupTag(name)}}
 		if instancegroup.Owns(name, d) {
 			t.Errorf("%s owns %s", name, d.Name)
 		}

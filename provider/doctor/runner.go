@@ -178,7 +178,8 @@ func (e *exam) jobs() {
 			"concurrent is %d, and the Droplets of all [[runners]] together have room for %d jobs: not all are used at once", concurrent, all)
 	}
 	limit := e.Runner.Limit
-	e.when(limit > 0 && limit < slots, Warning, "limit", fmt.Sprintf("limit = %d", slots), room, "limit", limit, slots, e.maxInstances(), e.capacity())
+	e.when(limit > 0 && limit < slots, Warning, "limit", fmt.Sprintf("limit = %d", slots),
+		room, "limit", limit, slots, e.maxInstances(), e.capacity())
 }
 
 // adaptive is the feature flag that lowers request_concurrency while few jobs come. It is on unless it is turned off.
@@ -289,7 +290,8 @@ func (e *exam) connector() {
 	const table = "autoscaler.connector_config."
 	a := e.Runner.Autoscaler
 	c, port := a.Connector, a.Connector.ProtocolPort
-	e.when(c.OS != "" && c.OS != "linux", Fault, table+"os", `os = "linux"`, "os is %q: Droplets run linux, and the plugin refuses anything else", c.OS)
+	e.when(c.OS != "" && c.OS != "linux", Fault, table+"os", `os = "linux"`,
+		"os is %q: Droplets run linux, and the plugin refuses anything else", c.OS)
 	e.when(c.Protocol != "" && c.Protocol != "ssh", Fault, table+"protocol", `protocol = "ssh"`,
 		"protocol is %q: the plugin refuses anything but ssh", c.Protocol)
 	e.when(port < 0 || port > 65535, Fault, table+"protocol_port", "protocol_port = 22", "protocol_port is %d: it must be from 1 to 65535", port)
