@@ -23,10 +23,15 @@ var elsewhere = map[string]string{
 	"assign_resource": "a part of DigitalOcean's scope project:assign_resource",
 	"ssh_key":         "a part of DigitalOcean's scopes, and a field of the log",
 	"droplet_limit":   "a field of DigitalOcean's account",
-	"log_level":       "a key at the top of config.toml",
-	"listen_address":  "a key at the top of config.toml",
 	"runner_name":     "a label of the runner's metrics",
 	"system_id":       "a label of the runner's metrics",
+
+	"use_slot_cgroups":       "a key of [[runners]]",
+	"slot_cgroup_template":   "a key of [[runners]]",
+	"reservation_throttling": "a key of [runners.autoscaler] that nothing here reads",
+	"vm_isolation":           "a key of [runners.autoscaler] that nothing here reads",
+	"vpc_nat_gateways":       "a part of a request",
+	"nat_gateway":            "a part of DigitalOcean's scope nat_gateway:read",
 }
 
 // keysOf are the TOML keys of a struct: of its scalar fields, and of those tables
@@ -89,7 +94,8 @@ func known(t *testing.T) map[string]bool {
 	}
 	add(config.Keys()...)
 	for _, table := range []reflect.Type{reflect.TypeFor[runnerconfig.Autoscaler](), reflect.TypeFor[runnerconfig.ScaleThrottle](),
-		reflect.TypeFor[runnerconfig.StateStorage](), reflect.TypeFor[runnerconfig.Connector](), reflect.TypeFor[runnerconfig.Policy]()} {
+		reflect.TypeFor[runnerconfig.StateStorage](), reflect.TypeFor[runnerconfig.Connector](), reflect.TypeFor[runnerconfig.Policy](),
+		reflect.TypeFor[runnerconfig.Runner](), reflect.TypeFor[runnerconfig.File]()} {
 		scalars, tables := keysOf(table)
 		add(scalars...)
 		add(tables...)
@@ -143,7 +149,7 @@ var otherFlags = map[string]string{
 func TestFlagsInDocs(t *testing.T) {
 	t.Parallel()
 	flag := regexp.MustCompile(`(?m)(?:^|[\s(])(--[a-z][a-z-]+)`)
-	verbs := map[string]map[string]bool{} // the flags of each
+	verbs := map[string]map[string]bool{}  // the flags of each
 	all := map[string]bool{"--json": true} // an alias that help hides
 	for _, verb := range []string{"doctor", "ls", "rm", "sweep", "migrate"} {
 		help, err := exec.CommandContext(t.Context(), binary, verb, "--help").Output()
