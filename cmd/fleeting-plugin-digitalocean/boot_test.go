@@ -88,3 +88,17 @@ func TestBars(t *testing.T) {
 		t.Errorf("of no Droplet it prints %q", out.String())
 	}
 }
+
+// Names from elsewhere cannot play tricks with a terminal, and colours are for one.
+func TestFindingsAreClean(t *testing.T) {
+	d := diagnosis{Group: "ci", Runner: "\x1b[2J", Where: "x", Findings: []doctor.Finding{
+		{Level: doctor.Fault, Where: "\x1b[31m", What: "image \x1b]0;x\a", Hint: "\x1b[7m\nmore"}}}
+	for _, colours := range []bool{false, true} {
+		var out strings.Builder
+		d.print(&terminal{out: &out, colours: colours}, 0)
+		text := strings.NewReplacer("\x1b["+bold+"m", "", "\x1b["+red+"m", "", "\x1b[0m", "").Replace(out.String())
+		if strings.ContainsAny(text, "\x1b\a") || strings.Count(text, "hint: ") != 2 || colours != (text != out.String()) {
+			t.Errorf("with colours %t: %q", colours, out.String())
+		}
+	}
+}
