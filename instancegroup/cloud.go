@@ -150,6 +150,7 @@ type CreateRequest struct {
 	Image   Image
 	SSHKeys []string // ids or fingerprints
 	VPC     string   // "" = the region's default VPC
+	Subnet  string   // "" = the VPC's default subnet
 	Tags    []string
 	Template
 }

@@ -46,6 +46,7 @@ type Settings struct {
 	Image         Image       // unless ImageTag
 	ImageTag      string
 	VPC           map[string]string // by region; none = the default VPC
+	Subnet        map[string]string // by region; none = the VPC's default subnet
 	Tags          []string          // the user's own
 	Project       string            // "" = the account's default project
 	Template      Template

@@ -291,6 +291,7 @@ func (g *Group) createAt(ctx context.Context, a *attempt, at Placement, image Im
 		Image:    image,
 		SSHKeys:  a.keys,
 		VPC:      g.VPC[at.Region],
+		Subnet:   g.Subnet[at.Region],
 		Tags:     append([]string{CommonTag, GroupTag(g.Name)}, g.Tags...),
 		Template: g.Template,
 	}

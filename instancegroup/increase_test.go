@@ -31,6 +31,7 @@ func TestCreateRequest(t *testing.T) {
 	s := spec(func(s *Settings) {
 		s.Tags = []string{"team-a"}
 		s.VPC = map[string]string{"nyc1": "vpc-1", "ams3": "vpc-2"}
+		s.Subnet = map[string]string{"nyc1": "subnet-1"}
 		s.Template = Template{PublicNetworking: true, IPv6: true, UserData: "#cloud-config\n"}
 	})
 	scenario(t, s, func(r *runner) {
@@ -41,7 +42,7 @@ func TestCreateRequest(t *testing.T) {
 		}
 		got.Names = nil
 		equal(t, "create request", CreateRequest{
-			Region: "nyc1", Size: "s-1", Image: Image{Slug: "ubuntu-24-04-x64"}, SSHKeys: []string{"7"}, VPC: "vpc-1",
+			Region: "nyc1", Size: "s-1", Image: Image{Slug: "ubuntu-24-04-x64"}, SSHKeys: []string{"7"}, VPC: "vpc-1", Subnet: "subnet-1",
 			Tags:     []string{"fleeting", "fleeting-group:ci", "team-a"},
 			Template: s.Template,
 		}, got)

@@ -301,7 +301,7 @@ func TestFaultsIn(t *testing.T) {
 		"[runners.autoscaler.connector_config]\nuse_external_address = true\n":                                                              "would ignore",
 		"[runners.autoscaler.plugin_config]\nimagetag = \"x\"\n":                                                                            "plugin_config.imagetag: unknown key",
 		"[[runners]]\n[runners.autoscaler]\nplugin = \"fleeting-plugin-digitalocean\"\n[runners.autoscaler.plugin_config]\nname = \"ci\"\n": "is required",
-		"[runners.autoscaler\n": "block:3",
+		"[runners.autoscaler\n": "block:2",
 	} {
 		if got := strings.Join(faultsIn(t, source), "\n"); !strings.Contains(got, want) {
 			t.Errorf("%s: %q, want %s", source, got, want)

@@ -148,6 +148,7 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 		Image:      instancegroup.Image(g.config.Image),
 		ImageTag:   g.config.ImageTag,
 		VPC:        g.config.VPC,
+		Subnet:     g.config.Subnet,
 		Tags:       g.config.Tags,
 		Project:    g.config.ProjectID,
 		Template: instancegroup.Template{

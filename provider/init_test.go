@@ -281,7 +281,7 @@ func TestLockIsHeld(t *testing.T) {
 func TestAllFaultsAtOnce(t *testing.T) {
 	sample := options{"max_instances": "10", "region": nil, "regoin": "nyc3", "size": "s-2vcpu-4g"} // of README.md
 	const (
-		most   = `plugin_config.max_instances: must be a whole number from 1 to 100000, not a string; did you mean 10, without quotes?`
+		most   = `plugin_config.max_instances: must be a whole number from 1 to 100000, not "10"; did you mean 10, without quotes?`
 		regoin = `plugin_config.regoin: unknown key; did you mean "region"?`
 		size   = `plugin_config.size: DigitalOcean has no size "s-2vcpu-4g"; did you mean "s-2vcpu-4gb"`
 	)

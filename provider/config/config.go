@@ -5,10 +5,7 @@
 // can judge, such as whether a size exists, is left to Init.
 package config
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // Config is what a plugin_config says. What its keys mean and which values they take is in keys.go.
 type Config struct {
@@ -22,6 +19,7 @@ type Config struct {
 	SSHKeys    []string // ids in digits, fingerprints in lower case
 	SSHKeyFile string
 	VPC        map[string]string // by region, only those in Regions; one without an entry = its default VPC
+	Subnet     map[string]string // by region, only those in VPC; one without an entry = the VPC's default subnet
 
 	PublicNetworking bool
 	IPv6             bool // never without PublicNetworking
@@ -44,16 +42,8 @@ type Image struct {
 	ID   int64
 }
 
-// Account is the part of a plugin_config that says to which account a group belongs. It is all that a person's
-// commands need, also of a plugin_config with other faults.
-type Account struct {
-	Name   string // of the group; "" if it is not given
-	Token  Token
-	APIURL string
-}
-
 // Parse reads the JSON that the runner makes of plugin_config. Keys may be in any case, as in the rest of
-// config.toml. Empty input counts as an empty table, and null as a key that is not given.
+// config.toml. Empty input counts as an empty table.
 //
 // It reads the files that the keys token_file and user_data_file name, and the environment variables that stand in for
 // token and api_url, all through host. The error is always a [Faults]. The Config that comes with it has what could be
@@ -66,7 +56,6 @@ func Parse(data []byte, host Host) (Config, error) {
 	if err != nil {
 		return Config{}, Faults{{Text: err.Error()}}
 	}
-	p.findUnknown()
 	for _, k := range p.keys() {
 		p.read(k)
 	}
@@ -74,26 +63,4 @@ func Parse(data []byte, host Host) (Config, error) {
 		return p.config, faults
 	}
 	return p.config, nil
-}
-
-// ParseAccount reads the keys of an Account, as Parse does, and passes over all others. The error is always a [Faults],
-// and then the Account is zero.
-func ParseAccount(data []byte, host Host) (Account, error) {
-	p, err := newParser(data, host)
-	if err != nil {
-		return Account{}, Faults{{Text: err.Error()}}
-	}
-	names := []string{"token", "token_file", "api_url"}
-	if p.has("name") {
-		names = append(names, "name")
-	}
-	for _, k := range p.keys() {
-		if slices.Contains(names, k.name) {
-			p.read(k)
-		}
-	}
-	if len(p.faults) > 0 {
-		return Account{}, p.faults
-	}
-	return Account{Name: p.config.Name, Token: p.config.Token, APIURL: p.config.APIURL}, nil
 }

@@ -1,11 +1,13 @@
 package config
 
 import (
-	"fmt"
+	"cmp"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/agnivade/levenshtein"
 )
 
 // Faults is everything that is wrong with one plugin_config: the keys in the order of the documentation, then the
@@ -56,10 +58,6 @@ type hinted struct {
 	hint string
 }
 
-func withHint(hint, format string, args ...any) error {
-	return hinted{fmt.Errorf(format, args...), hint}
-}
-
 // tokenLike matches DigitalOcean's tokens: personal (dop), OAuth (doo) and refresh (dor) ones, also as [SafeName] spells
 // them, and the 64 hexadecimal digits of those made before 2021.
 var tokenLike = regexp.MustCompile(`(?i)do[opr][_-]v1[_-][0-9a-z]{8,}|\b[0-9a-f]{64}\b`)
@@ -91,4 +89,34 @@ func quoteKey(name string) string {
 		return Redact(name)
 	}
 	return quote(name)
+}
+
+// DidYouMean proposes up to three candidates that word may have been meant to be, or returns "" when there is none.
+func DidYouMean(word string, candidates []string) string {
+	similar := near(word, candidates)
+	if len(similar) == 0 {
+		return ""
+	}
+	return `did you mean "` + strings.Join(similar, `" or "`) + `"?`
+}
+
+// near returns the candidates, at most three and the nearest first, that word is a typo of, or that word is a part of, as
+// old slugs are of new ones.
+func near(word string, candidates []string) (found []string) {
+	const longest = 100 // a bound on the work
+	if len(word) > longest {
+		return nil
+	}
+	distance := func(candidate string) int { return levenshtein.ComputeDistance(word, candidate) }
+	for _, c := range candidates {
+		isTypo := distance(c) <= max(2, len(word)/4)
+		isPart := len(word) > 2 && strings.Contains(c, word)
+		if c != word && (isTypo || isPart) {
+			found = append(found, c)
+		}
+	}
+	slices.SortFunc(found, func(a, b string) int {
+		return cmp.Or(cmp.Compare(distance(a), distance(b)), cmp.Compare(a, b))
+	})
+	return found[:min(3, len(found))]
 }

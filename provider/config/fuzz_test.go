@@ -33,6 +33,7 @@ func FuzzParse(f *testing.F) {
 		config, err := Parse(data, host)
 		if err == nil {
 			checkBounds(t, config)
+			checkSchema(t, data)
 			return
 		}
 		for _, fault := range faultsOf(err) {
@@ -54,34 +55,59 @@ func FuzzParse(f *testing.F) {
 // checkBounds holds a Config that was accepted to the comments of its fields.
 func checkBounds(t *testing.T, c Config) {
 	t.Helper()
-	matches := func(pattern *regexp.Regexp, all ...string) bool {
-		return !slices.ContainsFunc(all, func(one string) bool { return !pattern.MatchString(one) })
+	matches := func(pattern string, all ...string) bool {
+		expression := regexp.MustCompile("^(" + pattern + ")$")
+		return !slices.ContainsFunc(all, func(one string) bool { return !expression.MatchString(one) })
 	}
+	once := func(all []string) bool {
+		return len(all) > 0 && len(slices.Compact(slices.Sorted(slices.Values(all)))) == len(all)
+	}
+	within := func(uuids, regions map[string]string) bool {
+		for region := range uuids {
+			if regions[region] == "" {
+				return false
+			}
+		}
+		return matches(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`, slices.Collect(maps.Values(uuids))...)
+	}
+	regions := map[string]string{}
+	for _, region := range c.Regions {
+		regions[region] = region
+	}
+	ours := regexp.MustCompile(`(?i)^fleeting(-|$)`).MatchString
 	normal, err := normalURL(c.APIURL)
-	id := regexp.MustCompile(`^[1-9]\d*$|` + fingerprintPattern.String())
 	for what, ok := range map[string]bool{
-		"a name":                    matches(namePattern, c.Name) && !strings.HasSuffix(c.Name, "-doctor"),
+		"a name":                    matches(`[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?`, c.Name) && !strings.HasSuffix(c.Name, "-doctor"),
 		"a token from one place":    c.Token.Value.IsZero() != (c.Token.File == "") && c.Token.Source != "",
-		"an API URL":                matches(regexp.MustCompile(`^https?://.*[^/]$`), c.APIURL),
-		"an API URL in one form":    err == nil && normal == c.APIURL,
-		"slugs":                     matches(slugPattern, append(c.Regions, c.Sizes...)...),
-		"regions, each once":        len(c.Regions) > 0 && len(slices.Compact(slices.Sorted(slices.Values(c.Regions)))) == len(c.Regions),
-		"sizes, each once":          len(c.Sizes) > 0 && len(slices.Compact(slices.Sorted(slices.Values(c.Sizes)))) == len(c.Sizes),
-		"an image or an image tag":  (c.Image == Image{}) == (c.ImageTag != ""),
-		"one image":                 c.Image.ID >= 0 && (c.Image.Slug == "" || c.Image.ID == 0),
-		"SSH keys":                  matches(id, c.SSHKeys...),
-		"VPCs":                      matches(uuidPattern, slices.Collect(maps.Values(c.VPC))...),
-		"VPCs of regions":           !slices.ContainsFunc(slices.Collect(maps.Keys(c.VPC)), func(r string) bool { return !slices.Contains(c.Regions, r) }),
+		"an API URL in one form":    err == nil && normal == c.APIURL && matches(`https?://.*[^/]`, c.APIURL),
+		"slugs, each once":          matches(`[a-z0-9][a-z0-9._-]{0,254}`, append(c.Regions, c.Sizes...)...) && once(c.Regions) && once(c.Sizes),
+		"an image or an image tag":  (c.Image == Image{}) == (c.ImageTag != "") && c.Image.ID >= 0 && (c.Image.Slug == "" || c.Image.ID == 0),
+		"SSH keys":                  matches(`[1-9][0-9]*|[0-9a-f]{2}(:[0-9a-f]{2}){15}`, c.SSHKeys...),
+		"subnets of VPCs":           within(c.VPC, regions) && within(c.Subnet, c.VPC),
 		"IPv6 with public networks": c.PublicNetworking || !c.IPv6,
-		"user data":                 len(c.UserData) <= 64<<10 && matches(regexp.MustCompile(`^[\x00-\x7f]*$`), c.UserData),
-		"tags":                      matches(tagPattern, c.Tags...) && !slices.ContainsFunc(c.Tags, regexp.MustCompile(`(?i)^fleeting(-|$)`).MatchString),
-		"a project":                 c.ProjectID == "" || matches(uuidPattern, c.ProjectID),
-		"limits":                    min(c.MaxInstances, c.MaxCreating) >= 0 && max(c.MaxInstances, c.MaxCreating) <= 100_000,
-		"a cost":                    c.MaxHourlyCost >= 0 && c.MaxHourlyCost <= 100_000,
+		"user data":                 len(c.UserData) <= 64<<10 && matches(`[\x00-\x7f]*`, c.UserData),
+		"tags":                      matches(`[a-zA-Z0-9_:-]{1,255}`, c.Tags...) && !slices.ContainsFunc(c.Tags, ours),
+		"limits":                    min(c.MaxInstances, c.MaxCreating) >= 0 && max(c.MaxInstances, c.MaxCreating) <= 100_000 && c.MaxHourlyCost >= 0,
 		"a timeout":                 c.CreateTimeout >= 30*time.Second && c.CreateTimeout <= 24*time.Hour,
 	} {
 		if !ok {
 			t.Errorf("accepted, but not %s: %+v", what, c)
+		}
+	}
+}
+
+// checkSchema: the schema refuses nothing that Parse accepts, but for keys in capitals.
+func checkSchema(t *testing.T, data []byte) {
+	t.Helper()
+	table := decode(t, data)
+	for key := range table {
+		if key != strings.ToLower(key) {
+			return
+		}
+	}
+	for _, schema := range pluginSchemas() {
+		if err := schema.Validate(table); err != nil {
+			t.Errorf("accepted, but not by the schema: %s\n%v", data, err)
 		}
 	}
 }

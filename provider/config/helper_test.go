@@ -25,6 +25,7 @@ func minimalAnd(t testing.TB, change string) []byte {
 		delete(base, strings.ToLower(name))
 	}
 	maps.Copy(base, changes)
+	maps.DeleteFunc(base, func(_ string, v json.RawMessage) bool { return string(v) == "null" })
 	data, err := json.Marshal(base)
 	if err != nil {
 		t.Fatal(err)

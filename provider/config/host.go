@@ -3,12 +3,11 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 )
 
-// Host is what of the machine a plugin_config may refer to. Tests give their own. Neither field may be nil.
+// Host is what of the machine a plugin_config may refer to. Neither field may be nil.
 type Host struct {
 	// Getenv returns an environment variable, or "" when it is not set.
 	Getenv func(name string) string
@@ -20,6 +19,20 @@ type Host struct {
 // ThisHost is the machine that the plugin runs on.
 func ThisHost() Host { return Host{Getenv: os.Getenv, ReadFile: readFile} }
 
+func readFile(path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path) // before it is opened: opening a pipe that nobody writes to blocks for ever
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("it is not a regular file")
+	}
+	if info.Size() > limit {
+		return nil, fmt.Errorf("it is larger than %d bytes", limit)
+	}
+	return os.ReadFile(path)
+}
+
 // readChecked reads a file and checks its content. The error follows the path in a sentence, and so leaves the path out.
 func readChecked[T any](host Host, path string, limit int64, check func(string) (T, error)) (none T, err error) {
 	content, err := host.ReadFile(path, limit)
@@ -30,28 +43,4 @@ func readChecked[T any](host Host, path string, limit int64, check func(string) 
 		return none, fmt.Errorf("cannot be read: %w", err)
 	}
 	return check(string(content))
-}
-
-func readFile(path string, limit int64) ([]byte, error) {
-	// Looked at before it is opened: opening a pipe that nobody writes to blocks for ever.
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("it is not a regular file")
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = file.Close() }() // nothing was written that could be lost
-	content, err := io.ReadAll(io.LimitReader(file, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(content)) > limit {
-		return nil, fmt.Errorf("it is larger than %d bytes", limit)
-	}
-	return content, nil
 }

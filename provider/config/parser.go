@@ -12,17 +12,16 @@ import (
 
 // parser carries one call of [Parse] from key to key.
 type parser struct {
-	host    Host
-	config  Config
-	given   map[string]any      // by lower-case name: the runner ignores the case of keys
-	spelled map[string][]string // the names as the user wrote them, by lower-case name
+	host   Host
+	config Config
+	given  map[string]any // by the name of the key
 
 	key     string // the key that is being read: where faults are filed
 	faults  Faults // of the keys that exist
 	unknown Faults // of those that do not. That a key is misspelt is enough: it is not missing too
 }
 
-// newParser returns an error that follows "plugin_config: ".
+// newParser sorts the keys into those that exist and the others. The error follows "plugin_config: ".
 func newParser(data []byte, host Host) (*parser, error) {
 	var whole any
 	if len(bytes.TrimSpace(data)) > 0 {
@@ -34,13 +33,28 @@ func newParser(data []byte, host Host) (*parser, error) {
 	}
 	table, ok := whole.(map[string]any)
 	if !ok && whole != nil {
-		return nil, wrongType("a table", whole)
+		return nil, errors.New("must be a table")
 	}
-	p := &parser{host: host, config: defaults(), given: map[string]any{}, spelled: map[string][]string{}}
+	p := &parser{host: host, config: defaults(), given: map[string]any{}}
+	known, free := Keys(), Keys()
+	var strange []string
 	for _, spelling := range slices.Sorted(maps.Keys(table)) {
+		name := strings.ToLower(spelling) // the runner ignores the case of keys
+		switch {
+		case !slices.Contains(known, name):
+			strange = append(strange, spelling)
+		case p.has(name):
+			const text = "is given more than once: upper and lower case are one key"
+			p.unknown = append(p.unknown, Fault{Key: spelling, Text: text, Means: []string{name}})
+			delete(p.given, name)
+		default:
+			p.given[name] = table[spelling]
+			free = slices.DeleteFunc(free, func(key string) bool { return key == name })
+		}
+	}
+	for _, spelling := range strange {
 		name := strings.ToLower(spelling)
-		p.given[name] = table[spelling]
-		p.spelled[name] = append(p.spelled[name], spelling)
+		p.unknown = append(p.unknown, Fault{quoteKey(spelling), "unknown key", DidYouMean(name, free), near(name, free)})
 	}
 	return p, nil
 }
@@ -49,18 +63,19 @@ func newParser(data []byte, host Host) (*parser, error) {
 func (p *parser) read(k key) {
 	p.key = k.name
 	switch {
-	case len(p.spelled[k.name]) > 1:
-		p.fault(fmt.Errorf("is given more than once, as %s", strings.Join(p.spelled[k.name], " and ")))
 	case p.has(k.name) && p.has(k.excludes):
 		p.fault(fmt.Errorf("excludes %s: set one of the two", k.excludes))
-	case k.example == "" || p.has(k.name) || p.has(k.unless) || p.unknown.Has(k.name, k.unless):
+	case p.has(k.name) || k.example == "" && !p.unknown.Has(k.name):
 		p.fault(k.read(p.given[k.name]))
+	case p.has(k.unless) || p.unknown.Has(k.name, k.unless):
 	case k.unless != "":
-		p.fault(withHint("for example "+k.example, "is required, unless %s is set", k.unless))
+		p.fault(hinted{fmt.Errorf("is required, unless %s is set", k.unless), "for example " + k.example})
 	default:
-		p.fault(withHint("for example "+k.example, "is required"))
+		p.fault(hinted{errors.New(missing), "for example " + k.example})
 	}
 }
+
+const missing = "is required"
 
 // fault files what is wrong with the key that is being read, if anything is: one error, or several that are joined.
 func (p *parser) fault(err error) {
@@ -76,19 +91,7 @@ func (p *parser) fault(err error) {
 	}
 }
 
-// findUnknown files a fault for each key that does not exist, sorted. It never proposes a key that is given already.
-func (p *parser) findUnknown() {
-	known := Keys()
-	free := slices.DeleteFunc(slices.Clone(known), p.has)
-	for _, name := range slices.Sorted(maps.Keys(p.given)) {
-		if slices.Contains(known, name) {
-			continue
-		}
-		for _, spelling := range p.spelled[name] {
-			p.unknown = append(p.unknown, Fault{quoteKey(spelling), "unknown key", DidYouMean(name, free), near(name, free)})
-		}
-	}
-}
+// has reports whether the user gave the key. No key is the empty one.
+func (p *parser) has(name string) bool { return p.given[name] != nil }
 
-// has reports whether the user gave the key, whatever its value. No key is the empty one.
-func (p *parser) has(name string) bool { return name != "" && p.given[name] != nil }
+func (p *parser) isFaulty(name string) bool { return p.faults.Has(name) || p.unknown.Has(name) }

@@ -166,17 +166,15 @@ func (c *Client) VPCRegion(ctx context.Context, uuid string) (string, error) {
 	return v.Region, err
 }
 
-// Subnets returns the address ranges of a VPC's subnets, such as "10.20.0.0/16".
-func (c *Client) Subnets(ctx context.Context, vpc string) ([]string, error) {
-	type subnet struct {
-		IPRange string `json:"ip_range"`
-	}
-	subnets, err := getAll[subnet](ctx, c, opVPCs+"/"+url.PathEscape(vpc)+"/subnets", "vpc_subnets", nil)
-	var ranges []string
-	for _, s := range subnets {
-		ranges = append(ranges, s.IPRange)
-	}
-	return ranges, err
+// Subnet is a part of a VPC, with addresses of its own.
+type Subnet struct {
+	ID      string `json:"id"`
+	IPRange string `json:"ip_range"` // "10.20.0.0/16"
+}
+
+// Subnets returns the subnets of a VPC.
+func (c *Client) Subnets(ctx context.Context, vpc string) ([]Subnet, error) {
+	return getAll[Subnet](ctx, c, opVPCs+"/"+url.PathEscape(vpc)+"/subnets", "vpc_subnets", nil)
 }
 
 // NATGateway is a way out of VPCs.

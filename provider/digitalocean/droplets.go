@@ -114,6 +114,7 @@ func (c *Client) Create(ctx context.Context, r ig.CreateRequest) (ig.Created, er
 			UserData:         r.UserData,
 			Tags:             append([]string{}, r.Tags...), // never null
 			VPCUUID:          r.VPC,
+			SubnetUUID:       r.Subnet,
 			WithDropletAgent: r.WithDropletAgent,
 		},
 		Image:   r.Image.Slug,

@@ -34,6 +34,7 @@ func TestCreateRequest(t *testing.T) {
 		{"an image's id", func(r *ig.CreateRequest) { r.Image = ig.Image{ID: 5} }, map[string]any{"image": 5.0}},
 		{"keys", func(r *ig.CreateRequest) { r.SSHKeys = []string{someKey, "42"} }, map[string]any{"ssh_keys": []any{someKey, 42.0}}},
 		{"a VPC", func(r *ig.CreateRequest) { r.VPC = someVPC }, map[string]any{"vpc_uuid": someVPC}},
+		{"a subnet", func(r *ig.CreateRequest) { r.VPC, r.Subnet = someVPC, someVPC }, map[string]any{"vpc_uuid": someVPC, "subnet_uuid": someVPC}},
 		{"private only", func(r *ig.CreateRequest) { r.PublicNetworking = false }, map[string]any{"public_networking": false}},
 		{"all extras", func(r *ig.CreateRequest) {
 			r.IPv6, r.Monitoring, r.Backups, r.UserData = true, true, true, "#cloud-config"

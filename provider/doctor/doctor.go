@@ -186,7 +186,8 @@ var checks = []Check{
 	{"catalog", "what a start checks: every `size` in every `region`, the image, VPCs, SSH keys, the limit of Droplets",
 		Subject.valid, nil, (*exam).catalog},
 	{"image", "the image has Docker, as far as can be known", Subject.valid, nil, (*exam).image},
-	{"vpc", "each VPC has room for `max_instances`; without public addresses, this host is in it, and a NAT gateway is the way out",
+	{"vpc",
+		"each VPC, or its subnet, has room for `max_instances`; without public addresses, this host is in it, and a NAT gateway is the way out",
 		usesVPC, nil, (*exam).vpc},
 	{"quota", "the account's Droplet limit against `max_instances` and its other Droplets", hasName, nil, (*exam).quota},
 	{"leftovers", "the group's Droplets, keys and tags on the account that nobody manages, and the Droplets that are kept by a tag",
@@ -236,4 +237,6 @@ func isBootOf(name, group string) bool {
 }
 
 // bootPrefix is short enough for a run behind it: together they are a group's name.
-func bootPrefix(name string) string { return strings.TrimRight(name[:min(len(name), 40)], "-") + "-" }
+func bootPrefix(name string) string {
+	return strings.TrimRight(name[:min(len(name), config.MaxName-len("-7k2m"))], "-") + "-"
+}

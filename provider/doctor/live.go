@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/netip"
 	"slices"
@@ -210,13 +211,16 @@ func (e *exam) vpc(ctx context.Context) {
 		if err != nil {
 			continue
 		}
-		// The network, its gateway and its broadcast address are not for Droplets, and no VPC takes more than 10,000.
-		if room := min(1<<(32-network.Bits())-3, 10_000); network.Addr().Is4() && e.most() > room {
-			e.add(Warning, "autoscaler.plugin_config.vpc_uuid", fmt.Sprintf("max_instances = %d", room),
-				"the VPC of %s, %s, has room for %d Droplets at most, and max_instances is %d", region, network, room, e.most())
+		subnets := e.subnets(ctx, region, vpcs[i].ID)
+		if own, ok := subnets[e.Config.Subnet[region]]; ok {
+			network = own
 		}
+		// The network, its gateway and its broadcast address are not for Droplets, and no VPC takes more than 10,000.
+		room := min(1<<(32-network.Bits())-3, 10_000)
+		e.when(network.Addr().Is4() && e.most() > room, Warning, "autoscaler.plugin_config.vpc_uuid", fmt.Sprintf("max_instances = %d", room),
+			"the VPC of %s, %s, has room for %d Droplets at most, and max_instances is %d", region, network, room, e.most())
 		if e.dialsPrivate() {
-			e.hostInVPC(ctx, region, vpcs[i].ID, network)
+			e.hostIn(region, append(slices.Collect(maps.Values(subnets)), network))
 		}
 		if !e.Config.PublicNetworking {
 			e.wayOut(ctx, region, vpcs[i].ID)
@@ -224,19 +228,35 @@ func (e *exam) vpc(ctx context.Context) {
 	}
 }
 
-// hostInVPC finds out whether this host can reach private addresses: of the VPC, or of its subnets, which may be elsewhere.
-func (e *exam) hostInVPC(ctx context.Context, region, vpc string, network netip.Prefix) {
-	const key = "autoscaler.connector_config.use_external_addr"
-	networks := []netip.Prefix{network}
-	subnets, err := e.api.Subnets(ctx, vpc)
-	if !errors.Is(err, instancegroup.ErrNotFound) {
-		e.unread(err, "the subnets of the VPC of "+region)
+// subnets reads a VPC's subnets, whose addresses may be outside of the VPC's range, where they matter.
+func (e *exam) subnets(ctx context.Context, region, vpc string) map[string]netip.Prefix {
+	id := e.Config.Subnet[region]
+	if id == "" && !e.dialsPrivate() {
+		return nil
 	}
-	for _, s := range subnets {
-		if p, err := netip.ParsePrefix(s); err == nil {
-			networks = append(networks, p)
+	all, err := e.api.Subnets(ctx, vpc)
+	if err != nil {
+		if !errors.Is(err, instancegroup.ErrNotFound) { // else there are none: they are a preview
+			e.unread(err, "the subnets of the VPC of "+region)
+		}
+		return nil
+	}
+	byID := map[string]netip.Prefix{}
+	for _, s := range all {
+		if p, err := netip.ParsePrefix(s.IPRange); err == nil {
+			byID[s.ID] = p
 		}
 	}
+	_, ok := byID[id]
+	list := `curl -H "Authorization: Bearer $DIGITALOCEAN_TOKEN" ` + e.Account.APIURL + "/v2/vpcs/" + vpc + "/subnets"
+	e.when(id != "" && !ok, Fault, "autoscaler.plugin_config.subnet_uuid", list,
+		"the VPC of %s has no subnet %s", region, id)
+	return byID
+}
+
+// hostIn finds out whether this host can reach private addresses: whether it is in one of the networks.
+func (e *exam) hostIn(region string, networks []netip.Prefix) {
+	const key = "autoscaler.connector_config.use_external_addr"
 	for _, p := range networks {
 		if slices.ContainsFunc(e.Host.Addresses, p.Contains) {
 			e.add(OK, key, "", "this host is in the VPC of %s, %s", region, p)
@@ -247,7 +267,8 @@ func (e *exam) hostInVPC(ctx context.Context, region, vpc string, network netip.
 	if e.Config.PublicNetworking {
 		hint = "use_external_addr = true"
 	}
-	e.add(Warning, key, hint, "no address of this host is in the VPC of %s, %v: unless it is routed, Droplets cannot be reached", region, networks)
+	e.add(Warning, key, hint,
+		"no address of this host is in the VPC of %s, %v: unless it is routed, Droplets cannot be reached", region, networks)
 }
 
 // wayOut finds out whether Droplets without public addresses reach the internet.
@@ -262,7 +283,8 @@ func (e *exam) wayOut(ctx context.Context, region, vpc string) {
 		e.add(OK, key, "", "a NAT gateway is the default route of the VPC of %s", region)
 	default:
 		e.add(Warning, key, "doctl compute vpc-nat-gateway create --help, with the VPC's default gateway; or public_networking = true",
-			"no NAT gateway is the default route of the VPC of %s: unless there is another route, Droplets reach neither GitLab nor a registry", region)
+			"no NAT gateway is the default route of the VPC of %s: unless there is another route, Droplets reach neither GitLab nor a registry",
+			region)
 	}
 }
 

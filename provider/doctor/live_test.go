@@ -252,6 +252,12 @@ docker-autoscaler => instance`, nil, nil},
 		"a way out":             {hidden, all(inFra1, gateway(fra1, "ACTIVE", true)), []string{"vpc ok 28", "vpc ok 19"}},
 		"a way out, not known": {hidden, all(inFra1, answers("/v2/vpc_nat_gateways", "403")), []string{
 			"vpc ok 28", "vpc note 19" + give + "nat_gateway:read"}},
+		"no such subnet": {"name = \"ci\" => name = \"ci\"\n+ vpc_uuid = { fra1 = \"" + own + "\" }\n+ subnet_uuid = { fra1 = \"" + own + "\" }", nil, []string{
+			`vpc fault 20 | curl -H "Authorization: Bearer $DIGITALOCEAN_TOKEN" https://api.digitalocean.com/v2/vpcs/` + own + "/subnets"}},
+		"a subnet that is too small": {
+			"name = \"ci\" => name = \"ci\"\n+ vpc_uuid = { fra1 = \"" + own + "\" }\n+ subnet_uuid = { fra1 = \"" + own + "\" }",
+			answers("/v2/vpcs/"+own+"/subnets", `{"vpc_subnets": [{"id": "`+own+`", "ip_range": "172.16.0.0/29"}]}`), []string{
+				"vpc warning 19 | max_instances = 5"}},
 		"a VPC that is too small": {private + "\n" + `["fra1", "nyc3"] => "fra1"
 max_instances = 10 => max_instances = 14
 max_instances = 12 => max_instances = 14

@@ -280,7 +280,7 @@ func (c *conversion) name() {
 	case wanted == "":
 		kind, text = Approximated, text+"; the old name has nothing that one could be made of"
 	case group != wanted:
-		kind, text = Approximated, text+fmt.Sprintf("; %q is no name, which has 1 to 52 characters of a-z, 0-9 and -", wanted)
+		kind, text = Approximated, text+fmt.Sprintf("; %q is no name, which has 1 to %d characters of a-z, 0-9 and -", wanted, config.MaxName)
 	}
 	if c.group != group {
 		kind, text = Approximated, text+fmt.Sprintf("; another runner has %q, and two of one name would take each other's Droplets", group)
@@ -294,7 +294,7 @@ func (m *migration) uniqueName(wanted string) string {
 	name := wanted
 	for n := 2; m.names[name]; n++ {
 		suffix := "-" + strconv.Itoa(n)
-		name = wanted[:min(len(wanted), 52-len(suffix))] + suffix
+		name = wanted[:min(len(wanted), config.MaxName-len(suffix))] + suffix
 	}
 	m.names[name] = true
 	return name

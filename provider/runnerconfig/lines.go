@@ -7,10 +7,9 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// readLines returns the line of every key, and the keys in the order of the file. The
-// decoder does not tell: it is another library's parser that does.
-func readLines(text string) (lines map[string]int, order []string, err error) {
-	lines = map[string]int{}
+// readLines returns the line of every key. The decoder does not know it: another library's parser does.
+func readLines(text string) (map[string]int, error) {
+	lines := map[string]int{}
 	elements := map[string]int{} // of each array of tables, so far
 	var p unstable.Parser
 	// A byte order mark is nothing to the decoder, and an error to this parser.
@@ -21,14 +20,12 @@ func readLines(text string) (lines map[string]int, order []string, err error) {
 	at, line := 0, 1
 	note := func(key string, n *unstable.Node) {
 		if _, ok := lines[key]; !ok {
-			order = append(order, key)
 			line += strings.Count(text[at:n.Raw.Offset], "\n")
 			at = int(n.Raw.Offset)
 			lines[key] = line
 		}
 	}
-	// within returns key below table, with the number of the element that an array
-	// of tables is at.
+	// within returns key below table, with the number of the element that an array of tables is at.
 	within := func(table string, it unstable.Iterator, array bool) (key string, first *unstable.Node) {
 		var names []string
 		for it.Next() {
@@ -80,5 +77,5 @@ func readLines(text string) (lines map[string]int, order []string, err error) {
 			inline(key, e.Value())
 		}
 	}
-	return lines, order, p.Error()
+	return lines, p.Error()
 }

@@ -1,5 +1,4 @@
-// Package runnerconfig reads GitLab Runner's config.toml as the runner does, and
-// knows on which line of it everything is.
+// Package runnerconfig reads GitLab Runner's config.toml as the runner does, and knows on which line of it everything is.
 package runnerconfig
 
 import (
@@ -8,14 +7,15 @@ import (
 	"os"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/BurntSushi/toml"
 )
 
-// File is the part of a config.toml that decides how its runners scale. What is not
-// set is zero: the runner's defaults are not filled in.
+// File is the part of a config.toml that decides how its runners scale. What is not set is zero: the runner's defaults are
+// not filled in.
 type File struct {
 	Path            string   `toml:"-"` // as it was given
 	Concurrent      int      `toml:"concurrent"`
@@ -24,12 +24,11 @@ type File struct {
 	ListenAddress   string   `toml:"listen_address"`
 	Runners         []Runner `toml:"runners"`
 
-	// Ignored are the keys below [runners.autoscaler] that the runner drops without
-	// a word, in the order of the file. Those of plugin_config are the plugin's.
+	// Ignored are the keys below [runners.autoscaler] that the runner drops without a word, by line. Those of plugin_config
+	// are the plugin's.
 	Ignored []string `toml:"-"`
 
 	lines map[string]int // by key, such as runners.0.autoscaler.policy.1.idle_count
-	order []string       // the keys in the order of the file
 }
 
 // Runner is one [[runners]].
@@ -96,8 +95,7 @@ type Connector struct {
 	UseExternalAddr      bool          `toml:"use_external_addr"`
 }
 
-// Policy is one [[runners.autoscaler.policy]]. The last one whose period
-// contains the present counts.
+// Policy is one [[runners.autoscaler.policy]]. The last one whose period contains the present counts.
 type Policy struct {
 	Periods          []string      `toml:"periods"`
 	Timezone         string        `toml:"timezone"`
@@ -108,8 +106,8 @@ type Policy struct {
 	PreemptiveMode   *bool         `toml:"preemptive_mode"`
 }
 
-// Preemptive reports whether jobs are only taken when an instance is ready for
-// them: what preemptive_mode says, else whenever there is an idle_count.
+// Preemptive reports whether jobs are only taken when an instance is ready for them: what preemptive_mode says, else
+// whenever there is an idle_count.
 func (p Policy) Preemptive() bool {
 	if p.PreemptiveMode != nil {
 		return *p.PreemptiveMode
@@ -120,8 +118,7 @@ func (p Policy) Preemptive() bool {
 // maxFile bounds what is read, in bytes: more is no config.toml.
 const maxFile = 16 << 20
 
-// Load reads a file. The error begins with the path, and with the line where TOML
-// knows it.
+// Load reads a file. The error begins with the path, and with the line where TOML knows it.
 func Load(path string) (*File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -137,8 +134,7 @@ func Load(path string) (*File, error) {
 	return Parse(path, string(text))
 }
 
-// Parse is Load of a text; path is for messages. Values that the runner would not take
-// are all told at once, as [Misfits].
+// Parse is Load of a text; path is for messages. Values that the runner would not take all come in one error, [Misfits].
 func Parse(path, text string) (*File, error) {
 	f := &File{Path: path}
 	meta, err := toml.Decode(text, f)
@@ -148,33 +144,31 @@ func Parse(path, text string) (*File, error) {
 	for i := range f.Runners {
 		f.Runners[i].Index = i
 	}
-	if f.lines, f.order, err = readLines(text); err != nil {
+	if f.lines, err = readLines(text); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	ignored := map[string]bool{}
+	undecoded := map[string]bool{}
 	for _, key := range meta.Undecoded() {
-		name := strings.ToLower(strings.Join(key, "."))
-		if rest, ok := strings.CutPrefix(name, "runners.autoscaler."); ok && !strings.HasPrefix(rest, "plugin_config.") && !unneeded.MatchString(rest) {
-			ignored[name] = true
-		}
+		undecoded[strings.ToLower(strings.Join(key, "."))] = true
 	}
-	for _, key := range f.order {
-		if ignored[index.ReplaceAllString(key, "")] {
+	for key := range f.lines {
+		name := index.ReplaceAllString(key, "")
+		if rest, ok := strings.CutPrefix(name, "runners.autoscaler."); ok && undecoded[name] && !notOurs.MatchString(rest) {
 			f.Ignored = append(f.Ignored, key)
 		}
 	}
+	slices.SortFunc(f.Ignored, func(a, b string) int { return cmp.Or(cmp.Compare(f.lines[a], f.lines[b]), cmp.Compare(a, b)) })
 	return f, nil
 }
 
-// unneeded matches what runners have below [runners.autoscaler], and nothing here
-// needs: it is not decoded, and not ignored by the runner.
-var unneeded = regexp.MustCompile(`^(vm_isolation(\..*)?|reservation_throttling|instance_\w+_buckets)$`)
+// notOurs matches what is not decoded of [runners.autoscaler], and not ignored by the runner either.
+var notOurs = regexp.MustCompile(`^(plugin_config\..*|vm_isolation(\..*)?|reservation_throttling|instance_\w+_buckets)$`)
 
 // index matches the number of an element in a key.
 var index = regexp.MustCompile(`\.\d+\b`)
 
-// At returns path:line of a key, such as runners.0.autoscaler.max_instances; of one
-// that is not there, of the closest table around it.
+// At returns path:line of a key, such as runners.0.autoscaler.max_instances; of one that is not there, of the closest table
+// around it.
 func (f *File) At(key string) string {
 	if line := f.line(key); line > 0 {
 		return fmt.Sprintf("%s:%d", f.Path, line)
@@ -202,11 +196,8 @@ func (f *File) Has(key string) bool {
 // Key is the key of something of the runner, for At.
 func (r Runner) Key(rest string) string { return fmt.Sprintf("runners.%d.%s", r.Index, rest) }
 
-// pluginName is what this plugin is called, as a program and as an artifact.
-const pluginName = "fleeting-plugin-digitalocean"
-
-// OurPlugin reports whether the runner's plugin is this one: a path, a name in PATH, or
-// an OCI reference with or without a version.
+// OurPlugin reports whether the runner's plugin is this one: a path, a name in PATH, or an OCI reference with or without a
+// version.
 func (r Runner) OurPlugin() bool {
 	if r.Autoscaler == nil {
 		return false
@@ -214,19 +205,11 @@ func (r Runner) OurPlugin() bool {
 	name := path.Base(strings.ReplaceAll(r.Autoscaler.Plugin, `\`, "/"))
 	name, _, _ = strings.Cut(name, ":")
 	name, _, _ = strings.Cut(name, "@")
-	return strings.TrimSuffix(name, ".exe") == pluginName
+	return strings.TrimSuffix(name, ".exe") == "fleeting-plugin-digitalocean"
 }
 
-// tomlPosition matches how the TOML library writes a position into the errors
-// that it does not give a type.
-var tomlPosition = regexp.MustCompile(`^toml: line (\d+) \(last key "([^"]*)"\): (.*)$`)
-
-// positioned rewrites an error of the TOML library as path:line: key: message,
-// which editors and terminals can follow.
+// positioned rewrites an error of the TOML library as path:line: message, which editors and terminals can follow.
 func positioned(path, text string, err error) error {
-	if m := tomlPosition.FindStringSubmatch(err.Error()); m != nil {
-		return fmt.Errorf("%s:%s: %s: %s", path, m[1], m[2], m[3])
-	}
 	if pe, ok := err.(toml.ParseError); ok { //nolint:errorlint // the library wraps nothing
 		// Its own line is one too far where a line ends too early.
 		line := 1 + strings.Count(text[:min(max(pe.Position.Start, 0), len(text))], "\n")

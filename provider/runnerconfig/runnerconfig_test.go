@@ -40,6 +40,13 @@ listen_address = "127.0.0.1:9252"
       periods = ["* 8-18 * * mon-fri"]
       idle_count = 5
       idle_tme = "1h"
+
+[[runners]] # with what newer runners know, and nothing here needs: it is not ignored
+  [runners.autoscaler]
+    reservation_throttling = false
+    instance_operation_time_buckets = [1.5, 60]
+    instance_life_duration_buckets = [60.0]
+    vm_isolation = { enabled = false, nesting_config = { anything = 1 } }
 `
 
 // Everything is decoded as the runner does it, and known by its line.
@@ -50,7 +57,7 @@ func TestParse(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if f.Concurrent != 10 || f.ListenAddress == "" || len(f.Runners) != 2 || f.Runners[0].Autoscaler != nil {
+			if f.Concurrent != 10 || f.ListenAddress == "" || len(f.Runners) != 3 || f.Runners[0].Autoscaler != nil {
 				t.Fatalf("%+v", f)
 			}
 			r := f.Runners[1]

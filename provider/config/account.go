@@ -1,0 +1,172 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Account is the part of a plugin_config that says to which account a group belongs. It is all that a person's
+// commands need, also of a plugin_config with other faults.
+type Account struct {
+	Name   string // of the group; "" if it is not given
+	Token  Token
+	APIURL string
+}
+
+// ParseAccount is Parse that passes over the faults of keys that are not in an Account, and over a name that is not given.
+// With an error, a [Faults], the Account is zero.
+func ParseAccount(data []byte, host Host) (Account, error) {
+	c, err := Parse(data, host)
+	faults, _ := errors.AsType[Faults](err)
+	faults = slices.DeleteFunc(faults, func(f Fault) bool {
+		return f.Text == missing && f.Key == "name" || !(Faults{f}).Has("name", "token", "token_file", "api_url")
+	})
+	if len(faults) > 0 {
+		return Account{}, faults
+	}
+	return Account{Name: c.Name, Token: c.Token, APIURL: c.APIURL}, nil
+}
+
+// Token says where the token comes from: the first that is set of the keys token and token_file and the environment
+// variables DIGITALOCEAN_TOKEN and DIGITALOCEAN_ACCESS_TOKEN. Either Value or File is set.
+type Token struct {
+	Value  Secret
+	File   string // a path, read by every Read
+	Source string // for messages: `plugin_config.token_file /etc/do-token`, `the environment variable DIGITALOCEAN_TOKEN`
+}
+
+// Read returns the token. One in a file is read from this machine's disk again, so that it can be rotated without a
+// restart. The error names the Source, and never holds the token.
+func (t Token) Read() (Secret, error) {
+	if t.File == "" {
+		return t.Value, nil
+	}
+	secret, err := readChecked(ThisHost(), t.File, maxTokenFile, checkToken)
+	if err != nil {
+		return Secret{}, fmt.Errorf("%s %w", t.Source, err)
+	}
+	return secret, nil
+}
+
+// maxTokenFile bounds what is read of a token file, in bytes. A token has some 71.
+const maxTokenFile = 64 << 10
+
+// checkToken accepts what can be sent in a header. Its error follows the source in a sentence.
+func checkToken(content string) (Secret, error) {
+	token := strings.TrimSpace(content)
+	if token == "" {
+		return Secret{}, errors.New("is empty: put the token into it")
+	}
+	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return Secret{}, errors.New("holds something other than a token, which is printable ASCII without spaces")
+	}
+	return NewSecret(token), nil
+}
+
+// maybeEmpty is a token or a token_file. Empty counts as not set: both are often filled in by templates, which leave them
+// empty where the environment has the token.
+var maybeEmpty = kind[string]{object{"type": "string"}, func(v any) (string, error) {
+	text, ok := v.(string)
+	if !ok && v != nil {
+		return "", mustBe("a string", v)
+	}
+	return strings.TrimSpace(text), nil
+}}
+
+func (p *parser) token(v any) error {
+	token, err := maybeEmpty.check(v)
+	if token != "" {
+		p.config.Token, err = tokenFrom("plugin_config.token", token)
+	}
+	return err
+}
+
+func tokenFrom(source, content string) (Token, error) {
+	secret, err := checkToken(content)
+	if err != nil {
+		return Token{}, err
+	}
+	return Token{Value: secret, Source: source}, nil
+}
+
+// tokenFile also goes on to the environment, the sources that come after it.
+func (p *parser) tokenFile(v any) error {
+	file, err := maybeEmpty.check(v)
+	if err != nil || p.config.Token.Source != "" || p.isFaulty("token") {
+		return err // an earlier source has it, or a fault says why it does not
+	}
+	if file == "" {
+		p.key = "token"
+		return p.tokenFromEnvironment()
+	}
+	if _, err := files.check(file); err != nil {
+		return err
+	}
+	if _, err := readChecked(p.host, file, maxTokenFile, checkToken); err != nil {
+		return fmt.Errorf("%s %w", quote(file), err)
+	}
+	p.config.Token = Token{File: file, Source: "plugin_config.token_file " + file}
+	return nil
+}
+
+func (p *parser) tokenFromEnvironment() (err error) {
+	for _, name := range []string{"DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN"} {
+		if token := strings.TrimSpace(p.host.Getenv(name)); token != "" {
+			source := "the environment variable " + name
+			if p.config.Token, err = tokenFrom(source, token); err != nil {
+				err = fmt.Errorf("%s %w", source, err)
+			}
+			return err
+		}
+	}
+	return errors.New("is required: set token or token_file, or the environment variable DIGITALOCEAN_TOKEN or DIGITALOCEAN_ACCESS_TOKEN")
+}
+
+const defaultAPIURL = "https://api.digitalocean.com"
+
+var apiURLs = kind[string]{object{"type": "string", "pattern": "^[hH][tT][tT][pP][sS]?://[^?#]+$"}, text.and(normalURL).check}
+
+// apiURL falls back to the environment. After a fault there is no URL: the token is not for another host.
+func (p *parser) apiURL(v any) error {
+	const variable = "DIGITALOCEAN_API_URL"
+	if v != nil {
+		return apiURLs.into(&p.config.APIURL).read(v)
+	}
+	var err error
+	if p.config.APIURL, err = normalURL(cmp.Or(strings.TrimSpace(p.host.Getenv(variable)), defaultAPIURL)); err != nil {
+		err = fmt.Errorf("the environment variable %s %w", variable, err)
+	}
+	return err
+}
+
+// normalURL checks the URL of the API, and returns it in one spelling, by which this host's plugins know that
+// they are on the same account: scheme and host in lower case, without the scheme's port and a slash at the end. A fault
+// never repeats a user name, a password or a query.
+func normalURL(text string) (string, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return "", errors.New("must be an absolute https URL, such as " + defaultAPIURL)
+	}
+	usualPort := map[string]string{"https": ":443", "http": ":80"}[u.Scheme]
+	u.Host = strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(u.Host), usualPort), ":")
+	normal := strings.TrimRight(u.String(), "/")
+	address, err := netip.ParseAddr(u.Hostname())
+	isLoopback := u.Hostname() == "localhost" || err == nil && address.IsLoopback()
+	switch {
+	case u.User != nil:
+		return "", errors.New("must not hold a user name or a password")
+	case strings.ContainsAny(text, "?#"):
+		return "", errors.New("must not hold a query or a fragment")
+	case u.Scheme == "http" && !isLoopback:
+		return "", fmt.Errorf("must be https, or the token could be read on the way: plain http is for loopback hosts, and %s is not one",
+			quote(u.Hostname()))
+	case strings.HasSuffix(normal, "/v2"):
+		return "", errors.New("must not end in the version, /v2, which is added to it")
+	}
+	return normal, nil
+}

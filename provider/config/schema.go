@@ -1,0 +1,59 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+)
+
+// Schema returns a JSON Schema of a config.toml, for editors. Of the file it describes the plugin_config of runners that use
+// this plugin. What it refuses [Parse] refuses too, but for keys in capitals. It is draft-07, and means the same in draft-04
+// apart from if and then: TOML editors know no later one.
+func Schema() []byte {
+	table := object{"type": "object", "additionalProperties": false}
+	properties, dependencies := object{}, object{}
+	var required []string
+	for _, k := range new(parser).keys() {
+		property := maps.Clone(k.schema)
+		property["description"] = k.help
+		if json.Valid([]byte(k.fallback)) {
+			property["default"] = json.RawMessage(k.fallback)
+		}
+		properties[k.name] = property
+		switch {
+		case k.unless != "":
+			table["anyOf"] = []object{{"required": []string{k.name}}, {"required": []string{k.unless}}}
+		case k.example != "":
+			required = append(required, k.name)
+		case k.excludes != "":
+			dependencies[k.name] = object{"not": object{"required": []string{k.excludes}}}
+		case k.needs != "":
+			dependencies[k.name] = []string{k.needs}
+		}
+	}
+	table["properties"], table["dependencies"], table["required"] = properties, dependencies, required
+
+	const ours = `(^|[/\\])fleeting-plugin-digitalocean(\.exe)?([:@].*)?$`
+	reference := object{"$ref": "#/definitions/plugin_config"}
+	autoscaler := object{
+		// Any plugin_config is fine here: it is where editors, which do not look into if and then, find what to propose.
+		"properties": object{"plugin_config": anyOf(reference, object{})},
+		"if":         object{"properties": object{"plugin": object{"pattern": ours}}, "required": []string{"plugin"}},
+		"then":       object{"properties": object{"plugin_config": reference}},
+	}
+	runner := object{"properties": object{"autoscaler": autoscaler}}
+	var schema bytes.Buffer
+	encoder := json.NewEncoder(&schema)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(object{
+		"$schema":     "http://json-schema.org/draft-07/schema#",
+		"title":       "config.toml of GitLab Runner with fleeting-plugin-digitalocean",
+		"type":        "object",
+		"properties":  object{"runners": object{"items": runner}},
+		"definitions": object{"plugin_config": table},
+	}); err != nil {
+		panic(err) // it is made of constants
+	}
+	return schema.Bytes()
+}
