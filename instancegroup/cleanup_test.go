@@ -1,6 +1,7 @@
 package instancegroup
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -27,16 +28,18 @@ func TestProject(t *testing.T) {
 	story(t, "failing at it warns, and fails nothing", s, func(r *runner) {
 		r.breakOp("project", fault{err: refusal(ErrForbidden)})
 		r.up(2)
-		r.requests("project", 3)
+		r.requests("project", 1)
 		r.says("WARN", "could not be assigned to the project", "request_id=req-42")
 	})
-	story(t, "a rate limit is no attempt", s, func(r *runner) {
-		r.breakOp("project", fault{err: refusal(ErrRateLimited)})
-		r.up(2)
-		before := r.asked("project")
-		r.heal("project")
-		r.run(10 * time.Second)
-		r.requests("project", before+1)
-		r.repeats(0, "WARN")
-	})
+	for _, err := range []error{unconfirmed, refusal(ErrRateLimited), refusal(ErrUnsent)} {
+		story(t, fmt.Sprint("tried again: ", err), s, func(r *runner) {
+			r.breakOp("project", fault{err: err})
+			r.up(2)
+			before := r.asked("project")
+			r.heal("project")
+			r.run(10 * time.Second)
+			r.requests("project", before+1)
+			r.repeats(0, "WARN")
+		})
+	}
 }

@@ -223,31 +223,32 @@ func (e *CloudError) Error() string {
 
 func (e *CloudError) Unwrap() error { return e.Class }
 
-// definite reports whether err proves that nothing was done. Anything unknown,
-// a deadline for one, proves nothing.
-func definite(err error) bool {
-	e, ok := errors.AsType[*CloudError](err)
-	return ok && !errors.Is(e.Class, ErrUnconfirmed)
+// cloudError returns the CloudError in err. Anything else, a deadline for one, proves
+// nothing: it is unconfirmed.
+func cloudError(err error) CloudError {
+	if e, ok := errors.AsType[*CloudError](err); ok {
+		return *e
+	}
+	return CloudError{Class: ErrUnconfirmed}
 }
+
+// definite reports whether err proves that nothing was done.
+func definite(err error) bool { return !errors.Is(cloudError(err).Class, ErrUnconfirmed) }
 
 // permanent reports whether err is one that time does not heal.
 func permanent(err error) bool {
 	return errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrForbidden) || errors.Is(err, ErrOtherAccount)
 }
 
-// requestID returns DigitalOcean's id of the request that failed with err.
-func requestID(err error) string {
-	if e, ok := errors.AsType[*CloudError](err); ok {
-		return e.RequestID
-	}
-	return ""
+// unsent reports whether err is of a call's end rather than of a request.
+func unsent(err error) bool {
+	_, ok := errors.AsType[*CloudError](err)
+	return !ok
 }
+
+// requestID returns DigitalOcean's id of the request that failed with err, or "".
+func requestID(err error) string { return cloudError(err).RequestID }
 
 // retryAfter returns how long DigitalOcean asked to wait, or 0. It is never
 // more than a minute: then one request tries. (TestRetryAfterIsBounded)
-func retryAfter(err error) time.Duration {
-	if e, ok := errors.AsType[*CloudError](err); ok {
-		return min(e.RetryAfter, time.Minute)
-	}
-	return 0
-}
+func retryAfter(err error) time.Duration { return min(cloudError(err).RetryAfter, time.Minute) }

@@ -25,22 +25,12 @@ const (
 type phase int
 
 const (
-	// requested: the name was sent in a create that nobody has confirmed.
-	requested phase = iota
-	// creating: DigitalOcean accepted it; the id is known.
-	creating
-	// running: has been active, with the address to dial, or one after addressWithin.
-	running
-	// deleting: to be deleted, by the runner's wish or ours, until it is
-	// confirmed that it is gone.
-	deleting
-	// gone: confirmed not to exist, or kept by a person.
-	gone
+	requested phase = iota // its name was sent in a create that nobody has confirmed
+	creating               // DigitalOcean accepted it; the id is known
+	running                // was active, with the address to dial, or with any after addressWithin
+	deleting               // to be deleted, until it is confirmed that it is gone
+	gone                   // confirmed not to exist, or kept by a person
 )
-
-func (p phase) String() string {
-	return [...]string{"requested", "creating", "running", "deleting", "gone"}[p]
-}
 
 // state is how a phase looks to the runner.
 func (p phase) state() State {
@@ -55,26 +45,21 @@ func (p phase) state() State {
 // An instance is owned by its Group and guarded by Group.mu.
 type instance struct {
 	name   string
-	seq    int // order of appearance, for stable reports
 	phase  phase
 	reason string    // why it is deleting or gone
-	at     Placement // where it was created
-	own    bool      // this process created it
+	at     Placement // where this process created it; zero = another one did
 
 	id       int64   // 0 = not known yet
 	droplet  Droplet // as last seen; zero before that
 	inFlight bool    // its create request is under way: not shown, not given up
 	hidden   bool    // the runner never hears of it: to be deleted
 	shown    bool    // the runner has heard of it
-	assign   int     // how often yet to try to assign it to the project
+	assigned bool    // to the project, or DigitalOcean refused that
 
 	// What was observed. Zero = never, or not now.
 	requested   time.Time // when it was accepted; of one taken over, when that was, or when it was created if it is still new
 	confirmed   time.Time // when it was last known to exist, or was asked for
-	seen        time.Time // when the last question was asked whose answer had it
-	listed      bool      // a list has had it
-	listedSince time.Time // when a list had it first; zero = it was taken over
-	byLookUp    bool      // it was seen last by a look-up, and not by a list
+	listedSince time.Time // since when lists have it; zero too once they lacked it and a look-up had it
 	missing     time.Time // begin of the first of the unbroken row of lists without it
 	unresolved  bool      // lists do not show it: it is to be looked up
 	checked     time.Time // when it was last looked up
@@ -83,6 +68,23 @@ type instance struct {
 	off         time.Time // since when it is seen powered off
 
 	deletion deletion
+}
+
+// own reports whether this process created it.
+func (i instance) own() bool { return i.at != Placement{} }
+
+// listed reports whether a list that lacks it says anything.
+func (i instance) listed() bool { return !i.listedSince.IsZero() }
+
+// neverRan reports whether it never was of use, which says something of where it
+// was created.
+func (i instance) neverRan() bool { return i.own() && i.active.IsZero() }
+
+// named returns its Droplet, under the name that the runner knows.
+func (i instance) named() Droplet {
+	d := i.droplet
+	d.Name = i.name
+	return d
 }
 
 const (
@@ -105,10 +107,8 @@ const (
 	// DigitalOcean's than the end of all. (TestVanishTogether)
 	vanishTimeout = 30 * time.Second
 
-	// lookUpEvery is how often an instance that lists do not show is looked up,
-	// and lookUpRunning how often if it has been running: it is only waited for.
-	lookUpEvery   = 10 * time.Second
-	lookUpRunning = 60 * time.Second
+	// lookUpEvery is how often an instance that lists do not show is looked up.
+	lookUpEvery = 10 * time.Second
 )
 
 // source is what an observation comes from.
@@ -127,7 +127,7 @@ type observation struct {
 	droplet  Droplet   // if present
 	asked    time.Time // when DigitalOcean was asked
 	partial  bool      // if present: an address of the kind that it was made to have is not there
-	unsure   bool      // a list of which one is not enough: see sighting
+	unsure   bool      // a list of several pages, between which an entry can slip: one is not enough
 	doubtful bool      // a list that lacks everything, or a 404 together with others
 }
 
@@ -139,8 +139,6 @@ const (
 	look           // look it up by id before anything is concluded
 	remove         // send a DELETE
 )
-
-func (a action) String() string { return [...]string{"nothing", "look", "remove"}[a] }
 
 // decide is the one place where an observation becomes a decision. It is pure:
 // it returns the instance as it is afterwards, and what to do about it.
@@ -161,12 +159,16 @@ func decide(i instance, o observation, now time.Time, createTimeout time.Duratio
 	default:
 		i = decideUnlisted(i, o)
 	}
+	pause := lookUpEvery
+	if !i.notFound.IsZero() {
+		pause = vanishTimeout
+	}
 	switch {
 	case i.inFlight, i.phase == gone:
 		return i, nothing
 	case i.removable(now):
 		return i, remove
-	case i.unresolved && !now.Before(i.checked.Add(i.lookUpPause())):
+	case i.unresolved && now.Sub(i.checked) >= pause:
 		return i, look
 	}
 	return i, nothing
@@ -177,13 +179,13 @@ func decidePresent(i instance, o observation, now time.Time, createTimeout time.
 	if !reachable(d) { // an address does not go away
 		d.PublicIPv4, d.PublicIPv6, d.PrivateIPv4 = i.droplet.PublicIPv4, i.droplet.PublicIPv6, i.droplet.PrivateIPv4
 	}
-	i.id, i.droplet = d.ID, d
-	if o.source == list && !i.listed {
-		i.listed, i.listedSince = true, now
+	i.id, i.droplet, i.confirmed = d.ID, d, now
+	i.missing, i.notFound, i.unresolved = time.Time{}, time.Time{}, false
+	if o.source == lookUp { // lists lack it
+		i.listedSince = time.Time{}
+	} else if !i.listed() {
+		i.listedSince = now
 	}
-	i.confirmed, i.seen, i.byLookUp = now, o.asked, o.source == lookUp
-	i.missing, i.notFound = time.Time{}, time.Time{}
-	i.unresolved = i.unresolved && i.byLookUp // a list that has it resolves it
 
 	off := d.Status == StatusOff || d.Status == StatusArchive
 	if !off {
@@ -221,7 +223,7 @@ const keptReason = "a person keeps it: it has the tag " + KeepTag
 // decideUnlisted is about what a complete list lacks.
 func decideUnlisted(i instance, o observation) instance {
 	if o.doubtful { // it proves nothing, of anybody
-		i.unresolved = i.id != 0
+		i.unresolved = i.unresolved || i.listed()
 		return i
 	}
 	first := i.missing.IsZero()
@@ -230,21 +232,19 @@ func decideUnlisted(i instance, o observation) instance {
 	}
 	long := o.asked.Sub(i.missing) >= unconfirmedFor
 	accepted := i.deletion.accepted
+	deleted := i.phase == deleting && !accepted.IsZero()
 
 	switch {
 	case i.id == 0: // the create was never confirmed, and there is no id to look up
 		if long {
 			i.phase, i.reason = gone, "its create request was not confirmed, and it never appeared"
 		}
-	case !i.listed && !long: // accepted a moment ago: lists lag
-	case i.listed && i.phase == deleting && !accepted.IsZero():
-		switch {
-		case o.asked.Before(accepted) || (o.unsure && first):
-		case i.byLookUp || o.asked.Sub(i.listedSince) < unconfirmedFor:
-			i.unresolved = true // lists lack it anyway, or one that lags may be from before it was made
-		default:
+	case deleted && i.listed() && o.asked.Sub(i.listedSince) >= unconfirmedFor:
+		slipped := o.unsure && first // perhaps
+		if !o.asked.Before(accepted) && !slipped {
 			i.phase = gone
 		}
+	case !i.listed() && !deleted && !long: // accepted a moment ago: lists lag
 	default:
 		i.unresolved = true
 	}
@@ -254,10 +254,10 @@ func decideUnlisted(i instance, o observation) instance {
 // decideNotFound is about what DigitalOcean says does not exist.
 func decideNotFound(i instance, o observation) instance {
 	if i.phase != deleting {
-		if o.doubtful && (i.notFound.IsZero() || o.asked.Sub(i.notFound) < vanishTimeout) {
-			if i.notFound.IsZero() {
-				i.notFound = o.asked
-			}
+		if o.doubtful && i.notFound.IsZero() {
+			i.notFound = o.asked
+		}
+		if o.doubtful && o.asked.Sub(i.notFound) < vanishTimeout {
 			return i
 		}
 		i.reason = "DigitalOcean has no such Droplet: it was deleted from outside, or its create failed"
@@ -282,22 +282,8 @@ func (i instance) removable(now time.Time) bool {
 	if i.phase != deleting || i.id == 0 || now.Before(del.next) {
 		return false
 	}
-	return del.accepts == 0 || del.refusals > 0 || i.seen.Sub(del.accepted) >= ignoredAfter
+	return del.accepts == 0 || del.refusals > 0 || i.confirmed.Sub(del.accepted) >= ignoredAfter
 }
-
-func (i instance) lookUpPause() time.Duration {
-	switch {
-	case !i.notFound.IsZero():
-		return vanishTimeout
-	case i.phase == running && i.byLookUp:
-		return lookUpRunning
-	}
-	return lookUpEvery
-}
-
-// neverRan reports whether an instance that is on its way out never was of use,
-// which says something of where it was created.
-func (i instance) neverRan() bool { return i.own && i.active.IsZero() }
 
 // reachable reports whether d has any address. Not only one of the kind that the
 // group is configured for: a Droplet taken over from before a change of

@@ -1,6 +1,7 @@
 package instancegroup
 
 import (
+	"math/rand/v2"
 	"reflect"
 	"slices"
 	"strconv"
@@ -20,7 +21,7 @@ func TestDecide(t *testing.T) {
 	now := epoch
 	// Lists have had it for a minute and longer, where they have.
 	at := func(p phase, id int64, listed, accepted bool) instance {
-		i := instance{name: "ci-a", phase: p, id: id, listed: listed, requested: now.Add(-90 * time.Second), confirmed: now.Add(-20 * time.Second), seen: now.Add(-20 * time.Second)}
+		i := instance{name: "ci-a", phase: p, id: id, requested: now.Add(-90 * time.Second), confirmed: now.Add(-20 * time.Second)}
 		if listed {
 			i.listedSince = now.Add(-80 * time.Second)
 		}
@@ -50,7 +51,6 @@ func TestDecide(t *testing.T) {
 		{"deleting, unconfirmed", at(deleting, 0, false, false)},
 		{"deleting, unsent", at(deleting, 5, true, false)},
 		{"deleting, unlisted", at(deleting, 5, false, true)},
-		{"deleting, seen by a look-up", but(at(deleting, 5, true, true), func(i *instance) { i.byLookUp = true })},
 		{"deleting, listed since", but(at(deleting, 5, true, true), func(i *instance) { i.listedSince = now.Add(-60 * time.Second) })},
 		{"deleting", at(deleting, 5, true, true)},
 		{"gone", at(gone, 5, true, true)},
@@ -90,14 +90,13 @@ func TestDecide(t *testing.T) {
 requested:                   requested       creating        creating        running         creating        creating        creating        gone gone requested       requested       requested       requested       requested       gone      requested       requested
 in flight:                   requested       creating        creating        running         creating        creating        creating        gone gone requested       requested       requested       requested       requested       requested requested       requested
 in flight, shown:            creating        creating        creating        running         creating        creating        creating        gone gone creating        creating        creating        creating        creating        creating  creating        creating
-unlisted:                    creating        creating        creating        running         creating        creating        creating        gone gone creating        creating        creating        creating        creating/look   gone      creating        creating
+unlisted:                    creating        creating        creating        running         creating        creating        creating        gone gone creating        creating        creating        creating        creating        gone      creating        creating
 creating:                    creating        creating        creating        running         creating        creating        creating        gone gone creating/look   creating/look   creating/look   creating        creating/look   gone      creating        creating
 running:                     running         running         running         running         running         running         running         gone gone running/look    running/look    running/look    running         running/look    gone      running         running
 deleting, unconfirmed:       deleting        deleting/remove deleting/remove deleting/remove deleting/remove deleting/remove deleting/remove gone gone deleting        deleting        deleting        deleting        deleting        gone      deleting        gone
 deleting, unsent:            deleting/remove deleting/remove deleting/remove deleting/remove deleting/remove deleting/remove deleting/remove gone gone deleting/remove deleting/remove deleting/remove deleting/remove deleting/remove gone      deleting/remove gone
-deleting, unlisted:          deleting        deleting        deleting        deleting        deleting        deleting        deleting        gone gone deleting        deleting        deleting        deleting        deleting/look   gone      deleting        gone
-deleting, seen by a look-up: deleting        deleting        deleting        deleting        deleting        deleting        deleting        gone gone deleting/look   deleting        deleting        deleting        deleting/look   gone      deleting        gone
-deleting, listed since:      deleting        deleting        deleting        deleting        deleting        deleting        deleting        gone gone deleting/look   deleting        deleting        deleting        deleting/look   gone      deleting        gone
+deleting, unlisted:          deleting        deleting        deleting        deleting        deleting        deleting        deleting        gone gone deleting/look   deleting/look   deleting/look   deleting        deleting        gone      deleting        gone
+deleting, listed since:      deleting        deleting        deleting        deleting        deleting        deleting        deleting        gone gone deleting/look   deleting/look   deleting/look   deleting        deleting/look   gone      deleting        gone
 deleting:                    deleting        deleting        deleting        deleting        deleting        deleting        deleting        gone gone gone            deleting        deleting        deleting        deleting/look   gone      deleting        gone
 gone:                        gone            gone            gone            gone            gone            gone            gone            gone gone gone            gone            gone            gone            gone            gone      gone            gone
 `
@@ -146,10 +145,10 @@ func TestDecideOverTime(t *testing.T) {
 	}
 	unconfirmed := instance{phase: requested}
 	accepted := instance{phase: creating, id: 5}
-	listed := instance{phase: running, id: 5, listed: true}
-	deleting := instance{phase: deleting, id: 5, listed: true, deletion: deletion{}.sent(true, 0, epoch.Add(70*time.Second))}
+	listed := instance{phase: running, id: 5, listedSince: epoch}
+	deleting := instance{phase: deleting, id: 5, listedSince: epoch, deletion: deletion{}.sent(true, 0, epoch.Add(70*time.Second))}
 	unlisted, refused, refusedFirst := deleting, deleting, deleting
-	unlisted.listed = false
+	unlisted.listedSince = time.Time{}
 	refusedFirst.deletion = deletion{}.sent(false, 0, epoch.Add(60*time.Second)).sent(true, 0, epoch.Add(70*time.Second))
 	refused.deletion = refused.deletion.sent(false, 0, epoch.Add(135*time.Second))
 	for _, c := range []struct {
@@ -170,10 +169,9 @@ func TestDecideOverTime(t *testing.T) {
 		{"listed, absent, and nothing new", listed, "1 absent, 2 no answer", "running/look"},
 
 		{"looked up 9 s ago", listed, "1 absent, 2 404 too, 3 up, 4 absent, 11 no answer", "running"},
-		{"known by a look-up of 9 s ago", accepted, "1 absent, 61 absent, 62 new by id, 71 no answer", "creating"},
-		{"known by a look-up of 10 s ago", accepted, "1 absent, 61 absent, 62 new by id, 72 no answer", "creating/look"},
-		{"runs, and known by a look-up of 59 s ago", listed, "1 absent, 2 up by id, 3 absent, 61 absent", "running"},
-		{"runs, and known by a look-up of 60 s ago", listed, "1 absent, 2 up by id, 3 absent, 62 absent", "running/look"},
+		{"known by a look-up, and absent for 59 s", listed, "1 absent, 2 up by id, 3 absent, 62 absent", "running"},
+		{"known by a look-up, and absent for 60 s", listed, "1 absent, 2 up by id, 3 absent, 63 absent", "running/look"},
+		{"known by a look-up, and doubtful", listed, "1 absent, 2 up by id, 3 doubtful, 63 doubtful", "running"},
 		{"one 404 of several, 29 s ago", listed, "1 absent, 2 404 too, 31 no answer", "running"},
 		{"one 404 of several, 30 s ago", listed, "1 absent, 2 404 too, 32 no answer", "running/look"},
 
@@ -215,7 +213,7 @@ func TestDecideOverTime(t *testing.T) {
 		{"deleted, and the pause after that refusal is over", refused, "140 no answer", "deleting/remove"},
 	} {
 		i := c.i
-		i.requested, i.confirmed, i.listedSince = epoch, epoch, epoch
+		i.requested, i.confirmed = epoch, epoch
 		var a action
 		for step := range strings.SplitSeq(c.observations, ", ") {
 			second, what, _ := strings.Cut(step, " ")
@@ -242,140 +240,106 @@ func TestDecideOverTime(t *testing.T) {
 
 // FuzzDecide holds decide to its invariant for whatever instance and observation.
 func FuzzDecide(f *testing.F) {
-	f.Add(uint8(2), uint32(0b1011), int16(-60), int16(-20), int16(-70), int16(-5), int16(0), uint8(0), uint8(0))
-	f.Add(uint8(0), uint32(0), int16(-90), int16(-90), int16(-70), int16(0), int16(0), uint8(0), uint8(0))
-	f.Add(uint8(3), uint32(0b11111), int16(-90), int16(-90), int16(0), int16(-5), int16(-10), uint8(4), uint8(2))
-	f.Add(uint8(2), uint32(0b111), int16(-9000), int16(-90), int16(0), int16(-5), int16(-40), uint8(3), uint8(3))
-	f.Add(uint8(2), uint32(0b111), int16(-900), int16(-90), int16(-70), int16(-5), int16(0), uint8(1), uint8(3))
-	f.Add(uint8(2), uint32(1<<5|1<<10|1<<12|1), int16(-900), int16(-90), int16(-40), int16(-5), int16(0), uint8(0), uint8(0))
-	f.Fuzz(func(t *testing.T, p uint8, flags uint32, born, confirmed, missing, asked, accepted int16, status, seen uint8) {
-		now := epoch
-		ago := func(s int16) time.Time {
-			if s == 0 {
-				return time.Time{}
-			}
-			return now.Add(-time.Duration(max(s, -s)) * time.Second)
-		}
-		is := func(bit int) bool { return flags&(1<<bit) != 0 }
-		i := instance{
-			phase: phase(p % 5), listed: is(0), inFlight: is(2), byLookUp: is(9), own: is(1),
-			requested: ago(born), confirmed: ago(confirmed), seen: ago(confirmed), missing: ago(missing),
-		}
-		if i.phase >= deleting {
-			i.reason = "why"
-		}
-		if is(12) {
-			i.active = ago(confirmed)
-			i.notFound = ago(missing)
-		}
-		if i.listed && is(13) {
-			i.listedSince = ago(born)
-		}
-		if is(3) || i.listed { // what was listed has an id
-			i.id = 5
-			i.unresolved, i.checked = is(14), ago(missing)
-		}
-		if is(4) {
-			i.off = ago(accepted)
-		} else if when := ago(accepted); !when.IsZero() && i.phase == deleting {
-			i.deletion = deletion{}.sent(!is(15), 0, when)
-			if is(16) {
-				i.deletion = i.deletion.sent(false, 0, when)
-			}
-		}
-		o := observation{source: list, asked: now.Add(-time.Duration(max(asked, -asked)) * time.Second), unsure: is(6), doubtful: is(10)}
-		if is(5) && i.id != 0 {
-			o.source = lookUp
-		}
-		if is(17) {
-			o = observation{}
-		} else if seen%2 == 1 {
-			o.present = true
-			o.droplet = Droplet{ID: 5, Status: [...]string{StatusNew, StatusActive, StatusOff, StatusArchive, "odd"}[status%5]}
-			o.partial = is(11)
-			if seen%4 == 3 {
-				o.droplet.PrivateIPv4 = "10.0.0.1"
-			}
-			if is(18) {
-				o.droplet.Tags = []string{KeepTag}
-			}
-		}
-
-		next, a := decide(i, o, now, testTimeout)
-		fail := func(what string) {
-			t.Helper()
-			t.Errorf("%s\ninstance    %+v\nobservation %+v\nnext        %+v\naction      %s", what, i, o, next, a)
-		}
-
-		absent, kept := o.source != nobody && !o.present, o.present && Kept(o.droplet)
-		if next.phase < i.phase {
-			fail("a phase led back")
-		}
-		if (next.phase >= deleting) != (next.reason != "" || next.id == 0 && i.phase == deleting) {
-			fail("what ends has a reason, and nothing else has")
-		}
-		if kept && next.phase != gone {
-			fail("a person keeps it, and it is not gone for us")
-		}
-		if (o.source == nobody || absent && (i.inFlight || o.asked.Before(i.confirmed))) && !reflect.DeepEqual(i, next) {
-			fail("nothing was learned, and something has changed")
-		}
-		if absent && o.source == list && o.doubtful && (next.phase != i.phase || next.missing != i.missing) {
-			fail("a doubtful list concludes something")
-		}
-		if next.phase == gone && i.phase != gone && !kept {
-			long := !i.missing.IsZero() && o.asked.Sub(i.missing) >= time.Minute
-			del := i.deletion.accepted
-			proof := false
-			switch o.source {
-			case lookUp:
-				proof = i.phase == deleting || !o.doubtful || !i.notFound.IsZero() && o.asked.Sub(i.notFound) >= 30*time.Second
-			case list:
-				deleted := i.phase == deleting && i.listed && !del.IsZero() && !o.asked.Before(del) && (!o.unsure || !i.missing.IsZero()) &&
-					!i.byLookUp && o.asked.Sub(i.listedSince) >= time.Minute
-				proof = !o.doubtful && (i.id == 0 && long || deleted)
-			}
-			if !proof || o.present || i.inFlight || o.asked.Before(i.confirmed) {
-				fail("gone without a proof")
-			}
-		}
-		if next.phase == deleting && i.phase != deleting {
-			off := o.droplet.Status == StatusOff || o.droplet.Status == StatusArchive
-			longOff := off && !i.off.IsZero() && now.Sub(i.off) >= 30*time.Second
-			late := i.phase < running && now.Sub(i.requested) >= testTimeout && !reachableRunning(o.droplet)
-			if !o.present || !longOff && !late {
-				fail("deleted without a cause")
-			}
-		}
-		if o.present && reachableRunning(o.droplet) && !kept && i.phase < running {
-			since := now
-			if !i.active.IsZero() {
-				since = i.active
-			}
-			if waits := o.partial && now.Sub(since) < 30*time.Second && now.Sub(i.requested) < testTimeout; waits == (next.phase == running) {
-				fail("it waits for its address, for half a minute, or it runs")
-			}
-		}
-		if o.present && (next.confirmed != now || !next.missing.IsZero() || !next.notFound.IsZero()) {
-			fail("an observation of it was not noted")
-		}
-		switch a {
-		case nothing:
-		case look:
-			if next.id == 0 || !next.unresolved || now.Sub(next.checked) < 10*time.Second {
-				fail("nothing to look up, or too soon")
-			}
-		case remove:
-			del := next.deletion
-			repeated := del.accepts > 0 && del.refusals == 0
-			if next.phase != deleting || next.id == 0 || now.Before(del.next) || repeated && next.seen.Sub(del.accepted) < 30*time.Second {
-				fail("nothing to delete, or too soon")
-			}
-		}
-		if a != nothing && (next.phase == gone || i.inFlight) {
-			fail("an action for what is gone or in flight")
-		}
-	})
+	f.Add(uint64(0))
+	f.Fuzz(decideHolds)
 }
 
-func reachableRunning(d Droplet) bool { return d.Status == StatusActive && reachable(d) }
+func TestDecideAtRandom(t *testing.T) {
+	for seed := range uint64(30000) {
+		if decideHolds(t, seed); t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+// decideHolds draws an instance and an observation.
+func decideHolds(t *testing.T, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 0))
+	is := func() bool { return r.IntN(2) == 0 }
+	now := epoch
+	ago := func() time.Time {
+		return now.Add(-[]time.Duration{0, 1, 5, 10, 29, 30, 31, 59, 60, 61, 90, 599, 600, 700}[r.IntN(14)] * time.Second)
+	}
+	perhaps := func(when time.Time) time.Time {
+		if is() {
+			return time.Time{}
+		}
+		return when
+	}
+	i := instance{phase: []phase{requested, creating, running, deleting, deleting, gone}[r.IntN(6)], requested: ago(), confirmed: ago(), missing: perhaps(ago()), active: perhaps(ago()), off: perhaps(ago())}
+	i.inFlight = r.IntN(8) == 0
+	if i.phase >= deleting {
+		i.reason = "why"
+	}
+	if r.IntN(4) > 0 {
+		i.id = 5
+		i.listedSince, i.notFound, i.checked, i.unresolved = perhaps(ago()), perhaps(ago()), ago(), is()
+	}
+	if i.phase == deleting && is() {
+		i.deletion = deletion{}.sent(is(), 0, ago())
+		if is() {
+			i.deletion = i.deletion.sent(is(), 0, ago())
+		}
+	}
+	o := observation{source: []source{nobody, list, list, lookUp}[r.IntN(4)], asked: ago(), unsure: is(), doubtful: is()}
+	if o.source == lookUp && i.id == 0 {
+		o.source = list
+	}
+	if o.source != nobody && is() {
+		o.present, o.partial = true, is()
+		o.droplet = Droplet{ID: 5, Status: []string{StatusNew, StatusActive, StatusActive, StatusOff, StatusArchive, "odd"}[r.IntN(6)]}
+		if is() {
+			o.droplet.PrivateIPv4 = "10.0.0.1"
+		}
+		if r.IntN(8) == 0 {
+			o.droplet.Tags = []string{KeepTag}
+		}
+	}
+
+	next, a := decide(i, o, now, testTimeout)
+	never := func(wrong bool, what string) {
+		t.Helper()
+		if wrong {
+			t.Errorf("%s\ninstance    %+v\nobservation %+v\nnext        %+v\naction      %s", what, i, o, next, a)
+		}
+	}
+	absent, kept := o.source != nobody && !o.present, o.present && Kept(o.droplet)
+	up, off := o.droplet.Status == StatusActive && reachable(o.droplet), o.droplet.Status == StatusOff || o.droplet.Status == StatusArchive
+	ignored := o.source == nobody || absent && (i.inFlight || o.asked.Before(i.confirmed))
+	never(next.phase < i.phase, "a phase led back")
+	never((next.phase >= deleting) != (next.reason != ""), "what ends has a reason, and nothing else has")
+	never(kept && next.phase != gone, "a person keeps it, and it is not gone for us")
+	never(ignored && !reflect.DeepEqual(i, next), "nothing was learned, and something has changed")
+	never(absent && o.source == list && o.doubtful && (next.phase != i.phase || next.missing != i.missing), "a doubtful list concludes something")
+	never(o.present && (next.confirmed != now || !next.missing.IsZero() || !next.notFound.IsZero()), "an observation of it was not noted")
+	if next.phase == gone && i.phase != gone && !kept {
+		del := i.deletion.accepted
+		over := func(since time.Time, d time.Duration) bool { return !since.IsZero() && o.asked.Sub(since) >= d }
+		neverMade := i.id == 0 && over(i.missing, time.Minute)
+		deleted := i.phase == deleting && !del.IsZero() && !o.asked.Before(del) && (!o.unsure || !i.missing.IsZero()) && over(i.listedSince, time.Minute)
+		notFound := i.phase == deleting || !o.doubtful || over(i.notFound, 30*time.Second)
+		proof := o.source == lookUp && notFound || o.source == list && !o.doubtful && (neverMade || deleted)
+		never(!proof || !absent || ignored, "gone without a proof")
+	}
+	if next.phase == deleting && i.phase != deleting {
+		longOff := off && !i.off.IsZero() && now.Sub(i.off) >= 30*time.Second
+		late := i.phase < running && now.Sub(i.requested) >= testTimeout && !up
+		never(!longOff && !late, "deleted without a cause")
+	}
+	if up && !kept && i.phase < running {
+		waited := !i.active.IsZero() && now.Sub(i.active) >= 30*time.Second
+		waits := o.partial && !waited && now.Sub(i.requested) < testTimeout
+		never(waits == (next.phase == running), "it waits for its address, for half a minute, or it runs")
+	}
+	del := next.deletion
+	tooSoon := now.Before(del.next) || del.accepts > 0 && del.refusals == 0 && next.confirmed.Sub(del.accepted) < 30*time.Second
+	never(a == look && (next.id == 0 || !next.unresolved || now.Sub(next.checked) < 10*time.Second), "nothing to look up, or too soon")
+	never(a == remove && (next.phase != deleting || next.id == 0 || tooSoon), "nothing to delete, or too soon")
+	never(a != nothing && (next.phase == gone || i.inFlight), "an action for what is gone or in flight")
+}
+
+func (p phase) String() string {
+	return [...]string{"requested", "creating", "running", "deleting", "gone"}[p]
+}
+
+func (a action) String() string { return [...]string{"nothing", "look", "remove"}[a] }

@@ -27,24 +27,17 @@ func (g *Group) Decrease(ctx context.Context, names []string) ([]string, error) 
 		return nil, err
 	}
 	record := g.send(ctx, b)
-
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	record(time.Now())
-	var succeeded []string
-	waiting := 0
-	for _, name := range names {
+	succeeded := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
 		i := g.instances.byName[name]
 		// An unconfirmed create has nothing to delete yet: it is, once it appears.
-		if i == nil || i.phase == gone || i.id == 0 || !i.deletion.accepted.IsZero() || i.deletion.waits {
-			succeeded = append(succeeded, name)
-		} else {
-			waiting++
-		}
-	}
-	if len(succeeded) == 0 && waiting > 0 {
+		return i != nil && i.phase != gone && i.id != 0 && i.deletion.accepted.IsZero() && !i.deletion.waits
+	})
+	if len(succeeded) == 0 && len(names) > 0 {
 		return nil, fmt.Errorf("delete %d Droplets: DigitalOcean accepted none yet; the plugin goes on trying "+
-			"(each failure is in the log)", waiting)
+			"(each failure is in the log)", len(names))
 	}
 	return succeeded, nil
 }
@@ -64,7 +57,8 @@ func (g *Group) mark(names []string) (batch, error) {
 			marked = append(marked, i)
 		}
 	}
-	return g.claim(g.gatherDeletes(marked, now), now), nil
+	g.gatherDeletes(marked, now)
+	return g.claim(marked, now), nil
 }
 
 // deletion is what became of an instance's deletion.
@@ -123,22 +117,24 @@ const (
 	// scarce: Droplets are billed by the second, so that costs next to nothing.
 	gatherDeletesFor = 15 * time.Second
 
+	// deletionTakes is how long a Droplet stays in lists after its DELETE was
+	// accepted: some seconds.
+	deletionTakes = 3 * time.Second
+
 	// byTagBound leaves time to send by id what could not be deleted by tag.
 	byTagBound = 5 * time.Second
 
-	// noTagFor is how long no tag is tried after an unconfirmed failure, and
-	// noTagLong after a definite one: a token that lacks the scope mostly stays so.
-	noTagFor, noTagLong = time.Minute, time.Hour
+	// noTagFor is how long no tag is tried after it failed.
+	noTagFor = 5 * time.Minute
 )
 
-// gatherDeletes returns which of is are to be deleted now. If requests are
-// scarce, those that nobody has tried to delete yet wait for others, so that they
-// leave by one tag; the one that makes them as many as one request takes is not
-// waited for any longer. A later Update sends them. Called with mu held.
-func (g *Group) gatherDeletes(is []*instance, now time.Time) []*instance {
+// gatherDeletes lets DELETEs that nobody has tried to send yet wait for others if requests
+// are scarce, so that they leave by one tag. A later Update sends them. Called with
+// mu held.
+func (g *Group) gatherDeletes(is []*instance, now time.Time) {
 	d := &g.deletions
 	if !g.listing.budget.scarce() || now.Before(d.noTag) {
-		return is
+		return
 	}
 	if !now.Before(d.gathered) {
 		d.gathered = now.Add(gatherDeletesFor)
@@ -148,30 +144,10 @@ func (g *Group) gatherDeletes(is []*instance, now time.Time) []*instance {
 			i.deletion.next, i.deletion.waits = d.gathered, true
 		}
 	}
-	var waiting []*instance
-	for _, i := range g.instances.byName {
-		if i.deletion.waits && i.phase == deleting {
-			waiting = append(waiting, i)
-		}
-	}
-	if len(waiting) < MaxTagged {
-		return is // of which those are not due
-	}
-	d.gathered = now
-	for _, i := range waiting {
-		i.deletion.next = now
-	}
-	return append(waiting, slices.DeleteFunc(slices.Clone(is), func(i *instance) bool { return i.deletion.waits })...)
 }
 
 // batch is DELETEs that are claimed: nobody else sends them meanwhile.
-type batch struct {
-	byTag []target
-	byID  []target
-	first bool // the tag has to be made
-}
-
-func (b batch) empty() bool { return len(b.byTag)+len(b.byID) == 0 }
+type batch struct{ byTag, byID []target }
 
 // claim takes those of is whose DELETE is due. Called with mu held.
 //
@@ -199,49 +175,44 @@ func (g *Group) claim(is []*instance, now time.Time) batch {
 	}
 	tagKept := func(k Droplet) bool { return HasTag(k, DeleteTag(g.Name)) } // from before it was kept
 	if len(b.byTag) < from || now.Before(d.noTag) || slices.ContainsFunc(g.listing.kept, tagKept) {
-		b.byTag, b.byID = nil, append(b.byTag, b.byID...)
-		return b
+		return batch{byID: append(b.byTag, b.byID...)}
 	}
-	b.first = !d.tagged
 	d.tagged = true
 	return b
 }
 
-// deleted is one DELETE and its answer.
-type deleted struct {
-	target
-	request string
-	err     error // nil = accepted
-}
-
 // send sends a batch, what cannot be deleted by tag by its id.
-func (g *Group) send(ctx context.Context, b batch) answer {
-	var all []deleted
+func (g *Group) send(ctx context.Context, b batch) record {
+	var request string
 	var noTag error
 	if len(b.byTag) > 0 {
-		var rest []target
-		all, rest, noTag = g.sendByTag(ctx, b)
-		b.byID = append(b.byID, rest...)
-	}
-	all = append(all, each(b.byID, func(t target) deleted {
-		d := deleted{target: t, err: cmp.Or(ctx.Err(), noTag)}
-		if ctx.Err() == nil && !errors.Is(noTag, ErrRateLimited) { // by id there are more to send
-			d.request, d.err = g.cloud.Delete(ctx, t.id)
+		if request, noTag = g.sendByTag(ctx, b.byTag); noTag != nil {
+			b = batch{byID: append(b.byTag, b.byID...)}
 		}
-		return d
-	})...)
+	}
+	all := concurrently(b.byID, func(t target) answer {
+		a := answer{target: t, err: cmp.Or(ctx.Err(), noTag)}
+		if ctx.Err() == nil && !errors.Is(noTag, ErrRateLimited) { // by id there are more to send
+			a.requestID, a.err = g.cloud.Delete(ctx, t.id)
+		}
+		return a
+	})
+	for _, t := range b.byTag {
+		all = append(all, answer{target: t, requestID: request})
+	}
 	return func(now time.Time) {
 		g.recordDeletes(ctx, all, now)
 		if noTag != nil && !errors.Is(noTag, ErrRateLimited) {
-			g.tagFailed(len(b.byTag), noTag, now)
+			g.deletions.noTag = now.Add(noTagFor)
+			g.warnFailed("many Droplets could not be deleted by one tag; each is deleted by its id", noTag, 1, now, "tag", DeleteTag(g.Name))
 		}
 	}
 }
 
 // sendByTag deletes Droplets by the delete tag, which is put on nothing else: a
-// request to tag each 100 of them, and one to delete what carries the tag. It
-// returns those whose deletion was accepted, and the others, with the reason.
-func (g *Group) sendByTag(ctx context.Context, b batch) (accepted []deleted, rest []target, err error) {
+// request to tag each 100 of them, the first of which makes the tag, and one to
+// delete what carries it. An error means that each is to be deleted by its id.
+func (g *Group) sendByTag(ctx context.Context, ts []target) (request string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, byTagBound)
 	defer cancel()
 	tag := DeleteTag(g.Name)
@@ -252,79 +223,51 @@ func (g *Group) sendByTag(ctx context.Context, b batch) (accepted []deleted, res
 		}
 		return g.cloud.TagDroplets(ctx, tag, ids)
 	}
-	chunks := slices.Collect(slices.Chunk(b.byTag, MaxTagged))
-	var errs []error
-	if b.first { // it makes the tag, for all
-		errs = append(errs, put(chunks[0]))
+	if err := put(ts[:min(len(ts), MaxTagged)]); err != nil {
+		return "", err
 	}
-	errs = append(errs, each(chunks[len(errs):], put)...)
-	for n, ts := range chunks {
-		if errs[n] != nil {
-			rest, err = append(rest, ts...), errs[n]
-			continue
-		}
-		for _, t := range ts {
-			accepted = append(accepted, deleted{target: t})
-		}
+	rest := slices.Collect(slices.Chunk(ts[min(len(ts), MaxTagged):], MaxTagged))
+	if err := errors.Join(concurrently(rest, put)...); err != nil {
+		return "", err
 	}
-	if len(accepted) == 0 {
-		return nil, rest, err
-	}
-	request, derr := g.cloud.DeleteTagged(ctx, tag)
-	if derr != nil {
-		return nil, b.byTag, derr
-	}
-	for n := range accepted {
-		accepted[n].request = request
-	}
-	return accepted, rest, err
+	return g.cloud.DeleteTagged(ctx, tag)
 }
 
 // recordDeletes notes what became of DELETEs. Called with mu held.
-func (g *Group) recordDeletes(ctx context.Context, all []deleted, now time.Time) {
-	var failed, limited failures
-	for _, d := range all {
-		i := g.instances.byID[d.id]
+func (g *Group) recordDeletes(ctx context.Context, all []answer, now time.Time) {
+	var failed, limited []answer
+	for _, a := range all {
+		i := g.instances.byID[a.id]
 		if i == nil || i.phase != deleting {
 			continue
 		}
 		switch {
-		case d.err == nil, errors.Is(d.err, ErrNotFound): // as good as accepted: lists will prove it
-			g.accepted(i, d.request, now)
-		case errors.Is(d.err, ErrRateLimited):
-			i.deletion.next, i.deletion.waits = now.Add(max(time.Second, retryAfter(d.err))), true
-			limited.add(i.name, d.err)
-		case ctx.Err() != nil && !isCloud(d.err): // not sent
+		case a.err == nil, errors.Is(a.err, ErrNotFound): // as good as accepted: lists will prove it
+			g.accepted(i, a.requestID, now)
+		case errors.Is(a.err, ErrRateLimited):
+			i.deletion.next, i.deletion.waits = now.Add(max(time.Second, retryAfter(a.err))), true
+			limited = append(limited, a)
+		case ctx.Err() != nil && unsent(a.err):
 			i.deletion.next = now
 		default:
-			i.deletion = i.deletion.sent(false, retryAfter(d.err), now)
-			failed.add(i.name, d.err)
+			i.deletion = i.deletion.sent(false, retryAfter(a.err), now)
+			failed = append(failed, a)
 		}
 	}
-	g.logFailed("DigitalOcean did not delete Droplets; each is tried again until it does", failed, now)
-	g.logFailed("the token's requests are spent, by this plugin or by others; deletes wait", limited, now)
-}
-
-// tagFailed notes that Droplets could not be deleted by tag. Called with mu held.
-func (g *Group) tagFailed(droplets int, err error, now time.Time) {
-	g.deletions.noTag = now.Add(noTagFor)
-	if definite(err) && !errors.Is(err, ErrNotFound) { // which may be about a Droplet
-		g.deletions.noTag = now.Add(noTagLong)
+	if l := &g.listing; g.instances.count(running) == 0 && len(failed)+len(limited) < len(all) {
+		l.notBefore = now.Add(max(deletionTakes, l.notBefore.Sub(now))) // lists would only show that this takes its time
 	}
-	if times, due := g.limit.failure("delete by tag", err, 1, now); due {
-		g.log.Warn("many Droplets could not be deleted by one tag; each is deleted by its id", "tag", DeleteTag(g.Name),
-			"droplets", droplets, "times", times, "request_id", requestID(err), "err", err)
-	}
+	g.warnAll("DigitalOcean did not delete Droplets; each is tried again until it does", failed, now)
+	g.warnAll("the token's requests are spent, by this plugin or by others; deletes wait", limited, now)
 }
 
 // accepted notes that DigitalOcean accepted i's deletion. Called with mu held.
-func (g *Group) accepted(i *instance, request string, now time.Time) {
+func (g *Group) accepted(i *instance, requestID string, now time.Time) {
 	i.deletion = i.deletion.sent(true, 0, now)
 	if i.deletion.accepts == 1 {
-		g.log.Info("Droplet is being deleted", "name", i.name, "id", i.id, "reason", i.reason, "request_id", request)
+		g.log.Info("Droplet is being deleted", g.fields(i, now, "request_id", requestID)...)
 		return
 	}
 	g.log.Warn("DigitalOcean had accepted to delete a Droplet and has not done it; it was asked again",
-		"name", i.name, "id", i.id, "try", i.deletion.accepts, "next_in", i.deletion.next.Sub(now).Round(time.Second),
-		"usd_per_hour", i.droplet.PriceHourly, "request_id", request)
+		g.fields(i, now, "try", i.deletion.accepts, "next_in", i.deletion.next.Sub(now).Round(time.Second), "request_id", requestID)...)
 }

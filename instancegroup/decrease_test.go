@@ -72,25 +72,22 @@ func TestIgnoredDeletesArePaced(t *testing.T) {
 	}
 }
 
-// Somebody else deletes what is to be deleted: a 404 is as good as accepted, and a
-// look-up ends the wait while DELETEs are refused.
-func TestDeletedByHandMeanwhile(t *testing.T) {
-	scenario(t, spec(nil), func(r *runner) {
-		names := r.up(2)
-		r.vanish(names[0])
-		r.decrease(names[0])
-		r.run(6 * time.Second)
-		r.told(names[0], Creating, Running, Deleting, Deleted)
-		r.requests("delete", 1)
-
-		r.breakOp("delete", fault{err: refusal(ErrForbidden)})
-		r.undestroyed(names[1])
-		r.run(time.Minute)
-		r.told(names[1], Creating, Running, Deleting)
-		r.vanish(names[1])
-		r.run(15 * time.Second)
-		r.told(names[1], Creating, Running, Deleting, Deleted)
-	})
+// When nothing else is there no list is asked for before DELETEs can have been
+// carried out.
+func TestNoListWhileAllIsBeingDeleted(t *testing.T) {
+	for n, lists := range map[int]int{3: 0, 2: 1} {
+		scenario(t, spec(nil), func(r *runner) {
+			names := r.up(3)
+			time.Sleep(2 * time.Second) // a list is due
+			before := r.asked("list")
+			r.decrease(names[:n]...)
+			r.run(2 * time.Second)
+			r.requests("list", before+lists)
+			r.run(4 * time.Second)
+			r.running(3 - n)
+			equal(t, "instances shown", 3-n, len(r.states))
+		})
+	}
 }
 
 // A DELETE whose answer is lost is not sent twice at once by Decrease and Update.

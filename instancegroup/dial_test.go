@@ -39,8 +39,8 @@ func TestDroplet(t *testing.T) {
 				t.Errorf("when it is active: %+v, %v", d, err)
 			}
 			r.requests("get", 3)
+			r.run(4 * time.Second) // lists have it
 		}
-		r.run(4 * time.Second)
 		r.alter(func(m *machine) { m.Status, m.PublicIPv4, m.PrivateIPv4 = StatusActive, "", "" }, name)
 		r.run(4 * time.Second)
 		if d, err := r.Droplet(ctx, name); err != nil || d.PublicIPv4 == "" {
@@ -69,7 +69,6 @@ func TestRunningWaitsForThePublicAddress(t *testing.T) {
 		timeout time.Duration
 	}{
 		{"public, 10 s after the private one", true, Droplet{PrivateIPv4: "10.0.0.9"}, 10 * time.Second, 10 * time.Second, long},
-		{"public, 10 s after IPv6", true, Droplet{PrivateIPv4: "10.0.0.9", PublicIPv6: "2001:db8::1"}, 10 * time.Second, 10 * time.Second, long},
 		{"public, never", true, Droplet{PrivateIPv4: "10.0.0.9"}, time.Hour, 30 * time.Second, long},
 		{"public, never, and create_timeout is up", true, Droplet{PrivateIPv4: "10.0.0.9"}, time.Hour, 58 * time.Second, 60 * time.Second},
 		{"private, at once", false, Droplet{PrivateIPv4: "10.0.0.9"}, time.Hour, 0, long},
@@ -107,29 +106,6 @@ func TestRunningWaitsForThePublicAddress(t *testing.T) {
 			d, err := r.Droplet(ctx, name)
 			if err != nil || c.after < time.Hour && (d.External() != "192.0.2.9" || d.PrivateIPv4 != "10.0.0.9") {
 				r.t.Errorf("%+v, %v", d, err)
-			}
-		})
-	}
-}
-
-// A private address is enough where no public one is to be, and better than
-// nothing where one should be.
-func TestDropletWithPrivateAddressOnly(t *testing.T) {
-	for _, public := range []bool{true, false} {
-		scenario(t, spec(func(s *Settings) { s.Template.PublicNetworking = public }), func(r *runner) {
-			r.want(1)
-			for _, m := range r.machine {
-				r.change(m.ID, func(m *machine) { m.Status, m.PublicIPv4, m.PrivateIPv4 = StatusActive, "", "10.0.0.9" })
-			}
-			if r.run(4 * time.Second); public {
-				r.run(addressWithin)
-			}
-			d, err := r.Droplet(ctx, r.in(Running)[0])
-			if err != nil || d.PrivateIPv4 != "10.0.0.9" || d.External() != "" {
-				t.Errorf("%+v, %v", d, err)
-			}
-			if n := r.asked("get"); (n == 1) != public {
-				t.Errorf("public_networking %v: %d look-ups", public, n)
 			}
 		})
 	}

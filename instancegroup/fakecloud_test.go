@@ -1,6 +1,7 @@
 package instancegroup
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -61,6 +62,12 @@ type machine struct {
 	delivered int       // DELETEs received
 }
 
+func (m *machine) lives() bool { return m.gone.IsZero() }
+
+func (m *machine) untag(tag string) {
+	m.Tags = slices.DeleteFunc(slices.Clone(m.Tags), func(s string) bool { return s == tag })
+}
+
 // fault is what happens to one call: it is carried out or not, and then there
 // is an answer, an error, or none until the caller gives up.
 type fault struct {
@@ -88,57 +95,51 @@ func newAccount(t reporter) *account {
 	}
 }
 
+// lock is for `defer a.lock()()`.
+func (a *account) lock() (unlock func()) {
+	a.mu.Lock()
+	return a.mu.Unlock
+}
+
 // script queues what happens to the next calls of op.
 func (a *account) script(op string, faults ...fault) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	defer a.lock()()
 	a.scripts[op] = append(a.scripts[op], faults...)
 }
 
 // breakOp lets every call of op end in f, until heal.
 func (a *account) breakOp(op string, f fault) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	defer a.lock()()
 	a.always[op] = &f
 }
 
 func (a *account) heal(op string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	defer a.lock()()
 	delete(a.always, op)
 	delete(a.scripts, op)
 }
 
-// hangAll lets every call hang until its context ends.
-func (a *account) hangAll() {
-	for _, op := range []string{"list", "get", "create", "delete", "tagging", "bulk", "tag", "project", "images", "usage"} {
-		a.breakOp(op, fault{hang: true})
-	}
-}
-
 // receive notes a call and lets its time pass. apply does what the call asks
-// for, unless the script says otherwise.
-func (a *account) receive(ctx context.Context, c call, apply func()) error {
+// for, unless the script says otherwise, or refuses it.
+func (a *account) receive(ctx context.Context, c call, apply func() error) error {
 	a.mu.Lock()
 	c.at = time.Now()
 	a.calls = append(a.calls, c)
-	var f fault
-	scripted := true
+	f := fault{applied: true}
 	if q := a.scripts[c.op]; len(q) > 0 {
 		f, a.scripts[c.op] = q[0], q[1:]
 	} else if p := a.always[c.op]; p != nil {
 		f = *p
-	} else {
-		scripted = false
 	}
 	a.mu.Unlock()
 	if err := pause(ctx, a.latency); err != nil {
 		return err
 	}
-	if !scripted || f.applied {
+	if f.applied {
 		a.mu.Lock()
-		apply()
+		err := apply()
 		a.mu.Unlock()
+		f.err = cmp.Or(f.err, err)
 	}
 	if f.hang {
 		<-ctx.Done()
@@ -152,10 +153,10 @@ func (a *account) List(ctx context.Context, tag string, gpus bool) (l List, err 
 	if gpus && a.noGPUs != nil {
 		a.script("list", *a.noGPUs)
 	}
-	err = a.receive(ctx, call{op: "list", tag: tag, gpus: gpus}, func() {
+	err = a.receive(ctx, call{op: "list", tag: tag, gpus: gpus}, func() error {
 		now := time.Now()
 		for _, m := range a.machine {
-			shown := now.Sub(m.born) >= a.createLag && (m.gone.IsZero() || now.Sub(m.gone) < a.deleteLag)
+			shown := now.Sub(m.born) >= a.createLag && (m.lives() || now.Sub(m.gone) < a.deleteLag)
 			if shown && !m.hidden && HasTag(m.Droplet, tag) && (gpus || !GPUSize(m.Size)) {
 				l.Droplets = append(l.Droplets, a.now(m))
 			}
@@ -164,6 +165,7 @@ func (a *account) List(ctx context.Context, tag string, gpus bool) (l List, err 
 		l.Requests = max(1, (len(l.Droplets)+a.perPage-1)/a.perPage)
 		l.Date = date
 		l.Budget = Budget{Limit: a.limit, Remaining: a.remaining, Others: a.limit - a.remaining, Recent: a.recent}
+		return nil
 	})
 	if err != nil {
 		return List{}, err
@@ -172,15 +174,14 @@ func (a *account) List(ctx context.Context, tag string, gpus bool) (l List, err 
 }
 
 func (a *account) Get(ctx context.Context, id int64) (d Droplet, err error) {
-	missing := refusal(ErrNotFound)
-	err = a.receive(ctx, call{op: "get", id: id}, func() {
-		if m := a.machine[id]; m != nil && m.gone.IsZero() {
-			d, missing = a.now(m), nil
+	err = a.receive(ctx, call{op: "get", id: id}, func() error {
+		m := a.machine[id]
+		if m == nil || !m.lives() {
+			return refusal(ErrNotFound)
 		}
+		d = a.now(m)
+		return nil
 	})
-	if err == nil {
-		err = missing
-	}
 	return d, err
 }
 
@@ -192,10 +193,8 @@ func (a *account) Create(ctx context.Context, r CreateRequest) (Created, error) 
 }
 
 func (a *account) create(ctx context.Context, r CreateRequest) (c Created, err error) {
+	a.atMost(MaxNames, len(r.Names), "names in one create")
 	a.mu.Lock()
-	if len(r.Names) > MaxNames {
-		a.t.Errorf("%d names in one create", len(r.Names))
-	}
 	for _, n := range r.Names {
 		if a.sent[n] {
 			a.t.Errorf("name %s was sent twice", n)
@@ -203,13 +202,14 @@ func (a *account) create(ctx context.Context, r CreateRequest) (c Created, err e
 		a.sent[n] = true
 	}
 	a.mu.Unlock()
-	err = a.receive(ctx, call{op: "create", CreateRequest: r}, func() {
+	err = a.receive(ctx, call{op: "create", CreateRequest: r}, func() error {
 		for _, n := range r.Names {
 			d := a.put(&machine{Droplet: Droplet{Name: n, Tags: slices.Clone(r.Tags), Region: r.Region, Size: r.Size}})
 			d.PublicIPv4, d.PrivateIPv4 = "", "" // not yet
 			c.Droplets = append(c.Droplets, d)
 		}
 		c.RequestID = "req-create"
+		return nil
 	})
 	if err != nil {
 		return Created{}, err
@@ -217,23 +217,21 @@ func (a *account) create(ctx context.Context, r CreateRequest) (c Created, err e
 	return c, nil
 }
 
+func (a *account) atMost(most, n int, what string) {
+	if n > most {
+		a.t.Errorf("%d %s", n, what)
+	}
+}
+
 func (a *account) Delete(ctx context.Context, id int64) (string, error) {
-	missing := refusal(ErrNotFound)
-	err := a.receive(ctx, call{op: "delete", id: id}, func() {
+	return "req-delete", a.receive(ctx, call{op: "delete", id: id}, func() error {
 		m := a.machine[id]
-		if m == nil || !m.gone.IsZero() {
-			return
+		if m == nil || !m.lives() {
+			return refusal(ErrNotFound)
 		}
-		missing = nil
 		a.deliver(m)
+		return nil
 	})
-	if err == nil {
-		err = missing
-	}
-	if err != nil {
-		return "", err
-	}
-	return "req-delete", nil
 }
 
 // deliver carries one DELETE out.
@@ -248,69 +246,72 @@ func (a *account) deliver(m *machine) {
 }
 
 func (a *account) TagDroplets(ctx context.Context, tag string, ids []int64) error {
-	if len(ids) > MaxTagged {
-		a.t.Errorf("%d Droplets are tagged at once", len(ids))
-	}
-	return a.receive(ctx, call{op: "tagging", tag: tag, ids: ids}, func() {
+	a.atMost(MaxTagged, len(ids), "Droplets are tagged at once")
+	return a.receive(ctx, call{op: "tagging", tag: tag, ids: ids}, func() error {
 		for _, id := range ids {
-			if m := a.machine[id]; m != nil && m.gone.IsZero() {
+			if m := a.machine[id]; m != nil && m.lives() {
 				if m.foreign {
 					a.t.Errorf("%s, which is not the group's, is tagged %s", m.Name, tag)
 				}
 				m.Tags = append(slices.Clone(m.Tags), tag)
 			}
 		}
+		return nil
 	})
-}
-
-// deleteTag deletes a tag by hand: whatever carried it does so no more.
-func (a *account) deleteTag(tag string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, m := range a.machine {
-		m.Tags = slices.DeleteFunc(slices.Clone(m.Tags), func(s string) bool { return s == tag })
-	}
 }
 
 func (a *account) DeleteTagged(ctx context.Context, tag string) (string, error) {
 	if !IsDeleteTag(tag) {
 		a.t.Errorf("destroyed by the tag %s", tag)
 	}
-	err := a.receive(ctx, call{op: "bulk", tag: tag}, func() {
+	return "req-bulk", a.receive(ctx, call{op: "bulk", tag: tag}, func() error {
 		for _, m := range a.machine {
-			if m.gone.IsZero() && HasTag(m.Droplet, tag) {
+			if m.lives() && HasTag(m.Droplet, tag) {
 				a.deliver(m)
 			}
 		}
+		return nil
 	})
-	return "req-bulk", err
 }
 
 func (a *account) RemoveTag(ctx context.Context, tag string) error {
-	return a.receive(ctx, call{op: "tag", tag: tag}, func() {
+	return a.receive(ctx, call{op: "tag", tag: tag}, func() error {
 		for _, m := range a.machine {
-			if m.foreign && m.gone.IsZero() && HasTag(m.Droplet, tag) {
+			if m.foreign && m.lives() && HasTag(m.Droplet, tag) {
 				a.t.Errorf("tag %s was taken off %s, which is not the group's", tag, m.Name)
 			}
-			m.Tags = slices.DeleteFunc(slices.Clone(m.Tags), func(s string) bool { return s == tag })
+			m.untag(tag)
 		}
+		return nil
 	})
 }
 
-func (a *account) AssignProject(ctx context.Context, project string, ids []int64) error {
-	if len(ids) > MaxAssign {
-		a.t.Errorf("%d Droplets in one assignment", len(ids))
+// deleteTag deletes a tag by hand: whatever carried it does so no more.
+func (a *account) deleteTag(tag string) {
+	defer a.lock()()
+	for _, m := range a.machine {
+		m.untag(tag)
 	}
-	return a.receive(ctx, call{op: "project", tag: project, ids: ids}, func() {})
+}
+
+func (a *account) AssignProject(ctx context.Context, project string, ids []int64) error {
+	a.atMost(MaxAssign, len(ids), "Droplets in one assignment")
+	return a.receive(ctx, call{op: "project", tag: project, ids: ids}, func() error { return nil })
 }
 
 func (a *account) TaggedImages(ctx context.Context, tag string) (found []TaggedImage, err error) {
-	err = a.receive(ctx, call{op: "images", tag: tag}, func() { found = slices.Clone(a.images) })
+	err = a.receive(ctx, call{op: "images", tag: tag}, func() error {
+		found = slices.Clone(a.images)
+		return nil
+	})
 	return found, err
 }
 
 func (a *account) Usage(ctx context.Context, _ string) (u Usage, err error) {
-	err = a.receive(ctx, call{op: "usage"}, func() { u = a.usage })
+	err = a.receive(ctx, call{op: "usage"}, func() error {
+		u = a.usage
+		return nil
+	})
 	return u, err
 }
 
@@ -338,8 +339,7 @@ func (a *account) put(m *machine) Droplet {
 
 // add puts a Droplet on the account that no create of this test made.
 func (a *account) add(m machine) Droplet {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	defer a.lock()()
 	return a.put(&m)
 }
 
@@ -358,11 +358,10 @@ func (a *account) now(m *machine) Droplet {
 
 // named returns the living machines of a name, by id.
 func (a *account) named(name string) []*machine {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	defer a.lock()()
 	var ms []*machine
 	for _, m := range a.machine {
-		if m.Name == name && m.gone.IsZero() {
+		if m.Name == name && m.lives() {
 			ms = append(ms, m)
 		}
 	}
@@ -372,8 +371,7 @@ func (a *account) named(name string) []*machine {
 
 // change does something to a machine behind the group's back.
 func (a *account) change(id int64, f func(m *machine)) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	defer a.lock()()
 	f(a.machine[id])
 }
 
@@ -381,11 +379,10 @@ func (a *account) destroyed(m *machine) { m.gone = time.Now() }
 
 // billed counts the group's Droplets that are billed.
 func (a *account) billed() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	defer a.lock()()
 	n := 0
 	for _, m := range a.machine {
-		if m.gone.IsZero() && !m.foreign {
+		if m.lives() && !m.foreign {
 			n++
 		}
 	}
@@ -394,8 +391,7 @@ func (a *account) billed() int {
 
 // received returns the calls of op so far.
 func (a *account) received(op string) []call {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	defer a.lock()()
 	var cs []call
 	for _, c := range a.calls {
 		if c.op == op {

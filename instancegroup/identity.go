@@ -86,11 +86,8 @@ func random(n int) string {
 // the minted alphabet, so that a later version may change that and still take
 // over the Droplets of this one.
 func isSuffix(s string) bool {
-	return isRandom(s, suffixLen) && strings.ContainsAny(s, "0123456789")
-}
-
-func isRandom(s string, n int) bool {
-	return len(s) == n && !strings.ContainsFunc(s, func(c rune) bool { return (c < 'a' || c > 'z') && (c < '0' || c > '9') })
+	odd := func(c rune) bool { return (c < 'a' || c > 'z') && (c < '0' || c > '9') }
+	return len(s) == suffixLen && !strings.ContainsFunc(s, odd) && strings.ContainsAny(s, "0123456789")
 }
 
 // Owns reports whether a Droplet that this process did not make belongs to the

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -41,74 +40,51 @@ func (g *Group) Increase(ctx context.Context, n int) (int, error) {
 	defer cancel()
 
 	// One at a time: what admit counts must not change before it is minted.
-	if err := g.turns.increase.lock(ctx); err != nil {
+	if err := g.serial.increase.lock(ctx); err != nil {
 		return 0, err
 	}
-	defer g.turns.increase.unlock()
-	n, imageDue, err := g.admit(n)
+	defer g.serial.increase.unlock()
+	n, err := g.admit(n)
 	if err != nil || n == 0 {
 		return 0, err
 	}
-	if imageDue {
-		if err := g.refreshImages(ctx); err != nil {
-			return 0, g.conclude(0, n, fmt.Errorf("find the newest image with the tag %s: %w", g.ImageTag, err))
+	a := attempt{goal: n, tried: map[Placement]bool{}}
+	if a.refusal = g.prepare(ctx, &a); a.refusal == nil {
+		for a.accepted < a.goal && g.tryPlacement(ctx, &a) {
 		}
 	}
-	keys, err := g.Keys(ctx, false)
-	if err != nil {
-		return 0, g.conclude(0, n, fmt.Errorf("SSH key for new Droplets: %w", err))
-	}
-	a := attempt{wanted: n, goal: n, keys: keys, tried: map[Placement]bool{}}
-	for a.accepted < a.goal && g.tryPlacement(ctx, &a) {
-	}
-	return a.accepted, g.conclude(a.accepted, n, a.refusal)
+	g.commit(false, func() { err = g.conclude(a.accepted, n, a.refusal, time.Now()) })
+	return a.accepted, err
 }
 
-// admit returns how many of n Droplets may be asked for now, and whether the
-// image is to be looked up first.
-func (g *Group) admit(n int) (take int, imageDue bool, err error) {
+// admit returns how many of n Droplets may be asked for now.
+func (g *Group) admit(n int) (take int, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	now := time.Now()
 	if g.closed {
-		return 0, false, errClosed
+		return 0, errClosed
 	}
 	if n <= 0 {
-		return 0, false, nil
+		return 0, nil
 	}
-	now := time.Now()
 	if err := g.placements.backoff.check(now); err != nil {
-		return 0, false, err
+		return 0, err
 	}
-	room, limit := g.MaxInstances-g.count(), "max_instances"
+	room := min(n, g.MaxInstances-g.count())
 	if g.MaxCreating > 0 {
-		if slots := g.MaxCreating - g.instances.underWay(); slots < room {
-			room, limit = slots, "max_creating"
-		}
+		room = min(room, g.MaxCreating-g.instances.count(creating))
 	}
-	if room >= n {
-		room, limit = n, "the token's requests of this hour"
-	}
-	take, g.placements.gathering = gather(max(0, room), g.listing.budget, g.placements.gathering, now)
+	take, g.placements.gathering = gatherCreates(max(0, room), g.listing.budget, g.placements.gathering, now)
 	if take < n {
-		g.log.Debug("fewer than asked for", "asked", n, "accepted", take, "limit", limit)
+		g.log.Debug("fewer than asked for", "asked", n, "accepted", take, "limits_leave", max(0, room))
 	}
-	return take, g.ImageTag != "" && now.Sub(g.placements.imagesAt) >= imagesEvery, nil
+	return take, nil
 }
 
-// underWay counts the Droplets that are asked for and not running yet.
-func (is *instances) underWay() int {
-	n := 0
-	for _, i := range is.byName {
-		if i.phase < running {
-			n++
-		}
-	}
-	return n
-}
-
-// gather returns how many of n Droplets are to be asked for now, given when the
+// gatherCreates returns how many of n Droplets are to be asked for now, given when the
 // waiting for more began (zero = nobody waits), and when it begins for the rest.
-func gather(n int, b Budget, since, now time.Time) (take int, waits time.Time) {
+func gatherCreates(n int, b Budget, since, now time.Time) (take int, waits time.Time) {
 	if !b.scarce() || n == 0 {
 		return n, time.Time{}
 	}
@@ -126,17 +102,25 @@ func gather(n int, b Budget, since, now time.Time) (take int, waits time.Time) {
 
 // attempt is one Increase, over several placements if need be.
 type attempt struct {
-	wanted   int
-	goal     int // less than wanted if the account's quota has room for less
+	goal     int // lowered if the account's quota has room for less
 	accepted int
 	refusal  error // why fewer
-	refusals int   // by placements
 	keys     []string
 	tried    map[Placement]bool
-	suspects []Placement // refused for reasons that may be of the placement or of the request
 	keyTries int
 	rotated  bool   // tried again with the token that is in its file now
 	usage    *Usage // of the account, once it was asked for
+}
+
+// prepare gets what a create needs.
+func (g *Group) prepare(ctx context.Context, a *attempt) (err error) {
+	if err := g.refreshImages(ctx); err != nil {
+		return fmt.Errorf("find the newest image with the tag %s: %w", g.ImageTag, err)
+	}
+	if a.keys, err = g.Keys(ctx, false); err != nil {
+		return fmt.Errorf("SSH key for new Droplets: %w", err)
+	}
+	return nil
 }
 
 // tryPlacement asks for what is left of an attempt, in the next placement. It
@@ -154,7 +138,7 @@ func (g *Group) tryPlacement(ctx context.Context, a *attempt) (again bool) {
 			Message: fmt.Sprintf("no private image with the tag %s is in region %s", g.ImageTag, at.Region)})
 		return true
 	}
-	got, err := g.createAt(ctx, a, at, image, names)
+	got, err := g.createAt(ctx, a.keys, at, image, names)
 	a.accepted += got
 	switch {
 	case err == nil:
@@ -172,13 +156,8 @@ func (g *Group) tryPlacement(ctx context.Context, a *attempt) (again bool) {
 
 	case errors.Is(err, ErrKey) && a.keyTries < keyAttempts:
 		a.keyTries++
-		a.refusal = err
-		keys, err := g.freshKeys(ctx, a.keyTries, err)
-		if err != nil {
-			a.refusal = err
-			return false
-		}
-		a.keys = keys
+		a.keys, a.refusal = g.freshKeys(ctx, a.keyTries, err)
+		return a.keys != nil
 
 	case errors.Is(err, ErrUnauthorized) && !a.rotated:
 		// The Cloud reads the token again after a refusal.
@@ -196,19 +175,15 @@ func (g *Group) tryPlacement(ctx context.Context, a *attempt) (again bool) {
 
 // refuse notes that a placement refused, next to those before it.
 func (a *attempt) refuse(at Placement, err error) {
-	a.tried[at] = true
-	if errors.Is(err, ErrInvalid) {
-		a.suspects = append(a.suspects, at)
+	err = fmt.Errorf("%s: %w", at, err)
+	if len(a.tried) > 0 && a.refusal != nil {
+		err = fmt.Errorf("%w; %w", a.refusal, err)
 	}
-	if a.refusals++; a.refusals == 1 {
-		a.refusal = fmt.Errorf("%s: %w", at, err)
-		return
-	}
-	a.refusal = fmt.Errorf("%w; %s: %w", a.refusal, at, err)
+	a.tried[at], a.refusal = true, err
 }
 
 // freshKeys waits for DigitalOcean to know the SSH keys that it refused, and
-// returns those to try next. attempt counts from 1.
+// returns those to try next, if any. attempt counts from 1.
 func (g *Group) freshKeys(ctx context.Context, attempt int, refusal error) ([]string, error) {
 	g.log.Warn("DigitalOcean does not know the SSH key (yet)", "attempt", attempt,
 		"request_id", requestID(refusal), "err", refusal)
@@ -219,7 +194,7 @@ func (g *Group) freshKeys(ctx context.Context, attempt int, refusal error) ([]st
 	if err != nil {
 		return nil, fmt.Errorf("%w; upload it again: %w", refusal, err)
 	}
-	return keys, nil
+	return keys, refusal
 }
 
 // fitQuota lowers the goal to what the account's limit has room for: all names of
@@ -235,17 +210,16 @@ func (g *Group) fitQuota(ctx context.Context, a *attempt, err error) (again bool
 		}
 		a.usage = &u
 	}
-	a.refusal = fmt.Errorf("%w; this group has %d Droplets. Ask DigitalOcean to raise the limit, or lower max_instances", err, ours)
+	fit, explained := left/2, fmt.Sprintf("this group has %d Droplets", ours)
 	if u := *a.usage; u.Limit > 0 {
-		a.refusal = fmt.Errorf("%w; the account's limit is %d Droplets: this group has %d, "+
-			"and there are %d others on the account. Ask DigitalOcean to raise the limit, or lower max_instances", err, u.Limit, ours, u.Others)
+		explained = fmt.Sprintf("the account's limit is %d Droplets: this group has %d, and there are %d others on the account", u.Limit, ours, u.Others)
 		if free := max(0, u.Limit-u.Others-ours); free < left {
-			a.goal = a.accepted + free
-			return free > 0
+			fit = free
 		}
 	}
-	a.goal = a.accepted + left/2
-	return left > 1
+	a.goal = a.accepted + fit
+	a.refusal = fmt.Errorf("%w; %s. Ask DigitalOcean to raise the limit, or lower max_instances", err, explained)
+	return fit > 0
 }
 
 // mint picks the next placement of an attempt and adds an instance, in flight, for
@@ -259,17 +233,16 @@ func (g *Group) mint(a *attempt) (at Placement, image Image, names []string, ok 
 	}
 	image = g.Image
 	if g.ImageTag != "" {
-		if image, ok = g.placements.images[at.Region]; !ok {
+		if image, ok = g.serial.images.newest[at.Region]; !ok {
 			return at, Image{}, nil, true
 		}
 	}
-	for range a.goal - a.accepted {
+	for len(names) < a.goal-a.accepted {
 		name := g.Name + "-" + NewSuffix(g.Run)
-		for g.instances.byName[name] != nil {
-			name = g.Name + "-" + NewSuffix(g.Run)
+		if g.instances.byName[name] == nil {
+			g.instances.add(instance{name: name, at: at, inFlight: true, requested: now, confirmed: now})
+			names = append(names, name)
 		}
-		g.instances.add(instance{name: name, at: at, own: true, inFlight: true, requested: now, confirmed: now})
-		names = append(names, name)
 	}
 	return at, image, names, true
 }
@@ -284,37 +257,33 @@ type create struct {
 // createAt creates Droplets in one placement, in concurrent requests of at most
 // MaxNames. It returns how many may exist now, and the last refusal. Those of
 // requests that were not confirmed count.
-func (g *Group) createAt(ctx context.Context, a *attempt, at Placement, image Image, names []string) (accepted int, err error) {
-	request := CreateRequest{
-		Region:   at.Region,
-		Size:     at.Size,
-		Image:    image,
-		SSHKeys:  a.keys,
-		VPC:      g.VPC[at.Region],
-		Subnet:   g.Subnet[at.Region],
-		Tags:     append([]string{CommonTag, GroupTag(g.Name)}, g.Tags...),
-		Template: g.Template,
-	}
-	var creates []create
-	for chunk := range slices.Chunk(names, MaxNames) {
-		c := create{CreateRequest: request}
-		c.Names = chunk
-		creates = append(creates, c)
-	}
-	return g.recordCreates(a, at, each(creates, func(c create) create {
+func (g *Group) createAt(ctx context.Context, keys []string, at Placement, image Image, names []string) (accepted int, err error) {
+	creates := concurrently(slices.Collect(slices.Chunk(names, MaxNames)), func(names []string) create {
+		c := create{CreateRequest: CreateRequest{
+			Names:    names,
+			Region:   at.Region,
+			Size:     at.Size,
+			Image:    image,
+			SSHKeys:  keys,
+			VPC:      g.VPC[at.Region],
+			Subnet:   g.Subnet[at.Region],
+			Tags:     append([]string{CommonTag, GroupTag(g.Name)}, g.Tags...),
+			Template: g.Template,
+		}}
 		if ctx.Err() != nil {
 			c.err = &CloudError{Class: ErrUnsent, Op: "POST /v2/droplets", Message: "no time was left to send it"}
-			return c
+		} else {
+			c.answer, c.err = g.cloud.Create(ctx, c.CreateRequest)
 		}
-		c.answer, c.err = g.cloud.Create(ctx, c.CreateRequest)
 		return c
-	}))
+	})
+	return g.recordCreates(at, creates)
 }
 
-// recordCreates settles the names of creates. If none worked, and one was not
-// confirmed, the placement cools down: one region's outage must not get every
-// create.
-func (g *Group) recordCreates(a *attempt, at Placement, creates []create) (accepted int, err error) {
+// recordCreates settles the names of creates. If none worked the placement cools
+// down, unless nothing can be said against it. One region's outage must not get
+// every create.
+func (g *Group) recordCreates(at Placement, creates []create) (accepted int, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
@@ -333,12 +302,8 @@ func (g *Group) recordCreates(a *attempt, at Placement, creates []create) (accep
 	}
 	switch {
 	case worked:
-		for _, p := range a.suspects { // it was the placement, and not the request
-			g.coolDown(p, now, now, "another placement takes what it refused", a.refusal)
-		}
-		a.suspects = nil
-	case errors.Is(err, ErrCapacity):
-		g.coolDown(at, now, now, "it has no capacity", err)
+	case errors.Is(err, ErrCapacity), errors.Is(err, ErrInvalid):
+		g.coolDown(at, now, now, "it refused", err)
 	case unconfirmed != nil && len(g.Placements) > 1:
 		g.coolDown(at, now, now, "it does not confirm creates", unconfirmed)
 	}
@@ -353,17 +318,13 @@ func (g *Group) recordCreate(c create, now time.Time) (accepted int) {
 		i := g.instances.byName[name]
 		i.inFlight = false
 		if i.id == 0 {
+			i.requested, i.confirmed = now, now
 			unsettled[name] = i
 		}
 	}
 	if definite(c.err) {
-		for _, i := range unsettled {
-			g.instances.forget(i)
-		}
+		g.instances.forget(func(i *instance) bool { return unsettled[i.name] == i })
 		return len(c.Names) - len(unsettled)
-	}
-	for _, i := range unsettled {
-		i.requested, i.confirmed = now, now
 	}
 	if c.err != nil {
 		g.log.Warn("a create was not confirmed; lists will show whether its Droplets exist",
@@ -378,11 +339,7 @@ func (g *Group) recordCreate(c create, now time.Time) (accepted int) {
 		}
 		delete(unsettled, d.Name)
 		i.droplet, i.phase = d, max(i.phase, creating)
-		g.identify(i, d.ID)
-	}
-	if len(unsettled) > 0 {
-		g.log.Warn("the answer to a create leaves names out; lists will show whether their Droplets exist",
-			"names", strings.Join(slices.Sorted(maps.Keys(unsettled)), " "), "request_id", c.answer.RequestID)
+		g.instances.identify(i, d.ID)
 	}
 	g.log.Info("Droplets requested", "count", len(c.Names), "names", strings.Join(c.Names, " "),
 		"size", c.Size, "region", c.Region, "image", c.Image, "request_id", c.answer.RequestID)
@@ -391,14 +348,8 @@ func (g *Group) recordCreate(c create, now time.Time) (accepted int) {
 
 // conclude decides what the runner hears of an Increase: an error only if nothing
 // was accepted, since an error makes it forget a count. A group that was refused
-// backs off.
-func (g *Group) conclude(accepted, n int, refusal error) (err error) {
-	g.commit(false, func() { err = g.concluded(accepted, n, refusal, time.Now()) })
-	return err
-}
-
-// concluded is conclude. Called with mu held.
-func (g *Group) concluded(accepted, n int, refusal error, now time.Time) error {
+// backs off. Called with mu held.
+func (g *Group) conclude(accepted, n int, refusal error, now time.Time) error {
 	switch {
 	case accepted >= n:
 		if len(g.placements.cooling) == 0 {
@@ -407,10 +358,8 @@ func (g *Group) concluded(accepted, n int, refusal error, now time.Time) error {
 		return nil
 	case errors.Is(refusal, ErrRateLimited):
 		// No refusal: the runner asks again, and is not to be told of an error.
-		if times, due := g.limit.failure("rate limit", refusal, 1, now); due {
-			g.log.Warn("the token's requests are spent, by this plugin or by others; creates wait", "droplets", n-accepted,
-				"next_in", retryAfter(refusal).Round(time.Second), "times", times, "err", refusal)
-		}
+		g.warnFailed("the token's requests are spent, by this plugin or by others; creates wait", refusal, 1, now,
+			"droplets", n-accepted, "next_in", retryAfter(refusal).Round(time.Second))
 		return nil
 	case refusal == nil:
 		refusal = errors.New("no time was left for another attempt, or the plugin is shutting down")

@@ -13,9 +13,7 @@ func (r *runner) keep(id int64) {
 }
 
 func (r *runner) unkeep(id int64) {
-	r.change(id, func(m *machine) {
-		m.Tags = slices.DeleteFunc(slices.Clone(m.Tags), func(t string) bool { return t == "Fleeting-Keep" })
-	})
+	r.change(id, func(m *machine) { m.untag("Fleeting-Keep") })
 }
 
 // TestKept: a Droplet with the tag fleeting-keep is a person's. The runner is told
@@ -95,6 +93,22 @@ func TestKept(t *testing.T) {
 		})
 	}
 
+	story(t, "while its create is under way", s, func(r *runner) {
+		r.answersLate(4*time.Second, nil)
+		done := make(chan int)
+		go func() {
+			n, _ := r.Increase(ctx, 1)
+			done <- n
+		}()
+		time.Sleep(time.Second)
+		r.keep(1001)
+		r.run(2 * time.Second) // lists have it
+		r.pending = <-done
+		r.run(4 * time.Second)
+		r.told(r.names()[0], Creating, Deleted)
+		r.counts(1)
+	})
+
 	story(t, "the tag is taken off again", s, func(r *runner) {
 		name := r.up(1)[0]
 		id := r.only(name).ID
@@ -106,28 +120,5 @@ func TestKept(t *testing.T) {
 		r.says("Droplet will be deleted", name, "it appeared after it was given up")
 		r.living(0)
 		r.counts(0)
-	})
-
-	story(t, "while Shutdown waits for it to be gone", spec(nil), func(r *runner) {
-		names := r.up(2)
-		for _, name := range names {
-			r.change(r.only(name).ID, func(m *machine) { m.deafTo = 100 })
-		}
-		r.decrease(names...)
-		r.keep(r.only(names[0]).ID)
-		r.stops(false) // the other does not go
-		r.says("WARN", "Droplets are kept by a person, and billed", names[0])
-		r.living(2)
-	})
-	story(t, "what the runner never hears of", spec(nil), func(r *runner) {
-		m := owned(thisRun, "aaaaa1")
-		m.deafTo = 1
-		id := r.add(m).ID
-		r.run(4 * time.Second) // its DELETE is accepted
-		r.keep(id)
-		r.run(3 * time.Minute)
-		r.living(1)
-		r.counts(1)
-		equal(r.t, "shown", 0, len(r.states))
 	})
 }

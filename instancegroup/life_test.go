@@ -7,24 +7,6 @@ import (
 	"time"
 )
 
-// The whole life of an instance, as the runner and the account see it.
-func TestLife(t *testing.T) {
-	scenario(t, spec(nil), func(r *runner) {
-		names := r.up(3)
-		r.decrease(names...)
-		r.run(10 * time.Second)
-		r.allTold(names, Creating, Running, Deleting, Deleted)
-		for _, name := range names {
-			r.says("Droplets requested", name)
-			r.says("Droplet is active", name)
-			r.says("Droplet is being deleted", name, "reason=the runner asked for it", "request_id=req-delete")
-			r.says("Droplet is gone", name)
-		}
-		r.living(0)
-		r.counts(0)
-	})
-}
-
 // A create that was not confirmed counts as accepted until lists settle
 // it, and its names are never sent again.
 func TestUnconfirmedCreate(t *testing.T) {
@@ -106,21 +88,6 @@ func TestAcceptedAndNotListed(t *testing.T) {
 		if n := r.asked("get"); n > 10 {
 			t.Errorf("%d look-ups in five minutes", n)
 		}
-	})
-}
-
-// A Droplet that is still new after create_timeout is destroyed.
-func TestStuckInNew(t *testing.T) {
-	scenario(t, spec(func(s *Settings) { s.CreateTimeout = 3 * time.Minute }), func(r *runner) {
-		r.want(1)
-		r.update()
-		name := r.names()[0]
-		r.alter(func(m *machine) { m.stuck = true }, name)
-		r.run(175 * time.Second)
-		r.told(name, Creating)
-		r.run(15 * time.Second)
-		r.told(name, Creating, Deleting, Deleted)
-		r.says("Droplet will be deleted", "still new 3m", "(create_timeout)")
 	})
 }
 

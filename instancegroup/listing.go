@@ -3,6 +3,7 @@ package instancegroup
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -15,12 +16,10 @@ type listing struct {
 	requests int       // of the last complete one
 	budget   Budget    // of the token, after it
 	began    time.Time // of it; Find's at first
-	fresh    bool      // it is Find's, and no Update has shown it
 	starved  bool      // the last Update had not enough time for its actions: the next acts before it lists
 
-	failure      error     // why the last list failed; nil = it was complete
-	failingSince time.Time // since when lists fail
-	notBefore    time.Time // no list before then: DigitalOcean failed, or asked to wait
+	failure   error     // why the last list failed; nil = it was complete
+	notBefore time.Time // no list before then: it would fail, or show nothing new
 
 	started  time.Time     // when Find began, by DigitalOcean's clock
 	skew     time.Duration // DigitalOcean's clock minus ours
@@ -47,29 +46,50 @@ const (
 	listBound = 9 * time.Second
 )
 
+// listAnswer is what a list shows of the whole group.
+type listAnswer struct {
+	List
+	began    time.Time
+	err      error
+	doubtful bool // it proves nothing: it lacks all that live
+}
+
+// lacksAll reports whether a list has none of the Droplets that there were.
+func (l List) lacksAll(ids map[int64]bool) bool {
+	return len(ids) > 0 && !slices.ContainsFunc(l.Droplets, func(d Droplet) bool { return ids[d.ID] })
+}
+
+func (l List) has(id int64) bool {
+	return slices.ContainsFunc(l.Droplets, func(d Droplet) bool { return d.ID == id })
+}
+
+// join adds to a list what another has besides.
+func join(l, more List) List {
+	has := map[int64]bool{}
+	for _, d := range l.Droplets {
+		has[d.ID] = true
+	}
+	more.Droplets = slices.DeleteFunc(more.Droplets, func(d Droplet) bool { return has[d.ID] })
+	l.Droplets = append(l.Droplets, more.Droplets...)
+	l.Requests, l.Budget = max(l.Requests, more.Requests), more.Budget
+	return l
+}
+
 // due reports whether the list is to be asked for now.
 func (l *listing) due(now time.Time) bool {
-	switch {
-	case l.fresh:
-		l.fresh = false
-		return false
-	case l.starved && now.Sub(l.began) < staleMost/2:
+	if l.starved && now.Sub(l.began) < staleMost/2 {
 		return false
 	}
 	return !now.Before(l.began.Add(l.interval())) && !now.Before(l.notBefore)
 }
 
-// noteClock keeps how far DigitalOcean's clock is from ours.
-func (l *listing) noteClock(li List, began time.Time) {
-	if !li.Date.IsZero() {
-		l.skew = li.Date.Sub(began)
-	}
-}
-
-func (l *listing) succeeded(s sighting) {
-	l.requests, l.budget, l.began = s.list.Requests, s.list.Budget, s.began
+func (l *listing) succeeded(a *listAnswer) {
+	l.requests, l.budget, l.began = a.Requests, a.Budget, a.began
 	l.failure, l.notBefore = nil, time.Time{}
 	l.kept, l.foreign = nil, nil
+	if !a.Date.IsZero() {
+		l.skew = a.Date.Sub(a.began)
+	}
 }
 
 // stale returns why the last complete list may not be shown any more: lists fail
@@ -82,27 +102,20 @@ func (l *listing) stale(now time.Time) error {
 }
 
 // listFailed notes a list that failed. Called with mu held.
-func (g *Group) listFailed(s sighting, now time.Time) {
+func (g *Group) listFailed(a *listAnswer, now time.Time) {
 	l := &g.listing
-	if errors.Is(s.err, ErrRateLimited) && now.Sub(l.began) < staleMost {
-		l.notBefore = now.Add(retryAfter(s.err)) // the last one has to do
+	if errors.Is(a.err, ErrRateLimited) && now.Sub(l.began) < staleMost {
+		l.notBefore = now.Add(retryAfter(a.err)) // the last one has to do
 		return
 	}
-	if l.failure == nil {
-		l.failingSince = s.began
-	}
-	l.failure = fmt.Errorf("list the Droplets with the tag %s: %w", GroupTag(g.Name), s.err)
-	l.notBefore = now.Add(max(l.interval(), retryAfter(s.err)))
-	times, due := g.limit.failure("list", s.err, 1, now)
-	if !due {
-		return
-	}
-	meanwhile := fmt.Sprintf("the runner is shown the list of %s ago", now.Sub(l.began).Round(time.Second))
+	l.failure = fmt.Errorf("list the Droplets with the tag %s: %w", GroupTag(g.Name), a.err)
+	l.notBefore = now.Add(max(l.interval(), retryAfter(a.err)))
+	meanwhile := "the runner is shown the last list"
 	if l.stale(now) != nil {
 		meanwhile = "the runner is told so, and provisions nothing"
 	}
-	g.log.Warn("listing fails and is tried again", "meanwhile", meanwhile, "next_in", l.notBefore.Sub(now).Round(time.Second), "times", times,
-		"failing_for", now.Sub(l.failingSince).Round(time.Second), "request_id", requestID(s.err), "err", s.err)
+	g.warnFailed("listing fails and is tried again", a.err, 1, now, "meanwhile", meanwhile,
+		"last_list", now.Sub(l.began).Round(time.Second), "next_in", l.notBefore.Sub(now).Round(time.Second))
 }
 
 // The pace of lists. A list takes a request for 200 Droplets, so a larger group

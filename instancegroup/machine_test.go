@@ -139,9 +139,11 @@ func anything(rt *rapid.T) {
 }
 
 // shown returns the names of the living, in the order in which they appeared.
-func (r *runner) shown() []string {
-	r.Group.mu.Lock()
-	defer r.Group.mu.Unlock()
-	names := append(r.in(Creating), r.in(Running)...)
-	return slices.SortedFunc(slices.Values(names), func(a, b string) int { return r.instances.byName[a].seq - r.instances.byName[b].seq })
+func (r *runner) shown() (names []string) {
+	for _, i := range r.instances.all {
+		if s := r.states[i.name]; !i.hidden && (s == Creating || s == Running) {
+			names = append(names, i.name)
+		}
+	}
+	return names
 }

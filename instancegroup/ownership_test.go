@@ -8,33 +8,20 @@ import (
 )
 
 func TestOwns(t *testing.T) {
-	tagged := []string{"fleeting", "fleeting-group:ci"}
-	for _, c := range []struct {
-		name string
-		tags []string
-		want bool
-	}{
-		{"ci-7k2m9qxab3", tagged, true},
-		{"ci-7k2m9qxab3", []string{"Fleeting", "prod", "Fleeting-Group:CI"}, true}, // tags are the same in any case
-		{"ci-7k2m9qxab3", tagged[:1], false},
-		{"ci-7k2m9qxab3", tagged[1:], false},
-		{"ci-7k2m9qxab3", []string{"fleeting", "fleeting-group:ci-big"}, false},
-		{"ci-7k2m9qxab3", []string{"fleeting-big", "fleeting-group:ci"}, false},
-		{"ci-7k2m9qxab3", nil, false},
-		{"ci-big-7k2m9qxab3", tagged, false},
-		{"ci-7k2m9qxab", tagged, false},
-		{"ci-7k2m9qxab3c", tagged, false},
-		{"ci-7K2M9QXAB3", tagged, false},
-		{"ci-7k2m9-xab3", tagged, false},
-		{"ci-database", tagged, false},
-		{"ci-webservers", tagged, false}, // ten letters, and no digit
-		{"ci7k2m9qxab3", tagged, false},
-		{"web", tagged, false},
-		{"", tagged, false},
-	} {
-		if got := Owns("ci", Droplet{Name: c.name, Tags: c.tags}); got != c.want {
-			t.Errorf("Owns(ci, %s %v) = %v", c.name, c.tags, got)
+	const name, common, group = "ci-7k2m9qxab3", "fleeting", "fleeting-group:ci"
+	ours := func(want bool, name string, tags ...string) {
+		if got := Owns("ci", Droplet{Name: name, Tags: tags}); got != want {
+			t.Errorf("Owns(ci, %s %v) = %v", name, tags, got)
 		}
+	}
+	ours(true, name, common, group)
+	ours(true, name, "Fleeting", "prod", "Fleeting-Group:CI") // tags are the same in any case
+	for _, tags := range [][]string{{common}, {group}, {common, "fleeting-group:ci-big"}, {"fleeting-big", group}, nil} {
+		ours(false, name, tags...)
+	}
+	for _, name := range []string{"ci-big-7k2m9qxab3", "ci-7k2m9qxab", "ci-7k2m9qxab3c", "ci-7K2M9QXAB3", "ci-7k2m9-xab3", "ci-database",
+		"ci-webservers" /* ten letters, and no digit */, "ci7k2m9qxab3", "web", ""} {
+		ours(false, name, common, group)
 	}
 }
 

@@ -1,6 +1,7 @@
 package instancegroup
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -33,55 +34,26 @@ func TestListInterval(t *testing.T) {
 
 // When half of the hour is spent, or will be at this pace, creates wait for five
 // seconds to become ten.
-func TestGather(t *testing.T) {
-	now := epoch
-	scarce := Budget{Limit: 5000, Remaining: 2500}
-	for _, c := range []struct {
-		n     int
-		b     Budget
-		since time.Time
-		take  int
-		waits time.Time
-	}{
-		{3, Budget{}, time.Time{}, 3, time.Time{}},
-		{3, Budget{Remaining: -1, Others: 9000}, time.Time{}, 3, time.Time{}}, // nothing is known
-		{3, Budget{Limit: 5000, Remaining: 2501, Others: 2500}, time.Time{}, 3, time.Time{}},
-		{3, Budget{Limit: 5000, Remaining: 4000, Others: 1000, Recent: 125}, time.Time{}, 3, time.Time{}},
-		{3, Budget{Limit: 5000, Remaining: 4000, Others: 1000, Recent: 126}, time.Time{}, 0, now},
-		{0, scarce, now.Add(-time.Second), 0, time.Time{}},
-		{3, scarce, time.Time{}, 0, now},
-		{3, scarce, now.Add(-4 * time.Second), 0, now.Add(-4 * time.Second)},
-		{3, scarce, now.Add(-5 * time.Second), 3, time.Time{}},
-		{10, scarce, time.Time{}, 10, time.Time{}},
-		{23, scarce, time.Time{}, 20, now},
-		{23, scarce, now.Add(-5 * time.Second), 23, time.Time{}},
+func TestScarceCreatesGather(t *testing.T) {
+	for scarce, bs := range map[bool][]Budget{
+		false: {{}, {Remaining: -1, Others: 9000}, {Limit: 5000, Remaining: 2501, Others: 2500}, {Limit: 5000, Remaining: 4000, Others: 1000, Recent: 125}},
+		true:  {{Limit: 5000, Remaining: 2500}, {Limit: 5000, Remaining: 4000, Others: 1000, Recent: 126}},
 	} {
-		if take, waits := gather(c.n, c.b, c.since, now); take != c.take || !waits.Equal(c.waits) {
-			t.Errorf("%d of %+v since %s: %d, %s; want %d, %s", c.n, c.b, c.since, take, waits, c.take, c.waits)
+		for _, b := range bs {
+			equal(t, fmt.Sprintf("%+v is scarce", b), scarce, b.scarce())
 		}
 	}
-}
-
-// A list is due when its pause is over, and not before DigitalOcean wants another.
-// An Update that had not enough time for its actions is followed by one that acts
-// first, unless the last list is old.
-func TestListIsDue(t *testing.T) {
-	s := func(n float64) time.Time { return epoch.Add(time.Duration(n * float64(time.Second))) }
-	for _, c := range []struct {
-		what string
-		l    listing
-		now  time.Time
-		want bool
-	}{
-		{"never listed", listing{}, s(0), true},
-		{"after 1.5 s, and to wait for 20 s", listing{began: s(0), notBefore: s(20)}, s(19.9), false},
-		{"after 20 s, as told", listing{began: s(0), notBefore: s(20)}, s(20), true},
-		{"starved, after 29 s", listing{began: s(0), starved: true}, s(29), false},
-		{"starved, after 30 s", listing{began: s(0), starved: true}, s(30), true},
-		{"starved, never listed", listing{starved: true}, s(0), true},
-	} {
-		if got := c.l.due(c.now); got != c.want {
-			t.Errorf("%s: due %t", c.what, got)
-		}
-	}
+	scenario(t, spec(nil), func(r *runner) {
+		r.account.limit, r.remaining = 5000, 2000
+		time.Sleep(2 * time.Second)
+		r.run(4 * time.Second)
+		r.wantOf(0, 0) // for which nobody waits
+		r.wantOf(3, 0)
+		time.Sleep(4 * time.Second)
+		r.wantOf(3, 0)
+		r.wantOf(12, 10) // ten are a whole request; two begin to wait
+		r.wantOf(2, 0)   // the runner asks again for what it did not get
+		time.Sleep(5 * time.Second)
+		r.wantOf(2, 2)
+	})
 }

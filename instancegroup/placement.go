@@ -16,8 +16,7 @@ type Placement struct {
 
 func (p Placement) String() string { return p.Size + " in " + p.Region }
 
-// placements are where to create next, and what to boot there. Guarded by
-// Group.mu.
+// placements are where to create next. Guarded by Group.mu.
 //
 // Invariant: what is learned later about a create, that its Droplet never ran,
 // counts as a refusal does: a placement that accepts and loses does not get every
@@ -28,9 +27,6 @@ type placements struct {
 	backoff backoff                // of the whole group
 
 	gathering time.Time // since when creates wait to become ten; zero = none does
-
-	images   map[string]Image // by region, when there is an ImageTag
-	imagesAt time.Time        // when they were looked up
 }
 
 // cooldown is a placement's: others are tried meanwhile.
@@ -99,11 +95,7 @@ func (g *Group) coolDown(at Placement, sent, now time.Time, why string, err erro
 	if pause == 0 {
 		return false
 	}
-	then := "the next placement is tried"
-	if !g.placements.anyFree(now) {
-		then = "no other placement is left"
-	}
-	g.log.Warn("a placement cools down", "why", why, "then", then, "size", at.Size, "region", at.Region,
+	g.log.Warn("a placement cools down", "why", why, "size", at.Size, "region", at.Region,
 		"cooldown", pause, "request_id", requestID(err), "err", err)
 	return true
 }
@@ -161,9 +153,20 @@ const (
 	imagesBound = 4 * time.Second
 )
 
-// refreshImages looks up the newest images with ImageTag. A look-up that fails is
-// an error only if there is no earlier one to go on with.
+// images are what to boot when there is an ImageTag.
+type images struct {
+	newest map[string]Image // by region
+	at     time.Time        // when they were looked up
+}
+
+// refreshImages looks up the newest images with ImageTag, if that is due. A look-up
+// that fails is an error only if there is no earlier one to go on with. Called by
+// the holder of serial.increase.
 func (g *Group) refreshImages(ctx context.Context) error {
+	old := &g.serial.images
+	if g.ImageTag == "" || time.Since(old.at) < imagesEvery {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, imagesBound)
 	defer cancel()
 	found, err := g.cloud.TaggedImages(ctx, g.ImageTag)
@@ -171,24 +174,16 @@ func (g *Group) refreshImages(ctx context.Context) error {
 	if err == nil && len(newest) == 0 {
 		err = fmt.Errorf("no private image with the tag %s is in a region of the group", g.ImageTag)
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	p := &g.placements
-	if err != nil {
-		if p.images == nil {
-			return err
-		}
-		p.imagesAt = time.Now()
+	switch {
+	case err == nil:
+		old.newest = newest
+	case old.newest == nil:
+		return err
+	default:
 		g.log.Warn("could not look up the newest image; going on with the last",
 			"tag", g.ImageTag, "request_id", requestID(err), "err", err)
-		return nil
 	}
-	for region, image := range newest {
-		if p.images[region] != image {
-			g.log.Info("image for new Droplets", "tag", g.ImageTag, "region", region, "image", image)
-		}
-	}
-	p.images, p.imagesAt = newest, time.Now()
+	old.at = time.Now()
 	return nil
 }
 

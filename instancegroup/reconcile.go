@@ -1,10 +1,8 @@
 package instancegroup
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"time"
 )
@@ -24,33 +22,30 @@ import (
 func (g *Group) Update(ctx context.Context, report func(id string, s State)) error {
 	ctx, cancel := context.WithTimeout(ctx, callBound)
 	defer cancel()
-	if err := g.turns.update.lock(ctx); err != nil {
+	if err := g.serial.update.lock(ctx); err != nil {
 		return err
 	}
-	defer g.turns.update.unlock()
-	if err := g.turns.pace(ctx); err != nil {
+	defer g.serial.update.unlock()
+	if err := pause(ctx, time.Until(g.serial.lastUpdate.Add(minUpdate))); err != nil {
 		return err
 	}
-	defer g.turns.updated()
+	defer func() { g.serial.lastUpdate = time.Now() }()
 
-	seen, err := g.observe(ctx)
-	if err != nil {
-		return err
-	}
-	return g.reconcile(ctx, seen, report)
+	return g.reconcile(ctx, g.observe(ctx), report)
 }
 
-// reconcile decides by what was seen, acts, and reports.
-func (g *Group) reconcile(ctx context.Context, seen sighting, report func(id string, s State)) error {
-	final := report == nil // Shutdown's
-	todo, err := g.decide(ctx, seen, final)
-	answers := g.act(ctx, todo)
+// reconcile decides by a list, or by the last one if it is nil, acts, and reports.
+// report is nil for Shutdown.
+func (g *Group) reconcile(ctx context.Context, a *listAnswer, report func(id string, s State)) error {
+	final := report == nil
+	t, err := g.decide(ctx, a, final)
+	records := g.act(ctx, t)
 	if err == nil && errors.Is(ctx.Err(), context.Canceled) {
 		err = ctx.Err() // nobody listens any more
 	}
 	var shown []line
 	g.commit(final, func() {
-		for _, record := range answers {
+		for _, record := range records {
 			record(time.Now())
 		}
 		g.listing.starved = errors.Is(ctx.Err(), context.DeadlineExceeded)
@@ -68,120 +63,62 @@ func (g *Group) reconcile(ctx context.Context, seen sighting, report func(id str
 	return err
 }
 
-// sighting is what a list shows of the whole group.
-type sighting struct {
-	asked    bool // for a list; otherwise the last one stands
-	began    time.Time
-	list     List
-	err      error
-	unsure   bool // one such list is not enough: an entry can have slipped between its pages
-	doubtful bool // it proves nothing: it lacks all that live
-}
-
 // observe lists, if that is due.
-func (g *Group) observe(ctx context.Context) (sighting, error) {
+func (g *Group) observe(ctx context.Context) *listAnswer {
 	g.mu.Lock()
-	now := time.Now()
-	due, closed := g.listing.due(now) && !g.emptying(now), g.closed
+	due := !g.closed && g.listing.due(time.Now())
 	g.mu.Unlock()
-	switch {
-	case closed:
-		return sighting{}, errClosed
-	case !due:
-		return sighting{}, nil
+	if !due {
+		return nil
 	}
-	return g.list(ctx), nil
-}
-
-// deletionTakes is how long a Droplet stays in lists after its DELETE was accepted:
-// some seconds.
-const deletionTakes = 3 * time.Second
-
-// emptying reports whether a list would only show that deletes of a moment ago take
-// their time, since nothing else is there. Called with mu held.
-func (g *Group) emptying(now time.Time) bool {
-	recent := false
-	for i := range g.instances.all() {
-		if i.phase < deleting {
-			return false
-		}
-		recent = recent || now.Sub(i.deletion.accepted) < deletionTakes
-	}
-	return recent
+	return g.list(ctx)
 }
 
 // list asks for a list.
 //
-// Invariants: one that lacks all of the group's Droplets proves nothing before a
-// list by CommonTag lacks them too: somebody may have deleted the group's tag. One
-// that lacks all that live, two or more, is doubtful even then: DigitalOcean may
-// answer wrongly. (TestGroupTagDeleted, TestEmptyListIsNotBelieved)
-func (g *Group) list(ctx context.Context) sighting {
+// Invariants: one that lacks all that lists had proves nothing before a list by
+// CommonTag lacks them too: somebody may have deleted the group's tag. One that
+// lacks all that live, two or more, is doubtful even then: DigitalOcean may answer
+// wrongly. (TestGroupTagDeleted, TestEmptyListIsNotBelieved)
+func (g *Group) list(ctx context.Context) *listAnswer {
 	ctx, cancel := context.WithTimeout(ctx, listBound)
 	defer cancel()
-	q := g.question()
-	s := sighting{asked: true, began: time.Now()}
-	s.list, s.err = g.cloud.List(ctx, q.tag, q.gpus)
-	s.unsure = s.list.Requests > 1
-	if s.err != nil || !lacksAll(s.list, q.had) {
-		return s
+	tag, gpus, had, living := g.question()
+	a := &listAnswer{began: time.Now()}
+	a.List, a.err = g.cloud.List(ctx, tag, gpus)
+	if a.err != nil || !a.lacksAll(had) {
+		return a
 	}
-	if q.tag != CommonTag {
-		more, err := g.cloud.List(ctx, CommonTag, q.gpus)
+	if tag != CommonTag {
+		more, err := g.cloud.List(ctx, CommonTag, gpus)
 		if err != nil {
-			s.doubtful = true
-			return s
+			a.doubtful = true
+			return a
 		}
-		s.list, s.unsure = join(s.list, more), s.unsure || more.Requests > 1
+		a.List = join(a.List, more)
 	}
-	s.doubtful = len(q.living) > 1 && lacksAll(s.list, q.living)
-	return s
+	a.doubtful = len(living) > 1 && a.lacksAll(living)
+	return a
 }
 
-// question is what to ask a list for, and what to expect in it.
-type question struct {
-	tag         string
-	gpus        bool
-	had, living map[int64]bool // Droplets that lists had, and of these those that nobody deletes
-}
-
-func (g *Group) question() question {
+// question is what to ask a list for, which Droplets lists had, and which of these
+// nobody deletes.
+func (g *Group) question() (tag string, gpus bool, had, living map[int64]bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	q := question{tag: GroupTag(g.Name), gpus: g.listing.gpus, had: map[int64]bool{}, living: map[int64]bool{}}
+	tag, had, living = GroupTag(g.Name), map[int64]bool{}, map[int64]bool{}
 	if g.listing.untagged {
-		q.tag = CommonTag
+		tag = CommonTag
 	}
 	for id, i := range g.instances.byID {
-		if i.listed && i.phase != gone {
-			q.had[id] = true
+		if i.listed() && i.phase != gone {
+			had[id] = true
 		}
-		if i.listed && i.phase < deleting {
-			q.living[id] = true
-		}
-	}
-	return q
-}
-
-// lacksAll reports whether a list has none of the Droplets that there were.
-func lacksAll(l List, ids map[int64]bool) bool {
-	return len(ids) > 0 && !slices.ContainsFunc(l.Droplets, func(d Droplet) bool { return ids[d.ID] })
-}
-
-// join adds to a list what another has besides.
-func join(l, more List) List {
-	has := map[int64]bool{}
-	for _, d := range l.Droplets {
-		has[d.ID] = true
-	}
-	for _, d := range more.Droplets {
-		if !has[d.ID] {
-			l.Droplets = append(l.Droplets, d)
+		if i.listed() && i.phase < deleting {
+			living[id] = true
 		}
 	}
-	l.Requests += more.Requests
-	l.Budget = more.Budget
-	return l
+	return tag, g.listing.gpus, had, living
 }
 
 // todo are the actions of one Update.
@@ -197,13 +134,22 @@ type target struct {
 	id   int64
 }
 
+// answer is what DigitalOcean said about one of them.
+type answer struct {
+	target
+	asked     time.Time
+	droplet   Droplet
+	requestID string
+	err       error
+}
+
 // lookUpsAtOnce is how many instances are looked up in one Update: a list that
 // wrongly lacks hundreds must not spend the minute's requests.
 const lookUpsAtOnce = 20
 
-// decide applies what was seen to every instance, and collects what is to be done.
-// The error says that the group's state is not known well enough to be shown.
-func (g *Group) decide(ctx context.Context, s sighting, final bool) (todo, error) {
+// decide applies a list to every instance, and collects what is to be done. The
+// error says that the group's state is not known well enough to be shown.
+func (g *Group) decide(ctx context.Context, a *listAnswer, final bool) (todo, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed && !final {
@@ -211,89 +157,80 @@ func (g *Group) decide(ctx context.Context, s sighting, final bool) (todo, error
 	}
 	now := time.Now()
 	switch {
-	case !s.asked:
-	case s.err != nil && errors.Is(ctx.Err(), context.Canceled): // nobody waits for it: that says nothing of DigitalOcean
-	case s.err != nil:
-		g.listFailed(s, now)
-	default:
-		g.listed(s, now)
+	case a == nil:
+	case a.err == nil:
+		g.listed(a, now)
+	case !errors.Is(ctx.Err(), context.Canceled): // which says nothing of DigitalOcean
+		g.listFailed(a, now)
 	}
 	var t todo
 	var deletes, lookUps []*instance
-	for i := range g.instances.all() {
-		switch _, a := decide(*i, observation{}, now, g.CreateTimeout); a {
+	for _, i := range g.instances.all {
+		switch _, next := decide(*i, observation{}, now, g.CreateTimeout); next {
 		case remove:
 			deletes = append(deletes, i)
 		case look:
 			lookUps = append(lookUps, i)
 		}
+		// Once lists show it: before that DigitalOcean may not know its URN.
+		if g.Project != "" && i.own() && !i.assigned && i.listed() && i.phase < deleting && len(t.assign) < MaxAssign {
+			t.assign = append(t.assign, i.id)
+		}
 	}
 	t.deletes = g.claim(deletes, now)
 	// Longest unchecked first, so that every one has its turn.
-	slices.SortFunc(lookUps, func(a, b *instance) int { return cmp.Or(a.checked.Compare(b.checked), cmp.Compare(a.id, b.id)) })
+	slices.SortStableFunc(lookUps, func(a, b *instance) int { return a.checked.Compare(b.checked) })
 	for _, i := range lookUps[:min(len(lookUps), lookUpsAtOnce)] {
 		i.checked = now
 		t.lookUps = append(t.lookUps, target{i.name, i.id})
 	}
-	for i := range g.instances.all() {
-		// Once lists show it: before that DigitalOcean may not know its URN.
-		if i.assign > 0 && i.listed && i.phase < deleting && len(t.assign) < MaxAssign {
-			t.assign = append(t.assign, i.id)
-		}
-	}
 	return t, g.listing.stale(now)
 }
 
-// listed applies one complete list. Called with mu held.
-func (g *Group) listed(s sighting, now time.Time) {
+// listed applies one complete list: first which group each Droplet belongs to, then
+// what that means for each instance. Called with mu held.
+func (g *Group) listed(a *listAnswer, now time.Time) {
 	if g.listing.failure != nil {
-		g.log.Info("listing works again", "failed_for", now.Sub(g.listing.failingSince).Round(time.Second))
+		g.log.Info("listing works again", "failed_for", now.Sub(g.listing.began).Round(time.Second))
 	}
-	g.listing.noteClock(s.list, s.began)
-	g.merge(s, now)
-	if b := s.list.Budget; g.limit.due("budget", logEvery, now) {
-		g.log.Debug("requests of the last hour", "creates_deletes_tags", b.Changes, "look_ups", b.LookUps, "lists", b.Lists,
-			"others", b.Others, "left", b.Remaining, "of", b.Limit, "next_list_in", g.listing.interval())
-	}
-}
-
-// merge applies a list: first which group each Droplet belongs to, then what that
-// means for each instance. Called with mu held.
-func (g *Group) merge(s sighting, now time.Time) {
-	g.listing.succeeded(s)
+	g.listing.succeeded(a)
 	present := map[*instance]Droplet{}
-	for _, d := range s.list.Droplets {
+	for _, d := range a.Droplets {
 		if i := g.belongs(d, now); i != nil {
 			present[i] = d
 		}
 	}
 	untagged := false
-	for i := range g.instances.all() {
+	for _, i := range g.instances.all {
 		d, ok := present[i]
-		g.apply(i, observation{source: list, present: ok, droplet: d, asked: s.began, unsure: s.unsure, doubtful: s.doubtful}, now)
-		untagged = untagged || i.phase != gone && i.id != 0 && i.listed && !HasTag(i.droplet, GroupTag(g.Name))
+		g.apply(i, observation{source: list, present: ok, droplet: d, asked: a.began, unsure: a.Requests > 1, doubtful: a.doubtful}, now)
+		untagged = untagged || i.phase != gone && i.listed() && !HasTag(i.droplet, GroupTag(g.Name))
 	}
 	if untagged && !g.listing.untagged {
 		g.log.Warn("Droplets of the group have lost its tag: they are found by another tag meanwhile, and new ones get the tag again", "tag", GroupTag(g.Name))
 	}
 	g.listing.untagged = untagged
 	g.warnHourly(now)
+	if b := a.Budget; g.limit.due("budget", logEvery, now) {
+		g.log.Debug("requests of the last hour", "creates_deletes_tags", b.Changes, "look_ups", b.LookUps, "lists", b.Lists,
+			"others", b.Others, "left", b.Remaining, "of", b.Limit, "next_list_in", g.listing.interval())
+	}
 }
 
 // apply lets decide decide about i, and does what follows from it without asking
 // DigitalOcean. Called with mu held.
 func (g *Group) apply(i *instance, o observation, now time.Time) {
-	o.partial = o.present && i.own && !g.addressed(o.droplet)
+	o.partial = o.present && i.own() && !g.addressed(o.droplet)
 	before := i.phase
 	*i, _ = decide(*i, o, now, g.CreateTimeout)
 	if i.phase == before {
 		return
 	}
-	switch i.phase {
-	case running:
-		if !i.own {
-			return
-		}
+	if i.phase >= deleting && i.neverRan() && before < deleting && i.reason != keptReason {
+		g.lost(i, now)
+	}
+	switch {
+	case i.phase == running && i.own():
 		g.placements.worked(i.at, i.requested)
 		if o.partial {
 			g.log.Warn("a Droplet has not the kind of address that it was created with; the runner is told of it as it is",
@@ -301,12 +238,9 @@ func (g *Group) apply(i *instance, o observation, now time.Time) {
 		}
 		g.log.Info("Droplet is active", "name", i.name, "id", i.id,
 			"after", now.Sub(i.requested).Round(time.Second), "external", i.droplet.External(), "internal", i.droplet.PrivateIPv4)
-	case deleting:
+	case i.phase == deleting:
 		g.logDelete(i, now)
-		if i.neverRan() {
-			g.lost(i, now)
-		}
-	case gone:
+	case i.phase == gone:
 		g.isGone(i, before, now)
 	}
 }
@@ -315,154 +249,88 @@ func (g *Group) apply(i *instance, o observation, now time.Time) {
 // has been told. Called with mu held.
 func (g *Group) isGone(i *instance, before phase, now time.Time) {
 	g.instances.unsaved = true
-	if !i.own {
+	if !i.own() {
 		g.instances.ended[i.id] = true // lists lag: it may be in another one
 	}
-	if i.hidden {
-		g.instances.forget(i)
-	}
-	fields := []any{"name", i.name, "id", i.id, "reason", i.reason, "age", g.age(i, now)}
+	fields := g.fields(i, now)
 	switch {
 	case i.reason == keptReason:
-		g.log.Warn("a person keeps a Droplet: it is left alone, and the runner is told that it is gone; it is billed, and counts",
-			append(fields, "usd_per_hour", i.droplet.PriceHourly)...)
+		g.log.Warn("a person keeps a Droplet: it is left alone, and the runner is told that it is gone; it is billed, and counts", fields...)
 		g.listing.kept = append(g.listing.kept, i.droplet)
 	case before == deleting:
 		g.log.Info("Droplet is gone", fields...)
 	case i.id == 0:
 		g.log.Warn("a Droplet was never made; the runner is told that it is gone, and asks for another if it needs one", fields...)
-		g.lost(i, now)
 	default:
 		g.log.Warn("a Droplet vanished; the runner is told that it is gone, and asks for another if it needs one", fields...)
-		if i.neverRan() {
-			g.lost(i, now)
-		}
 	}
 }
 
-// age is how old a Droplet is, by DigitalOcean's clock.
-func (g *Group) age(i *instance, now time.Time) time.Duration {
-	age := now.Sub(i.requested)
-	if created := i.droplet.Created; !created.IsZero() {
-		age = now.Add(g.listing.skew).Sub(created)
-	}
-	return max(0, age).Round(time.Second)
-}
+// record notes what DigitalOcean answered to an action. Called with mu held.
+type record func(now time.Time)
 
-// answer records what DigitalOcean answered to an action. Called with mu held.
-type answer func(now time.Time)
-
-// act does what decide asked for, side by side. What fails, or finds no time, is
-// due again in a later Update.
-func (g *Group) act(ctx context.Context, t todo) []answer {
-	var actions []func() answer
-	if !t.deletes.empty() {
-		actions = append(actions, func() answer { return g.send(ctx, t.deletes) })
-	}
-	if len(t.lookUps) > 0 {
-		actions = append(actions, func() answer { return g.lookUp(ctx, t.lookUps) })
-	}
-	if len(t.assign) > 0 {
-		actions = append(actions, func() answer { return g.assignProject(ctx, t.assign) })
-	}
-	return each(actions, func(act func() answer) answer { return act() })
+// act does what is to be done, side by side. What fails, or finds no time, is due
+// again in a later Update.
+func (g *Group) act(ctx context.Context, t todo) []record {
+	return concurrently([]func() record{
+		func() record { return g.send(ctx, t.deletes) },
+		func() record { return g.lookUp(ctx, t.lookUps) },
+		func() record { return g.assignProject(ctx, t.assign) },
+	}, func(action func() record) record { return action() })
 }
 
 // lookUp asks for Droplets that should be in the lists and are not. A 404 is
 // doubtful while others are missing too.
-func (g *Group) lookUp(ctx context.Context, ts []target) answer {
-	type lookedUp struct {
-		target
-		asked   time.Time
-		droplet Droplet
-		err     error
-	}
-	all := each(ts, func(t target) lookedUp {
-		l := lookedUp{target: t, asked: time.Now(), err: ctx.Err()}
-		if l.err == nil {
-			l.droplet, l.err = g.cloud.Get(ctx, t.id)
+func (g *Group) lookUp(ctx context.Context, ts []target) record {
+	all := concurrently(ts, func(t target) answer {
+		a := answer{target: t, asked: time.Now(), err: ctx.Err()}
+		if a.err == nil {
+			a.droplet, a.err = g.cloud.Get(ctx, t.id)
 		}
-		return l
+		return a
 	})
 	return func(now time.Time) {
-		var failed failures
 		missing := 0
-		for i := range g.instances.all() {
-			if i.phase < deleting && (i.unresolved || !i.notFound.IsZero()) {
+		for _, i := range g.instances.all {
+			if i.phase < deleting && i.unresolved {
 				missing++
 			}
 		}
-		for _, l := range all {
-			i := g.instances.byID[l.id]
+		var failed []answer
+		for _, a := range all {
+			i := g.instances.byID[a.id]
 			switch {
-			case i == nil, errors.Is(l.err, ErrRateLimited): // at its next turn
-			case l.err == nil:
-				g.apply(i, observation{source: lookUp, asked: l.asked, present: true, droplet: l.droplet}, now)
-			case errors.Is(l.err, ErrNotFound):
-				g.apply(i, observation{source: lookUp, asked: l.asked, doubtful: missing > 1}, now)
+			case i == nil, errors.Is(a.err, ErrRateLimited): // at its next turn
+			case a.err == nil, errors.Is(a.err, ErrNotFound):
+				g.apply(i, observation{source: lookUp, asked: a.asked, present: a.err == nil, droplet: a.droplet, doubtful: missing > 1}, now)
 			default:
-				if !isCloud(l.err) { // not sent: it is due at once
+				if unsent(a.err) { // it is due at once
 					i.checked = time.Time{}
 				}
-				failed.add(l.name, l.err)
+				failed = append(failed, a)
 			}
 		}
-		g.logFailed("Droplets are missing from the list, and looking them up failed; they count as alive", failed, now)
+		g.warnAll("Droplets are missing from the list, and looking them up failed; they count as alive", failed, now)
 	}
 }
 
-// assignTries is how often assigning a Droplet to the project is tried.
-const assignTries = 3
-
-// assignProject moves new Droplets to the project. Failing at it stops nothing.
-func (g *Group) assignProject(ctx context.Context, ids []int64) answer {
+// assignProject moves new Droplets to the project. A refusal stops nothing else.
+func (g *Group) assignProject(ctx context.Context, ids []int64) record {
+	if len(ids) == 0 {
+		return func(time.Time) {}
+	}
 	err := g.cloud.AssignProject(ctx, g.Project, ids)
-	return func(time.Time) {
-		if errors.Is(err, ErrRateLimited) {
-			return // not tried
+	return func(now time.Time) {
+		if err != nil && (!definite(err) || errors.Is(err, ErrRateLimited) || errors.Is(err, ErrUnsent)) {
+			return // it is tried again
 		}
-		first := false
 		for _, id := range ids {
 			if i := g.instances.byID[id]; i != nil {
-				first = first || i.assign == assignTries
-				i.assign--
-				if err == nil {
-					i.assign = 0
-				}
+				i.assigned = true
 			}
 		}
-		switch {
-		case err == nil:
-			g.log.Debug("Droplets assigned to the project", "project", g.Project, "count", len(ids))
-		case first:
-			g.log.Warn("Droplets could not be assigned to the project; it is tried twice more, then they stay in the default one",
-				"project", g.Project, "ids", ids, "request_id", requestID(err), "err", err)
+		if err != nil {
+			g.warnFailed("Droplets could not be assigned to the project; they stay in the default one", err, len(ids), now, "project", g.Project)
 		}
 	}
-}
-
-// line is what Update shows of one instance.
-type line struct {
-	name  string
-	state State
-}
-
-// show returns what the runner is to be shown of every instance, in the order in
-// which they appeared. What is gone is shown for the last time.
-func (is *instances) show() []line {
-	var lines []line
-	for _, i := range slices.SortedFunc(maps.Values(is.byName), func(a, b *instance) int { return cmp.Compare(a.seq, b.seq) }) {
-		if i.inFlight {
-			continue
-		}
-		if i.phase == gone {
-			if !i.shown {
-				lines = append(lines, line{i.name, Creating})
-			}
-			is.forget(i)
-		}
-		i.shown = true
-		lines = append(lines, line{i.name, i.phase.state()})
-	}
-	return lines
 }

@@ -3,7 +3,6 @@ package instancegroup
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 )
 
@@ -24,7 +23,7 @@ const (
 
 // Shutdown sends what is owed to DigitalOcean: deletes that were asked for and
 // not yet accepted. It looks for some seconds whether Droplets are gone, removes
-// the delete tag if they all are, and says what stays and what that costs. It is
+// the delete tag if they all are, and logs what stays and what that costs. It is
 // bounded by ctx. Once it has begun every method that changes anything fails. clean
 // reports whether the group has left nothing that a later start would have to find.
 //
@@ -41,20 +40,22 @@ func (g *Group) Shutdown(ctx context.Context) (clean bool) {
 	}
 	settle, cancel := context.WithTimeout(ctx, settleBound)
 	defer cancel()
-	for _, t := range []turn{g.turns.increase, g.turns.update} {
-		if t.lock(settle) == nil {
-			defer t.unlock()
+	for _, m := range []ctxMutex{g.serial.increase, g.serial.update} {
+		if m.lock(settle) == nil {
+			defer m.unlock()
 		}
 	}
 	l := g.finish(ctx)
-	g.removeTag(ctx, len(l.owed.names)+len(l.deleting.names) == 0)
+	if len(l.owed)+len(l.deleting) == 0 {
+		g.removeTag(ctx)
+	}
 	g.logLeft(l)
-	return len(l.stay.names)+len(l.owed.names)+len(l.deleting.names)+l.unconfirmed == 0
+	return l.done() && len(l.stay) == 0
 }
 
 // finish goes on as Update does until everything that is to be deleted is confirmed
 // gone, or there is no more time. It returns what is left.
-func (g *Group) finish(ctx context.Context) remainder {
+func (g *Group) finish(ctx context.Context) leftovers {
 	bound := goneBound
 	if end, ok := ctx.Deadline(); ok {
 		bound = min(bound, time.Until(end)-tagTime)
@@ -62,41 +63,27 @@ func (g *Group) finish(ctx context.Context) remainder {
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	for try := 0; ; try++ {
-		if try < shutdownTries {
-			g.hurry()
-		}
-		l := g.left()
-		if len(l.owed.names)+len(l.deleting.names)+l.unconfirmed == 0 || try > 0 && pause(ctx, goneEvery) != nil {
+		l := g.left(try < shutdownTries)
+		if l.done() || try > 0 && pause(ctx, goneEvery) != nil {
 			return l
 		}
 		// Whether unconfirmed names exist decides whether there is something to
 		// delete, or to warn of. Otherwise deletes come first.
-		var seen sighting
+		var a *listAnswer
 		if try > 0 || l.unconfirmed > 0 {
-			seen = g.list(ctx)
+			a = g.list(ctx)
 		}
-		_ = g.reconcile(ctx, seen, nil) // what is left says more
+		_ = g.reconcile(ctx, a, nil) // what is left says more
 	}
 }
 
-// hurry makes the deletes due that DigitalOcean has not accepted yet.
-func (g *Group) hurry() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for i := range g.instances.all() {
-		if d := &i.deletion; d.accepted.IsZero() && (d.refusals > 0 || d.waits) { // else it may be on its way
-			d.next = time.Time{}
-		}
-	}
-}
-
-// removeTag takes the delete tag off the account if nothing can carry it: that of
-// this process, or of one that was killed.
-func (g *Group) removeTag(ctx context.Context, idle bool) {
+// removeTag takes the delete tag off the account, which nothing can carry any more:
+// that of this process, or of one that was killed.
+func (g *Group) removeTag(ctx context.Context) {
 	g.mu.Lock()
 	tagged := g.deletions.tagged
 	g.mu.Unlock()
-	if !idle || !tagged && len(g.DeadRuns) == 0 {
+	if !tagged && len(g.DeadRuns) == 0 {
 		return
 	}
 	if err := g.cloud.RemoveTag(ctx, DeleteTag(g.Name)); err != nil && !errors.Is(err, ErrNotFound) && tagged {
@@ -105,69 +92,54 @@ func (g *Group) removeTag(ctx context.Context, idle bool) {
 	}
 }
 
-// remainder is what a group leaves.
-type remainder struct {
-	stay, owed, deleting, kept, foreign summary
+// leftovers is what a group leaves.
+type leftovers struct {
+	stay, owed, deleting, kept, foreign []Droplet
 	unconfirmed                         int // names whose create was not confirmed, and that no list has shown yet
 }
 
-func (g *Group) left() remainder {
+// done reports whether nothing that is to be deleted can be left.
+func (l leftovers) done() bool { return len(l.owed)+len(l.deleting)+l.unconfirmed == 0 }
+
+// left returns what the group leaves. hurry makes the deletes due that DigitalOcean
+// has not accepted yet.
+func (g *Group) left(hurry bool) leftovers {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	r := remainder{kept: summarize(g.listing.kept), foreign: summarize(g.listing.foreign)}
-	for i := range g.instances.all() {
+	l := leftovers{kept: g.listing.kept, foreign: g.listing.foreign}
+	for _, i := range g.instances.all {
+		d := &i.deletion
 		switch {
 		case i.phase == gone:
 		case i.id == 0:
-			r.unconfirmed++
+			l.unconfirmed++
 		case i.phase != deleting:
-			r.stay.add(i.name, i.droplet)
-		case i.deletion.accepted.IsZero():
-			r.owed.add(i.name, i.droplet)
+			l.stay = append(l.stay, i.named())
+		case !d.accepted.IsZero():
+			l.deleting = append(l.deleting, i.named())
 		default:
-			r.deleting.add(i.name, i.droplet)
+			l.owed = append(l.owed, i.named())
+			if hurry && (d.refusals > 0 || d.waits) { // else it may be on its way
+				d.next = time.Time{}
+			}
 		}
 	}
-	return r
+	return l
 }
 
-// logLeft says what stays, and what that costs.
-func (g *Group) logLeft(r remainder) {
-	warn := func(s summary, msg, hint string) {
-		if len(s.names) > 0 {
-			g.log.Warn(msg, append(s.fields(), "hint", hint)...)
+// logLeft logs what stays, and what that costs.
+func (g *Group) logLeft(l leftovers) {
+	warn := func(ds []Droplet, msg, hint string) {
+		if len(ds) > 0 {
+			g.log.Warn(msg, append(summary(ds), "hint", hint)...)
 		}
 	}
-	warn(r.stay, "Droplets stay, and are billed, until the next start takes them over",
+	warn(l.stay, "Droplets stay, and are billed, until the next start takes them over",
 		"delete_instances_on_shutdown = true makes the runner delete them when it stops")
-	warn(r.owed, "Droplets were to be deleted, and DigitalOcean did not accept it: they stay, and are billed",
+	warn(l.owed, "Droplets were to be deleted, and DigitalOcean did not accept it: they stay, and are billed",
 		"fleeting-plugin-digitalocean rm --group "+g.Name+" deletes them")
-	warn(r.deleting, "DigitalOcean accepted to delete Droplets, and has not been seen to do it: they may still be billed",
+	warn(l.deleting, "DigitalOcean accepted to delete Droplets, and has not been seen to do it: they may still be billed",
 		"fleeting-plugin-digitalocean ls --group "+g.Name+" shows whether they are gone")
-	warn(r.kept, "Droplets are kept by a person, and billed", "delete them when nobody needs them any more")
-	warn(r.foreign, "Droplets of another plugin process stay, and are billed", "fleeting-plugin-digitalocean ls --group "+g.Name+" shows them")
-}
-
-// summary is Droplets of one kind, for a line of the log.
-type summary struct {
-	names []string
-	usd   float64 // an hour
-}
-
-func summarize(ds []Droplet) summary {
-	var s summary
-	for _, d := range ds {
-		s.add(d.Name, d)
-	}
-	return s
-}
-
-func (s *summary) add(name string, d Droplet) {
-	s.names = append(s.names, name)
-	s.usd += d.PriceHourly
-}
-
-func (s *summary) fields() []any {
-	slices.Sort(s.names)
-	return []any{"droplets", len(s.names), "usd_per_hour", Cents(s.usd), "names", some(s.names)}
+	warn(l.kept, "Droplets are kept by a person, and billed", "delete them when nobody needs them any more")
+	warn(l.foreign, "Droplets of another plugin process stay, and are billed", "fleeting-plugin-digitalocean ls --group "+g.Name+" shows them")
 }

@@ -230,6 +230,20 @@ func TestEmptyListIsNotBelieved(t *testing.T) {
 	}
 }
 
+// Nor is one empty list believed when all are being deleted.
+func TestEmptyListWhileAllIsBeingDeleted(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		names := r.up(2)
+		r.run(time.Minute)
+		r.deaf(1, names...)
+		r.decrease(names...)
+		time.Sleep(4 * time.Second)
+		r.script("list", fault{}) // not carried out, and no error
+		r.run(2 * time.Minute)
+		r.allTold(names, Creating, Running, Deleting, Deleted)
+	})
+}
+
 // TestVanishTogether: one 404 is not believed of Droplets that vanish together; a
 // second one half a minute later is, and the first of one that vanishes alone.
 func TestVanishTogether(t *testing.T) {
@@ -272,25 +286,6 @@ func TestVanishTogether(t *testing.T) {
 				}
 				looked[c.id] = c.at
 			}
-		})
-	}
-}
-
-// A look-up that fails proves nothing.
-func TestLookUpFails(t *testing.T) {
-	for _, f := range []fault{{err: unconfirmed}, {hang: true}, {err: refusal(ErrForbidden)}, {err: refusal(ErrRateLimited)}, {err: refusal(ErrOtherAccount)}} {
-		scenario(t, spec(nil), func(r *runner) {
-			name := r.up(1)[0]
-			r.breakOp("get", f)
-			r.vanish(name)
-			for range 20 {
-				r.update()
-				time.Sleep(time.Second)
-			}
-			r.told(name, Creating, Running)
-			r.heal("get")
-			r.run(12 * time.Second)
-			r.told(name, Creating, Running, Deleted)
 		})
 	}
 }
@@ -384,7 +379,9 @@ func TestBoundsWhenDigitalOceanHangs(t *testing.T) {
 		names := r.up(30)
 		time.Sleep(10 * time.Minute) // the image is due again
 		r.update()
-		r.hangAll()
+		for _, op := range []string{"list", "get", "create", "delete", "tagging", "bulk", "tag", "project", "images", "usage"} {
+			r.breakOp(op, fault{hang: true})
+		}
 		began := time.Now()
 		for range 4 {
 			if n, err := r.increase(150); n == 0 && err == nil {

@@ -30,9 +30,13 @@ var logging = []string{"instancegroup", "provider", "provider/digitalocean", "pr
 // dynamic are the calls of a logger whose message is no literal, by the file and
 // the expression, with the formats that the message is made by.
 var dynamic = map[string][]string{
-	"instancegroup/loglimit.go msg": { // of logFailed
+	"instancegroup/logging.go msg": { // of warnFailed and warnAll
 		"DigitalOcean did not delete Droplets; each is tried again until it does",
 		"Droplets are missing from the list, and looking them up failed; they count as alive",
+		"Droplets could not be assigned to the project; they stay in the default one",
+		"listing fails and is tried again",
+		"many Droplets could not be deleted by one tag; each is deleted by its id",
+		"the token's requests are spent, by this plugin or by others; creates wait",
 		"the token's requests are spent, by this plugin or by others; deletes wait",
 	},
 	"instancegroup/shutdown.go msg": { // of logLeft

@@ -90,7 +90,7 @@ func TestPlan(t *testing.T) {
 			at("what gpu-1", "ever")(s)
 			s.sizes = fails[[]digitalocean.Size](forbidden("GET /v2/sizes"))
 		}, gpus: true, placements: "what in ever, gpu-1 in ever",
-			log: []string{unread + `"GET /v2/sizes: 403 No.: the token from the environment lacks one or more of the scopes that this needs: sizes:read, regions:read"`}},
+			log: []string{unread + `"GET /v2/sizes: 403 No.: the token from the environment lacks a scope that this needs, sizes:read or regions:read"`}},
 		{name: "one of six is on offer", change: at("c-2 s-1vcpu-1gb s-1vcpu-512mb-10gb", "fra1 ams3"),
 			placements: "c-2 in fra1, s-1vcpu-1gb in fra1",
 			log: []string{
@@ -228,7 +228,7 @@ plugin_config.ssh_keys: the account has no key 2`,
 		{name: "prices that may not be read", change: func(s *survey) {
 			s.config.MaxHourlyCost, s.sizes = 1, fails[[]digitalocean.Size](forbidden("GET /v2/sizes"))
 		}, most: -1, fault: "plugin_config.max_hourly_cost: DigitalOcean's prices could not be read, so it cannot be kept; give the token the scope sizes:read, or remove the key and limit max_instances",
-			log: []string{unread + `"GET /v2/sizes: 403 No.: the token from the environment lacks one or more of the scopes that this needs: sizes:read, regions:read"`}},
+			log: []string{unread + `"GET /v2/sizes: 403 No.: the token from the environment lacks a scope that this needs, sizes:read or regions:read"`}},
 		{name: "prices that may be read, regions that may not", change: func(s *survey) {
 			s.config.MaxHourlyCost, s.regions = 0.009, fails[[]digitalocean.Region](forbidden("GET /v2/regions"))
 		}, most: 1, log: []string{

@@ -5,56 +5,80 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
+	"time"
 
 	"github.com/digitalocean/godo"
+	"golang.org/x/sync/errgroup"
 
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
-const (
-	opAccount = "GET /v2/account"
-	opProject = "POST /v2/projects/{id}/resources"
+var (
+	opAccount = op("GET /v2/account", "account:read")
+	opProject = op("POST /v2/projects/{id}/resources", "project:assign_resource")
 )
+
+// verifyTimeout bounds all questions about a token together.
+const verifyTimeout = 8 * time.Second
 
 // Account is the account, or the team, that the token is of.
 type Account struct {
-	ID            string // of the team, or else of the account; "" = unknown
+	ID, Name      string // of the team, or else of the account; "" = unknown
 	DropletLimit  int
 	Status        string // active, warning or locked
 	StatusMessage string
 	EmailVerified bool
 }
 
-// Account reads the account. The Client remembers its ID: a token that replaces
-// this one must be of the same account.
+// Account reads the account. The Client remembers it: a token that replaces this one
+// must be of the same account.
 func (c *Client) Account(ctx context.Context) (Account, error) {
-	a, err := getOne(ctx, c, request{op: opAccount}, "account", func(a *godo.Account) bool { return a != nil })
+	said, err := getOne(ctx, c, request{op: opAccount}, "account", func(a *godo.Account) bool { return a != nil })
 	if err != nil {
 		return Account{}, err
 	}
-	id := identify(a)
-	c.auth.belongTo(id)
-	return Account{ID: id.id, DropletLimit: a.DropletLimit, Status: a.Status, StatusMessage: a.StatusMessage, EmailVerified: a.EmailVerified}, nil
+	a := Account{said.UUID, said.Name, said.DropletLimit, said.Status, said.StatusMessage, said.EmailVerified}
+	if said.Team != nil && said.Team.UUID != "" {
+		a.ID, a.Name = said.Team.UUID, said.Team.Name
+	}
+	if ctx.Value(byToken{}) == nil {
+		c.auth.belongTo(a)
+	}
+	return a, nil
 }
 
-// identity is what distinguishes an account.
-type identity struct{ id, name string }
-
-func identify(a *godo.Account) identity {
+// verify asks whether the token of ctx is of the same account: by its id, or, where
+// that cannot be read, by some of its Droplets.
+func (c *Client) verify(ctx context.Context, same Account, known []int64) error {
+	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
+	defer cancel()
+	found, err := c.Account(ctx)
 	switch {
-	case a == nil:
-		return identity{}
-	case a.Team != nil && a.Team.UUID != "":
-		return identity{a.Team.UUID, a.Team.Name}
+	case err != nil && !errors.Is(err, ig.ErrForbidden): // without account:read
+		return err
+	case same.ID == "" || found.ID == "":
+	case found.ID == same.ID:
+		return nil
+	default:
+		return otherAccount("the token is now one of the account or team %q (%s), and the Droplets are those of %q (%s): "+
+			"put a token of the latter where this one came from", found.Name, found.ID, same.Name, same.ID)
 	}
-	return identity{a.UUID, a.Name}
+	for _, id := range known {
+		if _, err := c.Get(ctx, id); !errors.Is(err, ig.ErrNotFound) {
+			return err
+		}
+	}
+	if len(known) == 0 {
+		return nil
+	}
+	return otherAccount("the token has changed, and the new one finds none of the Droplets %s that the old one "+
+		"had: it seems to be another account's. Put one of the same team there, with account:read; if it is, and those were deleted, restart the runner",
+		strings.Trim(fmt.Sprint(known), "[]"))
 }
 
-func (i identity) String() string {
-	if i.name == "" {
-		return i.id
-	}
-	return fmt.Sprintf("%q (%s)", i.name, i.id)
+func otherAccount(format string, args ...any) error {
+	return &ig.CloudError{Class: ig.ErrOtherAccount, Message: "not sent: " + fmt.Sprintf(format, args...)}
 }
 
 // Usage implements instancegroup.Cloud. All counts come from lists, which lack
@@ -64,18 +88,17 @@ func (c *Client) Usage(ctx context.Context, tag string) (ig.Usage, error) {
 	var account Account
 	var all, ours int
 	var gpus ig.List
-	reads := []func() error{
-		func() (err error) { all, err = c.total(ctx, url.Values{}); return err },
-		func() (err error) { ours, err = c.total(ctx, url.Values{"tag_name": {tag}}); return err },
-		func() (err error) { gpus, err = c.list(ctx, url.Values{"type": {"gpus"}}); return err },
-		func() (err error) {
-			if account, err = c.Account(ctx); errors.Is(err, ig.ErrForbidden) {
-				return nil // the limit is unknown
-			}
-			return err
-		},
-	}
-	if err := together(len(reads), func(i int) error { return reads[i]() }); err != nil {
+	var reads errgroup.Group
+	reads.Go(func() (err error) { all, err = c.total(ctx, url.Values{}); return err })
+	reads.Go(func() (err error) { ours, err = c.total(ctx, url.Values{"tag_name": {tag}}); return err })
+	reads.Go(func() (err error) { gpus, err = c.list(ctx, url.Values{"type": {"gpus"}}); return err })
+	reads.Go(func() (err error) {
+		if account, err = c.Account(ctx); errors.Is(err, ig.ErrForbidden) {
+			return nil // the limit is unknown
+		}
+		return err
+	})
+	if err := reads.Wait(); err != nil {
 		return ig.Usage{}, err
 	}
 	u := ig.Usage{Limit: account.DropletLimit, Others: max(0, all-ours)}
@@ -90,14 +113,8 @@ func (c *Client) Usage(ctx context.Context, tag string) (ig.Usage, error) {
 // total asks how many Droplets match query.
 func (c *Client) total(ctx context.Context, query url.Values) (int, error) {
 	query.Set("per_page", "1")
-	var answer paging
-	if _, err := c.send(ctx, request{op: opList, query: query}, &answer); err != nil {
-		return 0, err
-	}
-	if answer.Meta == nil || answer.Meta.Total < 0 {
-		return 0, c.fail(opList, errors.New("the answer does not say how many Droplets there are"))
-	}
-	return answer.Meta.Total, nil
+	p, err := c.readPage(ctx, query)
+	return p.Meta.Total, err
 }
 
 // AssignProject implements instancegroup.Cloud.
@@ -106,6 +123,6 @@ func (c *Client) AssignProject(ctx context.Context, project string, ids []int64)
 	for _, id := range ids {
 		resources = append(resources, fmt.Sprint("do:droplet:", id))
 	}
-	_, err := c.send(ctx, request{op: opProject, name: project, body: map[string][]string{"resources": resources}}, &struct{}{})
+	_, err := c.do(ctx, request{op: opProject, name: project, body: map[string][]string{"resources": resources}})
 	return err
 }

@@ -2,9 +2,9 @@ package digitalocean
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,29 +13,25 @@ import (
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
-// budget is what a token may still spend. DigitalOcean gives it 5,000 requests in
-// any hour and 250 in any minute, to all programs that use it together. All layers
-// that send are above it, so that nothing is sent uncounted: a request that the
-// token cannot afford waits a moment, or is not sent at all.
+// budget is what a token may still spend. DigitalOcean gives it 5,000 requests in any
+// hour and 250 in any minute, to all programs that use it together. All layers that
+// send are above it. What the token cannot afford is not sent: its sender is told when
+// it can be.
 //
-// What changes something comes first, then what decides something, then lists.
-// The hour is corrected by the headers of every answer, which count other programs
-// too. For the minute DigitalOcean says nothing before it refuses, so others are
-// taken to spend evenly what they spend in an hour.
+// What changes something comes first, then what decides something, then lists. The
+// headers of every answer correct the hour, and show other programs; in a minute these
+// are taken to spend their share, since DigitalOcean says nothing before it refuses.
 //
 // After a 429 requests of that kind are held for as long as it asks, at most
-// maxRetryAfter; then one tries before the others. Creates and deletes are two kinds:
-// creates that are refused again and again must not keep a delete from being tried,
-// whose Droplet is billed. (TestBudgetHolds)
+// maxRetryAfter; then one tries before the others. (TestBudgetHolds)
 type budget struct {
 	base http.RoundTripper
 
 	mu        sync.Mutex // guards all that follows
 	sent      []sending  // ours of the last hour, oldest first
-	inFlight  int
-	limit     int       // an hour, by the last answer; 0 = unknown
-	remaining int       // of it, by the last answer
-	answered  time.Time // when
+	limit     int        // an hour, by the last answer; 0 = unknown
+	remaining int        // of it, by the last answer
+	answered  time.Time  // when
 	others    others
 	held      [kinds]time.Time // until when; zero = not
 }
@@ -43,82 +39,67 @@ type budget struct {
 // sending is one request that was sent.
 type sending struct {
 	at time.Time
-	of purpose
+	of kind
 }
 
-// A purpose is what a request is for. Lower ones go first.
-type purpose int
+// A kind is what a request is for, and what a 429 holds. Creates and deletes are
+// two: creates that are refused again and again must not keep a delete from being
+// tried, whose Droplet is billed.
+type kind int
 
 const (
-	change purpose = iota // creates, deletes, tags
-	lookUp                // of one thing, to decide about it
-	list                  // of Droplets
-	purposes
+	creates kind = iota
+	changes      // deletes, tags, keys
+	lookUps      // of one thing, to decide about it
+	lists        // of Droplets
+	kinds
 )
+
+func kindOf(req *http.Request) kind {
+	switch droplets := strings.HasSuffix(req.URL.Path, "/v2/droplets"); {
+	case droplets && req.Method == http.MethodPost:
+		return creates
+	case req.Method != http.MethodGet:
+		return changes
+	case droplets:
+		return lists
+	}
+	return lookUps
+}
 
 const (
 	perMinute = 250  // DigitalOcean's documented burst limit
 	perHour   = 5000 // and that of an hour, unless its answers say otherwise
 
-	// affordWait is how long a request waits for its turn. Its sender is bounded
-	// too, and may try again later.
-	affordWait = 2 * time.Second
+	// What a minute keeps: a few requests from all, as our clock is not
+	// DigitalOcean's; more from look-ups and lists, for what comes before them; and
+	// from creates and deletes, for a list of 10,000 Droplets: without one a minute
+	// the runner learns nothing.
+	keptFromAll     = 5
+	keptFromLookUps = 25
+	keptFromLists   = 50
+	keptForLists    = 50
 
-	// listShare is how many requests of a minute creates and deletes leave to
-	// lists, which need no more room than they do for so many: a list of 10,000
-	// Droplets. Without one a minute the runner learns nothing.
-	listShare = 50
-
-	// holdWithout is how long a purpose is held if a 429 does not say it.
+	// holdWithout is how long a kind is held if a 429 does not say it.
 	holdWithout = 5 * time.Second
 )
 
-// A kind is what is held together after a 429.
-type kind int
-
-const (
-	creates kind = iota
-	deletes      // and tags, keys
-	lookUps
-	lists
-	kinds
-)
-
-func kindOf(req *http.Request) kind {
-	switch p := purposeOf(req); {
-	case p == change && req.Method == http.MethodPost && strings.HasSuffix(req.URL.Path, "/v2/droplets"):
-		return creates
-	case p == change:
-		return deletes
-	case p == lookUp:
-		return lookUps
-	}
-	return lists
-}
-
-// kept is how many requests of a minute and of an hour are kept for what comes
-// before a purpose. A few are kept from all: our clock is not DigitalOcean's.
-var kept = [purposes]struct{ minute, hour int }{
-	change: {5, 0},
-	lookUp: {25, 50},
-	list:   {50, 100},
-}
+// keptOfHour is how many requests of an hour are kept from a kind.
+var keptOfHour = [kinds]int{lookUps: 50, lists: 100}
 
 func (b *budget) RoundTrip(req *http.Request) (*http.Response, error) {
 	k := kindOf(req)
-	tries, err := b.take(req.Context(), k, purposeOf(req))
+	tries, err := b.take(k)
 	if err != nil {
 		return nil, err
 	}
-	sent := time.Now()
 	resp, err := b.base.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.inFlight--
-	if err != nil {
-		return nil, err
-	}
-	b.note(resp.Header, sent)
+	b.note(resp.Header)
 	switch {
 	case strings.HasSuffix(req.URL.Path, "/v2/account/keys"): // has a limit of its own
 	case resp.StatusCode == http.StatusTooManyRequests:
@@ -129,144 +110,101 @@ func (b *budget) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// purposeOf returns what a request is for.
-func purposeOf(req *http.Request) purpose {
-	switch {
-	case req.Method != http.MethodGet:
-		return change
-	case strings.HasSuffix(req.URL.Path, "/v2/droplets"):
-		return list
-	}
-	return lookUp
-}
-
-// take counts a request, once it can be afforded. It reports whether the request
-// is the one that tries after a hold.
-func (b *budget) take(ctx context.Context, k kind, p purpose) (tries bool, err error) {
-	var waited time.Duration
-	for {
-		b.mu.Lock()
-		now := time.Now()
-		wait := max(b.held[k].Sub(now), b.wait(p, now))
-		if wait <= 0 {
-			defer b.mu.Unlock()
-			b.sent = append(b.sent, sending{now, p})
-			b.inFlight++
-			tries := !b.held[k].IsZero()
-			if tries { // the others wait about as long as an answer takes
-				b.held[k] = now.Add(time.Second)
-			}
-			return tries, nil
-		}
-		b.mu.Unlock()
-		if waited += wait; waited <= affordWait {
-			select {
-			case <-time.After(wait):
-				continue
-			case <-ctx.Done():
-			}
-		}
-		return false, notSent{
-			error: fmt.Errorf("not sent: the token's requests are spent (%d a minute, %d an hour), the next can be sent in %s",
-				perMinute, perHour, wait.Round(time.Second)),
-			class: ig.ErrRateLimited,
-			wait:  wait,
-		}
-	}
-}
-
-// wait returns how long from now until a request for p can be afforded.
-func (b *budget) wait(p purpose, now time.Time) time.Duration {
+// take counts a request, or returns why it cannot be sent now. It reports whether
+// the request is the one that tries after a hold.
+func (b *budget) take(k kind) (tries bool, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
 	b.expire(now)
-	// What is a minute old is asked anew, by sending: what comes first some seconds
-	// sooner, or lists would use up every answer that deletes wait for.
-	known := time.Minute - time.Duration(list-p)*3*time.Second
-	if b.limit > 0 && b.remaining-b.inFlight <= b.limit*kept[p].hour/perHour && now.Sub(b.answered) < known {
-		return b.answered.Add(known).Sub(now)
+	if wait := max(b.held[k].Sub(now), b.waitOfHour(k, now), b.waitOfMinute(k, now)); wait > 0 {
+		return false, &ig.CloudError{Class: ig.ErrRateLimited, RetryAfter: wait, Message: fmt.Sprintf("not sent: the token's requests are spent "+
+			"(%d a minute, %d an hour), the next can be sent in %s", perMinute, perHour, wait.Round(time.Second))}
 	}
-	minute := now.Add(-time.Minute)
-	var recent, own []time.Time // when requests of the last minute were sent, and those for p
-	for _, s := range b.sent {
-		if s.at.After(minute) {
-			recent = append(recent, s.at)
-			if s.of == p {
-				own = append(own, s.at)
+	b.sent = append(b.sent, sending{now, k})
+	if tries = !b.held[k].IsZero(); tries {
+		b.held[k] = now.Add(time.Second) // the others wait about as long as an answer takes
+	}
+	return tries, nil
+}
+
+// waitOfHour returns how long from now until the hour has room for a request. What an
+// answer said is believed for a minute; creates and deletes ask anew before that, or
+// lists would use up every answer that they wait for.
+func (b *budget) waitOfHour(k kind, now time.Time) time.Duration {
+	if b.limit == 0 || b.remaining > b.limit*keptOfHour[k]/perHour {
+		return 0
+	}
+	believed := time.Minute
+	if k <= changes {
+		believed = 50 * time.Second
+	}
+	return b.answered.Add(believed).Sub(now)
+}
+
+// waitOfMinute returns how long from now until the minute has room for a request.
+func (b *budget) waitOfMinute(k kind, now time.Time) time.Duration {
+	// until returns how long until fewer than n of the last minute's requests are of
+	// those kinds.
+	until := func(n int, of ...kind) time.Duration {
+		for _, s := range slices.Backward(b.sent) {
+			if slices.Contains(of, s.of) {
+				n--
+			}
+			if n == 0 {
+				return s.at.Add(time.Minute).Sub(now)
 			}
 		}
+		return 0
 	}
-	all := perMinute - min(b.others.perHour/60, perMinute/2)
-	most := all - kept[change].minute
-	affordable := all - kept[p].minute
-	if p == list && len(own) < listShare {
-		affordable = most
+	room := perMinute - min(b.others.perHour/60, perMinute/2)
+	all := []kind{creates, changes, lookUps, lists}
+	atAll := until(room-keptFromAll, all...)
+	switch k {
+	case lookUps:
+		return until(room-keptFromLookUps, all...)
+	case lists:
+		return min(until(room-keptFromLists, all...), max(atAll, until(keptForLists, lists)))
 	}
-	if over := len(own) - (most - listShare); p == change && over >= 0 {
-		return own[over].Sub(minute) // when so many of them are older than a minute
-	}
-	if over := len(recent) - affordable; over >= 0 {
-		return recent[over].Sub(minute)
-	}
-	return 0
+	return max(atAll, until(room-keptFromAll-keptForLists, creates, changes))
 }
 
-// expire forgets what is older than an hour.
-func (b *budget) expire(now time.Time) {
-	n := 0
-	for n < len(b.sent) && !b.sent[n].at.After(now.Add(-time.Hour)) {
-		n++
-	}
-	b.sent = b.sent[n:]
-}
-
-// others is how many requests an hour other programs send. Answers say how many
-// they sent in the hour that has passed, which would show a program in full only an
-// hour after it began. So their pace is also that of the last span that has ended:
-// what the count grew by, and what left it meanwhile, which was sent an hour before.
-type others struct {
-	perHour int // the greater of both
-
-	begun time.Time  // of the span under way
-	at    int        // what the count was then
-	sent  [spans]int // in the spans before, the oldest first
-}
-
-// spans is how many spans are in an hour.
-const spans = int(time.Hour / ig.RecentSpan)
-
-// note takes the count of the hour that ends now.
-func (o *others) note(count int, now time.Time) {
-	if o.begun.IsZero() || now.Sub(o.begun) >= time.Hour {
-		*o = others{begun: now, at: count}
-		for i := range o.sent {
-			o.sent[i] = count / spans
-		}
-	}
-	for ; now.Sub(o.begun) >= ig.RecentSpan; o.begun = o.begun.Add(ig.RecentSpan) {
-		sent := max(0, count-o.at+o.sent[0])
-		copy(o.sent[:], o.sent[1:])
-		o.sent[spans-1], o.at = sent, count
-	}
-	o.perHour = max(count, o.sent[spans-1]*spans)
-}
-
-// note learns from the answer to a request that was sent then. Callers hold mu.
-//
-// Invariant: of answers that overtake each other the one counts that leaves less,
-// which is the newer one. (TestBudgetOvertaken)
-func (b *budget) note(h http.Header, sent time.Time) {
+// note learns from the headers of an answer. Callers hold mu.
+func (b *budget) note(h http.Header) {
 	limit, err1 := strconv.Atoi(h.Get("ratelimit-limit"))
 	remaining, err2 := strconv.Atoi(h.Get("ratelimit-remaining"))
 	if err1 != nil || err2 != nil || limit <= 0 {
 		return
-	}
-	if b.limit == limit && !sent.After(b.answered) {
-		remaining = min(remaining, b.remaining)
 	}
 	b.limit, b.remaining, b.answered = limit, remaining, time.Now()
 	b.expire(b.answered)
 	// Ours that are under way may be counted already, or not: they are not taken
 	// for others'.
 	b.others.note(max(0, limit-remaining-len(b.sent)), b.answered)
+}
+
+// expire forgets what is older than an hour. Callers hold mu.
+func (b *budget) expire(now time.Time) {
+	b.sent = slices.DeleteFunc(b.sent, func(s sending) bool { return now.Sub(s.at) >= time.Hour })
+}
+
+// others is how many requests an hour other programs send: as many as in the hour
+// that has passed, or as the last span made that number grow by, which shows a
+// program that has just begun.
+type others struct {
+	perHour int
+	growth  int       // an hour, in the last span
+	begun   time.Time // of the span under way
+	at      int       // what the number was then
+}
+
+// note takes the number of the hour that ends now.
+func (o *others) note(count int, now time.Time) {
+	if took := now.Sub(o.begun); took >= ig.RecentSpan {
+		o.growth = int(time.Duration(count-o.at) * time.Hour / took)
+		o.begun, o.at = now, count
+	}
+	o.perHour = max(count, o.growth)
 }
 
 // report is the budget as a Group paces itself by it.
@@ -278,15 +216,15 @@ func (b *budget) report() ig.Budget {
 	r := ig.Budget{Limit: b.limit, Remaining: b.remaining, Others: b.others.perHour}
 	for _, s := range b.sent {
 		switch s.of {
-		case change:
+		case lookUps:
+			r.LookUps++
+		case lists:
+			r.Lists++
+		default:
 			r.Changes++
 			if now.Sub(s.at) < ig.RecentSpan {
 				r.Recent++
 			}
-		case lookUp:
-			r.LookUps++
-		default:
-			r.Lists++
 		}
 	}
 	return r

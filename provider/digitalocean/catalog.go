@@ -2,21 +2,21 @@ package digitalocean
 
 import (
 	"context"
-	"encoding/json"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
-const (
-	opSizes   = "GET /v2/sizes"
-	opRegions = "GET /v2/regions"
-	opImages  = "GET /v2/images"
-	opImage   = "GET /v2/images/{id}"
-	opVPCs    = "GET /v2/vpcs"
-	opVPC     = "GET /v2/vpcs/{id}"
+var (
+	opSizes   = op("GET /v2/sizes", "sizes:read", "regions:read")
+	opRegions = op("GET /v2/regions", "regions:read")
+	opImages  = op("GET /v2/images", "image:read")
+	opImage   = op("GET /v2/images/{id}", "image:read")
+	opVPCs    = op("GET /v2/vpcs", "vpc:read")
+	opVPC     = op("GET /v2/vpcs/{id}", "vpc:read")
 )
 
 // Size is a Droplet size on offer.
@@ -24,10 +24,10 @@ type Size struct {
 	Slug         string   `json:"slug"`
 	Regions      []string `json:"regions"` // where it can be had now
 	Available    bool     `json:"available"`
-	Disk         int      `json:"-"` // GiB
-	PriceHourly  float64  `json:"-"` // USD; 0 = unknown
-	PriceMonthly float64  `json:"-"` // USD for a Droplet that stays a month
-	GPU          bool     `json:"-"` // by its slug, or because DigitalOcean says so
+	Disk         int      `json:"disk"`          // GiB
+	PriceHourly  float64  `json:"price_hourly"`  // USD; 0 = unknown
+	PriceMonthly float64  `json:"price_monthly"` // USD for a Droplet that stays a month
+	GPU          bool     `json:"-"`             // by its slug, or because DigitalOcean says so
 }
 
 // Region is a region.
@@ -41,24 +41,22 @@ type Region struct {
 type Image struct {
 	ID           int64     `json:"id"`
 	Slug         string    `json:"slug"` // "" = a private one
-	Name         string    `json:"-"`    // for people: "Docker on Ubuntu 22.04"
+	Name         string    `json:"name"` // for people: "Docker on Ubuntu 22.04"
 	Type         string    `json:"type"` // base, snapshot, backup, custom, admin
 	Public       bool      `json:"public"`
+	Tags         []string  `json:"tags"`
 	Regions      []string  `json:"regions"`
-	MinDiskSize  int       `json:"-"` // GiB
-	Created      time.Time `json:"-"`
-	Status       string    `json:"status"` // NEW, available, pending, deleted or retired; "" = unknown
-	ErrorMessage string    `json:"-"`      // of a Status that is not available
+	MinDiskSize  int       `json:"min_disk_size"` // GiB
+	Created      time.Time `json:"created_at"`
+	Status       string    `json:"status"`        // NEW, available, pending, deleted or retired; "" = unknown
+	ErrorMessage string    `json:"error_message"` // of a Status that is not available
 }
 
 // Sizes returns all sizes on offer.
 func (c *Client) Sizes(ctx context.Context) ([]Size, error) {
 	type size struct {
 		Size
-		Disk         lenient[int]             `json:"disk"`
-		PriceHourly  lenient[float64]         `json:"price_hourly"`
-		PriceMonthly lenient[float64]         `json:"price_monthly"`
-		GPUInfo      lenient[json.RawMessage] `json:"gpu_info"`
+		GPUInfo any `json:"gpu_info"`
 	}
 	sizes, err := getAll[size](ctx, c, opSizes, "sizes", nil)
 	if err != nil {
@@ -66,10 +64,8 @@ func (c *Client) Sizes(ctx context.Context) ([]Size, error) {
 	}
 	out := make([]Size, len(sizes))
 	for i, s := range sizes {
-		info := string(s.GPUInfo.Value)
 		out[i] = s.Size
-		out[i].Disk, out[i].PriceHourly, out[i].PriceMonthly = s.Disk.Value, s.PriceHourly.Value, s.PriceMonthly.Value
-		out[i].GPU = info != "" && info != "null" || ig.GPUSize(s.Slug)
+		out[i].GPU = s.GPUInfo != nil || ig.GPUSize(s.Slug)
 	}
 	return out, nil
 }
@@ -79,32 +75,14 @@ func (c *Client) Regions(ctx context.Context) ([]Region, error) {
 	return getAll[Region](ctx, c, opRegions, "regions", nil)
 }
 
-// image is an Image as it is read.
-type image struct {
-	Image
-	Name         lenient[string] `json:"name"`
-	MinDiskSize  lenient[int]    `json:"min_disk_size"`
-	CreatedAt    lenient[string] `json:"created_at"`
-	ErrorMessage lenient[string] `json:"error_message"`
-	Tags         []string        `json:"tags"`
-}
-
-func (i image) value() Image {
-	v := i.Image
-	v.Name, v.MinDiskSize, v.ErrorMessage = i.Name.Value, i.MinDiskSize.Value, i.ErrorMessage.Value
-	v.Created, _ = time.Parse(time.RFC3339, i.CreatedAt.Value) // else older than all others
-	return v
-}
-
 // Image looks one image up by its slug or id.
 func (c *Client) Image(ctx context.Context, slugOrID string) (Image, error) {
-	i, err := getOne(ctx, c, request{op: opImage, name: slugOrID}, "image", func(i image) bool { return i.ID != 0 })
-	return i.value(), err
+	return getOne(ctx, c, request{op: opImage, name: slugOrID}, "image", func(i Image) bool { return i.ID != 0 })
 }
 
 // PublicSlugs returns the slugs of the images that DigitalOcean offers.
 func (c *Client) PublicSlugs(ctx context.Context) ([]string, error) {
-	all, err := getAll[image](ctx, c, opImages, "images", nil)
+	all, err := getAll[Image](ctx, c, opImages, "images", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -120,18 +98,11 @@ func (c *Client) PublicSlugs(ctx context.Context) ([]string, error) {
 // ImagesWithTag returns the account's private images that carry tag and can be
 // used.
 func (c *Client) ImagesWithTag(ctx context.Context, tag string) ([]Image, error) {
-	all, err := getAll[image](ctx, c, opImages, "images", url.Values{"tag_name": {tag}})
-	if err != nil {
-		return nil, err
-	}
-	var out []Image
-	for _, i := range all {
+	all, err := getAll[Image](ctx, c, opImages, "images", url.Values{"tag_name": {tag}})
+	return slices.DeleteFunc(all, func(i Image) bool {
 		usable := i.ID != 0 && (i.Status == "" || i.Status == "available")
-		if !i.Public && usable && (i.Tags == nil || ig.HasTag(ig.Droplet{Tags: i.Tags}, tag)) {
-			out = append(out, i.value())
-		}
-	}
-	return out, nil
+		return i.Public || !usable || i.Tags != nil && !ig.HasTag(ig.Droplet{Tags: i.Tags}, tag)
+	}), err
 }
 
 // TaggedImages implements instancegroup.Cloud.

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -16,7 +17,7 @@ import (
 
 	"github.com/digitalocean/godo"
 
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
 // Options is what a Client is made of.
@@ -37,8 +38,8 @@ type Options struct {
 // goroutines but those of its idle connections, which Close ends.
 //
 // It is godo's client without its services: their ids are int, which has 32 bits
-// on some platforms, and one odd field that nothing needs, such as a price that
-// is a string, would fail a whole list.
+// on some platforms, and one odd field, such as a price that is a string, fails a
+// whole list.
 type Client struct {
 	api    *godo.Client
 	base   http.RoundTripper
@@ -46,10 +47,10 @@ type Client struct {
 	budget *budget
 
 	made  sync.Map // tags that it has made
-	pages sync.Map // how many pages a list of Droplets had last, by its query
+	pages sync.Map // how many pages a list of Droplets had last, by its query: int
 }
 
-var _ instancegroup.Cloud = (*Client)(nil)
+var _ ig.Cloud = (*Client)(nil)
 
 // New makes a Client. It sends nothing.
 func New(o Options) (*Client, error) {
@@ -59,7 +60,7 @@ func New(o Options) (*Client, error) {
 	}
 	address := strings.TrimRight(o.URL, "/") + "/"
 	c.budget = &budget{base: wire{c.base}}
-	c.auth = &authorizer{base: c.budget, address: address, read: o.Token, renewing: make(chan struct{}, 1)}
+	c.auth = &authorizer{base: c.budget, read: o.Token, verify: c.verify, renewing: make(chan struct{}, 1)}
 	var err error
 	// Without godo's own retries, which repeat POSTs.
 	c.api, err = godo.New(&http.Client{Transport: repeatReads{c.auth}, CheckRedirect: refuseRedirects},
@@ -74,7 +75,7 @@ func New(o Options) (*Client, error) {
 func (c *Client) Close() { closeIdle(c.base) }
 
 // Budget is what the token may still spend, by the last answer.
-func (c *Client) Budget() instancegroup.Budget { return c.budget.report() }
+func (c *Client) Budget() ig.Budget { return c.budget.report() }
 
 // request is one request. Its op is its method and path, as in DigitalOcean's
 // documentation: "GET /v2/droplets/{id}".
@@ -85,14 +86,14 @@ type request struct {
 	body  any
 }
 
-// send sends a request and reads the answer into v, unless that is nil. Every
-// error is a CloudError.
-func (c *Client) send(ctx context.Context, r request, v any) (*godo.Response, error) {
+// send sends a request and returns the answer and its body. Every error is a
+// CloudError.
+func (c *Client) send(ctx context.Context, r request) (*godo.Response, []byte, error) {
 	method, path, _ := strings.Cut(r.op, " /")
 	if before, rest, ok := strings.Cut(path, "{"); ok {
 		// Without a name it would be a request for something else, such as a list.
 		if strings.Trim(r.name, ".") == "" {
-			return nil, c.fail(r.op, errNoName)
+			return nil, nil, c.fail(r.op, &ig.CloudError{Class: ig.ErrUnsent, Message: "not sent: what it is about has no name"})
 		}
 		_, after, _ := strings.Cut(rest, "}")
 		path = before + url.PathEscape(r.name) + after
@@ -102,43 +103,56 @@ func (c *Client) send(ctx context.Context, r request, v any) (*godo.Response, er
 	}
 	req, err := c.api.NewRequest(ctx, method, path, r.body)
 	if err != nil {
-		return nil, c.fail(r.op, err)
+		return nil, nil, c.fail(r.op, err)
 	}
-	var answer bytes.Buffer // godo would decode a stream, which copies a page more often
-	resp, err := c.api.Do(ctx, req, &answer)
-	if err == nil && v != nil {
-		err = json.Unmarshal(answer.Bytes(), v)
-	}
-	return resp, c.fail(r.op, err)
+	var body bytes.Buffer // godo would decode a stream, which copies a page more often
+	resp, err := c.api.Do(ctx, req, &body)
+	return resp, body.Bytes(), c.fail(r.op, err)
 }
 
-// getOne sends a request and returns the one thing in its answer, under field. One
+// do sends a request whose answer has nothing to read, and returns DigitalOcean's id of
+// it.
+func (c *Client) do(ctx context.Context, r request) (requestID string, err error) {
+	resp, _, err := c.send(ctx, r)
+	if err != nil {
+		return "", err
+	}
+	return c.requestID(resp.Header.Get("x-request-id")), nil
+}
+
+// decode reads the thing, or the list, under name in an answer into v, unless it is
+// missing.
+func decode(body []byte, name string, v any) error {
+	var answer map[string]json.RawMessage
+	if err := json.Unmarshal(body, &answer); err != nil || answer[name] == nil {
+		return err
+	}
+	return lenient(json.Unmarshal(answer[name], v), "")
+}
+
+// lenient forgives an odd field of a thing, which encoding/json then leaves zero
+// while it decodes the rest: one that nothing needs must not fail a whole list.
+// What is needed its caller checks. The thing is under that path; "" = it is all.
+func lenient(err error, path string) error {
+	if odd, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && odd.Field != "" && strings.HasPrefix(odd.Field, path) {
+		return nil
+	}
+	return err
+}
+
+// getOne sends a request and returns the one thing in its answer, under name. One
 // that is not sound is none.
-func getOne[T any](ctx context.Context, c *Client, r request, field string, sound func(T) bool) (T, error) {
-	var fields map[string]json.RawMessage
+func getOne[T any](ctx context.Context, c *Client, r request, name string, sound func(T) bool) (T, error) {
 	var v, none T
-	if _, err := c.send(ctx, r, &fields); err != nil {
+	_, body, err := c.send(ctx, r)
+	if err != nil {
 		return none, err
 	}
-	if len(fields[field]) > 0 {
-		if err := json.Unmarshal(fields[field], &v); err != nil {
-			return none, c.fail(r.op, err)
-		}
+	if err = decode(body, name, &v); err == nil && !sound(v) {
+		err = fmt.Errorf("the answer has no %s", name)
 	}
-	if !sound(v) {
-		return none, c.fail(r.op, fmt.Errorf("the answer has no %s", field))
+	if err != nil {
+		return none, c.fail(r.op, err)
 	}
 	return v, nil
-}
-
-// lenient is a value that may be of an unexpected type: then it is zero. It is
-// for what is only shown or counted.
-type lenient[T any] struct{ Value T }
-
-func (l *lenient[T]) UnmarshalJSON(b []byte) error {
-	var v T
-	if json.Unmarshal(b, &v) == nil {
-		l.Value = v
-	}
-	return nil
 }

@@ -1,10 +1,8 @@
 package digitalocean
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -46,19 +44,13 @@ type address struct {
 	Type string `json:"type"`
 }
 
-// UnmarshalJSON makes an odd field zero, as encoding/json does while it decodes the
-// rest: nothing but what a Droplet is decided by has to be sound.
-func (d *droplet) UnmarshalJSON(b []byte) error {
-	type plain droplet
-	err := json.Unmarshal(b, (*plain)(d))
-	sound := d.Name != "" && d.Status != "" && d.Tags != nil && !slices.Contains(d.Tags, "")
-	if d.ID > 0 && (err == nil || sound) {
-		return nil
-	}
-	return cmp.Or(err, errors.New("the answer has a Droplet without an id"))
+// sound reports whether a Droplet has all that it is decided by. What else is odd is
+// zero.
+func (d droplet) sound() bool {
+	return d.ID > 0 && d.Name != "" && d.Status != "" && d.Tags != nil && !slices.Contains(d.Tags, "")
 }
 
-func (d *droplet) Droplet() ig.Droplet {
+func (d droplet) Droplet() ig.Droplet {
 	created, _ := time.Parse(time.RFC3339, d.Created) // else zero: unknown
 	return ig.Droplet{
 		ID: d.ID, Name: d.Name, Status: d.Status, Tags: d.Tags, Region: d.Region.Slug, Size: d.SizeSlug,
@@ -78,16 +70,16 @@ func first(addresses []address, kind string) string {
 	return ""
 }
 
-const (
-	opList   = "GET /v2/droplets"
-	opGet    = "GET /v2/droplets/{id}"
-	opCreate = "POST /v2/droplets"
-	opDelete = "DELETE /v2/droplets/{id}"
+var (
+	opList   = op("GET /v2/droplets", "droplet:read", "tag:read")
+	opGet    = op("GET /v2/droplets/{id}", "droplet:read")
+	opCreate = op("POST /v2/droplets", "droplet:create", "droplet:read", "tag:create", "image:read", "sizes:read", "regions:read", "actions:read")
+	opDelete = op("DELETE /v2/droplets/{id}", "droplet:delete")
 )
 
 // Get implements instancegroup.Cloud.
 func (c *Client) Get(ctx context.Context, id int64) (ig.Droplet, error) {
-	d, err := getOne(ctx, c, request{op: opGet, name: fmt.Sprint(id)}, "droplet", func(d droplet) bool { return d.ID == id })
+	d, err := getOne(ctx, c, request{op: opGet, name: fmt.Sprint(id)}, "droplet", func(d droplet) bool { return d.ID == id && d.sound() })
 	if err != nil {
 		return ig.Droplet{}, err
 	}
@@ -133,18 +125,21 @@ func (c *Client) Create(ctx context.Context, r ig.CreateRequest) (ig.Created, er
 			body.SSHKeys = append(body.SSHKeys, k)
 		}
 	}
-	var answer struct { // what is odd is left out: lists will show it
-		Droplets []lenient[droplet] `json:"droplets"`
-		Droplet  lenient[droplet]   `json:"droplet"` // of a create by a single name
-	}
-	resp, err := c.send(ctx, request{op: opCreate, body: body}, &answer)
+	resp, said, err := c.send(ctx, request{op: opCreate, body: body})
 	if err != nil {
 		return ig.Created{}, err
 	}
+	var answer struct {
+		Droplets []droplet `json:"droplets"`
+		Droplet  droplet   `json:"droplet"` // of a create by a single name
+	}
+	if err := lenient(json.Unmarshal(said, &answer), ""); err != nil {
+		return ig.Created{}, c.fail(opCreate, err)
+	}
 	created := ig.Created{RequestID: c.requestID(resp.Header.Get("x-request-id"))}
-	for _, d := range append(answer.Droplets, answer.Droplet) {
-		if d.Value.ID > 0 {
-			created.Droplets = append(created.Droplets, d.Value.Droplet())
+	for _, d := range append(answer.Droplets, answer.Droplet) { // what is odd is left out: lists will show it
+		if d.ID > 0 && d.Name != "" {
+			created.Droplets = append(created.Droplets, d.Droplet())
 		}
 	}
 	c.auth.know(false, created.Droplets)
@@ -153,18 +148,9 @@ func (c *Client) Create(ctx context.Context, r ig.CreateRequest) (ig.Created, er
 
 // Delete implements instancegroup.Cloud.
 func (c *Client) Delete(ctx context.Context, id int64) (string, error) {
-	requestID, err := c.remove(ctx, request{op: opDelete, name: fmt.Sprint(id)})
+	requestID, err := c.do(ctx, request{op: opDelete, name: fmt.Sprint(id)})
 	if err == nil {
 		c.auth.forget(id)
 	}
 	return requestID, err
-}
-
-// remove sends a request to delete something, and returns DigitalOcean's id of it.
-func (c *Client) remove(ctx context.Context, r request) (requestID string, err error) {
-	resp, err := c.send(ctx, r, nil)
-	if err != nil {
-		return "", err
-	}
-	return c.requestID(resp.Header.Get("x-request-id")), nil
 }

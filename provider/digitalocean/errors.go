@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -21,18 +20,8 @@ import (
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
-// notSent is why a request was not sent by our own decision.
-type notSent struct {
-	error
-	class error
-	wait  time.Duration // until it can be, at most a minute; 0 = unknown
-}
-
-func (n notSent) Unwrap() error { return n.class }
-
-var errNoName = notSent{error: errors.New("not sent: what it is about has no name"), class: ig.ErrUnsent}
-
-// fail turns what went wrong with a request into a CloudError.
+// fail turns what went wrong with a request into a CloudError. What is one already
+// is of our own making: the request was not sent.
 func (c *Client) fail(op string, err error) error {
 	if err == nil {
 		return nil
@@ -46,12 +35,14 @@ func (c *Client) fail(op string, err error) error {
 		e.RetryAfter = retryAfter(answer.Response.Header)
 		return e
 	}
-	e.Message = c.words(explain(err))
-	if n, ok := errors.AsType[notSent](err); ok {
-		e.Class, e.RetryAfter = n.class, n.wait
-	} else if unreachable(err) {
+	if own, ok := errors.AsType[*ig.CloudError](err); ok {
+		e.Class, e.Message, e.RetryAfter = own.Class, c.words(own.Message), own.RetryAfter
+		return e
+	}
+	if unreachable(err) {
 		e.Class = ig.ErrUnsent
 	}
+	e.Message = c.words(explain(err))
 	return e
 }
 
@@ -105,8 +96,6 @@ func explain(err error) string {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), ok && timeout.Timeout():
 		return "no answer in time: " + err.Error()
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "the answer ends too early: " + err.Error()
 	case errors.As(err, new(*json.SyntaxError)), errors.As(err, new(*json.UnmarshalTypeError)):
 		return "the answer cannot be understood: " + err.Error()
 	}
@@ -135,12 +124,6 @@ const maxRetryAfter = time.Minute
 
 // retryAfter reads how long DigitalOcean asks to wait; 0 = it does not.
 func retryAfter(h http.Header) time.Duration {
-	s := h.Get("Retry-After")
-	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
-		return time.Duration(max(0, min(n, int64(maxRetryAfter/time.Second)))) * time.Second
-	}
-	if t, err := http.ParseTime(s); err == nil {
-		return max(0, min(time.Until(t), maxRetryAfter))
-	}
-	return 0
+	n, _ := strconv.Atoi(h.Get("Retry-After"))
+	return time.Duration(max(0, min(n, int(maxRetryAfter/time.Second)))) * time.Second
 }

@@ -10,7 +10,8 @@ import (
 )
 
 // Explain adds to an error of DigitalOcean what its reader needs to fix it. source
-// says where the token comes from.
+// says where the token comes from. Of a 403 DigitalOcean does not say which scope is
+// missing.
 func Explain(err error, source string) error {
 	e, ok := errors.AsType[*ig.CloudError](err)
 	switch {
@@ -21,7 +22,7 @@ func Explain(err error, source string) error {
 	case errors.Is(e, ig.ErrOtherAccount):
 		return fmt.Errorf("%w: the token comes from %s", err, source)
 	case errors.Is(e, ig.ErrForbidden):
-		return fmt.Errorf("%w: the token from %s lacks %s", err, source, lacking(e.Op))
+		return fmt.Errorf("%w: the token from %s lacks a scope that this needs, %s", err, source, strings.Join(scopesOf[e.Op], " or "))
 	}
 	return err
 }
@@ -49,42 +50,14 @@ func Hint(err error) string {
 	return "try again in a minute; https://status.digitalocean.com shows outages"
 }
 
-// lacking says what a custom token may lack for an operation: DigitalOcean does not.
-func lacking(op string) string {
-	switch scopes := scopesOf[op]; len(scopes) {
-	case 0:
-		return "a scope that this needs"
-	case 1:
-		return "a scope that this needs, " + scopes[0]
-	default:
-		return "one or more of the scopes that this needs: " + strings.Join(scopes, ", ")
-	}
-}
-
-// scopesOf are the scopes that each operation needs of a custom token: those of
+// scopesOf are the scopes that each request needs of a custom token: those of
 // DigitalOcean's specification; those that droplet:create requires; and what tags need
 // that are made, read or put on Droplets along the way.
-var scopesOf = map[string][]string{
-	opList:         {"droplet:read", "tag:read"}, // by a tag
-	opGet:          {"droplet:read"},
-	opCreate:       {"droplet:create", "droplet:read", "tag:create", "image:read", "sizes:read", "regions:read", "actions:read"},
-	opDelete:       {"droplet:delete"},
-	opDeleteTagged: {"droplet:delete"},
-	opGetTag:       {"tag:read"},
-	opCreateTag:    {"tag:create"},
-	opTagDroplets:  {"tag:create", "droplet:update"},
-	opRemoveTag:    {"tag:delete"},
-	opTags:         {"tag:read"},
-	opSizes:        {"sizes:read", "regions:read"},
-	opRegions:      {"regions:read"},
-	opImages:       {"image:read"},
-	opImage:        {"image:read"},
-	opVPCs:         {"vpc:read"},
-	opVPC:          {"vpc:read"},
-	opAccount:      {"account:read"},
-	opProject:      {"project:assign_resource"},
-	opKeys:         {"ssh_key:read"},
-	opKey:          {"ssh_key:read"},
-	opUploadKey:    {"ssh_key:create"},
-	opDeleteKey:    {"ssh_key:delete"},
+var scopesOf = map[string][]string{}
+
+// op is a request, by its method and path as in DigitalOcean's documentation, and its
+// scopes.
+func op(request string, scopes ...string) string {
+	scopesOf[request] = scopes
+	return request
 }

@@ -2,7 +2,6 @@ package digitalocean
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"regexp"
 	"slices"
@@ -11,59 +10,28 @@ import (
 	"time"
 
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
-// A 403 does not say which scope is missing: all that the request needs are named, or
-// people would add one after the other.
-func TestForbiddenNamesEveryScope(t *testing.T) {
-	for op, want := range map[string]string{
-		opCreate:              "lacks one or more of the scopes that this needs: droplet:create, droplet:read, tag:create, image:read, sizes:read, regions:read, actions:read",
-		opDelete:              "lacks a scope that this needs, droplet:delete",
-		"POST /v2/unheard-of": "lacks a scope that this needs",
+// What a person is told: where the token comes from, every scope that a request needs,
+// since DigitalOcean does not say which is missing, and what to do next.
+func TestExplain(t *testing.T) {
+	for _, tt := range []struct {
+		err                   error
+		wantExplain, wantHint string // its end, and a part
+	}{
+		{&ig.CloudError{Class: ig.ErrForbidden, Op: opDelete}, ": the token from the file lacks a scope that this needs, droplet:delete", "docs/security.md"},
+		{&ig.CloudError{Class: ig.ErrForbidden, Op: opSizes}, " lacks a scope that this needs, sizes:read or regions:read", "docs/security.md"},
+		{&ig.CloudError{Class: ig.ErrUnauthorized}, "It came from the file: put a valid one there", "docs/security.md"},
+		{&ig.CloudError{Class: ig.ErrOtherAccount}, "the token comes from the file", "put a token of the team"},
+		{&ig.CloudError{Class: ig.ErrRateLimited, RetryAfter: 20 * time.Second, Message: "x"}, "x", "try again in 20s"},
+		{&ig.CloudError{Class: ig.ErrUnsent, Message: "x"}, "x", "api_url"},
+		{&ig.CloudError{Class: ig.ErrUnconfirmed, Message: "x"}, "x", "status.digitalocean.com"},
+		{errors.New("another"), "another", ""},
 	} {
-		err := Explain(&ig.CloudError{Class: ig.ErrForbidden, Op: op, Status: 403, Message: "no"}, "the file")
-		if !errors.Is(err, ig.ErrForbidden) || !strings.HasSuffix(err.Error(), ": the token from the file "+want) {
-			t.Errorf("%s: %v", op, err)
+		err, hint := Explain(tt.err, "the file"), Hint(tt.err)
+		if !errors.Is(err, tt.err) || !strings.HasSuffix(err.Error(), tt.wantExplain) || !strings.Contains(hint, tt.wantHint) || (hint == "") != (tt.wantHint == "") {
+			t.Errorf("%v: %v; %s", tt.err, err, hint)
 		}
-	}
-}
-
-// Init refuses a token without tag:read by this, and says what is missing.
-func TestCheckTagRead(t *testing.T) {
-	sim, c := simulated(t)
-	sim.AddTag("fleeting")
-	for _, tag := range []string{"fleeting", "of-nothing"} {
-		if err := c.CheckTagRead(t.Context(), tag); err != nil {
-			t.Errorf("%s: %v", tag, err)
-		}
-	}
-	sim.Inject(dosim.Fault{Op: opGetTag, Status: 403})
-	err := Explain(c.CheckTagRead(t.Context(), "fleeting"), "the file")
-	if !errors.Is(err, ig.ErrForbidden) || !strings.HasSuffix(err.Error(), "lacks a scope that this needs, tag:read") {
-		t.Error(err)
-	}
-}
-
-// Every class of error that a person can do something about has a hint of its own.
-func TestHint(t *testing.T) {
-	for class, want := range map[error]string{
-		ig.ErrRateLimited:  "try again in 20s",
-		ig.ErrUnsent:       "api_url",
-		ig.ErrUnauthorized: "docs/security.md",
-		ig.ErrForbidden:    "docs/security.md",
-		ig.ErrOtherAccount: "put a token of the team",
-		ig.ErrUnconfirmed:  "status.digitalocean.com",
-	} {
-		if got := Hint(&ig.CloudError{Class: class, RetryAfter: 20 * time.Second}); !strings.Contains(got, want) {
-			t.Errorf("%v: %q", class, got)
-		}
-	}
-	if got := Hint(errors.New("another")); got != "" {
-		t.Errorf("of another error: %q", got)
-	}
-	if err := Explain(&ig.CloudError{Class: ig.ErrOtherAccount}, "the file"); !strings.HasSuffix(err.Error(), "the token comes from the file") {
-		t.Error(err)
 	}
 }
 
@@ -78,22 +46,20 @@ func TestScopesOfEveryOperation(t *testing.T) {
 	table, _, _ = strings.Cut(table, "\n\n")
 	documented := map[string][]string{}
 	var every []string
-	spans := func(cell string) (all []string) {
-		for _, s := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(cell, -1) {
-			all = append(all, s[1])
-		}
-		return all
+	spans := func(cell string) []string {
+		return strings.FieldsFunc(strings.Join(regexp.MustCompile("`[^`]+`").FindAllString(cell, -1), ""), func(r rune) bool { return r == '`' })
 	}
 	for row := range strings.Lines(table) {
 		columns := strings.Split(row, "|")
 		if len(columns) < 5 {
 			continue
 		}
+		scopes := spans(columns[2])
 		if strings.TrimSpace(columns[1]) == "every group" {
-			every = spans(columns[2])
+			every = scopes
 		}
 		for _, op := range spans(columns[3]) {
-			documented[op] = append(documented[op], append(spans(columns[2]), every...)...)
+			documented[op] = append(documented[op], append(scopes, every...)...)
 		}
 	}
 	for op, row := range documented {
@@ -110,6 +76,6 @@ func TestScopesOfEveryOperation(t *testing.T) {
 		}
 	}
 	if len(documented) != len(scopesOf) {
-		t.Errorf("%d operations in the docs, %d with scopes: %v", len(documented), len(scopesOf), fmt.Sprint(documented))
+		t.Errorf("%d operations in the docs, %d with scopes", len(documented), len(scopesOf))
 	}
 }

@@ -17,11 +17,11 @@ type Key struct {
 	Fingerprint string `json:"fingerprint"` // MD5, with colons
 }
 
-const (
-	opKeys      = "GET /v2/account/keys"
-	opKey       = "GET /v2/account/keys/{id}"
-	opUploadKey = "POST /v2/account/keys"
-	opDeleteKey = "DELETE /v2/account/keys/{id}"
+var (
+	opKeys      = op("GET /v2/account/keys", "ssh_key:read")
+	opKey       = op("GET /v2/account/keys/{id}", "ssh_key:read")
+	opUploadKey = op("POST /v2/account/keys", "ssh_key:create")
+	opDeleteKey = op("DELETE /v2/account/keys/{id}", "ssh_key:delete")
 )
 
 // HasKey returns nil if the account has the key of that id or fingerprint, and
@@ -31,7 +31,8 @@ func (c *Client) HasKey(ctx context.Context, idOrFingerprint string) error {
 	return c.oneKey(ctx, request{op: opKey, name: idOrFingerprint})
 }
 
-// oneKey sends a request that is answered with one key.
+// oneKey sends a request that is answered with one key. Without it nothing says that
+// the account has the key.
 func (c *Client) oneKey(ctx context.Context, r request) error {
 	_, err := getOne(ctx, c, r, "ssh_key", func(k Key) bool { return k.ID != 0 })
 	return err
@@ -49,7 +50,7 @@ func (c *Client) UploadKey(ctx context.Context, name, publicKey string) error {
 
 // DeleteKey removes a key from the account. It is sent once.
 func (c *Client) DeleteKey(ctx context.Context, idOrFingerprint string) error {
-	_, err := c.remove(ctx, request{op: opDeleteKey, name: idOrFingerprint})
+	_, err := c.do(ctx, request{op: opDeleteKey, name: idOrFingerprint})
 	return err
 }
 

@@ -11,10 +11,9 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
-	"github.com/digitalocean/godo"
+	"golang.org/x/sync/errgroup"
 
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
@@ -27,16 +26,11 @@ const (
 	// entries, which is what a token can read in one minute.
 	maxPages = 190
 
-	// listTries is how often a list of Droplets is read that shifts between its
-	// pages.
-	listTries = 3
-
-	// atOnce is how many pages of a list of Droplets are read at the same time.
-	//
-	// A Group gives a list 9 s, and a page may take readTimeout, 8 s. From the
-	// second list on, N Droplets take ceil(N/3200) answers' time. So a group
-	// survives an API that takes 8 s to answer with up to 3,200 Droplets, 4.5 s
-	// with up to 6,400, 3 s with up to 9,600. (TestSlowLists)
+	// atOnce is how many pages of a list of Droplets are read at the same time. A
+	// Group gives a list 9 s, and a page may take readTimeout, 8 s. From the second
+	// list on, N Droplets take ceil(N/3200) answers' time: a group survives an API
+	// that takes 8 s to answer with up to 3,200 Droplets, 4.5 s with up to 6,400, 3 s
+	// with up to 9,600. (TestSlowLists)
 	atOnce = 16
 )
 
@@ -54,22 +48,19 @@ func (c *Client) List(ctx context.Context, tag string, gpus bool) (ig.List, erro
 		queries = append(queries, url.Values{"type": {"gpus"}})
 	}
 	lists := make([]ig.List, len(queries))
-	err := together(len(queries), func(i int) (err error) { lists[i], err = c.list(ctx, queries[i]); return err })
-	if err != nil {
+	var reads errgroup.Group
+	for i, query := range queries {
+		reads.Go(func() (err error) { lists[i], err = c.list(ctx, query); return err })
+	}
+	if err := reads.Wait(); err != nil {
 		return ig.List{}, err
 	}
 	l := lists[0]
-	for i := range l.Droplets {
-		if d := &l.Droplets[i]; len(d.Tags) == 0 {
-			d.Tags = []string{tag} // DigitalOcean has filtered by it
-		}
-	}
 	for _, more := range lists[1:] {
 		l.Droplets = append(l.Droplets, more.Droplets...)
 		l.Requests += more.Requests
 	}
-	l.Droplets = slices.DeleteFunc(l.Droplets, func(d ig.Droplet) bool { return !ig.HasTag(d, tag) })
-	l.Droplets = byID(l.Droplets)
+	l.Droplets = byID(slices.DeleteFunc(l.Droplets, func(d ig.Droplet) bool { return !ig.HasTag(d, tag) }))
 	l.Budget = c.budget.report()
 	c.auth.know(true, l.Droplets)
 	return l, nil
@@ -78,78 +69,42 @@ func (c *Client) List(ctx context.Context, tag string, gpus bool) (ig.List, erro
 // byID sorts Droplets, and drops those that are there twice.
 func byID(droplets []ig.Droplet) []ig.Droplet {
 	slices.SortFunc(droplets, func(a, b ig.Droplet) int { return cmp.Compare(a.ID, b.ID) })
-	return slices.CompactFunc(droplets, sameID)
+	return slices.CompactFunc(droplets, func(a, b ig.Droplet) bool { return a.ID == b.ID })
 }
 
-func sameID(a, b ig.Droplet) bool { return a.ID == b.ID }
-
-// together does n things, at most atOnce at the same time, and returns the first
-// error by their order.
-func together(n int, do func(int) error) error {
-	errs := make([]error, n)
-	slots := make(chan struct{}, atOnce)
-	var wg sync.WaitGroup
-	for i := range n {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			errs[i] = do(i)
-		})
-	}
-	wg.Wait()
-	return cmp.Or(errs...)
-}
-
-// list reads all pages of the Droplets that match query. A list can shift
-// between its pages while Droplets come and go. One that has fewer entries than
-// each of its pages says there are is read again, unless it was the same before:
-// then the number is wrong, as it may be for a while after Droplets went. An
-// empty one is not believed so: it would say that all are gone.
+// list reads all pages of the Droplets that match query. A list can shift between
+// its pages while Droplets come and go. One that has fewer entries than each of its
+// pages says there are is read again, once: then the number is taken to be wrong, as
+// it may be for a while after Droplets went. An empty one is not believed so: it
+// would say that all are gone.
 func (c *Client) list(ctx context.Context, query url.Values) (ig.List, error) {
-	var requests, total int
-	var before []ig.Droplet // the list as it was read before
-	for range listTries {
+	var l ig.List
+	for again := false; ; again = true {
 		pages, err := c.readPages(ctx, query)
 		if err != nil {
 			return ig.List{}, err
 		}
-		requests += len(pages)
-		l := ig.List{Requests: requests, Date: pages[0].date}
-		total = pages[0].total
+		l.Droplets, l.Date = nil, pages[0].date
+		l.Requests += len(pages)
+		total := pages[0].Meta.Total
 		for _, p := range pages {
-			total = min(total, p.total) // as Droplets go, it falls from page to page
-			if p.date.Before(l.Date) {
-				l.Date = p.date
-			}
-			for i := range p.droplets {
-				l.Droplets = append(l.Droplets, p.droplets[i].Droplet())
+			total = min(total, p.Meta.Total) // as Droplets go, it falls from page to page
+			for _, d := range p.Droplets {
+				if !d.sound() {
+					return ig.List{}, c.fail(opList, errors.New("the answer has a Droplet without id, name, status or tags"))
+				}
+				l.Droplets = append(l.Droplets, d.Droplet())
 			}
 		}
 		l.Droplets = byID(l.Droplets)
-		n := len(l.Droplets)
-		if n >= total || n > 0 && slices.EqualFunc(l.Droplets, before, sameID) {
+		switch n := len(l.Droplets); {
+		case n >= total, again && n > 0:
 			return l, nil
+		case again:
+			return ig.List{}, c.fail(opList, fmt.Errorf("the list of Droplets with %s is empty, and yet says that there are %d: "+
+				"to believe it would be to take them for gone", query.Encode(), total))
 		}
-		before = l.Droplets
 	}
-	which := ""
-	if query.Get("type") == "gpus" {
-		which = " of GPU Droplets"
-	}
-	err := fmt.Errorf("the list%s changed between its pages %d times", which, listTries)
-	if len(before) == 0 {
-		err = fmt.Errorf("the list%s is empty, %d times, and yet says that there are %d Droplets: "+
-			"to believe it would be to take them for gone", which, listTries, total)
-	}
-	return ig.List{}, c.fail(opList, err)
-}
-
-// page is one page of a list of Droplets.
-type page struct {
-	droplets []droplet
-	total    int // of all pages, as this one says
-	more     bool
-	date     time.Time
 }
 
 // readPages reads as many pages as the list had last, together, then those that
@@ -159,58 +114,61 @@ func (c *Client) readPages(ctx context.Context, query url.Values) ([]page, error
 	if n, ok := c.pages.Load(query.Encode()); ok {
 		want = n.(int)
 	}
-	var read []page
-	for {
-		next := make([]page, want-len(read))
-		err := together(len(next), func(i int) (err error) {
-			next[i], err = c.readPage(ctx, query, len(read)+i+1)
-			return err
-		})
-		if err != nil {
+	var pages []page
+	for len(pages) < want {
+		next := make([]page, want-len(pages))
+		var reads errgroup.Group
+		reads.SetLimit(atOnce)
+		for i := range next {
+			reads.Go(func() (err error) {
+				next[i], err = c.readPage(ctx, nth(query, len(pages)+i+1))
+				return err
+			})
+		}
+		if err := reads.Wait(); err != nil {
 			return nil, err
 		}
-		read = append(read, next...)
-		switch {
-		case !read[len(read)-1].more:
-			return read, nil
-		case len(read) >= maxPages:
+		pages = append(pages, next...)
+		want = max(1, (pages[0].Meta.Total-1)/perPage+1)
+		if pages[len(pages)-1].more() {
+			want = max(want, len(pages)+1)
+		}
+		if want > maxPages {
 			return nil, c.fail(opList, errEndless)
 		}
-		want = max(read[0].pages(), len(read)+1)
+		c.pages.Store(query.Encode(), want)
 	}
+	return pages, nil
 }
 
-// pages returns how many pages the list has, as its first page says.
-func (p page) pages() int {
-	if !p.more {
-		return 1
-	}
-	return max(1, min((p.total-1)/perPage+1, maxPages))
+// page is one page of a list. Only one of Droplets is decoded whole.
+type page struct {
+	Droplets []droplet `json:"droplets"`
+	Links    struct {
+		Pages struct {
+			Next string `json:"next"`
+		} `json:"pages"`
+	} `json:"links"`
+	Meta struct {
+		Total int `json:"total"` // of all pages, as this one says; 0 = it does not
+	} `json:"meta"`
+	date time.Time // by DigitalOcean's clock; zero = unknown
 }
 
-func (c *Client) readPage(ctx context.Context, query url.Values, n int) (page, error) {
-	var answer struct {
-		Droplets []droplet `json:"droplets"`
-		paging
-	}
-	resp, err := c.send(ctx, request{op: opList, query: nth(query, n)}, &answer)
+func (p page) more() bool { return p.Links.Pages.Next != "" }
+
+func (c *Client) readPage(ctx context.Context, query url.Values) (page, error) {
+	resp, body, err := c.send(ctx, request{op: opList, query: query})
 	if err != nil {
 		return page{}, err
 	}
-	p := page{droplets: answer.Droplets}
+	var p page
+	err = lenient(json.Unmarshal(body, &p), "droplets.")
+	if err == nil && p.Droplets == nil {
+		err = errNoList
+	}
 	p.date, _ = http.ParseTime(resp.Header.Get("Date"))
-	if answer.Meta != nil {
-		p.total = answer.Meta.Total
-	}
-	if p.droplets == nil && (answer.Meta == nil || p.total != 0) {
-		return page{}, c.fail(opList, errNoList)
-	}
-	// A full page that names no next one, and yet more Droplets, is not the last.
-	p.more = answer.more() || len(p.droplets) >= perPage && p.total > n*perPage
-	if n == 1 { // remembered even if a later page fails
-		c.pages.Store(query.Encode(), p.pages())
-	}
-	return p, nil
+	return p, c.fail(opList, err)
 }
 
 // nth returns query for the nth page.
@@ -220,31 +178,17 @@ func nth(query url.Values, n int) url.Values {
 	return q
 }
 
-// paging is the part of a list's answer that is about its other pages.
-type paging struct {
-	Links *godo.Links `json:"links"`
-	Meta  *godo.Meta  `json:"meta"`
-}
-
-func (p paging) more() bool {
-	return p.Links != nil && p.Links.Pages != nil && p.Links.Pages.Next != ""
-}
-
-// getAll reads all pages of any other list, which is under field in the answers.
-func getAll[T any](ctx context.Context, c *Client, op, field string, query url.Values) ([]T, error) {
+// getAll reads all pages of any other list, whose entries are under name in the answers.
+func getAll[T any](ctx context.Context, c *Client, op, name string, query url.Values) ([]T, error) {
 	var all []T
 	for n := 1; n <= maxPages; n++ {
-		var body json.RawMessage
-		if _, err := c.send(ctx, request{op: op, query: nth(query, n)}, &body); err != nil {
+		_, body, err := c.send(ctx, request{op: op, query: nth(query, n)})
+		if err != nil {
 			return nil, err
 		}
-		var links paging
-		var fields map[string]json.RawMessage
+		var p page
 		var entries []T
-		err := cmp.Or(json.Unmarshal(body, &fields), json.Unmarshal(body, &links))
-		if err == nil && fields[field] != nil {
-			err = json.Unmarshal(fields[field], &entries)
-		}
+		err = cmp.Or(json.Unmarshal(body, &p), decode(body, name, &entries))
 		if err == nil && entries == nil {
 			err = errNoList
 		}
@@ -252,7 +196,7 @@ func getAll[T any](ctx context.Context, c *Client, op, field string, query url.V
 			return nil, c.fail(op, err)
 		}
 		all = append(all, entries...)
-		if !links.more() {
+		if !p.more() {
 			return all, nil
 		}
 	}

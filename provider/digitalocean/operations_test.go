@@ -56,7 +56,7 @@ var operations = []operation{
 	{"RemoveTag", opRemoveTag, false, func(ctx context.Context, c *Client) (any, error) {
 		return nil, c.RemoveTag(ctx, "fleeting-delete:ci")
 	}},
-	{"AssignProject", opProject, true, func(ctx context.Context, c *Client) (any, error) {
+	{"AssignProject", opProject, false, func(ctx context.Context, c *Client) (any, error) {
 		return nil, c.AssignProject(ctx, someProject, []int64{someDroplet})
 	}},
 	{"TaggedImages", "GET /v2/images", true, func(ctx context.Context, c *Client) (any, error) { return c.TaggedImages(ctx, "golden") }},

@@ -76,7 +76,7 @@ func (c *Client) Scopes(ctx context.Context, names ...string) ([]Scope, error) {
 
 func (c *Client) probe(ctx context.Context, p probe) (Scope, error) {
 	s := Scope{Name: p.scope, Asked: p.op}
-	_, err := c.send(ctx, request{op: p.op, body: p.body}, nil)
+	_, err := c.do(ctx, request{op: p.op, body: p.body})
 	e, failed := errors.AsType[*ig.CloudError](err)
 	switch {
 	case !failed, e.Status == http.StatusNotFound, e.Status == http.StatusBadRequest, e.Status == http.StatusUnprocessableEntity:

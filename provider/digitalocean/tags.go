@@ -13,19 +13,19 @@ import (
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
-const (
-	opTags         = "GET /v2/tags"
-	opGetTag       = "GET /v2/tags/{tag}"
-	opCreateTag    = "POST /v2/tags"
-	opTagDroplets  = "POST /v2/tags/{tag}/resources"
-	opDeleteTagged = "DELETE /v2/droplets"
-	opRemoveTag    = "DELETE /v2/tags/{tag}"
+var (
+	opTags         = op("GET /v2/tags", "tag:read")
+	opGetTag       = op("GET /v2/tags/{tag}", "tag:read")
+	opCreateTag    = op("POST /v2/tags", "tag:create")
+	opTagDroplets  = op("POST /v2/tags/{tag}/resources", "tag:create", "droplet:update")
+	opDeleteTagged = op("DELETE /v2/droplets", "droplet:delete")
+	opRemoveTag    = op("DELETE /v2/tags/{tag}", "tag:delete")
 )
 
 // CheckTagRead returns nil if the token may read tags, that one for example,
 // which need not exist, and ErrForbidden if not.
 func (c *Client) CheckTagRead(ctx context.Context, tag string) error {
-	_, err := c.send(ctx, request{op: opGetTag, name: tag}, nil)
+	_, err := c.do(ctx, request{op: opGetTag, name: tag})
 	if errors.Is(err, ig.ErrNotFound) {
 		return nil
 	}
@@ -42,22 +42,20 @@ func (c *Client) TagDroplets(ctx context.Context, tag string, ids []int64) error
 	if ig.IsDeleteTag(tag) {
 		c.auth.forget(ids...)
 	}
-	for try := 1; ; try++ {
+	var err error
+	for range 2 {
 		if _, made := c.made.Load(tag); !made {
-			if _, err := c.send(ctx, request{op: opCreateTag, body: &godo.TagCreateRequest{Name: tag}}, nil); err != nil {
+			if _, err := c.do(ctx, request{op: opCreateTag, body: &godo.TagCreateRequest{Name: tag}}); err != nil {
 				return err
 			}
 			c.made.Store(tag, true)
 		}
-		_, err := c.send(ctx, request{op: opTagDroplets, name: tag, body: body}, nil)
-		if !errors.Is(err, ig.ErrNotFound) {
+		if _, err = c.do(ctx, request{op: opTagDroplets, name: tag, body: body}); !errors.Is(err, ig.ErrNotFound) {
 			return err
 		}
 		c.made.Delete(tag)
-		if try == 2 {
-			return err
-		}
 	}
+	return err
 }
 
 // DeleteTagged implements instancegroup.Cloud.
@@ -69,12 +67,12 @@ func (c *Client) DeleteTagged(ctx context.Context, tag string) (string, error) {
 		return "", &ig.CloudError{Class: ig.ErrInvalid, Op: opDeleteTagged, Status: http.StatusBadRequest,
 			Message: fmt.Sprintf("not sent: nothing is deleted by the tag %q", tag)}
 	}
-	return c.remove(ctx, request{op: opDeleteTagged, query: url.Values{"tag_name": {tag}}})
+	return c.do(ctx, request{op: opDeleteTagged, query: url.Values{"tag_name": {tag}}})
 }
 
 // RemoveTag implements instancegroup.Cloud.
 func (c *Client) RemoveTag(ctx context.Context, tag string) error {
-	_, err := c.remove(ctx, request{op: opRemoveTag, name: tag})
+	_, err := c.do(ctx, request{op: opRemoveTag, name: tag})
 	return err
 }
 
@@ -86,13 +84,10 @@ type Tag struct {
 
 // Tags returns all tags of the account.
 func (c *Client) Tags(ctx context.Context) ([]Tag, error) {
-	type tag struct {
-		Name      string `json:"name"`
-		Resources struct {
-			Count int `json:"count"`
-		} `json:"resources"`
-	}
-	tags, err := getAll[tag](ctx, c, opTags, "tags", nil)
+	tags, err := getAll[struct {
+		Name      string
+		Resources struct{ Count int }
+	}](ctx, c, opTags, "tags", nil)
 	if err != nil {
 		return nil, err
 	}

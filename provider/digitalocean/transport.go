@@ -13,6 +13,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
 // The layers of a request, from the top: repeatReads, authorizer, budget, wire,
@@ -64,10 +66,6 @@ const (
 
 	// readPause is the pause after the first attempt. It doubles.
 	readPause = 250 * time.Millisecond
-
-	// maxPatience is the longest that a GET waits inside a call because
-	// DigitalOcean asks it to. Longer waits are the caller's to plan.
-	maxPatience = 2 * time.Second
 )
 
 // repeatReads repeats a GET that failed in a way that time may heal. Nothing
@@ -84,15 +82,11 @@ func (r repeatReads) RoundTrip(req *http.Request) (*http.Response, error) {
 		ctx, cancel := context.WithTimeout(req.Context(), readTimeout)
 		resp, err := r.base.RoundTrip(req.WithContext(ctx))
 		cancel() // wire has read the body
-		wait := pause
-		if err == nil {
-			wait = max(pause, retryAfter(resp.Header))
-		}
-		if try == readTries || !temporary(resp, err) || wait > maxPatience {
+		if try == readTries || !temporary(resp, err) {
 			return resp, err
 		}
 		select {
-		case <-time.After(wait):
+		case <-time.After(pause):
 		case <-req.Context().Done():
 			return resp, err
 		}
@@ -100,15 +94,13 @@ func (r repeatReads) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// temporary reports whether the same GET may fare better in a moment.
+// temporary reports whether the same GET may fare better in a moment. An answer that
+// asks to wait longer is the caller's to plan by.
 func temporary(resp *http.Response, err error) bool {
 	if err != nil {
-		return !errors.As(err, new(notSent)) && !errors.Is(err, errTooLarge)
+		return !errors.As(err, new(*ig.CloudError)) && !errors.Is(err, errTooLarge)
 	}
-	if resp.StatusCode == http.StatusTooManyRequests {
-		return retryAfter(resp.Header) > 0
-	}
-	return resp.StatusCode >= http.StatusInternalServerError
+	return resp.StatusCode >= http.StatusInternalServerError && retryAfter(resp.Header) == 0
 }
 
 // wire sends a request exactly once and reads the whole answer. It lets nothing
@@ -145,18 +137,15 @@ var errTooLarge = fmt.Errorf("the answer is larger than %d MiB", maxBody>>20)
 
 func readBody(resp *http.Response) ([]byte, error) {
 	defer resp.Body.Close()
-	if resp.ContentLength > maxBody {
-		return nil, errTooLarge
-	}
-	var b bytes.Buffer
-	b.Grow(int(max(0, resp.ContentLength)) + bytes.MinRead)
-	if _, err := b.ReadFrom(io.LimitReader(resp.Body, maxBody+1)); err != nil {
+	var body bytes.Buffer
+	body.Grow(int(min(max(0, resp.ContentLength), maxBody)) + bytes.MinRead)
+	if _, err := body.ReadFrom(io.LimitReader(resp.Body, maxBody+1)); err != nil {
 		return nil, fmt.Errorf("read the answer: %w", err)
 	}
-	if b.Len() > maxBody {
+	if body.Len() > maxBody {
 		return nil, errTooLarge
 	}
-	return b.Bytes(), nil
+	return body.Bytes(), nil
 }
 
 // fromAPI reports whether an answer is from DigitalOcean's API. A proxy, a load
@@ -167,11 +156,10 @@ func fromAPI(resp *http.Response, body []byte) bool {
 		media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 		return resp.StatusCode >= 300 || media != "text/html" // a captive portal
 	}
-	var said struct {
-		ID         lenient[string]   `json:"id"`
-		Message    lenient[string]   `json:"message"`
-		RootCauses lenient[[]string] `json:"root_causes"` // of a few operations on tags, in place of both
-	}
-	err := json.Unmarshal(body, &said)
-	return err == nil && (said.ID.Value+said.Message.Value != "" || len(said.RootCauses.Value) > 0)
+	var said map[string]any
+	_ = json.Unmarshal(body, &said)
+	id, _ := said["id"].(string)
+	message, _ := said["message"].(string)
+	causes, _ := said["root_causes"].([]any) // of a few operations on tags, in place of both
+	return id+message != "" || len(causes) > 0
 }

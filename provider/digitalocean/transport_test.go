@@ -4,11 +4,8 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -93,20 +90,6 @@ func carryOutAndReset(conn *tls.Conn, count *atomic.Int64) {
 	}
 }
 
-// A POST cannot be sent again by Go's transport: it has no way to get its body again.
-func TestNoGetBody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		for _, o := range operations {
-			_, _ = o.call(t.Context(), over(t, answering(func(r *http.Request) (*http.Response, error) {
-				if r.GetBody != nil {
-					t.Errorf("%s: GetBody is set", o.name)
-				}
-				return nil, net.ErrClosed
-			})))
-		}
-	})
-}
-
 // Connections that die silently, all at once and while idle, cost one attempt.
 func TestDeadConnections(t *testing.T) {
 	var dead atomic.Bool
@@ -150,64 +133,19 @@ func TestDeadConnections(t *testing.T) {
 	}
 }
 
-// A path in the API's address is before that of every request.
-func TestPathOfTheAddress(t *testing.T) {
-	sim, _ := simulated(t)
-	var paths []string
-	c := newClient(t, Options{URL: "https://proxy.example/do/", Transport: answering(func(r *http.Request) (*http.Response, error) {
-		paths = append(paths, r.URL.EscapedPath())
-		r.URL.Path = strings.TrimPrefix(r.URL.Path, "/do")
-		return sim.Transport().RoundTrip(r)
-	})})
+// Whatever is sent goes below the path in the API's address, says who sends it, and
+// cannot be sent again by Go's transport: it has no way to get its body again.
+func TestEveryRequest(t *testing.T) {
 	for _, o := range operations {
-		if o.name != "Usage" { // sends several at once
+		synctest.Test(t, func(t *testing.T) {
+			c := newClient(t, Options{URL: "https://proxy.example/do/", UserAgent: "test/1", Transport: answering(func(r *http.Request) (*http.Response, error) {
+				if !strings.HasPrefix(r.URL.EscapedPath(), "/do/v2/") || r.GetBody != nil ||
+					r.Header.Get("Authorization") != "Bearer "+testToken || !strings.HasPrefix(r.UserAgent(), "test/1") {
+					t.Errorf("%s: %s, GetBody %v, headers %v", o.name, r.URL, r.GetBody != nil, r.Header)
+				}
+				return answer(404, `{"id":"not_found"}`), nil
+			})})
 			_, _ = o.call(t.Context(), c)
-		}
-	}
-	for _, p := range paths {
-		if !strings.HasPrefix(p, "/do/v2/") {
-			t.Errorf("sent to %s", p)
-		}
-	}
-	if _, err := c.VPCs(t.Context()); err != nil {
-		t.Error(err)
-	}
-}
-
-// Ids have 64 bits on every platform.
-func TestLargeIDs(t *testing.T) {
-	const id = int64(1) << 40
-	var sent struct {
-		Image int64 `json:"image"`
-		Keys  []any `json:"ssh_keys"`
-	}
-	var last string
-	c := over(t, answering(func(r *http.Request) (*http.Response, error) {
-		last = r.Method + " " + r.URL.Path
-		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/droplets") {
-			_ = json.NewDecoder(r.Body).Decode(&sent)
-		}
-		d := fmt.Sprintf(`{"id":%d,"name":"ci-7k2m9qxabc","tags":[%q],"image":{"id":%[1]d,"slug":null}}`, id, groupTag)
-		return answer(200, fmt.Sprintf(`{"droplet":%s,"droplets":[%[1]s],"image":{"id":%d},"ssh_key":{"id":%[2]d},"ssh_keys":[{"id":%[2]d}]}`, d, id)), nil
-	}))
-	created, err := c.Create(t.Context(), ig.CreateRequest{Image: ig.Image{ID: id}, SSHKeys: []string{fmt.Sprint(id)}})
-	if err != nil || created.Droplets[0].ID != id || sent.Image != id || sent.Keys[0] != float64(id) {
-		t.Errorf("%+v, %v; sent %+v", created, err, sent)
-	}
-	l, err := c.List(t.Context(), groupTag, false)
-	if err != nil || len(l.Droplets) != 1 || l.Droplets[0].ID != id || l.Droplets[0].Image.ID != id {
-		t.Errorf("%+v, %v", l, err)
-	}
-	if d, err := c.Get(t.Context(), id); err != nil || d.ID != id {
-		t.Errorf("%+v, %v", d, err)
-	}
-	if i, err := c.Image(t.Context(), fmt.Sprint(id)); err != nil || i.ID != id {
-		t.Errorf("%+v, %v", i, err)
-	}
-	if k, err := c.Keys(t.Context()); err != nil || len(k) != 1 || k[0].ID != id {
-		t.Errorf("%+v, %v", k, err)
-	}
-	if _, err := c.Delete(t.Context(), id); err != nil || last != "DELETE /v2/droplets/1099511627776" {
-		t.Errorf("sent %s, %v", last, err)
+		})
 	}
 }

@@ -1,0 +1,36 @@
+package instancegroup
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What fails is logged at once for each class of failure, and then once a minute
+// with how often it has failed since. A line that names thousands names 20.
+func TestRepeatedFailuresAreCounted(t *testing.T) {
+	now := epoch
+	l := logLimit{}
+	for _, c := range []struct {
+		after time.Duration
+		what  string
+		err   error
+		times int
+		due   bool
+	}{
+		{0, "list", unconfirmed, 3, true},
+		{0, "list", errors.New("proves as little"), 3, false},
+		{0, "list", refusal(ErrRateLimited), 3, true},
+		{0, "create", refusal(ErrRateLimited), 3, true}, // about something else
+		{time.Minute - 1, "list", unconfirmed, 6, false},
+		{1, "list", unconfirmed, 9, true},
+	} {
+		now = now.Add(c.after)
+		if times, due := l.failure(c.what, c.err, 3, now); times != c.times || due != c.due {
+			t.Errorf("%s: %v: %d, is logged: %t", c.what, c.err, times, due)
+		}
+	}
+	equal(t, "two", "a b", some([]string{"a", "b"}))
+	equal(t, "22", strings.Repeat(" ", 19)+"t and 2 more", some(append(make([]string, 19), "t", "u", "v")))
+}
