@@ -390,3 +390,12 @@ func TestManyRunners(t *testing.T) {
 		t.Errorf("%d requests for 20 runners: %v", n, sim.RequestCounts())
 	}
 }
+
+// Idle Droplets are of the first size that is available.
+func TestIdleSize(t *testing.T) {
+	found, cost := live(t, `["s-2vcpu-4gb", "s-4vcpu-8gb"] => ["m-2vcpu-16gb", "s-4vcpu-8gb"]`, nil)
+	available := slices.DeleteFunc(found, func(f Finding) bool { return f.Check != "catalog" || f.Level != OK })
+	if cost.IdleSize != "s-4vcpu-8gb" || len(available) != 2 {
+		t.Errorf("%+v, %v", cost, available)
+	}
+}
