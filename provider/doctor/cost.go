@@ -19,7 +19,7 @@ type Cost struct {
 	IdleUSDPerMonth     float64 `json:"idle_usd_per_month,omitempty"`      // of all, by the hour
 
 	MaxInstances    int     `json:"max_instances,omitempty"` // 0 = not known
-	LargestSize     string  `json:"most_expensive_size,omitempty"`
+	MostExpensive   string  `json:"most_expensive_size,omitempty"`
 	WorstUSDPerHour float64 `json:"worst_usd_per_hour,omitempty"`
 
 	MaxHourlyCost float64 `json:"max_hourly_cost,omitempty"` // 0 = no limit
@@ -83,9 +83,9 @@ func (e *exam) costs() {
 	}
 	e.add(OK, "autoscaler.policy.0", "", "idle: %s", week)
 	if size := e.plan.Dearest; size != nil && c.MaxInstances > 0 {
-		c.LargestSize, c.WorstUSDPerHour = size.Slug, math.Round(float64(c.MaxInstances)*size.PriceHourly*1e5)/1e5
+		c.MostExpensive, c.WorstUSDPerHour = size.Slug, math.Round(float64(c.MaxInstances)*size.PriceHourly*1e5)/1e5
 		e.add(OK, "autoscaler.max_instances", "", "at most: %s USD an hour: %s of the size %s",
-			usd(c.WorstUSDPerHour), plural(c.MaxInstances, "Droplet"), c.LargestSize)
+			usd(c.WorstUSDPerHour), plural(c.MaxInstances, "Droplet"), c.MostExpensive)
 	}
 	if e.Config.Backups {
 		e.add(Note, "autoscaler.plugin_config.backups", "backups = false",

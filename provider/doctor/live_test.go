@@ -141,7 +141,7 @@ func TestLive(t *testing.T) {
 	}
 	if diff := cmp.Diff(&Cost{
 		Idle: []Idle{{50, 3}, {118, 1}}, IdleSize: "s-2vcpu-4gb", IdleSizeUSDPerHour: 0.03571, IdleSizeUSDPerMonth: 24, IdleUSDPerMonth: 41.59,
-		MaxInstances: 10, LargestSize: "s-4vcpu-8gb", WorstUSDPerHour: 0.7143,
+		MaxInstances: 10, MostExpensive: "s-4vcpu-8gb", WorstUSDPerHour: 0.7143,
 	}, cost); diff != "" {
 		t.Error(diff)
 	}
