@@ -15,7 +15,7 @@ var examples = map[string]string{
 	"demo/config.toml":           "TestConfigurationsInDocs, and make demo",
 	"kubernetes/values.yaml":     "TestKubernetesExample; not run: helm, and a cluster",
 	"manager/cloud-init.yaml":    "TestManager, TestCloudConfigs, TestScripts, TestUnit, TestManagerInTutorial, and the tutorial's commands; not run: a Droplet",
-	"monitoring/alerts.yml":      "TestAlerts, TestPromtool, TestAlertsInSimulation",
+	"monitoring/alerts.yml":      "TestAlerts, TestPromtool",
 	"monitoring/alerts_test.yml": "TestPromtool",
 	"monitoring/dashboard.json":  "TestDashboard, TestPromtool; not run: Grafana",
 	"monitoring/prometheus.yml":  "TestPromtool",

@@ -46,7 +46,7 @@ var dynamic = map[string][]string{
 		"Droplets are kept by a person, and billed",
 		"Droplets of another plugin process stay, and are billed",
 	},
-	"provider/catalog/plan.go w.What": nil, // warnings, each of which brings its own hint
+	"provider/catalog/checks.go w.What": nil, // warnings, each of which brings its own hint
 	"provider/log.go msg":             nil, // hands on what others log
 }
 

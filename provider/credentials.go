@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/sync/semaphore"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
@@ -35,14 +36,13 @@ type credentials struct {
 	public      string // one line of authorized_keys
 	fingerprint string // MD5, as DigitalOcean has it
 	generated   bool   // in this process
-	password    bool   // the runner logs in with a password instead
 
 	// Set by open, and not changed afterwards.
 	api  *digitalocean.Client
 	name string // on the account
 
-	turn     chan struct{} // held by whoever looks the key up, uploads or deletes it; owns what follows
-	uploaded bool          // the account may have it from us
+	busy     *semaphore.Weighted // of 1: a lock of what follows, and of the account's key, whose waiting ends with a context
+	uploaded bool                // the account may have it from us
 	closed   bool
 }
 
@@ -52,9 +52,7 @@ func loadCredentials(log hclog.Logger, c config.Config, connector provider.Conne
 		log:   log,
 		group: c.Name,
 		extra: c.SSHKeys,
-		// The runner prefers a key to a password, so it must not be given both.
-		password: connector.UseStaticCredentials && connector.Password != "" && len(connector.Key) == 0,
-		turn:     make(chan struct{}, 1),
+		busy:  semaphore.NewWeighted(1),
 	}
 	var err error
 	switch {
@@ -85,14 +83,6 @@ func loadCredentials(log hclog.Logger, c config.Config, connector provider.Conne
 
 // String names the key without giving any of it away.
 func (k *credentials) String() string { return k.source + " " + k.fingerprint }
-
-// privateKey returns what the runner dials with; nil = the password it has.
-func (k *credentials) privateKey() []byte {
-	if k.password {
-		return nil
-	}
-	return k.private
-}
 
 // stale returns the generated keys that earlier plugin processes of this host,
 // which have ended, left on the account. Looking for them is a courtesy: failing
@@ -125,9 +115,7 @@ func (k *credentials) open(ctx context.Context, api *digitalocean.Client, run st
 	var wg sync.WaitGroup
 	for _, key := range stale {
 		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, deleteBound) // it is no reason to be late
-			defer cancel()
-			if err := api.DeleteKey(ctx, key.Fingerprint); err != nil && !errors.Is(err, instancegroup.ErrNotFound) {
+			if err := k.delete(ctx, key.Fingerprint); err != nil { // it is no reason to be late
 				k.log.Warn("an SSH key of an earlier plugin process stays on the account", "name", key.Name, "err", err)
 				return
 			}
@@ -153,14 +141,14 @@ func (k *credentials) ids(ctx context.Context, refused bool) ([]string, error) {
 
 // ensure finds the key on the account, or uploads it.
 func (k *credentials) ensure(ctx context.Context) error {
-	if err := k.take(ctx); err != nil {
+	if err := k.busy.Acquire(ctx, 1); err != nil {
 		return err
 	}
-	defer k.give()
+	defer k.busy.Release(1)
 	if k.closed {
 		return errors.New("the group is shut down")
 	}
-	if !k.generated || k.uploaded { // else nobody can have it yet
+	if !k.generated { // else it is not there yet, or was taken away
 		err := k.api.HasKey(ctx, k.fingerprint)
 		if err == nil {
 			return nil
@@ -180,56 +168,32 @@ func (k *credentials) ensure(ctx context.Context) error {
 	return nil
 }
 
-// close deletes a generated key from the account. Afterwards none is uploaded
-// any more.
+// close deletes a generated key from the account. Afterwards none is uploaded any more.
 func (k *credentials) close(ctx context.Context) error {
-	err := k.take(ctx)
+	err := k.busy.Acquire(ctx, 1)
 	if err == nil {
-		defer k.give()
+		defer k.busy.Release(1)
 		k.closed = true
 		if !k.generated || !k.uploaded {
 			return nil
 		}
-		err = k.delete(ctx)
-	}
-	if err != nil {
-		k.log.Warn("the SSH key stays on the account; the next start deletes it", "name", k.name, "err", err)
-		return fmt.Errorf("delete the SSH key %s: %w", k.name, err)
-	}
-	k.uploaded = false
-	return nil
-}
-
-// delete tries to, a few times.
-func (k *credentials) delete(ctx context.Context) (err error) {
-	for range deleteTries {
-		attempt, cancel := context.WithTimeout(ctx, deleteBound)
-		err = k.api.DeleteKey(attempt, k.fingerprint)
-		cancel()
-		if err == nil || errors.Is(err, instancegroup.ErrNotFound) {
+		if err = k.delete(ctx, k.fingerprint); err == nil {
 			return nil
 		}
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
-			return err
-		}
 	}
-	return err
+	k.log.Warn("the SSH key stays on the account; the next start deletes it", "name", k.name, "err", err)
+	return fmt.Errorf("delete the SSH key %s: %w", k.name, err)
 }
 
-const (
-	deleteTries = 3
-	deleteBound = 8 * time.Second // of one attempt: two that are not answered fit into a Shutdown
-)
+// deleteBound is what the deletion of a key may take.
+const deleteBound = 8 * time.Second
 
-func (k *credentials) take(ctx context.Context) error {
-	select {
-	case k.turn <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+// delete takes a key off the account, if it is there.
+func (k *credentials) delete(ctx context.Context, fingerprint string) error {
+	ctx, cancel := context.WithTimeout(ctx, deleteBound)
+	defer cancel()
+	if err := k.api.DeleteKey(ctx, fingerprint); !errors.Is(err, instancegroup.ErrNotFound) {
+		return err
 	}
+	return nil
 }
-
-func (k *credentials) give() { <-k.turn }

@@ -17,8 +17,6 @@ import (
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/state"
 )
 
 // publicHalf is the line of authorized_keys that belongs to a private key.
@@ -210,28 +208,13 @@ func TestPassword(t *testing.T) {
 		{provider.ConnectorConfig{UseStaticCredentials: true, Password: "p", Key: someKey(t)}, true},
 		{provider.ConnectorConfig{Password: "p"}, true},
 	} {
-		k, err := loadCredentials(hclog.NewNullLogger(), config.Config{Name: "ci"}, tt.connector)
-		if err != nil || (k.privateKey() != nil) != tt.key {
-			t.Errorf("%+v: key %v, %v", tt.connector, k.privateKey() != nil, err)
-		}
-	}
-}
-
-// TestRefusedKeyLeavesNoRun: an Init whose key is refused has made nothing that a later
-// one would have to find, however often the runner tries again.
-func TestRefusedKeyLeavesNoRun(t *testing.T) {
-	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
-		sim.Inject(dosim.Fault{Op: "POST /v2/account/keys", Status: 403, Times: -1})
-		for range 3 {
+		onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
 			g := configured(t, sim, nil)
-			if _, _, err := tryInit(t, g); err == nil || !strings.Contains(err.Error(), "ssh_key:create") {
-				t.Errorf("Init: %v", err)
+			_, err := g.Init(t.Context(), hclog.NewNullLogger(), provider.Settings{ConnectorConfig: tt.connector})
+			if err != nil || (g.running.Load().connector.Key != nil) != tt.key {
+				t.Errorf("%+v: %v, or with a key and not with a password, or the other way round", tt.connector, err)
 			}
-			time.Sleep(time.Minute)
-		}
-		now, err := state.Peek(t.Context(), "https://api.digitalocean.com", "ci")
-		if err != nil || len(now.Runs) != 0 {
-			t.Errorf("remembered: %v, %v", now.Runs, err)
-		}
-	})
+			_ = g.Shutdown(t.Context())
+		})
+	}
 }

@@ -28,7 +28,7 @@ import (
 func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings provider.Settings) (provider.ProviderInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, initBound)
 	defer cancel()
-	if !g.configured {
+	if g.digest == "" {
 		_ = g.UnmarshalJSON(nil) // whose faults come below
 	}
 	if g.running.Load() != nil {
@@ -76,7 +76,9 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 		st.Drop()
 		return provider.ProviderInfo{}, err
 	}
-	st.ClearRefusal()
+	if !connector.UseStaticCredentials || connector.Password == "" { // the runner prefers a key to a password
+		connector.Key = keys.private
+	}
 	r.connector = connector
 	g.running.Store(r)
 	return provider.ProviderInfo{
@@ -108,7 +110,6 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 		}
 	}()
 	var (
-		reader    catalog.Reader
 		plan      catalog.Plan
 		found     instancegroup.Found
 		stale     []digitalocean.Key
@@ -116,7 +117,7 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 		findErr   error
 		wg        sync.WaitGroup
 	)
-	wg.Go(func() { plan, surveyErr = reader.Survey(ctx, log, api, g.config, g.faults) })
+	wg.Go(func() { plan, surveyErr = new(catalog.Reader).Survey(ctx, log, api, g.config, g.faults) })
 	if g.faults == nil {
 		gpus := slices.ContainsFunc(g.config.Sizes, instancegroup.GPUSize)
 		wg.Go(func() { found, findErr = instancegroup.Find(ctx, api, log, g.config.Name, gpus, st.Droplets()) })
@@ -132,11 +133,9 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 	if plan.MaxInstances == 0 {
 		return nil, 0, plan.Fault
 	}
-	if account, err := reader.Account(ctx, api); err == nil { // which Survey has asked for
-		if elsewhere := st.OnAccount(account.ID); len(elsewhere) > 0 {
-			log.Error("the token is another account's than before: Droplets of this group stay on the other account, and are billed there",
-				"droplets", len(elsewhere), "names", strings.Join(slices.Sorted(maps.Keys(elsewhere)), " "))
-		}
+	if elsewhere := st.OnAccount(plan.Account.ID); len(elsewhere) > 0 {
+		log.Error("the token is another account's than before: Droplets of this group stay on the other account, and are billed there",
+			"droplets", len(elsewhere), "names", strings.Join(slices.Sorted(maps.Keys(elsewhere)), " "))
 	}
 	run := instancegroup.NewRun(st.DeadRuns()...)
 	group := instancegroup.Start(instancegroup.Settings{
@@ -188,35 +187,24 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 // connectorConfig fills in what every Droplet has in common, and refuses what
 // none can be.
 func connectorConfig(c provider.ConnectorConfig) (provider.ConnectorConfig, error) {
-	var faults []error
-	if c.OS == "" {
-		c.OS = "linux"
-	} else if c.OS != "linux" {
-		faults = append(faults, fmt.Errorf(`connector_config.os: Droplets run linux, not %q`, c.OS))
-	}
-	if c.Arch == "" {
-		c.Arch = "amd64"
-	}
-	if c.Protocol == "" {
-		c.Protocol = provider.ProtocolSSH
-	} else if c.Protocol != provider.ProtocolSSH {
-		faults = append(faults, fmt.Errorf(`connector_config.protocol: Droplets are reached by ssh, not %q`, c.Protocol))
-	}
-	if c.ProtocolPort == 0 {
-		c.ProtocolPort = provider.DefaultProtocolPorts[provider.ProtocolSSH]
-	} else if !provider.IsValidPort(c.ProtocolPort) {
-		faults = append(faults, fmt.Errorf("connector_config.protocol_port: must be 1 to 65535, not %d", c.ProtocolPort))
-	}
-	if c.Username == "" {
-		c.Username = "root"
-	}
+	c.OS = cmp.Or(c.OS, "linux")
+	c.Arch = cmp.Or(c.Arch, "amd64")
+	c.Protocol = cmp.Or(c.Protocol, provider.ProtocolSSH)
+	c.ProtocolPort = cmp.Or(c.ProtocolPort, provider.DefaultProtocolPorts[provider.ProtocolSSH])
+	c.Username = cmp.Or(c.Username, "root")
 	// Newer runners fill these in themselves. Without them the connector gives
 	// up at once, and its keepalive never pauses.
-	if c.Keepalive == 0 {
-		c.Keepalive = 30 * time.Second
+	c.Keepalive = cmp.Or(c.Keepalive, 30*time.Second)
+	c.Timeout = cmp.Or(c.Timeout, 10*time.Minute)
+	var faults []error
+	if c.OS != "linux" {
+		faults = append(faults, fmt.Errorf(`connector_config.os: Droplets run linux, not %q`, c.OS))
 	}
-	if c.Timeout == 0 {
-		c.Timeout = 10 * time.Minute
+	if c.Protocol != provider.ProtocolSSH {
+		faults = append(faults, fmt.Errorf(`connector_config.protocol: Droplets are reached by ssh, not %q`, c.Protocol))
+	}
+	if !provider.IsValidPort(c.ProtocolPort) {
+		faults = append(faults, fmt.Errorf("connector_config.protocol_port: must be 1 to 65535, not %d", c.ProtocolPort))
 	}
 	return c, errors.Join(faults...)
 }

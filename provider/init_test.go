@@ -105,12 +105,11 @@ func TestInitFaults(t *testing.T) {
 					sim.Inject(fault)
 					g := configured(t, sim, full)
 					var err error
-					if d := took(func() {
-						if _, _, err = tryInit(t, g); err == nil {
-							err = g.Update(t.Context(), func(string, provider.State) {})
-						}
-					}); d > 50*time.Second {
-						t.Errorf("Init and the first Update took %s", d)
+					if d := took(func() { _, _, err = tryInit(t, g) }); d > 35*time.Second {
+						t.Errorf("Init took %s", d)
+					}
+					if err == nil {
+						err = g.Update(t.Context(), func(string, provider.State) {})
 					}
 					goesOn := fault.Delay > 0 ||
 						fault.Cut && op == "POST /v2/account/keys" || // which a look-up settles
@@ -167,42 +166,34 @@ func TestSlowStart(t *testing.T) {
 	})
 }
 
-// TestInitWithoutAnswer ends in time, and at once when the runner gives up. Nobody
-// refused anything: the next one asks again.
-func TestInitWithoutAnswer(t *testing.T) {
-	for _, patience := range []time.Duration{3 * time.Second, time.Hour} {
-		onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
-			sim.Inject(dosim.Fault{Op: "GET /v2/droplets", Hang: true, Times: -1})
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			defer cancel()
-			var err error
-			d := took(func() { _, err = configured(t, sim, nil).Init(ctx, hclog.NewNullLogger(), provider.Settings{}) })
-			if most := min(patience, initBound); err == nil || d > most+time.Millisecond {
-				t.Errorf("%v after %s, at most %s is allowed", err, d, most)
-			}
-			sim.ClearFaults()
-			_ = start(t, sim, nil).Shutdown(t.Context())
-		})
-	}
-}
-
 // TestRefusedInit: for half a minute from its beginning the next one says the same
 // at once, and asks nobody. A corrected one does not wait, and its success ends the
-// refusal.
+// refusal. What nobody has answered is no refusal.
 func TestRefusedInit(t *testing.T) {
 	const latency = 4 * time.Second
+	file := filepath.Join(t.TempDir(), "do-token")
 	onAccount(t, dosim.Options{Latency: latency}, func(t *testing.T, sim *dosim.Sim) {
-		began := time.Now()
+		token, patience := dosim.DefaultToken, time.Hour
 		attempt := func(o options) (waited time.Duration, asked int, err error) {
+			if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
 			before := len(sim.Requests())
 			g := configured(t, sim, o)
-			waited = took(func() { _, _, err = tryInit(t, g) })
-			if err == nil {
-				_ = g.Shutdown(t.Context())
-			}
+			waited = took(func() { _, err = g.Init(ctx, hclog.NewNullLogger(), provider.Settings{}) })
+			_ = g.Shutdown(t.Context())
 			return waited, len(sim.Requests()) - before, err
 		}
-		wrong := options{"size": "s-9vcpu"}
+		good := options{"token": nil, "token_file": file}
+		wrong := options{"token": nil, "token_file": file, "size": "s-9vcpu"}
+		patience = latency - time.Second
+		if waited, _, err := attempt(wrong); err == nil || waited != patience {
+			t.Errorf("where the runner gives up: %v after %s", err, waited)
+		}
+		patience = time.Hour
+		began := time.Now()
 		_, asked, refusal := attempt(wrong)
 		if refusal == nil || asked == 0 {
 			t.Fatalf("the first: %v, %d requests", refusal, asked)
@@ -221,35 +212,17 @@ func TestRefusedInit(t *testing.T) {
 		if _, _, err := attempt(options{"name": "another"}); err != nil {
 			t.Errorf("another group: %v", err)
 		}
-		if _, _, err := attempt(nil); err != nil {
+		token = "wrong"
+		if _, _, err := attempt(good); err == nil || !strings.Contains(err.Error(), "refused the token") {
+			t.Errorf("a wrong token: %v", err)
+		}
+		token = dosim.DefaultToken
+		if _, _, err := attempt(good); err != nil {
 			t.Errorf("corrected: %v", err)
 		}
 		if _, asked, err := attempt(wrong); err == nil || err.Error() != refusal.Error() || asked == 0 {
 			t.Errorf("after a success: %v, %d requests", err, asked)
 		}
-	})
-}
-
-// TestCorrectedToken: a refusal is not repeated once its token file is right.
-func TestCorrectedToken(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "do-token")
-	write := func(token string) {
-		if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
-			t.Error(err)
-		}
-	}
-	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
-		o := options{"token": nil, "token_file": file}
-		write("wrong")
-		if _, _, err := tryInit(t, configured(t, sim, o)); err == nil {
-			t.Fatal("a wrong token is accepted")
-		}
-		write(dosim.DefaultToken)
-		g := configured(t, sim, o)
-		if _, _, err := tryInit(t, g); err != nil {
-			t.Errorf("with the right token at once: %v", err)
-		}
-		_ = g.Shutdown(t.Context())
 	})
 }
 
@@ -320,19 +293,23 @@ func TestAllFaultsAtOnce(t *testing.T) {
 }
 
 // TestMisfit: a configuration that cannot work on the account is refused, unless
-// the group has Droplets: a refusal would leave those to nobody, and billed.
+// the group has Droplets: a refusal would leave those to nobody, and billed. A limit that
+// cannot be kept is refused all the same.
 func TestMisfit(t *testing.T) {
 	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
 		o := options{"size": "m-2vcpu-16gb"}
 		_, _, err := tryInit(t, configured(t, sim, o))
 		want := "plugin_config: no combination of size, region and image can work:\n  m-2vcpu-16gb in nyc3: the size is not on offer there now; it is in no region\n" +
-			"In nyc3 these sizes would work: s-1vcpu-1gb, "
+			"doctl compute size list shows which sizes there are"
 		if err == nil || !strings.HasPrefix(err.Error(), want) || len(sim.Keys()) > 0 {
 			t.Errorf("keys %v, got\n%v\nwant %s", sim.Keys(), err, want)
 		}
 		time.Sleep(time.Minute)
 		const name = "ci-7k2m9qxabc"
 		sim.AddDroplet(dosim.Droplet{Name: name, Tags: []string{"fleeting", "fleeting-group:ci"}, Created: time.Now().Add(-time.Hour)})
+		if _, _, err := tryInit(t, configured(t, sim, options{"max_hourly_cost": 0.001})); err == nil {
+			t.Error("a limit that cannot be kept is accepted")
+		}
 		g := configured(t, sim, o)
 		_, book, err := tryInit(t, g)
 		if err != nil || len(book.lines("no Droplet can be created as configured")) != 1 {
@@ -348,43 +325,19 @@ func TestMisfit(t *testing.T) {
 }
 
 // TestMaxSize: MaxSize is max_instances, or else the account's Droplet limit; 0 would
-// never scale. max_hourly_cost lowers it, at the price of the dearest size.
+// never scale. max_hourly_cost lowers it. No more Droplets are made.
 func TestMaxSize(t *testing.T) {
-	large := []string{"s-1vcpu-1gb", "s-2vcpu-4gb"} // 0.03571 USD
-	for _, tt := range []struct {
-		o       options
-		account int // the status of the account's answer
-		want    int // 0 = Init is refused
-		says    string
-	}{
-		{o: nil, want: 25},
-		{o: options{"max_instances": 7}, want: 7},
-		{o: options{"max_instances": 7}, account: 403, want: 7, says: "could not be read"},
-		{account: 403, says: "plugin_config.max_instances: must be set, since the account's Droplet limit could not be read: GET /v2/account: 403 "},
-		{account: 503, says: "GET /v2/account: 503 "},
-		{o: options{"max_hourly_cost": 0.1786, "size": large}, want: 5, says: "dearest_size=s-2vcpu-4gb"},
-	} {
-		t.Run(fmt.Sprint(tt.o, tt.account), func(t *testing.T) {
-			onAccount(t, dosim.Options{DropletLimit: 25}, func(t *testing.T, sim *dosim.Sim) {
-				if tt.account > 0 {
-					sim.Inject(dosim.Fault{Op: "GET /v2/account", Status: tt.account, Times: -1})
-				}
-				g := configured(t, sim, tt.o)
-				info, book, err := tryInit(t, g)
-				defer func() { _ = g.Shutdown(t.Context()) }()
-				if tt.want == 0 {
-					if err == nil || !strings.Contains(err.Error(), tt.says) {
-						t.Errorf("got  %v\nwant %s", err, tt.says)
-					}
-					return
-				}
-				if err != nil || info.MaxSize != tt.want || len(book.lines(tt.says)) == 0 {
-					t.Fatalf("MaxSize is %d, %v; want %d, and %q in the log:\n%s", info.MaxSize, err, tt.want, tt.says, book)
-				}
-				if n, err := g.Increase(t.Context(), 80); n != tt.want || err != nil {
-					t.Errorf("Increase(80) = %d, %v; want %d", n, err, tt.want)
-				}
-			})
+	for want, o := range map[int]options{25: nil, 7: {"max_instances": 7}, 5: {"max_hourly_cost": 0.0447}} {
+		onAccount(t, dosim.Options{DropletLimit: 25}, func(t *testing.T, sim *dosim.Sim) {
+			g := configured(t, sim, o)
+			info, _, err := tryInit(t, g)
+			if err != nil || info.MaxSize != want {
+				t.Errorf("%v: MaxSize is %d, %v; want %d", o, info.MaxSize, err, want)
+			}
+			if n, err := g.Increase(t.Context(), 80); n != want || err != nil {
+				t.Errorf("Increase(80) = %d, %v; want %d", n, err, want)
+			}
+			_ = g.Shutdown(t.Context())
 		})
 	}
 }
@@ -401,31 +354,33 @@ func (p pooled) CloseIdleConnections() { *p.closed++ }
 // idle connection stays, whose goroutines would, and the lock is free. A process that
 // made nothing is not remembered.
 func TestNothingIsLeftOfAProcess(t *testing.T) {
-	for name, o := range map[string]options{
-		"shutdown": nil, "wrong token": {"token": "wrong"}, "wrong size": {"size": "s-0"},
-		"no look-up of its key": {"ssh_key_file": filepath.Join(t.TempDir(), "id")},
+	for name, tt := range map[string]struct {
+		o     options
+		fault dosim.Fault
+	}{
+		"shutdown": {nil, dosim.Fault{Op: "-"}}, "wrong token": {options{"token": "wrong"}, dosim.Fault{Op: "-"}},
+		"wrong size":            {options{"size": "s-0"}, dosim.Fault{Op: "-"}},
+		"no upload of its key":  {nil, dosim.Fault{Op: "POST /v2/account/keys", Status: 403, Times: -1}},
+		"no look-up of its key": {options{"ssh_key_file": filepath.Join(t.TempDir(), "id")}, dosim.Fault{Op: "GET /v2/account/keys/{id}", Status: 503, Times: -1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
-				sim.Inject(dosim.Fault{Op: "GET /v2/account/keys/{id}", Status: 503, Times: -1})
-				g := configured(t, sim, o)
-				closed := 0
+				sim.Inject(tt.fault)
+				g := configured(t, sim, tt.o)
+				closed, fails := 0, name != "shutdown"
 				g.transport = pooled{g.transport, &closed}
-				_, _, err := tryInit(t, g)
-				if (err == nil) != (o == nil) {
+				if _, _, err := tryInit(t, g); (err != nil) != fails {
 					t.Fatal(err)
 				}
-				if err == nil {
-					if closed > 0 {
-						t.Error("connections are closed while they are used")
-					}
-					_ = g.Shutdown(t.Context())
+				if !fails && closed > 0 {
+					t.Error("connections are closed while they are used")
 				}
+				_ = g.Shutdown(t.Context())
 				if closed == 0 {
 					t.Error("idle connections stay")
 				}
 				seen, err := state.Peek(t.Context(), g.config.APIURL, "ci")
-				if err != nil || seen.Held || seen.Ignored != nil || len(seen.Droplets) > 0 || (len(seen.Runs) > 0) != (o == nil) {
+				if err != nil || seen.Held || seen.Ignored != nil || len(seen.Droplets) > 0 || (len(seen.Runs) == 0) != fails {
 					t.Errorf("%v; left: %+v", err, seen)
 				}
 			})

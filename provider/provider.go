@@ -25,10 +25,9 @@ import (
 // process: json.Unmarshal gives it plugin_config, Init comes first, the other
 // methods follow in any order and from several goroutines, Shutdown is last.
 type InstanceGroup struct {
-	config     config.Config
-	faults     config.Faults // of plugin_config; Init tells of them, with those that only DigitalOcean knows
-	digest     string        // of plugin_config: a remembered refusal is of this one
-	configured bool          // UnmarshalJSON has been called
+	config config.Config
+	faults config.Faults // of plugin_config; Init tells of them, with those that only DigitalOcean knows
+	digest string        // of plugin_config: a remembered refusal is of this one; "" before UnmarshalJSON
 
 	transport http.RoundTripper // of tests; nil = the network
 
@@ -63,9 +62,16 @@ const (
 func (g *InstanceGroup) UnmarshalJSON(data []byte) error {
 	c, err := config.Parse(data, config.ThisHost())
 	g.faults, _ = errors.AsType[config.Faults](err)
-	g.config, g.configured = c, true
+	g.config = c
 	g.digest = fmt.Sprintf("%x", sha256.Sum256(data))[:16]
 	return nil
+}
+
+// Boot makes g, which has taken a plugin_config, the group of doctor --boot for it: of one
+// Droplet, and with a key of its own, which is taken off the account again.
+func (g *InstanceGroup) Boot() {
+	g.config.Name = config.BootGroup(g.config.Name)
+	g.config.MaxInstances, g.config.SSHKeyFile = 1, ""
 }
 
 // Update shows the runner every instance of the group.
@@ -112,14 +118,12 @@ func (g *InstanceGroup) ConnectInfo(ctx context.Context, instance string) (provi
 	if err != nil {
 		return provider.ConnectInfo{}, g.explain(err)
 	}
-	info := provider.ConnectInfo{
+	return provider.ConnectInfo{
 		ConnectorConfig: r.connector,
 		ID:              instance,
 		ExternalAddr:    d.External(),
 		InternalAddr:    d.PrivateIPv4,
-	}
-	info.Key = r.keys.privateKey()
-	return info, nil
+	}, nil
 }
 
 // Heartbeat fails for an instance that is off, being deleted or gone, by what
@@ -159,10 +163,10 @@ func (g *InstanceGroup) Shutdown(ctx context.Context) error {
 		// At once: Droplets whose deletes hang must not keep the key.
 		var key sync.WaitGroup
 		key.Go(func() { g.shutdownErr = r.keys.close(ctx) })
-		clean := r.group.Shutdown(ctx)
+		r.group.Shutdown(ctx)
 		key.Wait()
 		r.api.Close()
-		r.state.Close(clean)
+		r.state.Drop()
 	})
 	return g.shutdownErr
 }

@@ -234,31 +234,3 @@ connector_config.protocol_port: must be 1 to 65535, not 70000`
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}
 }
-
-// TestDeletesWhileListsHang: an Update that waits for a list still has the time
-// to send the deletes that are due.
-func TestDeletesWhileListsHang(t *testing.T) {
-	onAccount(t, dosim.Options{Latency: 150 * time.Millisecond}, func(t *testing.T, sim *dosim.Sim) {
-		g := start(t, sim, nil)
-		defer func() { _ = g.Shutdown(t.Context()) }()
-		increase(t, g, 1)
-		time.Sleep(time.Minute)
-		states(t, g)
-		refused := dosim.PendingEvent()
-		refused.Times = 1
-		sim.Inject(refused)
-		if _, err := g.Decrease(t.Context(), names(sim)); err == nil {
-			t.Fatal("the DELETE was not refused")
-		}
-		sim.Inject(dosim.Fault{Op: "GET /v2/droplets", Hang: true, Times: -1})
-		time.Sleep(10 * time.Second)
-		if d := took(func() { _ = g.Update(t.Context(), func(string, provider.State) {}) }); d > 15*time.Second {
-			t.Errorf("Update took %s", d)
-		}
-		time.Sleep(5 * time.Second)
-		if n := len(sim.Droplets()); n != 0 {
-			t.Error("the DELETE that was due was not sent")
-		}
-		sim.ClearFaults()
-	})
-}

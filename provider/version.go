@@ -1,6 +1,10 @@
 package provider
 
-import "gitlab.com/gitlab-org/fleeting/fleeting/plugin"
+import (
+	"cmp"
+
+	"gitlab.com/gitlab-org/fleeting/fleeting/plugin"
+)
 
 // Set by the linker (see the Makefile).
 var version, revision, reference, builtAt string
@@ -8,15 +12,8 @@ var version, revision, reference, builtAt string
 // Version is what this build is.
 var Version = plugin.VersionInfo{
 	Name:      "fleeting-plugin-digitalocean",
-	Version:   orDev(version),
+	Version:   cmp.Or(version, "dev"),
 	Revision:  revision,
 	Reference: reference,
 	BuiltAt:   builtAt,
-}
-
-func orDev(v string) string {
-	if v == "" {
-		return "dev"
-	}
-	return v
 }

@@ -83,7 +83,7 @@ func lists(ctx context.Context) ([]row, error) {
 	}{{"time", "ms", 1e6, times}, {"allocated", "MiB", 1 << 20, bytes}, {"allocations", "thousand", 1000, allocs}} {
 		e := exponent(sizes, m.values)
 		rows = append(rows, row{
-			What: "a list of 100, 1,000, 5,000 Droplets, " + m.what, By: thePlugin,
+			What:     "a list of 100, 1,000, 5,000 Droplets, " + m.what,
 			Measured: fmt.Sprintf("%.1f, %.1f, %.1f %s; exponent %.2f", m.values[0]/m.per, m.values[1]/m.per, m.values[2]/m.per, m.unit, e),
 			Target:   "exponent <= 1.1", Met: e <= 1.1,
 		})

@@ -68,14 +68,14 @@ func processes(ctx context.Context, plugin, dir string) ([]row, error) {
 		t := efforts[i]
 		cpu, memory = append(cpu, t.cpu), append(memory, t.memory)
 		rows = append(rows, row{
-			What: fmt.Sprintf("a process with %.0f Droplets, Update every 2 s", n), By: thePlugin,
+			What:     fmt.Sprintf("a process with %.0f Droplets, Update every 2 s", n),
 			Measured: fmt.Sprintf("%.2f %% of a core, at most %.1f MiB RSS", t.cpu, t.memory),
 			Target:   targets[i], Met: t.cpu < mostCPU[i] && t.memory < mostMemory[i],
 		})
 	}
 	e, m := exponent(sizes, cpu), exponent(sizes, memory)
 	return append(rows, row{
-		What: "how that grows with the group", By: thePlugin, Measured: fmt.Sprintf("exponent %.2f of the time, %.2f of the memory", e, m),
+		What: "how that grows with the group", Measured: fmt.Sprintf("exponent %.2f of the time, %.2f of the memory", e, m),
 		Target: "<= 1.1", Met: e <= 1.1 && m <= 1.1,
 	}), nil
 }
@@ -133,7 +133,7 @@ func (p *process) grow(ctx context.Context, n int) ([]row, error) {
 		return nil, fmt.Errorf("Increase(%d): %w", n, err)
 	}
 	rows := []row{{
-		What: fmt.Sprintf("Increase(%d)", n), By: thePlugin, Measured: fmt.Sprintf("%d requests in %.1f round trips", all, trips),
+		What: fmt.Sprintf("Increase(%d)", n), Measured: fmt.Sprintf("%d requests in %.1f round trips", all, trips),
 		Target: "10, <= 3 round trips", Met: all == 10 && creates == 10 && trips <= 3,
 	}}
 
@@ -163,8 +163,8 @@ func (p *process) grow(ctx context.Context, n int) ([]row, error) {
 	}
 	_, all = since(before, p.sim.RequestCounts(), "")
 	return append(rows,
-		row{What: fmt.Sprintf("Update that lists %d Droplets", n), By: thePlugin, Measured: fmt.Sprintf("%d requests", lists), Target: "5", Met: lists == 5},
-		row{What: "ConnectInfo", By: thePlugin, Measured: fmt.Sprintf("%d requests", all), Target: "0", Met: all == 0}), nil
+		row{What: fmt.Sprintf("Update that lists %d Droplets", n), Measured: fmt.Sprintf("%d requests", lists), Target: "5", Met: lists == 5},
+		row{What: "ConnectInfo", Measured: fmt.Sprintf("%d requests", all), Target: "0", Met: all == 0}), nil
 }
 
 // effort is what a process takes: percent of a core, and the most memory in MiB.

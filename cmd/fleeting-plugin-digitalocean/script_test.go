@@ -199,7 +199,7 @@ func manager() {
 		if err = os.WriteFile(os.Args[3], []byte("it does"), 0o600); err == nil {
 			<-ctx.Done()
 		}
-		s.Close(true)
+		s.Drop()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -6,6 +6,7 @@ package catalog
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 
 	"github.com/hashicorp/go-hclog"
@@ -14,6 +15,49 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 )
+
+// Plan is what a configuration comes to on an account.
+type Plan struct {
+	Placements   []instancegroup.Placement // in the order in which they are tried
+	GPUs         bool                      // a size of theirs is a GPU size
+	MaxInstances int                       // the most Droplets of the group; 0 = with this Fault not even those that it has can be managed
+	LimitedBy    string                    // what sets MaxInstances: "max_instances", "droplet_limit" or "max_hourly_cost"
+	Dearest      *digitalocean.Size        // of the configured ones; nil = a price is not known
+	Unfit        []Unfit                   // single placements
+	Warnings     []Warning                 // of what does not keep the group from working
+	Account      digitalocean.Account      // zero if it may not be read
+
+	// Fault is everything that DigitalOcean would refuse, or that cannot be kept: joined
+	// errors, each a text that stands alone and begins with its key where it is about one.
+	Fault error
+
+	Unread bool // the token may not read all that is on offer: sizes, regions and images were not checked
+
+	Sizes  map[string]digitalocean.Size  // by slug
+	Images map[string]digitalocean.Image // what Droplets boot, by configured region
+}
+
+// Unfit is a placement in which no Droplet can be made: never, or only not now.
+type Unfit struct {
+	instancegroup.Placement
+	Never bool
+	Why   string
+}
+
+// Warning is what may well make DigitalOcean refuse creates.
+type Warning struct {
+	Key  string // of plugin_config; "" = it is about the account
+	What string
+	Hint string // what to do
+}
+
+func (p Plan) String() string {
+	s := make([]string, len(p.Placements))
+	for i, at := range p.Placements {
+		s[i] = at.String()
+	}
+	return strings.Join(s, ", ")
+}
 
 // Reader surveys the configurations of one account. It asks only once for what is the
 // same for all of them. The zero value has asked nothing. Not for concurrent use.
@@ -57,7 +101,7 @@ func (r *Reader) Survey(ctx context.Context, log hclog.Logger, api *digitalocean
 	if err := s.unanswered(); err != nil {
 		return Plan{}, err
 	}
-	s.makePlan()
+	s.check()
 	s.logPlan()
 	return s.plan, nil
 }

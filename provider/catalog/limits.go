@@ -1,5 +1,7 @@
 package catalog
 
+import "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
+
 // limit sets the most Droplets of the group: none if it cannot be managed.
 func (s *survey) limit() {
 	p, refused := &s.plan, len(s.refused)
@@ -75,16 +77,16 @@ func (s *survey) limitCost() {
 	}
 }
 
-// setDearest leaves it nil where a price is not known.
-func (p *Plan) setDearest(sizes []string) {
-	for _, slug := range sizes {
-		size := p.Sizes[slug]
+// dearest returns nil where a price is not known.
+func dearest(sizes map[string]digitalocean.Size, slugs []string) (most *digitalocean.Size) {
+	for _, slug := range slugs {
+		size := sizes[slug]
 		if size.PriceHourly <= 0 {
-			p.Dearest = nil
-			return
+			return nil
 		}
-		if p.Dearest == nil || size.PriceHourly > p.Dearest.PriceHourly {
-			p.Dearest = &size
+		if most == nil || size.PriceHourly > most.PriceHourly {
+			most = &size
 		}
 	}
+	return most
 }

@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,7 +35,7 @@ func (s *survey) place() {
 		}
 	}
 	if len(lines) == len(p.Placements) {
-		s.refuse("plugin_config: no combination of size, region and image can work:%s%s", strings.Join(lines, ""), s.alternatives())
+		s.refuse("plugin_config: no combination of size, region and image can work:%s\ndoctl compute size list shows which sizes there are", strings.Join(lines, ""))
 		return
 	}
 	p.Placements = possible
@@ -63,27 +62,6 @@ func (s *survey) unfit(slug, region string) (why string, never bool) {
 		return fmt.Sprintf("the size is not on offer there now; it is in %s", sorted(size.Regions)), false
 	}
 	return "", false
-}
-
-// alternatives proposes, for each configured region, the five cheapest sizes that would
-// work there.
-func (s *survey) alternatives() string {
-	byPrice := slices.SortedStableFunc(slices.Values(s.sizes.value), func(a, b digitalocean.Size) int {
-		return cmp.Compare(a.PriceHourly, b.PriceHourly)
-	})
-	text := ""
-	for _, region := range s.config.Regions {
-		var slugs []string
-		for _, size := range byPrice {
-			if why, _ := s.unfit(size.Slug, region); why == "" && !size.GPU && len(slugs) < 5 {
-				slugs = append(slugs, size.Slug)
-			}
-		}
-		if len(slugs) > 0 {
-			text += fmt.Sprintf("\nIn %s these sizes would work: %s", region, strings.Join(slugs, ", "))
-		}
-	}
-	return text
 }
 
 // region finds a region by its slug; one that is not listed is not available.

@@ -109,7 +109,7 @@ func TestPlan(t *testing.T) {
   big-1 in ams2: the region takes no new Droplets now
   c-2 in fra1: the size is not on offer now
   c-2 in ams2: the region takes no new Droplets now
-In fra1 these sizes would work: s-1vcpu-1gb, s-2vcpu-2gb`},
+doctl compute size list shows which sizes there are`},
 		{name: "a size that the account may not use there", change: func(s *survey) {
 			at("s-2vcpu-2gb", "nyc3")(s)
 			s.regions.value[3].Sizes = []string{"s-1vcpu-1gb"}
@@ -166,7 +166,7 @@ plugin_config.image: DigitalOcean has no image "docker"; did you mean "docker-20
 			s.images.value.found[0].Type = "custom"
 		}, fault: `plugin_config: no combination of size, region and image can work:
   m-2vcpu-16gb in fra1: the size is not on offer there now; it is in no region
-In fra1 these sizes would work: s-1vcpu-1gb, s-2vcpu-2gb
+doctl compute size list shows which sizes there are
 plugin_config.ipv6: image docker-20-04 is a custom image, for which DigitalOcean does not support ipv6; set ipv6 = false, or choose another image
 plugin_config.monitoring: image docker-20-04 is a custom image, for which DigitalOcean does not support monitoring; set monitoring = false, or choose another image`},
 		{name: "images that may not be read", change: func(s *survey) { s.images = fails[images](forbidden("GET /v2/images/{id}")) },
@@ -270,7 +270,7 @@ the plugin finds its Droplets by their tags, which it may not read: GET /v2/tags
 			if err := s.unanswered(); err != nil {
 				t.Fatal(err)
 			}
-			s.makePlan()
+			s.check()
 			s.logPlan()
 			fault := ""
 			if s.plan.Fault != nil {

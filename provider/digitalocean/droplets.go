@@ -47,7 +47,7 @@ type address struct {
 // sound reports whether a Droplet has all that it is decided by. What else is odd is
 // zero.
 func (d droplet) sound() bool {
-	return d.ID > 0 && d.Name != "" && d.Status != "" && d.Tags != nil && !slices.Contains(d.Tags, "")
+	return d.ID > 0 && d.Name != "" && d.Status != "" && !slices.Contains(d.Tags, "")
 }
 
 func (d droplet) Droplet() ig.Droplet {

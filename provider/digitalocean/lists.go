@@ -90,7 +90,8 @@ func (c *Client) list(ctx context.Context, query url.Values) (ig.List, error) {
 		for _, p := range pages {
 			total = min(total, p.Meta.Total) // as Droplets go, it falls from page to page
 			for _, d := range p.Droplets {
-				if !d.sound() {
+				// One that is found by a tag and shows none would be taken for somebody else's.
+				if !d.sound() || d.Tags == nil && query.Has("tag_name") {
 					return ig.List{}, c.fail(opList, errors.New("the answer has a Droplet without id, name, status or tags"))
 				}
 				l.Droplets = append(l.Droplets, d.Droplet())

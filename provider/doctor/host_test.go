@@ -118,7 +118,7 @@ func TestLook(t *testing.T) {
 	if h := look(); h.Holder == "" {
 		t.Error("nobody holds the lock")
 	}
-	lock.Close(true)
+	lock.Drop()
 	t.Setenv("XDG_STATE_HOME", path) // a file
 	if h := look(); h.StateFault == nil {
 		t.Error("a directory can be in a file")

@@ -224,7 +224,7 @@ docker-20-04 => docker-20-40`, nil, []string{
 		"nothing fits": {`["s-2vcpu-4gb", "s-4vcpu-8gb"] => "s-1vcpu-512mb-10gb"
 ["fra1", "nyc3"] => ["fra1"]`, nil, []string{
 			"catalog warning 21 | remove the size or the region from its list",
-			"catalog fault 17 | In fra1 these sizes would work: s-1vcpu-1gb, s-1vcpu-2gb, s-2vcpu-2gb, s-2vcpu-4gb, c-2",
+			"catalog fault 17 | doctl compute size list shows which sizes there are",
 			"cost ok 28", "cost ok 11", "cost note 17 | max_hourly_cost = 0.06"}},
 
 		"no Docker": {`docker-20-04 => debian-13-x64`, nil, []string{"image warning 22 | doctl compute image list-application --public"}},

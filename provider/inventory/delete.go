@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
@@ -198,16 +199,16 @@ func (d *deletion) remaining() []Remaining {
 // each sends one request about each of some. Its error is a permanent one.
 func (d *deletion) each(ctx context.Context, some []*target, send func(context.Context, *target) error) error {
 	d.requests += len(some)
-	errs := make([]error, len(some))
-	var wg sync.WaitGroup
-	for i, t := range some {
-		wg.Go(func() { errs[i] = send(ctx, t) })
+	var all errgroup.Group
+	for _, t := range some {
+		all.Go(func() error {
+			if err := send(ctx, t); permanent(err) {
+				return err
+			}
+			return nil
+		})
 	}
-	wg.Wait()
-	if i := slices.IndexFunc(errs, permanent); i >= 0 {
-		return errs[i]
-	}
-	return nil
+	return all.Wait()
 }
 
 // permanent reports whether err is one that time does not heal.

@@ -59,7 +59,7 @@ func (l Leftovers) Doubtful() bool {
 // is ready for use, by one goroutine.
 //
 // Invariant: however many groups there are, keys are listed once. DigitalOcean allows
-// that 10 times a minute. (TestKeysAreListedOnce)
+// that 10 times a minute. (TestUnlistedHidesNoDroplets)
 type Account struct {
 	listed bool
 	keys   []digitalocean.Key

@@ -1,7 +1,6 @@
 package state
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -68,12 +67,11 @@ func acquire(ctx context.Context, path, group string) (*flock.Flock, error) {
 			return nil, fmt.Errorf("lock of group %q: %s: %w; %s", group, path, err, setDirectory)
 		}
 		if locked {
-			self, _ := processOf(os.Getpid())
-			content, _ := json.Marshal(self)       // numbers and a string
-			_ = os.WriteFile(path, content, 0o600) // without it we are unknown to others
+			content, _ := json.Marshal(holder{os.Getpid(), os.Getppid()}) // numbers
+			_ = os.WriteFile(path, content, 0o600)                        // without it we are unknown to others
 			return lock, nil
 		}
-		held := holderIn(path)
+		held := heldBy(path)
 		held.Group = group
 		if time.Since(began) >= held.patience() {
 			return nil, held
@@ -102,44 +100,39 @@ func isHeld(path string) (held bool, pid int, err error) {
 	if free {
 		return false, 0, lock.Unlock()
 	}
-	return true, holderIn(path).PID, nil
+	return true, heldBy(path).PID, nil
 }
 
-// holderIn finds out what the holder of a lock is. It is unknown while the lock's file
-// tells of nobody, or still of the holder before.
-func holderIn(path string) *HeldError {
-	var wrote process
+// holder is how the holder of a lock writes itself into the lock's file.
+type holder struct {
+	PID    int `json:"pid"`
+	Parent int `json:"parent"` // a plugin's is its runner, while that lives
+}
+
+// heldBy returns what the holder of a lock is. It is unknown while the lock's file tells of
+// nobody, or still of the holder before.
+func heldBy(path string) *HeldError {
+	var wrote holder
 	content, err := os.ReadFile(path)
 	if err != nil || json.Unmarshal(content, &wrote) != nil {
 		return &HeldError{}
 	}
-	now, lives := processOf(wrote.PID)
-	if !lives || now.Start != wrote.Start {
+	parent, lives := parentOf(wrote.PID)
+	if !lives {
 		return &HeldError{}
 	}
-	orphan := now.Parent != wrote.Parent
-	return &HeldError{PID: wrote.PID, Orphan: orphan, Sibling: !orphan && wrote.Parent == os.Getppid()}
+	orphan := parent != wrote.Parent
+	return &HeldError{PID: wrote.PID, Orphan: orphan, Sibling: !orphan && parent == os.Getppid()}
 }
 
-// process is one process of this host, as it writes itself into a lock.
-type process struct {
-	PID    int    `json:"pid"`
-	Start  string `json:"start"`  // its pid may come to be another's
-	Parent int    `json:"parent"` // a plugin's is its runner, while that lives
-}
-
-// processOf asks /proc, which not every system has.
-func processOf(pid int) (p process, lives bool) {
-	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+// parentOf asks /proc, which not every system has.
+func parentOf(pid int) (parent int, lives bool) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)) // which escapes the program's name
 	if err != nil {
-		return process{}, false
+		return 0, false
 	}
-	// The second field is the program's name, in parentheses, and may hold any byte.
-	fields := strings.Fields(string(content[bytes.LastIndexByte(content, ')')+1:]))
-	const ppid, starttime = 4 - 3, 22 - 3 // see proc_pid_stat(5)
-	if len(fields) <= starttime {
-		return process{}, false
-	}
-	parent, err := strconv.Atoi(fields[ppid])
-	return process{PID: pid, Start: fields[starttime], Parent: parent}, err == nil
+	_, rest, _ := strings.Cut(string(status), "\nPPid:\t")
+	line, _, _ := strings.Cut(rest, "\n")
+	parent, err = strconv.Atoi(line)
+	return parent, err == nil
 }

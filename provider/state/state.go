@@ -21,7 +21,7 @@ import (
 )
 
 // State is the state of one group on this host. It belongs to the process that holds the
-// lock. Only Save, Close and Drop may be called concurrently: a call of the runner's may
+// lock. Only Save and Drop may be called concurrently: a call of the runner's may
 // outlast Shutdown.
 type State struct {
 	log hclog.Logger
@@ -30,9 +30,9 @@ type State struct {
 	lock *flock.Flock // nil: there is nothing to lock
 	path string       // of state.json, which mirrors doc; "": nothing is written
 	doc  document
-	run  string // of this process; "" before Begin
 
-	failing bool // the last write failed, which has been logged
+	dead    []string // the runs before this process
+	failing bool     // the last write failed, which has been logged
 }
 
 // Open takes the lock of a group for the process that is to manage it. A living holder
@@ -73,7 +73,7 @@ func (h home) open(ctx context.Context, log hclog.Logger, apiURL, group string, 
 	if h.hostErr == nil {
 		s.path = path
 	}
-	s.doc = doc
+	s.doc, s.dead = doc, doc.Runs
 	s.doc.Version, s.doc.Host = version, h.host
 	return s, nil
 }
@@ -106,19 +106,9 @@ func (s *State) Refuse(at time.Time, config, text string) {
 	s.write()
 }
 
-// ClearRefusal forgets the refusal.
-func (s *State) ClearRefusal() {
-	if s.doc.Refused != nil {
-		s.doc.Refused = nil
-		s.write()
-	}
-}
-
 // DeadRuns returns the earlier plugin processes of the group on this host. We hold the
 // lock, so they have ended.
-func (s *State) DeadRuns() []string {
-	return slices.DeleteFunc(slices.Clone(s.doc.Runs), func(run string) bool { return run == s.run })
-}
+func (s *State) DeadRuns() []string { return s.dead }
 
 // Droplets returns the ids that were saved last, by name.
 func (s *State) Droplets() map[string]int64 { return maps.Clone(s.doc.Droplets) }
@@ -137,19 +127,18 @@ func (s *State) OnAccount(id string) (elsewhere map[string]int64) {
 	return elsewhere
 }
 
-// Begin notes the run of this process, before it makes its first Droplet or key.
+// Begin notes the run of this process, before it makes its first Droplet or key, and
+// forgets the refusal.
 func (s *State) Begin(run string) {
-	s.run = run
-	s.doc.Runs = append(s.doc.Runs, run)
-	s.doc.Runs = s.doc.Runs[max(0, len(s.doc.Runs)-maxRuns):]
+	runs := append(slices.Clip(s.dead), run)
+	s.doc.Runs, s.doc.Refused = runs[max(0, len(runs)-maxRuns):], nil
 	s.write()
 }
 
 // Forget takes back Begin: the process ends before it made anything. So those that fail
 // at their start push no other out of memory.
 func (s *State) Forget() {
-	s.doc.Runs = s.DeadRuns()
-	s.run = ""
+	s.doc.Runs = s.dead
 	s.write()
 }
 
@@ -159,15 +148,6 @@ func (s *State) Save(droplets map[string]int64) {
 	defer s.mu.Unlock()
 	s.doc.Droplets = maps.Clone(droplets)
 	s.write()
-}
-
-// Close gives the lock up at an orderly end. clean: no Droplet is left that a later
-// process would have to find.
-func (s *State) Close(clean bool) {
-	if clean {
-		s.Save(nil)
-	}
-	s.Drop()
 }
 
 // Drop gives the lock up and leaves state.json as it is, like the death of the process.

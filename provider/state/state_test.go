@@ -17,60 +17,65 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// TestRestarts: each process knows the ones before it, up to 256, and what the last had.
+const api = "https://api.digitalocean.com"
+
+func homeIn(dir string) home { return home{dir: dir, host: "droplet-1"} }
+
+func (h home) mustOpen(t *testing.T, log io.Writer) *State {
+	t.Helper()
+	s, err := h.open(t.Context(), hclog.New(&hclog.LoggerOptions{Output: log, DisableTime: true}), api, "ci", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (h home) mustPeek(t *testing.T) Snapshot {
+	t.Helper()
+	s, err := h.peek(api, "ci")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (h home) lock() string { lock, _ := h.files(api, "ci"); return lock }
+func (h home) file() string { _, path := h.files(api, "ci"); return path }
+
+// TestRestarts: each process knows the ones before it, up to 256, and what the last had;
+// those that fail at their start push none out of memory.
 func TestRestarts(t *testing.T) {
 	h := homeIn(t.TempDir())
 	var runs []string
 	var droplets map[string]int64
-	for i := range 260 {
-		s := h.mustOpen(t)
+	for i := range 350 {
+		s := h.mustOpen(t, io.Discard)
 		if !slices.Equal(s.DeadRuns(), runs) || !maps.Equal(s.Droplets(), droplets) {
 			t.Fatalf("start %d knows %v and %v, want %v and %v", i, s.DeadRuns(), s.Droplets(), runs, droplets)
 		}
 		run := fmt.Sprintf("r%03d", i)
 		s.Begin(run)
+		if i%4 == 0 {
+			s.Forget()
+			s.Drop()
+			continue
+		}
 		droplets = map[string]int64{fmt.Sprintf("ci-%sm9qx%02d", run, i): 1<<40 + int64(i)}
 		s.Save(droplets)
 		runs = runs[max(0, len(runs)-255):]
-		if !slices.Equal(s.DeadRuns(), runs) {
-			t.Fatalf("its own run is dead: %v", s.DeadRuns())
-		}
 		if seen := h.mustPeek(t); !seen.Held || !slices.Equal(seen.DeadRuns(), runs) || !maps.Equal(seen.Droplets, droplets) {
 			t.Fatalf("from outside: %+v", seen)
 		}
-		switch i % 3 {
-		case 0:
-			s.Drop() // killed
-		case 1:
-			s.Close(false)
-		case 2:
-			s.Close(true)
+		if i%4 == 3 {
 			droplets = nil
+			s.Save(droplets)
 		}
+		s.Drop()
+		s.Save(map[string]int64{"ci-late0m9qx": 1}) // a call that outlasts the end
 		runs = append(runs, run)
 		if seen := h.mustPeek(t); seen.Held || !slices.Equal(seen.DeadRuns(), runs) || !maps.Equal(seen.Droplets, droplets) {
 			t.Fatalf("from outside, after the end: %+v", seen)
 		}
-	}
-}
-
-// TestFailedInits do not push a killed process out of memory.
-func TestFailedInits(t *testing.T) {
-	h := homeIn(t.TempDir())
-	s := h.mustOpen(t)
-	s.Begin("k1ll")
-	s.Save(map[string]int64{"ci-k1llm9qxab": 12})
-	s.Drop()
-	for range 2 {
-		s := h.mustOpen(t)
-		s.Begin("f4il")
-		s.Forget()
-		s.Refuse(time.Now(), "c", "no")
-		s.Drop()
-	}
-	seen := h.mustPeek(t)
-	if !slices.Equal(seen.DeadRuns(), []string{"k1ll"}) || seen.Droplets["ci-k1llm9qxab"] != 12 || seen.Refused.Text != "no" {
-		t.Errorf("left: %+v", seen)
 	}
 }
 
@@ -82,7 +87,7 @@ func TestOnAccount(t *testing.T) {
 		account         string
 		elsewhere, left map[string]int64
 	}{{"a", nil, droplets}, {"", nil, droplets}, {"a", nil, droplets}, {"b", droplets, nil}, {"b", nil, nil}} {
-		s := h.mustOpen(t)
+		s := h.mustOpen(t, io.Discard)
 		if s.doc.Account == "" {
 			s.Save(droplets) // before the account was known
 		}
@@ -94,112 +99,91 @@ func TestOnAccount(t *testing.T) {
 }
 
 // TestRefusal stands for 30 s from the beginning of the refused Init, for the same
-// configuration.
+// configuration, and until one succeeds.
 func TestRefusal(t *testing.T) {
-	h := homeIn(t.TempDir())
-	synctest.Test(t, func(t *testing.T) {
-		want := func(config, wantText string, wantLeft time.Duration) {
-			t.Helper()
-			s := h.mustOpen(t)
-			defer s.Drop()
-			text, left, ok := s.Refused(config)
-			if text != wantText || left != wantLeft || ok != (wantLeft > 0) {
-				t.Errorf("%q, %s, %v", text, left, ok)
-			}
-		}
-		refuse := func(at time.Time, text string) {
-			s := h.mustOpen(t)
-			defer s.Drop()
-			s.Refuse(at, "a1", text)
-		}
-		want("a1", "", 0)
-		began := time.Now()
-		time.Sleep(10 * time.Second)
-		refuse(began, "the token was refused")
-		want("a1", "the token was refused", 20*time.Second)
-		want("b2", "", 0) // was corrected
-		time.Sleep(19 * time.Second)
-		want("a1", "the token was refused", time.Second)
-		time.Sleep(time.Second)
-		want("a1", "", 0)
-
-		refuse(time.Now().Add(time.Hour), "before the clock was set back")
-		want("a1", "", 0)
-		refuse(time.Now(), "again")
-		want("a1", "again", 30*time.Second)
-		s := h.mustOpen(t)
-		s.ClearRefusal()
-		s.Drop()
-		want("a1", "", 0)
-	})
-}
-
-// TestUnknownHost: what cannot be believed now is not lost.
-func TestUnknownHost(t *testing.T) {
-	h := homeIn(t.TempDir())
-	s := h.mustOpen(t)
-	s.Begin("x7k2")
-	s.Drop()
-
-	silent := home{dir: h.dir, hostErr: errors.New("no answer")}
-	s = silent.mustOpen(t)
-	if len(s.DeadRuns()) > 0 {
-		t.Errorf("believed: %v", s.DeadRuns())
-	}
-	if seen := silent.mustPeek(t); !seen.Held || seen.Runs != nil || !errors.Is(seen.Ignored, silent.hostErr) {
-		t.Errorf("from outside: %+v", seen)
-	}
-	s.Begin("y8m3")
-	s.Close(false)
-	if got := h.mustPeek(t).DeadRuns(); !slices.Equal(got, []string{"x7k2"}) {
-		t.Errorf("afterwards: %v", got)
-	}
-}
-
-// TestIgnoredFiles are named, believed in nothing, and written anew.
-func TestIgnoredFiles(t *testing.T) {
-	const rest = `"runs":["x7k2"],"droplets":{"ci-x7k2m9qxab":7},"refused":{"at":"2100-01-01T00:00:00Z","text":"no"}}`
-	const ours = `{"version":1,"host":"droplet-1",` + rest
-	for name, test := range map[string][2]string{
-		"empty":                      {"", "it does not parse: unexpected end of JSON input"},
-		"type":                       {strings.Replace(ours, ":7}", `:"7"}`, 1), "it does not parse: json: cannot unmarshal string into Go struct field document.droplets of type int64"},
-		"newer":                      {`{"version":2,"host":"droplet-1",` + rest, "it is of version 2; this plugin knows version 1"},
-		"a copied disk":              {`{"version":1,"host":"droplet-2",` + rest, "another host wrote it (this disk is a copy or was restored)"},
-		"of a host without identity": {`{"version":1,"host":"",` + rest, "another host wrote it (this disk is a copy or was restored)"},
+	for _, tt := range []struct {
+		after, want time.Duration
+		config      string
+		begun       bool
+	}{
+		{0, 30 * time.Second, "a1", false}, {29 * time.Second, time.Second, "a1", false}, {30 * time.Second, 0, "a1", false},
+		{-time.Hour, 0, "a1", false}, // the clock was set back
+		{0, 0, "b2", false}, {0, 0, "a1", true},
 	} {
-		t.Run(name, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			h := homeIn(t.TempDir())
-			if err := os.WriteFile(h.file(), []byte(test[0]), 0o600); err != nil {
-				t.Fatal(err)
+			s := h.mustOpen(t, io.Discard)
+			s.Refuse(time.Now().Add(-tt.after), "a1", "no")
+			if tt.begun {
+				s.Begin("x7k2")
 			}
-			if s := h.mustPeek(t); s.Ignored == nil || s.Ignored.Error() != test[1] || s.Runs != nil || s.Droplets != nil || s.Refused != nil {
-				t.Errorf("from outside: %+v", s)
-			}
-			var log bytes.Buffer
-			s, err := h.open(t.Context(), logTo(&log), api, "ci", true)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(s.DeadRuns()) > 0 || s.Droplets() != nil || s.doc.Refused != nil {
-				t.Errorf("believed: %+v", s.doc)
-			}
-			want := fmt.Sprintf("[WARN]  ignoring what earlier plugin processes remembered: Droplets of theirs are taken over as unknown ones: file=%s err=%q\n", h.file(), test[1])
-			if log.String() != want {
-				t.Errorf("got  %s\nwant %s", &log, want)
-			}
-			s.Begin("y8m3")
-			s.Close(false)
-			if s := h.mustPeek(t); s.Ignored != nil || !slices.Equal(s.DeadRuns(), []string{"y8m3"}) {
-				t.Errorf("written anew: %+v", s)
+			s.Drop()
+			s = h.mustOpen(t, io.Discard)
+			defer s.Drop()
+			if text, left, ok := s.Refused(tt.config); left != tt.want || ok != (tt.want > 0) || ok && text != "no" {
+				t.Errorf("%+v: %q, %s, %v", tt, text, left, ok)
 			}
 		})
 	}
 }
 
-// TestWritesAreWhole: whoever reads the file meanwhile has the old one.
-func TestWritesAreWhole(t *testing.T) {
+// TestIgnoredFiles are named and believed in nothing. They are written anew, unless this
+// host does not know its own identity now: then they may be believed again.
+func TestIgnoredFiles(t *testing.T) {
+	const rest = `"runs":["x7k2"],"droplets":{"ci-x7k2m9qxab":7},"refused":{"at":"2100-01-01T00:00:00Z","text":"no"}}`
+	const ours = `{"version":1,"host":"droplet-1",` + rest
+	silent := errors.New("no answer")
+	for name, test := range map[string]struct {
+		content string
+		hostErr error
+		want    string
+	}{
+		"empty":                      {"", nil, "it does not parse: unexpected end of JSON input"},
+		"type":                       {strings.Replace(ours, ":7}", `:"7"}`, 1), nil, "it does not parse: json: cannot unmarshal string into Go struct field document.droplets of type int64"},
+		"newer":                      {`{"version":2,"host":"droplet-1",` + rest, nil, "it is of version 2; this plugin knows version 1"},
+		"a copied disk":              {`{"version":1,"host":"droplet-2",` + rest, nil, "another host wrote it (this disk is a copy or was restored)"},
+		"of a host without identity": {`{"version":1,"host":"",` + rest, nil, "another host wrote it (this disk is a copy or was restored)"},
+		"unknown identity":           {ours, silent, "no answer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := homeIn(t.TempDir())
+			if h.hostErr = test.hostErr; h.hostErr != nil {
+				h.host = ""
+			}
+			if err := os.WriteFile(h.file(), []byte(test.content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if s := h.mustPeek(t); s.Ignored == nil || s.Ignored.Error() != test.want || s.Runs != nil || s.Droplets != nil || s.Refused != nil {
+				t.Errorf("from outside: %+v", s)
+			}
+			var log bytes.Buffer
+			s := h.mustOpen(t, &log)
+			if len(s.DeadRuns()) > 0 || s.Droplets() != nil || s.doc.Refused != nil {
+				t.Errorf("believed: %+v", s.doc)
+			}
+			want := fmt.Sprintf("[WARN]  ignoring what earlier plugin processes remembered: Droplets of theirs are taken over as unknown ones: file=%s err=%q\n", h.file(), test.want)
+			if log.String() != want {
+				t.Errorf("got  %s\nwant %s", &log, want)
+			}
+			s.Begin("y8m3")
+			s.Drop()
+			wantRuns := []string{"y8m3"}
+			if test.hostErr != nil {
+				wantRuns = []string{"x7k2"}
+			}
+			if s := homeIn(h.dir).mustPeek(t); s.Ignored != nil || !slices.Equal(s.DeadRuns(), wantRuns) {
+				t.Errorf("afterwards: %+v", s)
+			}
+		})
+	}
+}
+
+// TestWrites: whoever reads the file meanwhile has the old one; so have all while writes
+// fail, which is logged once.
+func TestWrites(t *testing.T) {
 	h := homeIn(t.TempDir())
-	s := h.mustOpen(t)
+	var log bytes.Buffer
+	s := h.mustOpen(t, &log)
 	defer s.Drop()
 	s.Begin("x7k2")
 	read, err := os.Open(h.file())
@@ -211,17 +195,6 @@ func TestWritesAreWhole(t *testing.T) {
 	if content, err := io.ReadAll(read); err != nil || bytes.Contains(content, []byte("y8m3")) {
 		t.Errorf("read %s (%v)", content, err)
 	}
-}
-
-// TestFailingWrites leave the old file, and are logged once.
-func TestFailingWrites(t *testing.T) {
-	h := homeIn(t.TempDir())
-	var log bytes.Buffer
-	s, err := h.open(t.Context(), logTo(&log), api, "ci", true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Drop()
 	before := map[string]int64{"ci-x7k2m9qxab": 7}
 	for n := range 2 {
 		s.Save(before)
@@ -248,19 +221,15 @@ func TestPeekAndTry(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("STATE_DIRECTORY", "")
 	t.Setenv("XDG_STATE_HOME", filepath.Join(dir, "state"))
-	peek := func() Snapshot {
+	sees := func(held bool, runs, dead int) {
 		t.Helper()
-		seen, err := Peek(t.Context(), api, "ci")
-		if err != nil {
-			t.Fatal(err)
+		if s, err := Peek(t.Context(), api, "ci"); err != nil || s.Held != held || len(s.Runs) != runs || len(s.DeadRuns()) != dead || s.Ignored != nil {
+			t.Errorf("%+v, %v", s, err)
 		}
-		return seen
 	}
 	try := func() (*State, error) { return Try(t.Context(), hclog.NewNullLogger(), api, "ci") }
 
-	if seen := peek(); seen.Held || seen.Runs != nil {
-		t.Errorf("of nothing: %+v", seen)
-	}
+	sees(false, 0, 0)
 	s, err := try()
 	if err != nil || len(s.DeadRuns()) > 0 {
 		t.Fatalf("of nothing: %+v, %v", s, err)
@@ -276,13 +245,17 @@ func TestPeekAndTry(t *testing.T) {
 		t.Fatal(err)
 	}
 	manager.Begin("x7k2")
-	_, err = try()
-	if _, ok := errors.AsType[*HeldError](err); !ok {
+	if _, err = try(); !errors.As(err, new(*HeldError)) {
 		t.Errorf("beside a manager: %v", err)
 	}
-	if seen := peek(); !seen.Held || len(seen.Runs) != 1 || len(seen.DeadRuns()) > 0 || seen.Ignored != nil {
-		t.Errorf("beside a manager: %+v", seen)
+	for _, other := range [][2]string{{api, "ci2"}, {"http://127.0.0.1:8080", "ci"}} { // are of no concern
+		if s, err := Try(t.Context(), hclog.NewNullLogger(), other[0], other[1]); err != nil {
+			t.Error(err)
+		} else {
+			s.Drop()
+		}
 	}
+	sees(true, 1, 0)
 	path := manager.path
 	manager.Drop()
 	before, err := os.ReadFile(path)
@@ -293,9 +266,7 @@ func TestPeekAndTry(t *testing.T) {
 	if err != nil || !slices.Equal(s.DeadRuns(), []string{"x7k2"}) {
 		t.Fatalf("%+v, %v", s, err)
 	}
-	if seen := peek(); !seen.Held {
-		t.Errorf("of a command that holds the lock: %+v", seen)
-	}
+	sees(true, 1, 0) // a command holds the lock
 	s.Drop()
 	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
 		t.Errorf("Try wrote %s (%v)", after, err)

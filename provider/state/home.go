@@ -7,24 +7,54 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"strconv"
+	"os/user"
+	"path/filepath"
 	"strings"
 	"time"
 )
 
+const program = "fleeting-plugin-digitalocean"
+
 // home is where this host keeps the state of its groups.
 type home struct {
 	dir     string
-	dirErr  error
 	host    string // its identity
 	hostErr error  // why that is not known now
 }
 
 func here(ctx context.Context) home {
-	var h home
-	h.dir, h.dirErr = directory(os.Geteuid() == 0)
-	h.host, h.hostErr = thisHost.identity(ctx)
-	return h
+	host, err := thisHost.identity(ctx)
+	return home{directory(os.Geteuid() == 0), host, err}
+}
+
+// directory returns the directory in which the state of all groups is.
+func directory(root bool) string {
+	// systemd sets it to what StateDirectory= of a unit names. A command that root runs
+	// outside of the unit must come to the same directory.
+	if dirs := filepath.SplitList(os.Getenv("STATE_DIRECTORY")); len(dirs) > 0 && filepath.IsAbs(dirs[0]) {
+		return filepath.Join(strings.TrimSuffix(filepath.Clean(dirs[0]), string(filepath.Separator)+program), program)
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, program)
+	}
+	if !root {
+		dir, err := os.UserHomeDir()
+		if u, unknown := user.Current(); err != nil && unknown == nil { // a service may have no HOME
+			dir = u.HomeDir
+		}
+		if filepath.IsAbs(dir) {
+			return filepath.Join(dir, ".local", "state", program)
+		}
+	}
+	return filepath.Join("/var/lib", program)
+}
+
+// files returns the paths of a group's lock and state.json. Its name alone is not enough:
+// a simulator may have a group of that name too.
+func (h home) files(apiURL, group string) (lock, state string) {
+	sum := sha256.Sum256([]byte(apiURL))
+	base := filepath.Join(h.dir, fmt.Sprintf("%s-%x", group, sum[:4]))
+	return base + ".lock", base + ".json"
 }
 
 // sources are what identifies a host: two files and a URL.
@@ -65,7 +95,7 @@ func readLine(path string) string {
 }
 
 // askDropletID asks the metadata service, which is on the Droplet's own link.
-func askDropletID(ctx context.Context, url string) (int64, error) {
+func askDropletID(ctx context.Context, url string) (id int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -81,9 +111,8 @@ func askDropletID(ctx context.Context, url string) (int64, error) {
 	if answer.StatusCode != http.StatusOK {
 		return 0, fmt.Errorf("%s: %s", url, answer.Status)
 	}
-	content, err := io.ReadAll(io.LimitReader(answer.Body, 64))
-	if err != nil {
-		return 0, err
+	if _, err := fmt.Fscan(io.LimitReader(answer.Body, 64), &id); err != nil {
+		return 0, fmt.Errorf("%s: %w", url, err)
 	}
-	return strconv.ParseInt(strings.TrimSpace(string(content)), 10, 64)
+	return id, nil
 }
