@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -128,6 +129,27 @@ func (e *exam) numbers(key string, v reflect.Value) {
 	case v.Type() == reflect.TypeFor[time.Duration]() && v.Int() > 0 && v.Int() < int64(time.Millisecond):
 		e.add(Fault, key, fmt.Sprintf(`%s = "%ds"`, lastPart(key), v.Int()),
 			"%s is %v: a number without a unit counts nanoseconds", lastPart(key), v)
+	}
+}
+
+// seeDocs is a hint for want of a better one.
+const seeDocs = "https://gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/-/blob/main/docs/configuration.md"
+
+func (e *exam) pluginConfig() {
+	faults, ok := errors.AsType[config.Faults](e.Faults)
+	switch {
+	case e.Faults == nil:
+		e.add(OK, "autoscaler.plugin_config", "", "plugin_config is accepted")
+	case !ok:
+		e.add(Fault, "autoscaler.plugin_config", seeDocs, "%v", e.Faults)
+	}
+	for _, f := range faults {
+		hint := cmp.Or(f.Hint, seeDocs)
+		if f.Key == "token" || f.Key == "token_file" {
+			hint = cmp.Or(f.Hint, `token_file = "/etc/gitlab-runner/digitalocean-token", with nothing but the token in that file`)
+		}
+		f.Hint = ""
+		e.add(Fault, "autoscaler.plugin_config."+f.Key, hint, "%v", f)
 	}
 }
 

@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -10,30 +9,7 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
-
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 )
-
-// seeDocs is a hint for want of a better one.
-const seeDocs = "https://gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/-/blob/main/docs/configuration.md"
-
-func (e *exam) pluginConfig() {
-	faults, ok := errors.AsType[config.Faults](e.Faults)
-	switch {
-	case e.Faults == nil:
-		e.add(OK, "autoscaler.plugin_config", "", "plugin_config is accepted")
-	case !ok:
-		e.add(Fault, "autoscaler.plugin_config", seeDocs, "%v", e.Faults)
-	}
-	for _, f := range faults {
-		hint := cmp.Or(f.Hint, seeDocs)
-		if f.Key == "token" || f.Key == "token_file" {
-			hint = cmp.Or(f.Hint, `token_file = "/etc/gitlab-runner/digitalocean-token", with nothing but the token in that file`)
-		}
-		f.Hint = ""
-		e.add(Fault, "autoscaler.plugin_config."+f.Key, hint, "%v", f)
-	}
-}
 
 // secretLike match what looks like a secret, by what it is called.
 var secretLike = []struct {
