@@ -59,7 +59,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	server, url, curl := dosim.NewHTTPServer(handler(sim)), "http://"+listener.Addr().String(), "curl -s"
 	if cfg.tls != "" {
 		var ca []byte
-		if listener, ca, err = dosim.ListenTLS(listener); err != nil {
+		if listener, ca, err = dosim.ListenTLS(listener, dosim.Protocols...); err != nil {
 			return err
 		}
 		if err := os.WriteFile(cfg.tls, ca, 0o644); err != nil { //nolint:gosec // a certificate is public

@@ -96,12 +96,12 @@ func TestExampleSession(t *testing.T) {
 
 func TestTruthAsJSON(t *testing.T) {
 	url, _ := serve(t, "-token", "secret", "-droplet-limit", "1", "-scale", "1000")
-	if status, body, _ := send(t, "POST", url+"/v2/droplets", "secret", createBody); status != http.StatusAccepted {
-		t.Fatalf("%d %s", status, body)
+	for _, want := range []int{http.StatusAccepted, http.StatusUnprocessableEntity} {
+		if status, body, _ := send(t, "POST", url+"/v2/droplets", "secret", createBody); status != want {
+			t.Fatalf("%d %s", status, body)
+		}
 	}
-	if status, _, _ := send(t, "POST", url+"/v2/droplets", "secret", createBody); status != http.StatusUnprocessableEntity {
-		t.Errorf("the second of one: %d", status)
-	}
+	var got truth
 	r, err := http.NewRequestWithContext(t.Context(), "GET", url+"/_sim", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +112,6 @@ func TestTruthAsJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	var got truth
 	if err := json.NewDecoder(resp.Body).Decode(&got); err != nil {
 		t.Fatal(err)
 	}
@@ -203,13 +202,6 @@ func TestGuestsAnswerOnTheirDropletsAddresses(t *testing.T) {
 	defer conn.Close()
 	if banner, err := bufio.NewReader(conn).ReadString('\n'); !strings.HasPrefix(banner, "SSH-2.0-") {
 		t.Errorf("got %q, %v", banner, err)
-	}
-}
-
-func TestHelp(t *testing.T) {
-	var out bytes.Buffer
-	if err := run(t.Context(), []string{"-help"}, &out); err != nil || out.String() != usage {
-		t.Errorf("%v: %s", err, &out)
 	}
 }
 

@@ -1,5 +1,5 @@
 // Package harness runs the real plugin binary the way GitLab Runner does,
-// against a simulated DigitalOcean account, and judges what came of it.
+// against a simulated DigitalOcean account, and checks what came of it.
 //
 // It reads a runner's config.toml, starts the plugin with fleeting.RunPlugin,
 // lets the runner's own libraries (taskscaler, fleeting's provisioner and
@@ -133,11 +133,7 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 		maxInstances: c.Autoscaler.MaxInstances,
 		faults:       faults,
 	}
-	standing, err := standingKeys(config, c.Autoscaler.Connector)
-	if err != nil {
-		return nil, err
-	}
-	account.testify(&e, standing)
+	account.testify(&e)
 	return &Report{
 		Config:              c.Path,
 		Overrides:           overrides,
@@ -150,7 +146,7 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 		Samples:             rec.history(),
 		Requests:            account.sim.RequestCounts(),
 		Dollars:             account.dollars(),
-		Checks:              judge(e),
+		Checks:              e.checks(),
 	}, nil
 }
 

@@ -3,6 +3,7 @@ package harness
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -30,20 +31,18 @@ type Burst struct {
 
 // DefaultPlan spreads jobs over three bursts: one that needs more Droplets
 // than there are, a small one soon after that finds them idle, and a last one
-// after a lull of pause, in which idle_time removes the surplus.
+// after a lull of pause, in which idle_time removes the surplus. Few jobs are one burst.
 func DefaultPlan(jobs int, seed uint64, pause time.Duration) Plan {
 	small := jobs / 6
 	last := jobs / 3
 	const shortest, longest = 500 * time.Millisecond, 2 * time.Second
-	return Plan{
-		Seed: seed,
-		Bursts: []Burst{
-			{Pause: 4 * time.Second, Jobs: jobs - small - last, MinWork: shortest, MaxWork: longest},
-			{Pause: 2 * time.Second, Jobs: small, MinWork: shortest, MaxWork: longest},
-			{Pause: pause, Jobs: last, MinWork: shortest, MaxWork: longest},
-		},
-		Tail: pause,
+	bursts := []Burst{
+		{Pause: 4 * time.Second, Jobs: jobs - small - last, MinWork: shortest, MaxWork: longest},
+		{Pause: 2 * time.Second, Jobs: small, MinWork: shortest, MaxWork: longest},
+		{Pause: pause, Jobs: last, MinWork: shortest, MaxWork: longest},
 	}
+	bursts = slices.DeleteFunc(bursts, func(b Burst) bool { return b.Jobs == 0 })
+	return Plan{Seed: seed, Bursts: bursts, Tail: pause}
 }
 
 // job is one piece of work, known before the run begins.

@@ -1,15 +1,12 @@
 package integration
 
 import (
-	"cmp"
 	"fmt"
-	"maps"
 	"net/netip"
-	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -126,9 +123,9 @@ func reasonNotRun(text string) (key, reason string) {
 func TestCommandsInDocs(t *testing.T) {
 	t.Parallel()
 	commands := map[string][]command{}
-	unused, odd := maps.Clone(notRun), maps.Clone(statuses)
+	used := map[string]bool{}
+	total := 0
 	for path, doc := range docs(t) {
-		path = strings.TrimPrefix(path, "../")
 		if path == "docs/install.md" {
 			continue // it needs a registry too: TestInstallDoc
 		}
@@ -137,42 +134,37 @@ func TestCommandsInDocs(t *testing.T) {
 			t.Error(err)
 		}
 		commands[path] = all
+		total += len(all)
 		for _, c := range all {
 			key, _ := reasonNotRun(c.text)
-			delete(unused, key)
-			delete(odd, c.doc+": "+c.text)
+			used[key], used[c.doc+": "+c.text] = true, true
 		}
 	}
-	for text := range unused {
-		t.Errorf("no doc has %q, which is said not to be run", text)
+	if total < 60 {
+		t.Errorf("found only %d commands", total)
 	}
-	for text := range odd {
-		t.Errorf("there is no %q, which is said not to succeed", text)
-	}
-	for path := range readers {
-		if len(commands[path]) == 0 {
-			t.Errorf("there is a reader of %s, which has no commands", path)
+	for text := range notRun {
+		if !used[text] {
+			t.Errorf("no doc has %q, which is said not to be run", text)
 		}
 	}
-	var list report
-	t.Cleanup(func() { t.Log(list.String()) }) // when the docs, in parallel, are through
-	for _, path := range slices.Sorted(maps.Keys(commands)) {
-		if len(commands[path]) > 0 {
+	for text := range statuses {
+		if !used[text] {
+			t.Errorf("there is no %q, which is said not to succeed", text)
+		}
+	}
+	for path, all := range commands {
+		if len(all) > 0 {
 			t.Run(path, func(t *testing.T) {
 				t.Parallel()
-				runCommands(t, path, commands[path], &list)
+				runCommands(t, path, all)
 			})
 		}
 	}
 }
 
-// runCommands runs a doc's commands.
-func runCommands(t *testing.T, path string, commands []command, list *report) {
-	for _, c := range commands {
-		if _, reason := reasonNotRun(c.text); reason != "" {
-			list.add(c, "not run", reason)
-		}
-	}
+// runCommands runs a doc's commands, and logs those that it does not run.
+func runCommands(t *testing.T, path string, commands []command) {
 	w := newWorld(t, quick)
 	s := newSession(t, w)
 	r := readerOf(t, path)
@@ -186,16 +178,16 @@ func runCommands(t *testing.T, path string, commands []command, list *report) {
 	}
 	for i, c := range commands {
 		if _, reason := reasonNotRun(c.text); reason != "" {
+			t.Logf("not run: %v (%s)", c, reason)
 			continue
 		}
-		begin := time.Now()
+		t.Logf("run: %v", c)
 		printed, status, err := "", 0, error(nil)
 		if until, ok := untilSeen[c.text]; ok {
 			printed, err = s.serve(c.text, until)
 		} else {
 			printed, status, err = s.run(c.text)
 		}
-		list.add(c, "ran", time.Since(begin).Round(10*time.Millisecond).String())
 		if err != nil {
 			t.Fatalf("%v: %v\n%s", c, err, printed)
 		}
@@ -213,48 +205,113 @@ func runCommands(t *testing.T, path string, commands []command, list *report) {
 	}
 }
 
-// report is the list of what was run and what was not.
-type report struct {
-	mu      sync.Mutex
-	entries []entry
+// command is one command of a doc's shell block, as a reader types it.
+type command struct {
+	doc   string // its path from the root of the repository
+	line  int
+	text  string   // verbatim, with its continuation lines and here-documents
+	shown []string // the lines that the doc shows it to print; nil = it shows none
 }
 
-// entry is what became of a command: "ran" or "not run", with how long or why.
-type entry struct {
-	command
-	status, note string
-}
-
-func (r *report) add(c command, status, note string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.entries = append(r.entries, entry{c, status, note})
-}
-
-func (r *report) String() string {
-	slices.SortFunc(r.entries, func(a, b entry) int {
-		return cmp.Or(strings.Compare(b.status, a.status), strings.Compare(a.doc, b.doc), a.line-b.line)
-	})
-	var s strings.Builder
-	s.WriteString("the docs' commands:\n")
-	for _, e := range r.entries {
-		fmt.Fprintf(&s, "%-7s  %v\n         %s\n", e.status, e.command, e.note)
+func (c command) String() string {
+	first, _, more := strings.Cut(c.text, "\n")
+	if more {
+		first += " ..."
 	}
-	return s.String()
+	return fmt.Sprintf("%s:%d: %s", c.doc, c.line, first)
 }
 
-// The targets of the Makefile that docs name are there.
-func TestTargetsInDocs(t *testing.T) {
-	t.Parallel()
-	makefile, err := os.ReadFile("../Makefile")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for path, doc := range docs(t) {
-		for _, target := range regexp.MustCompile("(?m)(?:`|\\$ )make ([a-z-]+)").FindAllStringSubmatch(doc, -1) {
-			if !strings.Contains(string(makefile), "\n"+target[1]+":") {
-				t.Errorf("%s: the Makefile has no %s", path, target[1])
+// commandsOf returns the commands of a doc's shell blocks. In a console block "$ "
+// begins a command, and what follows it is what it prints. The other kinds are
+// scripts: they print nothing that the doc shows.
+func commandsOf(path, doc string) ([]command, error) {
+	var all []command
+	for _, f := range fences(doc) {
+		console := f.kind == "console"
+		if !console && !slices.Contains([]string{"sh", "shell", "bash"}, f.kind) {
+			continue
+		}
+		var last *command
+		open := false // the last command goes on
+		for i, line := range strings.Split(strings.TrimSuffix(f.text, "\n"), "\n") {
+			text, prompt := strings.CutPrefix(line, "$ ")
+			switch trimmed := strings.TrimSpace(line); {
+			case open:
+				last.text += "\n" + line
+				open = incomplete(last.text)
+			case !console && (trimmed == "" || strings.HasPrefix(trimmed, "#")):
+			case !console || prompt:
+				all = append(all, command{doc: path, line: f.line + i, text: text})
+				last = &all[len(all)-1]
+				open = incomplete(last.text)
+			case last == nil:
+				return nil, fmt.Errorf("%s:%d: a console block begins with a line that is no command: %q", path, f.line+i, line)
+			default:
+				last.shown = append(last.shown, line)
 			}
+		}
+		if open {
+			return nil, fmt.Errorf("%v: the command does not end in its block", *last)
+		}
+	}
+	return all, nil
+}
+
+// incomplete reports whether a shell would wait for another line.
+func incomplete(text string) bool {
+	if strings.HasSuffix(text, `\`) {
+		return true
+	}
+	said, _ := exec.Command("bash", "-n", "-c", text).CombinedOutput() // a syntax error shows when it is run
+	return regexp.MustCompile("unexpected end of file|unexpected EOF while|delimited by end-of-file").Match(said)
+}
+
+// sameOutput compares what a doc shows with what a command printed. Of the doc's
+// lines, one that is "..." stands for any number of lines, and "..." in one for any
+// text. Durations, times, addresses and what is minted may differ.
+func sameOutput(shown []string, printed string) bool {
+	var pattern strings.Builder
+	for _, line := range shown {
+		if strings.TrimSpace(line) == "..." {
+			pattern.WriteString(`(?:.*\n)*?`)
+			continue
+		}
+		quoted := regexp.QuoteMeta(strings.TrimRight(settled(line), " "))
+		pattern.WriteString(strings.ReplaceAll(quoted, `\.\.\.`, `.*`) + ` *\n`)
+	}
+	return regexp.MustCompile(`^` + pattern.String() + `$`).MatchString(settled(strings.TrimRight(printed, "\n") + "\n"))
+}
+
+// differs are the parts of an output that no two runs have in common.
+var differs = []struct {
+	part *regexp.Regexp
+	as   string
+}{
+	{regexp.MustCompile(`\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?`), "TIME"},
+	{regexp.MustCompile(`\b(\d+d)?(\d+h)?(\d+m)?\d+(\.\d+)?(ms|s)\b|\b(\d+d)?(\d+h)?\d+m\b|\b(\d+d)?\d+h\b`), "DURATION"},
+	{regexp.MustCompile(`-[0-9a-hjkmnp-tv-z]{10}\b`), "-MINTED"},    // of a Droplet's name
+	{regexp.MustCompile(`(?m)  [0-9a-hjkmnp-tv-z]{4} *$`), "  RUN"}, // the last column of ls
+	{regexp.MustCompile(`\b\d{1,3}(\.\d{1,3}){3}\b`), "ADDRESS"},
+}
+
+// settled replaces what differs, and the width of columns that follows from it.
+func settled(text string) string {
+	for _, d := range differs {
+		text = d.part.ReplaceAllString(text, d.as)
+	}
+	return regexp.MustCompile(`(\S) {2,}`).ReplaceAllString(text, "$1  ")
+}
+
+// What must not pass for the same output.
+func TestSameOutput(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ shown, printed string }{
+		{"a\nb", "a\nb\nc\n"}, {"a\nb", "a\n"}, {"a\n...\nc", "a\nb\nd\n"}, {"a ... c", "a anything d\n"},
+		{"ci-w4n27k2m9q  active  47m12s  $0.03", "ci-0000000000  active  1h2m3.5s  $0.04\n"},
+		{"docker  w4n2", "podman  w4n2\n"}, {"2 Droplets", "3 Droplets\n"},
+	} {
+		if sameOutput(strings.Split(c.shown, "\n"), c.printed) {
+			t.Errorf("a doc that shows %q takes %q for it", c.shown, c.printed)
 		}
 	}
 }

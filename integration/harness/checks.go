@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// evidence is what a run is judged by. All but the jobs comes from the
+// evidence is what the checks of a run go by. All but the jobs comes from the
 // simulated account, which knows nothing of the plugin.
 type evidence struct {
 	jobs         []JobResult
@@ -15,7 +15,7 @@ type evidence struct {
 
 	// What is left on the account when runner and plugin have ended.
 	leftDroplets []string
-	leftKeys     []string // but those that the configuration names
+	leftKeys     []string // but those of ssh_key_file
 	leftTags     []string
 
 	// What the simulated account saw its client do wrong.
@@ -24,19 +24,16 @@ type evidence struct {
 	faults []string
 }
 
-// judge turns the evidence into checks, the ones that a reader looks for first
-// in front.
-func judge(e evidence) []Check {
+// checks are what has to be true, what a reader looks for first in front.
+func (e evidence) checks() []Check {
 	var checks []Check
 	check := func(ok bool, format string, args ...any) {
 		checks = append(checks, Check{OK: ok, Text: fmt.Sprintf(format, args...)})
 	}
 	none := func(what string, found []string) {
-		if len(found) == 0 {
-			check(true, "no %s", what)
-			return
+		if check(len(found) == 0, "no %s", what); len(found) > 0 {
+			checks[len(checks)-1].Text += fmt.Sprintf(", but found %d: %s", len(found), someOf(found))
 		}
-		check(false, "no %s, but found %d: %s", what, len(found), someOf(found))
 	}
 
 	if bad := e.badJobs(); len(bad) > 0 {
