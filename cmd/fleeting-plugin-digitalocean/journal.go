@@ -42,7 +42,7 @@ func (j *journal) read(ctx context.Context, t *terminal) (history.History, error
 		return history.Example(1), nil
 	}
 	now := time.Now()
-	since := now.Add(-time.Duration(j.since))
+	since := now.Add(-j.since.Duration)
 	o := history.Options{Since: since, Progress: func(lines int64, at time.Time) {
 		t.waits("%d lines, up to %s", lines, at.Local().Format(time.DateTime))
 	}}

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,7 +17,7 @@ import (
 const asCSV = "csv"
 
 func usageCommand(t *terminal) *cobra.Command {
-	r := reporting{journal: journal{since: span(7 * 24 * time.Hour)}}
+	r := reporting{journal: journal{since: span{7 * 24 * time.Hour, "7d"}}}
 	cmd := &cobra.Command{
 		Use:   "report",
 		Short: "What Droplets did and cost, by the runner's journal",
@@ -80,41 +79,38 @@ func (r *reporting) run(ctx context.Context, t *terminal) error {
 // usageText is a report as a person reads it.
 func usageText(u history.Usage, failures []history.Failure, by string, colours bool) string {
 	var b strings.Builder
-	screen := &terminal{colours: colours}
+	show := func(rows [][]string) { b.WriteString("\n" + table(rows[0], 0, rows[1:], nil, 0, colours)) }
 	all := u.All
-	fmt.Fprintf(&b, "%s: %s, %d failed; %s, %d lost; %s\n\n", screen.colour(bold, between(u.From, u.To)), count(all.Jobs, "job"), all.Failed,
-		count(u.Droplets, "Droplet"), u.Lost, screen.colour(bold, fmt.Sprintf("%.2f USD", all.USD)))
-	rows := [][]string{{"DROPLETS", "HOURS", "USD", "SHARE"}}
-	for _, part := range []struct {
-		name       string
-		hours, usd float64
-	}{{"ran jobs", all.JobHours, all.USDJobs}, {"were idle", all.IdleHours, all.USDIdle}, {"booted", all.BootHours, all.USDBoot}} {
-		rows = append(rows, []string{part.name, decimals(part.hours, 2), decimals(part.usd, 2), percent(part.usd, all.USD)})
+	fmt.Fprintf(&b, "%s: %s, %d failed; %s, %d lost; %s\n", colour(colours, bold, between(u.From, u.To)), count(all.Jobs, "job"), all.Failed,
+		count(u.Droplets, "Droplet"), u.Lost, colour(colours, bold, fmt.Sprintf("%.2f USD", all.USD)))
+	part := func(name string, hours, usd float64) []string {
+		return []string{name, fmt.Sprintf("%.2f", hours), fmt.Sprintf("%.2f", usd), percent(usd, all.USD)}
 	}
-	writeRows(&b, screen, rows)
-	rows = [][]string{{"JOBS WAITED", "JOBS", "P50", "P95", "LONGEST"}}
-	rows = append(rows, waitRow("for a Droplet", all.Jobs, all.Wait))
+	show([][]string{{"DROPLETS", "HOURS", "USD", "SHARE"},
+		part("ran jobs", all.JobHours, all.USDJobs),
+		part("were idle", all.IdleHours, all.USDIdle),
+		part("booted", all.BootHours, all.USDBoot)})
+	rows := [][]string{{"JOBS WAITED", "JOBS", "P50", "P95", "LONGEST"}, waitRow("for a Droplet", all.Jobs, all.Wait)}
 	if u.Queued > 0 {
 		rows = append(rows, waitRow("and at GitLab before", u.Queued, u.Queue))
 	}
-	writeRows(&b, screen, rows)
+	show(rows)
 	fmt.Fprintf(&b, "%d of %s waited for a Droplet to boot\n", all.Booted, count(all.Jobs, "job"))
 	if by != "" {
 		rows = [][]string{{strings.ToUpper(by), "JOBS", "FAILED", "RAN", "IDLE", "BOOTED", "USD", "P50", "P95", "FOR A BOOT"}}
 		for _, r := range u.Rows {
-			rows = append(rows, []string{clean(r.Key), strconv.Itoa(r.Jobs), strconv.Itoa(r.Failed), decimals(r.JobHours, 2), decimals(r.IdleHours, 2),
-				decimals(r.BootHours, 2), decimals(r.USD, 2), wait(r.Wait.P50), wait(r.Wait.P95), strconv.Itoa(r.Booted)})
+			rows = append(rows, []string{r.Key, strconv.Itoa(r.Jobs), strconv.Itoa(r.Failed), fmt.Sprintf("%.2f", r.JobHours),
+				fmt.Sprintf("%.2f", r.IdleHours), fmt.Sprintf("%.2f", r.BootHours), fmt.Sprintf("%.2f", r.USD),
+				wait(r.Wait.P50), wait(r.Wait.P95), strconv.Itoa(r.Booted)})
 		}
-		b.WriteString("\n")
-		writeRows(&b, screen, rows)
+		show(rows)
 	}
 	if len(failures) > 0 {
 		rows = [][]string{{"NOT CREATED", "REGION", "WHY", "TIMES"}}
 		for _, f := range failures {
-			rows = append(rows, []string{clean(f.Size), clean(f.Region), clean(f.Why), strconv.Itoa(f.Times)})
+			rows = append(rows, []string{f.Size, f.Region, f.Why, strconv.Itoa(f.Times)})
 		}
-		b.WriteString("\n")
-		writeRows(&b, screen, rows)
+		show(rows)
 	}
 	return b.String()
 }
@@ -132,28 +128,11 @@ func wait(s float64) string {
 	return time.Duration(s * float64(time.Second)).Round(time.Second).String()
 }
 
-func decimals(f float64, n int) string { return strconv.FormatFloat(f, 'f', n, 64) }
-
 func percent(part, all float64) string {
 	if all == 0 {
 		return "-"
 	}
 	return fmt.Sprintf("%.0f %%", 100*part/all)
-}
-
-// writeRows writes a table, the first row of which is its head.
-func writeRows(b *strings.Builder, screen *terminal, rows [][]string) {
-	var plain strings.Builder
-	w := tabwriter.NewWriter(&plain, 0, 0, 2, ' ', 0)
-	for _, row := range rows {
-		fmt.Fprintln(w, strings.Join(row, "\t"))
-	}
-	w.Flush()
-	head, rest, _ := strings.Cut(plain.String(), "\n")
-	b.WriteString(screen.colour(bold, strings.TrimRight(head, " ")) + "\n")
-	for line := range strings.Lines(rest) {
-		b.WriteString(strings.TrimRight(line, " \n") + "\n")
-	}
 }
 
 // usageReport is a report for scripts.
@@ -189,7 +168,7 @@ func writeUsageCSV(t *terminal, u history.Usage, by string) error {
 	for _, r := range u.Rows {
 		row := []string{clean(r.Key), strconv.Itoa(r.Jobs), strconv.Itoa(r.Failed)}
 		for _, f := range []float64{r.JobHours, r.IdleHours, r.BootHours, r.USDJobs, r.USDIdle, r.USDBoot, r.USD, r.Wait.P50, r.Wait.P95, r.Wait.Longest} {
-			row = append(row, decimals(f, -1))
+			row = append(row, strconv.FormatFloat(f, 'f', -1, 64))
 		}
 		_ = w.Write(append(row, strconv.Itoa(r.Booted)))
 	}
