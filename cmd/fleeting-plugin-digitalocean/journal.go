@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/history"
+)
+
+// before is how much more of the journal is read than --since asks for: what was there
+// already then began before.
+const before = 24 * time.Hour
+
+// journal is where a history is read from.
+type journal struct {
+	since      span
+	file, jobs string
+	example    bool
+}
+
+func (j *journal) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.Var(&j.since, "since", "what happened from so long ago on")
+	f.StringVar(&j.file, "journal", "", "a `FILE` with what journalctl -u gitlab-runner -o json has written, or short-iso, or with the "+
+		"runner's JSON log; - for standard input (default: asks journalctl)")
+	f.StringVar(&j.jobs, "jobs", "", "a `FILE` with GitLab's answer to GET /runners/:id/jobs: adds pipelines, and waits at GitLab")
+	f.BoolVar(&j.example, "example", false, "a synthetic week instead")
+}
+
+// read reads a history, and says what could not be used.
+func (j *journal) read(ctx context.Context, t *terminal) (history.History, error) {
+	if j.example {
+		return history.Example(1), nil
+	}
+	now := time.Now()
+	since := now.Add(-j.since.Duration)
+	o := history.Options{Since: since, Progress: func(lines int64, at time.Time) {
+		t.waits("%d lines, up to %s", lines, at.Local().Format(time.DateTime))
+	}}
+	if j.jobs != "" {
+		f, err := os.Open(j.jobs)
+		if err != nil {
+			return history.History{}, err
+		}
+		defer f.Close()
+		o.Jobs = f
+	}
+	h, err := j.lines(ctx, t, o, now)
+	t.done()
+	if ctx.Err() != nil {
+		return h, errInterrupted
+	}
+	if err != nil {
+		return h, err
+	}
+	for _, p := range h.Problems {
+		text := fmt.Sprintf("%s: %d", p.What, p.Times)
+		if p.First != "" {
+			text += "; the first: " + p.First
+		}
+		t.say("note", "%s", text)
+	}
+	return h, nil
+}
+
+func (j *journal) lines(ctx context.Context, t *terminal, o history.Options, now time.Time) (history.History, error) {
+	switch j.file {
+	case "":
+		return fromJournalctl(ctx, o, now)
+	case "-":
+		return history.Read(ctx, t.in, o)
+	}
+	f, err := os.Open(j.file)
+	if err != nil {
+		return history.History{}, err
+	}
+	defer f.Close()
+	return history.Read(ctx, f, o)
+}
+
+// fromJournalctl reads this host's journal.
+func fromJournalctl(ctx context.Context, o history.Options, now time.Time) (history.History, error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	cmd := exec.CommandContext(ctx, "journalctl", "--unit=gitlab-runner", "--output=json", "--output-fields=MESSAGE", "--all", "--no-pager",
+		fmt.Sprintf("--since=@%d", o.Since.Add(-before).Unix()))
+	said := &bytes.Buffer{}
+	cmd.Stderr = said
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		return history.History{}, hinted{fmt.Errorf("ask this host's journal: %w", err),
+			"on the runner's host: journalctl -u gitlab-runner -o json >journal; here: give --journal journal"}
+	}
+	o.Until = now
+	h, err := history.Read(ctx, out, o)
+	if err != nil {
+		stop()
+	}
+	_, _ = io.Copy(io.Discard, out)
+	if ended := cmd.Wait(); err == nil && ended != nil {
+		err = hinted{fmt.Errorf("journalctl: %w: %s", ended, strings.TrimSpace(said.String())),
+			"run it with sudo, or as a member of the group systemd-journal"}
+	}
+	if err == nil && h.Lines == 0 {
+		err = hinted{errors.New("this host's journal has no line of gitlab-runner's in that time"),
+			"give a longer --since, or --journal FILE if the runner logs elsewhere"}
+	}
+	return h, err
+}
