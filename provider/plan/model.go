@@ -107,9 +107,10 @@ type droplet struct {
 // model is a run. What it has no event for does not change.
 type model struct {
 	Setup
-	w   *Work
-	out Outcome
-	now int64
+	w     *Work
+	trace bool
+	out   Outcome
+	now   int64
 
 	policy Policy
 	shift  int // the next
@@ -139,7 +140,7 @@ type waiter struct {
 
 // Run replays work.
 func Run(s Setup, w *Work, trace bool) Outcome {
-	m := &model{Setup: s, w: w, policy: fallback, pollAt: never, loopAt: never, listAt: never, readyAt: never}
+	m := &model{Setup: s, w: w, trace: trace, policy: fallback, pollAt: never, loopAt: never, listAt: never, readyAt: never}
 	m.loopEnd, m.Capacity, m.UpdateInterval = call, max(1, m.Capacity), max(m.UpdateInterval, update*time.Millisecond)
 	if len(m.Shifts) == 0 && len(m.Policies) > 0 {
 		m.Shifts = []Shift{{}}
@@ -147,7 +148,7 @@ func Run(s Setup, w *Work, trace bool) Outcome {
 	m.out.Waits = make([]int32, 0, len(w.Jobs))
 	for m.step() {
 	}
-	m.close(trace)
+	m.close()
 	return m.out
 }
 
@@ -241,14 +242,16 @@ func (m *model) take() {
 
 // reserve reports whether the taskscaler has room for one more.
 func (m *model) reserve() bool {
+	reserved, preemptive := len(m.waiting), m.policy.IdleCount > 0 && m.policy.Preemptive
+	if !preemptive && (m.MaxInstances == 0 || (m.MaxInstances-len(m.list))*m.Capacity > reserved) {
+		return true // it is sure without counting
+	}
 	c := m.count()
-	reserved := len(m.waiting)
 	available := max(0, c.idle-reserved)
-	if m.policy.IdleCount > 0 && m.policy.Preemptive {
+	if preemptive {
 		return available > 0
 	}
-	total := m.MaxInstances * m.Capacity
-	return available > 0 || m.MaxInstances == 0 || total-c.unavailable-c.acquired-max(0, reserved-c.idle) > 0
+	return available > 0 || m.MaxInstances*m.Capacity-c.unavailable-c.acquired-max(0, reserved-c.idle) > 0
 }
 
 // nextLook returns when a waiting job next finds a slot, and which.
@@ -282,7 +285,9 @@ func (m *model) start(who int) {
 	d.used++
 	m.ends.push(ending{m.now + j.Takes, d})
 	m.out.Waits = append(m.out.Waits, int32(min(m.now-j.Arrive, math.MaxInt32)))
-	m.out.Runs = append(m.out.Runs, Life{m.now, min(m.now+j.Takes, m.w.Length)})
+	if m.trace {
+		m.out.Runs = append(m.out.Runs, Life{m.now, min(m.now+j.Takes, m.w.Length)})
+	}
 	m.changed()
 }
 
@@ -505,7 +510,7 @@ func (m *model) markReady() {
 }
 
 // close ends a run: what is not over lasts until the end.
-func (m *model) close(trace bool) {
+func (m *model) close() {
 	for _, j := range m.queue[m.head:] {
 		m.waiting = append(m.waiting, waiter{job: int(j)})
 	}
@@ -518,8 +523,8 @@ func (m *model) close(trace bool) {
 		l.To = min(l.To, m.w.Length)
 		m.out.USD += Bill(m.w.Price, time.Duration(l.To-l.From)*time.Millisecond)
 	}
-	if !trace {
-		m.out.Lives, m.out.Runs = nil, nil
+	if !m.trace {
+		m.out.Lives = nil
 	}
 }
 

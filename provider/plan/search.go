@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"sync"
@@ -77,8 +78,8 @@ func Search(ctx context.Context, p *Past, s Setup, sizes []Size, loc *time.Locat
 		}
 		grid := candidates(p.Model.Most*max(1, s.Capacity), days, peak, s.MaxUses, preemptive)
 		budget := tries / len(sizes)
-		// The coarse grid first, then the neighbours of the best of it.
-		first := thin(grid, budget*3/5)
+		// Anything first, then the neighbours of the best of it.
+		first := thin(grid, budget/2)
 		tried, err := p.try(ctx, s, &work, size.Slug, first, loc)
 		if err != nil {
 			return nil, err
@@ -144,16 +145,12 @@ func candidates(jobs int, work, peak Block, uses int, preemptive bool) (all []ca
 	return all
 }
 
-// thin keeps most of all, evenly.
+// thin keeps most of all: the same ones every time.
 func thin(all []candidate, most int) []candidate {
-	if len(all) <= most {
-		return all
-	}
-	var some []candidate
-	for i := range most {
-		some = append(some, all[i*len(all)/most])
-	}
-	return some
+	some := slices.Clone(all)
+	r := rand.New(rand.NewPCG(1, 1))
+	r.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
+	return some[:min(len(some), most)]
 }
 
 // neighbours are those of all that differ from a choice in one thing, and were not tried.
