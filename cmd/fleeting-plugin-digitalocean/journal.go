@@ -22,6 +22,7 @@ const before = 24 * time.Hour
 
 // journal is where a history is read from.
 type journal struct {
+	usual      time.Duration // without --since, of this host's journal
 	since      span
 	file, jobs string
 	example    bool
@@ -29,7 +30,7 @@ type journal struct {
 
 func (j *journal) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.Var(&j.since, "since", "what happened from so long ago on")
+	f.Var(&j.since, "since", fmt.Sprintf("what happened from so long ago on (default %dd, or all of a FILE)", int(j.usual.Hours()/24)))
 	f.StringVar(&j.file, "journal", "", "a `FILE` with what journalctl -u gitlab-runner -o json has written, or short-iso, or with the "+
 		"runner's JSON log; - for standard input (default: asks journalctl)")
 	f.StringVar(&j.jobs, "jobs", "", "a `FILE` with GitLab's answer to GET /runners/:id/jobs: adds pipelines, and waits at GitLab")
@@ -41,11 +42,16 @@ func (j *journal) read(ctx context.Context, t *terminal) (history.History, error
 	if j.example {
 		return history.Example(1), nil
 	}
-	now := time.Now()
-	since := now.Add(-j.since.Duration)
-	o := history.Options{Since: since, Progress: func(lines int64, at time.Time) {
+	o := history.Options{Progress: func(lines int64, at time.Time) {
 		t.waits("%d lines, up to %s", lines, at.Local().Format(time.DateTime))
 	}}
+	now := time.Now()
+	switch {
+	case j.since.Duration > 0:
+		o.Since = now.Add(-j.since.Duration)
+	case j.file == "":
+		o.Since = now.Add(-j.usual)
+	}
 	if j.jobs != "" {
 		f, err := os.Open(j.jobs)
 		if err != nil {

@@ -108,8 +108,10 @@ func (r *reader) line(text []byte) {
 		return
 	}
 	handle := handlers[l.msg]
-	if l.msg == msgStarting && l.at.IsZero() {
-		l.at = r.last // it is written before log_format is known
+	if l.msg == msgStarting && l.at.IsZero() { // it is written before log_format is known
+		if l.at = r.last; l.at.IsZero() {
+			return
+		}
 	}
 	if l.at.IsZero() && handle != nil {
 		r.used = true
