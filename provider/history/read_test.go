@@ -500,8 +500,8 @@ func TestStream(t *testing.T) {
 	l.requested(t0, "ci-4242")
 	l.job(4242, t0, t0.Add(time.Second), t0.Add(time.Minute), "ci-4242")
 	l.at(t0.Add(time.Minute), msgGone, "group", "ci", "name", "ci-4242", "age", "1m0s")
-	for range 15 {
-		l.at(t0.Add(time.Minute), "Appending trace to coordinator...ok", "job", 4242, "sent-log", "0-219", "status", "202 Accepted")
+	for range 45 {
+		fmt.Fprintln(&l, "2026-11-29T12:01:00+0000 host gitlab-runner[12]: Appending trace to coordinator...ok   code=202 job=4242 job-log=0-220")
 	}
 	heap := func() uint64 {
 		runtime.GC()
