@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -65,6 +64,9 @@ func (j *journal) read(ctx context.Context, t *terminal) (history.History, error
 	if ctx.Err() != nil {
 		return h, errInterrupted
 	}
+	if errors.Is(err, history.ErrForeign) {
+		err = hinted{err, "give --journal FILE with what journalctl -u gitlab-runner -o json writes on the runner's host, perhaps of a longer time"}
+	}
 	if err != nil {
 		return h, err
 	}
@@ -95,8 +97,6 @@ func (j *journal) lines(ctx context.Context, t *terminal, o history.Options, now
 
 // fromJournalctl reads this host's journal.
 func fromJournalctl(ctx context.Context, o history.Options, now time.Time) (history.History, error) {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
 	cmd := exec.CommandContext(ctx, "journalctl", "--unit=gitlab-runner", "--output=json", "--output-fields=MESSAGE", "--all", "--no-pager",
 		fmt.Sprintf("--since=@%d", o.Since.Add(-before).Unix()))
 	said := &bytes.Buffer{}
@@ -111,17 +111,10 @@ func fromJournalctl(ctx context.Context, o history.Options, now time.Time) (hist
 	}
 	o.Until = now
 	h, err := history.Read(ctx, out, o)
-	if err != nil {
-		stop()
-	}
-	_, _ = io.Copy(io.Discard, out)
-	if ended := cmd.Wait(); err == nil && ended != nil {
+	_ = out.Close() // if it was not read to its end
+	if ended := cmd.Wait(); ended != nil && (err == nil || errors.Is(err, history.ErrForeign)) {
 		err = hinted{fmt.Errorf("journalctl: %w: %s", ended, strings.TrimSpace(said.String())),
 			"run it with sudo, or as a member of the group systemd-journal"}
-	}
-	if err == nil && h.Lines == 0 {
-		err = hinted{errors.New("this host's journal has no line of gitlab-runner's in that time"),
-			"give a longer --since, or --journal FILE if the runner logs elsewhere"}
 	}
 	return h, err
 }
