@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -22,6 +21,7 @@ const before = 24 * time.Hour
 
 // journal is where a history is read from.
 type journal struct {
+	usual      time.Duration // without --since, of this host's journal
 	since      span
 	file, jobs string
 	example    bool
@@ -29,7 +29,7 @@ type journal struct {
 
 func (j *journal) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.Var(&j.since, "since", "what happened from so long ago on")
+	f.Var(&j.since, "since", fmt.Sprintf("what happened from so long ago on (default %dd, or all of a FILE)", int(j.usual.Hours()/24)))
 	f.StringVar(&j.file, "journal", "", "a `FILE` with what journalctl -u gitlab-runner -o json has written, or short-iso, or with the "+
 		"runner's JSON log; - for standard input (default: asks journalctl)")
 	f.StringVar(&j.jobs, "jobs", "", "a `FILE` with GitLab's answer to GET /runners/:id/jobs: adds pipelines, and waits at GitLab")
@@ -41,11 +41,16 @@ func (j *journal) read(ctx context.Context, t *terminal) (history.History, error
 	if j.example {
 		return history.Example(1), nil
 	}
-	now := time.Now()
-	since := now.Add(-j.since.Duration)
-	o := history.Options{Since: since, Progress: func(lines int64, at time.Time) {
+	o := history.Options{Progress: func(lines int64, at time.Time) {
 		t.waits("%d lines, up to %s", lines, at.Local().Format(time.DateTime))
 	}}
+	now := time.Now()
+	switch {
+	case j.since.Duration > 0:
+		o.Since = now.Add(-j.since.Duration)
+	case j.file == "":
+		o.Since = now.Add(-j.usual)
+	}
 	if j.jobs != "" {
 		f, err := os.Open(j.jobs)
 		if err != nil {
@@ -58,6 +63,9 @@ func (j *journal) read(ctx context.Context, t *terminal) (history.History, error
 	t.done()
 	if ctx.Err() != nil {
 		return h, errInterrupted
+	}
+	if errors.Is(err, history.ErrForeign) {
+		err = hinted{err, "give --journal FILE with what journalctl -u gitlab-runner -o json writes on the runner's host, perhaps of a longer time"}
 	}
 	if err != nil {
 		return h, err
@@ -89,8 +97,6 @@ func (j *journal) lines(ctx context.Context, t *terminal, o history.Options, now
 
 // fromJournalctl reads this host's journal.
 func fromJournalctl(ctx context.Context, o history.Options, now time.Time) (history.History, error) {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
 	cmd := exec.CommandContext(ctx, "journalctl", "--unit=gitlab-runner", "--output=json", "--output-fields=MESSAGE", "--all", "--no-pager",
 		fmt.Sprintf("--since=@%d", o.Since.Add(-before).Unix()))
 	said := &bytes.Buffer{}
@@ -105,17 +111,10 @@ func fromJournalctl(ctx context.Context, o history.Options, now time.Time) (hist
 	}
 	o.Until = now
 	h, err := history.Read(ctx, out, o)
-	if err != nil {
-		stop()
-	}
-	_, _ = io.Copy(io.Discard, out)
-	if ended := cmd.Wait(); err == nil && ended != nil {
+	_ = out.Close() // if it was not read to its end
+	if ended := cmd.Wait(); ended != nil && (err == nil || errors.Is(err, history.ErrForeign)) {
 		err = hinted{fmt.Errorf("journalctl: %w: %s", ended, strings.TrimSpace(said.String())),
 			"run it with sudo, or as a member of the group systemd-journal"}
-	}
-	if err == nil && h.Lines == 0 {
-		err = hinted{errors.New("this host's journal has no line of gitlab-runner's in that time"),
-			"give a longer --since, or --journal FILE if the runner logs elsewhere"}
 	}
 	return h, err
 }

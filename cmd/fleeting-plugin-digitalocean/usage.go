@@ -17,7 +17,7 @@ import (
 const asCSV = "csv"
 
 func usageCommand(t *terminal) *cobra.Command {
-	r := reporting{journal: journal{since: span{7 * 24 * time.Hour, "7d"}}}
+	r := reporting{journal: journal{usual: 7 * 24 * time.Hour}}
 	cmd := &cobra.Command{
 		Use:   "report",
 		Short: "What Droplets did and cost, by the runner's journal",
@@ -32,7 +32,7 @@ several jobs at a time is divided among them.
 It exits with 0, with 1 if the journal could not be read, with 2 if it was
 called wrongly.`,
 		Example: `  $ sudo fleeting-plugin-digitalocean report --since 14d --by project
-  $ journalctl -u gitlab-runner -o json | fleeting-plugin-digitalocean report --journal -`,
+  $ fleeting-plugin-digitalocean report --journal gitlab-runner.json -o csv`,
 		Args: noArgs("a journal is named with --journal %s"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd.Context(), t) },
 	}

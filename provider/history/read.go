@@ -2,6 +2,7 @@ package history
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -28,15 +30,21 @@ const (
 	betweenSteps = 100_000 // lines
 )
 
+// ErrForeign is a journal that is none of a runner's.
+var ErrForeign = errors.New("no line of it is gitlab-runner's, in a form that is known")
+
 // Read reads a journal to its end, in a stream: memory grows with the jobs and the
 // Droplets of it, not with its lines. What it cannot use it counts in Problems. Its
-// errors are those of the readers and of ctx, and an export that is not one.
+// errors are those of the readers and of ctx, ErrForeign, and an export that is not one.
 func Read(ctx context.Context, journal io.Reader, o Options) (History, error) {
 	r := &reader{o: o, running: map[jobKey]*Job{}, latest: map[int64]jobKey{}, names: map[string]string{}, stopped: map[jobKey]time.Time{},
 		droplets: map[string]*droplet{}, adopted: map[string]map[string]bool{},
 		failures: map[Failure]int{}, problems: map[string]*Problem{}}
 	if err := r.lines(ctx, journal); err != nil {
 		return History{}, fmt.Errorf("read the journal, after line %d: %w", r.read, err)
+	}
+	if !r.used {
+		return History{}, fmt.Errorf("read the journal, %d lines: %w", r.read, ErrForeign)
 	}
 	h := r.end()
 	if o.Jobs != nil {
@@ -108,8 +116,10 @@ func (r *reader) line(text []byte) {
 		return
 	}
 	handle := handlers[l.msg]
-	if l.msg == msgStarting && l.at.IsZero() {
-		l.at = r.last // it is written before log_format is known
+	if l.msg == msgStarting && l.at.IsZero() { // it is written before log_format is known
+		if l.at = r.last; l.at.IsZero() {
+			return
+		}
 	}
 	if l.at.IsZero() && handle != nil {
 		r.used = true
@@ -179,9 +189,6 @@ func (r *reader) end() History {
 	if h.To.Before(h.From) { // nothing is as young as Since, or the clock was set back
 		h.To = h.From
 	}
-	if !r.used {
-		r.problem("journals without a line of gitlab-runner's", nil)
-	}
 	h.Jobs = r.allJobs()
 	h.Droplets = r.allDroplets()
 	for f, times := range r.failures {
@@ -194,8 +201,13 @@ func (r *reader) end() History {
 	return h
 }
 
-// young reports whether what ended then is read.
-func (r *reader) young(ended time.Time) bool { return ended.IsZero() || !ended.Before(r.o.Since) }
+// young reports whether what ended then, or at the end if ended is zero, is not left out.
+func (r *reader) young(ended time.Time) bool {
+	if ended.IsZero() {
+		return !r.last.Before(r.o.Since) || !r.o.Until.Before(r.o.Since)
+	}
+	return !ended.Before(r.o.Since)
+}
 
 // name returns a copy of s that does not keep its line in memory.
 func (r *reader) name(s string) string {
@@ -219,9 +231,9 @@ func (r *reader) problem(what string, line []byte) {
 
 // excerpt is the begin of a line, as a terminal may see it.
 func excerpt(line []byte) string {
-	line = line[:min(len(line), 4*maxFirst)]
-	q := []rune(strconv.Quote(string(line)))
-	q = q[1 : len(q)-1]
+	line = bytes.TrimSpace(line[:min(len(line), 4*maxFirst)])
+	quoted := strconv.Quote(string(line))
+	q := []rune(strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`))
 	if len(q) > maxFirst {
 		q = append(q[:maxFirst-1], '…')
 	}

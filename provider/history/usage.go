@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
@@ -117,7 +118,8 @@ func (h *History) Usage(by string, in *time.Location) Usage {
 		if by == ByHour {
 			return cmp.Compare(a.Key, b.Key)
 		}
-		return cmp.Or(cmp.Compare(b.USD, a.USD), cmp.Compare(a.Key, b.Key))
+		return cmp.Or(cmp.Compare(strings.Count(a.Key, "("), strings.Count(b.Key, "(")), // what is nobody's comes last
+			cmp.Compare(b.USD, a.USD), cmp.Compare(a.Key, b.Key))
 	})
 	return u
 }
