@@ -23,8 +23,7 @@ import (
 const policiesTried = 500
 
 func planCommand(t *terminal) *cobra.Command {
-	p := planning{}
-	p.since = span(14 * 24 * time.Hour)
+	p := planning{journal: journal{usual: 14 * 24 * time.Hour}}
 	cmd := &cobra.Command{
 		Use:   "plan",
 		Short: "What idle_count and idle_time should be, from what really happened",
@@ -51,7 +50,7 @@ wrongly, with 3 if the model does not fit.`,
 	f.StringVar(&p.choice.runner, "runner", "", "this [[runners]], by its `NAME`, where several use the plugin")
 	f.StringVar(&p.label, "choice", "", "show the policy of this choice, by its `LETTER` (default: the best)")
 	f.BoolVar(&p.diff, "diff", false, "show where the policy goes in config.toml")
-	f.StringVar(&p.svg, "svg", "", "write two pictures, beside each other, to `FILE`")
+	f.StringVar(&p.svg, "svg", "", "write two pictures to `FILE`: cost against wait, and a typical week")
 	f.StringArrayVar(&p.speedups, "speedup", nil, "try another size too, on which jobs are so much faster: `SIZE=FACTOR`, or "+
 		"SIZE=FACTOR@USD where the past has no hourly price of it; may be repeated")
 	t.formatFlags(cmd, asTable, asJSON)
@@ -132,7 +131,7 @@ func (p *planning) run(ctx context.Context, t *terminal) error {
 	}
 	r.show(t)
 	if p.svg != "" {
-		return os.WriteFile(p.svg, []byte(pictures(past, advice, chosen, loc)), 0o644)
+		return os.WriteFile(p.svg, pictures(past, advice, chosen, loc), 0o644)
 	}
 	return nil
 }

@@ -218,3 +218,31 @@ func (p *Past) judge(h history.History) {
 		p.Misfits = append(p.Misfits, fmt.Sprintf("%d Droplets were lost, and the model loses none", lost))
 	}
 }
+
+// Week returns how many lives there are on average in each hour of a week, from Monday on.
+func (p *Past) Week(lives []Life, loc *time.Location) []float64 {
+	const hour = int64(time.Hour / time.Millisecond)
+	sum, long := make([]float64, 7*24), make([]float64, 7*24)
+	slot := func(at int64) int {
+		t := p.From.Add(time.Duration(at) * time.Millisecond).In(loc)
+		return (int(t.Weekday())+6)%7*24 + t.Hour()
+	}
+	offset := p.From.Sub(p.From.Truncate(time.Hour)).Milliseconds()
+	each := func(l Life, add func(at, ms int64)) {
+		for at := l.From; at < l.To; {
+			end := min((at+offset)/hour*hour+hour-offset, l.To)
+			add(at, end-at)
+			at = end
+		}
+	}
+	each(Life{0, p.Work.Length}, func(at, ms int64) { long[slot(at)] += float64(ms) })
+	for _, l := range lives {
+		each(l, func(at, ms int64) { sum[slot(at)] += float64(ms) })
+	}
+	for i := range sum {
+		if long[i] > 0 {
+			sum[i] /= long[i]
+		}
+	}
+	return sum
+}

@@ -41,6 +41,7 @@ type Choice struct {
 	Most, Made        int
 
 	Why   string // what is good about it; "" = it lies between others
+	at    [5]int // in the grid
 	setup Setup
 	work  *Work
 }
@@ -67,8 +68,6 @@ var (
 // Search tries at most so many policies on the past. Hours are those of loc.
 func Search(ctx context.Context, p *Past, s Setup, sizes []Size, loc *time.Location, tries int) (*Advice, error) {
 	a := &Advice{Present: measure(s, p.Work, p.Size, nil), Best: -1}
-	days, peak := p.busy(loc)
-	preemptive := len(s.Policies) > 0 && s.Policies[0].Preemptive
 	sizes = append([]Size{{Slug: p.Size, Speedup: 1, Price: p.Work.Price}}, sizes...)
 	for _, size := range sizes {
 		work := *p.Work
@@ -76,125 +75,132 @@ func Search(ctx context.Context, p *Past, s Setup, sizes []Size, loc *time.Locat
 		for i := range work.Jobs {
 			work.Jobs[i].Takes = int64(float64(work.Jobs[i].Takes) / size.Speedup)
 		}
-		grid := candidates(p.Model.Most*max(1, s.Capacity), days, peak, s.MaxUses, preemptive)
+		g := p.grid(s, loc)
+		var tried []Choice
 		budget := tries / len(sizes)
-		// Anything first, then the neighbours of the best of it.
-		first := thin(grid, budget/2)
-		tried, err := p.try(ctx, s, &work, size.Slug, first, loc)
-		if err != nil {
-			return nil, err
+		for next := g.any(budget / 4); len(next) > 0; {
+			found, err := p.try(ctx, s, &work, size.Slug, next, loc)
+			if err != nil {
+				return nil, err
+			}
+			tried = append(tried, found...)
+			if next = g.near(front(tried), budget-len(tried)); len(next) == 0 {
+				next = g.any(min(budget-len(tried), 50))
+			}
 		}
-		more := neighbours(front(tried), grid, first, budget-len(first))
-		found, err := p.try(ctx, s, &work, size.Slug, more, loc)
-		if err != nil {
-			return nil, err
-		}
-		a.Front = append(a.Front, append(tried, found...)...)
-		a.Tried += len(first) + len(more)
+		a.Front = append(a.Front, tried...)
+		a.Tried += len(tried)
 	}
 	a.Front = front(a.Front)
 	a.choose()
 	return a, nil
 }
 
-// candidate is what is tried.
+// candidate is what is tried, and where in the grid it lies.
 type candidate struct {
 	blocks []Block
 	uses   int
+	at     [5]int // in shapes, counts, idleTimes, scaleFactors and uses
 }
 
-// candidates are all combinations.
-func candidates(jobs int, work, peak Block, uses int, preemptive bool) (all []candidate) {
-	var counts []int
-	for n := 0; n <= max(1, jobs); n = max(n+1, n*5/4) {
-		counts = append(counts, n)
+// The shapes of a week.
+const (
+	even   = iota // the same all week
+	quiet         // in the hours of work; nothing is idle else
+	one           // room for one job is, else
+	half          // half as much is, else
+	peaked        // in the busiest hours; half as much in the hours of work, nothing else
+	shapes
+)
+
+// grid is all that may be tried.
+type grid struct {
+	counts, uses []int
+	work, peak   Block
+	preemptive   bool
+	tried        map[[5]int]bool
+}
+
+func (p *Past) grid(s Setup, loc *time.Location) *grid {
+	g := &grid{tried: map[[5]int]bool{}, uses: []int{s.MaxUses}, preemptive: len(s.Policies) > 0 && s.Policies[0].Preemptive}
+	for n, most := 0, p.Model.Most*max(1, s.Capacity); n <= max(1, most); n = max(n+1, n*5/4) {
+		g.counts = append(g.counts, n)
 	}
-	uselist := []int{uses}
-	if uses > 1 || uses == 0 { // 1 is for jobs that do not trust each other
-		uselist = append(uselist, slices.DeleteFunc(slices.Clone(maxUses), func(n int) bool { return n == uses })...)
+	if s.MaxUses != 1 { // 1 is for jobs that do not trust each other
+		g.uses = append(g.uses, slices.DeleteFunc(slices.Clone(maxUses), func(n int) bool { return n == s.MaxUses })...)
 	}
-	everyday := Block{Days: [7]bool{true, true, true, true, true, true, true}, To: 24}
-	for _, u := range uselist {
-		for _, idle := range idleTimes {
-			for _, scale := range scaleFactors {
-				for _, day := range counts {
-					for _, night := range []int{0, 1, day} {
-						if night > day || night == 1 && day == 1 {
-							continue
-						}
-						base, busy := everyday, work
-						base.Policy = Policy{IdleCount: night, IdleTime: idle, Preemptive: preemptive}
-						busy.Policy = Policy{IdleCount: day, IdleTime: idle, ScaleFactor: scale, Preemptive: preemptive}
-						if night == day {
-							base.ScaleFactor = scale
-							all = append(all, candidate{[]Block{base}, u})
-							continue
-						}
-						all = append(all, candidate{[]Block{base, busy}, u})
-						if day > 1 && peak.To-peak.From <= (work.To-work.From)*2/3 { // else it is hardly another time
-							top := peak
-							top.Policy = busy.Policy
-							busy.IdleCount = (day + 1) / 2
-							all = append(all, candidate{[]Block{base, busy, top}, u})
-						}
-					}
+	g.work, g.peak = p.busy(loc)
+	return g
+}
+
+// candidate is what lies there; ok = there is something, which was not tried.
+func (g *grid) candidate(at [5]int) (c candidate, ok bool) {
+	for i, n := range [5]int{shapes, len(g.counts), len(idleTimes), len(scaleFactors), len(g.uses)} {
+		if at[i] < 0 || at[i] >= n {
+			return c, false
+		}
+	}
+	day := g.counts[at[1]]
+	switch shape := at[0]; {
+	case g.tried[at], shape != even && day == 0, shape > quiet && day == 1, shape == peaked && g.peak.To-g.peak.From > (g.work.To-g.work.From)*2/3:
+		return c, false // tried, or the same as another
+	}
+	base, work := Block{Days: [7]bool{true, true, true, true, true, true, true}, To: 24}, g.work
+	base.Policy = Policy{IdleTime: idleTimes[at[2]], Preemptive: g.preemptive}
+	work.Policy = base.Policy
+	work.IdleCount, work.ScaleFactor = day, scaleFactors[at[3]]
+	c = candidate{[]Block{base, work}, g.uses[at[4]], at}
+	switch at[0] {
+	case even:
+		base.Policy = work.Policy
+		c.blocks = []Block{base}
+	case one:
+		c.blocks[0].IdleCount = 1
+	case half:
+		c.blocks[0].IdleCount = (day + 1) / 2
+	case peaked:
+		peak := g.peak
+		peak.Policy = work.Policy
+		c.blocks[1].IdleCount = (day + 1) / 2
+		c.blocks = append(c.blocks, peak)
+	}
+	g.tried[at] = true
+	return c, true
+}
+
+// any returns some candidates from everywhere: the same ones every time.
+func (g *grid) any(n int) (some []candidate) {
+	r := rand.New(rand.NewPCG(1, 1)) //nolint:gosec // no secret
+	for range 10 * n {               // most may have been tried
+		at := [5]int{r.IntN(shapes), r.IntN(len(g.counts)), r.IntN(len(idleTimes)), r.IntN(len(scaleFactors)), r.IntN(len(g.uses))}
+		if c, ok := g.candidate(at); ok && len(some) < n {
+			some = append(some, c)
+		}
+	}
+	return some
+}
+
+// near returns at most n candidates that differ from one of these by one step.
+func (g *grid) near(best []Choice, n int) (some []candidate) {
+	for _, b := range best {
+		for axis := range b.at {
+			for shape := range shapes {
+				at := b.at
+				if axis == 0 {
+					at[0] = shape
+				} else {
+					at[axis] += 2*(shape%2) - 1
+				}
+				if len(some) >= n {
+					return some
+				}
+				if c, ok := g.candidate(at); ok {
+					some = append(some, c)
 				}
 			}
 		}
 	}
-	return all
-}
-
-// thin keeps most of all: the same ones every time.
-func thin(all []candidate, most int) []candidate {
-	some := slices.Clone(all)
-	r := rand.New(rand.NewPCG(1, 1))
-	r.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
-	return some[:min(len(some), most)]
-}
-
-// neighbours are those of all that differ from a choice in one thing, and were not tried.
-func neighbours(of []Choice, all, tried []candidate, most int) (near []candidate) {
-	seen := map[string]bool{}
-	for _, c := range tried {
-		seen[fmt.Sprint(c)] = true
-	}
-	for distance := 1; distance <= 2; distance++ {
-		for _, c := range all {
-			if len(near) >= most {
-				return near
-			}
-			key := fmt.Sprint(c)
-			if !seen[key] && slices.ContainsFunc(of, func(o Choice) bool { return c.differs(o) <= distance }) {
-				seen[key] = true
-				near = append(near, c)
-			}
-		}
-	}
-	return near
-}
-
-// differs counts what is different.
-func (c candidate) differs(o Choice) (n int) {
-	if c.uses != o.MaxUses {
-		n++
-	}
-	if len(c.blocks) != len(o.Blocks) {
-		return n + 2
-	}
-	for i, b := range c.blocks {
-		q := o.Blocks[i]
-		if b.IdleCount != q.IdleCount {
-			n++
-		}
-		if i == 0 && b.IdleTime != q.IdleTime {
-			n++
-		}
-		if i == len(c.blocks)-1 && b.ScaleFactor != q.ScaleFactor {
-			n++
-		}
-	}
-	return n
+	return some
 }
 
 // try replays candidates, on all processors.
@@ -218,6 +224,7 @@ func (p *Past) try(ctx context.Context, s Setup, w *Work, size string, all []can
 					setup.Policies = append(setup.Policies, b.Policy)
 				}
 				choices[i] = measure(setup, w, size, all[i].blocks)
+				choices[i].at = all[i].at
 			}
 		})
 	}
@@ -280,7 +287,7 @@ func (a *Advice) choose() {
 	var same, less *Choice
 	for i := range a.Front {
 		c := &a.Front[i]
-		if same == nil && c.P95 <= a.Present.P95+time.Second && c.USDPerMonth < 0.98*a.Present.USDPerMonth {
+		if same == nil && c.P95 <= a.Present.P95+max(time.Second, a.Present.P95/10) && c.USDPerMonth < 0.98*a.Present.USDPerMonth {
 			same = c
 		}
 		if c.USDPerMonth <= 1.01*a.Present.USDPerMonth && c.P95 < a.Present.P95-max(time.Second, a.Present.P95/50) {
