@@ -167,8 +167,10 @@ func (r *reader) ready(l line) bool {
 func (r *reader) endUnseen(d *droplet) {
 	d.Gone = d.deleted
 	if d.Gone.IsZero() {
-		d.Gone = d.seen
-		r.problem("Droplets that ended while no plugin process ran: counted to the last line about each", nil)
+		if d.Gone = d.seen; r.before.After(d.Gone) { // until then the plugin would have said it
+			d.Gone = r.before
+		}
+		r.problem("Droplets that ended while no plugin process ran: counted to the last line before", nil)
 	}
 	d.Lost = d.neverRan()
 }

@@ -65,6 +65,7 @@ type reader struct {
 	read     int64     // lines
 	first    time.Time // of the lines
 	last     time.Time
+	before   time.Time // the last line of the runner's process before this one
 	used     bool              // a line was the runner's or the plugin's
 	names    map[string]string // of Droplets and runners, each once
 	running  map[jobKey]*Job
@@ -135,6 +136,9 @@ func (r *reader) line(text []byte) {
 		}
 		if l.at.Before(r.last.Add(-clockStep)) {
 			r.problem("times that are before those of the line above: the clock was set back, or files are out of order", text)
+		}
+		if l.msg == msgStarting {
+			r.before = r.last
 		}
 		r.last = l.at
 	}
