@@ -267,12 +267,14 @@ func Shifts(from, to time.Time, active func(time.Time) int) []Shift {
 	return shifts
 }
 
-// front keeps the choices that no other beats in cost and p95 wait, cheapest first. A second
-// or a hundredth less is no better.
+// front keeps the choices that no other beats in cost and p95 wait, cheapest first. A fiftieth
+// of the cost, a second, or a hundredth of the wait less is no better: then what changes less is.
 func front(all []Choice) (best []Choice) {
 	all = slices.Clone(all)
+	cost := func(c Choice) float64 { return math.Round(math.Log(c.USDPerMonth) / math.Log(1.02)) }
 	slices.SortStableFunc(all, func(a, b Choice) int {
-		return cmp.Or(cmp.Compare(a.USDPerMonth, b.USDPerMonth), cmp.Compare(a.P95, b.P95))
+		return cmp.Or(cmp.Compare(cost(a), cost(b)), cmp.Compare(a.P95.Round(time.Second), b.P95.Round(time.Second)),
+			cmp.Compare(a.at[4], b.at[4]), cmp.Compare(len(a.Blocks), len(b.Blocks)), cmp.Compare(a.at[3], b.at[3]), cmp.Compare(a.at[2], b.at[2]))
 	})
 	for _, c := range all {
 		if len(best) == 0 || c.P95 < best[len(best)-1].P95-max(time.Second, best[len(best)-1].P95/100) {
