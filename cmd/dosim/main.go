@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -121,10 +122,12 @@ func parse(args []string) (config, error) {
 	flags.BoolVar(&c.guests, "guests", false, "")
 	flags.IntVar(&c.sshPort, "ssh-port", 0, "")
 	flags.BoolFunc("docker", "", func(socket string) error {
-		if c.docker = true; socket != "true" { // which is that none is given
-			c.socket = socket
+		if c.docker = true; socket == "true" { // none is given
+			return nil
 		}
-		return nil
+		var err error
+		c.socket, err = filepath.Abs(socket)
+		return err
 	})
 	flags.Func("fault", "", func(text string) error {
 		fault, err := dosim.ParseFault(text)

@@ -32,32 +32,31 @@ func FindDocker(ctx context.Context, socket string) (*Docker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("no Docker: %w", err)
 	}
-	d := &Docker{command: command}
-	if socket != "" {
-		if socket, err = filepath.Abs(socket); err != nil {
-			return nil, err
+	d := &Docker{command: command, Host: "unix://" + socket}
+	if socket == "" {
+		cmd := exec.CommandContext(ctx, command, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
+		if d.Host, err = answer(cmd); err != nil {
+			return nil, fmt.Errorf("no Docker: %w", err)
 		}
-		d.Host = "unix://" + socket
-	} else if d.Host, err = d.ask(ctx, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"); err != nil {
-		return nil, err
 	}
-	if _, err := d.ask(ctx, "--host", d.Host, "version", "--format", "{{.Server.Version}}"); err != nil {
-		return nil, err
+	cmd := exec.CommandContext(ctx, command, "version", "--format", "{{.Server.Version}}")
+	cmd.Env = d.env() // nothing else, as in a guest
+	if _, err := answer(cmd); err != nil {
+		return nil, fmt.Errorf("no Docker Engine: %w", err)
 	}
 	return d, nil
 }
 
-// ask runs a docker command of this host. The error is the last line that it says.
-func (d *Docker) ask(ctx context.Context, args ...string) (answer string, err error) {
-	output, err := exec.CommandContext(ctx, d.command, args...).Output()
+func (d *Docker) env() []string { return []string{"DOCKER_HOST=" + d.Host} }
+
+// answer is what a command prints. If it fails, the error is the last line of its complaint.
+func answer(cmd *exec.Cmd) (string, error) {
+	output, err := cmd.Output()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && len(exit.Stderr) > 0 {
-		said := strings.TrimSpace(string(exit.Stderr))
-		err = errors.New(said[strings.LastIndexByte(said, '\n')+1:])
+		complaint := strings.TrimSpace(string(exit.Stderr))
+		err = errors.New(complaint[strings.LastIndexByte(complaint, '\n')+1:])
 	}
-	if err != nil {
-		return "", fmt.Errorf("no Docker Engine: docker %s: %w", args[0], err)
-	}
-	return strings.TrimSpace(string(output)), nil
+	return strings.TrimSpace(string(output)), err
 }
 
 // install puts this host's docker command in place of the one that stands in for it.

@@ -26,7 +26,7 @@ func environment(g *guest, f *Fleet) []string {
 		"SHELL=/bin/sh",
 	}
 	if f.docker != nil {
-		env = append(env, "DOCKER_HOST="+f.docker.Host)
+		env = append(env, f.docker.env()...)
 	}
 	return env
 }
