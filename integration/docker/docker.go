@@ -40,7 +40,8 @@ func Open(ctx context.Context, host string) (*Engine, error) {
 	}
 	e := &Engine{api: api, name: "fleeting-jobs-" + strings.ToLower(rand.Text())}
 	if err := e.importImage(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("making an image for jobs on the Docker Engine at %s: %w", host, err), e.Close())
+		_ = e.Close() // what there is of it
+		return nil, fmt.Errorf("making an image for jobs on the Docker Engine at %s: %w", host, err)
 	}
 	return e, nil
 }
@@ -66,21 +67,19 @@ func (e *Engine) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 	defer cancel()
 	defer e.api.Close()
+	var errs []error
 	list, err := e.containers(ctx)
+	errs = append(errs, err)
 	for _, c := range list.Items {
-		_, failed := e.api.ContainerRemove(ctx, c.ID, client.ContainerRemoveOptions{Force: true})
-		err = errors.Join(err, failed)
+		_, err := e.api.ContainerRemove(ctx, c.ID, client.ContainerRemoveOptions{Force: true})
+		errs = append(errs, err)
 	}
-	_, failed := e.api.VolumeRemove(ctx, e.name, client.VolumeRemoveOptions{Force: true}) // that there is none is no failure
-	err = errors.Join(err, failed)
-	images, failed := e.api.ImageList(ctx, client.ImageListOptions{Filters: make(client.Filters).Add("reference", e.name)})
-	err = errors.Join(err, failed)
-	for _, image := range images.Items {
-		_, failed := e.api.ImageRemove(ctx, image.ID, client.ImageRemoveOptions{PruneChildren: true})
-		err = errors.Join(err, failed)
-	}
-	if err != nil {
-		return fmt.Errorf("removing what jobs left on the Docker Engine, which has the name %s: %w", e.name, err)
+	_, err = e.api.VolumeRemove(ctx, e.name, client.VolumeRemoveOptions{Force: true}) // there need not be one
+	errs = append(errs, err)
+	_, err = e.api.ImageRemove(ctx, e.name, client.ImageRemoveOptions{PruneChildren: true})
+	errs = append(errs, err)
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("removing what jobs left on the Docker Engine, by the name of %s: %w", e.name, err)
 	}
 	return nil
 }
