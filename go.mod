@@ -106,4 +106,7 @@ require (
 	resenje.org/singleflight v0.4.3 // indirect
 )
 
-tool gitlab.com/gitlab-org/fleeting/fleeting-artifact/cmd/fleeting-artifact
+tool (
+	github.com/google/go-containerregistry/cmd/crane
+	gitlab.com/gitlab-org/fleeting/fleeting-artifact/cmd/fleeting-artifact
+)

@@ -120,8 +120,9 @@ var (
 // elsewhere are names that docs may use and that are neither the plugin's nor [runners.autoscaler]'s.
 var elsewhere = []string{
 	"assign_resource", "ssh_key", // of DigitalOcean's scopes
-	"droplet_limit",               // of DigitalOcean's account
-	"log_level", "listen_address", // at the top of config.toml
+	"droplet_limit",                                                                      // of DigitalOcean's account
+	"use_slot_cgroups", "slot_cgroup_template", "reservation_throttling", "vm_isolation", // the runner's, which nothing here reads
+	"vpc_nat_gateways", "nat_gateway", // of DigitalOcean's API
 	"runner_name", "system_id", // labels of the runner's metrics
 	"--volume", "--env", // of docker
 }
@@ -130,7 +131,7 @@ var elsewhere = []string{
 func knownNames(t *testing.T) map[string]bool {
 	t.Helper()
 	names := slices.Concat(elsewhere, config.Keys())
-	for _, table := range runnerTables {
+	for _, table := range append(runnerTables, reflect.TypeFor[runnerconfig.Runner](), reflect.TypeFor[runnerconfig.File]()) {
 		for f := range table.Fields() {
 			names = append(names, f.Tag.Get("toml"))
 		}

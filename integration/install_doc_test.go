@@ -135,12 +135,17 @@ func whyNotRun(command string) string {
 	return ""
 }
 
-// servePackages lays a version's packages out and serves them where GitLab does.
+// servePackages serves a version's binary where GitLab does.
 func servePackages(t *testing.T, version string) (url string) {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "packages")
-	if out, err := inModule(t.Context(), nil, "go", "run", "./cmd/release", "packages", "-dist", distOf(t, version), "-out", dir, version); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	dir := t.TempDir()
+	const name = "fleeting-plugin-digitalocean-linux-amd64" // .goreleaser.yaml's
+	plugin := filepath.Join(distOf(t, version), hostPlatform, "plugin")
+	if err := os.Symlink(plugin, filepath.Join(dir, name)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "checksums.txt"), []byte(sumOf(t, plugin)+"  "+name+"\n"), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	prefix := "/api/v4/projects/fleeting-digitalocean%2Ffleeting-plugin-digitalocean/packages/generic/fleeting-plugin-digitalocean/" + version + "/"
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {

@@ -157,20 +157,20 @@ func (r *testRegistry) setFault(fault func(http.ResponseWriter, *http.Request) b
 	r.fault = fault
 }
 
-// distOf builds the plugin as a version, for this host alone: `make dist`.
+// distOf builds the plugin as a version, for this host alone, as `make dist` lays it out.
 func distOf(t *testing.T, version string) string {
 	t.Helper()
 	return onceADir(t, "dist-"+version, func(dir string) error {
-		out, err := inModule(t.Context(), nil, "make", "-s", "dist", "VERSION="+version, "PLATFORMS="+hostPlatform, "DIST="+dir)
+		out, err := inModule(t.Context(), nil, "make", "-s", "build", "VERSION="+version, "PLUGIN="+filepath.Join(dir, hostPlatform, "plugin"))
 		if err != nil {
-			return fmt.Errorf("make dist: %w\n%s", err, out)
+			return fmt.Errorf("make build: %w\n%s", err, out)
 		}
 		return nil
 	})
 }
 
 // standInOf is a dist for tests of what happens to it on its way, and not of the
-// plugin: a program that knows its version, and is built, packed and sent in no time.
+// plugin: a program that is built, packed and sent in no time.
 func standInOf(t *testing.T, version string) string {
 	t.Helper()
 	const source = `package main
@@ -183,24 +183,12 @@ func main() { os.Stdout.WriteString("Version:      " + version + "\n") }
 `
 	return onceADir(t, "stand-in-"+version, func(dir string) error {
 		main := save(t, "main.go", source)
-		plugin := filepath.Join(hostPlatform, "plugin")
-		out, err := inModule(t.Context(), nil, "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version="+version, "-o", filepath.Join(dir, plugin), main)
+		out, err := inModule(t.Context(), nil, "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version="+version,
+			"-o", filepath.Join(dir, hostPlatform, "plugin"), main)
 		if err != nil {
 			return fmt.Errorf("%w\n%s", err, out)
 		}
-		var sums strings.Builder
-		for name, content := range map[string]string{
-			"VERSION": version + "\n", filepath.Join(hostPlatform, "LICENSE"): "a licence\n", filepath.Join(hostPlatform, "NOTICE"): "a notice\n", plugin: "",
-		} {
-			path := filepath.Join(dir, name)
-			if name != plugin {
-				if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-					return err
-				}
-			}
-			fmt.Fprintf(&sums, "%s  %s\n", sumOf(t, path), filepath.ToSlash(name))
-		}
-		return os.WriteFile(filepath.Join(dir, "checksums.txt"), []byte(sums.String()), 0o600)
+		return nil
 	})
 }
 
@@ -242,11 +230,10 @@ func inModule(ctx context.Context, env []string, name string, args ...string) (s
 	return string(out), err
 }
 
-// release is `make release` of a version to this registry, of a dist that dist makes.
+// release pushes a version to this registry as `make release` does, of a dist that dist makes.
 func (r *testRegistry) release(t *testing.T, dist func(t *testing.T, version string) string, version string) (string, error) {
 	t.Helper()
-	return inModule(t.Context(), []string{"SSL_CERT_FILE=" + r.cert}, "make", "-s", "release", "VERSION="+version,
-		"REGISTRY="+r.repository(), "PLATFORMS="+hostPlatform, "DIST="+dist(t, version))
+	return inModule(t.Context(), []string{"SSL_CERT_FILE=" + r.cert}, ".ci/release-oci", dist(t, version), r.repository(), version)
 }
 
 // artifact is fleeting-artifact, whose code is behind gitlab-runner's fleeting
