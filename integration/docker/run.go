@@ -66,13 +66,14 @@ func (e *Engine) Run(ctx context.Context, droplet connector.Client, job Job) err
 	status, err := finish(ctx, api, created.ID, streams, job.Script)
 	if err != nil {
 		streams.Close() // the container may have more to say
-		<-copied
+	}
+	unread := <-copied
+	switch {
+	case err != nil:
 		return err
-	}
-	if err := <-copied; err != nil {
-		return fmt.Errorf("reading the container's output: %w", err)
-	}
-	if status != 0 {
+	case unread != nil:
+		return fmt.Errorf("reading the container's output: %w", unread)
+	case status != 0:
 		return ExitStatus(status)
 	}
 	return nil
