@@ -80,7 +80,9 @@ func (e *Engine) Run(ctx context.Context, droplet connector.Client, job Job) err
 }
 
 // finish starts the container, hands the script in, and waits for the end. When ctx ends, the error is its cause.
-func finish(ctx context.Context, api *client.Client, id string, streams client.ContainerAttachResult, script string) (status int64, err error) {
+func finish(
+	ctx context.Context, api *client.Client, id string, streams client.ContainerAttachResult, script string,
+) (status int64, err error) {
 	ended := api.ContainerWait(ctx, id, client.ContainerWaitOptions{Condition: container.WaitConditionNextExit})
 	if _, err := api.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
 		return 0, fmt.Errorf("starting the container: %w", cmp.Or(context.Cause(ctx), err))

@@ -25,15 +25,17 @@ esac
 func TestDockerIsTheHosts(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("PATH", dir)
-	if _, err := guest.FindDocker(t.Context(), ""); err == nil || err.Error() != `no Docker: exec: "docker": executable file not found in $PATH` {
-		t.Errorf("without the command: %v", err)
+	refused := func(socket, want string) {
+		t.Helper()
+		if _, err := guest.FindDocker(t.Context(), socket); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
 	}
+	refused("", `no Docker: exec: "docker": executable file not found in $PATH`)
 	if err := os.WriteFile(filepath.Join(dir, "docker"), []byte(fakeDocker), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := guest.FindDocker(t.Context(), "/none.sock"); err == nil || err.Error() != "no Docker Engine: Cannot connect to unix:///none.sock." {
-		t.Errorf("a socket without an Engine: %v", err)
-	}
+	refused("/none.sock", "no Docker Engine: Cannot connect to unix:///none.sock.")
 	d, err := guest.FindDocker(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)

@@ -99,7 +99,9 @@ func dockerForeman(t *testing.T, d *guest.Docker) (*foreman, *account) {
 			t.Error(err)
 		}
 		for _, list := range [][]string{
-			{"ps", "-aq", "--filter", "label=" + engine.Name()}, {"images", "-q", engine.Name()}, {"volume", "ls", "-q", "--filter", "name=" + engine.Name()},
+			{"ps", "-aq", "--filter", "label=" + engine.Name()},
+			{"images", "-q", engine.Name()},
+			{"volume", "ls", "-q", "--filter", "name=" + engine.Name()},
 		} {
 			if left, err := exec.Command("docker", append([]string{"-H", d.Host}, list...)...).Output(); len(left) > 0 || err != nil {
 				t.Errorf("docker %s: %s (%v)", list[0], left, err)

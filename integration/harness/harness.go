@@ -72,8 +72,8 @@ const (
 
 // Run carries the plan out and takes everything down again, also when ctx ends
 // early. The error tells that there was no run, because the account, the
-// plugin or its Init failed; whatever went wrong in a run is in the report's
-// checks.
+// plugin or its Init failed, or that containers are left; whatever else went
+// wrong is in the report's checks.
 func Run(ctx context.Context, o Options) (report *Report, err error) {
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
