@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
@@ -44,7 +46,7 @@ wrongly, with 3 if the model does not fit.`,
 		Args: noArgs("a journal is named with --journal %s"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.run(cmd.Context(), t) },
 	}
-	p.journal.flags(cmd)
+	p.flags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&p.choice.config, "config", "", "the runner's `FILE` (default as for ls)")
 	f.StringVar(&p.choice.runner, "runner", "", "this [[runners]], by its `NAME`, where several use the plugin")
@@ -250,6 +252,20 @@ func period(b plan.Block) string {
 	}
 }
 
+// secret matches what a diff does not show.
+var secret = regexp.MustCompile(`(?mi)^(\s*[\w.-]*(?:token|password|secret|key)[\w.-]*\s*=\s*).*`)
+
+// shown is a configuration without its secrets, and without what a terminal would obey.
+func shown(text string) []byte {
+	text = secret.ReplaceAllString(text, `${1}"..."`)
+	return []byte(strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text))
+}
+
 // diff shows the policy in its place. Only policies that are tables of their own are replaced.
 func (s setting) diff(policy string) (string, error) {
 	text, err := os.ReadFile(s.file.Path)
@@ -260,7 +276,7 @@ func (s setting) diff(policy string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", s.file.At(s.runner.Key("autoscaler.policy")), err)
 	}
-	return string(diff.Diff(s.file.Path, text, s.file.Path, []byte(changed))), nil
+	return string(diff.Diff(s.file.Path, shown(string(text)), s.file.Path, shown(changed))), nil
 }
 
 // withPolicy replaces the [[runners.autoscaler.policy]] tables of the nth [[runners]].
