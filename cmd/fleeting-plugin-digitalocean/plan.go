@@ -255,8 +255,8 @@ func period(b plan.Block) string {
 // secret matches what a diff does not show.
 var secret = regexp.MustCompile(`(?mi)^(\s*[\w.-]*(?:token|password|secret|key)[\w.-]*\s*=\s*).*`)
 
-// shown is a configuration without its secrets, and without what a terminal would obey.
-func shown(text string) []byte {
+// masked is a configuration without its secrets, and without what a terminal would obey.
+func masked(text string) []byte {
 	text = secret.ReplaceAllString(text, `${1}"..."`)
 	return []byte(strings.Map(func(r rune) rune {
 		if r != '\n' && r != '\t' && !unicode.IsPrint(r) {
@@ -276,7 +276,7 @@ func (s setting) diff(policy string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", s.file.At(s.runner.Key("autoscaler.policy")), err)
 	}
-	return string(diff.Diff(s.file.Path, shown(string(text)), s.file.Path, shown(changed))), nil
+	return string(diff.Diff(s.file.Path, masked(string(text)), s.file.Path, masked(changed))), nil
 }
 
 // withPolicy replaces the [[runners.autoscaler.policy]] tables of the nth [[runners]].
