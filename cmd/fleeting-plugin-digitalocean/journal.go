@@ -127,7 +127,8 @@ func fromJournalctl(ctx context.Context, o history.Options, now time.Time) (hist
 	h, err := history.Read(ctx, out, o)
 	_ = out.Close() // if it was not read to its end
 	ended := cmd.Wait()
-	const hint = "run it with sudo, or as a member of the group systemd-journal, on the runner's host; or give a longer --since, or --journal FILE"
+	const hint = "run it with sudo, or as a member of the group systemd-journal, on the runner's host; " +
+		"or give a longer --since, or --journal FILE"
 	switch foreign := errors.Is(err, history.ErrForeign); {
 	case ended != nil && (err == nil || foreign):
 		err = hinted{fmt.Errorf("journalctl: %w: %s", ended, strings.TrimSpace(said.String())), hint}

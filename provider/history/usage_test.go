@@ -146,7 +146,8 @@ func journalOf(h History) (journal string, usd float64) {
 	}
 	for _, j := range h.Jobs {
 		add(j.Received, "Checking for jobs... received", "job", j.ID)
-		add(j.Received, "Added job to processing list", "job", j.ID, "project", j.Project, "time_in_queue_seconds", j.Received.Sub(j.Queued).Seconds())
+		add(j.Received, "Added job to processing list", "job", j.ID, "project", j.Project,
+			"time_in_queue_seconds", j.Received.Sub(j.Queued).Seconds())
 		add(j.Started, "Dialing instance", "job", j.ID, "project", j.Project, "instance-id", j.Droplet)
 		msg := "Job succeeded"
 		if j.Failed && !j.Ended.IsZero() {
