@@ -296,6 +296,15 @@ func TestFaults(t *testing.T) {
 			l.at(at(20), "Starting multi-runner from /etc/gitlab-runner/other.toml...")
 			l.at(at(30), "Job succeeded", "job", 7)
 		}, jobs: []Job{job}},
+		{name: "a job that runs on after another process's start", log: func(l *log) {
+			l.at(t0, "Checking for jobs... received", "job", 7)
+			l.at(at(5), "Starting multi-runner from /etc/gitlab-runner/other.toml...")
+			l.at(at(10), "Dialing instance", "job", 7, "instance-id", "ci-a")
+		}, jobs: with(func(j *Job) { j.Ended = time.Time{} })},
+		{name: "an error with the like of fields", log: func(l *log) {
+			fmt.Fprintln(l, "2026-11-29T12:00:00Z WARNING: a placement cools down   err=422: size=s-9 region=xyz is out "+
+				"group=ci region=fra1 size=s-1 why=it refused")
+		}, failures: []Failure{{"s-1", "fra1", "it refused", 1}}},
 		{name: "a job that runs", log: func(l *log) {
 			l.at(t0, "Checking for jobs... received", "job", 7)
 			l.at(at(10), "Dialing instance", "job", 7, "instance-id", "ci-a")
