@@ -64,8 +64,8 @@ func (j *journal) read(ctx context.Context, t *terminal) (history.History, error
 	if ctx.Err() != nil {
 		return h, errInterrupted
 	}
-	if errors.Is(err, history.ErrForeign) {
-		err = hinted{err, "give --journal FILE with what journalctl -u gitlab-runner -o json writes on the runner's host, perhaps of a longer time"}
+	if errors.Is(err, history.ErrForeign) && !errors.As(err, new(hinted)) {
+		err = hinted{err, "give --journal FILE with what journalctl -u gitlab-runner -o json writes on the runner's host"}
 	}
 	if err != nil {
 		return h, err
@@ -85,7 +85,21 @@ func (j *journal) lines(ctx context.Context, t *terminal, o history.Options, now
 	case "":
 		return fromJournalctl(ctx, o, now)
 	case "-":
-		return history.Read(ctx, t.in, o)
+		type answer struct {
+			history.History
+			error
+		}
+		read := make(chan answer, 1)
+		go func() { // it may wait for ever: the process ends soon
+			h, err := history.Read(ctx, t.in, o)
+			read <- answer{h, err}
+		}()
+		select {
+		case <-ctx.Done():
+			return history.History{}, ctx.Err()
+		case a := <-read:
+			return a.History, a.error
+		}
 	}
 	f, err := os.Open(j.file)
 	if err != nil {
@@ -112,9 +126,14 @@ func fromJournalctl(ctx context.Context, o history.Options, now time.Time) (hist
 	o.Until = now
 	h, err := history.Read(ctx, out, o)
 	_ = out.Close() // if it was not read to its end
-	if ended := cmd.Wait(); ended != nil && (err == nil || errors.Is(err, history.ErrForeign)) {
-		err = hinted{fmt.Errorf("journalctl: %w: %s", ended, strings.TrimSpace(said.String())),
-			"run it with sudo, or as a member of the group systemd-journal"}
+	ended := cmd.Wait()
+	const hint = "run it with sudo, or as a member of the group systemd-journal, on the runner's host; " +
+		"or give a longer --since, or --journal FILE"
+	switch foreign := errors.Is(err, history.ErrForeign); {
+	case ended != nil && (err == nil || foreign):
+		err = hinted{fmt.Errorf("journalctl: %w: %s", ended, strings.TrimSpace(said.String())), hint}
+	case foreign:
+		err = hinted{err, hint}
 	}
 	return h, err
 }

@@ -67,17 +67,17 @@ func (r *reporting) run(ctx context.Context, t *terminal) error {
 	u := h.Usage(r.by, time.Local)
 	switch t.format {
 	case asJSON:
-		t.json(usageJSON(u, h.Failures))
+		t.json(u)
 	case asCSV:
 		err = writeUsageCSV(t, u, r.by)
 	default:
-		fmt.Fprint(t.out, usageText(u, h.Failures, r.by, t.colours))
+		fmt.Fprint(t.out, usageText(u, r.by, t.colours))
 	}
 	return err
 }
 
 // usageText is a report as a person reads it.
-func usageText(u history.Usage, failures []history.Failure, by string, colours bool) string {
+func usageText(u history.Usage, by string, colours bool) string {
 	var b strings.Builder
 	show := func(rows [][]string) { b.WriteString("\n" + table(rows[0], 0, rows[1:], nil, 0, colours)) }
 	all := u.All
@@ -105,9 +105,9 @@ func usageText(u history.Usage, failures []history.Failure, by string, colours b
 		}
 		show(rows)
 	}
-	if len(failures) > 0 {
+	if len(u.Failures) > 0 {
 		rows = [][]string{{"NOT CREATED", "REGION", "WHY", "TIMES"}}
-		for _, f := range failures {
+		for _, f := range u.Failures {
 			rows = append(rows, []string{f.Size, f.Region, f.Why, strconv.Itoa(f.Times)})
 		}
 		show(rows)
@@ -135,27 +135,6 @@ func percent(part, all float64) string {
 	return fmt.Sprintf("%.0f %%", 100*part/all)
 }
 
-// usageReport is a report for scripts.
-type usageReport struct {
-	history.Usage
-	Failures []usageFailure `json:"failures"`
-}
-
-type usageFailure struct {
-	Size   string `json:"size,omitempty"`
-	Region string `json:"region,omitempty"`
-	Why    string `json:"why"`
-	Times  int    `json:"times"`
-}
-
-func usageJSON(u history.Usage, failures []history.Failure) usageReport {
-	r := usageReport{Usage: u, Failures: []usageFailure{}}
-	for _, f := range failures {
-		r.Failures = append(r.Failures, usageFailure(f))
-	}
-	return r
-}
-
 // writeUsageCSV writes a row for each part, or for all together.
 func writeUsageCSV(t *terminal, u history.Usage, by string) error {
 	if by == "" {
@@ -167,7 +146,8 @@ func writeUsageCSV(t *terminal, u history.Usage, by string) error {
 		"wait_p50", "wait_p95", "wait_longest", "waited_for_boot"})
 	for _, r := range u.Rows {
 		row := []string{clean(r.Key), strconv.Itoa(r.Jobs), strconv.Itoa(r.Failed)}
-		for _, f := range []float64{r.JobHours, r.IdleHours, r.BootHours, r.USDJobs, r.USDIdle, r.USDBoot, r.USD, r.Wait.P50, r.Wait.P95, r.Wait.Longest} {
+		for _, f := range []float64{r.JobHours, r.IdleHours, r.BootHours, r.USDJobs, r.USDIdle, r.USDBoot, r.USD,
+			r.Wait.P50, r.Wait.P95, r.Wait.Longest} {
 			row = append(row, strconv.FormatFloat(f, 'f', -1, 64))
 		}
 		_ = w.Write(append(row, strconv.Itoa(r.Booted)))

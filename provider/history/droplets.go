@@ -20,8 +20,8 @@ const (
 	msgNeverMade       = "a Droplet was never made; the runner is told that it is gone, and asks for another if it needs one"
 	msgKept            = "a person keeps a Droplet: it is left alone, and the runner is told that it is gone; it is billed, and counts"
 	msgTookOver        = "took over the Droplets of earlier plugin processes"
-	msgTookOverUnknown = "took over Droplets of plugin processes that this host does not know: if their manager is alive, stop one of the two " +
-		"or give it a plugin_config.name of its own"
+	msgTookOverUnknown = "took over Droplets of plugin processes that this host does not know: if their manager is alive, " +
+		"stop one of the two or give it a plugin_config.name of its own"
 	msgCoolsDown = "a placement cools down"
 	msgRefused   = "Droplets were refused; the group backs off before it asks again"
 )
@@ -198,7 +198,7 @@ func (r *reader) keep(d *droplet) {
 	if d.Gone.IsZero() && !d.deleted.IsZero() {
 		r.endUnseen(d)
 	}
-	if !r.young(d.Gone) || len(r.ended) >= maxKept {
+	if !r.young(d.Gone) {
 		return
 	}
 	for _, end := range []*time.Time{&d.Active, &d.Gone} {

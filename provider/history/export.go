@@ -1,10 +1,10 @@
 package history
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 )
@@ -27,67 +27,30 @@ type exported struct {
 
 var errNoExport = errors.New("it is not what GET /runners/:id/jobs answers: a JSON array of jobs, or several")
 
-// export adds what GitLab says to jobs: arrays, as pages one after the other, or a job
-// a line.
+// export adds what GitLab says to jobs: one array, or pages one after the other.
 func (r *reader) export(ctx context.Context, jobs []Job, in io.Reader) error {
 	byID := map[int64][]*Job{}
 	for i := range jobs {
 		byID[jobs[i].ID] = append(byID[jobs[i].ID], &jobs[i])
 	}
-	b := bufio.NewReader(in)
-	array := false
-	for {
-		c, err := b.ReadByte()
-		if errors.Is(err, io.EOF) {
-			return errNoExport
-		}
-		if err != nil {
-			return err
-		}
-		if c == ' ' || c == '\n' || c == '\r' || c == '\t' {
-			continue
-		}
-		array = c == '['
-		_ = b.UnreadByte() // it was read
-		break
-	}
-	d := json.NewDecoder(b)
-	for n := 0; ctx.Err() == nil; {
-		if array {
-			if _, err := d.Token(); errors.Is(err, io.EOF) {
-				return nil
-			} else if err != nil {
-				return r.cutExport(n, err)
-			}
-		}
-		for d.More() {
-			var e exported
-			if err := d.Decode(&e); err != nil {
-				return r.cutExport(n, err)
-			}
-			if e.ID == 0 {
-				return errNoExport // it may be an error that GitLab answered
-			}
-			n++
-			e.add(byID[e.ID])
-		}
-		if !array {
+	d := json.NewDecoder(in)
+	for pages := 0; ctx.Err() == nil; pages++ {
+		var page []exported
+		err := d.Decode(&page)
+		switch {
+		case errors.Is(err, io.EOF) && pages > 0:
 			return nil
+		case err != nil && pages > 0:
+			r.problem("exports of jobs that are cut: what comes after is not used", []byte(err.Error()))
+			return nil
+		case err != nil:
+			return fmt.Errorf("%w: %w", errNoExport, err)
 		}
-		if _, err := d.Token(); err != nil {
-			return r.cutExport(n, err)
+		for _, e := range page {
+			e.add(byID[e.ID])
 		}
 	}
 	return ctx.Err()
-}
-
-// cutExport goes on with the jobs that were read, if any.
-func (r *reader) cutExport(n int, err error) error {
-	if n == 0 {
-		return errors.Join(errNoExport, err)
-	}
-	r.problem("exports of jobs that are cut: what comes after is not used", []byte(err.Error()))
-	return nil
 }
 
 func (e exported) add(jobs []*Job) {

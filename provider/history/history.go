@@ -42,9 +42,10 @@ type Droplet struct {
 
 // Failure is why a placement made no Droplets, and how often it was logged.
 type Failure struct {
-	Size, Region string // "" = all placements of a group
-	Why          string
-	Times        int
+	Size   string `json:"size,omitempty"` // "" = all placements of a group
+	Region string `json:"region,omitempty"`
+	Why    string `json:"why"`
+	Times  int    `json:"times"`
 }
 
 // Problem is something that a reading could not use, and how often.

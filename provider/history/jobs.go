@@ -35,7 +35,7 @@ func (r *reader) received(l line) bool {
 	if key.id == 0 {
 		return false
 	}
-	if len(r.running) >= maxKept {
+	if len(r.running)+len(r.jobs) >= maxKept {
 		r.problem("jobs beyond the first two million: give a shorter --since", nil)
 		return true
 	}
@@ -133,8 +133,6 @@ func (r *reader) endJob(key jobKey, j Job) {
 	case !r.young(j.Ended):
 	case j.Started.IsZero():
 		r.problem("jobs without a Droplet: of another executor, or ended before one was ready; left out", nil)
-	case len(r.jobs) >= maxKept:
-		r.problem("jobs beyond the first two million: give a shorter --since", nil)
 	default:
 		if j.Started.Before(j.Received) {
 			j.Started = j.Received

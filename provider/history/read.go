@@ -65,7 +65,7 @@ type reader struct {
 	read     int64     // lines
 	first    time.Time // of the lines
 	last     time.Time
-	before   time.Time // the last line of the runner's process before this one
+	before   time.Time         // the last line of the runner's process before this one
 	used     bool              // a line was the runner's or the plugin's
 	names    map[string]string // of Droplets and runners, each once
 	running  map[jobKey]*Job

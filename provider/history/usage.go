@@ -29,6 +29,7 @@ type Usage struct {
 	Queue    Waits     `json:"wait_with_gitlab"` // from when GitLab could have given a job
 	Queued   int       `json:"jobs_with_gitlab"` // whose wait there is known
 	Rows     []Row     `json:"rows"`
+	Failures []Failure `json:"failures"`
 }
 
 // Row is a part of Usage: of a project, or a size, and so on. Hours are of Droplets.
@@ -84,7 +85,7 @@ func (d *Droplet) life(from, to time.Time) (begin, end time.Time) {
 // Usage sums up a history. by is one of the constants, or "" for no rows; hours are
 // those of in.
 func (h *History) Usage(by string, in *time.Location) Usage {
-	u := Usage{From: h.From, To: h.To, Droplets: len(h.Droplets)}
+	u := Usage{From: h.From, To: h.To, Droplets: len(h.Droplets), Rows: []Row{}, Failures: append([]Failure{}, h.Failures...)}
 	s := sums{by: by, in: in, rows: map[string]*Row{}}
 	of := map[string][]*Job{} // by Droplet
 	for i := range h.Jobs {
@@ -109,7 +110,6 @@ func (h *History) Usage(by string, in *time.Location) Usage {
 	}
 	u.Queue, u.Queued = waits(queue), len(queue)
 	u.All = s.all.rounded()
-	u.Rows = []Row{}
 	for key, row := range s.rows {
 		row.Key = key
 		u.Rows = append(u.Rows, row.rounded())

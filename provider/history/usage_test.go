@@ -24,10 +24,11 @@ func TestUsage(t *testing.T) {
 			{Name: "lost", Size: "s-1", Requested: at(60), Gone: at(90), PriceHourly: 0.6, Lost: true},
 			{Name: "new", Size: "s-2", Requested: at(119), PriceHourly: 0.06}, // a cent at least
 			{Name: "old", Requested: at(-6000), PriceHourly: 0.3},             // was there before, and stays
-			{Name: "free", Size: "?", Requested: t0},                          // nobody knows its price
+			{Name: "ends", Requested: at(-60), Gone: t0.Add(10 * time.Second), PriceHourly: 0.36},
+			{Name: "free", Size: "?", Requested: t0}, // nobody knows its price
 		},
 		Jobs: []Job{
-			{ID: 1, Project: 5, Received: t0, Started: at(10), Ended: at(30), Droplet: "a", Queued: at(-1)},
+			{ID: 1, Project: 5, Received: t0, Started: at(12), Ended: at(30), Droplet: "a", Queued: at(-1)},
 			{ID: 2, Project: 6, Received: at(20), Started: at(20), Ended: at(40), Droplet: "a", Failed: true}, // 10 minutes with the first
 			{ID: 3, Received: at(-30), Started: at(-20), Droplet: "old"},                                      // runs all the time
 			{ID: 4, Received: at(1), Started: at(2), Ended: at(3), Droplet: "of another group"},
@@ -40,22 +41,22 @@ func TestUsage(t *testing.T) {
 	}
 	want := []Row{
 		row("unknown", 2, 0, 2, 0.6, 0, Waits{60, 600, 600}),
-		row("5", 1, 0, 0.25, 0.15, 1, Waits{600, 600, 600}),
 		row("6", 1, 1, 0.25, 0.15, 0, Waits{}),
+		row("5", 1, 0, 13./60, 0.13, 1, Waits{720, 720, 720}),
 		{Key: bootKey, BootHours: 10./60 + 0.5 + 1./60 + 2, USDBoot: 0.1 + 0.3 + 0.01, USD: 0.1 + 0.3 + 0.01},
-		{Key: idleKey, IdleHours: 20. / 60, USDIdle: 0.2, USD: 0.2},
+		{Key: idleKey, IdleHours: 22./60 + 10./3600, USDIdle: 0.221, USD: 0.221},
 	}
 	if diff := cmp.Diff(want, u.Rows, round, cmpopts.IgnoreUnexported(Row{})); diff != "" {
 		t.Error(diff)
 	}
-	if u.Lost != 1 || u.Droplets != 5 || u.All.Jobs != 4 || u.Queued != 1 || u.Queue.P50 != 660 || math.Abs(u.All.USD-1.51) > 1e-9 {
+	if u.Lost != 1 || u.Droplets != 6 || u.All.Jobs != 4 || u.Queued != 1 || u.Queue.P50 != 780 || math.Abs(u.All.USD-1.511) > 1e-9 {
 		t.Errorf("%+v", u)
 	}
 	if rows := h.Usage(BySize, time.UTC).Rows; len(rows) != 4 || rows[0].Key != "s-1" || math.Abs(rows[0].USD-0.9) > 1e-9 {
 		t.Errorf("%+v", rows)
 	}
 	half := time.FixedZone("half", 1800) // its hours begin at half past
-	if rows := h.Usage(ByHour, half).Rows; len(rows) != 3 || rows[0].Key != "12" || math.Abs(rows[0].USD-(0.3+0.15)) > 1e-9 {
+	if rows := h.Usage(ByHour, half).Rows; len(rows) != 3 || rows[0].Key != "12" || math.Abs(rows[0].USD-(0.3+0.15+0.001)) > 1e-9 {
 		t.Errorf("%+v", rows)
 	}
 }
@@ -146,7 +147,8 @@ func journalOf(h History) (journal string, usd float64) {
 	}
 	for _, j := range h.Jobs {
 		add(j.Received, "Checking for jobs... received", "job", j.ID)
-		add(j.Received, "Added job to processing list", "job", j.ID, "project", j.Project, "time_in_queue_seconds", j.Received.Sub(j.Queued).Seconds())
+		add(j.Received, "Added job to processing list", "job", j.ID, "project", j.Project,
+			"time_in_queue_seconds", j.Received.Sub(j.Queued).Seconds())
 		add(j.Started, "Dialing instance", "job", j.ID, "project", j.Project, "instance-id", j.Droplet)
 		msg := "Job succeeded"
 		if j.Failed && !j.Ended.IsZero() {
