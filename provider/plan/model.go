@@ -432,7 +432,7 @@ func (m *model) update() {
 // see is the rest of the round: it lists and creates.
 func (m *model) see() {
 	m.listAt, m.loopEnd = never, m.now
-	unseen := 0
+	before, unseen := len(m.creating), 0
 	for _, d := range m.creating {
 		if d.active <= m.now {
 			d.ready = m.now + int64(m.w.Ready)
@@ -444,12 +444,16 @@ func (m *model) see() {
 		}
 	}
 	m.creating = m.creating[:unseen]
+	running := len(m.list)
 	m.list = slices.DeleteFunc(m.list, func(d *droplet) bool {
 		if d.gone <= m.now {
 			m.free = append(m.free, d)
 		}
 		return d.gone <= m.now
 	})
+	if unseen < before || len(m.list) < running {
+		m.changed()
+	}
 	n := m.requests
 	if m.MaxInstances > 0 {
 		n = min(n, m.MaxInstances-len(m.list)-len(m.creating))
@@ -476,7 +480,6 @@ func (m *model) see() {
 	if need < never {
 		m.wake(max(need, m.loopEnd))
 	}
-	m.changed()
 }
 
 func (m *model) create(n int, t int64) {

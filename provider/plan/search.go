@@ -123,7 +123,7 @@ type grid struct {
 
 func (p *Past) grid(s Setup, loc *time.Location) *grid {
 	g := &grid{tried: map[[5]int]bool{}, uses: []int{s.MaxUses}, preemptive: len(s.Policies) > 0 && s.Policies[0].Preemptive}
-	for n, most := 0, p.Model.Most*max(1, s.Capacity); n <= max(1, most); n = max(n+1, n*5/4) {
+	for n, most := 0, p.burst(); n <= max(1, most); n = max(n+1, n*5/4) {
 		g.counts = append(g.counts, n)
 	}
 	if s.MaxUses != 1 { // 1 is for jobs that do not trust each other
@@ -131,6 +131,20 @@ func (p *Past) grid(s Setup, loc *time.Location) *grid {
 	}
 	g.work, g.peak = p.busy(loc)
 	return g
+}
+
+// burst is how many jobs come, at most, while a Droplet boots: room for more is never needed.
+func (p *Past) burst() (most int) {
+	boots := slices.Sorted(slices.Values(p.Work.Boots))
+	window := int64(boots[len(boots)*9/10] + p.Work.Ready + 2*update + 2*tick)
+	first := 0
+	for i, j := range p.Work.Jobs {
+		for p.Work.Jobs[first].Arrive < j.Arrive-window {
+			first++
+		}
+		most = max(most, i-first+1)
+	}
+	return most
 }
 
 // candidate is what lies there; ok = there is something, which was not tried.
@@ -168,12 +182,12 @@ func (g *grid) candidate(at [5]int) (c candidate, ok bool) {
 	return c, true
 }
 
-// any returns some candidates from everywhere: the same ones every time.
+// any returns at most n candidates from everywhere: the same ones every time.
 func (g *grid) any(n int) (some []candidate) {
-	r := rand.New(rand.NewPCG(1, 1)) //nolint:gosec // no secret
-	for range 10 * n {               // most may have been tried
+	r := rand.New(rand.NewPCG(1, uint64(len(g.tried))))        //nolint:gosec // no secret
+	for tries := 10 * n; tries > 0 && len(some) < n; tries-- { // most may have been tried
 		at := [5]int{r.IntN(shapes), r.IntN(len(g.counts)), r.IntN(len(idleTimes)), r.IntN(len(scaleFactors)), r.IntN(len(g.uses))}
-		if c, ok := g.candidate(at); ok && len(some) < n {
+		if c, ok := g.candidate(at); ok {
 			some = append(some, c)
 		}
 	}

@@ -106,8 +106,10 @@ func BenchmarkSearch(b *testing.B) {
 	p := weeks(4, 50_000)
 	for b.Loop() {
 		p.Model = Run(present, p.Work, true)
-		if _, err := Search(b.Context(), p, present, nil, time.UTC, 500); err != nil {
+		a, err := Search(b.Context(), p, present, nil, time.UTC, 500)
+		if err != nil {
 			b.Fatal(err)
 		}
+		b.ReportMetric(float64(a.Tried), "policies")
 	}
 }
