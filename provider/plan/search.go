@@ -319,24 +319,25 @@ func (a *Advice) choose() {
 			same.Why = "less wait, for less"
 		}
 	}
-	picked := map[int]bool{}
 	n := len(a.Front)
+	picked := map[int]bool{0: true, n - 1: true}
 	for i, c := range a.Front {
 		if c.Why != "" {
 			picked[i] = true
 		}
 	}
-	// The ends, and what lies most evenly between them by the logarithm of the wait.
-	for k := 0; k < 5 && len(picked) < min(5, n); k++ {
-		low, high := wait(a.Front[n-1]), wait(a.Front[0])
-		want := low + (high-low)*float64(k)/4
-		nearest := -1
+	for len(picked) < min(5, n) { // what is farthest from those that are picked
+		farthest, most := -1, -1.0
 		for i, c := range a.Front {
-			if !picked[i] && (nearest < 0 || math.Abs(wait(c)-want) < math.Abs(wait(a.Front[nearest])-want)) {
-				nearest = i
+			nearest := math.Inf(1)
+			for k := range picked {
+				nearest = min(nearest, a.apart(c, a.Front[k]))
+			}
+			if !picked[i] && nearest > most {
+				farthest, most = i, nearest
 			}
 		}
-		picked[nearest] = true
+		picked[farthest] = true
 	}
 	for i, c := range a.Front {
 		if picked[i] {
@@ -348,7 +349,11 @@ func (a *Advice) choose() {
 	}
 }
 
-func wait(c Choice) float64 { return math.Log(c.P95.Seconds() + 1) }
+// apart is how far two choices are from each other, as parts of what the front spans.
+func (a *Advice) apart(b, c Choice) float64 {
+	first, last := a.Front[0], a.Front[len(a.Front)-1]
+	return math.Abs(b.USDPerMonth-c.USDPerMonth)/(last.USDPerMonth-first.USDPerMonth) + math.Abs((b.P95-c.P95).Seconds())/(first.P95-last.P95).Seconds()
+}
 
 // busy returns the hours of work in the past, and the busiest of these.
 func (p *Past) busy(loc *time.Location) (work, peak Block) {
