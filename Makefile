@@ -35,7 +35,6 @@ test: ## run all tests, with the race detector
 
 docs: ## write what the docs have from the code and from measurements; run their commands, and list which cannot be run
 	go test -run TestReference$$ ./provider/config -update
-	go test -run TestRulesInDocs$$ ./provider/migrate -update
 	TUNING=1 go test -run TestTuning ./provider -update
 	go test -race -count=1 -v -run TestCommandsInDocs ./integration
 

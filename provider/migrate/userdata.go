@@ -2,9 +2,10 @@ package migrate
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -26,11 +27,16 @@ type cloudFile struct {
 
 const cloudHeader = "#cloud-config\n"
 
-// cloudConfig returns what Droplets of this image need. port is that of SSH.
-func (e engine) cloudConfig(image imageClass, user string, port int) (c cloudConfig) {
+const daemonFile = "/etc/docker/daemon.json"
+
+// daemonLists are the options of the Docker daemon that are carried over, and their keys in daemon.json.
+var daemonLists = map[string]string{"engine-registry-mirror": "registry-mirrors", "engine-insecure-registry": "insecure-registries"}
+
+// newCloudConfig returns what Droplets of this image need. daemon is daemon.json; port is that of SSH.
+func newCloudConfig(daemon map[string][]string, image imageClass, user string, port int) (c cloudConfig) {
 	allow := "ufw allow ssh"
 	if port != 22 {
-		allow = "ufw allow " + strconv.Itoa(port) + "/tcp"
+		allow = fmt.Sprintf("ufw allow %d/tcp", port)
 	}
 	switch image {
 	case imagePlain:
@@ -42,10 +48,12 @@ func (e engine) cloudConfig(image imageClass, user string, port int) (c cloudCon
 		c.Run = []string{"command -v docker >/dev/null || (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y docker.io)",
 			"if command -v ufw >/dev/null; then " + allow + "; fi"}
 	}
-	c.Files = e.files()
-	// Files are written before packages are installed; where Docker runs already it has to read them.
-	if c.Files != nil && image != imagePlain {
-		c.Run = append(c.Run, "systemctl daemon-reload", "systemctl restart docker")
+	if len(daemon) > 0 {
+		text, _ := json.MarshalIndent(daemon, "", "  ") // cannot fail
+		c.Files = []cloudFile{{Path: daemonFile, Content: string(text) + "\n"}}
+		if image != imagePlain { // files are written before packages are installed; a Docker that runs already has to read them
+			c.Run = append(c.Run, "systemctl restart docker")
+		}
 	}
 	if user != "root" {
 		c.Run = append(c.Run, "usermod -aG docker "+user)
@@ -55,25 +63,31 @@ func (e engine) cloudConfig(image imageClass, user string, port int) (c cloudCon
 
 // boot makes user_data. A file of the user's is merged into it, so that there is one cloud-config.
 func (c *conversion) boot(class imageClass) {
-	ours := c.engine.cloudConfig(class, c.User, c.Port)
-	text, _ := ours.mergedInto(cloudHeader) // cannot fail
-	o := c.option("userdata", "")
-	if o.value == "" {
-		c.UserData = text
-		return
-	}
-	content, err := c.Host.ReadFile(o.value, maxUserData)
-	why := "cannot be read here"
-	if err == nil {
-		if c.UserData, err = ours.mergedInto(string(content)); err == nil {
-			c.at(Check, o.line, o.key, o.value+" is merged into user_data, with what docker-machine did over SSH; it has no effect any more", "")
-			return
+	daemon := map[string][]string{}
+	for _, o := range c.options {
+		if list := daemonLists[o.key]; list != "" {
+			daemon[list] = append(daemon[list], o.value)
 		}
-		why = err.Error()
 	}
-	c.UserDataFile, c.Paste = o.value, strings.Split(strings.TrimSuffix(text, "\n"), "\n")
-	c.at(Todo, o.line, o.key, o.value+" "+why+", and also has to do what docker-machine did over SSH",
-		"the comment below user_data_file has the lines for it")
+	ours := newCloudConfig(daemon, class, c.User, c.Port)
+	text, _ := ours.mergedInto(cloudHeader) // cannot fail
+	if o := c.option("userdata", ""); o.value != "" {
+		why := "cannot be read here"
+		content, err := c.Host.ReadFile(o.value, maxUserData)
+		if err == nil {
+			var both string
+			if both, err = ours.mergedInto(string(content)); err == nil {
+				text = both
+				c.at(Check, o.line, o.key, o.value+" is merged into user_data: the file itself has no effect any more", "")
+			} else {
+				why = err.Error()
+			}
+		}
+		if err != nil {
+			c.at(Todo, o.line, o.key, o.value+" "+why+": it is not in the new section", "merge it into user_data by hand")
+		}
+	}
+	c.UserData = c.multiline(text)
 }
 
 // maxUserData is DigitalOcean's limit, in bytes.
