@@ -127,6 +127,7 @@ var elsewhere = []string{
 	// of docker+machine's runners
 	"shutdown_drain", "max_retries", "retry_backoff", "pre_clone_script", "post_clone_script", "pre_get_sources_script",
 	"post_get_sources_script", "tls_verify", "tls_cert_path", "metrics_server",
+	"write_files", // of cloud-init
 }
 
 // knownNames are the names that docs may use: of keys, fields of the log, metrics, flags, and elsewhere.

@@ -74,7 +74,7 @@ func TestMerge(t *testing.T) {
 func TestUserDataSaysWhatItShould(t *testing.T) {
 	want := map[string]any{"registry-mirrors": []any{`a: b # "c" \ 'd'`, "http://r:5000"}}
 	daemon := map[string][]string{"registry-mirrors": {`a: b # "c" \ 'd'`, "http://r:5000"}}
-	text := merged(t, newCloudConfig(daemon, imageOwn, "builder", 2222), "#!/bin/sh\necho\n")
+	text := merged(t, newCloudConfig(daemon, imageUnknown, "builder", 2222), "#!/bin/sh\necho\n")
 	var read struct {
 		Files []struct{ Path, Content string } `yaml:"write_files"`
 		Run   []string                         `yaml:"runcmd"`

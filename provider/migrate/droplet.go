@@ -78,24 +78,17 @@ func (c *conversion) droplets() imageClass {
 	}
 	class := c.image()
 	c.Port, c.User, c.Ready = 22, "root", "docker info"
-	if !c.replaced { // the image of today has root, and port 22
-		c.login()
+	if o := c.option("ssh-user", "root"); !c.replaced && o.value != "root" {
+		c.User, c.Ready = o.value, "sudo docker info" // the group docker is younger than this session
+		c.at(Check, o.line, o.key, "the image needs this user, with the account's SSH keys and sudo; DigitalOcean's own have root alone", "")
+	}
+	if n, err := strconv.ParseUint(c.option("ssh-port", "22").value, 10, 16); err == nil && !c.replaced {
+		c.Port = int(n)
 	}
 	c.keys()
 	c.IPv6, c.Monitoring, c.Backups = c.boolean("ipv6"), c.boolean("monitoring"), c.boolean("backups")
 	c.Tags = strings.FieldsFunc(c.option("tags", "").value, func(r rune) bool { return r == ',' || r == ' ' })
 	return class
-}
-
-// login reads the user and the port of SSH.
-func (c *conversion) login() {
-	if o := c.option("ssh-user", "root"); o.value != "root" {
-		c.User, c.Ready = o.value, "sudo docker info" // the group docker is younger than this session
-		c.at(Check, o.line, o.key, "the image needs this user, with the account's SSH keys and sudo; DigitalOcean's own have root alone", "")
-	}
-	if n, err := strconv.ParseUint(c.option("ssh-port", "22").value, 10, 16); err == nil {
-		c.Port = int(n)
-	}
 }
 
 // image takes the image over, or finds one that has Docker, or on which it can be installed: docker-machine installed it
@@ -106,21 +99,18 @@ func (c *conversion) image() imageClass {
 	switch class {
 	case imageUseless:
 		c.replaced, image, class = true, dockerImage, imageWithDocker
-		if c.Size == smallest {
-			image, class = plainImage, imagePlain
-		}
 		c.at(Check, o.line, o.key, fmt.Sprintf("%q is gone, or has no Docker for apt, as of %s: image = %q, and the user root", o.value, tableDate, image),
 			"doctl compute image list-application --public | grep -i docker")
 	case imageUnknown:
+		id, err := strconv.Atoi(image)
+		if c.Image = id; err == nil {
+			c.at(Check, o.line, o.key, "the snapshot needs Docker, or apt, with which user_data installs it", "")
+			return class
+		}
 		c.at(Todo, o.line, o.key, fmt.Sprintf("%q is not known to have Docker; user_data installs it with apt where it is missing", image),
 			fmt.Sprintf("image = %q has Docker; a snapshot is named by its id: doctl compute image list --format ID,Name", dockerImage))
-	case imageOwn:
-		c.at(Check, o.line, o.key, "the snapshot needs Docker, or apt, with which user_data installs it", "")
 	}
 	c.Image = image
-	if id, err := strconv.Atoi(image); err == nil {
-		c.Image = id
-	}
 	return class
 }
 

@@ -72,11 +72,8 @@ func (c *conversion) policy(path string, old oldIdle) (p policy, ok bool) {
 			"a Droplet is billed for at least a minute: some minutes cost little and spare boots")
 	}
 	if p.Factor > 0 {
-		text := fmt.Sprintf("scale_factor = %s of all machines, rounded up", toTOML(p.Factor))
-		if p.Limit < c.Most { // else max_instances caps both
-			text += fmt.Sprintf("; with more than %d jobs fewer machines are idle than before", p.Limit-old.IdleCount)
-		}
-		c.note(Check, path+".idlescalefactor", "IdleScaleFactor", text, "")
+		c.note(Check, path+".idlescalefactor", "IdleScaleFactor", fmt.Sprintf("scale_factor = %s of all machines, rounded up; "+
+			"fewer are idle than before where scale_factor_limit caps them", toTOML(p.Factor)), "")
 	}
 	return p, true
 }

@@ -9,14 +9,8 @@ import (
 // tableDate is the month of what follows: what DigitalOcean had, and what was gone. doctor asks DigitalOcean.
 const tableDate = "November 2026"
 
-// dockerImage is the image with Docker, and plainImage the one on which cloud-init installs it. Both have Ubuntu.
-const (
-	dockerImage = "docker-20-04"
-	plainImage  = "ubuntu-24-04-x64"
-)
-
-// smallest is the size whose disk of 10 GiB is too small for the image with Docker, which needs 25.
-const smallest = "s-1vcpu-512mb-10gb"
+// dockerImage is the image with Docker, on Ubuntu.
+const dockerImage = "docker-20-04"
 
 // sizes are those that take the place of names that only tell the memory. GB is doubled for each.
 var sizes = strings.Fields("s-1vcpu-1gb s-1vcpu-2gb s-2vcpu-4gb s-4vcpu-8gb s-8vcpu-16gb g-8vcpu-32gb g-16vcpu-64gb")
@@ -33,9 +27,6 @@ func newSize(old string) string {
 	mb, _ := strconv.Atoi(m[1])
 	if strings.EqualFold(m[2], "gb") {
 		mb <<= 10
-	}
-	if mb <= 512 {
-		return smallest
 	}
 	for i, slug := range sizes {
 		if mb <= 1024<<i {
@@ -55,8 +46,7 @@ const (
 	imageUseless    imageClass = iota // it is gone, no longer maintained, or without a Docker that apt could install
 	imagePlain                        // cloud-init can install Docker on it
 	imageWithDocker                   // DigitalOcean's 1-Click image
-	imageOwn                          // a snapshot, by its id
-	imageUnknown
+	imageUnknown                      // a snapshot, or nobody knows
 )
 
 var (
@@ -78,8 +68,6 @@ func classOf(image string) imageClass {
 			return imageWithDocker
 		}
 		return imagePlain
-	case strings.Trim(image, "0123456789") == "":
-		return imageOwn
 	case uselessImage.MatchString(image):
 		return imageUseless
 	}

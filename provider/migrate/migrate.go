@@ -167,7 +167,7 @@ func (m *migration) run(path, text string) (changed string, ok bool) {
 		if r.Executor != "docker+machine" {
 			continue
 		}
-		if !r.Machine.digitalOcean() {
+		if r.Machine.MachineDriver != "digitalocean" {
 			c.note(Check, "machine.machinedriver", "MachineDriver", "left alone: only digitalocean is migrated", "")
 			continue
 		}

@@ -63,11 +63,6 @@ func TestErrors(t *testing.T) {
 			runnerWith("    IdleCount = 1\n    idlecount = 2\n"),
 			"error: config.toml:14: idlecount is given twice, in different case: which one counts is chance\nhint: remove one of them\n",
 		},
-		"no section": {
-			"[[runners]]\n  executor = \"docker+machine\"\n  [runners.machine]\n    MachineDriver = \"digitalocean\"\n",
-			"error: config.toml:1: executor: is docker+machine, and the runner has no [runners.machine]\n" +
-				"hint: the runner cannot run as it is: remove it, or give it the section\n",
-		},
 		"half-way there": {
 			runnerWith("  [runners.autoscaler]\n    plugin = \"x\"\n"),
 			"error: config.toml:13: executor: is docker+machine, and the runner has [runners.autoscaler] already\n" +
@@ -101,7 +96,7 @@ func TestNotes(t *testing.T) {
 		{"", "digitalocean-image=ubuntu-18-04-x64", `"ubuntu-18-04-x64" is gone`, `image = "docker-20-04"`},
 		{"", "digitalocean-image=fedora-40-x64", "is gone, or has no Docker for apt", `image = "docker-20-04"`},
 		{"", "digitalocean-image=coreos-beta digitalocean-ssh-port=2222 digitalocean-ssh-user=core", "is gone", "protocol_port = 22\n"},
-		{"", "digitalocean-image=coreos-beta digitalocean-size=512mb", "is no size today", `image = "ubuntu-24-04-x64"`},
+		{"", "digitalocean-size=512mb", "is no size today", `size = "s-1vcpu-1gb"`},
 		{"", "digitalocean-ssh-port=2222", "", "protocol_port = 2222"},
 		{"", "digitalocean-ssh-user=builder", `check: config.toml:11: digitalocean-ssh-user: the image needs this user`, "usermod -aG docker builder"},
 		{"", "digitalocean-ipv6 digitalocean-backups=true digitalocean-monitoring=false", "", "ipv6 = true\n      backups = true\n\n"},
@@ -128,8 +123,8 @@ func TestNotes(t *testing.T) {
 		{"    MachineOptionsWithName = [\"engine-label=machine=%s\"]\n", "", "lost: config.toml:13: MachineOptionsWithName: not carried over", ""},
 		{"    IdleScaleFactor = inf\n    IdleCount = 1\n", "", "scale_factor = 1001.0 of all", "scale_factor = 1001.0\n"},
 		{"  [runners.cache]\n    ServerAddress = \"x\"\n    AccessKey = \"y\"\n", "", "lost: config.toml:14: ServerAddress: the runner ignores it and its like here", "    AccessKey = \"y\"\n"},
-		{"    IdleCount = 1\n    IdleScaleFactor = 0.5\n", "", "with more than 2 jobs fewer machines are idle than before", "scale_factor_limit = 3"},
-		{"    IdleCount = 5\n    IdleScaleFactor = 0.5\n", "", "scale_factor = 1.5 of all machines, rounded up\n", "scale_factor_limit = 5"}, // limit caps both
+		{"    IdleCount = 1\n    IdleScaleFactor = 0.5\n", "", "scale_factor = 1.5 of all machines, rounded up", "scale_factor_limit = 3"},
+		{"    IdleCount = 5\n    IdleScaleFactor = 0.5\n", "", "scale_factor = 1.5", "scale_factor_limit = 5"}, // limit caps both
 	} {
 		r := holds(t, runnerWith(tt.machine, strings.Fields(tt.option)...), optionsWith(nil, script))
 		notes := notesText(r)

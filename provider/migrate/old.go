@@ -69,12 +69,6 @@ type oldIdle struct {
 	IdleCountMin    int
 }
 
-// digitalOcean reports whether the driver is digitalocean, also where only the options tell.
-func (m oldMachine) digitalOcean() bool {
-	return m.MachineDriver == "digitalocean" ||
-		m.MachineDriver == "" && strings.Contains("\n"+strings.Join(m.MachineOptions, "\n"), "\ndigitalocean-")
-}
-
 func readOld(text string) (f oldFile, err error) {
 	_, err = toml.Decode(text, &f)
 	return f, err

@@ -47,17 +47,12 @@ type conversion struct {
 	old     oldRunner
 	options []option
 	plan
-	replaced bool // the image is another one
+	replaced bool // the image is another one, with root and port 22
 }
 
 // convert returns the new section; "" = it cannot be made.
 func (c *conversion) convert() string {
-	switch {
-	case c.old.Machine.MachineName == "" && c.old.Machine.MachineOptions == nil:
-		c.note(Error, "", "executor", "is docker+machine, and the runner has no [runners.machine]",
-			"the runner cannot run as it is: remove it, or give it the section")
-		return ""
-	case c.old.Autoscaler != nil:
+	if c.old.Autoscaler != nil {
 		c.note(Error, "autoscaler", "executor", "is docker+machine, and the runner has [runners.autoscaler] already",
 			"remove the one that you do not use")
 		return ""
@@ -70,7 +65,7 @@ func (c *conversion) convert() string {
 	c.Drain = c.file.Machine.Drain
 	c.Drain.Retries = cmp.Or(c.Drain.Retries, 3) // the runner's default
 	c.Drain.Backoff = cmp.Or(c.Drain.Backoff, 10*time.Second)
-	c.StateDir = strings.TrimSuffix(c.Options.StateDir, "/")
+	c.StateDir = c.Options.StateDir
 	c.TokenFile = c.tokenFile()
 	class := c.droplets()
 	c.privateAddresses()
@@ -152,9 +147,6 @@ func (c *conversion) tokenFile() string {
 		return ""
 	default:
 		o.value = fromEnv
-	}
-	if config.Redact(o.value) == o.value {
-		c.at(Check, o.line, o.key, "does not look like a token of DigitalOcean, which begins with dop_v1_", "")
 	}
 	token := config.NewSecret(o.value)
 	if i := slices.IndexFunc(c.tokens, func(s Secret) bool { return s.Value.Equal(token) }); i >= 0 {

@@ -71,7 +71,7 @@ func untouched(t tester, in string, r Result) {
 	}
 	at := 0
 	for i, s := range d.sections {
-		if f.Runners[i].Executor == "docker+machine" && f.Runners[i].Machine.digitalOcean() {
+		if f.Runners[i].Executor == "docker+machine" && f.Runners[i].Machine.MachineDriver == "digitalocean" {
 			before, after, ok := strings.Cut(out, plain[at:s.start])
 			if !ok || at == 0 && before != "" {
 				t.Errorf("touched, and none of its business:\n%s\nin:\n%s", plain[at:s.start], r.Text)
@@ -136,7 +136,7 @@ func FuzzMigrate(f *testing.F) {
 		f.Add(strings.TrimRight(g.files["in.toml"], "\n"))
 	}
 	f.Add(runnerWith("    \"Idle.Count\" = 1\n"))
-	f.Add("[[runners]]\ndocker = false\nexecutor = \"docker+machine\"\nmachine.machineoptions = [\"digitalocean-\"]\n")
+	f.Add("[[runners]]\ndocker = false\nexecutor = \"docker+machine\"\nmachine.machinedriver = \"digitalocean\"\nmachine.machineoptions = [\"digitalocean-\"]\n")
 	f.Add("machine.shutdown_drain.enabled = true\n" + runnerWith(""))
 	f.Add("[[runners]]\n[[Runners]]\nexecutor = \"docker+machine\"\n")
 	f.Fuzz(func(t *testing.T, text string) { holds(t, text, none()) })
