@@ -53,12 +53,12 @@ func TestMerge(t *testing.T) {
 	ours := newCloudConfig(map[string][]string{"insecure-registries": {"r:5000"}}, imagePlain, "root", 22)
 	for theirs, want := range map[string]string{
 		"#cloud-config\n": merged(t, ours, cloudHeader),
-		"#cloud-config\r\npackage_update: false # no\r\nruncmd: [[a, b]]\r\n": "#cloud-config\npackage_update: true\nruncmd:\n  - [a, b]\n",
-		"#cloud-config\nruncmd: x\n":                                          "has no list in runcmd",
-		"#cloud-config\n- x\n":                                                "is no cloud-config",
-		"#cloud-config\n\tx\n":                                                "is no YAML",
-		"## template: jinja\n#cloud-config\n":                                 "is no cloud-config",
-		"#cloud-config\nwrite_files: [{path: /etc/docker/daemon.json}]\n":     "writes /etc/docker/daemon.json too",
+		"#cloud-config\r\nfqdn: x # no\r\nruncmd: [[a, b]]\r\n":           "#cloud-config\nfqdn: x # no\nruncmd:\n  - [a, b]\n",
+		"#cloud-config\nruncmd: x\n":                                      "has no list in runcmd",
+		"#cloud-config\n- x\n":                                            "is no cloud-config",
+		"#cloud-config\n\tx\n":                                            "is no YAML",
+		"## template: jinja\n#cloud-config\n":                             "is no cloud-config",
+		"#cloud-config\nwrite_files: [{path: /etc/docker/daemon.json}]\n": "writes /etc/docker/daemon.json too",
 	} {
 		got, err := ours.mergedInto(theirs)
 		if err != nil {
@@ -114,27 +114,14 @@ func TestCloudInitTakesUserData(t *testing.T) {
 		t.Skip("not run: cloud-init is not installed; Debian's package cloud-init has it (make verify installs it for root)")
 	}
 	path := filepath.Join(t.TempDir(), "user-data")
+	configs["#cloud-config\npackages: docker.io\nruncmd: 5\n"] = "" // which it refuses
 	for text, name := range configs {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		said, err := exec.CommandContext(t.Context(), "cloud-init", "schema", "--config-file", path).CombinedOutput()
-		if err != nil || !strings.Contains(string(said), "Valid") {
+		if valid := err == nil && strings.Contains(string(said), "Valid"); valid != (name != "") {
 			t.Errorf("%s: %v\n%s\nof:\n%s", name, err, said, text)
 		}
-	}
-}
-
-// The schema can refuse.
-func TestCloudInitRefusesOtherUserData(t *testing.T) {
-	if _, err := exec.LookPath("cloud-init"); err != nil {
-		t.Skip("not run: cloud-init is not installed")
-	}
-	path := filepath.Join(t.TempDir(), "user-data")
-	if err := os.WriteFile(path, []byte("#cloud-config\npackages: docker.io\nruncmd: 5\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if said, err := exec.CommandContext(t.Context(), "cloud-init", "schema", "--config-file", path).CombinedOutput(); err == nil {
-		t.Errorf("it takes anything:\n%s", said)
 	}
 }

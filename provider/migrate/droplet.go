@@ -13,8 +13,7 @@ import (
 
 // option is one of docker-machine's MachineOptions.
 type option struct {
-	key, value string // digitalocean-image, coreos-stable
-	bare       bool   // without a value, as booleans mostly are
+	key, value string // digitalocean-image, coreos-stable; booleans mostly have no value
 	line       int
 }
 
@@ -26,24 +25,24 @@ var optionName = regexp.MustCompile(`^[A-Za-z0-9_-]*`)
 
 // splitOption takes an option apart. The name ends where no name goes on, so that what follows, which may be a secret, is
 // never taken for a part of it.
-func splitOption(text string) (key, value string, bare bool) {
+func splitOption(text string) (key, value string) {
 	text = strings.TrimSpace(text)
 	key = optionName.FindString(text)
-	return key, strings.TrimLeft(text[len(key):], "= \t"), key == text
+	return key, strings.TrimLeft(text[len(key):], "= \t")
 }
 
 func (c *conversion) readOptions() (all []option) {
 	for i, text := range c.old.Machine.MachineOptions {
 		o := option{line: c.lineOf("machine.machineoptions", i)}
-		o.key, o.value, o.bare = splitOption(text)
+		o.key, o.value = splitOption(text)
 		name, isDriver := strings.CutPrefix(o.key, "digitalocean-")
 		switch {
 		case isDriver && slices.Contains(driverOptions, name), daemonLists[o.key] != "", o.key == "tls-san", strings.HasPrefix(o.key, "swarm"):
 		case strings.HasPrefix(o.key, "engine-"):
-			c.at(Lost, o.line, o.key, "not carried over: Docker is the image's, or the distribution's package",
+			c.note(Lost, o.line, o.key, "not carried over: Docker is the image's, or the distribution's package",
 				"write what the daemon needs into "+daemonFile+" with write_files in user_data")
 		default:
-			c.at(Lost, o.line, o.key, "no option of docker-machine or its digitalocean driver", "")
+			c.note(Lost, o.line, o.key, "no option of docker-machine or its digitalocean driver", "")
 		}
 		all = append(all, o)
 	}
@@ -53,40 +52,47 @@ func (c *conversion) readOptions() (all []option) {
 // option returns an option of the driver. The last one counts; where there is none, docker-machine's default.
 func (c *conversion) option(name, otherwise string) option {
 	for _, o := range slices.Backward(c.options) {
-		if o.key == "digitalocean-"+name && (o.value != "" || o.bare) {
+		if o.key == "digitalocean-"+name && o.value != "" {
 			return o
 		}
 	}
 	return option{key: "digitalocean-" + name, value: otherwise, line: c.line("machine.machineoptions")}
 }
 
-func (c *conversion) boolean(name string) bool {
-	o := c.option(name, "")
-	on, _ := strconv.ParseBool(o.value)
-	return on || o.bare
+func (c *conversion) boolean(name string) (on bool) {
+	for _, o := range c.options {
+		if o.key == "digitalocean-"+name {
+			on, _ = strconv.ParseBool(cmp.Or(o.value, "true"))
+		}
+	}
+	return on
 }
 
 // droplets makes plugin_config and connector_config of MachineOptions, but for user data.
 func (c *conversion) droplets() imageClass {
 	region, size := c.option("region", "nyc3"), c.option("size", "s-1vcpu-1gb")
 	if c.Region = cmp.Or(closed[region.value], region.value); c.Region != region.value {
-		c.at(Check, region.line, region.key, fmt.Sprintf("%q takes no new Droplets: region = %q", region.value, c.Region), "")
+		c.note(Check, region.line, region.key, fmt.Sprintf("%q takes no new Droplets: region = %q", region.value, c.Region), "")
 	}
 	if c.Size = newSize(size.value); c.Size != size.value {
-		c.at(Check, size.line, size.key, fmt.Sprintf("%q is no size today: size = %q, with as much memory or more", size.value, c.Size),
+		c.note(Check, size.line, size.key, fmt.Sprintf("%q is no size today: size = %q, with as much memory or more", size.value, c.Size),
 			"doctl compute size list")
 	}
 	class := c.image()
 	c.Port, c.User, c.Ready = 22, "root", "docker info"
 	if o := c.option("ssh-user", "root"); !c.replaced && o.value != "root" {
 		c.User, c.Ready = o.value, "sudo docker info" // the group docker is younger than this session
-		c.at(Check, o.line, o.key, "the image needs this user, with the account's SSH keys and sudo; DigitalOcean's own have root alone", "")
+		c.note(Check, o.line, o.key, "the image needs this user, with the account's SSH keys and sudo; DigitalOcean's own have root alone", "")
 	}
 	if n, err := strconv.ParseUint(c.option("ssh-port", "22").value, 10, 16); err == nil && !c.replaced {
 		c.Port = int(n)
 	}
 	c.keys()
-	c.IPv6, c.Monitoring, c.Backups = c.boolean("ipv6"), c.boolean("monitoring"), c.boolean("backups")
+	for _, name := range []string{"ipv6", "monitoring", "backups"} {
+		if c.boolean(name) {
+			c.Flags = append(c.Flags, name)
+		}
+	}
 	c.Tags = strings.FieldsFunc(c.option("tags", "").value, func(r rune) bool { return r == ',' || r == ' ' })
 	return class
 }
@@ -99,15 +105,15 @@ func (c *conversion) image() imageClass {
 	switch class {
 	case imageUseless:
 		c.replaced, image, class = true, dockerImage, imageWithDocker
-		c.at(Check, o.line, o.key, fmt.Sprintf("%q is gone, or has no Docker for apt, as of %s: image = %q, and the user root", o.value, tableDate, image),
+		c.note(Check, o.line, o.key, fmt.Sprintf("%q is gone, or has no Docker for apt, as of %s: image = %q, and the user root", o.value, tableDate, image),
 			"doctl compute image list-application --public | grep -i docker")
 	case imageUnknown:
-		id, err := strconv.Atoi(image)
-		if c.Image = id; err == nil {
-			c.at(Check, o.line, o.key, "the snapshot needs Docker, or apt, with which user_data installs it", "")
+		if id, err := strconv.Atoi(image); err == nil {
+			c.Image = id
+			c.note(Check, o.line, o.key, "the snapshot needs Docker, or apt, with which user_data installs it", "")
 			return class
 		}
-		c.at(Todo, o.line, o.key, fmt.Sprintf("%q is not known to have Docker; user_data installs it with apt where it is missing", image),
+		c.note(Todo, o.line, o.key, fmt.Sprintf("%q is not known to have Docker; user_data installs it with apt where it is missing", image),
 			fmt.Sprintf("image = %q has Docker; a snapshot is named by its id: doctl compute image list --format ID,Name", dockerImage))
 	}
 	c.Image = image
@@ -121,13 +127,13 @@ var fingerprint = regexp.MustCompile(`^[0-9a-f]{2}(:[0-9a-f]{2}){15}$`)
 func (c *conversion) keys() {
 	file, o := c.option("ssh-key-path", ""), c.option("ssh-key-fingerprint", "")
 	if file.value != "" && !path.IsAbs(file.value) {
-		c.at(Todo, file.line, file.key, strconv.Quote(file.value)+" is no absolute path, and nothing expands ~", "write it from / on")
+		c.note(Todo, file.line, file.key, strconv.Quote(file.value)+" is no absolute path, and nothing expands ~", "write it from / on")
 	}
 	c.SSHKeyFile = cmp.Or(file.value, c.StateDir+"/"+c.Group+"-ssh-key")
 	switch key := strings.TrimPrefix(strings.ToLower(o.value), "md5:"); {
 	case o.value == "":
 	case !fingerprint.MatchString(key):
-		c.at(Lost, o.line, o.key, "no MD5 fingerprint, the only form that DigitalOcean takes",
+		c.note(Lost, o.line, o.key, "no MD5 fingerprint, the only form that DigitalOcean takes",
 			"ssh-keygen -E md5 -lf KEY.pub prints it; it belongs into ssh_keys")
 	case file.value != "":
 		c.SSHKeys, c.KeyPath, c.SSHKeyFile = []string{key}, file.value, ""
@@ -141,15 +147,12 @@ var address = regexp.MustCompile(`\b\d{1,3}(\.\d{1,3}){3}\b(/\d+)?`)
 
 // privateAddresses finds the hosts that Droplets reach from inside their VPC alone: a registry's mirror, a cache.
 func (c *conversion) privateAddresses() {
-	all := slices.Clone(c.options)
+	all := slices.DeleteFunc(slices.Clone(c.options), func(o option) bool { return daemonLists[o.key] == "" })
 	all = append(all, option{key: "ServerAddress", value: c.old.Cache.ServerAddress, line: c.line("cache.serveraddress")},
 		option{key: "ServerAddress", value: c.old.Cache.S3.ServerAddress, line: c.line("cache.s3.serveraddress")})
 	var found []string
 	line := 0
 	for _, o := range all {
-		if !strings.HasPrefix(o.key, "engine-") && o.key != "ServerAddress" {
-			continue
-		}
 		for _, match := range address.FindAllString(o.value, -1) {
 			ip, err := netip.ParseAddr(match)
 			if what := match + " (" + o.key + ")"; err == nil && ip.IsPrivate() && !slices.Contains(found, what) {
@@ -165,6 +168,6 @@ func (c *conversion) privateAddresses() {
 	if was := c.option("region", "nyc3").value; was != c.Region {
 		level, gone = Todo, fmt.Sprintf(", which is in %s, not in %s", was, c.Region)
 	}
-	c.at(level, line, "", "private addresses: "+c.Private+". Droplets reach them from the same VPC alone"+gone,
+	c.note(level, line, "", "private addresses: "+c.Private+". Droplets reach them from the same VPC alone"+gone,
 		"set vpc_uuid to that VPC (doctl vpcs list), unless it is the region's default; use_external_addr = false with the runner in it, too")
 }

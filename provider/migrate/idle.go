@@ -45,7 +45,7 @@ func (c *conversion) readPolicies() (all []policy) {
 		}
 		off.Periods = append(off.Periods, period)
 	}
-	c.note(Lost, "machine.offpeakperiods", "OffPeakPeriods", "the runner ignores it since 14.0", hint)
+	c.note(Lost, c.line("machine.offpeakperiods"), "OffPeakPeriods", "the runner ignores it since 14.0", hint)
 	if strings.HasPrefix(hint, "the policy") {
 		all = append(all, off)
 	}
@@ -55,24 +55,24 @@ func (c *conversion) readPolicies() (all []policy) {
 // policy makes one policy. ok reports whether each of its periods has an equal.
 func (c *conversion) policy(path string, old oldIdle) (p policy, ok bool) {
 	if len(old.Periods) == 0 {
-		c.note(Lost, path, "Periods", "there are none, so that docker+machine never used this section", "")
+		c.note(Lost, c.line(path), "Periods", "there are none, so that docker+machine never used this section", "")
 		return p, false
 	}
 	p = old.policy(c.Most)
 	for i, old := range old.Periods {
 		period, err := newPeriod(old)
 		if err != nil {
-			c.at(Todo, c.lineOf(path+".periods", i), "Periods", fmt.Sprintf("%q: %v", old, err), "write the policy of this section: there is none")
+			c.note(Todo, c.lineOf(path+".periods", i), "Periods", fmt.Sprintf("%q: %v", old, err), "write the policy of this section: there is none")
 			return p, false
 		}
 		p.Periods = append(p.Periods, period)
 	}
 	if old.IdleTime <= 0 {
-		c.note(Check, path+".idletime", "IdleTime", `not set, or 0: idle_time = "1s", the least that the runner takes`,
+		c.note(Check, c.line(path+".idletime"), "IdleTime", `not set, or 0: idle_time = "1s", the least that the runner takes`,
 			"a Droplet is billed for at least a minute: some minutes cost little and spare boots")
 	}
 	if p.Factor > 0 {
-		c.note(Check, path+".idlescalefactor", "IdleScaleFactor", fmt.Sprintf("scale_factor = %s of all machines, rounded up; "+
+		c.note(Check, c.line(path+".idlescalefactor"), "IdleScaleFactor", fmt.Sprintf("scale_factor = %s of all machines, rounded up; "+
 			"fewer are idle than before where scale_factor_limit caps them", toTOML(p.Factor)), "")
 	}
 	return p, true

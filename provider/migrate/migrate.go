@@ -20,31 +20,20 @@ import (
 
 // Options is what the result depends on besides the text.
 type Options struct {
-	// TokenFile is where access tokens are moved to: the first one to this path, each further one to this path with "-"
-	// and the group's name. Required.
-	TokenFile string
-
-	// TokenFileChosen reports whether somebody named TokenFile: a token of the environment is moved there too. Without it
-	// such a token stays in the environment.
-	TokenFileChosen bool
-
-	// StateDir is where what outlives a restart is kept: SSH keys, and the runner's memory of its instances. Required.
-	StateDir string
-
-	// Host is the machine that the runner is on: the environment of docker-machine (DIGITALOCEAN_...), and the file of
-	// digitalocean-userdata.
-	Host config.Host
+	TokenFile       string      // absolute path that access tokens are moved to; each further one to this, "-" and the group's name
+	TokenFileChosen bool        // somebody named it: DIGITALOCEAN_ACCESS_TOKEN is moved there too, in place of staying where it is
+	StateDir        string      // absolute path of what outlives a restart: SSH keys, and the runner's memory of its instances
+	Host            config.Host // that the runner is on: its environment, and the file of digitalocean-userdata
 }
 
 // Result is the new text and what a person has to know about it.
 type Result struct {
-	Text     string   // the old one, unless Changed
-	Changed  bool     // there was something to migrate, and it is migrated
-	Migrated int      // runners
-	Runners  int      // all of the file
-	Groups   []string // of those that are migrated: their plugin_config.name
-	Notes    []Note   // the worst first, then in the order of the old file
-	Secrets  []Secret // to be written before Text is used
+	Text    string   // the old one, unless Changed
+	Changed bool     // there was something to migrate, and it is migrated
+	Runners int      // all of the file
+	Groups  []string // of each runner that is migrated: its plugin_config.name
+	Notes   []Note   // the worst first, then in the order of the old file
+	Secrets []Secret // to be written before Text is used
 
 	secrets []config.Secret // all of the old file
 }
@@ -81,7 +70,7 @@ type Level string
 const (
 	Error Level = "error" // nothing can be migrated before this is fixed
 	Todo  Level = "todo"  // the result does not work before this is done
-	Lost  Level = "lost"  // not carried over
+	Lost  Level = "lost"  // not carried over, or without effect
 	Check Level = "check" // carried over in another way: look at it
 )
 
@@ -125,7 +114,7 @@ func Migrate(path, text string, o Options) Result {
 	if marked {
 		changed = bom + changed
 	}
-	r.Text, r.Changed, r.Migrated, r.Groups, r.Secrets = changed, true, len(m.groups), m.groups, m.tokens
+	r.Text, r.Changed, r.Groups, r.Secrets = changed, true, m.groups, m.tokens
 	return r
 }
 
@@ -168,7 +157,7 @@ func (m *migration) run(path, text string) (changed string, ok bool) {
 			continue
 		}
 		if r.Machine.MachineDriver != "digitalocean" {
-			c.note(Check, "machine.machinedriver", "MachineDriver", "left alone: only digitalocean is migrated", "")
+			c.note(Check, c.line("machine.machinedriver"), "MachineDriver", "left alone: only digitalocean is migrated", "")
 			continue
 		}
 		edits = append(edits, edit{c.span, c.convert()})

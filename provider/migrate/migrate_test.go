@@ -185,8 +185,8 @@ func TestTenThousandLines(t *testing.T) {
 	for _, s := range r.Secrets {
 		files[s.File] = true
 	}
-	if r.Failed() || r.Migrated != runners || r.Runners != 2*runners || len(files) != runners {
-		t.Errorf("%d of %d runners, %d files for tokens", r.Migrated, r.Runners, len(files))
+	if r.Failed() || len(r.Groups) != runners || r.Runners != 2*runners || len(files) != runners {
+		t.Errorf("%d of %d runners, %d files for tokens", len(r.Groups), r.Runners, len(files))
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 // plan is what the new section says beyond what it takes over from the old one.
 type plan struct {
+	Array     string // that the section is in, as it is spelled: runners
 	Group     string // plugin_config.name
 	Most      int    // Droplets at once
 	MaxUse    int    // 0 = no limit
@@ -28,9 +29,7 @@ type plan struct {
 	SSHKeys      []string
 	SSHKeyFile   string
 	KeyPath      string
-	IPv6         bool
-	Monitoring   bool
-	Backups      bool
+	Flags        []string // ipv6, monitoring, backups
 	Tags         []string
 	User         string
 	Port         int
@@ -53,11 +52,12 @@ type conversion struct {
 // convert returns the new section; "" = it cannot be made.
 func (c *conversion) convert() string {
 	if c.old.Autoscaler != nil {
-		c.note(Error, "autoscaler", "executor", "is docker+machine, and the runner has [runners.autoscaler] already",
+		c.note(Error, c.line("autoscaler"), "executor", "is docker+machine, and the runner has [runners.autoscaler] already",
 			"remove the one that you do not use")
 		return ""
 	}
 	c.options = c.readOptions()
+	c.Array = c.name
 	c.Group = c.groupName()
 	c.groups = append(c.groups, c.Group)
 	c.limits()
@@ -72,22 +72,18 @@ func (c *conversion) convert() string {
 	c.boot(class)
 	if c.old.Docker == nil && c.get("docker") == nil {
 		c.DefaultDocker = true
-		c.note(Check, "", "", `docker-autoscaler needs [runners.docker]: image = "alpine:latest" is for jobs that name no image`, "")
+		c.note(Check, c.line(""), "", `docker-autoscaler needs [runners.docker]: image = "alpine:latest" is for jobs that name no image`, "")
 	}
 	c.withoutEqual()
 	return c.write()
 }
 
-// note files a note about a key of the runner, by its path in lower case; "" = the runner.
-func (c *conversion) note(level Level, path, key, text, hint string) {
-	c.at(level, c.line(path), key, text, hint)
-}
-
-func (c *conversion) at(level Level, line int, key, text, hint string) {
+// note files a note about a key of the runner.
+func (c *conversion) note(level Level, line int, key, text, hint string) {
 	c.say(Note{level, line, cmp.Or(c.old.Name, "runner "+strconv.Itoa(c.index+1)), key, text, hint})
 }
 
-// line is that of a key, or of what is closest around it.
+// line is that of a key, by its path in lower case, or of what is closest around it; "" = the runner.
 func (c *conversion) line(path string) int {
 	return c.doc.line(fmt.Sprintf("runners.%d.%s", c.index, path))
 }
@@ -111,7 +107,7 @@ func (c *conversion) groupName() string {
 	}
 	c.names[name] = true
 	if name != wanted {
-		c.note(Check, "machine.machinename", "MachineName",
+		c.note(Check, c.line("machine.machinename"), "MachineName",
 			fmt.Sprintf("name = %q: two groups named %q would take each other's Droplets", name, wanted), "")
 	}
 	return name
@@ -126,7 +122,7 @@ func (c *conversion) limits() {
 		}
 		concurrent := max(c.file.Concurrent, 1)
 		c.Most = concurrent + idle
-		c.note(Check, "limit", "limit",
+		c.note(Check, c.line("limit"), "limit",
 			fmt.Sprintf("not set: max_instances = %d, for concurrent = %d and %d idle machines", c.Most, concurrent, idle),
 			"set it to what you are willing to pay for")
 	}
@@ -140,10 +136,10 @@ func (c *conversion) tokenFile() string {
 	switch fromEnv := c.Host.Getenv(variable); {
 	case o.value != "":
 	case fromEnv == "":
-		c.at(Todo, o.line, o.key, "there is none, here or in "+variable, "put the token into "+c.Options.TokenFile+", with mode 0600")
+		c.note(Todo, o.line, o.key, "there is none, here or in "+variable, "put the token into "+c.Options.TokenFile+", with mode 0600")
 		return c.Options.TokenFile
 	case !c.TokenFileChosen:
-		c.at(Check, o.line, o.key, "stays in the environment variable "+variable+", which the runner must have", "")
+		c.note(Check, o.line, o.key, "stays in the environment variable "+variable+", which the runner must have", "")
 		return ""
 	default:
 		o.value = fromEnv
@@ -173,14 +169,14 @@ func (c *conversion) withoutEqual() {
 		case e.name == "":
 		case below(e.path, "machine") && e.path != "machine" &&
 			!slices.ContainsFunc(Keys, func(known string) bool { return strings.EqualFold(known, key) }):
-			c.at(Lost, e.line, e.name, "docker+machine does not know it", "")
+			c.note(Lost, e.line, e.name, "docker+machine does not know it", "")
 		case e.path == "cache."+key && slices.Contains(deadCache, key) && dead == "":
 			dead = e.name
-			c.at(Lost, e.line, dead, "the runner ignores it and its like here since 12.0", "move them to [runners.cache.s3]")
+			c.note(Lost, e.line, dead, "the runner ignores it and its like here since 12.0", "move them to [runners.cache.s3]")
 		}
 	}
 	if c.old.Machine.MachineOptionsWithName != nil {
-		c.note(Lost, "machine.machineoptionswithname", "MachineOptionsWithName", "not carried over: user_data is the same for all Droplets",
+		c.note(Lost, c.line("machine.machineoptionswithname"), "MachineOptionsWithName", "not carried over: user_data is the same for all Droplets",
 			"a Droplet's host name is its name: user_data can use $(hostname) in runcmd")
 	}
 }

@@ -20,18 +20,18 @@ func (d *document) findSecrets(n *unstable.Node, key string) {
 	switch n.Kind {
 	case unstable.String:
 		at := span{int(n.Raw.Offset), int(n.Raw.Offset + n.Raw.Length)}
-		name, value, bare := splitOption(string(n.Data)) // MachineOptions, environment: NAME=value
+		name, value := splitOption(string(n.Data)) // MachineOptions, environment: NAME=value
 		of := ""
 		if name == "engine-env" {
 			of = name + "="
-			name, value, bare = splitOption(value)
+			name, value = splitOption(value)
 		}
 		switch {
 		case len(n.Data) == 0:
 		case sounds(key):
 			d.secret(string(n.Data))
 			d.masks = append(d.masks, edit{at, `"[secret]"`})
-		case !bare && sounds(name):
+		case value != "" && sounds(name):
 			d.secret(value)
 			d.masks = append(d.masks, edit{at, toTOML(of + name + "=[secret]")})
 		}

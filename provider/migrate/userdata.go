@@ -13,10 +13,9 @@ import (
 
 // cloudConfig is what a Droplet's first boot does for cloud-init: what docker-machine did over SSH.
 type cloudConfig struct {
-	PackageUpdate bool        `yaml:"package_update,omitempty"`
-	Packages      []string    `yaml:"packages,omitempty"`
-	Files         []cloudFile `yaml:"write_files,omitempty"`
-	Run           []string    `yaml:"runcmd,omitempty"`
+	Packages []string    `yaml:"packages,omitempty"`
+	Files    []cloudFile `yaml:"write_files,omitempty"`
+	Run      []string    `yaml:"runcmd,omitempty"`
 }
 
 type cloudFile struct {
@@ -25,9 +24,10 @@ type cloudFile struct {
 	Content     string `yaml:"content"`
 }
 
-const cloudHeader = "#cloud-config\n"
-
-const daemonFile = "/etc/docker/daemon.json"
+const (
+	cloudHeader = "#cloud-config\n"
+	daemonFile  = "/etc/docker/daemon.json"
+)
 
 // daemonLists are the options of the Docker daemon that are carried over, and their keys in daemon.json.
 var daemonLists = map[string]string{"engine-registry-mirror": "registry-mirrors", "engine-insecure-registry": "insecure-registries"}
@@ -40,7 +40,7 @@ func newCloudConfig(daemon map[string][]string, image imageClass, user string, p
 	}
 	switch image {
 	case imagePlain:
-		c.PackageUpdate, c.Packages = true, []string{"docker.io"}
+		c.Packages = []string{"docker.io"}                                                // cloud-init reads the lists of packages before
 		c.Run = []string{"command -v docker >/dev/null || apt-get install -y docker-cli"} // Debian 13's client
 	case imageWithDocker: // its firewall locks out a client that connects as often as a runner does
 		c.Run = []string{allow}
@@ -72,19 +72,18 @@ func (c *conversion) boot(class imageClass) {
 	ours := newCloudConfig(daemon, class, c.User, c.Port)
 	text, _ := ours.mergedInto(cloudHeader) // cannot fail
 	if o := c.option("userdata", ""); o.value != "" {
-		why := "cannot be read here"
+		both := ""
 		content, err := c.Host.ReadFile(o.value, maxUserData)
 		if err == nil {
-			var both string
-			if both, err = ours.mergedInto(string(content)); err == nil {
-				text = both
-				c.at(Check, o.line, o.key, o.value+" is merged into user_data: the file itself has no effect any more", "")
-			} else {
-				why = err.Error()
-			}
+			both, err = ours.mergedInto(string(content))
+		} else {
+			err = errors.New("cannot be read here")
 		}
 		if err != nil {
-			c.at(Todo, o.line, o.key, o.value+" "+why+": it is not in the new section", "merge it into user_data by hand")
+			c.note(Todo, o.line, o.key, fmt.Sprintf("%s %v: it is not in the new section", o.value, err), "merge it into user_data by hand")
+		} else {
+			text = both
+			c.note(Check, o.line, o.key, o.value+" is merged into user_data: the file itself has no effect any more", "")
 		}
 	}
 	c.UserData = c.multiline(text)
@@ -116,9 +115,7 @@ func (c cloudConfig) mergedInto(theirs string) (string, error) {
 	if err := yaml.Unmarshal([]byte(theirs), &into); err != nil {
 		return "", errors.New("is no YAML")
 	}
-	if err := from.Encode(c); err != nil {
-		return "", err
-	}
+	_ = from.Encode(c)  // cannot fail
 	if into.Kind == 0 { // there is nothing in it
 		into = yaml.Node{Kind: yaml.DocumentNode, Content: []*yaml.Node{{Kind: yaml.MappingNode}}}
 	}
@@ -134,8 +131,6 @@ func (c cloudConfig) mergedInto(theirs string) (string, error) {
 		switch {
 		case at == len(root.Content):
 			root.Content = append(root.Content, pair...)
-		case pair[1].Kind == yaml.ScalarNode:
-			root.Content[at+1] = pair[1]
 		case root.Content[at+1].Kind != yaml.SequenceNode:
 			return "", errors.New("has no list in " + pair[0].Value)
 		default:

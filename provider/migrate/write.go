@@ -50,7 +50,7 @@ func (c *conversion) write() string {
 			edits = append(edits, edit{e.span, ""})
 		case renamed[e.path] != "" && c.get(renamed[e.path]) == nil:
 			edits = append(edits, edit{e.nameAt, renamed[e.path]})
-			c.at(Check, e.line, e.name, "runners of today call it "+renamed[e.path], "")
+			c.note(Check, e.line, e.name, "runners of today call it "+renamed[e.path], "")
 		}
 		at = e.end
 	}
@@ -68,10 +68,7 @@ func (c *conversion) write() string {
 // autoscaler is what the template makes of the plan, in the file's line ends.
 func (c *conversion) autoscaler() string {
 	var out strings.Builder
-	if err := sectionTemplate.Execute(&out, struct {
-		plan
-		Name string // of the array: runners
-	}{c.plan, c.name}); err != nil {
+	if err := sectionTemplate.Execute(&out, c.plan); err != nil {
 		panic(err) // the template is at fault
 	}
 	return strings.ReplaceAll(out.String(), "\n", c.doc.eol)
@@ -92,9 +89,6 @@ func (c *conversion) multiline(text string) string {
 
 // toTOML writes a string, a number, a boolean, or a list.
 func toTOML(v any) string {
-	text, err := toml.Marshal(map[string]any{"v": v})
-	if err != nil {
-		panic(err) // a value of the template
-	}
+	text, _ := toml.Marshal(map[string]any{"v": v}) // cannot fail
 	return strings.TrimSpace(strings.TrimPrefix(string(text), "v = "))
 }
