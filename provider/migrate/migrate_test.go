@@ -220,6 +220,7 @@ func TestTokenElsewhere(t *testing.T) {
 func TestEmbeddedSecrets(t *testing.T) {
 	text := strings.Replace(runnerWith("", "engine-env=HTTPS_PROXY=http://builder:pw-of-proxy@10.0.0.9:3128", "engine-env=X_TOKEN=value-of-x"), `  [runners.docker]`,
 		`  environment = ["HTTPS_PROXY=http://puser:proxy77@10.0.0.9:3128", "DOCKER_AUTH_CONFIG={\"auths\":{\"r\":{\"auth\":\"c2VjcmV0OnNlY3JldA==\"}}}", "NPM_X=npm_0123456789abcdef", "DB_URL=postgres://u:pw1@h/db"]
+  token = "tok-7"
   pre_clone_script = "git clone https://oauth2:glpat-xxxxxxxxxxxxxxxxxxxx@gitlab.example.com/x"
   [runners.docker]`, 1)
 	r := holds(t, text, none())
@@ -227,7 +228,7 @@ func TestEmbeddedSecrets(t *testing.T) {
 		t.Errorf("no %q in:\n%s", want, r.Text)
 	}
 	shown := r.Mask(text) + r.Mask(r.Text) + notesText(r)
-	for _, secret := range []string{"proxy77", "c2VjcmV0", "npm_0123", "pw1@", "glpat-xxxx", "dop_v1_0123", "pw-of-proxy", "value-of-x"} {
+	for _, secret := range []string{"proxy77", "c2VjcmV0", "npm_0123", "pw1@", "glpat-xxxx", "dop_v1_0123", "pw-of-proxy", "value-of-x", "tok-7"} {
 		if strings.Contains(shown, secret) {
 			t.Errorf("%s is shown:\n%s", secret, shown)
 		}
