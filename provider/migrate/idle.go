@@ -22,7 +22,7 @@ type policy struct {
 // worlds. What the runner has ignored since 14.0 is proposed behind them.
 func (c *conversion) readPolicies() (all []policy) {
 	m := c.old.Machine
-	m.oldIdle.Periods, m.oldIdle.Timezone = []string{"* * * * * * *"}, ""
+	m.Periods, m.Timezone = []string{"* * * * * * *"}, ""
 	for i, old := range append([]oldIdle{m.oldIdle}, m.Autoscaling...) {
 		path := "machine"
 		if i > 0 {

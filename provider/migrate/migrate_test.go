@@ -208,14 +208,6 @@ func TestTokenOfTheEnvironment(t *testing.T) {
 	}
 }
 
-// Where the token stands outside of the section it stays, and that is told.
-func TestTokenElsewhere(t *testing.T) {
-	r := holds(t, "# dop_v1_0123456789abcdef\n"+runnerWith(""), none())
-	if want := "check: config.toml: the access token stands on line 1 of the new file too\n"; !strings.Contains(notesText(r), want) {
-		t.Errorf("no %q in:\n%s", want, notesText(r))
-	}
-}
-
 // What is shown has no secret that stands inside another value either, and the file keeps those that it needs.
 func TestEmbeddedSecrets(t *testing.T) {
 	text := strings.Replace(runnerWith("", "engine-env=HTTPS_PROXY=http://builder:pw-of-proxy@10.0.0.9:3128", "engine-env=X_TOKEN=value-of-x"), `  [runners.docker]`,
