@@ -74,8 +74,8 @@ NOTICE    := NOTICE
 GORELEASER_VERSION := v2.15.1
 # renovate: github.com/sigstore/cosign/v3
 COSIGN_VERSION := v3.1.3
-# What is written into the binaries; the same makes the same bytes.
-STAMP      = VERSION="$(VERSION)" TAGS="$(TAGS)" LDFLAGS="$(LDFLAGS)"
+# What goreleaser is told, and where it finds the tools that it calls. The same stamp makes the same bytes.
+STAMP      = PATH="$(CURDIR)/bin:$$PATH" VERSION="$(VERSION)" TAGS="$(TAGS)" LDFLAGS="$(LDFLAGS)"
 
 .PHONY: dist stamp notice release registry-login vulncheck openapi contract
 
