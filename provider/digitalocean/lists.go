@@ -166,10 +166,20 @@ func (c *Client) readPage(ctx context.Context, query url.Values) (page, error) {
 	var p page
 	err = lenient(json.Unmarshal(body, &p), "droplets.")
 	if err == nil && p.Droplets == nil {
-		err = errNoList
+		err = mustName(body, "droplets")
 	}
 	p.date, _ = http.ParseTime(resp.Header.Get("Date"))
 	return p, c.fail(opList, err)
+}
+
+// mustName returns an error if an answer does not name its list at all. One that is
+// null is empty, as a server may write it.
+func mustName(body []byte, name string) error {
+	var answer map[string]json.RawMessage
+	if err := json.Unmarshal(body, &answer); err != nil || answer[name] == nil {
+		return errNoList
+	}
+	return nil
 }
 
 // nth returns query for the nth page.
@@ -191,7 +201,7 @@ func getAll[T any](ctx context.Context, c *Client, op, name string, query url.Va
 		var entries []T
 		err = cmp.Or(json.Unmarshal(body, &p), decode(body, name, &entries))
 		if err == nil && entries == nil {
-			err = errNoList
+			err = mustName(body, name)
 		}
 		if err != nil {
 			return nil, c.fail(op, err)

@@ -211,7 +211,7 @@ func TestNoList(t *testing.T) {
 	droplets := func(s string) string { return `{"droplets":` + s + `}` }
 	for _, body := range []string{
 		"", "null", "{}", "[]", "true", "7", `"droplets"`, `{"droplet":{}}`, `{"message":"hello"}`,
-		droplets(`null`), droplets(`null,"meta":{"total":3}`), droplets(`{}`), droplets(`"none"`), droplets(`[[]]`), droplets(`[7]`),
+		droplets(`null,"meta":{"total":3}`), droplets(`{}`), droplets(`"none"`), droplets(`[[]]`), droplets(`[7]`),
 		droplets(`[null]`), droplets(`[{}]`), droplets(`[{"id":0,"name":"ci-7k2m9qxa"}]`), droplets(`[{"id":-1}]`),
 		droplets(`[{"id":1e99}]`),
 		droplets(`[],"meta":{"total":"9"}`), droplets(`[],"meta":{"total":1}`), droplets(`[],"meta":{"total":9223372036854775807}`), droplets(`[],"links":[]`),
@@ -224,10 +224,13 @@ func TestNoList(t *testing.T) {
 			}
 		})
 	}
-	for _, body := range []string{droplets(`[]`), droplets(`[],"meta":{"total":-5}`), droplets(`[],"links":null,"meta":null`)} {
+	for _, body := range []string{droplets(`[]`), droplets(`null`), droplets(`[],"meta":{"total":-5}`), droplets(`[],"links":null,"meta":null`)} {
 		if _, err := saying(t, body).List(t.Context(), groupTag, false); err != nil {
 			t.Errorf("%q is an empty list, not %v", body, err)
 		}
+	}
+	if keys, err := saying(t, `{"ssh_keys":null}`).Keys(t.Context()); err != nil || len(keys) > 0 {
+		t.Errorf("a list of keys that is null has %d, error %v", len(keys), err)
 	}
 }
 
