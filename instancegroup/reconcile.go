@@ -173,7 +173,7 @@ func (g *Group) decide(ctx context.Context, a *listAnswer, final bool) (todo, er
 			lookUps = append(lookUps, i)
 		}
 		// Once lists show it: before that DigitalOcean may not know its URN.
-		if g.Project != "" && i.own() && !i.assigned && i.listed() && i.phase < deleting && len(t.assign) < MaxAssign {
+		if g.Project != "" && !now.Before(g.instances.noAssign) && i.own() && !i.assigned && i.listed() && i.phase < deleting && len(t.assign) < MaxAssign {
 			t.assign = append(t.assign, i.id)
 		}
 	}
@@ -314,15 +314,22 @@ func (g *Group) lookUp(ctx context.Context, ts []target) record {
 	}
 }
 
+// assignBound is how long an Update may wait for the project, and noAssignFor how long
+// none is asked after it failed: neither jobs nor the bill depend on it.
+const assignBound, noAssignFor = 5 * time.Second, time.Minute
+
 // assignProject moves new Droplets to the project. A refusal stops nothing else.
 func (g *Group) assignProject(ctx context.Context, ids []int64) record {
 	if len(ids) == 0 {
 		return func(time.Time) {}
 	}
+	ctx, cancel := context.WithTimeout(ctx, assignBound)
+	defer cancel()
 	err := g.cloud.AssignProject(ctx, g.Project, ids)
 	return func(now time.Time) {
 		if err != nil && (!definite(err) || errors.Is(err, ErrRateLimited) || errors.Is(err, ErrUnsent)) {
-			return // it is tried again
+			g.instances.noAssign = now.Add(noAssignFor) // then it is tried again
+			return
 		}
 		for _, id := range ids {
 			if i := g.instances.byID[id]; i != nil {
