@@ -127,6 +127,9 @@ func (c *Client) readPages(ctx context.Context, query url.Values) ([]page, error
 			})
 		}
 		if err := reads.Wait(); err != nil {
+			if errors.Is(err, ig.ErrNotFound) { // a page beyond the end
+				c.pages.Delete(query.Encode())
+			}
 			return nil, err
 		}
 		pages = append(pages, next...)
@@ -172,14 +175,16 @@ func (c *Client) readPage(ctx context.Context, query url.Values) (page, error) {
 	return p, c.fail(opList, err)
 }
 
-// mustName returns an error if an answer does not name its list at all. One that is
-// null is empty, as a server may write it.
+// mustName returns an error if an answer neither names its list nor says that there is
+// nothing in it. One that is null is empty, as a server may write it.
 func mustName(body []byte, name string) error {
 	var answer map[string]json.RawMessage
-	if err := json.Unmarshal(body, &answer); err != nil || answer[name] == nil {
-		return errNoList
+	var says struct{ Meta struct{ Total *int } }
+	err := cmp.Or(json.Unmarshal(body, &answer), json.Unmarshal(body, &says))
+	if err == nil && (answer[name] != nil || says.Meta.Total != nil && *says.Meta.Total == 0) {
+		return nil
 	}
-	return nil
+	return errNoList
 }
 
 // nth returns query for the nth page.

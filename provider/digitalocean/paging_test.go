@@ -83,6 +83,28 @@ func TestListChangesItsLength(t *testing.T) {
 	})
 }
 
+// A server that knows no page beyond the end fails one list, not all that follow.
+func TestPageBeyondTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &listing{n: 300}
+		c := over(t, answering(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Query().Get("page") == "2" && api.n <= perPage {
+				return answer(404, `{"id":"not_found","message":"The resource you were accessing could not be found."}`), nil
+			}
+			return api.RoundTrip(r)
+		}))
+		for _, want := range []struct {
+			droplets int
+			fails    bool
+		}{{300, false}, {150, true}, {150, false}} {
+			api.n = want.droplets
+			if l, err := c.List(t.Context(), groupTag, false); (err != nil) != want.fails || err == nil && len(l.Droplets) != want.droplets {
+				t.Errorf("%d Droplets, error %v; want %+v", len(l.Droplets), err, want)
+			}
+		}
+	})
+}
+
 // One odd field in one Droplet does not fail a list, and costs nothing else of it, unless
 // it is one by which a Droplet is decided about.
 func TestOddFields(t *testing.T) {
@@ -224,7 +246,7 @@ func TestNoList(t *testing.T) {
 			}
 		})
 	}
-	for _, body := range []string{droplets(`[]`), droplets(`null`), droplets(`[],"meta":{"total":-5}`), droplets(`[],"links":null,"meta":null`)} {
+	for _, body := range []string{droplets(`[]`), droplets(`null`), `{"links":{},"meta":{"total":0}}`, droplets(`[],"meta":{"total":-5}`), droplets(`[],"links":null,"meta":null`)} {
 		if _, err := saying(t, body).List(t.Context(), groupTag, false); err != nil {
 			t.Errorf("%q is an empty list, not %v", body, err)
 		}
