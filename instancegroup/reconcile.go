@@ -304,7 +304,7 @@ func (g *Group) lookUp(ctx context.Context, ts []target) record {
 			case a.err == nil, errors.Is(a.err, ErrNotFound):
 				g.apply(i, observation{source: lookUp, asked: a.asked, present: a.err == nil, droplet: a.droplet, doubtful: missing > 1}, now)
 			default:
-				if unsent(a.err) { // it is due at once
+				if unsent(a.err) || ctx.Err() != nil { // there was no time: it is due at once
 					i.checked = time.Time{}
 				}
 				failed = append(failed, a)
