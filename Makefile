@@ -27,7 +27,7 @@ help: ## list the targets
 build: ## build the plugin into bin/
 	@CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags $(TAGS) -ldflags "$(LDFLAGS)" -o $(PLUGIN) ./cmd/fleeting-plugin-digitalocean
 
-demo: build ## watch the plugin scale a simulated DigitalOcean, with real jobs over SSH
+demo: build ## watch the plugin scale a simulated DigitalOcean, with real jobs
 	go run ./cmd/demo -plugin $(PLUGIN)
 
 test: ## run all tests, with the race detector
@@ -66,58 +66,38 @@ $(LINT):
 bin/gremlins:
 	GOBIN=$(CURDIR)/bin go install github.com/go-gremlins/gremlins/cmd/gremlins@$(GREMLINS_VERSION)
 
-# ---- Releases: docs/install.md is for who installs them, .gitlab-ci.yml calls these.
+# ---- Releases: .goreleaser.yaml says what one consists of, .gitlab-ci.yml calls these.
 
-DIST      := dist
-# As fleeting-artifact names them.
-PLATFORMS := linux/386 linux/amd64 linux/armv7 linux/arm64 linux/ppc64le linux/s390x linux/riscv64 \
-	darwin/amd64 darwin/arm64 freebsd/amd64 windows/amd64
-
+# Where to. A fork has its own.
+REGISTRY  := registry.gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean
+NOTICE    := NOTICE
+# renovate: github.com/goreleaser/goreleaser/v2
+GORELEASER_VERSION := v2.15.1
 # renovate: github.com/sigstore/cosign/v3
 COSIGN_VERSION := v3.1.3
-# Of releases: where to, and what goes with the binaries.
-REGISTRY  := registry.gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean
-PACKAGES  := build/packages
-NOTICE    := NOTICE
-RELEASE    = go run ./cmd/release
+# What goreleaser is told, and where it finds the tools that it calls. The same stamp makes the same bytes.
+STAMP      = PATH="$(CURDIR)/bin:$$PATH" VERSION="$(VERSION)" TAGS="$(TAGS)" LDFLAGS="$(LDFLAGS)"
 
-.PHONY: dist stamp notice release registry-login notes packages publish sbom sign vulncheck openapi contract
+.PHONY: dist stamp notice release registry-login vulncheck openapi contract
 
-dist: ## cross-compile for every platform into dist/: VERSION=0.1.0
-	@VERSION="$(VERSION)" TAGS="$(TAGS)" LDFLAGS="$(LDFLAGS)" ./.ci/dist $(DIST) $(PLATFORMS)
+dist: bin/goreleaser bin/cyclonedx-gomod ## build all that a release has into dist/, and publish nothing: VERSION=0.1.0
+	$(STAMP) bin/goreleaser release --snapshot --clean --skip=sign
+
+# Without a key: the certificate is made out to the pipeline. It can be repeated.
+release: bin/goreleaser bin/cyclonedx-gomod bin/cosign ## build, sign and publish, in a job of GitLab CI: VERSION=0.1.0
+	mkdir -p build && ./.ci/notes "$(VERSION)" >build/notes.md
+	$(STAMP) bin/goreleaser release --clean --release-notes build/notes.md
+	case "$(VERSION)" in *-*) ;; *) ./.ci/release-oci dist $(REGISTRY) $(VERSION) && \
+		bin/cosign sign --yes --recursive $(REGISTRY):$(VERSION) ;; esac
+
+registry-login: ## log in to a registry: CI_REGISTRY, CI_REGISTRY_USER, CI_REGISTRY_PASSWORD of a job of GitLab CI
+	@printf %s "$$CI_REGISTRY_PASSWORD" | go tool fleeting-artifact login -username "$$CI_REGISTRY_USER" -password-stdin "$$CI_REGISTRY"
 
 stamp: ## print what is written into the binaries, as arguments for make
 	@echo "VERSION=$(VERSION) REVISION=$(REVISION) REFERENCE=$(REFERENCE) BUILT_AT=$(BUILT_AT)"
 
 notice: bin/go-licenses ## write NOTICE: the licences of what is in the binary
 	@mkdir -p build && ./.ci/notice >build/NOTICE.new && mv build/NOTICE.new $(NOTICE)
-
-release: ## push dist/ to a container registry: VERSION=0.1.0 [REGISTRY=...] [WINDOWS=1, with its image]
-	$(RELEASE) oci -dist $(DIST) -platforms "$(PLATFORMS)" $(if $(WINDOWS),-windows) $(REGISTRY) $(VERSION)
-
-notes: ## print the release notes: VERSION=0.1.0
-	@$(RELEASE) notes $(VERSION)
-
-sbom: bin/cyclonedx-gomod ## write what each binary in dist/ is made of into build/sbom/
-	rm -rf build/sbom && mkdir -p build/sbom
-	@for p in $(PLATFORMS); do \
-		out=build/sbom/fleeting-plugin-digitalocean-$$(echo $$p | tr / -).cdx.json; echo $$out; \
-		bin/cyclonedx-gomod bin -json -std -noserial -notimestamp -version v$(VERSION) -output $$out $(DIST)/$$p/plugin* || exit; \
-	done
-
-packages: sbom ## lay out what people download into build/packages/: VERSION=0.1.0
-	$(RELEASE) packages -dist $(DIST) -platforms "$(PLATFORMS)" -out $(PACKAGES) $(VERSION) build/sbom/*.json
-
-publish: ## upload build/packages/ and make the release, in a job of GitLab CI: VERSION=0.1.0
-	$(RELEASE) publish -packages $(PACKAGES) $(VERSION)
-
-registry-login: ## log in to a registry: CI_REGISTRY, CI_REGISTRY_USER, CI_REGISTRY_PASSWORD of a job of GitLab CI
-	@printf %s "$$CI_REGISTRY_PASSWORD" | go tool fleeting-artifact login -username "$$CI_REGISTRY_USER" -password-stdin "$$CI_REGISTRY"
-
-# Without a key: in a job of GitLab CI the certificate is made out to this pipeline.
-sign: bin/cosign ## sign the image and checksums.txt, in a job of GitLab CI: VERSION=0.1.0
-	case "$(VERSION)" in *-*) ;; *) bin/cosign sign --yes --recursive $(COSIGN) $(REGISTRY):$(VERSION) ;; esac # a pre-release has no image
-	bin/cosign sign-blob --yes $(COSIGN) --bundle $(PACKAGES)/checksums.txt.sigstore.json $(PACKAGES)/checksums.txt
 
 vulncheck: bin/govulncheck ## look for known vulnerabilities that the plugin's code reaches
 	bin/govulncheck -tags $(TAGS) ./cmd/fleeting-plugin-digitalocean
@@ -134,6 +114,9 @@ contract: ## hold simulator and plugin to DigitalOcean's specification: DIGITALO
 # The tools of releases, pinned in a module of their own.
 bin/govulncheck: .ci/tools/go.mod
 	cd .ci/tools && go build -o ../../$@ golang.org/x/vuln/cmd/govulncheck
+
+bin/goreleaser:
+	GOBIN=$(CURDIR)/bin go install github.com/goreleaser/goreleaser/v2@$(GORELEASER_VERSION)
 
 bin/cosign:
 	GOBIN=$(CURDIR)/bin go install github.com/sigstore/cosign/v3/cmd/cosign@$(COSIGN_VERSION)

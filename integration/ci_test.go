@@ -21,7 +21,7 @@ type ciJob struct {
 	Needs     []yaml.Node
 	Variables map[string]string
 	Rules     []struct{ If string }
-	Artifacts struct{ Paths []string }
+	Cache     yaml.Node
 }
 
 func readCI(t *testing.T) (jobs map[string]ciJob, stages []string, image string) {
@@ -57,7 +57,7 @@ func readCI(t *testing.T) (jobs map[string]ciJob, stages []string, image string)
 // Makefile and nothing else, and refer to what there is.
 func TestCI(t *testing.T) {
 	jobs, stages, image := readCI(t)
-	if want := []string{"bench", "contract", "dist", "lint", "live", "mutants", "packages", "publish", "release", "sign", "soak", "test", "verify", "vulncheck"}; !slices.Equal(
+	if want := []string{"bench", "contract", "lint", "live", "mutants", "release", "soak", "test", "verify", "vulncheck"}; !slices.Equal(
 		slices.DeleteFunc(slices.Sorted(maps.Keys(jobs)), func(name string) bool { return name[0] == '.' }), want) {
 		t.Errorf("jobs: %v", slices.Sorted(maps.Keys(jobs)))
 	}
@@ -100,26 +100,33 @@ func TestCI(t *testing.T) {
 	}
 }
 
-// The image goes out for versions, the rest for pre-releases too, and for no other tag.
+// A release is of a protected tag with a version, and uses nothing that other jobs cached; the
+// token of the real account is for protected branches.
 func TestCIReleases(t *testing.T) {
 	jobs, _, _ := readCI(t)
-	for tag, want := range map[string]string{
-		"v0.1.0": "packages publish release sign", "v1.20.3": "packages publish release sign",
-		"v0.2.0-rc.1": "packages publish sign", "0.1.0": "", "v0.1": "", "v0.1.0+x": "", "nightly": "", "v0.1.0.1": "",
+	const protected = ` && $CI_COMMIT_REF_PROTECTED == "true"`
+	release := jobs["release"]
+	rule, ok := strings.CutSuffix(release.Rules[0].If, "/"+protected)
+	if !ok || len(release.Rules) != 1 || release.Cache.Kind != yaml.SequenceNode || len(release.Cache.Content) != 0 {
+		t.Errorf("rules %v, cache %v", release.Rules, release.Cache.Content)
+	}
+	pattern := regexp.MustCompile(strings.TrimPrefix(rule, "$CI_COMMIT_TAG =~ /"))
+	for tag, want := range map[string]bool{
+		"v0.1.0": true, "v1.20.3": true, "v0.2.0-rc.1": true, "0.1.0": false, "v0.1": false, "v0.1.0+x": false, "nightly": false, "v0.1.0.1": false,
 	} {
-		var run []string
-		for name, job := range jobs {
-			for _, rule := range job.Rules {
-				pattern, ok := strings.CutPrefix(rule.If, "$CI_COMMIT_TAG =~ /")
-				if ok && regexp.MustCompile(strings.TrimSuffix(pattern, "/")).MatchString(tag) {
-					run = append(run, name)
-				}
-			}
+		if pattern.MatchString(tag) != want {
+			t.Errorf("%s is released: %v", tag, !want)
 		}
-		slices.Sort(run)
-		if got := strings.Join(run, " "); got != want {
-			t.Errorf("%s runs %q, want %q", tag, got, want)
-		}
+	}
+	if rule := jobs["live"].Rules[0].If; !strings.HasSuffix(rule, protected) {
+		t.Errorf("live: %s", rule)
+	}
+}
+
+// The notes of a release are its section of the changelog, and there is none without.
+func TestNotes(t *testing.T) {
+	if out, err := inModule(t.Context(), nil, ".ci/notes", "99.0.0"); err == nil || !strings.Contains(out, `write a section "## [99.0.0] - YYYY-MM-DD"`) {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

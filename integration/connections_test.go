@@ -3,12 +3,8 @@
 package integration
 
 import (
-	"fmt"
-	"io"
-	"net"
-	"net/url"
+	"net/http"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,113 +44,50 @@ func TestCreatesAreNeverRepeated(t *testing.T) {
 // nothing up for long: Droplets are billed while no delete gets through.
 func TestConnectionsDie(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, quick)
-	l := forget(t, w.url)
-	r, err := initRunner(t.Context(), w.config(map[string]any{"name": "forgotten", "api_url": "https://" + l.Addr().String()}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(r.Kill)
+	f := &forgetful{forgotten: map[string]bool{}}
+	w := newWorld(t, quick, f.wrap)
+	r := startRunner(t, w, "forgotten")
 	r.provisioner.Request(2)
 	eventually(t, 20*time.Second, func() error { return r.running(2) })
 
-	if n := l.forgetAll(); n == 0 {
+	if n := f.forgetAll(); n == 0 {
 		t.Error("there was no connection")
 	}
-	begin := time.Now()
 	for _, i := range r.provisioner.Instances() {
 		i.Delete()
 	}
-	eventually(t, 30*time.Second, func() error {
-		if n := len(w.sim.Droplets()); n > 0 {
-			return fmt.Errorf("%d Droplets are left", n)
-		}
-		return nil
-	})
-	t.Logf("the Droplets were gone %s after their connections", time.Since(begin).Round(100*time.Millisecond))
+	w.awaitEmpty(t)
 	r.provisioner.Shutdown(t.Context())
 	r.Kill()
 	w.assertNothingLeft(t)
 }
 
-// forgetful is a firewall between plugin and server.
+// forgetful is what lies between plugin and server, and forgets connections.
 type forgetful struct {
-	net.Listener
-	server string
-
-	mu    sync.Mutex
-	known []*atomic.Bool // false: what is sent over this connection is dropped, and nobody is told
+	mu        sync.Mutex
+	forgotten map[string]bool // by the client's address: whether what is sent over the connection is lost
 }
 
-func forget(t *testing.T, server string) *forgetful {
-	t.Helper()
-	u, err := url.Parse(server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &forgetful{Listener: l, server: u.Host}
-	var conns sync.WaitGroup
-	conns.Go(func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			conns.Go(func() { f.forward(t, client) })
+func (f *forgetful) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		lost := f.forgotten[r.RemoteAddr]
+		f.forgotten[r.RemoteAddr] = lost
+		f.mu.Unlock()
+		if lost { // and nobody is told
+			<-r.Context().Done()
+			panic(http.ErrAbortHandler)
 		}
+		next.ServeHTTP(w, r)
 	})
-	t.Cleanup(func() {
-		l.Close()
-		conns.Wait() // for plugin or server to close each
-	})
-	return f
 }
 
-func (f *forgetful) forward(t *testing.T, client net.Conn) {
-	defer client.Close()
-	server, err := net.Dial("tcp", f.server)
-	if err != nil {
-		t.Errorf("the server: %v", err)
-		return
-	}
-	defer server.Close()
-	known := new(atomic.Bool)
-	known.Store(true)
-	f.mu.Lock()
-	f.known = append(f.known, known)
-	f.mu.Unlock()
-	var back sync.WaitGroup
-	back.Go(func() { _, _ = io.Copy(gate{client, known}, server) })
-	_, _ = io.Copy(gate{server, known}, client)
-	server.Close()
-	back.Wait()
-}
-
-// forgetAll drops whatever comes over the connections that there are, and returns how
-// many they were.
+// forgetAll forgets the connections that there are, and returns how many they were.
 func (f *forgetful) forgetAll() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, k := range f.known {
-		k.Store(false)
+	for address := range f.forgotten {
+		f.forgotten[address] = true
 	}
-	return len(f.known)
-}
-
-// gate is a way to w that is open while the connection is known. It hides w's ReadFrom,
-// which would pass it by.
-type gate struct {
-	w     io.Writer
-	known *atomic.Bool
-}
-
-func (g gate) Write(p []byte) (int, error) {
-	if !g.known.Load() {
-		return len(p), nil
-	}
-	return g.w.Write(p)
+	return len(f.forgotten)
 }

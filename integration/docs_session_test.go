@@ -214,61 +214,23 @@ func beGitLabRunner(args []string) error {
 func TestSession(t *testing.T) {
 	t.Parallel()
 	s := newSession(t, newWorld(t, quick))
+	const elsewhere = "sudo mkdir -p /etc/gitlab-runner && echo x | sudo tee /etc/gitlab-runner/left /usr/local/left ../left-by-a-test"
 	for _, c := range []struct {
 		command, printed string
 		status           int
 	}{
 		{"cd integration && WORD=kept", "", 0},
-		{"echo $WORD ${PWD##*/}", "kept integration\n", 0},
-		{"false", "", 1},
-		{"echo $?", "1\n", 0},
-		{"cat; echo err >&2", "err\n", 0},
-		{"syntax (", "", 2},
-		{"sudo mkdir -p /etc/gitlab-runner && echo x | sudo tee /etc/gitlab-runner/left /usr/local/left ../left-by-a-test", "x\n", 0},
-		{"sudo -u nobody true", "sudo: this stand-in has no options\n", 1},
-		{"gitlab-runner verify", "", 1},
+		{"echo $WORD ${PWD##*/}; false", "kept integration\n", 1},
+		{elsewhere, "x\n", 0},
 		{"sleep 1000 & true", "", 0}, // must not outlive the session
 	} {
-		printed, status, err := s.run(c.command)
-		if err != nil || status != c.status || c.printed != "" && printed != c.printed {
+		if printed, status, err := s.run(c.command); err != nil || status != c.status || printed != c.printed {
 			t.Errorf("%s: it prints %q with status %d (%v), want %q with %d", c.command, printed, status, err, c.printed, c.status)
 		}
-	}
-	printed, err := s.serve("trap 'echo ended; exit' INT; while :; do echo tick; sleep 0.01; done", regexp.MustCompile("(?s)tick.*tick"))
-	if err != nil || !strings.HasSuffix(printed, "ended\n") {
-		t.Errorf("a command that was interrupted printed %q, %v", printed, err)
-	}
-	if _, _, err := s.run("exit 3"); err == nil {
-		t.Error("a command that ends the shell is no error")
 	}
 	for _, path := range []string{"/etc/gitlab-runner/left", "/usr/local/left", filepath.Join("..", "left-by-a-test")} {
 		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s reached the host: %v", path, err)
 		}
-	}
-}
-
-// The example's configuration makes a stand-in for the whole runner keep Droplets
-// ready, and its stop leaves them, as it says.
-func TestSessionHasARunner(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, quick)
-	s := newSession(t, w)
-	for _, text := range append(installed,
-		"systemctl is-active gitlab-runner; test $? -eq 3",
-		"systemctl start gitlab-runner",
-		"systemctl is-active gitlab-runner",
-		"systemctl stop gitlab-runner",
-		"! pgrep -f fleeting-plugin-digitalocean",
-	) {
-		if printed, status, err := s.run(text); err != nil || status != 0 {
-			t.Fatalf("%s: status %d, %v\n%s", text, status, err, printed)
-		}
-	}
-	if n := len(w.sim.Droplets()); n != 1 && n != 3 { // by night, by day
-		t.Errorf("%d Droplets, want the idle ones of the policy", n)
-	}
-	for _, v := range w.sim.Violations() {
-		t.Errorf("the simulator saw: %v", v)
 	}
 }

@@ -1,59 +1,257 @@
 package integration
 
 import (
-	"io/fs"
-	"maps"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"testing"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclparse"
+	"go.yaml.in/yaml/v3"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
-// examples are all files that people copy, and what holds each to its purpose. What
-// nothing here can run says so in the file itself.
-var examples = map[string]string{
-	"config.toml":                "TestConfigurationsInDocs, TestSessionHasARunner",
-	"demo/config.toml":           "TestConfigurationsInDocs, and make demo",
-	"kubernetes/values.yaml":     "TestKubernetesExample; not run: helm, and a cluster",
-	"manager/cloud-init.yaml":    "TestManager, TestCloudConfigs, TestScripts, TestUnit, TestManagerInTutorial, and the tutorial's commands; not run: a Droplet",
-	"monitoring/alerts.yml":      "TestAlerts, TestPromtool",
-	"monitoring/alerts_test.yml": "TestPromtool",
-	"monitoring/dashboard.json":  "TestDashboard, TestPromtool; not run: Grafana",
-	"monitoring/prometheus.yml":  "TestPromtool",
-	"packer/golden.pkr.hcl":      "TestPackerTemplate; not run: packer",
-	"packer/provision.sh":        "TestScripts; not run: a Droplet",
-	"packer/tag-snapshot.sh":     "TestTagSnapshot, TestScripts",
-	"sweep/cron":                 "sweep-examples.txtar",
-	"sweep/gitlab-ci.yml":        "sweep-examples.txtar",
-}
+// reference is where users get the plugin.
+const reference = "registry.gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean"
 
-func TestEveryExampleIsChecked(t *testing.T) {
-	t.Parallel()
-	unused := maps.Clone(examples)
-	err := filepath.WalkDir("../examples", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		name, err := filepath.Rel("../examples", path)
-		by, known := examples[filepath.ToSlash(name)]
-		if !known {
-			t.Errorf("nothing checks %s", path)
-		}
-		delete(unused, filepath.ToSlash(name))
-		t.Logf("%-28s %s", name, by)
-		return err
-	})
+// faultsIn are what the runner and the plugin would not take of a TOML block, which
+// may be any part of a config.toml.
+func faultsIn(t *testing.T, source string) (faults []string) {
+	t.Helper()
+	if !regexp.MustCompile(`(?m)^\s*\[\[runners\]\]`).MatchString(source) {
+		source = "[[runners]]\n" + source
+	}
+	file, err := runnerconfig.Parse("block", source)
 	if err != nil {
-		t.Error(err)
+		return []string{err.Error()}
 	}
-	for name := range unused {
-		t.Errorf("there is no examples/%s", name)
+	for _, key := range file.Ignored {
+		faults = append(faults, fmt.Sprintf("%s: the runner would ignore %s", file.At(key), key))
 	}
-	tests := testNames(t)
-	for name, by := range examples {
-		for _, test := range regexp.MustCompile(`\bTest\w+`).FindAllString(by, -1) {
-			if !tests[test] {
-				t.Errorf("%s: there is no %s", name, test)
+	for _, r := range file.Runners {
+		if r.Autoscaler == nil || r.Autoscaler.PluginConfig == nil || r.Autoscaler.Plugin != "" && !r.OurPlugin() {
+			continue
+		}
+		host := config.ThisHost()
+		host.ReadFile = func(string, int64) ([]byte, error) { return []byte("#cloud-config"), nil }
+		_, err := config.Parse(mustJSON(t, r.Autoscaler.PluginConfig), host)
+		if err == nil {
+			continue
+		}
+		for _, f := range err.(config.Faults) { //nolint:errorlint // Parse promises its type
+			if r.Autoscaler.Plugin != "" || !strings.HasPrefix(f.Text, "is required") { // a fragment need not be complete
+				faults = append(faults, f.Error())
 			}
 		}
+	}
+	return faults
+}
+
+// configurations are those of the docs and the examples, by where they are.
+func configurations(t *testing.T) map[string]string {
+	t.Helper()
+	all := map[string]string{
+		"examples/config.toml":      readDoc(t, "examples/config.toml"),
+		"examples/demo/config.toml": readDoc(t, "examples/demo/config.toml"),
+		managerConfig:               managerFiles(t)["/etc/gitlab-runner/config.toml"].Content,
+	}
+	for path, doc := range docs(t) {
+		for _, f := range fences(doc) {
+			if f.kind == "toml" {
+				all[fmt.Sprintf("%s:%d", path, f.line)] = f.text
+			}
+		}
+	}
+	return all
+}
+
+// What people paste is accepted by the runner and by the plugin, whole or in part; and
+// where it is whole, there are slots for all Droplets, which the runner can reach.
+func TestConfigurationsInDocs(t *testing.T) {
+	t.Parallel()
+	whole := 0
+	for name, source := range configurations(t) {
+		for _, fault := range faultsIn(t, source) {
+			t.Errorf("%s: %s", name, fault)
+		}
+		if !strings.Contains(source, `"docker-autoscaler"`) || !strings.Contains(source, "plugin_config") {
+			continue
+		}
+		whole++
+		file, err := runnerconfig.Parse(name, source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range file.Runners {
+			if r.Executor != "docker-autoscaler" {
+				continue
+			}
+			if slots := r.Autoscaler.MaxInstances * max(1, r.Autoscaler.CapacityPerInstance); file.Concurrent < slots {
+				t.Errorf("%s: concurrent is %d, there can be %d jobs", name, file.Concurrent, slots)
+			}
+			image, _ := r.Autoscaler.PluginConfig["image"].(string)
+			userData, _ := r.Autoscaler.PluginConfig["user_data"].(string)
+			_, byFile := r.Autoscaler.PluginConfig["user_data_file"]
+			if strings.HasPrefix(image, "docker-") && !byFile && !strings.Contains(userData, "ufw allow ssh") {
+				t.Errorf("%s: the 1-Click image's firewall would lock the runner out", name)
+			}
+		}
+	}
+	if whole < 4 {
+		t.Errorf("found only %d whole configurations", whole)
+	}
+}
+
+type mount struct {
+	Name      string
+	MountPath string `yaml:"mountPath"`
+}
+
+// The values for GitLab's chart: the init container puts the plugin where the runner
+// looks for it, and the runner's configuration is one that the plugin accepts.
+func TestKubernetesExample(t *testing.T) {
+	t.Parallel()
+	var values struct {
+		InitContainers []struct {
+			Image           string
+			Args            []string
+			VolumeMounts    []mount        `yaml:"volumeMounts"`
+			SecurityContext map[string]any `yaml:"securityContext"`
+		} `yaml:"initContainers"`
+		ExtraEnv     map[string]string `yaml:"extraEnv"`
+		Volumes      []struct{ Name string }
+		VolumeMounts []mount `yaml:"volumeMounts"`
+		Replicas     int
+		Runners      struct{ Executor, Config string }
+	}
+	if err := yaml.Unmarshal([]byte(readDoc(t, "examples/kubernetes/values.yaml")), &values); err != nil {
+		t.Fatal(err)
+	}
+	if len(values.InitContainers) != 1 || values.Replicas != 1 {
+		t.Fatalf("%d init containers, %d replicas", len(values.InitContainers), values.Replicas)
+	}
+	c := values.InitContainers[0]
+	image, tag, _ := strings.Cut(c.Image, ":")
+	if image != reference || !slices.Equal(c.Args, []string{"bootstrap", reference}) ||
+		c.SecurityContext["runAsUser"] != 100 || c.SecurityContext["runAsGroup"] != 65533 { // as TestBootstrap runs it
+		t.Errorf("init container: %+v", c)
+	}
+	plugins := func(m mount) bool { return m.MountPath == "/plugins" && m.Name == "fleeting-plugins" }
+	if values.ExtraEnv["FLEETING_PLUGIN_PATH"] != "/plugins" || !slices.ContainsFunc(c.VolumeMounts, plugins) || !slices.ContainsFunc(values.VolumeMounts, plugins) {
+		t.Error("the runner looks for plugins where none are put")
+	}
+	for _, m := range values.VolumeMounts {
+		if !slices.ContainsFunc(values.Volumes, func(v struct{ Name string }) bool { return v.Name == m.Name }) {
+			t.Errorf("there is no volume %s", m.Name)
+		}
+	}
+	file, err := runnerconfig.Parse("values.yaml", values.Runners.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := file.Runners[0].Autoscaler
+	if a.Plugin != reference+":"+tag || file.Runners[0].Executor != values.Runners.Executor {
+		t.Errorf("plugin %s, executor %s", a.Plugin, file.Runners[0].Executor)
+	}
+	for _, key := range []string{"token_file", "ssh_key_file"} {
+		path, _ := a.PluginConfig[key].(string)
+		if !slices.ContainsFunc(values.VolumeMounts, func(m mount) bool { return strings.HasPrefix(path, m.MountPath+"/") }) {
+			t.Errorf("%s %q is in no volume", key, path)
+		}
+	}
+	for _, fault := range faultsIn(t, values.Runners.Config) {
+		t.Error(fault)
+	}
+}
+
+// packerOptions are those of packer's DigitalOcean builder, with the communicator's
+// that matter (the builder's documentation, v1.4).
+var packerOptions = strings.Fields(`api_token api_url region size image private_networking monitoring droplet_agent ipv6
+	snapshot_name snapshot_regions state_timeout snapshot_timeout droplet_name user_data user_data_file tags vpc_uuid
+	connect_with_private_ip ssh_key_id ssh_username ssh_private_key_file`)
+
+// The golden image's template is HCL, with options that packer's builder has, and the
+// scripts that it names are there.
+func TestPackerTemplate(t *testing.T) {
+	t.Parallel()
+	file, faults := hclparse.NewParser().ParseHCLFile("../examples/packer/golden.pkr.hcl")
+	if faults.HasErrors() {
+		t.Fatal(faults)
+	}
+	body, faults := file.Body.Content(&hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{
+		{Type: "packer"}, {Type: "variable", LabelNames: []string{"name"}},
+		{Type: "source", LabelNames: []string{"builder", "name"}}, {Type: "build"},
+	}})
+	if faults.HasErrors() || len(body.Blocks.OfType("source")) != 1 {
+		t.Fatal(faults)
+	}
+	var options hcl.BodySchema
+	for _, name := range packerOptions {
+		options.Attributes = append(options.Attributes, hcl.AttributeSchema{Name: name})
+	}
+	if _, faults := body.Blocks.OfType("source")[0].Body.Content(&options); faults.HasErrors() {
+		t.Error(faults)
+	}
+	for _, script := range []string{"provision.sh", "tag-snapshot.sh"} {
+		info, err := os.Stat(filepath.Join("../examples/packer", script))
+		if err != nil || info.Mode()&0o111 == 0 || !strings.Contains(string(file.Bytes), `"`+script+`"`) {
+			t.Errorf("the template does not run %s: %v", script, err)
+		}
+	}
+}
+
+// The last step of the template: the snapshot that packer's manifest names gets the
+// tag, which there may be already, and the plugin would find it.
+func TestTagSnapshot(t *testing.T) {
+	t.Parallel()
+	for _, program := range []string{"curl", "jq"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("not run: the script needs %s", program)
+		}
+	}
+	w := newWorld(t, quick)
+	w.others = true // curl
+	id := w.sim.AddImage(dosim.Image{Name: "ci-golden-1", Regions: []string{"fra1", "ams3"}})
+	script, err := filepath.Abs("../examples/packer/tag-snapshot.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest := save(t, "manifest.json", fmt.Sprintf(`{"builds": [{"artifact_id": "fra1:1"}, {"artifact_id": "ams3,fra1:%d"}]}`, id))
+	run := func(tag, token string) (string, error) {
+		cmd := exec.CommandContext(t.Context(), script)
+		cmd.Dir = filepath.Dir(manifest)
+		cmd.Env = append(os.Environ(), "TAG="+tag, "DIGITALOCEAN_API_URL="+w.url, "DIGITALOCEAN_TOKEN="+token, "CURL_CA_BUNDLE="+host.Certificates())
+		said, err := cmd.CombinedOutput()
+		return string(said), err
+	}
+	for _, tag := range []string{"ci-golden", "new-tag"} {
+		if said, err := run(tag, dosim.DefaultToken); err != nil {
+			t.Errorf("%v\n%s", err, said)
+		}
+		req := httptest.NewRequest(http.MethodGet, "/v2/images?tag_name="+tag, nil)
+		req.Header.Set("Authorization", "Bearer "+dosim.DefaultToken)
+		answer := httptest.NewRecorder()
+		w.sim.ServeHTTP(answer, req)
+		var found struct{ Images []struct{ ID int } }
+		if err := json.NewDecoder(answer.Body).Decode(&found); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(found.Images); n == 0 || found.Images[n-1].ID != id {
+			t.Errorf("%s is carried by %v, not by %d", tag, found.Images, id)
+		}
+	}
+	if said, err := run("ci-golden", "wrong"); err == nil || !strings.Contains(said, "401") {
+		t.Errorf("a token that is refused is no failure: %s", said)
 	}
 }

@@ -14,14 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/BurntSushi/toml"
-	"go.yaml.in/yaml/v3"
-
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 )
-
-const reference = "registry.gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean"
 
 // notRunOfInstall are the commands of docs/install.md that are not run, and why.
 var notRunOfInstall = map[string]string{
@@ -90,36 +83,24 @@ func TestInstallDoc(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	commands, err := commandsOf("docs/install.md", doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands = slices.DeleteFunc(commands, func(c command) bool {
+		why := whyNotRun(c.text)
+		if why != "" {
+			t.Logf("not run: %v (%s)", c, why)
+		}
+		return why != ""
+	})
+	if len(commands) < 10 {
+		t.Fatalf("%d commands", len(commands))
+	}
 	var script strings.Builder
 	fmt.Fprintf(&script, "set -eo pipefail\n"+installStubs+"cd %q\n", root, r.host, files, module, work)
-	type step struct {
-		command string
-		prints  []string
-	}
-	var steps []step
-	for _, block := range blocks(doc, "console") {
-		running := false
-		for line := range strings.Lines(block) {
-			line = strings.TrimSuffix(line, "\n")
-			command, isCommand := strings.CutPrefix(line, "$ ")
-			if !isCommand {
-				if running && line != "..." {
-					steps[len(steps)-1].prints = append(steps[len(steps)-1].prints, line)
-				}
-				continue
-			}
-			if why := whyNotRun(command); why != "" {
-				t.Logf("not run: %s (%s)", command, why)
-				running = false
-				continue
-			}
-			running = true
-			steps = append(steps, step{command: command})
-			fmt.Fprintf(&script, "echo '== %d'\n%s\n", len(steps), command)
-		}
-	}
-	if len(steps) < 10 {
-		t.Fatalf("%d commands", len(steps))
+	for i, c := range commands {
+		fmt.Fprintf(&script, "echo '== %d'\n%s\n", i, c.text)
 	}
 	cmd := exec.CommandContext(t.Context(), "bash", "-s")
 	cmd.Stdin = strings.NewReader(script.String())
@@ -134,12 +115,12 @@ func TestInstallDoc(t *testing.T) {
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s\n%s", err, out.String(), errs.String())
 	}
-	said := strings.Split(out.String(), "\n== ")
-	for i, s := range steps {
-		t.Logf("run: %s", s.command)
-		for _, line := range s.prints {
-			if !slices.Contains(strings.Split(said[i], "\n"), line) {
-				t.Errorf("%s\nprints\n%s\nand not %q", s.command, said[i], line)
+	said := strings.Split("\n"+out.String(), "\n== ")[1:]
+	for i, c := range commands {
+		t.Logf("run: %v", c)
+		for _, line := range c.shown {
+			if line != "..." && !slices.Contains(strings.Split(said[i], "\n"), line) {
+				t.Errorf("%v\nprints\n%s\nand not %q", c, said[i], line)
 			}
 		}
 	}
@@ -154,12 +135,17 @@ func whyNotRun(command string) string {
 	return ""
 }
 
-// servePackages lays a version's packages out and serves them where GitLab does.
+// servePackages serves a version's binary where GitLab does.
 func servePackages(t *testing.T, version string) (url string) {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "packages")
-	if out, err := inModule(t.Context(), nil, "go", "run", "./cmd/release", "packages", "-dist", distOf(t, version), "-out", dir, version); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	dir := t.TempDir()
+	const name = "fleeting-plugin-digitalocean-linux-amd64" // .goreleaser.yaml's
+	plugin := builtIn(distOf(t, version))
+	if err := os.Symlink(plugin, filepath.Join(dir, name)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "checksums.txt"), []byte(sumOf(t, plugin)+"  "+name+"\n"), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	prefix := "/api/v4/projects/fleeting-digitalocean%2Ffleeting-plugin-digitalocean/packages/generic/fleeting-plugin-digitalocean/" + version + "/"
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -172,82 +158,4 @@ func servePackages(t *testing.T, version string) (url string) {
 	}))
 	t.Cleanup(server.Close)
 	return server.URL
-}
-
-// The values for GitLab's chart: the init container puts the plugin where the runner
-// looks for it, and the runner's configuration is one that the plugin accepts.
-func TestKubernetesExample(t *testing.T) {
-	var values struct {
-		InitContainers []struct {
-			Image           string
-			Args            []string
-			VolumeMounts    []mount        `yaml:"volumeMounts"`
-			SecurityContext map[string]any `yaml:"securityContext"`
-		} `yaml:"initContainers"`
-		ExtraEnv     map[string]string `yaml:"extraEnv"`
-		Volumes      []struct{ Name string }
-		VolumeMounts []mount `yaml:"volumeMounts"`
-		Replicas     int
-		Runners      struct{ Executor, Config string }
-	}
-	if err := yaml.Unmarshal([]byte(readDoc(t, "examples/kubernetes/values.yaml")), &values); err != nil {
-		t.Fatal(err)
-	}
-	if len(values.InitContainers) != 1 || values.Replicas != 1 {
-		t.Fatalf("%d init containers, %d replicas", len(values.InitContainers), values.Replicas)
-	}
-	c := values.InitContainers[0]
-	image, tag, _ := strings.Cut(c.Image, ":")
-	if image != reference || !slices.Equal(c.Args, []string{"bootstrap", reference}) {
-		t.Errorf("image %s, args %v", c.Image, c.Args)
-	}
-	// As TestBootstrap runs it.
-	if c.SecurityContext["runAsUser"] != 100 || c.SecurityContext["runAsGroup"] != 65533 {
-		t.Errorf("security context: %v", c.SecurityContext)
-	}
-	plugins := func(m mount) bool { return m.MountPath == "/plugins" && m.Name == "fleeting-plugins" }
-	if values.ExtraEnv["FLEETING_PLUGIN_PATH"] != "/plugins" || !slices.ContainsFunc(c.VolumeMounts, plugins) || !slices.ContainsFunc(values.VolumeMounts, plugins) {
-		t.Error("the runner looks for plugins where none are put")
-	}
-	for _, m := range values.VolumeMounts {
-		if !slices.ContainsFunc(values.Volumes, func(v struct{ Name string }) bool { return v.Name == m.Name }) {
-			t.Errorf("there is no volume %s", m.Name)
-		}
-	}
-	var runner struct {
-		Runners []struct {
-			Executor   string
-			Autoscaler struct {
-				Plugin string
-				Config map[string]any `toml:"plugin_config"`
-			}
-		}
-	}
-	if _, err := toml.Decode(values.Runners.Config, &runner); err != nil {
-		t.Fatal(err)
-	}
-	a := runner.Runners[0].Autoscaler
-	if a.Plugin != reference+":"+tag || runner.Runners[0].Executor != values.Runners.Executor {
-		t.Errorf("plugin %s, executor %s", a.Plugin, runner.Runners[0].Executor)
-	}
-	// The files are below what is mounted.
-	for _, key := range []string{"token_file", "ssh_key_file"} {
-		path, _ := a.Config[key].(string)
-		if !slices.ContainsFunc(values.VolumeMounts, func(m mount) bool { return strings.HasPrefix(path, m.MountPath+"/") }) {
-			t.Errorf("%s %q is in no volume", key, path)
-		}
-	}
-	if !strings.HasPrefix(a.Config["user_data"].(string), "#cloud-config\n") {
-		t.Errorf("cloud-init would not know what this is: %q", a.Config["user_data"])
-	}
-	host := config.ThisHost()
-	host.ReadFile = func(string, int64) ([]byte, error) { return []byte("dop_v1_0123"), nil }
-	if _, err := config.Parse(mustJSON(t, a.Config), host); err != nil {
-		t.Error(err)
-	}
-}
-
-type mount struct {
-	Name      string
-	MountPath string `yaml:"mountPath"`
 }

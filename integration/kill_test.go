@@ -18,7 +18,6 @@ import (
 	"gitlab.com/gitlab-org/fleeting/fleeting"
 	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
 
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
@@ -32,9 +31,8 @@ func TestKillAtEveryRequest(t *testing.T) {
 	}
 	t.Parallel()
 	// How many requests a life has is found out by one that is not killed.
-	k := &killer{}
-	k.start(t, "kill-0")
-	if err := k.life(t.Context()); err != nil {
+	k := newKiller(t, "kill-0", 0, false)
+	if err := k.life(t); err != nil {
 		t.Fatal(err)
 	}
 	k.check(t)
@@ -47,15 +45,14 @@ func TestKillAtEveryRequest(t *testing.T) {
 		for _, before := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%d before=%v", at, before), func(t *testing.T) {
 				t.Parallel()
-				k := &killer{at: at, before: before}
-				k.start(t, fmt.Sprintf("kill-%d-%v", at, before))
-				if err := k.life(t.Context()); err == nil && k.killed {
+				k := newKiller(t, fmt.Sprintf("kill-%d-%v", at, before), at, before)
+				if err := k.life(t); err == nil && k.killed {
 					t.Error("the life of a killed plugin went well")
 				}
 				// The runner starts it again: once to take over, once more to
-				// sweep what only a start without Droplets can know to be litter.
+				// sweep what only a start without Droplets can know to be left over.
 				for range 2 {
-					if err := k.life(t.Context()); err != nil {
+					if err := k.life(t); err != nil {
 						t.Fatalf("after the kill: %v", err)
 					}
 				}
@@ -67,61 +64,50 @@ func TestKillAtEveryRequest(t *testing.T) {
 
 // killer is a DigitalOcean that kills its client once.
 type killer struct {
+	*world
 	at     int  // around which request; 0 = none
 	before bool // before it is carried out, or after that
-
-	sim    *dosim.Sim
 	name   string
-	config []byte
 
 	mu     sync.Mutex
 	seen   int // requests
 	killed bool
 }
 
-func (k *killer) start(t *testing.T, name string) {
-	k.name = name
-	k.sim = dosim.New(dosim.Options{BootTime: 200 * time.Millisecond, DeleteTime: 200 * time.Millisecond, PerMinute: -1})
-	url, stop, err := host.Serve(k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		k.sim.Close()
-		stop()
-		assertHTTP1(t, k.sim)
-	})
-	k.config = mustJSON(t, map[string]any{
-		"name": name, "api_url": url, "token": dosim.DefaultToken, "max_instances": 12,
-		"region": "fra1", "size": "s-1vcpu-1gb", "image": "ubuntu-24-04-x64",
-	})
+func newKiller(t *testing.T, name string, at int, before bool) *killer {
+	k := &killer{at: at, before: before, name: name}
+	k.world = newWorld(t, dosim.Options{BootTime: 200 * time.Millisecond, DeleteTime: 200 * time.Millisecond, PerMinute: -1}, k.wrap)
+	return k
 }
 
-func (k *killer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	k.mu.Lock()
-	k.seen++
-	now := k.seen == k.at
-	k.killed = k.killed || now
-	k.mu.Unlock()
-	if !now {
-		k.sim.ServeHTTP(w, r)
-		return
-	}
-	if !k.before {
-		k.sim.ServeHTTP(httptest.NewRecorder(), r)
-	}
-	if pid, err := host.Holder(k.name); err == nil {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-	}
-	panic(http.ErrAbortHandler)
+func (k *killer) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		k.mu.Lock()
+		k.seen++
+		now := k.seen == k.at
+		k.killed = k.killed || now
+		k.mu.Unlock()
+		if !now {
+			next.ServeHTTP(w, r)
+			return
+		}
+		if !k.before {
+			next.ServeHTTP(httptest.NewRecorder(), r)
+		}
+		if pid, err := host.Holder(k.name); err == nil {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		panic(http.ErrAbortHandler)
+	})
 }
 
 // life starts the plugin, scales to 12 if nothing is there and to 0, and closes it.
-func (k *killer) life(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+func (k *killer) life(t *testing.T) error {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	log := hclog.New(&hclog.LoggerOptions{Level: hclog.Off})
-	r, err := fleeting.RunPlugin(binary, k.config, fleeting.WithPluginLogger(log))
+	log := hclog.NewNullLogger()
+	config := mustJSON(t, k.config(map[string]any{"name": k.name, "max_instances": 12}))
+	r, err := fleeting.RunPlugin(binary, config, fleeting.WithPluginLogger(log))
 	if err != nil {
 		return err
 	}
@@ -185,26 +171,10 @@ func count(states map[string]provider.State, s provider.State) int {
 	return n
 }
 
-// check asserts that nothing is left that costs, or is litter.
+// check asserts that nothing is left, and that no create was repeated.
 func (k *killer) check(t *testing.T) {
 	t.Helper()
-	eventually(t, 5*time.Second, func() error {
-		if left := k.sim.Droplets(); len(left) > 0 {
-			return fmt.Errorf("%d Droplets are left", len(left))
-		}
-		return nil
-	})
-	for _, key := range k.sim.Keys() {
-		t.Errorf("the key %s is left", key.Name)
-	}
-	for _, tag := range k.sim.Tags() {
-		if instancegroup.IsDeleteTag(tag) {
-			t.Errorf("the tag %s is left", tag)
-		}
-	}
-	for _, v := range k.sim.Violations() {
-		t.Errorf("the simulator saw: %v", v)
-	}
+	k.assertNothingLeft(t)
 	if n := len(k.sim.Ledger()); n > 12 {
 		t.Errorf("%d Droplets were made, want at most 12", n)
 	}

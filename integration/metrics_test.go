@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"testing"
 
 	fleeting "gitlab.com/gitlab-org/fleeting/fleeting/metrics"
 	taskscaler "gitlab.com/gitlab-org/fleeting/taskscaler/metrics"
@@ -69,8 +68,7 @@ var (
 	matcher  = regexp.MustCompile(`(\w+)\s*(=|!=|=~|!~)\s*"([^"]*)"`)
 )
 
-// unknownIn tells which metrics, labels and values of labels in an expression there
-// are not.
+// unknownIn are the metrics, labels and values of labels in an expression that there are not.
 func unknownIn(expression string) (unknown []string) {
 	all := metrics()
 	for _, name := range regexp.MustCompile(`\b(fleeting|gitlab_runner)_\w+`).FindAllString(expression, -1) {
@@ -92,19 +90,4 @@ func unknownIn(expression string) (unknown []string) {
 		}
 	}
 	return unknown
-}
-
-func TestUnknownIn(t *testing.T) {
-	t.Parallel()
-	for expression, n := range map[string]int{
-		`sum(fleeting_provisioner_instances{state="running", job=~"$job"}) > 0`:        0,
-		`fleeting_provisioner_instances{state=~"running|booting"}`:                     1,
-		`rate(fleeting_provisioner_instance_total[5m])`:                                1,
-		`fleeting_taskscaler_tasks{status="idle"}`:                                     1,
-		`increase(fleeting_taskscaler_task_instance_readiness_time_seconds_count[5m])`: 0,
-	} {
-		if got := unknownIn(expression); len(got) != n {
-			t.Errorf("%s: %q", expression, got)
-		}
-	}
 }

@@ -16,50 +16,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	hplugin "github.com/hashicorp/go-plugin"
-	"gitlab.com/gitlab-org/fleeting/fleeting"
 )
-
-// A word that the plugin does not know must not start a server that waits for a
-// runner which never comes.
-func TestWords(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		args           []string
-		code           int
-		stdout, stderr string
-	}{
-		{[]string{"frobnicate"}, 2, "", "error: unknown command \"frobnicate\"\nhint: fleeting-plugin-digitalocean --help\n"},
-		{[]string{"help"}, 0, "Usage:", ""},
-		{[]string{"--help"}, 0, "Usage:", ""},
-		{[]string{"version"}, 0, "Name:         fleeting-plugin-digitalocean\n", ""},
-		{[]string{"--version"}, 0, "Name:         fleeting-plugin-digitalocean\n", ""},
-		{[]string{}, 0, "Usage:", ""},
-		{[]string{"serve"}, 2, "serve is for GitLab Runner", ""},
-		{[]string{"serve", "--help"}, 0, "Usage:", ""},
-		{[]string{"bootstrap"}, 2, "bootstrap takes one argument, the plugin's repository", ""},
-		{[]string{"bootstrap", "--help"}, 0, "Usage:", ""},
-	} {
-		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
-			var stdout, stderr strings.Builder
-			cmd := exec.CommandContext(t.Context(), binary, c.args...)
-			cmd.Stdout, cmd.Stderr = &stdout, &stderr
-			err := cmd.Run()
-			if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {
-				t.Fatal(err)
-			}
-			if code := cmd.ProcessState.ExitCode(); code != c.code {
-				t.Errorf("exit code %d, want %d", code, c.code)
-			}
-			// go-plugin writes its words for people to either.
-			if c.stdout != "" && !strings.Contains(stdout.String()+stderr.String(), c.stdout) {
-				t.Errorf("it prints %q, want %q", stdout.String()+stderr.String(), c.stdout)
-			}
-			if c.stderr != "" && stderr.String() != c.stderr {
-				t.Errorf("stderr %q, want %q", stderr.String(), c.stderr)
-			}
-		})
-	}
-}
 
 // Whatever is no runner, and starts the plugin all the same, is told so at once
 // instead of being kept waiting.
@@ -77,28 +34,6 @@ func TestOnlyARunnerIsServed(t *testing.T) {
 	if _, err := client.Client(); err == nil || time.Since(begin) > 10*time.Second {
 		t.Errorf("after %s it says %v", time.Since(begin), err)
 	}
-}
-
-// systemd signals the whole control group when the runner stops. The plugin must
-// live on, or nobody would be there for Shutdown.
-func TestSignalsAreLeftToTheRunner(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, quick)
-	r := startRunner(t, w, "signals")
-	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGINT} {
-		if err := syscall.Kill(r.plugin, s); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r.provisioner.Request(2)
-	eventually(t, 20*time.Second, func() error { return r.running(2) })
-	for _, i := range r.provisioner.Instances() {
-		i.Delete()
-	}
-	r.provisioner.Shutdown(t.Context())
-	r.Kill()
-	w.assertNothingLeft(t)
-	eventually(t, 5*time.Second, func() error { return gone(r.plugin) })
 }
 
 // runnerProcess starts a runner as a process of its own, at the head of a process
@@ -156,7 +91,6 @@ func TestParentDies(t *testing.T) {
 			}
 			cmd, _, tmp := runnerProcess(t, w, program, c.name)
 			plugin := pidOf(t, c.name)
-			begin := time.Now()
 			target := cmd.Process.Pid
 			if c.group {
 				target = -target
@@ -165,27 +99,11 @@ func TestParentDies(t *testing.T) {
 				t.Fatal(err)
 			}
 			_ = cmd.Wait() // killed
-			eventually(t, 10*time.Second, func() error { return gone(plugin) })
-			t.Logf("the plugin was gone %s after its runner", time.Since(begin).Round(100*time.Millisecond))
+			assertGone(t, plugin, tmp)
 			if keys := w.sim.Keys(); len(keys) > 0 {
 				t.Errorf("keys are left: %v", keys)
 			}
-			if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
-				t.Errorf("temporary files are left: %v %v", left, err)
-			}
-
-			r := startRunner(t, w, c.name)
-			if err := r.running(2); err != nil {
-				t.Errorf("the next start: %v", err)
-			}
-			for _, i := range r.provisioner.Instances() {
-				if i.Cause() != fleeting.CausePreexisted {
-					t.Errorf("%s is %s", i.ID(), i.Cause())
-				}
-				i.Delete()
-			}
-			r.provisioner.Shutdown(t.Context())
-			r.Kill()
+			takeOver(t, w, startRunner(t, w, c.name), 2)
 			w.assertNothingLeft(t)
 		})
 	}
@@ -202,34 +120,40 @@ func wrapPlugin(t *testing.T) (script string) {
 	return script
 }
 
-// systemd's KillMode=control-group signals the runner and its plugin together. A
-// runner that then stops in good order still has a plugin to stop with.
+// systemd's KillMode=control-group signals the runner and its plugin together. The plugin
+// lives on, whatever the signal, so that a runner that stops in good order has one to stop with.
 func TestSignalToTheGroup(t *testing.T) {
 	t.Parallel()
-	for name, s := range map[string]syscall.Signal{"stop-term": syscall.SIGTERM, "stop-quit": syscall.SIGQUIT} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, quick)
-			cmd, out, tmp := runnerProcess(t, w, binary, name, stopsEnv+"=1")
-			plugin := pidOf(t, name)
-			if err := syscall.Kill(-cmd.Process.Pid, s); err != nil {
-				t.Fatal(err)
-			}
-			if line, err := out.ReadString('\n'); err != nil || line != "stopped\n" {
-				t.Errorf("the runner says %q, %v", line, err)
-			}
-			if err := cmd.Wait(); err != nil {
-				t.Error(err)
-			}
-			eventually(t, 10*time.Second, func() error { return gone(plugin) })
-			if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
-				t.Errorf("temporary files are left: %v %v", left, err)
-			}
-			// Shutdown was called: the key is gone, and the Droplets are as they were.
-			if keys, n := w.sim.Keys(), len(w.sim.Droplets()); len(keys) > 0 || n != 2 {
-				t.Errorf("%d Droplets, keys %v; want the two and none", n, keys)
-			}
-		})
+	w := newWorld(t, quick)
+	cmd, out, tmp := runnerProcess(t, w, binary, "stopped", stopsEnv+"=1")
+	plugin := pidOf(t, "stopped")
+	for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM} {
+		if err := syscall.Kill(plugin, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGQUIT); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := out.ReadString('\n'); err != nil || line != "stopped\n" {
+		t.Errorf("the runner says %q, %v", line, err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	assertGone(t, plugin, tmp)
+	// Shutdown was called: the key is gone, and the Droplets are as they were.
+	if keys, n := w.sim.Keys(), len(w.sim.Droplets()); len(keys) > 0 || n != 2 {
+		t.Errorf("%d Droplets, keys %v; want the two and none", n, keys)
+	}
+}
+
+// assertGone waits for the end of a plugin, which leaves no file of its own in tmp.
+func assertGone(t *testing.T, plugin int, tmp string) {
+	t.Helper()
+	eventually(t, 10*time.Second, func() error { return gone(plugin) })
+	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+		t.Errorf("temporary files are left: %v %v", left, err)
 	}
 }
 

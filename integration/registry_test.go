@@ -2,20 +2,14 @@ package integration
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
@@ -29,6 +23,8 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/registry"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
 // A testRegistry is a container registry as users meet them: over TLS, at port 443
@@ -105,7 +101,17 @@ func serveRegistry(t *testing.T, handler http.Handler) *testRegistry {
 		t.Fatal(err)
 	}
 	r := &testRegistry{host: host, cert: filepath.Join(t.TempDir(), "cert.pem")}
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	secure, ca, err := dosim.ListenTLS(l, "http/1.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(r.cert, ca, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	r.http = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+	server := dosim.NewHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.mu.Lock()
 		fault := r.fault
 		r.mu.Unlock()
@@ -113,16 +119,12 @@ func serveRegistry(t *testing.T, handler http.Handler) *testRegistry {
 			handler.ServeHTTP(w, req)
 		}
 	}))
-	server.Listener.Close()
-	server.Listener = l
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{newCertificate(t, host, r.cert)}}
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that have heard enough
-	server.StartTLS()
-	r.http = server.Client()
-	roots := x509.NewCertPool()
-	roots.AddCert(server.Certificate())
-	r.http.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots}
-	t.Cleanup(server.Close)
+	server.ErrorLog = log.New(io.Discard, "", 0) // clients that have heard enough
+	go server.Serve(secure)                      // ends with Close
+	t.Cleanup(func() {
+		r.http.CloseIdleConnections()
+		server.Close()
+	})
 	return r
 }
 
@@ -134,28 +136,6 @@ func listenOnPort443() (l net.Listener, err error) {
 		}
 	}
 	return nil, err
-}
-
-// newCertificate makes a certificate for an address, and writes it to a file.
-func newCertificate(t *testing.T, host, file string) tls.Certificate {
-	t.Helper()
-	public, private, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: host}, IPAddresses: []net.IP{net.ParseIP(host)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}
 }
 
 func skipOrFail(t *testing.T, reason string) {
@@ -177,20 +157,25 @@ func (r *testRegistry) setFault(fault func(http.ResponseWriter, *http.Request) b
 	r.fault = fault
 }
 
-// distOf builds the plugin as a version, for this host alone: `make dist`.
+// builtIn is where GoReleaser puts this host's binary below its dist directory.
+func builtIn(dir string) string {
+	return filepath.Join(dir, "fleeting-plugin-digitalocean_"+runtime.GOOS+"_"+runtime.GOARCH+"_v1", "fleeting-plugin-digitalocean")
+}
+
+// distOf builds the plugin as a version, for this host alone, as `make dist` lays it out.
 func distOf(t *testing.T, version string) string {
 	t.Helper()
 	return onceADir(t, "dist-"+version, func(dir string) error {
-		out, err := inModule(t.Context(), nil, "make", "-s", "dist", "VERSION="+version, "PLATFORMS="+hostPlatform, "DIST="+dir)
+		out, err := inModule(t.Context(), nil, "make", "-s", "build", "VERSION="+version, "PLUGIN="+builtIn(dir))
 		if err != nil {
-			return fmt.Errorf("make dist: %w\n%s", err, out)
+			return fmt.Errorf("make build: %w\n%s", err, out)
 		}
 		return nil
 	})
 }
 
 // standInOf is a dist for tests of what happens to it on its way, and not of the
-// plugin: a program that knows its version, and is built, packed and sent in no time.
+// plugin: a program that is built, packed and sent in no time.
 func standInOf(t *testing.T, version string) string {
 	t.Helper()
 	const source = `package main
@@ -203,24 +188,12 @@ func main() { os.Stdout.WriteString("Version:      " + version + "\n") }
 `
 	return onceADir(t, "stand-in-"+version, func(dir string) error {
 		main := save(t, "main.go", source)
-		plugin := filepath.Join(hostPlatform, "plugin")
-		out, err := inModule(t.Context(), nil, "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version="+version, "-o", filepath.Join(dir, plugin), main)
+		out, err := inModule(t.Context(), nil, "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version="+version,
+			"-o", builtIn(dir), main)
 		if err != nil {
 			return fmt.Errorf("%w\n%s", err, out)
 		}
-		var sums strings.Builder
-		for name, content := range map[string]string{
-			"VERSION": version + "\n", filepath.Join(hostPlatform, "LICENSE"): "a licence\n", filepath.Join(hostPlatform, "NOTICE"): "a notice\n", plugin: "",
-		} {
-			path := filepath.Join(dir, name)
-			if name != plugin {
-				if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-					return err
-				}
-			}
-			fmt.Fprintf(&sums, "%s  %s\n", sumOf(t, path), filepath.ToSlash(name))
-		}
-		return os.WriteFile(filepath.Join(dir, "checksums.txt"), []byte(sums.String()), 0o600)
+		return nil
 	})
 }
 
@@ -262,11 +235,10 @@ func inModule(ctx context.Context, env []string, name string, args ...string) (s
 	return string(out), err
 }
 
-// release is `make release` of a version to this registry, of a dist that dist makes.
+// release pushes a version to this registry as `make release` does, of a dist that dist makes.
 func (r *testRegistry) release(t *testing.T, dist func(t *testing.T, version string) string, version string) (string, error) {
 	t.Helper()
-	return inModule(t.Context(), []string{"SSL_CERT_FILE=" + r.cert}, "make", "-s", "release", "VERSION="+version,
-		"REGISTRY="+r.repository(), "PLATFORMS="+hostPlatform, "DIST="+dist(t, version))
+	return inModule(t.Context(), []string{"SSL_CERT_FILE=" + r.cert}, ".ci/release-oci", dist(t, version), r.repository(), version)
 }
 
 // artifact is fleeting-artifact, whose code is behind gitlab-runner's fleeting

@@ -3,8 +3,6 @@
 package integration
 
 import (
-	"fmt"
-	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -17,24 +15,26 @@ import (
 // stopped in good order or was killed. Both are of today's source.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
-	versions := map[string]string{"old": filepath.Join(distOf(t, "0.1.0"), hostPlatform, "plugin"), "new": binary}
+	old := builtIn(distOf(t, "0.1.0"))
 	for _, c := range []struct {
 		name, first, second string
 		killed              bool
 	}{
-		{"upgrade", "old", "new", false},
-		{"upgrade-killed", "old", "new", true},
-		{"downgrade", "new", "old", false},
+		{"upgrade-killed", old, binary, true},
+		{"downgrade", binary, old, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, quick)
-			config := w.config(map[string]any{"name": c.name})
-			first, err := initRunnerOf(t.Context(), versions[c.first], config)
-			if err != nil {
-				t.Fatal(err)
+			start := func(binary string) *runner {
+				r, err := initRunnerOf(t.Context(), binary, w.config(map[string]any{"name": c.name}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(r.Kill)
+				return r
 			}
-			t.Cleanup(first.Kill)
+			first := start(c.first)
 			pid := pidOf(t, c.name)
 			first.provisioner.Request(3)
 			eventually(t, 20*time.Second, func() error { return first.running(3) })
@@ -47,23 +47,19 @@ func TestUpgrade(t *testing.T) {
 			}
 			first.Kill()
 			eventually(t, 10*time.Second, func() error { return gone(pid) })
-
-			second, err := initRunnerOf(t.Context(), versions[c.second], config)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(second.Kill)
-			drain(t, w, second, 3)
-			if c.killed {
-				sweep(t, w, config)
+			takeOver(t, w, start(c.second), 3)
+			if c.killed { // the next start takes the killed one's key away, now that no Droplet of its is left
+				next := start(c.second)
+				next.provisioner.Shutdown(t.Context())
+				next.Kill()
 			}
 			w.assertNothingLeft(t)
 		})
 	}
 }
 
-// drain has a manager take over what another has left, and destroy it.
-func drain(t *testing.T, w *world, r *runner, n int) {
+// takeOver has a manager take over the n Droplets that another has left, and destroy them.
+func takeOver(t *testing.T, w *world, r *runner, n int) {
 	t.Helper()
 	if err := r.running(n); err != nil {
 		t.Errorf("taken over: %v", err)
@@ -79,22 +75,5 @@ func drain(t *testing.T, w *world, r *runner, n int) {
 	if bills := w.sim.Ledger(); len(bills) != n {
 		t.Errorf("%d Droplets were made, want %d", len(bills), n)
 	}
-}
-
-// sweep is the next start, which takes away the key of a run that was killed, now
-// that no Droplet of it is left.
-func sweep(t *testing.T, w *world, config map[string]any) {
-	t.Helper()
-	eventually(t, 10*time.Second, func() error {
-		if n := len(w.sim.Droplets()); n > 0 {
-			return fmt.Errorf("%d Droplets are left", n)
-		}
-		return nil
-	})
-	r, err := initRunner(t.Context(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.provisioner.Shutdown(t.Context())
-	r.Kill()
+	w.awaitEmpty(t)
 }

@@ -92,7 +92,8 @@ type world struct {
 
 var worlds atomic.Int32
 
-func newWorld(t *testing.T, o dosim.Options) *world {
+// newWorld makes a world. Its plugins ask through wrap, if one is given.
+func newWorld(t *testing.T, o dosim.Options, wrap ...func(http.Handler) http.Handler) *world {
 	t.Helper()
 	fleet, err := guest.NewFleet(guest.Options{Log: t.Logf})
 	if err != nil {
@@ -112,6 +113,9 @@ func newWorld(t *testing.T, o dosim.Options) *world {
 	if specification != nil {
 		handler = specification.Wrap(handler)
 	}
+	for _, wrap := range wrap {
+		handler = wrap(handler)
+	}
 	url, stop, err := host.Serve(handler)
 	if err != nil {
 		t.Fatal(err)
@@ -121,22 +125,14 @@ func newWorld(t *testing.T, o dosim.Options) *world {
 		w.sim.Close()
 		stop()
 		fleet.Close()
-		if !w.others {
-			assertHTTP1(t, w.sim)
+		// The server offers HTTP/2, of which Go's client repeats requests by itself, also creates.
+		for _, r := range w.sim.Requests() {
+			if r.Proto != "HTTP/1.1" && !w.others {
+				t.Errorf("%s %s came by %s", r.Method, r.Path, r.Proto)
+			}
 		}
 	})
 	return w
-}
-
-// assertHTTP1 fails if a request came by HTTP/2, which the server offers: Go's client
-// repeats requests of it by itself, also creates.
-func assertHTTP1(t *testing.T, sim *dosim.Sim) {
-	t.Helper()
-	for _, r := range sim.Requests() {
-		if r.Proto != "HTTP/1.1" {
-			t.Errorf("%s %s came by %s", r.Method, r.Path, r.Proto)
-		}
-	}
 }
 
 // config is a plugin_config for the world.
@@ -152,16 +148,21 @@ func (w *world) config(more map[string]any) map[string]any {
 	return c
 }
 
-// assertNothingLeft fails if the account has anything that costs, or is litter.
-// It waits for Droplets whose removal has been accepted.
-func (w *world) assertNothingLeft(t *testing.T) {
+// awaitEmpty waits for Droplets whose removal has been accepted.
+func (w *world) awaitEmpty(t *testing.T) {
 	t.Helper()
-	eventually(t, 10*time.Second, func() error {
+	eventually(t, 30*time.Second, func() error {
 		if n := len(w.sim.Droplets()); n > 0 {
 			return fmt.Errorf("%d Droplets are left: %v", n, w.sim.Droplets())
 		}
 		return nil
 	})
+}
+
+// assertNothingLeft fails if the account has anything that costs, or is left over.
+func (w *world) assertNothingLeft(t *testing.T) {
+	t.Helper()
+	w.awaitEmpty(t)
 	for _, k := range w.sim.Keys() {
 		if strings.HasPrefix(k.Name, "fleeting-") && !strings.HasSuffix(k.Name, "-static") {
 			t.Errorf("the key %s is left", k.Name)

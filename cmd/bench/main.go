@@ -119,7 +119,7 @@ func run(ctx context.Context, plugin, out string, asJSON bool) error {
 	return nil
 }
 
-func (r row) verdict() string {
+func (r row) outcome() string {
 	switch {
 	case r.Target == "":
 		return ""
@@ -137,7 +137,7 @@ func print(w io.Writer, rows []row) error {
 		if r.Target != "" {
 			target = " (" + r.Target + ")"
 		}
-		if _, err := fmt.Fprintf(w, format, r.What, r.verdict(), r.Measured+target); err != nil {
+		if _, err := fmt.Fprintf(w, format, r.What, r.outcome(), r.Measured+target); err != nil {
 			return err
 		}
 	}
@@ -161,7 +161,7 @@ func writeFiles(out string, rows []row) error {
 	b.WriteString(preface)
 	b.WriteString("| case | measured | target | |\n|---|---|---|---|\n")
 	for _, r := range rows {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", r.What, r.Measured, r.Target, r.verdict())
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", r.What, r.Measured, r.Target, r.outcome())
 	}
 	if err := os.WriteFile(out, []byte(strings.ReplaceAll(b.String(), "->", "→")), 0o644); err != nil {
 		return err

@@ -24,23 +24,6 @@ var busySample = harness.Sample{
 	Dollars: 0.06,
 }
 
-func TestDashboardFrame(t *testing.T) {
-	d := &dashboard{title: "demo", jobs: 14, logLine: func() string { return "Droplets requested\tcount=2" }}
-	want := `demo  12.4 s
-       jobs queued   7 ■■■■■■■
-     Droplets busy   3 ■■■
-     Droplets idle   0 
- Droplets creating   2 ■■
- Droplets deleting   1 ■
-              jobs  4 of 14 done, 3 running, 0 failed
-          requests  16: 9 list, 2 create, 2 other, 1 delete…
-       cost so far  $0.0600
-            plugin  Droplets requested count=2`
-	if diff := cmp.Diff(want, strings.Join(plainText(d.frame(busySample, 60)), "\n")); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-}
-
 func TestDashboardFitsAnyWidth(t *testing.T) {
 	d := &dashboard{title: "demo", jobs: 14, logLine: func() string { return strings.Repeat("x", 500) }}
 	crowd := busySample
@@ -98,48 +81,16 @@ func TestPlainLinesComeOnChangeAndAtMostOnceASecond(t *testing.T) {
 }
 
 func TestSummary(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		spoil func(*harness.Report)
-		want  string
-	}{
-		{
-			name:  "all well",
-			spoil: func(*harness.Report) {},
-			want: `
-          jobs  2 in 10.0 s; queued for 1.0 s at the median, 3.0 s at the 95th percentile, before a Droplet took them
-      Droplets  2 made, at most 2 at once
-  Droplet time  12.0 s, 30% of the 40.0 s of max_instances = 4 always on
-      requests  16: 9 list, 2 create, 2 other, 1 delete, 1 key, 1 tag; 8.0 per Droplet
-          cost  $0.0200 as DigitalOcean bills it: by the second, each Droplet for a minute or $0.01 at least
-
-  ok   all jobs ran
-`,
-		},
-		{
-			name: "nothing ran",
-			spoil: func(r *harness.Report) {
-				*r = harness.Report{Elapsed: r.Elapsed, Checks: []harness.Check{{OK: false, Text: "interrupted"}}}
-			},
-			want: `
-          jobs  0 in 10.0 s; queued for 0.0 s at the median, 0.0 s at the 95th percentile, before a Droplet took them
-      Droplets  0 made, at most 0 at once
-      requests  0
-          cost  $0.0000 as DigitalOcean bills it: by the second, each Droplet for a minute or $0.01 at least
-
-  FAIL interrupted
-`,
-		},
+	var out bytes.Buffer
+	writeSummary(&out, exampleReport(), false)
+	writeSummary(&out, &harness.Report{Elapsed: time.Second, Checks: []harness.Check{{Text: "interrupted"}}}, false) // nothing ran
+	for _, want := range []string{
+		" queued for 1.0 s at the median, 3.0 s at the 95th percentile", " 12.0 s, 30% of the 40.0 s of max_instances = 4 always on\n",
+		" 16: 9 list, 2 create, 2 other, 1 delete, 1 key, 1 tag; 8.0 per Droplet\n", " $0.0200 ", "\n  ok   all jobs ran\n", "\n  FAIL interrupted\n",
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			r := exampleReport()
-			tt.spoil(r)
-			var out bytes.Buffer
-			writeSummary(&out, r, false)
-			if diff := cmp.Diff(tt.want, out.String()); diff != "" {
-				t.Errorf("-want +got:\n%s", diff)
-			}
-		})
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("lacks %q:\n%s", want, &out)
+		}
 	}
 }
 

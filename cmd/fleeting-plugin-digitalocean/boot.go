@@ -7,39 +7,72 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
+	"strings"
 	"time"
 
 	fleeting "gitlab.com/gitlab-org/fleeting/fleeting/provider"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/doctor"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/state"
 )
 
-// How often it looks.
+// How often it looks, and the bounds of a test Droplet's life.
 const (
 	lookEvery = time.Second
 	leftEvery = 10 * time.Second // DigitalOcean lets SSH keys be listed 10 times a minute
+
+	createBound  = 90 * time.Second
+	activeBound  = 15 * time.Minute
+	sshBound     = 10 * time.Minute // connector_config.timeout's default
+	readyBound   = 15 * time.Minute // the runner has none of its own
+	dockerBound  = time.Minute
+	destroyBound = 5 * time.Minute
+	leftBound    = 12 * time.Second // lists lag behind
+	pluginBound  = 80 * time.Second // what has bounds of its own: Init, one Increase, ConnectInfo, Shutdown
 )
 
-// booting is one test Droplet: the plugin's own InstanceGroup is driven as the runner
-// drives it, in a group of its own, of at most one Droplet.
+// boundsOf are how long each step may take; 0 = it is not made.
+func boundsOf(s doctor.Subject) (b struct{ create, active, ssh, ready, docker time.Duration }) {
+	a := s.Runner.Autoscaler
+	b.create, b.active, b.ssh = createBound, min(activeBound, s.Config.CreateTimeout+30*time.Second), sshBound
+	if a.Connector.Timeout > 0 {
+		b.ssh = min(b.ssh, a.Connector.Timeout)
+	}
+	if a.InstanceReadyCommand != "" {
+		b.ready = readyBound
+	}
+	if s.Runner.Executor == "docker-autoscaler" {
+		b.docker = dockerBound
+	}
+	return b
+}
+
+// longest is how many minutes a boot takes if every step ends just in time.
+func longest(s doctor.Subject) int {
+	b := boundsOf(s)
+	return int(math.Ceil((pluginBound + b.create + b.active + b.ssh + b.ready + b.docker + destroyBound + leftBound).Minutes()))
+}
+
+// booting is one test Droplet: the plugin's own InstanceGroup is driven as the runner drives it, in a group of its own, of at
+// most one Droplet.
 //
-// Invariant: whatever has been asked for is destroyed before doctor ends, whether a
-// step failed or a person has had enough. What a doctor leaves that is killed, the
-// next one destroys, since its group has the same name; and sweep does.
-// (TestBoot)
+// Invariant: whatever has been asked for is destroyed before doctor ends, whether a step failed or a person interrupts. Nothing
+// else is: nobody else's Droplets can be in a group that is made for this boot. What a doctor leaves that is killed, the next
+// one reports. (TestBoot)
 type booting struct {
 	t       *terminal
 	subject doctor.Subject
 	api     *digitalocean.Client
+	name    string // of the group, of which plugin_config's name would be the part before -doctor
 	plugin  provider.InstanceGroup
-	started bool     // Init succeeded
-	dead    []string // runs of doctors that were killed on this host
+	started bool // Init succeeded
 	report  *bootReport
 	began   time.Time // the create
 }
@@ -47,14 +80,14 @@ type booting struct {
 // bootOne makes a Droplet, measures it, and destroys it.
 func bootOne(ctx context.Context, t *terminal, api *digitalocean.Client, s doctor.Subject, cost *doctor.Cost) (*bootReport, []doctor.Finding) {
 	unheard() // the Droplet is to be destroyed
-	b := &booting{t: t, subject: s, api: api, report: &bootReport{Group: doctor.BootGroup(s.Account.Name), Steps: []bootStep{}, Left: []string{}}}
+	name := doctor.NewBootName(s.Account.Name)
+	b := &booting{t: t, subject: s, api: api, name: name, report: &bootReport{Group: config.BootGroup(name), Steps: []bootStep{}, Left: []string{}}}
 	price := "at a price that is not known"
 	if cost != nil && cost.IdleSize != "" {
-		price = fmt.Sprintf("%s at %.5f USD an hour", cost.IdleSize, cost.IdleUSDPerHour)
+		price = fmt.Sprintf("%s at %.5f USD an hour", cost.IdleSize, cost.IdleSizeUSDPerHour)
 	}
 	t.say("note", "making one Droplet, %s, in the group %s: it is billed for 60 seconds or 0.01 USD at the least, and destroyed whatever happens; "+
-		"all of it takes %d minutes at most", price, b.report.Group, most(s))
-
+		"all of it takes %d minutes at most", price, b.report.Group, longest(s))
 	err := b.run(ctx)
 	b.clean(context.WithoutCancel(ctx))
 	t.done()
@@ -63,22 +96,18 @@ func bootOne(ctx context.Context, t *terminal, api *digitalocean.Client, s docto
 
 // run is everything up to the first job.
 func (b *booting) run(ctx context.Context) error {
+	b.step("group %s: starting the plugin", b.report.Group)
 	if err := b.start(ctx); err != nil {
 		return stepError{"start", err}
 	}
-	if err := b.destroyWithin(ctx, "destroying what an earlier doctor left"); err != nil {
-		return stepError{"start", err}
-	}
 	bounds := boundsOf(b.subject)
-	var id string
 	b.began = time.Now()
-	if err := b.step(ctx, "create", bounds.create, b.create); err != nil {
-		return err
+	var id string
+	err := b.measure(ctx, "create", bounds.create, b.create)
+	if err == nil {
+		err = b.measure(ctx, "active", bounds.active, func(ctx context.Context) (err error) { id, err = b.active(ctx); return err })
 	}
-	if err := b.step(ctx, "active", bounds.active, func(ctx context.Context) (err error) {
-		id, err = b.active(ctx)
-		return err
-	}); err != nil {
+	if err != nil {
 		return err
 	}
 	info, err := b.plugin.ConnectInfo(ctx, id)
@@ -90,12 +119,10 @@ func (b *booting) run(ctx context.Context) error {
 
 // start is Init, as the runner calls it.
 func (b *booting) start(ctx context.Context) error {
-	b.tell("group %s: starting the plugin", b.report.Group)
-	if s, err := state.Peek(ctx, b.subject.Account.APIURL, b.report.Group); err == nil {
-		b.dead = s.DeadRuns()
-	}
-	a := b.subject.Runner.Autoscaler
-	data, err := json.Marshal(a.PluginConfig)
+	own := maps.Clone(b.subject.Runner.Autoscaler.PluginConfig)
+	maps.DeleteFunc(own, func(key string, _ any) bool { return strings.EqualFold(key, "name") })
+	own["name"] = b.name
+	data, err := json.Marshal(own)
 	if err == nil {
 		err = b.plugin.UnmarshalJSON(data)
 	}
@@ -103,7 +130,7 @@ func (b *booting) start(ctx context.Context) error {
 		return err
 	}
 	b.plugin.Boot()
-	c := a.Connector
+	c := b.subject.Runner.Autoscaler.Connector
 	connector := fleeting.ConnectorConfig{OS: c.OS, Arch: c.Arch, Protocol: fleeting.Protocol(c.Protocol), ProtocolPort: c.ProtocolPort,
 		Username: c.Username, Keepalive: c.Keepalive, Timeout: c.Timeout}
 	if c.KeyPath == "" {
@@ -115,8 +142,8 @@ func (b *booting) start(ctx context.Context) error {
 	return cmp.Or(err, ctx.Err())
 }
 
-// create asks for the Droplet until the plugin accepts that. It is not cut off: an answer
-// that is lost has to be settled by lists for a minute.
+// create asks for the Droplet until the plugin accepts that. It is not cut off: an answer that is lost has to be settled by
+// lists for a minute.
 func (b *booting) create(ctx context.Context) error {
 	for {
 		b.began = time.Now()
@@ -124,9 +151,10 @@ func (b *booting) create(ctx context.Context) error {
 		if err != nil || n > 0 {
 			return cmp.Or(err, ctx.Err())
 		}
-		b.t.step("group %s: waiting: the token's requests are spent, or a Droplet of another doctor is there", b.report.Group)
+		const spent = "the token's requests are used up"
+		b.t.step("group %s: waiting: %s", b.report.Group, spent)
 		if pause(ctx, lookEvery) != nil {
-			return errors.New("none was asked for: the token's requests are spent, or a Droplet of another doctor is there")
+			return errors.New("none was asked for: " + spent)
 		}
 	}
 }
@@ -145,20 +173,18 @@ func (b *booting) active(ctx context.Context) (string, error) {
 				return "", errors.New("DigitalOcean accepted it, and it never became active")
 			}
 		}
-		b.tell("%s: waiting until it is active%s", cmp.Or(b.report.Droplet, "the Droplet"), because(err))
+		b.step("%s: waiting until it is active%s", cmp.Or(b.report.Droplet, "the Droplet"), because(err))
 		if pause(ctx, lookEvery) != nil {
 			return "", fmt.Errorf("%w%s", context.Cause(ctx), because(err))
 		}
 	}
 }
 
-// identify notes what the Droplet is, for the report.
+// identify adds to the report what the Droplet is.
 func (b *booting) identify(ctx context.Context) {
-	found, _ := inventory.Look(ctx, b.api, b.report.Group) // it is a comfort only
+	found, _ := inventory.Look(ctx, b.api, b.report.Group) // without it the report is shorter
 	for _, d := range found.Owned {
-		if d.Name == b.report.Droplet {
-			b.report.Size, b.report.Region, b.report.USDPerHour = d.Size, d.Region, d.PriceHourly
-		}
+		b.report.Size, b.report.Region, b.report.USDPerHour = d.Size, d.Region, d.PriceHourly
 	}
 }
 
@@ -173,7 +199,7 @@ func (b *booting) look(ctx context.Context) (map[string]fleeting.State, error) {
 func (b *booting) clean(ctx context.Context) {
 	began := time.Now()
 	if b.started {
-		if err := b.destroyWithin(ctx, "destroying the Droplet"); err != nil {
+		if err := b.destroy(ctx); err != nil {
 			b.t.say("warning", "the Droplet could not be destroyed: %v", err)
 		} else if b.report.Droplet != "" {
 			b.report.GoneSeconds = seconds(time.Since(began))
@@ -182,43 +208,41 @@ func (b *booting) clean(ctx context.Context) {
 			b.t.say("warning", "%v", err)
 		}
 	}
-	bounded, cancel := context.WithTimeout(ctx, leftBound)
+	ctx, cancel := context.WithTimeout(ctx, leftBound)
 	defer cancel()
-	b.tell("group %s: looking whether anything is left", b.report.Group)
+	b.step("group %s: looking whether anything is left", b.report.Group)
 	for {
 		var err error
-		if b.report.Left, err = b.left(bounded); err == nil && len(b.report.Left) == 0 {
+		if b.report.Left, err = b.left(ctx); err == nil && len(b.report.Left) == 0 {
 			break
 		}
-		if pause(bounded, leftEvery) != nil {
+		if pause(ctx, leftEvery) != nil {
 			if err != nil {
 				b.report.Left = append(b.report.Left, fmt.Sprintf("what is left is not known: %v", err))
 			}
 			return
 		}
 	}
-	// The last trace. It costs nothing, and the token may not be allowed to.
-	if err := b.api.RemoveTag(bounded, instancegroup.GroupTag(b.report.Group)); err != nil && !errors.Is(err, instancegroup.ErrNotFound) {
+	// The last traces. They cost nothing, and the token may not be allowed to remove tags.
+	if err := b.api.RemoveTag(ctx, instancegroup.GroupTag(b.report.Group)); !goneNow(err) {
 		b.t.say("note", "the tag %s stays, which costs nothing: %v", instancegroup.GroupTag(b.report.Group), err)
+	}
+	if err := state.Remove(ctx, b.subject.Account.APIURL, b.report.Group); err != nil {
+		b.t.say("note", "%v", err)
 	}
 }
 
-// destroyWithin is destroy within its bound.
-func (b *booting) destroyWithin(ctx context.Context, what string) error {
+// destroy destroys all instances, and waits until DigitalOcean shows them gone.
+func (b *booting) destroy(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, destroyBound, fmt.Errorf("not within %s", destroyBound))
 	defer cancel()
-	return b.destroy(ctx, what)
-}
-
-// destroy destroys all instances, and waits until DigitalOcean shows them gone.
-func (b *booting) destroy(ctx context.Context, what string) error {
 	for {
 		states, err := b.look(ctx)
 		maps.DeleteFunc(states, func(_ string, s fleeting.State) bool { return s == fleeting.StateDeleted })
 		if err == nil && len(states) == 0 {
 			return nil
 		}
-		b.tell("group %s: %s%s", b.report.Group, what, because(err))
+		b.step("group %s: destroying the Droplet%s", b.report.Group, because(err))
 		if _, derr := b.plugin.Decrease(ctx, slices.Sorted(maps.Keys(states))); derr != nil {
 			err = cmp.Or(err, derr)
 		}
@@ -228,14 +252,13 @@ func (b *booting) destroy(ctx context.Context, what string) error {
 	}
 }
 
-// left returns what the account still has of the group. What doctors left that were
-// killed on this host goes with it: of their Droplets, Init has taken over all.
+// left returns what the account still has of the group. Keys and tags it removes, where the plugin did not.
 func (b *booting) left(ctx context.Context) ([]string, error) {
 	left := []string{}
 	var now inventory.Account
-	l, err := now.Find(ctx, b.api, b.report.Group, b.dead)
+	l, err := now.Find(ctx, b.api, b.report.Group, nil)
 	for _, unread := range l.Unread {
-		if !errors.Is(unread, instancegroup.ErrForbidden) { // else it would never be known; the scopes tell
+		if !errors.Is(unread, instancegroup.ErrForbidden) { // else it would never be known; the scopes show it
 			err = errors.Join(err, unread)
 		}
 	}
@@ -243,12 +266,12 @@ func (b *booting) left(ctx context.Context) ([]string, error) {
 		left = append(left, fmt.Sprintf("Droplet %s (%d)", d.Name, d.ID))
 	}
 	for _, k := range l.Keys {
-		if k.Doubt != "" || !goneNow(b.api.DeleteKey(ctx, k.Fingerprint)) {
+		if !goneNow(b.api.DeleteKey(ctx, k.Fingerprint)) {
 			left = append(left, "SSH key "+k.Name)
 		}
 	}
 	for _, tag := range l.Tags {
-		if tag.Doubt != "" || !goneNow(b.api.RemoveTag(ctx, tag.Name)) {
+		if !goneNow(b.api.RemoveTag(ctx, tag.Name)) {
 			left = append(left, "tag "+tag.Name)
 		}
 	}
@@ -263,8 +286,11 @@ type stepError struct {
 
 func (e stepError) Unwrap() error { return e.error }
 
-// step does one step within a bound, and takes its time.
-func (b *booting) step(ctx context.Context, name string, bound time.Duration, do func(context.Context) error) error {
+// measure does one step within a bound, and takes its time.
+func (b *booting) measure(ctx context.Context, name string, bound time.Duration, do func(context.Context) error) error {
+	if bound == 0 {
+		return nil
+	}
 	bounded, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("not within %s", bound))
 	defer cancel()
 	began := time.Now()
@@ -284,8 +310,8 @@ func (b *booting) step(ctx context.Context, name string, bound time.Duration, do
 	return err
 }
 
-// tell says how far it is; on a terminal with the time since the create.
-func (b *booting) tell(format string, args ...any) {
+// step shows how far it is; on a terminal with the time since the create.
+func (b *booting) step(format string, args ...any) {
 	line := fmt.Sprintf(format, args...)
 	if b.t.liveErr && !b.began.IsZero() {
 		line += fmt.Sprintf(" (%s)", age(time.Since(b.began)))

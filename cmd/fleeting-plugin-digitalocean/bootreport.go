@@ -43,13 +43,10 @@ func (r *bootReport) total() float64 {
 	return last.BeganSeconds + last.Seconds
 }
 
-// bars is how many characters all steps take together.
-const bars = 50
-
-// print shows the steps as bars on one axis of time.
+// print shows the steps as bars on one axis of time. Without a Droplet there are none.
 func (r *bootReport) print(t *terminal) {
 	if r.Droplet == "" {
-		return // no time was taken
+		return
 	}
 	title := "boot of " + r.Droplet
 	if r.Size != "" {
@@ -70,17 +67,18 @@ func (r *bootReport) print(t *terminal) {
 	}
 }
 
-// bar is a step on the axis: at least one character, at its place.
+// bar is a step on the axis of 50 characters: at least one of them, at its place.
 func bar(began, took, total float64) string {
+	const width = 50
 	if total <= 0 {
 		return ""
 	}
-	from := min(int(began/total*bars), bars-1)
-	to := max(from+1, int(math.Round((began+took)/total*bars)))
+	from := min(int(began/total*width), width-1)
+	to := max(from+1, int(math.Round((began+took)/total*width)))
 	return strings.Repeat(" ", from) + strings.Repeat("#", to-from)
 }
 
-// hints say what to look at when a step failed.
+// hints are what to look at when a step failed.
 var hints = map[string]string{
 	"active": "raise create_timeout if the image takes that long; else give DigitalOcean's support the Droplet's name",
 	"SSH": "can this host reach the address (firewall, use_external_addr, ufw of the image)? " +
@@ -90,37 +88,31 @@ var hints = map[string]string{
 }
 
 // findings is a test Droplet's life in words.
-func (b *booting) findings(ctx context.Context, err error) []doctor.Finding {
+func (b *booting) findings(ctx context.Context, err error) (found []doctor.Finding) {
 	r := b.report
-	found := []doctor.Finding{}
-	add := func(mark doctor.Mark, hint, format string, args ...any) {
-		found = append(found, doctor.Finding{Check: "boot", Mark: mark, Where: "group " + r.Group, What: fmt.Sprintf(format, args...), Hint: hint})
+	add := func(level doctor.Level, hint, format string, args ...any) {
+		found = append(found, doctor.Finding{Check: "boot", Level: level, Where: "group " + r.Group, What: fmt.Sprintf(format, args...), Hint: hint})
 	}
-	name := r.Droplet
-	if name == "" {
-		name = "the test Droplet"
-	}
-	failed, step := errors.AsType[stepError](err)
+	failed, _ := errors.AsType[stepError](err)
 	switch {
 	case ctx.Err() != nil:
 		add(doctor.Warning, "", "interrupted, so it is not known whether jobs can run")
-	case step && failed.step == "start":
+	case err == nil:
+		add(doctor.OK, "", "%s could take a job %.1f s after it was asked for", r.Droplet, r.total())
+	case failed.step == "start":
 		add(doctor.Fault, "", "the plugin does not start: %v", failed.error)
-	case step && failed.step == "create":
+	case failed.step == "create":
 		add(doctor.Fault, "", "no Droplet was made: %v", failed.error)
-	case step:
-		add(doctor.Fault, hints[failed.step], "%s: %s: %v", name, failed.step, failed.error)
 	default:
-		add(doctor.Good, "", "%s could take a job %.1f s after it was asked for", name, r.total())
+		add(doctor.Fault, hints[failed.step], "%s: %s: %v", r.Droplet, failed.step, failed.error)
 	}
-	if len(r.Left) > 0 {
-		add(doctor.Fault, b.subject.Sweep(r.Group)+" --delete --force", "this is left, and Droplets are billed: %s", strings.Join(r.Left, ", "))
-	} else if len(r.Steps) > 0 {
-		destroyed := ""
-		if r.Droplet != "" {
-			destroyed = "it is destroyed, and "
-		}
-		add(doctor.Good, "", "%snothing is left of it", destroyed)
+	switch {
+	case len(r.Left) > 0:
+		add(doctor.Fault, b.subject.Sweep(r.Group), "this is left, and Droplets are billed: %s", strings.Join(r.Left, ", "))
+	case r.Droplet != "":
+		add(doctor.OK, "", "it is destroyed, and nothing is left of it")
+	default:
+		add(doctor.OK, "", "nothing is left of it")
 	}
 	return found
 }

@@ -10,23 +10,20 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	fleeting "gitlab.com/gitlab-org/fleeting/fleeting/provider"
 	"golang.org/x/crypto/ssh"
 )
 
 const (
-	// dialBound bounds one attempt, handshake and login included.
-	dialBound = 10 * time.Second
-	// dialPause is between attempts: not more than the runner makes itself, and less.
-	dialPause = 2 * time.Second
+	dialBound = 10 * time.Second // of one attempt, handshake and login included
+	dialPause = 2 * time.Second  // between attempts: not more than the runner makes itself
 )
 
-// connect does over SSH what the runner does before the first job. Not with fleeting's
-// connector, which would bring WinRM and Kerberos into the plugin.
+// connect does over SSH what the runner does before the first job. Not with fleeting's connector, which would bring WinRM and
+// Kerberos into the plugin.
 func (b *booting) connect(ctx context.Context, info fleeting.ConnectInfo) error {
-	a := b.subject.Runner.Autoscaler
+	a, bounds := b.subject.Runner.Autoscaler, boundsOf(b.subject)
 	address := info.InternalAddr
 	if a.Connector.UseExternalAddr && info.ExternalAddr != "" {
 		address = info.ExternalAddr
@@ -34,30 +31,26 @@ func (b *booting) connect(ctx context.Context, info fleeting.ConnectInfo) error 
 	if address == "" {
 		return stepError{"SSH", errors.New("it has no address to dial, with use_external_addr as it is")}
 	}
-	bounds := boundsOf(b.subject)
 	var client *ssh.Client
-	if err := b.step(ctx, "SSH", bounds.ssh, func(ctx context.Context) (err error) {
+	if err := b.measure(ctx, "SSH", bounds.ssh, func(ctx context.Context) (err error) {
 		client, err = b.dial(ctx, net.JoinHostPort(address, strconv.Itoa(info.ProtocolPort)), info)
 		return err
 	}); err != nil {
 		return err
 	}
 	defer client.Close()
-	if bounds.ready > 0 {
-		if err := b.step(ctx, "ready command", bounds.ready, func(ctx context.Context) error {
-			b.tell("%s: %s", b.report.Droplet, a.InstanceReadyCommand)
-			return runOver(ctx, client, a.InstanceReadyCommand)
+	for _, c := range []struct {
+		step, command string
+		bound         time.Duration
+	}{{"ready command", a.InstanceReadyCommand, bounds.ready}, {"Docker", "docker info", bounds.docker}} {
+		if err := b.measure(ctx, c.step, c.bound, func(ctx context.Context) error {
+			b.step("%s: %s", b.report.Droplet, c.command)
+			return runOver(ctx, client, c.command)
 		}); err != nil {
 			return err
 		}
 	}
-	if bounds.docker == 0 {
-		return nil
-	}
-	return b.step(ctx, "Docker", bounds.docker, func(ctx context.Context) error {
-		b.tell("%s: docker info", b.report.Droplet)
-		return runOver(ctx, client, "docker info")
-	})
+	return nil
 }
 
 // dial logs in, as soon as that is possible.
@@ -80,13 +73,12 @@ func (b *booting) dial(ctx context.Context, address string, info fleeting.Connec
 		if err == nil {
 			return client, nil
 		}
-		// An attempt that was cut off at the end says only that. The dialer notices the
-		// deadline before the context does.
+		// An attempt that was cut off at the end says only that. The dialer notices the deadline before the context does.
 		deadline, ok := ctx.Deadline()
-		if cut := ctx.Err() != nil || ok && !time.Now().Before(deadline); !cut || last == nil {
+		if timedOut := ctx.Err() != nil || ok && !time.Now().Before(deadline); !timedOut || last == nil {
 			last = err
 		}
-		b.tell("%s: waiting for SSH on %s as %s: %v", b.report.Droplet, address, info.Username, last)
+		b.step("%s: waiting for SSH on %s as %s: %v", b.report.Droplet, address, info.Username, last)
 		if pause(ctx, dialPause) != nil {
 			return nil, fmt.Errorf("%s as %s, %w%s", address, info.Username, context.Cause(ctx), because(last))
 		}
@@ -118,22 +110,15 @@ func runOver(ctx context.Context, client *ssh.Client, command string) error {
 	defer session.Close()
 	var out tail
 	session.Stdout, session.Stderr = &out, &out
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		err = session.Run(command)
-	}()
-	select {
-	case <-ended:
-	case <-ctx.Done():
-		client.Close()
-		<-ended
+	stop := context.AfterFunc(ctx, func() { client.Close() })
+	err = session.Run(command)
+	if !stop() {
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		err = fmt.Errorf("%s: %w%s", command, err, out.words())
+		return fmt.Errorf("%s: %w%s", command, err, out.words())
 	}
-	return err
+	return nil
 }
 
 // tail keeps the end of what is written to it, by several goroutines.
@@ -142,25 +127,21 @@ type tail struct {
 	b  []byte
 }
 
-const tailMost = 400 // bytes
-
 func (t *tail) Write(p []byte) (int, error) {
+	const most = 400 // bytes
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.b = append(t.b, p...)
-	t.b = bytes.Clone(t.b[max(0, len(t.b)-tailMost):])
+	t.b = bytes.Clone(t.b[max(0, len(t.b)-most):])
 	return len(p), nil
 }
 
-// words is the end as one line, without what could play tricks with a terminal.
+// words is the end as one line, without what a terminal would obey.
 func (t *tail) words() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := strings.Join(strings.FieldsFunc(strings.ToValidUTF8(string(t.b), ""), func(r rune) bool {
-		return unicode.IsSpace(r) || !unicode.IsPrint(r)
-	}), " ")
-	if s == "" {
-		return ""
+	if s := strings.Join(strings.Fields(strings.ToValidUTF8(string(t.b), "")), " "); s != "" {
+		return ": " + clean(s)
 	}
-	return ": " + s
+	return ""
 }

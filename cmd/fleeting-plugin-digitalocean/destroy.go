@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,50 +14,116 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
 )
 
-// removeBound is how long DigitalOcean has to show Droplets gone, unless --timeout says
-// otherwise. It takes seconds, unless it refuses.
-const removeBound = 15 * time.Minute
-
-// doomedGroup is what is to be destroyed of a group.
-type doomedGroup struct {
+// selection is what is to be destroyed of a group.
+type selection struct {
 	group
-	droplets []instancegroup.Droplet
-	unread   error // why not all could be listed that were asked for
+	droplets  []instancegroup.Droplet
+	leftovers []*leftover // of sweep, the Droplets among them
 }
 
-// doomedAccount is what is to be destroyed on one account. Its groups share the pace at
-// which the token is used.
-type doomedAccount struct {
-	groups []doomedGroup
-	left   []inventory.Remaining
-	err    error // why that is so; nil = it is left alone
-}
-
-// destroy destroys what was chosen, within that time, and returns what is left of it. All
-// groups at once: one whose Droplets will not go keeps no other waiting, which is billed.
-func destroy(ctx context.Context, t *terminal, doomed []doomedGroup, within time.Duration) (left []instancegroup.Droplet, err error) {
-	defer t.done()
-	bounded, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	p := progress{t: t, accounts: byAccount(doomed), began: time.Now()}
-	var wg sync.WaitGroup
-	for _, a := range p.accounts {
-		wg.Go(func() {
-			err := a.destroy(bounded, func(left []inventory.Remaining) { p.show(a, left) })
-			switch {
-			case err != nil && ctx.Err() != nil:
-				err = errInterrupted
-			case err != nil && bounded.Err() != nil:
-				err = overdue(within)
+// approve says whose the accounts are, and asks a person once for each of them whether to destroy
+// what is there; yes stands for the answer. It returns what is to be destroyed after all.
+func approve(ctx context.Context, t *terminal, all []selection, yes bool, timeout span) (approved []selection, err error) {
+	for _, here := range byAccount(all) {
+		who, err := here[0].whose(ctx, timeout)
+		switch {
+		case ctx.Err() != nil:
+			return nil, errUntouched
+		case err != nil:
+			who = fmt.Sprintf("not known (%v)", digitalocean.Explain(err, here[0].Token.Source))
+		}
+		t.say("account", "%s (token from %s)", who, here[0].Token.Source)
+		droplets, others := 0, 0
+		for _, d := range here {
+			droplets += len(d.droplets)
+			others += max(0, len(d.leftovers)-len(d.droplets))
+		}
+		what := count(droplets, "Droplet")
+		if others > 0 {
+			what += " and " + count(others, "other leftover")
+		}
+		ok := yes
+		if !yes {
+			if ok, err = t.confirm(ctx, fmt.Sprintf("Destroy %s of %s?", what, groupNames(here))); err != nil {
+				return nil, err
 			}
-			a.err = err
+		}
+		if ok {
+			approved = append(approved, here...)
+		}
+	}
+	if len(all) > 0 && len(approved) == 0 {
+		return nil, errors.New("nothing was destroyed")
+	}
+	return approved, nil
+}
+
+// whose names the account.
+func (g group) whose(ctx context.Context, timeout span) (string, error) {
+	ctx, cancel := bounded(ctx, timeout)
+	defer cancel()
+	api, err := g.open()
+	if err != nil {
+		return "", err
+	}
+	defer api.Close()
+	a, err := api.Account(ctx)
+	return fmt.Sprintf("%q, %s", a.Name, a.Email), err
+}
+
+// removal is what is to be destroyed on one account. Its groups share the pace at which the
+// token is used.
+type removal struct {
+	groups []selection
+	left   []inventory.Remaining // of its Droplets
+	err    error                 // why that is so; nil = it is left alone
+}
+
+// destroy destroys Droplets until ctx ends, and returns what is left of them. All accounts at
+// once: one whose Droplets will not go keeps no other waiting, which is billed.
+func destroy(ctx context.Context, t *terminal, groups []selection) (left []instancegroup.Droplet, err error) {
+	defer t.done()
+	var all []*removal
+	total, began := 0, time.Now()
+	for _, here := range byAccount(groups) {
+		r := &removal{groups: here}
+		for _, d := range here {
+			for _, x := range d.droplets {
+				r.left = append(r.left, inventory.Remaining{Droplet: x})
+			}
+		}
+		total += len(r.left)
+		all = append(all, r)
+	}
+	var mu sync.Mutex // guards every left
+	var wg sync.WaitGroup
+	for _, r := range all {
+		wg.Go(func() {
+			err := r.destroy(ctx, func(left []inventory.Remaining) {
+				mu.Lock()
+				defer mu.Unlock()
+				r.left = left
+				gone := total
+				for _, r := range all {
+					gone -= len(r.left)
+				}
+				line := fmt.Sprintf("%d of %s gone", gone, count(total, "Droplet"))
+				if t.liveErr { // elsewhere it would be a line a second
+					line += "  " + time.Since(began).Round(time.Second).String()
+				}
+				t.step("%s", line)
+			})
+			if err != nil && ctx.Err() != nil {
+				err = ended(ctx)
+			}
+			r.err = err
 		})
 	}
 	wg.Wait()
 	var faults []error
-	for _, a := range p.accounts {
-		for _, d := range a.groups {
-			stay, err := a.of(d)
+	for _, r := range all {
+		for _, d := range r.groups {
+			stay, err := r.leftOf(d)
 			left = append(left, stay...)
 			faults = append(faults, err)
 		}
@@ -66,99 +131,62 @@ func destroy(ctx context.Context, t *terminal, doomed []doomedGroup, within time
 	return left, errors.Join(faults...)
 }
 
-func byAccount(doomed []doomedGroup) (accounts []*doomedAccount) {
-	for _, d := range doomed {
-		if len(d.droplets) == 0 {
-			continue
-		}
-		i := slices.IndexFunc(accounts, func(a *doomedAccount) bool { return sameAccount(a.groups[0].Account, d.Account) })
-		if i < 0 {
-			i = len(accounts)
-			accounts = append(accounts, &doomedAccount{})
-		}
-		accounts[i].groups = append(accounts[i].groups, d)
-		for _, x := range d.droplets {
-			accounts[i].left = append(accounts[i].left, inventory.Remaining{Droplet: x})
-		}
+func (r *removal) destroy(ctx context.Context, progress func([]inventory.Remaining)) error {
+	if len(r.left) == 0 {
+		return nil
 	}
-	return accounts
-}
-
-func (a *doomedAccount) destroy(ctx context.Context, progress func([]inventory.Remaining)) error {
-	api, err := a.groups[0].open()
+	api, err := r.groups[0].open()
 	if err != nil {
 		return err
 	}
 	defer api.Close()
 	var droplets []instancegroup.Droplet
-	for _, d := range a.groups {
+	for _, d := range r.groups {
 		droplets = append(droplets, d.droplets...)
 	}
 	_, err = inventory.Delete(ctx, api, droplets, progress)
 	return err
 }
 
-// overdue is that a --timeout was not enough.
-type overdue time.Duration
-
-func (o overdue) Error() string { return fmt.Sprintf("not within %s (--timeout)", time.Duration(o)) }
-
-// of returns what is left of a group, and why.
-func (a *doomedAccount) of(d doomedGroup) (left []instancegroup.Droplet, err error) {
+// leftOf returns what is left of a group, and why.
+func (r *removal) leftOf(d selection) (left []instancegroup.Droplet, err error) {
 	var why error // of the first that has a reason of its own
-	for _, r := range a.left {
-		if instancegroup.GroupOf(r.Droplet) == d.Name {
-			left = append(left, r.Droplet)
-			why = cmp.Or(why, r.Why)
+	var names []string
+	for _, x := range r.left {
+		if instancegroup.GroupOf(x.Droplet) == d.Name {
+			left = append(left, x.Droplet)
+			names = append(names, x.Name)
+			why = cmp.Or(why, x.Why)
 		}
 	}
 	if len(left) == 0 {
 		return nil, nil
 	}
-	err = cmp.Or(a.err, why)
+	err = cmp.Or(r.err, why)
 	if errors.As(err, new(overdue)) && why != nil {
 		err = fmt.Errorf("%w: %w", err, why)
 	}
-	return left, fmt.Errorf("group %s: %s not confirmed to be gone, and may be billed: %s: %w", d.Name,
-		count(len(left), "Droplet"), strings.Join(dropletNames(left), " "), digitalocean.Explain(err, d.Token.Source))
+	return left, d.fault(fmt.Errorf("%s not confirmed to be gone, and may be billed: %s: %w",
+		count(len(left), "Droplet"), strings.Join(names, " "), err))
 }
 
-// progress shows how far the groups are.
-type progress struct {
-	t        *terminal
-	accounts []*doomedAccount
-	began    time.Time
+// goneNow reports whether what was to be deleted is not there any more.
+func goneNow(err error) bool { return err == nil || errors.Is(err, instancegroup.ErrNotFound) }
 
-	mu sync.Mutex // guards what is left of the accounts, while they are destroyed
+// bounded bounds what a command asks of DigitalOcean.
+func bounded(ctx context.Context, timeout span) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, timeout.Duration, overdue(timeout))
 }
 
-func (p *progress) show(of *doomedAccount, left []inventory.Remaining) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	of.left = left
-	var each []string
-	for _, a := range p.accounts {
-		for _, d := range a.groups {
-			gone := len(d.droplets)
-			for _, r := range a.left {
-				if instancegroup.GroupOf(r.Droplet) == d.Name {
-					gone--
-				}
-			}
-			each = append(each, fmt.Sprintf("group %s: %d of %s gone", d.Name, gone, count(len(d.droplets), "Droplet")))
-		}
+// ended is why ctx has ended: by --timeout, or by a person.
+func ended(ctx context.Context) error {
+	if late, ok := errors.AsType[overdue](context.Cause(ctx)); ok {
+		return late
 	}
-	line := strings.Join(each, ", ")
-	if p.t.liveErr { // elsewhere it would be a line a second
-		line += "  " + time.Since(p.began).Round(time.Second).String()
-	}
-	p.t.step("%s", line)
+	return errInterrupted
 }
 
-func dropletNames(ds []instancegroup.Droplet) []string {
-	names := make([]string, len(ds))
-	for i, d := range ds {
-		names[i] = d.Name
-	}
-	return names
-}
+// overdue is that a --timeout was not enough.
+type overdue span
+
+func (o overdue) Error() string { return fmt.Sprintf("not within %s (--timeout)", o.text) }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
 // flags are those that say which groups a command is about.
@@ -21,6 +23,8 @@ func (c *choice) flags(cmd *cobra.Command) {
 	f.StringArrayVarP(&c.groups, "group", "g", nil, "this group only, by its `NAME`; may be repeated")
 	f.StringVar(&c.tokenFile, "token-file", "", "without a config.toml: a `FILE` with the account's token, - for standard input "+
 		"(default $DIGITALOCEAN_TOKEN, else $DIGITALOCEAN_ACCESS_TOKEN)")
+	_ = cmd.RegisterFlagCompletionFunc("group", c.complete(writtenName))
+	_ = cmd.RegisterFlagCompletionFunc("runner", c.complete(func(r runnerconfig.Runner) string { return r.Name }))
 }
 
 // formats are the values of -o. A command says which of them it takes.
@@ -32,7 +36,7 @@ const (
 
 // formatFlags are -o, and --json for -o json.
 func (t *terminal) formatFlags(cmd *cobra.Command, formats ...string) {
-	cmd.Flags().FuncP("output", "o", "`FORMAT`: "+strings.Join(formats, ", ")+" (default "+formats[0]+")", func(v string) error {
+	cmd.Flags().FuncP("output", "o", "in this `FORMAT`: "+strings.Join(formats, ", ")+" (default "+formats[0]+")", func(v string) error {
 		if !slices.Contains(formats, v) {
 			return fmt.Errorf("give %s", strings.Join(formats, " or "))
 		}
@@ -50,23 +54,14 @@ func (t *terminal) formatFlags(cmd *cobra.Command, formats ...string) {
 	_ = cmd.Flags().MarkHidden("json")
 }
 
-// span is a flag's time: a positive duration, which may also be in days.
-type span time.Duration
-
-func (*span) Type() string { return "TIME" }
-
-func (s *span) String() string {
-	if *s == 0 {
-		return "" // what help shows of no default
-	}
-	text := time.Duration(*s).String()
-	for _, zero := range []string{"m0s", "h0m"} {
-		if strings.HasSuffix(text, zero) {
-			text = strings.TrimSuffix(text, zero[1:])
-		}
-	}
-	return text
+// span is a flag's time, as it is written: a positive duration, which may also be in days.
+type span struct {
+	time.Duration
+	text string
 }
+
+func (*span) Type() string     { return "TIME" }
+func (s *span) String() string { return s.text }
 
 func (s *span) Set(v string) error {
 	d, err := time.ParseDuration(v)
@@ -78,7 +73,7 @@ func (s *span) Set(v string) error {
 	if err != nil || d <= 0 {
 		return errors.New("write it as 90s, 15m, 12h or 7d")
 	}
-	*s = span(d)
+	*s = span{d, v}
 	return nil
 }
 

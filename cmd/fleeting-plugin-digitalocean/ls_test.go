@@ -22,18 +22,3 @@ func TestSeen(t *testing.T) {
 		}
 	}
 }
-
-// A hint leads to the account that the command was about.
-func TestAccountFlags(t *testing.T) {
-	for want, c := range map[string]choice{
-		"":                         {},
-		" --token-file token":      {tokenFile: "token"},
-		" --config a.toml":         {config: "a.toml"},
-		` --runner "do, too"`:      {runner: "do, too"},
-		` --config a --runner "b"`: {config: "a", runner: "b"},
-	} {
-		if got := c.account(); got != want {
-			t.Errorf("got %q, want %q", got, want)
-		}
-	}
-}

@@ -11,9 +11,11 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
 	"gitlab.com/gitlab-org/fleeting/fleeting/plugin"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 )
 
 // program is how a hint begins that is to be pasted.
@@ -41,10 +43,12 @@ func newRoot(t *terminal) *cobra.Command {
 	root := &cobra.Command{
 		Use:   program,
 		Short: "Scale GitLab CI on DigitalOcean Droplets",
-		Long: `fleeting-plugin-digitalocean lets GitLab Runner scale CI on DigitalOcean Droplets.
+		Long: `fleeting-plugin-digitalocean lets GitLab Runner scale CI on DigitalOcean
+Droplets.
 
-GitLab Runner starts it by itself, from the line plugin = "..." in config.toml. The
-commands are for a person on the runner's host, and for scripts.`,
+GitLab Runner starts it by itself, from the line plugin = "..." in
+config.toml. The commands are for a person on the runner's host, and for
+scripts.`,
 		Example: `  $ sudo fleeting-plugin-digitalocean ls
   NAME           STATE   SIZE         REGION  ADDRESS      AGE  USD/H
   ci-w4n27k2m9q  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571
@@ -55,6 +59,7 @@ commands are for a person on the runner's host, and for scripts.`,
 		DisableSuggestions: true, // main makes a hint of them
 
 		SuggestionsMinimumDistance: 2,
+		DisableAutoGenTag:          true, // of man pages
 	}
 	root.SetOut(t.out)
 	root.SetErr(t.err)
@@ -69,7 +74,7 @@ commands are for a person on the runner's host, and for scripts.`,
 		return err
 	})
 	root.AddCommand(doctorCommand(t), lsCommand(t), rmCommand(t), sweepCommand(t), migrateCommand(t),
-		serveCommand(), versionCommand(), bootstrapCommand())
+		configCommand(), serveCommand(), versionCommand(), bootstrapCommand(), manCommand())
 	return root
 }
 
@@ -95,10 +100,12 @@ func serveCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "serve",
 		Short: "Serve the runner that started it",
-		Long:  `Serve the runner that started it. GitLab Runner does that by itself, from the line plugin = "..." in config.toml.`,
-		Args:  noArgs(""),
+		Long: `Serve the runner that started it. GitLab Runner does that by itself, from the
+line plugin = "..." in config.toml.`,
+		Args: noArgs(""),
 		RunE: func(*cobra.Command, []string) error {
-			return hinted{misuse("serve is for GitLab Runner, which starts it: nobody would be served"), program + " doctor checks the runner's config.toml"}
+			return hinted{misuse("serve is for GitLab Runner, which starts it: nobody would be served"),
+				program + " doctor checks the runner's config.toml"}
 		},
 	}
 }
@@ -116,8 +123,9 @@ func bootstrapCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "bootstrap REPOSITORY",
 		Short: "Copy itself to where a runner in another container finds it",
-		Long: `Copy itself, in a container of the plugin, to where a runner in another container finds it: below
-$FLEETING_PLUGIN_PATH, which is /plugins where it is not set. REPOSITORY is what the runner's plugin = "..." has.`,
+		Long: `Copy itself, in a container of the plugin, to where a runner in another
+container finds it: below $FLEETING_PLUGIN_PATH, which is /plugins where it is
+not set. REPOSITORY is what the runner's plugin = "..." has.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return hinted{misuse("bootstrap takes one argument, the plugin's repository"), program + " bootstrap --help"}
@@ -128,6 +136,37 @@ $FLEETING_PLUGIN_PATH, which is /plugins where it is not set. REPOSITORY is what
 			os.Args = []string{os.Args[0], "bootstrap", args[0]}
 			plugin.Main(&provider.InstanceGroup{}, provider.Version) // ends the process if it fails
 			return nil
+		},
+	}
+}
+
+func configCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "config", Short: "What belongs to config.toml", Args: noArgs(""),
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	cmd.AddCommand(&cobra.Command{
+		Use:   "schema",
+		Short: "Print a JSON schema of plugin_config, for TOML editors",
+		Example: `  $ fleeting-plugin-digitalocean config schema > digitalocean.schema.json
+  $ head -1 config.toml
+  #:schema ./digitalocean.schema.json`,
+		Args: noArgs(""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := cmd.OutOrStdout().Write(config.Schema())
+			return err
+		},
+	})
+	return cmd
+}
+
+// manCommand is for whoever makes packages.
+func manCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "man DIRECTORY",
+		Short:  "Write man pages",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return doc.GenManTree(cmd.Root(), &doc.GenManHeader{Section: "1"}, args[0])
 		},
 	}
 }

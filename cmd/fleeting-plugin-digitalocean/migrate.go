@@ -4,22 +4,19 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/doctor"
 	migration "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/migrate"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
 func migrateCommand(t *terminal) *cobra.Command {
@@ -27,14 +24,22 @@ func migrateCommand(t *terminal) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "migrate [config.toml]",
 		Short: "Turn docker+machine runners into docker-autoscaler ones",
-		Long: `Turn the docker+machine runners of a config.toml, those with docker-machine's digitalocean driver, into
-docker-autoscaler ones with this plugin. All else in the file stays byte for byte.
+		Long: `Turn the docker+machine runners of a config.toml, those with docker-machine's
+digitalocean driver, into docker-autoscaler ones with this plugin. The new
+section takes the place of the old one, which stays below it as a comment,
+without its secrets. All else in the file stays byte for byte.
 
-Without a file it is the runner's own: $CONFIG_FILE, else /etc/gitlab-runner/config.toml. The new file goes to
-standard output, what became of each key to standard error, with its line in the old file.
+Without a file it is the runner's own: $CONFIG_FILE, else
+/etc/gitlab-runner/config.toml; - is standard input. The new file goes to
+standard output, what a person has to know to standard error, the worst first:
+  todo     the result does not work before this is done
+  lost     not carried over
+  check    carried over in another way: look at it
+and then what doctor says about the result.
 
-It exits with 0 if all went well or there was nothing to do, with 1 if it failed and nothing was changed, with 2 if it
-was called wrongly, with 3 if --check found something to migrate.`,
+It exits with 0 if all went well or there was nothing to do, with 1 if it
+failed and nothing was changed, with 2 if it was called wrongly, with 3 if the
+result does not work as it stands, or --check found something to migrate.`,
 		Example: `  $ sudo fleeting-plugin-digitalocean migrate --diff
   ...
   $ sudo gitlab-runner stop
@@ -42,14 +47,19 @@ was called wrongly, with 3 if --check found something to migrate.`,
   ...
   wrote /etc/gitlab-runner/config.toml; the old file is /etc/gitlab-runner/config.toml.before-migrate`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			m.path = choice{config: strings.Join(args, "")}.configFile()
+			wrong := ""
 			switch {
 			case len(args) > 1:
-				return hinted{misuse(fmt.Sprintf("migrate takes one file, not %d", len(args))), program + " migrate --help"}
+				wrong = fmt.Sprintf("migrate takes one file, not %d", len(args))
 			case m.check && (m.write || m.diff):
-				return hinted{misuse("--check only reports: it goes with neither --write nor --diff"), program + " migrate --help"}
+				wrong = "--check only reports: it goes with neither --write nor --diff"
+			case m.write && fromStdin(m.path):
+				wrong = "--write needs a file: what comes from standard input goes to standard output"
 			}
-			m.json = t.format == asJSON
-			m.path = choice{config: strings.Join(args, "")}.configFile()
+			if wrong != "" {
+				return hinted{misuse(wrong), program + " migrate --help"}
+			}
 			code, err := m.run(cmd.Context(), t)
 			return cmp.Or(err, exit(code))
 		},
@@ -58,16 +68,16 @@ was called wrongly, with 3 if --check found something to migrate.`,
 	f.BoolVar(&m.write, "write", false, "replace the file, and move its access tokens to files of their own; the old file stays beside it")
 	f.BoolVar(&m.diff, "diff", false, "show what changes, without secrets, in place of the new file")
 	f.BoolVar(&m.check, "check", false, "only report whether there is something to migrate")
-	f.BoolVar(&m.offline, "offline", false, "do not ask DigitalOcean which sizes, regions and images there are")
-	f.StringVar(&m.tokenFile, "token-file", "", "the `FILE` that tokens are moved to (default digitalocean-token beside config.toml)")
+	f.BoolVar(&m.offline, "offline", false, "after --write, do not have doctor ask DigitalOcean")
+	f.StringVar(&m.tokenFile, "write-token-file", "", "the `FILE` that tokens are moved to (default digitalocean-token beside config.toml)")
 	t.formatFlags(cmd, "text", asJSON)
 	return cmd
 }
 
 // migrating is what a migration is to do.
 type migrating struct {
-	write, diff, check, json, offline bool
-	path, tokenFile                   string
+	write, diff, check, offline bool
+	path, tokenFile             string
 }
 
 // migrated is a migration for scripts. It has no secrets.
@@ -75,54 +85,34 @@ type migrated struct {
 	File       string           `json:"file"`
 	Runners    int              `json:"runners"`
 	ToMigrate  int              `json:"to_migrate"`
+	Works      bool             `json:"works"` // the result, as it stands
 	Written    bool             `json:"written"`
 	Backup     string           `json:"backup,omitempty"`
 	TokenFiles []string         `json:"token_files,omitempty"` // that were written, or are to be
-	Catalog    string           `json:"catalog"`               // what judged sizes, regions and images
 	Notes      []migration.Note `json:"notes"`
+	Doctor     []doctor.Finding `json:"doctor,omitempty"`
 	Diff       string           `json:"diff,omitempty"`
-	Doctor     []diagnosis      `json:"doctor,omitempty"` // of what was written
 }
 
 func (m *migrating) run(ctx context.Context, t *terminal) (code int, err error) {
-	file, err := openConfig(m.path)
+	file, err := openConfig(m.path, t.in)
 	if err != nil {
 		return 0, err
 	}
-	options := migration.Options{
-		TokenFile: m.tokenFile, TokenFileChosen: m.tokenFile != "",
-		StateDir: file.stateDir(), Host: config.ThisHost(),
-	}
-	if m.tokenFile == "" {
-		options.TokenFile = file.beside("digitalocean-token")
-	} else if options.TokenFile, err = filepath.Abs(m.tokenFile); err != nil {
-		return 0, err
+	options := migration.Options{TokenFile: file.beside("digitalocean-token"), StateDir: file.stateDir(), Host: config.ThisHost()}
+	if m.tokenFile != "" {
+		options.TokenFileChosen = true
+		if options.TokenFile, err = filepath.Abs(m.tokenFile); err != nil {
+			return 0, err
+		}
 	}
 	r := migration.Migrate(m.path, file.text, options)
-	report := migrated{File: m.path, Catalog: "built-in table of " + migration.TableDate}
-	if r.Changed && !m.check {
-		options.Catalog, err = m.catalog(ctx, t, r)
-		if ctx.Err() != nil {
-			return 0, fmt.Errorf("%w: nothing was written", errInterrupted)
-		}
-		switch {
-		case err != nil:
-			t.say("note", "sizes, regions and images are judged by the built-in table of %s: %s", migration.TableDate, r.Redact(err.Error()))
-		default:
-			report.Catalog = "live"
-			t.say("note", "sizes, regions and images are judged by DigitalOcean's catalog of today")
-			r = migration.Migrate(m.path, file.text, options)
-		}
-	}
-	report.Runners, report.ToMigrate, report.Notes = r.Runners, r.Migrated, r.Notes
+	report := migrated{File: m.path, Runners: r.Runners, ToMigrate: r.Migrated, Works: r.Works(), Notes: r.Notes}
 	for _, s := range r.Secrets {
 		report.TokenFiles = append(report.TokenFiles, s.File)
 	}
-	if !m.json {
-		m.sayNotes(t, r)
-	}
 	if m.diff && r.Changed {
-		report.Diff = r.Redact(string(diff.Diff(m.path, []byte(file.text), m.path, []byte(r.Text))))
+		report.Diff = string(diff.Diff(m.path, []byte(r.Mask(file.text)), m.path, []byte(r.Mask(r.Text))))
 	}
 	if m.write && r.Changed {
 		if report.Backup, err = file.replace(r.Text, r.Secrets); err != nil {
@@ -130,56 +120,51 @@ func (m *migrating) run(ctx context.Context, t *terminal) (code int, err error) 
 		}
 		report.Written = true
 	}
-	if report.Written && m.json {
-		report.Doctor = m.examine(ctx, t, r)
+	if r.Changed && !m.check {
+		if report.Doctor, err = m.examine(ctx, t, r); err != nil {
+			t.say("warning", "doctor could not look at the result: %v", err)
+		}
 	}
-	m.print(t, r, report)
-	if report.Written && !m.json {
-		m.examine(ctx, t, r)
+	report.Works = report.Works && doctor.Worst(report.Doctor) != doctor.Fault
+	if t.format == asJSON {
+		t.json(report)
+	} else {
+		m.print(t, r, report)
 	}
 	switch {
 	case r.Failed():
 		return exitFailed, nil
-	case m.check && r.Changed:
+	case !report.Works, m.check && r.Changed:
 		return exitFound, nil
 	}
 	return exitOK, nil
 }
 
-// sayNotes says what is to be said about the file: each hint once, and of a file that
-// cannot be migrated only why.
-func (m *migrating) sayNotes(t *terminal, r migration.Result) {
-	hints := map[string]bool{}
+// print says what a person has to know, and writes what was asked for.
+func (m *migrating) print(t *terminal, r migration.Result, report migrated) {
+	hint := ""
 	for _, n := range r.Notes {
-		if r.Failed() && n.Severity != migration.Error || m.check && n.Severity != migration.Error {
+		if (r.Failed() || m.check) && n.Level != migration.Error {
 			continue
 		}
-		if hints[n.Hint] {
-			n.Hint = ""
+		t.say(string(n.Level), "%s", n.Message(m.path))
+		if n.Hint != "" && n.Hint != hint { // else said already
+			t.say("hint", "%s", n.Hint)
+			hint = n.Hint
 		}
-		hints[n.Hint] = true
-		_, _ = io.WriteString(t.err, n.Format(m.path))
 	}
-	if !r.Changed || m.check {
-		return
-	}
-	kinds := map[migration.Kind]int{}
-	for _, n := range r.Notes {
-		kinds[n.Kind]++
-	}
-	t.say("note", "%s: %d of %s: %s converted, %d approximated, %d dropped, %d to decide", m.path, r.Migrated, count(r.Runners, "runner"),
-		count(kinds[migration.Converted], "key"), kinds[migration.Approximated], kinds[migration.Dropped], kinds[migration.Decision])
-}
-
-// print writes what was asked for.
-func (m *migrating) print(t *terminal, r migration.Result, report migrated) {
 	switch {
-	case m.json:
-		t.json(report)
-		return
 	case r.Failed():
+		return
 	case m.check:
 		fmt.Fprintf(t.out, "%s: %s to migrate\n", m.path, count(r.Migrated, "runner"))
+		return
+	case !r.Changed:
+		t.say("note", "%s: nothing to migrate: no [[runners]] has a docker+machine executor with the digitalocean driver", m.path)
+	default:
+		sayFindings(t, report.Doctor)
+	}
+	switch {
 	case m.diff:
 		_, _ = io.WriteString(t.out, report.Diff)
 	case !m.write:
@@ -190,103 +175,85 @@ func (m *migrating) print(t *terminal, r migration.Result, report migrated) {
 		for _, file := range report.TokenFiles {
 			fmt.Fprintf(t.out, "moved the access token to %s\n", file)
 		}
-		if len(report.TokenFiles) > 0 {
-			t.say("hint", "the old file still has the access token: remove it once all is well")
+		if report.TokenFiles != nil {
+			t.say("hint", "others may have read the token in the old file: make a new one, put it into the file, and revoke this one")
 		}
+		t.say("hint",
+			"the machines of docker-machine stay, and are billed: docker-machine ls --filter driver=digitalocean, then docker-machine rm")
+	} else if report.TokenFiles != nil {
+		t.say("hint", "--write moves the access token to %s; without it put it there, with mode 0600", strings.Join(report.TokenFiles, ", "))
 	}
 }
 
-// examine has the doctor look at what was written, and show it unless it goes into the
-// JSON. What it finds fails nothing: the migration is done.
-func (m *migrating) examine(ctx context.Context, t *terminal, r migration.Result) (all []diagnosis) {
-	d := diagnosing{choice: choice{config: m.path, groups: r.Groups}, offline: m.offline}
-	subjects, err := d.subjects(ctx)
-	for _, s := range subjects {
-		var one diagnosis
-		if one, err = d.one(ctx, t, s, m.json); err != nil {
-			break
+// sayFindings shows what doctor has to complain about.
+func sayFindings(t *terminal, findings []doctor.Finding) {
+	tally := map[string]int{}
+	for _, f := range findings {
+		bad := string(doctor.Worst([]doctor.Finding{f}))
+		tally[bad]++
+		if bad == string(doctor.Fault) || bad == string(doctor.Warning) {
+			t.say("doctor", "%s: %s: %s", bad, f.Where, f.What)
+			for line := range strings.Lines(f.Hint) {
+				t.say("hint", "%s", strings.TrimSuffix(line, "\n"))
+			}
 		}
-		all = append(all, one)
 	}
-	if err != nil {
-		t.say("warning", "doctor could not look at all that was written: %v", err)
-	}
-	return all
+	faults, warnings, notes := tally[string(doctor.Fault)], tally[string(doctor.Warning)], tally[string(doctor.Note)]
+	t.say("doctor", "%s, %s, %s", number(faults, "fault"), number(warnings, "warning"), number(notes, "note"))
 }
 
-// catalogBound is how long DigitalOcean has to tell what it offers.
-const catalogBound = 20 * time.Second
+// examine has doctor look at the result, once it is written also at DigitalOcean's side.
+func (m *migrating) examine(ctx context.Context, t *terminal, r migration.Result) (all []doctor.Finding, err error) {
+	file, err := runnerconfig.Parse(m.path, r.Text)
+	if err != nil {
+		return nil, err
+	}
+	host := config.ThisHost()
+	read := host.ReadFile
+	host.ReadFile = func(path string, limit int64) ([]byte, error) {
+		if i := slices.IndexFunc(r.Secrets, func(s migration.Secret) bool { return s.File == path }); i >= 0 && !m.write {
+			return []byte(r.Secrets[i].Value.Reveal()), nil // it will be there
+		}
+		return read(path, limit)
+	}
+	for _, runner := range file.Runners {
+		if !runner.OurPlugin() {
+			continue
+		}
+		data, err := json.Marshal(runner.Autoscaler.PluginConfig)
+		if err != nil {
+			return all, err
+		}
+		s := doctor.Subject{File: file, Runner: runner}
+		s.Config, s.Faults = config.Parse(data, host)
+		s.Account, _ = config.ParseAccount(data, host) // its faults are among those
+		if !slices.Contains(r.Groups, s.Account.Name) {
+			continue
+		}
+		s.Host = doctor.Look(ctx, file, runner, s.Config, s.Account.APIURL, s.Account.Name)
+		found, err := m.one(ctx, t, s)
+		if all = append(all, found...); err != nil {
+			return all, err
+		}
+	}
+	return all, nil
+}
 
-// catalog asks DigitalOcean what it offers, with the token of the file or of the
-// environment.
-func (m *migrating) catalog(ctx context.Context, t *terminal, r migration.Result) (*migration.Catalog, error) {
-	if m.offline {
-		return nil, errors.New("--offline")
+func (m *migrating) one(ctx context.Context, t *terminal, s doctor.Subject) ([]doctor.Finding, error) {
+	if m.offline || !m.write || s.Account.Token.Source == "" {
+		found, _ := doctor.Examine(ctx, nil, s)
+		return found, nil
 	}
-	given := map[string]string{}
-	if len(r.Secrets) > 0 {
-		given["token"] = r.Secrets[0].Value.Reveal()
-	} else if !tokenInEnvironment() {
-		return nil, errors.New("there is no token to ask DigitalOcean with")
-	}
-	text, err := json.Marshal(given)
-	if err != nil {
-		return nil, err
-	}
-	account, err := config.ParseAccount(text, config.ThisHost())
-	if err != nil {
-		return nil, err
-	}
-	api, err := group{Account: account}.open()
+	api, err := (group{Account: s.Account}).open()
 	if err != nil {
 		return nil, err
 	}
 	defer api.Close()
-	ctx, cancel := context.WithTimeout(ctx, catalogBound)
-	defer cancel()
-	t.step("asking DigitalOcean which sizes, regions and images there are")
+	t.step("group %s: asking DigitalOcean", s.Account.Name)
 	defer t.done()
-	c, err := readCatalog(ctx, api)
-	if err != nil {
-		return nil, digitalocean.Explain(err, "the file")
+	found, _ := doctor.Examine(ctx, api, s)
+	if ctx.Err() != nil {
+		return nil, errInterrupted // what failed because of that is no finding
 	}
-	return c, nil
-}
-
-func readCatalog(ctx context.Context, api *digitalocean.Client) (*migration.Catalog, error) {
-	c := &migration.Catalog{Sizes: map[string][]string{}}
-	var errs [3]error
-	var wg sync.WaitGroup // each writes what is its own
-	wg.Go(func() {
-		var sizes []digitalocean.Size
-		sizes, errs[0] = api.Sizes(ctx)
-		for _, s := range sizes {
-			if s.Available {
-				c.Sizes[s.Slug] = s.Regions
-			}
-		}
-	})
-	wg.Go(func() {
-		var regions []digitalocean.Region
-		regions, errs[1] = api.Regions(ctx)
-		for _, r := range regions {
-			if r.Available {
-				c.Regions = append(c.Regions, r.Slug)
-			}
-		}
-	})
-	wg.Go(func() { c.Images, errs[2] = api.PublicSlugs(ctx) })
-	wg.Wait()
-	return c, cmp.Or(errs[:]...) // they mostly are the same
-}
-
-// configHint is what to do about a config.toml that cannot be opened.
-func configHint(err error) error {
-	switch {
-	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
-		return hinted{err, "sudo fleeting-plugin-digitalocean migrate ..."}
-	case errors.Is(err, fs.ErrNotExist):
-		return hinted{err, "name the runner's file: fleeting-plugin-digitalocean migrate FILE"}
-	}
-	return err
+	return found, nil
 }

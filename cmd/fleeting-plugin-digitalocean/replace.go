@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	migration "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/migrate"
 )
 
@@ -17,18 +18,27 @@ const maxConfig = 16 << 20
 
 // configFile is a config.toml as it was read.
 type configFile struct {
-	path string // where it really is, behind links
+	path string // where it really is, behind links; empty = standard input
 	text string
-	info fs.FileInfo
+	info fs.FileInfo // of a file
 }
 
-// openConfig reads a config.toml.
-func openConfig(path string) (*configFile, error) {
+// fromStdin reports whether a path is standard input.
+func fromStdin(path string) bool { return path == "-" || path == "/dev/stdin" }
+
+// openConfig reads a config.toml. A pipe that has a name is not opened: that can block for ever.
+func openConfig(path string, stdin io.Reader) (*configFile, error) {
+	if fromStdin(path) {
+		text, err := io.ReadAll(io.LimitReader(stdin, maxConfig+1))
+		if err == nil && len(text) > maxConfig {
+			err = fmt.Errorf("standard input: more than %d MiB", maxConfig>>20)
+		}
+		return &configFile{text: string(text)}, err
+	}
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return nil, configHint(err)
 	}
-	// Looked at before it is opened: opening a pipe that nobody writes to blocks.
 	info, err := os.Stat(real)
 	if err != nil {
 		return nil, configHint(err)
@@ -36,20 +46,29 @@ func openConfig(path string) (*configFile, error) {
 	if !info.Mode().IsRegular() || info.Size() > maxConfig {
 		return nil, fmt.Errorf("%s: not a regular file of at most %d MiB", path, maxConfig>>20)
 	}
-	file, err := os.Open(real)
+	text, err := os.ReadFile(real)
 	if err != nil {
 		return nil, configHint(err)
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxConfig))
-	if err != nil {
-		return nil, err
 	}
 	return &configFile{real, string(text), info}, nil
 }
 
-// beside is a file in the same directory.
+// configHint is what to do about a config.toml that cannot be opened.
+func configHint(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
+		return hinted{err, "sudo " + program + " migrate ..."}
+	case errors.Is(err, fs.ErrNotExist):
+		return hinted{err, "name the runner's file: " + program + " migrate FILE"}
+	}
+	return err
+}
+
+// beside returns a file in the same directory; of standard input, that of GitLab's packages.
 func (f *configFile) beside(name string) string {
+	if f.path == "" {
+		return "/etc/gitlab-runner/" + name
+	}
 	path := filepath.Join(filepath.Dir(f.path), name)
 	if whole, err := filepath.Abs(path); err == nil {
 		return whole
@@ -57,34 +76,32 @@ func (f *configFile) beside(name string) string {
 	return path
 }
 
-// stateDir is where the runner of this file can keep what outlives a restart: root's
-// in /var/lib, as GitLab's packages have it, anybody else's beside the file.
+// stateDir is where the runner of this file can keep what outlives a restart: root's in /var/lib, as GitLab's packages
+// have it, anybody else's beside the file.
 func (f *configFile) stateDir() string {
-	if ofRoot(f.info) {
+	if f.path == "" || ofRoot(f.info) {
 		return "/var/lib/gitlab-runner"
 	}
 	return filepath.ToSlash(f.beside("."))
 }
 
-// replace puts text in the place of the file, in one step, with its mode and owner,
-// after the secrets are in their files and the old text is in the backup. When it
-// fails nothing has changed.
+// replace puts text in the place of the file, in one step, with its mode and owner, after the secrets are in their files
+// and the old text is in the backup. When it fails nothing has changed.
 func (f *configFile) replace(text string, secrets []migration.Secret) (backup string, err error) {
 	var made []string
 	defer func() {
-		if err != nil {
-			for _, path := range made {
+		for _, path := range made {
+			if err != nil {
 				os.Remove(path)
 			}
 		}
 	}()
 	// A file that may not be written to is not replaced either.
-	if w, err := os.OpenFile(f.path, os.O_WRONLY, 0); err != nil {
+	w, err := os.OpenFile(f.path, os.O_WRONLY, 0)
+	if err != nil {
 		return "", configHint(err)
-	} else if err := w.Close(); err != nil {
-		return "", err
 	}
-
+	_ = w.Close() // nothing was written
 	fresh, err := os.CreateTemp(filepath.Dir(f.path), "."+filepath.Base(f.path)+".*")
 	if err != nil {
 		return "", configHint(err)
@@ -102,23 +119,28 @@ func (f *configFile) replace(text string, secrets []migration.Secret) (backup st
 			made = append(made, s.File)
 		}
 	}
-	if backup, err = f.backUp(); err != nil {
+	backup = f.path + ".before-migrate"
+	err = f.create(backup, f.text)
+	for n := 2; errors.Is(err, fs.ErrExist); n++ {
+		backup = fmt.Sprintf("%s.before-migrate.%d", f.path, n)
+		err = f.create(backup, f.text)
+	}
+	if err != nil {
 		return "", err
 	}
 	made = append(made, backup)
 
 	// The runner writes the file too, when one is registered.
-	now, err := os.ReadFile(f.path)
-	if err == nil && string(now) != f.text {
-		err = fmt.Errorf("%s was changed by somebody else meanwhile: run it again", f.path)
+	if now, err := os.ReadFile(f.path); err != nil || string(now) != f.text {
+		return "", errors.Join(err, fmt.Errorf("%s was changed by somebody else meanwhile: run it again", f.path))
 	}
-	if err == nil {
-		err = os.Rename(fresh.Name(), f.path)
-	}
-	if err != nil {
+	if err := os.Rename(fresh.Name(), f.path); err != nil {
 		return "", err
 	}
-	syncDir(filepath.Dir(f.path))
+	if dir, err := os.Open(filepath.Dir(f.path)); err == nil { // makes the rename last, where that can be
+		_ = dir.Sync()
+		_ = dir.Close()
+	}
 	return backup, nil
 }
 
@@ -145,43 +167,19 @@ func (f *configFile) create(path, text string) error {
 	return nil
 }
 
-// keepSecret writes a token to its file. there says that it was in it already.
+// keepSecret writes a token to its file. there reports that it was in it already.
 func (f *configFile) keepSecret(s migration.Secret) (there bool, err error) {
 	err = f.create(s.File, s.Value.Reveal()+"\n")
 	switch {
-	case errors.Is(err, fs.ErrExist):
-		text, err := os.ReadFile(s.File)
-		if err != nil {
-			return false, err
-		}
-		if string(bytes.TrimSpace(text)) != s.Value.Reveal() {
-			return false, hinted{fmt.Errorf("%s is there already, and has another token than %s", s.File, f.path),
-				"give another --token-file, or move that one away"}
-		}
-		return true, nil
 	case errors.Is(err, fs.ErrNotExist):
 		return false, hinted{err, "sudo install -d -m 700 " + filepath.Dir(s.File)}
+	case !errors.Is(err, fs.ErrExist):
+		return false, err
 	}
-	return false, err
-}
-
-// backUp copies the file to a name that is free.
-func (f *configFile) backUp() (path string, err error) {
-	for n := 1; ; n++ {
-		path = f.path + ".before-migrate"
-		if n > 1 {
-			path += fmt.Sprintf(".%d", n)
-		}
-		if err = f.create(path, f.text); !errors.Is(err, fs.ErrExist) {
-			return path, err
-		}
+	text, err := config.ThisHost().ReadFile(s.File, 64<<10)
+	if err == nil && string(bytes.TrimSpace(text)) != s.Value.Reveal() {
+		err = hinted{fmt.Errorf("%s is there already, and has another token than %s", s.File, f.path),
+			"give --write-token-file, or move that one away"}
 	}
-}
-
-// syncDir makes a rename last. That it cannot be made so everywhere is no fault.
-func syncDir(path string) {
-	if dir, err := os.Open(path); err == nil {
-		_ = dir.Sync()
-		_ = dir.Close()
-	}
+	return true, err
 }

@@ -157,7 +157,7 @@ func TestReplaceKeepsTheOwner(t *testing.T) {
 	if err := os.Chown(path, nobody, nobody); err != nil {
 		t.Fatal(err)
 	}
-	f, err := openConfig(path)
+	f, err := openConfig(path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +185,7 @@ func TestStateOfAnotherUser(t *testing.T) {
 	}
 	want := dir
 	if os.Geteuid() == 0 {
-		f, err := openConfig(path)
+		f, err := openConfig(path, nil)
 		if err != nil || f.stateDir() != "/var/lib/gitlab-runner" {
 			t.Errorf("root's is in %s, %v", f.stateDir(), err)
 		}
@@ -193,7 +193,7 @@ func TestStateOfAnotherUser(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if f, err := openConfig(path); err != nil || f.stateDir() != want {
+	if f, err := openConfig(path, nil); err != nil || f.stateDir() != want {
 		t.Errorf("it is in %s, %v", f.stateDir(), err)
 	}
 }
@@ -206,7 +206,7 @@ func TestReplaceOfAChangedFile(t *testing.T) {
 	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f, err := openConfig(path)
+	f, err := openConfig(path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
-	"strings"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,200 +17,184 @@ import (
 )
 
 func rmCommand(t *terminal) *cobra.Command {
-	var c choice
-	var all, yes bool
-	timeout := span(removeBound)
+	r := removing{t: t, timeout: span{15 * time.Minute, "15m"}}
 	cmd := &cobra.Command{
-		Use:   "rm [NAME...]",
+		Use:   "rm {NAME | ID}... | --all",
 		Short: "Destroy Droplets, and wait until they are gone",
-		Long: `Destroy Droplets of the plugin's groups, and wait until DigitalOcean shows them gone.
+		Long: `Destroy Droplets of the plugin's groups, and wait until DigitalOcean shows
+them gone.
 
-It shows what is to be destroyed, on standard error, and asks. Only what a group made can be named: a Droplet that merely
-carries its tag is refused, and so is one with the tag fleeting-keep. A job that runs on a Droplet fails with it. While a
-runner manages the group it makes new ones as its policy says: stop it first to be rid of all.
+It shows on standard error what is to be destroyed and whose account it is on,
+and asks, once for each account. Only what a group made can be named: a
+Droplet that merely carries its tag is refused, and so is one with the tag
+fleeting-keep. A job that runs on a Droplet fails with it. While a runner
+manages the group it makes new ones as its policy says: stop it first to be
+rid of all.
 
-It exits with 0 when all are gone, with 1 if some are not, with 2 if it was called wrongly.`,
+It exits with 0 when all are gone, with 1 if some are not, with 2 if it was
+called wrongly.`,
 		Example: `  $ sudo systemctl stop gitlab-runner
   $ sudo fleeting-plugin-digitalocean rm --all
-  NAME           STATE   SIZE         REGION  ADDRESS      AGE  USD/H    USD SO FAR  IMAGE         RUN
-  ci-w4n27k2m9q  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571  0.01        docker-20-04  w4n2
+  NAME           STATE   SIZE         REGION  ADDRESS      AGE  USD/H
+  ci-w4n27k2m9q  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571
   1 Droplet: 0.03571 USD an hour, 0.01 USD so far
-  Destroy it? [y/N] y
-  1 Droplet is gone`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			switch {
-			case all && len(args) > 0:
-				return hinted{misuse("rm takes names or --all, not both"), program + " ls shows the names"}
-			case !all && len(args) == 0:
-				return hinted{misuse("rm needs the names of Droplets, or --all"), program + " ls shows the names"}
-			}
-			return rm(cmd.Context(), t, c, args, yes, time.Duration(timeout))
-		},
+  account: "acme", jane@example.com (token from plugin_config.token_file ...)
+  Destroy 1 Droplet of group ci? [y/N] y
+  1 Droplet gone`,
+		RunE: func(cmd *cobra.Command, names []string) error { return r.run(cmd.Context(), names) },
 	}
-	c.flags(cmd)
-	cmd.Flags().BoolVar(&all, "all", false, "every Droplet of the group")
-	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask; needed where there is nobody to ask")
-	cmd.Flags().Var(&timeout, "timeout", "give up after that; what was asked for may still be carried out")
-	t.formatFlags(cmd, asTable, asJSON)
+	r.flags(cmd)
+	f := cmd.Flags()
+	f.BoolVar(&r.all, "all", false, "every Droplet of the group")
+	f.BoolVar(&r.allGroups, "all-groups", false, "with --all: of every group in config.toml, where it has several")
+	f.BoolVarP(&r.yes, "yes", "y", false, "do not ask; needed where there is nobody to ask")
+	f.BoolVar(&r.dryRun, "dry-run", false, "only show what would be destroyed")
+	f.Var(&r.timeout, "timeout", "give up after that; what was asked for may still be carried out")
+	t.formatFlags(cmd, asTable, asWide, asJSON)
+	cmd.ValidArgsFunction = r.completeDroplets
 	return cmd
 }
 
-func rm(ctx context.Context, t *terminal, c choice, names []string, yes bool, timeout time.Duration) error {
-	unheard()
-	groups, unread, err := c.find(t)
-	if err != nil {
-		return err
-	}
-	t.waits("asking DigitalOcean")
-	doomed, err := choose(ctx, t, groups, unread, names)
-	t.done()
-	if err != nil {
-		return err
-	}
-	var shown listing
-	for _, d := range doomed {
-		shown.add(d.Name, d.droplets, time.Now())
-	}
-	if shown.Droplets > 0 {
-		// Not to standard output: that may be a file, and --json's.
-		_, _ = io.WriteString(t.err, shown.text(t.colours && t.liveErr))
-		for _, d := range doomed {
-			d.warnManager(ctx, t)
-		}
-	}
-	if shown.Droplets > 0 && !yes {
-		question := "Destroy it?"
-		if shown.Droplets > 1 {
-			question = fmt.Sprintf("Destroy these %d?", shown.Droplets)
-		}
-		if err := t.confirm(ctx, question); err != nil {
-			return err
-		}
-	}
-	left, err := destroy(ctx, t, doomed, timeout)
-	if t.format == asJSON {
-		t.json(removed(shown, left))
-	}
-	switch {
-	case errors.Is(err, instancegroup.ErrForbidden), errors.Is(err, instancegroup.ErrUnauthorized), errors.Is(err, instancegroup.ErrOtherAccount):
-		return err // whose hint is about the token
-	case err != nil:
-		return hinted{err, "fleeting-plugin-digitalocean ls shows what is left"}
-	}
-	if t.format != asJSON {
-		fmt.Fprintln(t.out, gone(shown.Droplets))
-	}
-	for _, d := range doomed {
-		if d.unread != nil {
-			hint := "try again in a minute"
-			if errors.Is(d.unread, instancegroup.ErrForbidden) {
-				hint = "grant the token the scope that the warning names"
-			}
-			return hinted{errors.New("not all could be looked for, as the warning says: the groups may have more, and they are billed"), hint}
-		}
-	}
-	return nil
+// removing is what rm is to do.
+type removing struct {
+	choice
+	t                           *terminal
+	all, allGroups, yes, dryRun bool
+	timeout                     span
 }
 
-func gone(n int) string {
-	switch n {
-	case 0:
-		return "there is nothing to destroy"
-	case 1:
-		return "1 Droplet is gone"
+func (r *removing) run(ctx context.Context, names []string) error {
+	switch {
+	case r.all && len(names) > 0:
+		return hinted{misuse("rm takes names or --all, not both"), showNames}
+	case !r.all && len(names) == 0:
+		return hinted{misuse("rm needs the names of Droplets, or --all"), showNames}
 	}
-	return fmt.Sprintf("%d Droplets are gone", n)
+	unheard()
+	groups, unread, err := r.find(r.t)
+	if err != nil {
+		return err
+	}
+	if r.all && unread == nil && len(groups) > 1 && len(r.groups) == 0 && !r.allGroups {
+		return hinted{misuse("--all of which group? There are " + groupNames(groups)), "give --group NAME, or --all-groups"}
+	}
+	chosen, unlisted, err := r.choose(ctx, groups, unread, names)
+	if err != nil {
+		return err
+	}
+	r.show(ctx, chosen)
+	if r.dryRun {
+		return nil
+	}
+	approved, err := approve(ctx, r.t, chosen, r.yes, r.timeout)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := bounded(ctx, r.timeout)
+	defer cancel()
+	left, err := destroy(ctx, r.t, approved)
+	return r.end(approved, left, err, unlisted)
 }
+
+const showNames = program + " ls shows the names"
 
 // choose finds the Droplets of names, or all if there are none. A name that is not
 // there is an error: it may be a slip. A group that cannot be listed is one too, and so
 // is unread, for the groups that are not known at all, unless all names are found in the
-// others.
+// others. unlisted is what could not be looked for of what was asked for.
 //
 // Invariant: who is told that all are gone has none left. (TestScripts, unread-runner)
-func choose(ctx context.Context, t *terminal, groups []group, unread error, names []string) ([]doomedGroup, error) {
-	var chosen []doomedGroup
-	var unlisted []error
-	if unread != nil {
-		unlisted = append(unlisted, unread)
+func (r *removing) choose(ctx context.Context, groups []group, unread error, names []string) (chosen []selection, unlisted, err error) {
+	ctx, cancel := bounded(ctx, r.timeout)
+	defer cancel()
+	r.t.waits("asking DigitalOcean")
+	all := look(ctx, groups, false)
+	r.t.done()
+	if ctx.Err() != nil {
+		return nil, nil, fmt.Errorf("%w: nothing was destroyed", ended(ctx))
 	}
-	known, had := map[string]bool{}, seen{}
-	var strange, kept []string
-	for _, g := range groups {
-		found, err := g.list(ctx, false)
-		if ctx.Err() != nil {
-			return nil, errUntouched
+	named := func(d instancegroup.Droplet) []string { return []string{d.Name, strconv.FormatInt(d.ID, 10)} }
+	wanted := func(d instancegroup.Droplet) bool {
+		return len(names) == 0 || slices.ContainsFunc(named(d), func(n string) bool { return slices.Contains(names, n) })
+	}
+	var unknown []error
+	if unread != nil {
+		unknown = append(unknown, unread)
+	}
+	why := map[string]error{} // of each name that is there; nil = it can be destroyed
+	note := func(d instancegroup.Droplet, err error) {
+		for _, n := range named(d) {
+			why[n] = err
 		}
-		if err != nil {
-			unlisted = append(unlisted, g.explain(err, len(groups)))
+	}
+	for _, f := range all {
+		if f.err != nil {
+			unknown = append(unknown, f.err)
 			continue
 		}
-		if found.Unread != nil {
-			t.say("warning", "%s", g.unlooked(found.Unread))
-		}
-		d := doomedGroup{group: g}
-		if len(names) == 0 {
-			d.unread = found.Unread
-		}
-		for _, k := range had.fresh(g, found.Kept) {
-			kept = append(kept, k.Name)
+		if f.Unread != nil {
+			r.t.say("warning", "%s", f.unlooked())
 			if len(names) == 0 {
-				t.say("warning", "group %s: %s stays, and is billed, %.5f USD an hour: it has the tag %s", g.Name, k.Name, k.PriceHourly, instancegroup.KeepTag)
+				unlisted = f.Unread
 			}
 		}
-		for _, o := range had.fresh(g, found.Owned) {
-			if len(names) == 0 || slices.Contains(names, o.Name) {
+		for _, d := range f.Strangers {
+			note(d, fmt.Errorf("%s carries a group's tag but not a name that the plugin made; it is left alone", d.Name))
+		}
+		for _, d := range f.Kept {
+			note(d, fmt.Errorf("%s has the tag %s: it is left alone until somebody takes that off", d.Name, instancegroup.KeepTag))
+			if len(names) == 0 {
+				r.t.say("warning", "group %s: %s stays, and is billed, %.5f USD an hour: it has the tag %s",
+					f.Name, d.Name, d.PriceHourly, instancegroup.KeepTag)
+			}
+		}
+		d := selection{group: f.group}
+		for _, o := range f.Owned {
+			note(o, nil)
+			if wanted(o) {
 				d.droplets = append(d.droplets, o)
-				known[o.Name] = true
 			}
 		}
-		for _, s := range found.Strangers {
-			strange = append(strange, s.Name)
+		if len(d.droplets) > 0 {
+			chosen = append(chosen, d)
 		}
-		chosen = append(chosen, d)
 	}
 	var faults []error
 	for _, n := range names {
-		switch {
-		case slices.Contains(strange, n):
-			faults = append(faults, fmt.Errorf("%s carries a group's tag but not a name that the plugin made; it is left alone", n))
-		case slices.Contains(kept, n):
-			faults = append(faults, fmt.Errorf("%s has the tag %s: it is left alone until somebody takes that off", n, instancegroup.KeepTag))
-		case !known[n]:
-			faults = append(faults, fmt.Errorf("no Droplet of %s is named %s", groupNames(groups), n))
+		err, there := why[n]
+		if !there {
+			err = fmt.Errorf("no Droplet %s in %s", n, groupNames(groups))
+		}
+		if err != nil {
+			faults = append(faults, err)
 		}
 	}
 	switch {
-	case len(unlisted) > 0 && (len(names) == 0 || len(faults) > 0):
-		return nil, fmt.Errorf("%w\nnothing was destroyed", errors.Join(append(unlisted, faults...)...))
+	case len(unknown) > 0 && (len(names) == 0 || len(faults) > 0):
+		return nil, nil, fmt.Errorf("%w\nnothing was destroyed", errors.Join(append(unknown, faults...)...))
 	case len(faults) > 0:
-		return nil, hinted{fmt.Errorf("%w\nnothing was destroyed", errors.Join(faults...)), "fleeting-plugin-digitalocean ls shows the names"}
+		return nil, nil, hinted{fmt.Errorf("%w\nnothing was destroyed", errors.Join(faults...)), showNames}
 	}
-	for _, err := range unlisted {
-		t.say("warning", "%v", err)
+	for _, err := range unknown {
+		r.t.say("warning", "%v", err)
 	}
-	return chosen, nil
+	return chosen, unlisted, nil
 }
 
-func groupNames(groups []group) string {
-	var names []string
-	for _, g := range groups {
-		names = append(names, g.Name)
+// show shows what is to be destroyed: not on standard output, which may be a file.
+func (r *removing) show(ctx context.Context, chosen []selection) {
+	var all report
+	for _, d := range chosen {
+		all.add(d.Name, d.droplets, time.Now())
 	}
-	if len(names) == 1 {
-		return "group " + names[0]
+	if all.Droplets > 0 {
+		_, _ = io.WriteString(r.t.err, all.text(r.t.format == asWide, r.t.liveErr, r.t.errColours, columns(os.Stderr)))
 	}
-	return "the groups " + strings.Join(names, ", ")
-}
-
-// warnManager warns of a manager on this host.
-func (d doomedGroup) warnManager(ctx context.Context, t *terminal) {
-	if len(d.droplets) == 0 {
-		return
-	}
-	if s, err := state.Peek(ctx, d.APIURL, d.Name); err == nil && s.Held { // an error hides only a warning
-		t.say("warning", "a runner on this host manages group %s (plugin process %s): a job on these Droplets fails, "+
-			"and the runner may ask for others", d.Name, pid(s.PID))
+	for _, d := range chosen {
+		if s, err := state.Peek(ctx, d.APIURL, d.Name); err == nil && s.Held { // an error hides only a warning
+			r.t.say("warning", "a runner on this host manages group %s (plugin process %s): a job on these Droplets fails, "+
+				"and the runner may ask for others", d.Name, pid(s.PID))
+		}
 	}
 }
 
@@ -218,25 +203,41 @@ func pid(n int) string {
 	if n == 0 {
 		return "unknown"
 	}
-	return fmt.Sprint(n)
+	return strconv.Itoa(n)
 }
 
-// removal is what --json shows.
-type removal struct {
-	Destroyed []listedDroplet `json:"destroyed"`
-	Left      []listedDroplet `json:"left"`
-}
-
-func removed(l listing, left []instancegroup.Droplet) removal {
-	r := removal{Destroyed: []listedDroplet{}, Left: []listedDroplet{}}
-	for _, g := range l.Groups {
-		for _, d := range g.Droplets {
+// end says what became of it.
+func (r *removing) end(approved []selection, left []instancegroup.Droplet, err, unlisted error) error {
+	result := struct {
+		Destroyed []reportedDroplet `json:"destroyed"`
+		Left      []reportedDroplet `json:"left"` // may be gone, which was not confirmed
+	}{[]reportedDroplet{}, []reportedDroplet{}}
+	for _, g := range approved {
+		for _, d := range g.droplets {
+			to := &result.Destroyed
 			if slices.ContainsFunc(left, func(l instancegroup.Droplet) bool { return l.ID == d.ID }) {
-				r.Left = append(r.Left, d)
-			} else {
-				r.Destroyed = append(r.Destroyed, d)
+				to = &result.Left
 			}
+			*to = append(*to, reported(d, time.Now()))
 		}
 	}
-	return r
+	if r.t.format == asJSON {
+		r.t.json(result)
+	} else if err == nil {
+		fmt.Fprintln(r.t.out, count(len(result.Destroyed), "Droplet"), "gone")
+	}
+	is := func(class error) bool { return errors.Is(err, class) }
+	switch {
+	case is(instancegroup.ErrForbidden), is(instancegroup.ErrUnauthorized), is(instancegroup.ErrOtherAccount):
+		return err // whose hint is about the token
+	case err != nil:
+		return hinted{err, program + " ls shows what is left"}
+	case unlisted != nil:
+		hint := "try again in a minute"
+		if errors.Is(unlisted, instancegroup.ErrForbidden) {
+			hint = "grant the token the scope that the warning names"
+		}
+		return hinted{errors.New("not all could be looked for, as the warning says: the groups may have more, and they are billed"), hint}
+	}
+	return nil
 }

@@ -54,7 +54,8 @@ func runScripts(t *testing.T, dir string, setUp func(*testscript.Env) error) {
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "expand": expand, "droplet": addDroplet, "key": addKey, "tag": addTag, "fault": inject,
-			"poweroff": powerOff, "await": await, "asked": asked, "appears": appears, "signal": send, "truth": truth,
+			"poweroff": powerOff, "await": await, "asked": asked, "appears": appears, "signal": send, "truth": truth, "calm": calm,
+			"person": person, "foreign": addForeign,
 		},
 	})
 }
@@ -151,6 +152,19 @@ func addDroplet(ts *testscript.TestScript, _ bool, args []string) {
 		Size: "s-1vcpu-1gb", Region: "fra1"})
 }
 
+// addForeign is `foreign NAME GROUP IMAGE`: a Droplet, of an image of its own, that somebody tagged. Both names may
+// have escapes, as Go writes them.
+func addForeign(ts *testscript.TestScript, _ bool, args []string) {
+	for i := range args {
+		var err error
+		args[i], err = strconv.Unquote(`"` + args[i] + `"`)
+		ts.Check(err)
+	}
+	sim := simOf(ts)
+	sim.AddImage(dosim.Image{Slug: args[2], Name: args[2]})
+	sim.AddDroplet(dosim.Droplet{Name: args[0], Tags: []string{"fleeting", "fleeting-group:" + args[1]}, Image: args[2], Size: "s-1vcpu-1gb", Region: "fra1"})
+}
+
 // addKey is `key NAME`: one that a plugin has uploaded.
 func addKey(ts *testscript.TestScript, _ bool, args []string) {
 	api, err := digitalocean.New(digitalocean.Options{
@@ -174,6 +188,9 @@ func inject(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	simOf(ts).Inject(f)
 }
+
+// calm is `calm`: no more faults.
+func calm(ts *testscript.TestScript, _ bool, _ []string) { simOf(ts).ClearFaults() }
 
 // powerOff is `poweroff NAME`.
 func powerOff(ts *testscript.TestScript, _ bool, args []string) {
@@ -246,7 +263,7 @@ func appears(ts *testscript.TestScript, _ bool, args []string) {
 	deadline := time.After(20 * time.Second)
 	for {
 		var now strings.Builder
-		look(simOf(ts), &now)
+		survey(simOf(ts), &now)
 		if strings.Contains(now.String(), args[0]) {
 			return
 		}
@@ -273,9 +290,9 @@ func send(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // truth prints what is really on the account.
-func truth(ts *testscript.TestScript, _ bool, _ []string) { look(simOf(ts), ts.Stdout()) }
+func truth(ts *testscript.TestScript, _ bool, _ []string) { survey(simOf(ts), ts.Stdout()) }
 
-func look(sim *dosim.Sim, out io.Writer) {
+func survey(sim *dosim.Sim, out io.Writer) {
 	for _, d := range sim.Droplets() {
 		fmt.Fprintf(out, "Droplet %s\n", d.Name)
 	}

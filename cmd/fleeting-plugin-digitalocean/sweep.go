@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -16,165 +17,75 @@ import (
 )
 
 func sweepCommand(t *terminal) *cobra.Command {
-	s := sweeping{timeout: span(removeBound)}
+	s := sweeping{t: t, timeout: span{15 * time.Minute, "15m"}}
 	cmd := &cobra.Command{
 		Use:   "sweep --group NAME",
-		Short: "Find what no process looks after any more",
-		Long: `Find what no living process looks after any more: Droplets, SSH keys and tags of runs that have ended.
+		Short: "Destroy what no process looks after any more",
+		Long: `Find what no living process looks after any more, and destroy it: Droplets,
+SSH keys and tags of plugin processes that have ended.
 
-A group that a process on this host manages is left to it. Otherwise what is of a run that was on this host has
-no owner. What is of any other run may be a manager's on another host, which nothing on the account distinguishes
-from a dead one: it is shown, and destroyed only with --force. Stop that manager first. A Droplet with the tag
-fleeting-keep is never destroyed.
+It lists what it finds, and asks, once for each account. Without --yes and
+with nobody to ask it only lists. A group that a process on this host manages
+is left to it. What a process of another host made may be a living manager's:
+nothing on the account distinguishes that from a dead one. So it is shown, and
+destroyed only with --include-unknown-managers. Stop that manager first. A
+Droplet with the tag fleeting-keep is never destroyed.
 
-It exits with 0 if nothing was found, with 3 if something was (and was destroyed, with --delete), with 1 if it
-failed or could not look at everything, with 2 if it was called wrongly: so that a cron job or a scheduled pipeline
-can alarm.`,
+It exits with 0 if nothing was found, with 3 if something was, destroyed or
+not, with 1 if it failed or could not look at everything, with 2 if it was
+called wrongly: so that a cron job or a scheduled pipeline can alarm.`,
+		Example: `  $ fleeting-plugin-digitalocean sweep --token-file token -g ci --older-than 12h
+  KIND     NAME                    AGE    USD/H    LEFT BY
+  droplet  ci-w4n27k2m9q           14h3m  0.03571  an unknown manager
+  key      fleeting-ci-w4n2c8ye1s                  an unknown manager
+  tag      fleeting-delete:ci                      an unknown manager
+  hint: add --include-unknown-managers, if no other host has a manager of these`,
 		Args: noArgs("a group is named with --group %s"),
-		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd.Context(), t) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd.Context()) },
 	}
 	s.flags(cmd)
-	cmd.Flags().BoolVar(&s.delete, "delete", false, "destroy what was found; without it nothing is changed")
-	cmd.Flags().BoolVar(&s.force, "force", false, "also what is in doubt: it may be a living manager's on another host")
-	cmd.Flags().Var(&s.timeout, "timeout", "give up after that; what was asked for may still be carried out")
-	cmd.Flags().Var(&s.olderThan, "older-than", "Droplets of that age only, such as 90m, 12h or 7d")
+	f := cmd.Flags()
+	f.BoolVar(&s.unknown, "include-unknown-managers", false, "also destroy what may be a living manager's on another host")
+	f.Var(&s.olderThan, "older-than", "Droplets of that age only, by DigitalOcean's clock")
+	f.BoolVarP(&s.yes, "yes", "y", false, "do not ask")
+	f.BoolVar(&s.dryRun, "dry-run", false, "only list what is found")
+	f.Var(&s.timeout, "timeout", "give up after that; what was asked for may still be carried out")
 	t.formatFlags(cmd, asTable, asJSON)
 	return cmd
-}
-
-func (s *sweeping) run(ctx context.Context, t *terminal) error {
-	if len(s.groups) == 0 {
-		return hinted{misuse("sweep touches only groups that are named"), "give --group NAME; ls shows which there are"}
-	}
-	unheard()
-	groups, _, err := s.find(t) // all are named
-	if err != nil {
-		return err
-	}
-	all, err := s.sweep(ctx, t, groups, t.format == asJSON)
-	if t.format == asJSON {
-		t.json(struct {
-			Groups []swept `json:"groups"`
-		}{all})
-	}
-	switch {
-	case err != nil:
-		return err
-	case slices.ContainsFunc(all, swept.found):
-		return status(exitFound)
-	case slices.ContainsFunc(all, func(w swept) bool { return len(w.Unread) > 0 }):
-		return hinted{errors.New("nothing was found, but not everything could be looked at"),
-			"grant the token the scope that the warning names; after a 429 try again in a minute"}
-	}
-	return nil
-}
-
-// sweep sweeps one group after the other. With an error it returns those that it got to.
-func (s *sweeping) sweep(ctx context.Context, t *terminal, groups []group, quiet bool) ([]swept, error) {
-	all := []swept{}
-	var faults []error
-	for i, g := range groups {
-		if ctx.Err() != nil {
-			faults = append(faults, fmt.Errorf("%w; not looked at: %s", errInterrupted, groupNames(groups[i:])))
-			break
-		}
-		w, err := s.group(ctx, t, g, quiet)
-		if err != nil {
-			w.Error = err.Error()
-		}
-		all = append(all, w)
-		faults = append(faults, err)
-	}
-	return all, errors.Join(faults...)
 }
 
 // sweeping is what a sweep is to do.
 type sweeping struct {
 	choice
-	delete, force bool
-	olderThan     span
-	timeout       span
-
-	accounts accounts
-	warned   []string // what was said of an account, which is not said for each group
+	t                    *terminal
+	unknown, yes, dryRun bool
+	olderThan, timeout   span
 }
 
-// group sweeps one group. It holds the group's lock meanwhile: no manager on this host
-// can start between the look and the deed.
-func (s *sweeping) group(ctx context.Context, t *terminal, g group, quiet bool) (swept, error) {
-	w := swept{Group: g.Name, Droplets: []sweptDroplet{}, Keys: []sweptThing{}, Tags: []sweptThing{}}
-	own, err := state.Try(ctx, newLog(t), g.APIURL, g.Name)
-	if held, ok := errors.AsType[*state.HeldError](err); ok && ctx.Err() == nil {
-		w.Managed = pid(held.PID)
-		t.say("note", "group %s is managed on this host, by plugin process %s, which looks after what is its own", g.Name, w.Managed)
-		return w, nil
-	}
-	if err != nil {
-		return w, g.fault(err)
-	}
-	defer own.Drop()
-	api, err := g.open()
-	if err != nil {
-		return w, g.fault(err)
-	}
-	defer api.Close()
-	t.step("group %s: looking for leftovers", g.Name)
-	l, err := s.accounts.of(g.Account).Find(ctx, api, g.Name, own.DeadRuns())
-	t.done()
-	switch {
-	case ctx.Err() != nil:
-		return w, g.fault(fmt.Errorf("%w: nothing of it was destroyed", errInterrupted))
-	case err != nil:
-		return w, g.fault(err)
-	}
-	l, w.Younger = s.sift(l, time.Now())
-	w.note(l, g.Token.Source)
-	s.warn(t, w.Unread)
-	if !quiet {
-		w.print(t)
-	}
-	if !s.delete || !w.found() {
-		s.advise(t, l, w)
-		return w, nil
-	}
-	err = s.remove(ctx, t, g, api, l, &w)
-	if !quiet {
-		fmt.Fprintln(t.out, w.sum(s.force))
-	}
-	return w, err
+// swept is what a sweep found of a group, and what became of it. Its JSON form is stable.
+type swept struct {
+	Group     string      `json:"group"`
+	Managed   string      `json:"managed_by,omitempty"` // the process on this host that looks after it
+	Leftovers []*leftover `json:"leftovers"`
+	Younger   younger     `json:"younger,omitzero"`         // and therefore left out
+	Unread    []string    `json:"not_looked_for,omitempty"` // and why
+	Error     string      `json:"error,omitempty"`          // why it is not all
+
+	group group
 }
 
-// warn says what was not looked for.
-func (s *sweeping) warn(t *terminal, unread []string) {
-	for _, u := range unread {
-		if !slices.Contains(s.warned, u) {
-			t.say("warning", "not looked for: %s", u)
-			s.warned = append(s.warned, u)
-		}
-	}
-}
+// leftover is a Droplet, an SSH key or a tag.
+type leftover struct {
+	Kind       string  `json:"kind"` // droplet, key or tag
+	Name       string  `json:"name"`
+	ID         int64   `json:"id,omitempty"`
+	AgeSeconds int     `json:"age_seconds,omitempty"`
+	USDPerHour float64 `json:"usd_per_hour,omitempty"`
+	Doubt      string  `json:"doubt,omitempty"` // why it may be none
+	Deleted    bool    `json:"deleted"`
 
-// sift leaves out what is not asked for, and counts the Droplets that are too young. Keys
-// and tags have no age: with --older-than those of a run that may live are left out, a key
-// only unless one of the run's Droplets is old enough.
-func (s sweeping) sift(l inventory.Leftovers, now time.Time) (old inventory.Leftovers, young younger) {
-	runs, spared := map[string]bool{}, map[string]bool{}
-	l.Droplets = slices.DeleteFunc(slices.Clone(l.Droplets), func(d inventory.Droplet) bool {
-		run := instancegroup.RunOf(instancegroup.GroupOf(d.Droplet), d.Name)
-		if now.Sub(d.Created) >= time.Duration(s.olderThan) {
-			runs[run] = true
-			return false
-		}
-		spared[run] = true
-		young.Droplets++
-		young.USDPerHour = instancegroup.Cents(young.USDPerHour + d.PriceHourly)
-		return true
-	})
-	l.Keys = slices.DeleteFunc(slices.Clone(l.Keys), func(k inventory.Key) bool {
-		return spared[k.Run] || s.olderThan > 0 && k.Doubt != "" && !runs[k.Run]
-	})
-	l.Tags = slices.DeleteFunc(slices.Clone(l.Tags), func(t inventory.Tag) bool { return s.olderThan > 0 && t.Doubt != "" })
-	return l, young
+	droplet instancegroup.Droplet
+	delete  func(context.Context, *digitalocean.Client) error // of a key or a tag
 }
 
 // younger are Droplets that nobody looks after either, and that were made too lately for
@@ -184,62 +95,269 @@ type younger struct {
 	USDPerHour float64 `json:"usd_per_hour"`
 }
 
-// takes reports whether something with that doubt is swept.
-func (s sweeping) takes(doubt string) bool { return s.delete && (doubt == "" || s.force) }
-
-// advise says how to destroy what was found.
-func (s sweeping) advise(t *terminal, l inventory.Leftovers, w swept) {
-	if !w.found() {
-		return
+func (s *sweeping) run(ctx context.Context) error {
+	if len(s.groups) == 0 {
+		return hinted{misuse("sweep touches only groups that are named"), "give --group NAME; ls shows which there are"}
 	}
-	again := fmt.Sprintf("fleeting-plugin-digitalocean sweep%s --group %s", s.account(), w.Group)
-	if s.olderThan > 0 {
-		again += " --older-than " + s.olderThan.String()
-	}
-	if l.Doubtful() {
-		t.say("hint", "if no manager of group %s lives on any host: %s --delete --force", w.Group, again)
-	} else {
-		t.say("hint", "%s --delete", again)
-	}
-}
-
-// remove destroys what was found: Droplets first, then what needs them gone.
-func (s sweeping) remove(ctx context.Context, t *terminal, g group, api *digitalocean.Client, l inventory.Leftovers, w *swept) error {
-	doomed := doomedGroup{group: g}
-	for _, d := range l.Droplets {
-		if s.takes(d.Doubt) {
-			doomed.droplets = append(doomed.droplets, d.Droplet)
-		}
-	}
-	left, err := destroy(ctx, t, []doomedGroup{doomed}, time.Duration(s.timeout))
-	for i := range w.Droplets {
-		d := &w.Droplets[i]
-		d.Deleted = s.takes(d.Doubt) && !slices.ContainsFunc(left, func(l instancegroup.Droplet) bool { return l.ID == d.ID })
-	}
+	unheard()
+	groups, _, err := s.find(s.t) // all are named
 	if err != nil {
 		return err
 	}
+	looking, cancel := bounded(ctx, s.timeout)
+	defer cancel()
+	all, err := s.look(looking, groups)
+	if looking.Err() != nil {
+		return fmt.Errorf("%w: nothing was destroyed", ended(looking))
+	}
+	if s.t.format != asJSON {
+		s.show(all)
+	}
+	err = errors.Join(err, s.remove(ctx, all))
+	if s.t.format == asJSON {
+		s.t.json(struct {
+			Groups []*swept `json:"groups"`
+		}{all})
+	}
+	switch {
+	case err != nil:
+		return err
+	case slices.ContainsFunc(all, func(w *swept) bool { return len(w.Leftovers) > 0 }):
+		return status(exitFound)
+	case slices.ContainsFunc(all, func(w *swept) bool { return len(w.Unread) > 0 }):
+		return hinted{errors.New("nothing was found, but not everything could be looked at"),
+			"grant the token the scope that the warning names; after a 429 try again in a minute"}
+	}
+	return nil
+}
+
+// look looks for the leftovers of the groups.
+func (s *sweeping) look(ctx context.Context, groups []group) ([]*swept, error) {
+	all := []*swept{}
 	var faults []error
-	for i, k := range l.Keys {
-		if s.takes(k.Doubt) && ctx.Err() == nil {
-			err := api.DeleteKey(ctx, k.Fingerprint)
-			if w.Keys[i].Deleted = goneNow(err); !w.Keys[i].Deleted {
-				faults = append(faults, g.fault(fmt.Errorf("SSH key %s: %w", k.Name, err)))
+	defer s.t.done()
+	for _, account := range byAccount(groups) {
+		api, err := account[0].open()
+		if err != nil {
+			return nil, account[0].fault(err)
+		}
+		defer api.Close()
+		var shared inventory.Account
+		warned := map[string]bool{} // what is said of an account is not said for each group
+		for _, g := range account {
+			w := &swept{Group: g.Name, Leftovers: []*leftover{}, group: g}
+			all = append(all, w)
+			s.t.step("group %s: looking for leftovers", g.Name)
+			err := s.lookAt(ctx, api, &shared, w)
+			if ctx.Err() != nil {
+				return all, nil
+			}
+			if err != nil {
+				err = g.fault(err)
+				w.Error = err.Error()
+				faults = append(faults, err)
+			}
+			for _, u := range w.Unread {
+				if !warned[u] {
+					s.t.say("warning", "not looked for: %s", u)
+				}
+				warned[u] = true
 			}
 		}
 	}
-	for i, tag := range l.Tags {
-		if s.takes(tag.Doubt) && ctx.Err() == nil {
-			err := api.RemoveTag(ctx, tag.Name)
-			if w.Tags[i].Deleted = goneNow(err); !w.Tags[i].Deleted {
-				faults = append(faults, g.fault(fmt.Errorf("tag %s: %w", tag.Name, err)))
+	return all, errors.Join(faults...)
+}
+
+func (s *sweeping) lookAt(ctx context.Context, api *digitalocean.Client, shared *inventory.Account, w *swept) error {
+	here, err := state.Peek(ctx, w.group.APIURL, w.Group)
+	switch {
+	case err != nil:
+		return err
+	case here.Held:
+		w.Managed = pid(here.PID)
+		s.t.say("note", "group %s is managed on this host, by plugin process %s, which looks after what is its own", w.Group, w.Managed)
+		return nil
+	case here.Ignored != nil:
+		s.t.say("warning", "group %s: what this host knows of it is ignored: %v", w.Group, here.Ignored)
+	}
+	l, err := shared.Find(ctx, api, w.Group, here.DeadRuns())
+	if err != nil {
+		return err
+	}
+	for _, err := range l.Unread {
+		w.Unread = append(w.Unread, digitalocean.Explain(err, w.group.Token.Source).Error())
+	}
+	s.sift(l, w)
+	return nil
+}
+
+// sift takes down what is asked for, and counts the Droplets that are too young. Keys
+// and tags have no age: with --older-than those of a run that may live are left out, a key
+// only unless one of the run's Droplets is old enough.
+func (s *sweeping) sift(l inventory.Leftovers, w *swept) {
+	old, spared := map[string]bool{}, map[string]bool{}
+	for _, d := range l.Droplets {
+		run, age := instancegroup.RunOf(w.Group, d.Name), l.Now.Sub(d.Created)
+		if age < s.olderThan.Duration {
+			spared[run] = true
+			w.Younger.Droplets++
+			w.Younger.USDPerHour = instancegroup.Cents(w.Younger.USDPerHour + d.PriceHourly)
+			continue
+		}
+		old[run] = true
+		w.Leftovers = append(w.Leftovers, &leftover{Kind: "droplet", Name: d.Name, ID: d.ID, AgeSeconds: max(0, int(age.Seconds())),
+			USDPerHour: d.PriceHourly, Doubt: d.Doubt, droplet: d.Droplet})
+	}
+	for _, k := range l.Keys {
+		if spared[k.Run] || s.olderThan.Duration > 0 && k.Doubt != "" && !old[k.Run] {
+			continue
+		}
+		w.Leftovers = append(w.Leftovers, &leftover{Kind: "key", Name: k.Name, Doubt: k.Doubt,
+			delete: func(ctx context.Context, api *digitalocean.Client) error { return api.DeleteKey(ctx, k.Fingerprint) }})
+	}
+	for _, tag := range l.Tags {
+		if s.olderThan.Duration > 0 && tag.Doubt != "" {
+			continue
+		}
+		w.Leftovers = append(w.Leftovers, &leftover{Kind: "tag", Name: tag.Name, Doubt: tag.Doubt,
+			delete: func(ctx context.Context, api *digitalocean.Client) error { return api.RemoveTag(ctx, tag.Name) }})
+	}
+}
+
+// show lists what was found.
+func (s *sweeping) show(all []*swept) {
+	var rows [][]string
+	for _, w := range all {
+		for _, l := range w.Leftovers {
+			row := []string{l.Kind, l.Name, "", "", "this host"}
+			if l.ID != 0 {
+				row[2], row[3] = age(time.Duration(l.AgeSeconds)*time.Second), fmt.Sprintf("%.5f", l.USDPerHour)
+			}
+			if l.Doubt != "" {
+				row[4] = "an unknown manager"
+			}
+			rows = append(rows, row)
+		}
+	}
+	most := 0
+	if s.t.live {
+		most = columns(os.Stdout)
+	}
+	if len(rows) > 0 {
+		fmt.Fprint(s.t.out, table([]string{"KIND", "NAME", "AGE", "USD/H", "LEFT BY"}, 1, rows, nil, most, s.t.colours))
+	}
+	for _, w := range all {
+		switch {
+		case w.Younger.Droplets > 0:
+			fmt.Fprintf(s.t.out, "group %s: %s too young for --older-than, %.5f USD an hour\n",
+				w.Group, count(w.Younger.Droplets, "Droplet"), w.Younger.USDPerHour)
+		case len(w.Leftovers) > 0 || w.Managed != "" || w.Error != "":
+		case len(w.Unread) > 0:
+			fmt.Fprintf(s.t.out, "group %s: no Droplet is left over; not everything was looked for\n", w.Group)
+		default:
+			fmt.Fprintf(s.t.out, "group %s: nothing is left over\n", w.Group)
+		}
+	}
+}
+
+// remove destroys what was found: Droplets first, then what needs them gone. It holds the
+// groups' locks meanwhile, but not while it asks: no manager on this host can start.
+func (s *sweeping) remove(ctx context.Context, all []*swept) error {
+	var found []selection
+	doubtful := false
+	for _, w := range all {
+		d := selection{group: w.group}
+		for _, l := range w.Leftovers {
+			if l.Doubt != "" && !s.unknown {
+				doubtful = true
+				continue
+			}
+			d.leftovers = append(d.leftovers, l)
+			if l.delete == nil {
+				d.droplets = append(d.droplets, l.droplet)
+			}
+		}
+		if len(d.leftovers) > 0 {
+			found = append(found, d)
+		}
+	}
+	if doubtful {
+		s.t.say("hint", "add --include-unknown-managers, if no other host has a manager of these")
+	}
+	switch {
+	case len(found) == 0 || s.dryRun:
+		return nil
+	case !s.yes && !s.t.asks:
+		s.t.say("hint", "nothing was destroyed, since there is nobody to ask: add --yes")
+		return nil
+	}
+	approved, err := approve(ctx, s.t, found, s.yes, s.timeout)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := bounded(ctx, s.timeout)
+	defer cancel()
+	var locked []selection
+	var faults []error
+	for _, d := range approved {
+		own, err := state.Try(ctx, newLog(s.t), d.APIURL, d.Name)
+		if held, ok := errors.AsType[*state.HeldError](err); ok {
+			err = fmt.Errorf("plugin process %s manages it on this host since just now, so nothing of it was destroyed", pid(held.PID))
+		}
+		if err != nil {
+			faults = append(faults, d.fault(err))
+			continue
+		}
+		defer own.Drop()
+		locked = append(locked, d)
+	}
+	faults = append(faults, s.destroy(ctx, locked))
+	n, destroyed := 0, 0
+	for _, d := range approved {
+		for _, l := range d.leftovers {
+			if n++; l.Deleted {
+				destroyed++
 			}
 		}
 	}
-	if ctx.Err() != nil {
-		return g.fault(errInterrupted) // what failed of that is its doing
+	if s.t.format != asJSON {
+		fmt.Fprintf(s.t.out, "destroyed %d of %s\n", destroyed, count(n, "leftover"))
 	}
 	return errors.Join(faults...)
 }
 
-func goneNow(err error) bool { return err == nil || errors.Is(err, instancegroup.ErrNotFound) }
+// destroy destroys the leftovers of groups until ctx ends.
+func (s *sweeping) destroy(ctx context.Context, groups []selection) error {
+	left, err := destroy(ctx, s.t, groups)
+	faults := []error{err}
+	for _, d := range groups {
+		isLeft := func(l *leftover) bool {
+			return slices.ContainsFunc(left, func(x instancegroup.Droplet) bool { return x.ID == l.ID })
+		}
+		for _, l := range d.leftovers {
+			l.Deleted = l.delete == nil && !isLeft(l)
+		}
+		if slices.ContainsFunc(d.leftovers, isLeft) {
+			continue // what its Droplets need stays
+		}
+		api, err := d.open()
+		if err != nil {
+			return d.fault(err)
+		}
+		defer api.Close()
+		for _, l := range d.leftovers {
+			if l.delete == nil {
+				continue
+			}
+			err := l.delete(ctx, api)
+			l.Deleted = goneNow(err)
+			if ctx.Err() != nil {
+				return errors.Join(append(faults, d.fault(ended(ctx)))...) // what failed of that is its doing
+			}
+			if !l.Deleted {
+				faults = append(faults, d.fault(fmt.Errorf("%s %s: %w", l.Kind, l.Name, err)))
+			}
+		}
+	}
+	return errors.Join(faults...)
+}

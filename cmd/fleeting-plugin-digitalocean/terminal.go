@@ -43,7 +43,7 @@ const (
 
 // terminal is where a command speaks to a person, or to a script.
 type terminal struct {
-	in       io.Reader
+	in       *bufio.Reader
 	out, err io.Writer
 
 	asks       bool // in is a person
@@ -110,7 +110,7 @@ func exit(code int) error {
 }
 
 func newTerminal() *terminal {
-	t := &terminal{in: os.Stdin, out: &output{Writer: os.Stdout}, err: os.Stderr}
+	t := &terminal{in: bufio.NewReader(os.Stdin), out: &output{Writer: os.Stdout}, err: os.Stderr}
 	t.asks = term.IsTerminal(int(os.Stdin.Fd()))
 	t.live = term.IsTerminal(int(os.Stdout.Fd()))
 	t.liveErr = term.IsTerminal(int(os.Stderr.Fd()))
@@ -132,15 +132,16 @@ const (
 	yellow = "33"
 )
 
-// colour dresses s, where colours are shown.
-func (t *terminal) colour(code, s string) string {
-	if !t.colours {
+// colour dresses s for standard output, where it shows colours.
+func (t *terminal) colour(code, s string) string { return colour(t.colours, code, s) }
+
+// colour dresses s if it is to be; without a code s has no colour.
+func colour(on bool, code, s string) string {
+	if !on || code == "" {
 		return s
 	}
-	return dress(code, s)
+	return "\x1b[" + code + "m" + s + "\x1b[0m"
 }
-
-func dress(code, s string) string { return "\x1b[" + code + "m" + s + "\x1b[0m" }
 
 // say writes a line of "error", "warning", "note" or "hint". Of a message of several
 // lines each gets the word.
@@ -148,10 +149,7 @@ func (t *terminal) say(word, format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.wipe()
-	dressed := word + ":"
-	if code := map[string]string{"error": red, "warning": yellow, "hint": green}[word]; t.errColours && code != "" {
-		dressed = dress(code, dressed)
-	}
+	dressed := colour(t.errColours, map[string]string{"error": red, "warning": yellow, "hint": green}[word], word+":")
 	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
 		fmt.Fprintf(t.err, "%s %s\n", dressed, clean(strings.TrimSuffix(line, "\n")))
 	}
@@ -262,25 +260,23 @@ func cut(s string, most int) string {
 }
 
 // confirm asks a person; nobody answers for a script. Ctrl-C is an answer too.
-func (t *terminal) confirm(ctx context.Context, question string) error {
+func (t *terminal) confirm(ctx context.Context, question string) (yes bool, err error) {
 	if !t.asks {
-		return hinted{misuse("nothing was destroyed: there is nobody to ask"), "give --yes"}
+		return false, hinted{misuse("nothing was destroyed: there is nobody to ask"), "give --yes"}
 	}
-	fmt.Fprintf(t.err, "%s [y/N] ", question)
+	fmt.Fprintf(t.err, "%s [y/N] ", clean(question))
 	answered := make(chan string, 1)
 	go func() { // it may wait for ever: the process ends soon
-		answer, _ := bufio.NewReader(t.in).ReadString('\n')
+		answer, _ := t.in.ReadString('\n')
 		answered <- answer
 	}()
 	select {
 	case <-ctx.Done():
 		fmt.Fprintln(t.err)
-		return errUntouched
+		return false, errUntouched
 	case answer := <-answered:
-		if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
-			return errors.New("nothing was destroyed")
-		}
-		return nil
+		a := strings.ToLower(strings.TrimSpace(answer))
+		return a == "y" || a == "yes", nil
 	}
 }
 

@@ -128,37 +128,6 @@ func (s *Sim) getVPC(c *call) reply {
 	return jsonReply(http.StatusOK, map[string]*vpc{"vpc": v})
 }
 
-// project groups resources in the console.
-type project struct {
-	ID          string `json:"id"`
-	OwnerUUID   string `json:"owner_uuid"`
-	OwnerID     int    `json:"owner_id"`
-	Name        string `json:"name"`
-	Description string `json:"description"`
-	Purpose     string `json:"purpose"`
-	Environment string `json:"environment"`
-	IsDefault   bool   `json:"is_default"`
-	CreatedAt   string `json:"created_at"`
-	UpdatedAt   string `json:"updated_at"`
-}
-
-// project finds a project by id; "default" is the account's default one.
-func (s *Sim) project(id string) *project {
-	return find(s.projects, func(p *project) bool { return p.ID == id || p.IsDefault && id == "default" })
-}
-
-// listProjects is GET /v2/projects.
-func (s *Sim) listProjects(c *call) reply { return list(c, "projects", s.projects) }
-
-// getProject is GET /v2/projects/{id or default}.
-func (s *Sim) getProject(c *call) reply {
-	p := s.project(c.PathValue("id"))
-	if p == nil {
-		return c.notFound()
-	}
-	return jsonReply(http.StatusOK, map[string]*project{"project": p})
-}
-
 type resourceJSON struct {
 	URN        string            `json:"urn"`
 	AssignedAt string            `json:"assigned_at"`
@@ -171,26 +140,11 @@ func (c *call) resource(m *machine, status string) resourceJSON {
 	return resourceJSON{"do:droplet:" + id, stamp(m.created), map[string]string{"self": c.base() + "/v2/droplets/" + id}, status}
 }
 
-// listResources is GET /v2/projects/{id}/resources: its Droplets.
-func (s *Sim) listResources(c *call) reply {
-	p := s.project(c.PathValue("id"))
-	if p == nil {
-		return c.notFound()
-	}
-	var all []resourceJSON
-	for _, m := range s.machines {
-		if m.visible(c.now) && m.project == p.ID {
-			all = append(all, c.resource(m, "ok"))
-		}
-	}
-	return list(c, "resources", all)
-}
-
 // assignResources is POST /v2/projects/{id}/resources. Resources other than Droplets, and Droplets that are not there,
 // come back as not_found.
 func (s *Sim) assignResources(c *call) reply {
-	p := s.project(c.PathValue("id"))
-	if p == nil {
+	project := c.PathValue("id")
+	if !slices.Contains(s.projects, project) {
 		return c.notFound()
 	}
 	var req struct {
@@ -208,10 +162,10 @@ func (s *Sim) assignResources(c *call) reply {
 			continue
 		}
 		status := "assigned"
-		if m.project == p.ID {
+		if m.project == project {
 			status = "already_assigned"
 		}
-		m.project = p.ID
+		m.project = project
 		answers = append(answers, c.resource(m, status))
 	}
 	return jsonReply(http.StatusOK, map[string]any{"resources": answers})

@@ -1,17 +1,6 @@
 package dosim
 
-import (
-	"net/http"
-	"time"
-)
-
-// action is an event in a Droplet's life; a create's answer links to it.
-type action struct {
-	id      int
-	kind    string // create or destroy
-	m       *machine
-	started time.Time
-}
+import "slices"
 
 type actionLink struct {
 	ID   int    `json:"id"`
@@ -31,59 +20,24 @@ type actionJSON struct {
 	RegionSlug   string     `json:"region_slug"`
 }
 
-// firstActionID is where action ids begin.
+// firstActionID is where action ids begin. Actions are the creations of Droplets: no client looks at others.
 const firstActionID = 1_600_000_001
 
-// act records an event. Callers hold s.mu.
-func (s *Sim) act(kind string, m *machine, now time.Time) *action {
-	a := &action{firstActionID + len(s.actions), kind, m, now}
-	s.actions = append(s.actions, a)
-	return a
-}
+func (s *Sim) createAction(m *machine) int { return firstActionID + m.id - s.opt.FirstDropletID }
 
 // listActions is GET /v2/actions, newest first.
 func (s *Sim) listActions(c *call) reply {
-	p, rep, ok := c.paging()
-	if !ok {
-		return rep
-	}
-	from, to := p.bounds(len(s.actions))
-	items := make([][]byte, 0, to-from)
-	for i := from; i < to; i++ {
-		items = append(items, jsonReply(0, s.actionJSON(s.actions[len(s.actions)-1-i], c.now)).body)
-	}
-	return c.page("actions", items, len(s.actions), p)
-}
-
-// getAction is GET /v2/actions/{id}.
-func (s *Sim) getAction(c *call) reply {
-	i := idOf(c) - firstActionID
-	if i < 0 || i >= len(s.actions) {
-		return c.notFound()
-	}
-	return jsonReply(http.StatusOK, map[string]actionJSON{"action": s.actionJSON(s.actions[i], c.now)})
-}
-
-func (s *Sim) actionJSON(a *action, now time.Time) actionJSON {
-	j := actionJSON{
-		ID: a.id, Status: "in-progress", Type: a.kind, StartedAt: stamp(a.started), ResourceID: a.m.id,
-		ResourceType: "droplet", Region: s.regionJSON(a.m.region), RegionSlug: a.m.region.Slug,
-	}
-	end := func(status string, at time.Time) {
-		if !at.IsZero() && !now.Before(at) {
-			text := stamp(at)
-			j.Status, j.CompletedAt = status, &text
+	var all []actionJSON
+	for _, m := range slices.Backward(s.machines) {
+		j := actionJSON{
+			ID: s.createAction(m), Status: "in-progress", Type: "create", StartedAt: stamp(m.created), ResourceID: m.id,
+			ResourceType: "droplet", Region: s.regionJSON(m.region), RegionSlug: m.region.Slug,
 		}
+		if m.status(c.now) != "new" {
+			done := stamp(m.ready)
+			j.Status, j.CompletedAt = "completed", &done
+		}
+		all = append(all, j)
 	}
-	switch {
-	case a.kind == "destroy":
-		end("completed", a.m.gone)
-	case a.m.phantom:
-		end("errored", a.started)
-	case a.m.failed:
-		end("errored", a.m.gone)
-	default:
-		end("completed", a.m.ready)
-	}
-	return j
+	return list(c, "actions", all)
 }

@@ -123,10 +123,8 @@ func (s *Sim) stock(now time.Time) {
 		addVPC(i+1, "default-"+r.Slug, r.Slug, fmt.Sprintf("10.%d.0.0/20", 100+i), true)
 	}
 	addVPC(100, "ci-fra1", "fra1", "10.200.0.0/20", false)
-	s.projects = []*project{
-		{ID: fakeUUID("9a3e", 1), Name: "Default", Purpose: "Just trying out DigitalOcean", Environment: "Development", IsDefault: true, CreatedAt: stamp(now.AddDate(-1, 0, 0)), UpdatedAt: stamp(now.AddDate(-1, 0, 0))},
-		{ID: fakeUUID("9a3e", 2), Name: "CI", Purpose: "Operational / Developer tooling", Environment: "Production", CreatedAt: stamp(now.AddDate(0, -3, 0)), UpdatedAt: stamp(now.AddDate(0, -3, 0))},
-	}
+	s.projects = []string{fakeUUID("9a3e", 1), fakeUUID("9a3e", 2)}
+
 }
 
 func (s *Sim) region(slug string) *region {

@@ -1,8 +1,6 @@
 package dosim_test
 
 import (
-	"context"
-	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,19 +19,4 @@ func TestScaledClock(t *testing.T) {
 			t.Errorf("an hour took %s; the clock shows %s", real, scaled)
 		}
 	})
-}
-
-func TestClocksWakeWhenTheContextEnds(t *testing.T) {
-	for name, clock := range map[string]func() dosim.Clock{
-		"real":   func() dosim.Clock { return dosim.RealClock{} },
-		"scaled": func() dosim.Clock { return dosim.NewScaledClock(2) },
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			if err := clock().Sleep(ctx, time.Hour); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("%s: got %v", name, err)
-			}
-		})
-	}
 }

@@ -3,7 +3,6 @@ package dosim
 import (
 	"cmp"
 	"slices"
-	"strconv"
 	"time"
 )
 
@@ -50,13 +49,6 @@ func (s *Sim) locked(do func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	do()
-}
-
-// change changes what is there.
-func change[T any](found *T, as func(*T)) {
-	if found != nil {
-		as(found)
-	}
 }
 
 func (s *Sim) touch(id int, change func(*machine, time.Time)) {
@@ -158,38 +150,6 @@ func (s *Sim) AddImage(image Image) int {
 	}
 	s.images = append(s.images, &image)
 	return image.ID
-}
-
-// DeleteImage takes an image out of the catalog.
-func (s *Sim) DeleteImage(id int) {
-	s.locked(func() { s.images = slices.DeleteFunc(s.images, func(i *Image) bool { return i.ID == id }) })
-}
-
-// SetImageStatus gives an image another status, such as pending, and an error message.
-func (s *Sim) SetImageStatus(id int, status, errorMessage string) {
-	s.locked(func() {
-		change(s.image(strconv.Itoa(id)), func(i *Image) { i.Status, i.ErrorMessage = status, errorMessage })
-	})
-}
-
-// SetImageRegions says where an image is to be had from now on.
-func (s *Sim) SetImageRegions(id int, regions ...string) {
-	s.locked(func() { change(s.image(strconv.Itoa(id)), func(i *Image) { i.Regions = slices.Clone(regions) }) })
-}
-
-// SetSizeRegions says where a size is to be had from now on; none at all is what a shortage looks like.
-func (s *Sim) SetSizeRegions(slug string, regions ...string) {
-	s.locked(func() { change(s.size(slug), func(z *size) { z.Regions = slices.Clone(regions) }) })
-}
-
-// SetSizeAvailable sells a size, or sells it no more.
-func (s *Sim) SetSizeAvailable(slug string, available bool) {
-	s.locked(func() { change(s.size(slug), func(z *size) { z.Available = available }) })
-}
-
-// SetRegionAvailable opens or closes a region for new Droplets.
-func (s *Sim) SetRegionAvailable(slug string, available bool) {
-	s.locked(func() { change(s.region(slug), func(r *region) { r.Available = available }) })
 }
 
 // SetAccount changes what the account says of itself.

@@ -78,12 +78,11 @@ func (s *Sim) createDroplets(c *call) reply {
 	for i, name := range names {
 		m := s.launch(name, spec, c.now)
 		s.misbehave(c, m, i)
-		m.create = s.act("create", m, c.now)
 		c.after = append(c.after, s.welcome(m, c.now))
 		shown := s.shape(m, s.appearance(m, c.now))
 		shown.VPCUUID = "" // DigitalOcean's answer has none yet
 		droplets = append(droplets, c.odd(jsonReply(0, shown).body, i))
-		actions = append(actions, actionLink{m.create.id, "create", fmt.Sprintf("%s/v2/actions/%d", c.base(), m.create.id)})
+		actions = append(actions, actionLink{s.createAction(m), "create", fmt.Sprintf("%s/v2/actions/%d", c.base(), s.createAction(m))})
 	}
 	links := map[string]any{"actions": actions}
 	if single {
@@ -109,9 +108,6 @@ func (s *Sim) check(c *call, req createRequest, names []string) (spec launch, re
 	imageRef := strings.Trim(string(req.Image), `"`)
 	if spec.image = s.image(imageRef); spec.image == nil || spec.image.status() != "available" {
 		return no(MessageInvalidImage)
-	}
-	if req.Region == "" && len(spec.size.Regions) > 0 { // region is optional: DigitalOcean chooses
-		req.Region = spec.size.Regions[0]
 	}
 	switch spec.region = s.region(req.Region); {
 	case spec.region == nil || !spec.region.Available:
@@ -163,26 +159,22 @@ func (s *Sim) check(c *call, req createRequest, names []string) (spec launch, re
 
 // overLimit says which limit n more Droplets of the size would exceed; it is empty if there is room.
 func (s *Sim) overLimit(now time.Time, z *size, n int) string {
-	var droplets, gpus int // that exist and count against either limit
+	var droplets, gpus int // that exist
 	for _, m := range s.machines {
-		if !m.exists(now) {
-			continue
-		}
-		if m.size.GPU != "" {
-			gpus++
-		}
-		if m.size.GPU == "" || !s.opt.GPUsApart {
+		if m.exists(now) {
 			droplets++
+			if m.size.GPU != "" {
+				gpus++
+			}
 		}
 	}
-	gpu := z.GPU != ""
 	switch {
-	case gpu && s.opt.GPULimit > 0 && gpus+n > s.opt.GPULimit:
+	case z.GPU != "" && s.opt.GPULimit > 0 && gpus+n > s.opt.GPULimit:
 		return MessageGPULimit
-	case gpu && s.opt.GPUsApart, droplets+n <= s.limit:
-		return ""
+	case droplets+n > s.limit:
+		return MessageDropletLimit
 	}
-	return MessageDropletLimit
+	return ""
 }
 
 func features(req createRequest) []string {
@@ -215,12 +207,12 @@ func (s *Sim) resolveKeys(refs []json.RawMessage, now time.Time) (keys, unknown 
 	return keys, unknown
 }
 
-// launch makes a Droplet. Callers hold s.mu, and see to the action and the hook.
+// launch makes a Droplet. Callers hold s.mu, and see to the hook.
 func (s *Sim) launch(name string, spec launch, now time.Time) *machine {
 	n := len(s.machines) + 1
 	m := &machine{
 		id: s.opt.FirstDropletID - 1 + n, name: name, region: spec.region, size: spec.size, image: spec.image,
-		vpc: spec.vpc, project: s.projects[0].ID, keys: spec.keys, userData: spec.userData, features: spec.features,
+		vpc: spec.vpc, project: s.projects[0], keys: spec.keys, userData: spec.userData, features: spec.features,
 		created: now, ready: now.Add(s.opt.BootTime), seen: now, listed: now,
 	}
 	m.public, m.private = s.opt.Address(n)
@@ -242,9 +234,6 @@ func (s *Sim) launch(name string, spec launch, now time.Time) *machine {
 // misbehave lets the i-th Droplet of a create turn out as injected.
 func (s *Sim) misbehave(c *call, m *machine, i int) {
 	for _, f := range c.behaviours {
-		if f.Behaviour == CreatesSome {
-			m.phantom = m.phantom || i >= f.First
-		}
 		if !f.touches(i) {
 			continue
 		}

@@ -12,8 +12,7 @@ import (
 )
 
 func TestCreateAnswersBeforeTheDropletHasAnAddress(t *testing.T) {
-	sim := dosim.New(dosim.Options{})
-	c := client(t, sim)
+	sim, c := open(t, dosim.Options{})
 	key := sim.AddKey("mine", publicKey)
 	req := single("ci-1", "fleeting", "fleeting-group:ci")
 	req.SSHKeys = []godo.DropletCreateSSHKey{{Fingerprint: key.Fingerprint}}
@@ -52,8 +51,7 @@ func TestCreateAnswersBeforeTheDropletHasAnAddress(t *testing.T) {
 }
 
 func TestCreateOfSeveralNames(t *testing.T) {
-	sim := dosim.New(dosim.Options{})
-	c := client(t, sim)
+	sim, c := open(t, dosim.Options{})
 	droplets, resp, err := c.Droplets.CreateMultiple(ctx, several(10))
 	if err != nil {
 		t.Fatal(err)
@@ -68,52 +66,10 @@ func TestCreateOfSeveralNames(t *testing.T) {
 	for _, d := range sim.Droplets() {
 		addresses[d.PublicIPv4], addresses[d.PrivateIPv4] = true, true
 	}
-	if len(addresses) != 20 {
-		t.Errorf("10 Droplets have %d addresses, want 20 different ones", len(addresses))
-	}
-}
-
-func TestNamesNeedNotBeUnique(t *testing.T) {
-	sim := dosim.New(dosim.Options{})
-	c := client(t, sim)
-	create(t, c, "twin")
-	create(t, c, "twin")
-	if truth(sim) != "twin twin" {
-		t.Errorf("got %q", truth(sim))
-	}
-}
-
-func TestPrivateDropletHasNoPublicAddress(t *testing.T) {
-	sim := dosim.New(dosim.Options{BootTime: 1})
-	c := client(t, sim)
-	req := single("ci-1")
+	req := single("private")
 	req.PublicNetworking = new(false)
-	d := must[*godo.Droplet](t)(c.Droplets.Create(ctx, req))
-	d = must[*godo.Droplet](t)(c.Droplets.Get(ctx, d.ID))
-	public, _ := d.PublicIPv4()
-	private, _ := d.PrivateIPv4()
-	if public != "" || private != "127.96.0.1" {
-		t.Errorf("got public %q and private %q", public, private)
-	}
-}
-
-func TestRegionIsOptional(t *testing.T) {
-	c := client(t, dosim.New(dosim.Options{}))
-	req := single("ci-1")
-	req.Region, req.Size = "", "g-2vcpu-8gb"
-	if d := must[*godo.Droplet](t)(c.Droplets.Create(ctx, req)); d.Region.Slug != "fra1" {
-		t.Errorf("DigitalOcean chose %q", d.Region.Slug)
-	}
-}
-
-func TestSnapshotIsNamedByNumber(t *testing.T) {
-	sim := dosim.New(dosim.Options{})
-	c := client(t, sim)
-	id := sim.AddImage(dosim.Image{Name: "golden", MinDisk: 25})
-	req := single("ci-1")
-	req.Image = godo.DropletCreateImage{ID: id}
-	if d := must[*godo.Droplet](t)(c.Droplets.Create(ctx, req)); d.Image.ID != id || d.Image.Slug != "" {
-		t.Errorf("got image %d %q", d.Image.ID, d.Image.Slug)
+	if must[*godo.Droplet](t)(c.Droplets.Create(ctx, req)); sim.Droplets()[10].PublicIPv4.IsValid() || len(addresses) != 20 {
+		t.Errorf("a private one has the address %s, 10 others have %d", sim.Droplets()[10].PublicIPv4, len(addresses))
 	}
 }
 
@@ -149,8 +105,7 @@ func TestWhatDigitalOceanRefuses(t *testing.T) {
 		"one more than the quota":         {func(r *godo.DropletMultiCreateRequest) { *r = *several(4) }, 422, dosim.MessageDropletLimit},
 	} {
 		t.Run(what, func(t *testing.T) {
-			sim := dosim.New(dosim.Options{DropletLimit: 3})
-			c := client(t, sim)
+			sim, c := open(t, dosim.Options{DropletLimit: 3})
 			req := several(2)
 			test.change(req)
 			_, _, err := c.Droplets.CreateMultiple(ctx, req)
@@ -162,26 +117,10 @@ func TestWhatDigitalOceanRefuses(t *testing.T) {
 	}
 }
 
-func TestEmptyVPCIsAServerError(t *testing.T) {
-	sim := dosim.New(dosim.Options{})
-	c := client(t, sim)
-	req, err := c.NewRequest(ctx, "POST", "v2/droplets", map[string]any{
-		"name": "ci-1", "region": "fra1", "size": "s-1vcpu-1gb", "image": "ubuntu-24-04-x64", "vpc_uuid": "",
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = c.Do(ctx, req, nil)
-	wantRefusal(t, err, 500, dosim.MessageServerError)
-}
-
 func TestQuotaCountsWhatIsOnItsWayOut(t *testing.T) {
-	sim := dosim.New(dosim.Options{DropletLimit: 1})
-	c := client(t, sim)
+	sim, c := open(t, dosim.Options{DropletLimit: 1})
 	d := create(t, c, "ci-1", "fleeting")
-	if _, err := c.Droplets.Delete(ctx, d.ID); err != nil {
-		t.Fatal(err)
-	}
+	remove(t, c, d.ID)
 	_, _, err := c.Droplets.Create(ctx, single("ci-2"))
 	wantRefusal(t, err, 422, dosim.MessageDropletLimit)
 	sim.SetDropletLimit(2)
@@ -189,32 +128,20 @@ func TestQuotaCountsWhatIsOnItsWayOut(t *testing.T) {
 }
 
 func TestGPULimit(t *testing.T) {
-	for _, test := range []struct {
-		apart   bool
-		creates []string
-		want    string // with a limit of one each
-	}{
-		{false, []string{"gpu", "gpu", "ordinary"}, "gpu | GPU limit | droplet limit"},
-		{false, []string{"ordinary", "gpu"}, "ordinary | droplet limit"},
-		{true, []string{"gpu", "gpu", "ordinary"}, "gpu | GPU limit | ordinary"},
-		{true, []string{"ordinary", "gpu", "ordinary"}, "ordinary | gpu | droplet limit"},
-	} {
-		sim := dosim.New(dosim.Options{GPULimit: 1, DropletLimit: 1, GPUsApart: test.apart})
-		c := client(t, sim)
-		var got []string
-		for _, name := range test.creates {
-			req := single(name)
-			if name == "gpu" {
-				req.Size, req.Region, req.Image = "gpu-h100x1-80gb-contracted", "nyc3", godo.DropletCreateImage{ID: 204117263}
-			}
-			if _, _, err := c.Droplets.Create(ctx, req); err != nil {
-				_, name, _ = strings.Cut(err.Error(), "will exceed your ")
-			}
-			got = append(got, name)
+	_, c := open(t, dosim.Options{GPULimit: 1, DropletLimit: 2})
+	var got []string
+	for _, name := range []string{"gpu", "gpu", "ordinary", "ordinary"} {
+		req := single(name)
+		if name == "gpu" {
+			req.Size, req.Region, req.Image = "gpu-h100x1-80gb-contracted", "nyc3", godo.DropletCreateImage{ID: 204117263}
 		}
-		if got := strings.Join(got, " | "); got != test.want {
-			t.Errorf("apart %t: got %q, want %q", test.apart, got, test.want)
+		if _, _, err := c.Droplets.Create(ctx, req); err != nil {
+			_, name, _ = strings.Cut(err.Error(), "will exceed your ")
 		}
+		got = append(got, name)
+	}
+	if got := strings.Join(got, " | "); got != "gpu | GPU limit | ordinary | droplet limit" {
+		t.Errorf("got %q", got)
 	}
 }
 
@@ -232,8 +159,7 @@ func TestImagesThatAreNotFit(t *testing.T) {
 		"said to be available":    {dosim.Image{Status: "available"}, false, false, ""},
 		"NEW, as soon as it came": {dosim.Image{Status: "NEW"}, false, false, dosim.MessageInvalidImage},
 	} {
-		sim := dosim.New(dosim.Options{})
-		c := client(t, sim)
+		sim, c := open(t, dosim.Options{})
 		req := single("ci-1")
 		req.Image, req.IPv6, req.Monitoring = godo.DropletCreateImage{ID: sim.AddImage(test.image)}, test.ipv6, test.monitoring
 		if _, _, err := c.Droplets.Create(ctx, req); test.message != "" {
@@ -241,36 +167,5 @@ func TestImagesThatAreNotFit(t *testing.T) {
 		} else if err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
-	}
-}
-
-func TestIdsBeyond32Bits(t *testing.T) {
-	first := int64(1) << 31
-	sim := dosim.New(dosim.Options{FirstDropletID: int(first)})
-	c := client(t, sim)
-	if id := create(t, c, "ci-1").ID; int64(id) != first || must[*godo.Droplet](t)(c.Droplets.Get(ctx, id)).Name != "ci-1" {
-		t.Errorf("got %d", id)
-	}
-}
-
-func TestCatalogChangesInMidLife(t *testing.T) {
-	sim := dosim.New(dosim.Options{})
-	c := client(t, sim)
-	create(t, c, "before")
-	for _, change := range []struct {
-		do, undo func()
-		message  string
-	}{
-		{func() { sim.SetSizeRegions("s-1vcpu-1gb", "nyc3") }, func() { sim.SetSizeRegions("s-1vcpu-1gb", "fra1") }, dosim.MessageSizeNotHere},
-		{func() { sim.SetSizeAvailable("s-1vcpu-1gb", false) }, func() { sim.SetSizeAvailable("s-1vcpu-1gb", true) }, dosim.MessageInvalidSize},
-		{func() { sim.SetRegionAvailable("fra1", false) }, func() { sim.SetRegionAvailable("fra1", true) }, dosim.MessageRegion},
-		{func() { sim.SetImageRegions(195932981, "nyc3") }, func() { sim.SetImageRegions(195932981, "fra1") }, dosim.MessageImageNotHere},
-		{func() { sim.SetImageStatus(195932981, "retired", "") }, func() { sim.SetImageStatus(195932981, "", "") }, dosim.MessageInvalidImage},
-		{func() { sim.DeleteImage(195932981) }, func() {}, dosim.MessageInvalidImage},
-	} {
-		change.do()
-		_, _, err := c.Droplets.Create(ctx, single("after"))
-		wantRefusal(t, err, 422, change.message)
-		change.undo()
 	}
 }

@@ -57,7 +57,6 @@ func (s *Sim) spared(c *call, m *machine, i int) bool {
 
 // destroy lets the Droplet be gone after DeleteTime. One whose creation is failing anyway goes no later for it.
 func (s *Sim) destroy(m *machine, now time.Time) {
-	s.act("destroy", m, now)
 	if m.gone.IsZero() {
 		m.gone = now.Add(s.opt.DeleteTime)
 		s.farewell(m)

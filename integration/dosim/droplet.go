@@ -63,7 +63,6 @@ type machine struct {
 	off     bool
 	locked  bool
 
-	create  *action
 	deletes []time.Time // DELETEs by id, for the police
 
 	announced bool       // Hooks.Created has returned

@@ -58,7 +58,6 @@ const (
 	StuckNew    Behaviour = "stuck-new"    // new, and billed, for For more than BootTime (0: for ever)
 	LateInLists Behaviour = "late-in-list" // billed and found by id, but lists miss it until For after the create
 	LateToRise  Behaviour = "late-to-rise" // billed, but neither lists nor GET know it until For after the create
-	CreatesSome Behaviour = "creates-some" // only the First of the names are made, although the answer has all
 )
 
 // Of DELETE /v2/droplets/{id} and DELETE /v2/droplets?tag_name=:
@@ -90,7 +89,7 @@ const (
 
 // Behaviours are all of them, for tables of faults.
 var Behaviours = []Behaviour{
-	NeverSeen, FailsLater, StuckNew, LateInLists, LateToRise, CreatesSome, DeleteIgnored, DeleteNewIgnored,
+	NeverSeen, FailsLater, StuckNew, LateInLists, LateToRise, DeleteIgnored, DeleteNewIgnored,
 	ListLags, TagFilterLags, ListSkips, ListRepeats, ListEmpty, OddNetmask, OddPrice, OddNetworks, KeyLate,
 }
 

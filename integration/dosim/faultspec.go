@@ -32,8 +32,9 @@ the answer       500, 422 ...       this status; with what DigitalOcean says the
                  hang               no answer at all
                  delay D            slow
                  applied            carried out all the same, before the error
-what comes of it never-seen, fails-later, stuck-new, late-in-list, late-to-rise,
- (POST /v2/droplets)                creates-some
+what comes of it
+ (POST /v2/droplets)                never-seen, fails-later, stuck-new,
+                                    late-in-list, late-to-rise
  (DELETE ...)    delete-ignored, delete-new-ignored
  (GET /v2/droplets)                 list-lags, tag-filter-lags, list-skips,
                                     list-repeats, list-empty

@@ -83,22 +83,6 @@ func (s *Sim) getKey(c *call) reply {
 	return jsonReply(http.StatusOK, map[string]*Key{"ssh_key": key})
 }
 
-// renameKey is PUT /v2/account/keys/{id or fingerprint}.
-func (s *Sim) renameKey(c *call) reply {
-	key := s.key(c.PathValue("id"))
-	if key == nil {
-		return c.notFound()
-	}
-	var req struct {
-		Name string `json:"name"`
-	}
-	if rep, ok := c.decode(&req); !ok {
-		return rep
-	}
-	key.Name = req.Name
-	return jsonReply(http.StatusOK, map[string]*Key{"ssh_key": key})
-}
-
 // deleteKey is DELETE /v2/account/keys/{id or fingerprint}. Droplets keep the keys that they were created with.
 func (s *Sim) deleteKey(c *call) reply {
 	key := s.key(c.PathValue("id"))

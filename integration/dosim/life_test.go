@@ -1,8 +1,10 @@
 package dosim_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,8 +17,7 @@ import (
 
 func TestLifeOfADroplet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{BootTime: 30 * time.Second, DeleteTime: 3 * time.Second})
-		c := client(t, sim)
+		sim, c := open(t, dosim.Options{BootTime: 30 * time.Second, DeleteTime: 3 * time.Second})
 		id := create(t, c, "ci-1", "fleeting").ID
 		look := func() string {
 			d, resp, err := c.Droplets.Get(ctx, id)
@@ -42,9 +43,7 @@ func TestLifeOfADroplet(t *testing.T) {
 		want("powered off", "off locked=false addresses=2")
 		sim.PowerOn(id)
 		time.Sleep(time.Hour)
-		if _, err := c.Droplets.Delete(ctx, id); err != nil {
-			t.Fatal(err)
-		}
+		remove(t, c, id)
 		want("deleted", "active locked=false addresses=2")
 		_, err := c.Droplets.Delete(ctx, id)
 		wantRefusal(t, err, 422, dosim.MessagePendingEvent)
@@ -56,8 +55,7 @@ func TestLifeOfADroplet(t *testing.T) {
 }
 
 func TestLockedDropletCannotBeDeleted(t *testing.T) {
-	sim := dosim.New(dosim.Options{DeleteTime: 1})
-	c := client(t, sim)
+	sim, c := open(t, dosim.Options{DeleteTime: 1})
 	id := create(t, c, "ci-1", "fleeting", "fleeting-delete:x").ID
 	sim.Lock(id, true)
 	if d := must[*godo.Droplet](t)(c.Droplets.Get(ctx, id)); !d.Locked || !sim.Droplets()[0].Locked {
@@ -69,41 +67,12 @@ func TestLockedDropletCannotBeDeleted(t *testing.T) {
 		t.Errorf("by tag: %v", err)
 	}
 	sim.Lock(id, false)
-	if _, err := c.Droplets.Delete(ctx, id); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestActionsFollowTheDroplet(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{})
-		c := client(t, sim)
-		_, resp, err := c.Droplets.Create(ctx, single("ci-1", "fleeting"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		id := resp.Links.Actions[0].ID
-		if a := must[*godo.Action](t)(c.Actions.Get(ctx, id)); a.Status != "in-progress" || a.CompletedAt != nil {
-			t.Errorf("while it boots: %+v", a)
-		}
-		time.Sleep(30 * time.Second)
-		if a := must[*godo.Action](t)(c.Actions.Get(ctx, id)); a.Status != "completed" || a.CompletedAt == nil {
-			t.Errorf("once it is active: %+v", a)
-		}
-		if _, err := c.Droplets.Delete(ctx, sim.Droplets()[0].ID); err != nil {
-			t.Fatal(err)
-		}
-		actions := must[[]godo.Action](t)(c.Actions.List(ctx, nil))
-		if len(actions) != 2 || actions[0].Type != "destroy" || actions[1].Type != "create" {
-			t.Errorf("newest first: %+v", actions)
-		}
-	})
+	remove(t, c, id)
 }
 
 func TestListsLagBehindTheTruth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{ListLag: 5 * time.Second, DeleteTime: time.Second})
-		c := client(t, sim)
+		sim, c := open(t, dosim.Options{ListLag: 5 * time.Second, DeleteTime: time.Second})
 		d := create(t, c, "ci-1", "fleeting")
 		if got := all(t, c); got != "" || truth(sim) != "ci-1" {
 			t.Errorf("just made: listed %q, billed %q", got, truth(sim))
@@ -158,13 +127,12 @@ func TestHooksHearOfEveryDropletOnce(t *testing.T) {
 		start := time.Now()
 		var heard []string
 		said := make(chan string, 100)
-		tell := func(what string) func(dosim.Droplet) {
+		hear := func(what string) func(dosim.Droplet) {
 			return func(d dosim.Droplet) {
 				said <- fmt.Sprintf("%s %s %s %t", time.Since(start), what, d.Name, d.ReadyAt.IsZero())
 			}
 		}
-		sim := dosim.New(dosim.Options{Hooks: dosim.Hooks{Created: tell("created"), Gone: tell("gone")}})
-		c := client(t, sim)
+		sim, c := open(t, dosim.Options{Hooks: dosim.Hooks{Created: hear("created"), Gone: hear("gone")}})
 		sim.Inject(dosim.Fault{Op: "POST /v2/droplets", Behaviour: dosim.FailsLater, For: 20 * time.Second, Skip: 1})
 		sim.Inject(dosim.Fault{Op: "POST /v2/droplets", Behaviour: dosim.NeverSeen, Skip: 2})
 		id := create(t, c, "deleted").ID
@@ -172,9 +140,7 @@ func TestHooksHearOfEveryDropletOnce(t *testing.T) {
 		create(t, c, "never-made")
 		byHand := sim.AddDroplet(dosim.Droplet{Name: "destroyed-by-hand"})
 		time.Sleep(time.Minute)
-		if _, err := c.Droplets.Delete(ctx, id); err != nil {
-			t.Fatal(err)
-		}
+		remove(t, c, id)
 		sim.Destroy(byHand)
 		time.Sleep(time.Minute)
 		sim.Close()
@@ -198,24 +164,33 @@ func TestCloseStopsWhatWaitsToCallHooks(t *testing.T) {
 			Gone: func(dosim.Droplet) { t.Error("Gone was called after Close") },
 		}})
 		c := client(t, sim)
-		if _, err := c.Droplets.Delete(ctx, create(t, c, "ci-1").ID); err != nil {
-			t.Fatal(err)
-		}
+		remove(t, c, create(t, c, "ci-1").ID)
 		sim.Close() // the bubble fails the test if a goroutine is left when it ends
 	})
 }
 
-func TestAnswersAreDatedByTheClock(t *testing.T) {
+func TestActionsFollowTheDroplet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{})
-		c := client(t, sim)
-		time.Sleep(time.Hour) // bubbles begin at 2000-01-01
-		d, resp, err := c.Droplets.Create(ctx, single("ci-1"))
-		if err != nil {
-			t.Fatal(err)
+		_, c := open(t, dosim.Options{})
+		id := create(t, c, "ci-1", "fleeting").ID
+		for _, want := range []string{"create in-progress", "create completed"} {
+			all := must[[]godo.Action](t)(c.Actions.List(ctx, nil))
+			if a := all[0]; a.Type+" "+a.Status != want || a.ResourceID != id || len(all) != 1 {
+				t.Errorf("got %+v, want %s", all, want)
+			}
+			time.Sleep(30 * time.Second)
 		}
-		if d.Created != "2000-01-01T01:00:00Z" {
-			t.Errorf("created_at is %q", d.Created)
+	})
+}
+
+// Latency is a round trip; the clock dates what comes of it.
+func TestLatency(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c := open(t, dosim.Options{Latency: 4 * time.Second})
+		start := time.Now() // bubbles begin at 2000-01-01
+		d, resp, err := c.Droplets.Create(ctx, single("ci-1"))
+		if err != nil || time.Since(start) != 4*time.Second || d.Created != "2000-01-01T00:00:02Z" {
+			t.Errorf("after %s: %v, created_at is %q", time.Since(start), err, d.Created)
 		}
 		if date := resp.Header.Get("Date"); date != time.Now().UTC().Format(http.TimeFormat) {
 			t.Errorf("Date is %q", date)
@@ -223,17 +198,15 @@ func TestAnswersAreDatedByTheClock(t *testing.T) {
 	})
 }
 
-func TestLatencyIsARoundTrip(t *testing.T) {
+func TestClosedSimEndsHangingRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sim := dosim.New(dosim.Options{Latency: 150 * time.Millisecond})
-		c := client(t, sim)
+		sim, c := open(t, dosim.Options{})
+		sim.Inject(dosim.Fault{Op: "*", Hang: true})
+		time.AfterFunc(time.Minute, sim.Close)
 		start := time.Now()
-		create(t, c, "ci-1")
-		if took := time.Since(start); took != 150*time.Millisecond {
-			t.Errorf("a request took %s", took)
-		}
-		if made := sim.Droplets()[0].Created.Sub(start); made != 75*time.Millisecond {
-			t.Errorf("it was carried out after %s", made)
+		_, _, err := c.Account.Get(ctx)
+		if !errors.Is(err, syscall.ECONNRESET) || time.Since(start) != time.Minute {
+			t.Errorf("after %s: %v", time.Since(start), err)
 		}
 	})
 }

@@ -44,7 +44,14 @@ func client(t *testing.T, sim *dosim.Sim) *godo.Client {
 	return newGodo(t, &http.Client{Transport: bearer{dosim.InProcess(specified(t, sim)), dosim.DefaultToken}}, "https://api.digitalocean.com/")
 }
 
-// networkClient is the same over real sockets.
+// open makes an account and its client.
+func open(t *testing.T, o dosim.Options) (*dosim.Sim, *godo.Client) {
+	t.Helper()
+	sim := dosim.New(o)
+	return sim, client(t, sim)
+}
+
+// networkClient is client over real sockets.
 func networkClient(t *testing.T, sim *dosim.Sim) *godo.Client {
 	t.Helper()
 	server := httptest.NewServer(specified(t, sim))
@@ -123,6 +130,14 @@ func create(t *testing.T, c *godo.Client, name string, tags ...string) *godo.Dro
 		t.Fatal(err)
 	}
 	return d
+}
+
+// remove deletes a Droplet, or fails the test.
+func remove(t *testing.T, c *godo.Client, id int) {
+	t.Helper()
+	if _, err := c.Droplets.Delete(ctx, id); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // listed are the names in a list, in its order.

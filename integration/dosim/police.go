@@ -27,7 +27,7 @@ type police struct {
 //   - kept sending, more than 20 requests, before a 429's retry-after was over: that many are not in flight.
 //
 // Requests that a rate limit, a wrong token or a fault kept from being carried out are not looked at (the last rule
-// excepted), nor is what the methods that act by hand do.
+// excepted), and neither is what the methods that act by hand do.
 func (s *Sim) Violations() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

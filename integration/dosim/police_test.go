@@ -80,8 +80,7 @@ func TestOffences(t *testing.T) {
 	} {
 		t.Run(offence, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				sim := dosim.New(dosim.Options{PerMinute: 30, DeleteTime: time.Minute})
-				c := client(t, sim)
+				sim, c := open(t, dosim.Options{PerMinute: 30, DeleteTime: time.Minute})
 				proper := single("ci-1", "fleeting", "fleeting-group:ci")
 				proper.SSHKeys = []godo.DropletCreateSSHKey{{ID: sim.AddKey("mine", publicKey).ID}}
 				test.commit(sim, c, proper)

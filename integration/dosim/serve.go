@@ -30,24 +30,18 @@ func (s *Sim) handlers() map[string]handler {
 		"GET /v2/tags/{tag}":               s.getTag,
 		"DELETE /v2/tags/{tag}":            s.deleteTag,
 		"POST /v2/tags/{tag}/resources":    s.tagResources,
-		"DELETE /v2/tags/{tag}/resources":  s.untagResources,
 		"GET /v2/account":                  s.getAccount,
 		"GET /v2/account/keys":             s.listKeys,
 		"POST /v2/account/keys":            s.createKey,
 		"GET /v2/account/keys/{id}":        s.getKey,
-		"PUT /v2/account/keys/{id}":        s.renameKey,
 		"DELETE /v2/account/keys/{id}":     s.deleteKey,
 		"GET /v2/actions":                  s.listActions,
-		"GET /v2/actions/{id}":             s.getAction,
 		"GET /v2/images":                   s.listImages,
 		"GET /v2/images/{id}":              s.getImage,
 		"GET /v2/sizes":                    s.listSizes,
 		"GET /v2/regions":                  s.listRegions,
 		"GET /v2/vpcs":                     s.listVPCs,
 		"GET /v2/vpcs/{id}":                s.getVPC,
-		"GET /v2/projects":                 s.listProjects,
-		"GET /v2/projects/{id}":            s.getProject,
-		"GET /v2/projects/{id}/resources":  s.listResources,
 		"POST /v2/projects/{id}/resources": s.assignResources,
 	}
 }
@@ -108,7 +102,7 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request, op string, h handler
 		rep = fault.answer(c.id)
 	}
 	s.pause(r, way)
-	s.depart(w, c, entry, rep, fault.Cut)
+	s.send(w, c, entry, rep, fault.Cut)
 }
 
 // arrive logs the request and finds the faults that it meets.
@@ -178,8 +172,8 @@ func (s *Sim) bears(r *http.Request) bool {
 	return ok && subtle.ConstantTimeCompare([]byte(bearer), []byte(s.token)) == 1
 }
 
-// depart sends the answer, or half of it.
-func (s *Sim) depart(w http.ResponseWriter, c *call, entry int, rep reply, cut bool) {
+// send sends the answer, or half of it.
+func (s *Sim) send(w http.ResponseWriter, c *call, entry int, rep reply, cut bool) {
 	s.mu.Lock()
 	now := s.clock.Now()
 	limit, remaining, resetAt := s.limits.report(now)

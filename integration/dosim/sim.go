@@ -6,7 +6,7 @@
 // witness of the wire format; its tests drive it with godo and hold it to DigitalOcean's OpenAPI specification.
 //
 // Three things make it more than a mock. [Sim.Inject] makes any operation fail as DigitalOcean fails: carried out or
-// not before the error. [Sim.Droplets] and [Sim.Ledger] tell the truth, whatever the API's own lists say. And the
+// not before the error. [Sim.Droplets] and [Sim.Ledger] are the truth, whatever the API's own lists say. And the
 // simulator polices its client: [Sim.Violations] lists what a well-behaved fleet manager never does.
 package dosim
 
@@ -27,8 +27,7 @@ type Options struct {
 	Clock        Clock         // nil: RealClock{}
 	Token        string        // "": DefaultToken; any other bearer gets 401. Another token is another account
 	DropletLimit int           // the account's droplet_limit; 0: 100
-	GPULimit     int           // how many GPU Droplets there may be; 0: no limit but droplet_limit
-	GPUsApart    bool          // GPU Droplets do not count against droplet_limit: whether they do is not public
+	GPULimit     int           // how many GPU Droplets there may be, of droplet_limit; 0: all
 	BootTime     time.Duration // from POST to active; 0: 30s, as measured in public
 	DeleteTime   time.Duration // from DELETE's 204 to gone (404, no longer billed); 0: 3s
 	ListLag      time.Duration // how long lists miss new Droplets and still show gone ones
@@ -46,7 +45,7 @@ type Options struct {
 	Hooks Hooks
 }
 
-// Hooks tell somebody else, such as whatever boots in the Droplets, about their lives. Each is called once for a
+// Hooks hear of the lives of Droplets, for what boots in them. Each is called once for a
 // Droplet and without the Sim's lock, so it may call the Sim. Gone is never called before Created has returned.
 type Hooks struct {
 	// Created is called as soon as a Droplet exists: its addresses, keys and ReadyAt are known, its status is new. A
@@ -82,8 +81,7 @@ type Sim struct {
 	sizes     []*size
 	images    []*Image
 	vpcs      []*vpc
-	projects  []*project
-	actions   []*action
+	projects  []string // uuids, that of the default project first
 	faults    []*armedFault
 	limits    limits
 	requests  []Request

@@ -82,34 +82,14 @@ func (s *Sim) dropTag(tag string, now time.Time) {
 		m.untag(tag, now)
 	}
 	for _, i := range s.images {
-		i.untag(tag)
+		i.Tags = slices.DeleteFunc(i.Tags, func(t string) bool { return t == tag })
 	}
 	delete(s.tags, tag)
 }
 
-// tagResources is POST /v2/tags/{tag}/resources.
-func (s *Sim) tagResources(c *call) reply {
-	return s.eachResource(c, func(m *machine, tag string) { m.tag(tag, c.now) }, (*Image).tag)
-}
-
-// untagResources is DELETE /v2/tags/{tag}/resources.
-func (s *Sim) untagResources(c *call) reply {
-	return s.eachResource(c, func(m *machine, tag string) { m.untag(tag, c.now) }, (*Image).untag)
-}
-
-func (i *Image) tag(tag string) {
-	if !slices.Contains(i.Tags, tag) {
-		i.Tags = append(i.Tags, tag)
-	}
-}
-
-func (i *Image) untag(tag string) {
-	i.Tags = slices.DeleteFunc(i.Tags, func(t string) bool { return t == tag })
-}
-
-// eachResource changes the Droplets and the private images that the body names. Ids that lead nowhere are passed over
+// tagResources is POST /v2/tags/{tag}/resources, of Droplets and private images. Ids that lead nowhere are passed over
 // [?]: a Droplet that is gone does not keep the others from being tagged.
-func (s *Sim) eachResource(c *call, droplet func(*machine, string), image func(*Image, string)) reply {
+func (s *Sim) tagResources(c *call) reply {
 	return s.withTag(c, func(tag string) reply {
 		var req struct {
 			Resources []struct {
@@ -121,19 +101,12 @@ func (s *Sim) eachResource(c *call, droplet func(*machine, string), image func(*
 			return rep
 		}
 		for _, r := range req.Resources {
-			id, err := strconv.Atoi(r.ID)
-			if err != nil {
-				continue
+			id, _ := strconv.Atoi(r.ID) // 0 is nobody's
+			if m := s.byID[id]; r.Type == "droplet" && m != nil && m.visible(c.now) {
+				m.tag(tag, c.now)
 			}
-			switch r.Type {
-			case "droplet":
-				if m := s.byID[id]; m != nil && m.visible(c.now) {
-					droplet(m, tag)
-				}
-			case "image":
-				if i := s.image(r.ID); i != nil && !i.Public {
-					image(i, tag)
-				}
+			if i := s.image(r.ID); r.Type == "image" && i != nil && !i.Public && !slices.Contains(i.Tags, tag) {
+				i.Tags = append(i.Tags, tag)
 			}
 		}
 		return noContent()

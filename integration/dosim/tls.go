@@ -34,7 +34,7 @@ func ServeTLS(h http.Handler) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	listener, ca, err := ListenTLS(plain)
+	listener, ca, err := ListenTLS(plain, Protocols...)
 	if err != nil {
 		_ = plain.Close()
 		return nil, err
@@ -70,8 +70,12 @@ func NewHTTPServer(h http.Handler) *http.Server {
 	return server
 }
 
-// ListenTLS puts TLS over a listener on loopback, with a certificate made for it, which it returns in PEM.
-func ListenTLS(plain net.Listener) (net.Listener, []byte, error) {
+// Protocols are those that DigitalOcean's API speaks over TLS.
+var Protocols = []string{"h2", "http/1.1"}
+
+// ListenTLS puts TLS over a TCP listener on loopback, with a certificate made for it, which it returns in PEM.
+// It offers the protocols, such as those of [Protocols].
+func ListenTLS(plain net.Listener, protocols ...string) (net.Listener, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, fmt.Errorf("dosim: make a key: %w", err)
@@ -81,14 +85,14 @@ func ListenTLS(plain net.Listener) (net.Listener, []byte, error) {
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0),
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		IsCA: true, BasicConstraintsValid: true,
-		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{plain.Addr().(*net.TCPAddr).IP},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		return nil, nil, fmt.Errorf("dosim: make a certificate: %w", err)
 	}
 	config := &tls.Config{
-		MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+		MinVersion: tls.VersionTLS12, NextProtos: protocols,
 		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
 	}
 	return tlsListener{plain, config}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil

@@ -71,56 +71,6 @@ func TestSilentClientIsDropped(t *testing.T) {
 	})
 }
 
-// The same on a real socket: the connection is established at once, and what
-// becomes of it depends on what becomes of the guest.
-func TestHeldSocket(t *testing.T) {
-	f, err := NewFleet(Options{Log: t.Logf})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	at := netip.MustParseAddr("127.64.0.9")
-	dial := func() net.Conn {
-		t.Helper()
-		conn, err := f.DialContext(t.Context(), "tcp", netip.AddrPortFrom(at, uint16(f.Port())).String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-		return conn
-	}
-
-	t.Run("served when it has booted", func(t *testing.T) {
-		const boot = 100 * time.Millisecond
-		start := time.Now()
-		if err := f.Start(Spec{ID: 1, Name: "ci-1", Addrs: []netip.Addr{at}, ReadyIn: boot}); err != nil {
-			t.Fatal(err)
-		}
-		defer f.Stop(1)
-		conn := dial()
-		defer conn.Close()
-		if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil {
-			t.Error(err)
-		}
-		if got := time.Since(start); got < boot {
-			t.Errorf("served after %v, before the boot was over", got)
-		}
-	})
-
-	t.Run("closed when the power is cut", func(t *testing.T) {
-		if err := f.Start(Spec{ID: 1, Name: "ci-1", Addrs: []netip.Addr{at}, ReadyIn: time.Hour}); err != nil {
-			t.Fatal(err)
-		}
-		conn := dial()
-		defer conn.Close()
-		f.Stop(1)
-		_, err := conn.Read(make([]byte, 1))
-		if nerr, ok := errors.AsType[net.Error](err); err == nil || ok && nerr.Timeout() {
-			t.Errorf("got %v, want a closed connection", err)
-		}
-	})
-}
-
 // bootGuest serves one guest on l. The test must stop it.
 func bootGuest(t *testing.T, l net.Listener, readyIn time.Duration) *guest {
 	t.Helper()

@@ -10,12 +10,9 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// The limits of OpenSSH's server as a Droplet's image has them, see
-// sshd_config(5): LoginGraceTime and MaxSessions.
-const (
-	loginGrace  = 2 * time.Minute
-	maxSessions = 10
-)
+// loginGrace is how long a client may take to log in, as OpenSSH has it by default
+// (sshd_config(5): LoginGraceTime).
+const loginGrace = 2 * time.Minute
 
 // serverConfig accepts the spec's user with exactly the spec's keys. There is
 // no password to guess: a Droplet that is created with keys has none.
@@ -52,7 +49,7 @@ func (g *guest) handle(conn net.Conn) {
 	defer conn.Close()
 
 	_ = conn.SetDeadline(time.Now().Add(loginGrace))
-	c, channels, requests, err := ssh.NewServerConn(conn, g.ssh)
+	_, channels, requests, err := ssh.NewServerConn(conn, g.ssh)
 	if err != nil {
 		if g.power.Err() == nil {
 			g.log("guest %s: login from %v failed: %v", g.spec.Name, conn.RemoteAddr(), err)
@@ -63,27 +60,11 @@ func (g *guest) handle(conn net.Conn) {
 
 	var wg sync.WaitGroup
 	defer wg.Wait()
-
 	wg.Go(func() { answerGlobal(requests) })
-
-	sessions := make(chan struct{}, maxSessions)
 	for ch := range channels {
-		switch ch.ChannelType() {
-		case "session":
-			select {
-			case sessions <- struct{}{}:
-				wg.Go(func() {
-					defer func() { <-sessions }()
-					g.serveSession(c.User(), ch)
-				})
-			default:
-				_ = ch.Reject(ssh.ResourceShortage, fmt.Sprintf("this connection has %d sessions already (MaxSessions)", maxSessions))
-			}
-		case "direct-streamlocal@openssh.com":
-			wg.Go(func() { g.forwardUnix(ch) })
-		case "direct-tcpip":
-			wg.Go(func() { g.forwardTCP(ch) })
-		default:
+		if ch.ChannelType() == "session" {
+			wg.Go(func() { g.serveSession(ch) })
+		} else {
 			_ = ch.Reject(ssh.UnknownChannelType, "a simulated Droplet has no "+ch.ChannelType())
 		}
 	}

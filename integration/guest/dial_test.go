@@ -66,26 +66,3 @@ func TestDialContextFindsGuestsThatCannotBind(t *testing.T) {
 		})
 	}
 }
-
-// What is not a guest's address is dialled as it is.
-func TestDialContextLeavesOtherAddressesAlone(t *testing.T) {
-	f, err := NewFleet(Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-
-	conn, err := f.DialContext(t.Context(), "tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if conn.RemoteAddr().String() != l.Addr().String() {
-		t.Errorf("dialled %v, want %v", conn.RemoteAddr(), l.Addr())
-	}
-}

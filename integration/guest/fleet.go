@@ -8,8 +8,7 @@
 // session. A process that leaves that group (setsid) is beyond its reach.
 //
 // cloud-init, docker and hostname are stand-ins (see standins), first in the PATH
-// of every command. A test or demo that wants a Docker in a guest listens on
-// [Fleet.DockerSocket].
+// of every command.
 package guest
 
 import (
@@ -32,10 +31,9 @@ type Options struct {
 	// addresses. 0 picks a free one.
 	Port int
 
-	// Dir is where the fleet makes its temporary directory; "" is the
-	// system's. Unix sockets are made below it, so it has to be short: a
-	// testing.T's TempDir often is not.
-	Dir string
+	// Docker is the Engine that the guests' docker commands reach. Nil is none: a
+	// stand-in answers 'docker info', for ready commands.
+	Docker *Docker
 
 	// Log receives one line per event worth reading (refused logins, commands
 	// that could not start, addresses that could not be bound). It is called
@@ -49,8 +47,8 @@ type Fleet struct {
 	port    int
 	dir     string     // holds bin and one directory per guest
 	hostKey ssh.Signer // one for all guests: no client of ours verifies it
+	docker  *Docker
 	log     func(format string, args ...any)
-	journal journal
 
 	listen func(network, address string) (net.Listener, error) // net.Listen
 
@@ -72,6 +70,7 @@ func NewFleet(o Options) (*Fleet, error) {
 	}
 	f := &Fleet{
 		port:     o.Port,
+		docker:   o.Docker,
 		log:      o.Log,
 		listen:   net.Listen,
 		guests:   make(map[int]*guest),
@@ -89,11 +88,16 @@ func NewFleet(o Options) (*Fleet, error) {
 		return nil, fmt.Errorf("generating the guests' host key: %w", err)
 	}
 
-	if f.dir, err = os.MkdirTemp(o.Dir, "guests"); err != nil {
+	if f.dir, err = os.MkdirTemp("", "guests"); err != nil {
 		return nil, fmt.Errorf("making the guests' directory: %w", err)
 	}
 	if err := installStandIns(f.binDir()); err != nil {
 		return nil, errors.Join(err, f.Close())
+	}
+	if f.docker != nil {
+		if err := f.docker.install(f.binDir()); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
 	}
 
 	if f.port == 0 {
@@ -164,16 +168,6 @@ func (f *Fleet) Stop(id int) {
 // Port is the port that the guests listen on: the runner's
 // connector_config.protocol_port.
 func (f *Fleet) Port() int { return f.port }
-
-// DockerSocket is the path at which something may listen to be the Docker
-// daemon of guest id. It can be listened on while the guest runs.
-func (f *Fleet) DockerSocket(id int) string {
-	return filepath.Join(f.guestDir(id), "docker.sock")
-}
-
-// Sessions returns the latest 10,000 commands that the guests ran or are
-// running, in the order in which they started. The slice is the caller's.
-func (f *Fleet) Sessions() []Session { return f.journal.sessions() }
 
 // Close stops all guests, waits for their goroutines and processes, and
 // removes the fleet's directory. Closing again does nothing.

@@ -14,10 +14,6 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// maxSocketPath is the longest path of a unix socket that is portable: macOS
-// has 104 bytes for it with the NUL, Linux 108.
-const maxSocketPath = 103
-
 // acceptRetry is the pause after a failed accept, which in practice means that
 // the host has no file descriptor left.
 const acceptRetry = 100 * time.Millisecond
@@ -35,13 +31,12 @@ type Spec struct {
 // guest is one powered-on Droplet.
 type guest struct {
 	spec  Spec
-	dir   string // "home" and "tmp" of its commands, and its docker.sock
+	dir   string // "home" and "tmp" of its commands
 	addrs []netip.AddrPort
 	env   []string // of its commands
 
-	ssh     *ssh.ServerConfig
-	journal *journal
-	log     func(format string, args ...any)
+	ssh *ssh.ServerConfig
+	log func(format string, args ...any)
 
 	power   context.Context // done when the power is cut
 	cut     context.CancelFunc
@@ -55,7 +50,7 @@ func newGuest(f *Fleet, spec Spec) (*guest, error) {
 	if spec.User == "" {
 		spec.User = "root"
 	}
-	g := &guest{spec: spec, dir: f.guestDir(spec.ID), journal: &f.journal, log: f.log}
+	g := &guest{spec: spec, dir: f.guestDir(spec.ID), log: f.log}
 
 	if len(spec.Addrs) == 0 {
 		return nil, errors.New("it has no address: give it at least one in Spec.Addrs")
@@ -67,10 +62,6 @@ func newGuest(f *Fleet, spec Spec) (*guest, error) {
 		}
 		g.addrs = append(g.addrs, netip.AddrPortFrom(a, uint16(f.port)))
 	}
-	if path := f.DockerSocket(spec.ID); len(path) > maxSocketPath {
-		return nil, fmt.Errorf("the path of its Docker socket has %d bytes, a unix socket has at most %d: choose a shorter Options.Dir, or none: %s", len(path), maxSocketPath, path)
-	}
-
 	var err error
 	if g.ssh, err = serverConfig(f.hostKey, spec); err != nil {
 		return nil, err
@@ -80,7 +71,7 @@ func newGuest(f *Fleet, spec Spec) (*guest, error) {
 			return nil, errors.Join(fmt.Errorf("making its directory: %w", err), os.RemoveAll(g.dir))
 		}
 	}
-	g.env = environment(g, f.binDir())
+	g.env = environment(g, f)
 	g.power, g.cut = context.WithCancel(context.Background())
 
 	return g, nil
@@ -132,6 +123,5 @@ func (g *guest) stop() {
 	})
 }
 
-func (g *guest) home() string         { return filepath.Join(g.dir, "home") }
-func (g *guest) tmp() string          { return filepath.Join(g.dir, "tmp") }
-func (g *guest) dockerSocket() string { return filepath.Join(g.dir, "docker.sock") }
+func (g *guest) home() string { return filepath.Join(g.dir, "home") }
+func (g *guest) tmp() string  { return filepath.Join(g.dir, "tmp") }

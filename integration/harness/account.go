@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,6 +38,7 @@ type accountOptions struct {
 	deleteTime time.Duration // from the request until it is gone
 	sshPort    int           // that the runner dials
 	sshUser    string
+	docker     *guest.Docker // of its Droplets, or nil
 }
 
 // openAccount opens an empty account and reports the life of its Droplets to
@@ -46,7 +46,9 @@ type accountOptions struct {
 func openAccount(host *Host, o accountOptions, rec *recorder, log func(format string, args ...any)) (*account, error) {
 	address := addressBlock()
 	first, _ := address(1)
-	fleet, err := guest.NewFleet(guest.Options{Port: guestPort(netip.AddrPortFrom(first, uint16(o.sshPort))), Log: log})
+	fleet, err := guest.NewFleet(guest.Options{
+		Port: guestPort(netip.AddrPortFrom(first, uint16(o.sshPort))), Docker: o.docker, Log: log,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -135,14 +137,12 @@ func (a *account) droplets(begin time.Time, jobs map[string]int) []Droplet {
 }
 
 // testify adds to e what is left on the account and what it saw go wrong.
-// Keys among standing are supposed to stay.
-func (a *account) testify(e *evidence, standing []string) {
+func (a *account) testify(e *evidence) {
 	for _, d := range a.sim.Droplets() {
 		e.leftDroplets = append(e.leftDroplets, d.Name)
 	}
 	for _, k := range a.sim.Keys() {
-		isThis := func(key string) bool { return strings.HasPrefix(k.PublicKey, key) } // a comment may follow
-		if !slices.ContainsFunc(standing, isThis) {
+		if !strings.HasSuffix(k.Name, "-static") { // that of ssh_key_file outlives a run
 			e.leftKeys = append(e.leftKeys, k.Name)
 		}
 	}

@@ -1,7 +1,6 @@
 package harness
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -17,10 +16,6 @@ type Config struct {
 	Path string
 	// Concurrent caps the jobs of the whole runner process. At least 1.
 	Concurrent int
-	// Name and Executor are the runner's. Executor is "docker-autoscaler" or
-	// "instance".
-	Name     string
-	Executor string
 	// Limit caps the jobs of this runner; 0 means that only Concurrent does.
 	Limit int
 	// Autoscaler is [runners.autoscaler] with the runner's defaults filled in.
@@ -30,9 +25,8 @@ type Config struct {
 	Notes []string
 }
 
-// LoadConfig reads path as GitLab Runner does and checks what a run depends
-// on. Its errors begin with the path, and with the line where TOML knows it;
-// all faults of values come in one error.
+// LoadConfig reads path as GitLab Runner does. Its errors begin with the path, and with
+// the line where TOML knows it.
 func LoadConfig(path string) (*Config, error) {
 	f, err := runnerconfig.Load(path)
 	if err != nil {
@@ -50,7 +44,7 @@ func check(f *runnerconfig.File) (*Config, error) {
 			continue
 		}
 		autoscalers = append(autoscalers, fmt.Sprintf("%q", r.Name))
-		c.Name, c.Executor, c.Limit, c.Autoscaler = r.Name, r.Executor, r.Limit, *r.Autoscaler
+		c.Limit, c.Autoscaler = r.Limit, *r.Autoscaler
 	}
 	switch len(autoscalers) {
 	case 0:
@@ -61,81 +55,17 @@ func check(f *runnerconfig.File) (*Config, error) {
 			path, len(autoscalers), strings.Join(autoscalers, ", "))
 	}
 
-	if faults := c.faults(); len(faults) > 0 {
-		return nil, fmt.Errorf("%s: %w", path, errors.Join(faults...))
+	if c.Autoscaler.PluginConfig == nil {
+		return nil, fmt.Errorf("%s: runners.autoscaler.plugin_config is missing: it names the group, region, size and image", path)
+	}
+	if c.Concurrent < 1 {
+		return nil, fmt.Errorf("%s: concurrent is %d: no job can run; the usual value is max_instances x capacity_per_instance", path, c.Concurrent)
 	}
 	c.setDefaults()
 	for _, key := range f.Ignored {
 		c.note("%s: %s is ignored: misspelt, or not used here", f.At(key), key)
 	}
 	return c, nil
-}
-
-func (c *Config) faults() []error {
-	var faults []error
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-
-	if c.Concurrent < 1 {
-		fault("concurrent is %d: no job can run; the usual value is max_instances x capacity_per_instance", c.Concurrent)
-	}
-	if c.Limit < 0 {
-		fault("runners.limit is %d: must be 0 (no limit) or more", c.Limit)
-	}
-	if c.Executor != "docker-autoscaler" && c.Executor != "instance" {
-		fault(`runners.executor is %q: only "docker-autoscaler" and "instance" use a fleeting plugin`, c.Executor)
-	}
-
-	a := c.Autoscaler
-	for _, n := range []struct {
-		key   string
-		value int
-	}{
-		{"capacity_per_instance", a.CapacityPerInstance},
-		{"max_use_count", a.MaxUseCount},
-		{"max_instances", a.MaxInstances},
-		{"shutdown_deletion_retries", a.ShutdownDeletionRetries},
-	} {
-		if n.value < 0 {
-			fault("runners.autoscaler.%s is %d: must be 0 or more", n.key, n.value)
-		}
-	}
-	for _, d := range []struct {
-		key   string
-		value time.Duration
-	}{
-		{"instance_acquire_timeout", a.InstanceAcquireTimeout},
-		{"update_interval", a.UpdateInterval},
-		{"update_interval_when_expecting", a.UpdateIntervalWhenExpecting},
-		{"deletion_retry_interval", a.DeletionRetryInterval},
-		{"shutdown_deletion_interval", a.ShutdownDeletionInterval},
-		{"connector_config.keepalive", a.Connector.Keepalive},
-		{"connector_config.timeout", a.Connector.Timeout},
-	} {
-		if d.value < 0 {
-			fault("runners.autoscaler.%s is %s: must not be negative", d.key, d.value)
-		}
-		if d.value > 0 && d.value < time.Millisecond {
-			fault("runners.autoscaler.%s is %s: a number without a unit counts nanoseconds; write \"%ds\"", d.key, d.value, int64(d.value))
-		}
-	}
-	if a.PluginConfig == nil {
-		fault("runners.autoscaler.plugin_config is missing: it names the group, region, size and image")
-	}
-	if p := a.Connector.Protocol; p != "" && p != "ssh" {
-		fault(`runners.autoscaler.connector_config.protocol is %q: Droplets are reached over "ssh"`, p)
-	}
-	if p := a.Connector.ProtocolPort; p < 0 || p > 65535 {
-		fault("runners.autoscaler.connector_config.protocol_port is %d: must be in the range 0 through 65535", p)
-	}
-	for i, p := range a.Policy {
-		if p.IdleCount < 0 {
-			fault("runners.autoscaler.policy %d: idle_count is %d: must be 0 or more", i+1, p.IdleCount)
-		}
-		if p.IdleTime < 0 || p.ScaleFactor < 0 || p.ScaleFactorLimit < 0 {
-			fault("runners.autoscaler.policy %d: idle_time, scale_factor and scale_factor_limit must not be negative", i+1)
-		}
-	}
-	return faults
 }
 
 // setDefaults fills in what the runner does, and notes what deserves it.
@@ -148,21 +78,12 @@ func (c *Config) setDefaults() {
 	orDefault(&a.ShutdownDeletionInterval, 10*time.Second)
 	orDefault(&a.Connector.Protocol, "ssh")
 	orDefault(&a.Connector.ProtocolPort, 22)
-	if a.UpdateInterval == 0 || a.UpdateIntervalWhenExpecting == 0 {
-		c.note("write out both update_interval and update_interval_when_expecting: some runner releases pass an unset one on as 0, and their loop then never waits")
-	}
 	orDefault(&a.UpdateInterval, time.Minute)
 	orDefault(&a.UpdateIntervalWhenExpecting, 2*time.Second)
 
-	if a.MaxInstances == 0 {
-		c.note("max_instances is not set: the plugin's own max_instances is the only limit")
-	}
 	if slots := a.MaxInstances * a.CapacityPerInstance; c.jobLimit() < slots {
 		c.note("concurrent and limit allow %d jobs at once, max_instances x capacity_per_instance is %d: some Droplets would never be used",
 			c.jobLimit(), slots)
-	}
-	if len(a.Policy) == 0 {
-		c.note("there is no [[runners.autoscaler.policy]]: idle_count is 0 and idle_time 5m")
 	}
 }
 

@@ -80,10 +80,10 @@ func TestAMigratedConfigRuns(t *testing.T) {
 			surplusGone = s.At
 		}
 	}
-	// Removal is looked at every second, and takes the account another; and what else runs
-	// on this machine takes its time.
+	// The last of them had its job up to 3 s before the last job. Removal is looked at every
+	// second, and takes the account another; and what else runs on this machine takes its time.
 	t.Logf("%d Droplets at most; the surplus stayed for %s after the last job, at %s", report.MostDroplets(), surplusGone-lastJob, lastJob)
-	if kept := surplusGone - lastJob; kept < idleTime-time.Second || kept > idleTime+12*time.Second {
+	if kept := surplusGone - lastJob; kept < idleTime-3*time.Second || kept > idleTime+12*time.Second {
 		t.Errorf("the surplus of Droplets stayed for %s after the last job, IdleTime is %s", kept.Round(100*time.Millisecond), idleTime)
 	}
 }

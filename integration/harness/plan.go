@@ -3,6 +3,7 @@ package harness
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -30,28 +31,28 @@ type Burst struct {
 
 // DefaultPlan spreads jobs over three bursts: one that needs more Droplets
 // than there are, a small one soon after that finds them idle, and a last one
-// after a lull of pause, in which idle_time removes the surplus.
+// after a lull of pause, in which idle_time removes the surplus. Few jobs are one burst.
 func DefaultPlan(jobs int, seed uint64, pause time.Duration) Plan {
 	small := jobs / 6
 	last := jobs / 3
 	const shortest, longest = 500 * time.Millisecond, 2 * time.Second
-	return Plan{
-		Seed: seed,
-		Bursts: []Burst{
-			{Pause: 4 * time.Second, Jobs: jobs - small - last, MinWork: shortest, MaxWork: longest},
-			{Pause: 2 * time.Second, Jobs: small, MinWork: shortest, MaxWork: longest},
-			{Pause: pause, Jobs: last, MinWork: shortest, MaxWork: longest},
-		},
-		Tail: pause,
+	bursts := []Burst{
+		{Pause: 4 * time.Second, Jobs: jobs - small - last, MinWork: shortest, MaxWork: longest},
+		{Pause: 2 * time.Second, Jobs: small, MinWork: shortest, MaxWork: longest},
+		{Pause: pause, Jobs: last, MinWork: shortest, MaxWork: longest},
 	}
+	bursts = slices.DeleteFunc(bursts, func(b Burst) bool { return b.Jobs == 0 })
+	return Plan{Seed: seed, Bursts: bursts, Tail: pause}
 }
 
 // job is one piece of work, known before the run begins.
 type job struct {
 	id    int // from 1
 	burst int // from 0
-	work  time.Duration
-	nonce string // expected back, so that no output can stand for another's
+	// script is for a Droplet's shell, or for that of a container (package docker).
+	script string
+	// output is what the script prints: no other job's.
+	output string
 }
 
 // jobs lays the plan out: one slice a burst.
@@ -66,12 +67,9 @@ func (p Plan) jobs() [][]job {
 			if spread := b.MaxWork - b.MinWork; spread > 0 {
 				work += time.Duration(random.Int64N(int64(spread)))
 			}
-			bursts[i] = append(bursts[i], job{
-				id:    id,
-				burst: i,
-				work:  work.Round(time.Millisecond),
-				nonce: fmt.Sprintf("%016x", random.Uint64()),
-			})
+			output := fmt.Sprintf("job-%03d %016x\n", id, random.Uint64())
+			script := fmt.Sprintf("sleep %.3f\necho %s", work.Seconds(), output)
+			bursts[i] = append(bursts[i], job{id, i, script, output})
 		}
 	}
 	return bursts

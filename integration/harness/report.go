@@ -33,7 +33,7 @@ type Report struct {
 	// Dollars are what all Droplets cost.
 	Dollars float64 `json:"dollars"`
 
-	// Checks are the run's verdict.
+	// Checks are what has to be true at its end.
 	Checks []Check `json:"checks"`
 }
 

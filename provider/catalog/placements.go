@@ -21,7 +21,12 @@ func (s *survey) place() {
 		if why != "" {
 			p.Unfit = append(p.Unfit, Unfit{at, never, why})
 			lines = append(lines, fmt.Sprintf("\n  %s: %s", at, why))
-		} else if _, listed := p.Sizes[at.Size]; !listed && !slices.Contains(s.region(at.Region).Sizes, at.Size) {
+		} else if sizes := s.region(at.Region).Sizes; slices.Contains(sizes, at.Size) {
+			// The account may use it there.
+		} else if _, listed := p.Sizes[at.Size]; listed && len(sizes) > 0 {
+			s.warn("size", "take it out of the list, or ask DigitalOcean for it",
+				"%s: DigitalOcean does not list the size among those that the account may use there, so creates may be refused", at)
+		} else if !listed {
 			s.warn("size", "ask DigitalOcean where the contract holds",
 				"%s is not known to be on offer: DigitalOcean lists contract sizes only for the regions in which the account may use them", at)
 		}

@@ -28,7 +28,7 @@ func small() survey {
 	})
 	s.regions = is([]digitalocean.Region{
 		{Slug: "ams2"}, {Slug: "ams3", Available: true}, {Slug: "fra1", Available: true},
-		{Slug: "nyc3", Available: true, Sizes: []string{"own-1"}},
+		{Slug: "nyc3", Available: true, Sizes: []string{"own-1", "s-1vcpu-1gb", "s-2vcpu-2gb", "big-1", "gpu-1"}},
 	})
 	s.images = is(images{found: []digitalocean.Image{{ID: 7, Slug: "docker-20-04", Regions: []string{"ams2", "fra1", "nyc3"}, MinDiskSize: 25}}})
 	s.account = is(digitalocean.Account{DropletLimit: 25, Status: "active", EmailVerified: true})
@@ -110,6 +110,11 @@ func TestPlan(t *testing.T) {
   c-2 in fra1: the size is not on offer now
   c-2 in ams2: the region takes no new Droplets now
 doctl compute size list shows which sizes there are`},
+		{name: "a size that the account may not use there", change: func(s *survey) {
+			at("s-2vcpu-2gb", "nyc3")(s)
+			s.regions.value[3].Sizes = []string{"s-1vcpu-1gb"}
+		}, log: []string{`[WARN]  s-2vcpu-2gb in nyc3: DigitalOcean does not list the size among those that the account may use there, so creates may be refused: ` +
+			`hint="take it out of the list, or ask DigitalOcean for it"`}},
 		{name: "a contract size where the account may use it", change: at("own-1", "nyc3")},
 		{name: "a contract size elsewhere", change: at("own-1 x-contracted", "ams2 fra1"), log: []string{
 			`[WARN]  own-1 in fra1 is not known to be on offer: DigitalOcean lists contract sizes only for the regions in which the account may use them: hint="ask DigitalOcean where the contract holds"`,

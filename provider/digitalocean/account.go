@@ -29,6 +29,7 @@ type Account struct {
 	Status        string // active, warning or locked
 	StatusMessage string
 	EmailVerified bool
+	Email         string // of whoever made the token
 }
 
 // Account reads the account. The Client remembers it: a token that replaces this one
@@ -38,7 +39,7 @@ func (c *Client) Account(ctx context.Context) (Account, error) {
 	if err != nil {
 		return Account{}, err
 	}
-	a := Account{said.UUID, said.Name, said.DropletLimit, said.Status, said.StatusMessage, said.EmailVerified}
+	a := Account{said.UUID, said.Name, said.DropletLimit, said.Status, said.StatusMessage, said.EmailVerified, said.Email}
 	if said.Team != nil && said.Team.UUID != "" {
 		a.ID, a.Name = said.Team.UUID, said.Team.Name
 	}

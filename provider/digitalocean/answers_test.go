@@ -24,9 +24,9 @@ func TestAnswers(t *testing.T) {
 		call       func(context.Context, *Client) (any, error)
 		want       any // nil = an unconfirmed error
 	}{
-		{"an account", `{"account":{"uuid":"p","name":"Ann","droplet_limit":25,"status":"locked","status_message":"Pay.","email_verified":true}}`, account,
-			Account{"p", "Ann", 25, "locked", "Pay.", true}},
-		{"a team", `{"account":{"uuid":"p","name":"Ann","team":{"uuid":"t","name":"T"},"status":"active"}}`, account, Account{"t", "T", 0, "active", "", false}},
+		{"an account", `{"account":{"uuid":"p","name":"Ann","droplet_limit":25,"status":"locked","status_message":"Pay.","email_verified":true,"email":"a@b.c"}}`, account,
+			Account{"p", "Ann", 25, "locked", "Pay.", true, "a@b.c"}},
+		{"a team", `{"account":{"uuid":"p","name":"Ann","team":{"uuid":"t","name":"T"},"status":"active"}}`, account, Account{"t", "T", 0, "active", "", false, ""}},
 		// A size is a GPU size by its gpu_info or its slug.
 		{"sizes", `{"sizes":[{"slug":"s-1vcpu-1gb","regions":["nyc3"],"available":true,"disk":25,"price_hourly":0.5,"gpu_info":null},
 			{"slug":"gpu-h100x1-80gb","gpu_info":{"count":1},"price_hourly":"3.39"},{"slug":"gpu-new","disk":"?"},{"slug":"h9-new","gpu_info":{"count":"?"}}]}`,

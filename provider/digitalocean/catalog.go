@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
@@ -20,12 +21,13 @@ var (
 
 // Size is a Droplet size on offer.
 type Size struct {
-	Slug        string   `json:"slug"`
-	Regions     []string `json:"regions"` // where it can be had now
-	Available   bool     `json:"available"`
-	Disk        int      `json:"disk"`         // GiB
-	PriceHourly float64  `json:"price_hourly"` // USD; 0 = unknown
-	GPU         bool     `json:"-"`            // by its slug, or because DigitalOcean says so
+	Slug         string   `json:"slug"`
+	Regions      []string `json:"regions"` // where it can be had now
+	Available    bool     `json:"available"`
+	Disk         int      `json:"disk"`          // GiB
+	PriceHourly  float64  `json:"price_hourly"`  // USD; 0 = unknown
+	PriceMonthly float64  `json:"price_monthly"` // USD for a Droplet that stays a month
+	GPU          bool     `json:"-"`             // by its slug, or because DigitalOcean says so
 }
 
 // Region is a region.
@@ -133,4 +135,39 @@ func (c *Client) VPCs(ctx context.Context) ([]VPC, error) {
 func (c *Client) VPCRegion(ctx context.Context, uuid string) (string, error) {
 	v, err := getOne(ctx, c, request{op: opVPC, name: uuid}, "vpc", func(v VPC) bool { return v.Region != "" })
 	return v.Region, err
+}
+
+// Subnet is a part of a VPC, with addresses of its own.
+type Subnet struct {
+	ID      string `json:"id"`
+	IPRange string `json:"ip_range"` // "10.20.0.0/16"
+}
+
+// Subnets returns the subnets of a VPC.
+func (c *Client) Subnets(ctx context.Context, vpc string) ([]Subnet, error) {
+	return getAll[Subnet](ctx, c, opVPCs+"/"+url.PathEscape(vpc)+"/subnets", "vpc_subnets", nil)
+}
+
+// NATGateway is a way out of VPCs.
+type NATGateway struct {
+	State string `json:"state"` // "ACTIVE" when it works
+	VPCs  []struct {
+		ID      string `json:"vpc_uuid"`
+		Default bool   `json:"default_gateway"`
+	} `json:"vpcs"`
+}
+
+// DefaultFor reports whether the gateway is the default route of a VPC.
+func (g NATGateway) DefaultFor(vpc string) bool {
+	for _, v := range g.VPCs {
+		if v.ID == vpc && v.Default && strings.EqualFold(g.State, "active") {
+			return true
+		}
+	}
+	return false
+}
+
+// NATGateways returns all NAT gateways of the account.
+func (c *Client) NATGateways(ctx context.Context) ([]NATGateway, error) {
+	return getAll[NATGateway](ctx, c, "GET /v2/vpc_nat_gateways", "vpc_nat_gateways", nil)
 }

@@ -42,8 +42,10 @@ func Hint(err error) string {
 		return "the token's requests are spent, by this or by others; try again in " + wait
 	case errors.Is(e, ig.ErrUnsent):
 		return "look at HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and plugin_config.api_url"
-	case errors.Is(e, ig.ErrUnauthorized), errors.Is(e, ig.ErrForbidden):
-		return "docs/security.md lists the scopes that a token needs; fleeting-plugin-digitalocean doctor shows which it has"
+	case errors.Is(e, ig.ErrUnauthorized):
+		return "make a token at https://cloud.digitalocean.com/account/api/tokens"
+	case errors.Is(e, ig.ErrForbidden):
+		return "fleeting-plugin-digitalocean doctor shows which scopes the token has, and what each is for"
 	case errors.Is(e, ig.ErrOtherAccount):
 		return "put a token of the team that the Droplets belong to where this one came from"
 	}

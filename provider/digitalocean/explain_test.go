@@ -19,9 +19,9 @@ func TestExplain(t *testing.T) {
 		err                   error
 		wantExplain, wantHint string // its end, and a part
 	}{
-		{&ig.CloudError{Class: ig.ErrForbidden, Op: opDelete}, ": the token from the file lacks a scope that this needs, droplet:delete", "docs/security.md"},
-		{&ig.CloudError{Class: ig.ErrForbidden, Op: opSizes}, " lacks a scope that this needs, sizes:read or regions:read", "docs/security.md"},
-		{&ig.CloudError{Class: ig.ErrUnauthorized}, "It came from the file: put a valid one there", "docs/security.md"},
+		{&ig.CloudError{Class: ig.ErrForbidden, Op: opDelete}, ": the token from the file lacks a scope that this needs, droplet:delete", "doctor shows which scopes"},
+		{&ig.CloudError{Class: ig.ErrForbidden, Op: opSizes}, " lacks a scope that this needs, sizes:read or regions:read", "doctor shows which scopes"},
+		{&ig.CloudError{Class: ig.ErrUnauthorized}, "It came from the file: put a valid one there", "cloud.digitalocean.com/account/api/tokens"},
 		{&ig.CloudError{Class: ig.ErrOtherAccount}, "the token comes from the file", "put a token of the team"},
 		{&ig.CloudError{Class: ig.ErrRateLimited, RetryAfter: 20 * time.Second, Message: "x"}, "x", "try again in 20s"},
 		{&ig.CloudError{Class: ig.ErrUnsent, Message: "x"}, "x", "api_url"},

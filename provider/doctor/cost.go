@@ -8,20 +8,21 @@ import (
 	"strings"
 )
 
-// Cost is what a group costs, in USD, by DigitalOcean's prices of now; without those,
-// how many Droplets that is. Backups, snapshots and traffic are not in it.
+// Cost is what a group costs, in USD, by DigitalOcean's prices of now; without those, how many Droplets that is. Backups,
+// snapshots and traffic are not in it.
 type Cost struct {
 	// What the policies keep ready when there are no jobs at all.
-	Idle            []Idle  `json:"idle"`
-	IdleSize        string  `json:"idle_size,omitempty"`
-	IdleUSDPerHour  float64 `json:"idle_usd_per_hour,omitempty"`  // of one Droplet
-	IdleUSDPerMonth float64 `json:"idle_usd_per_month,omitempty"` // of all
+	Idle                []Idle  `json:"idle"`
+	IdleSize            string  `json:"idle_size,omitempty"`
+	IdleSizeUSDPerHour  float64 `json:"idle_size_usd_per_hour,omitempty"`  // of one Droplet
+	IdleSizeUSDPerMonth float64 `json:"idle_size_usd_per_month,omitempty"` // DigitalOcean's price of one for a whole month
+	IdleUSDPerMonth     float64 `json:"idle_usd_per_month,omitempty"`      // of all, by the hour
 
 	MaxInstances    int     `json:"max_instances,omitempty"` // 0 = not known
-	DearestSize     string  `json:"dearest_size,omitempty"`
+	MostExpensive   string  `json:"most_expensive_size,omitempty"`
 	WorstUSDPerHour float64 `json:"worst_usd_per_hour,omitempty"`
 
-	MaxHourlyCost float64 `json:"max_hourly_cost,omitempty"` // the guard; 0 = none
+	MaxHourlyCost float64 `json:"max_hourly_cost,omitempty"` // 0 = no limit
 }
 
 // Idle is how many hours of a week some Droplets are kept ready.
@@ -30,97 +31,77 @@ type Idle struct {
 	Droplets     int     `json:"droplets"`
 }
 
-// hoursPerMonth is an average month's.
-const hoursPerMonth = 730
+const (
+	hoursPerWeek  = 7 * 24
+	hoursPerMonth = 730 // an average month's
+)
 
-// idle walks through the policies.
+// idle is what the policies keep ready, the most Droplets first.
 func (s Subject) idle(most int) []Idle {
 	policies := s.Runner.Autoscaler.Policy
-	sched, _, err := readSchedule(policies)
-	if err != nil || len(policies) == 0 {
-		return []Idle{{7 * 24, 0}} // the runner's default
+	periods, _, err := readPeriods(policies)
+	if err != nil {
+		return []Idle{{hoursPerWeek, 0}} // the runner's default
 	}
-	h := sched.walk(s.Host.Now)
-	by := map[int]float64{}
-	if h.none > 0 {
-		by[0] = h.none
-	}
+	none, applies := walk(periods, s.Host.Now)
+	hours := map[int]float64{0: none} // by number of Droplets
 	for i, p := range policies {
 		n := ceil(max(0, p.IdleCount), s.capacity())
 		if most > 0 {
 			n = min(n, most)
 		}
-		if h.counts[i] > 0 {
-			by[n] += h.counts[i]
-		}
+		hours[n] += applies[i]
 	}
 	var out []Idle
-	for _, n := range slices.Backward(slices.Sorted(maps.Keys(by))) {
-		out = append(out, Idle{math.Round(by[n]*10) / 10, n})
+	for _, n := range slices.Backward(slices.Sorted(maps.Keys(hours))) {
+		if hours[n] > 0 {
+			out = append(out, Idle{math.Round(hours[n]*10) / 10, n})
+		}
 	}
 	return out
 }
 
-// cost says what the group costs, as far as the plan has prices.
-func (e *exam) cost() *Cost {
-	e.check = "cost"
-	most := e.most()
-	c := &Cost{Idle: e.idle(most), MaxInstances: most, MaxHourlyCost: e.Config.MaxHourlyCost}
-	// The first place that can be had is where idle Droplets are.
-	for _, at := range e.plan.Placements {
-		if size, ok := e.plan.Sizes[at.Size]; ok && !e.unfit(at.String()) {
-			c.IdleSize, c.IdleUSDPerHour = size.Slug, size.PriceHourly
+// costs computes what the group costs, as far as the plan has prices.
+func (e *exam) costs() {
+	c := &Cost{Idle: e.idle(e.most()), MaxInstances: e.most(), MaxHourlyCost: e.Config.MaxHourlyCost}
+	e.cost = c
+	var parts []string
+	droplets := 0.0 // an average
+	for _, i := range c.Idle {
+		parts = append(parts, fmt.Sprintf("%s for %g h", plural(i.Droplets, "Droplet"), i.HoursPerWeek))
+		droplets += float64(i.Droplets) * i.HoursPerWeek / hoursPerWeek
+	}
+	week := strings.Join(parts, ", ") + " of a week"
+	for _, at := range e.plan.Placements { // idle Droplets are in the first one that is available
+		if size, ok := e.plan.Sizes[at.Size]; ok && !unfit(e.plan, at) {
+			c.IdleSize, c.IdleSizeUSDPerHour, c.IdleSizeUSDPerMonth = size.Slug, size.PriceHourly, size.PriceMonthly
+			c.IdleUSDPerMonth = math.Round(droplets*hoursPerMonth*size.PriceHourly*100) / 100
+			week = fmt.Sprintf("%.2f USD a month: %s, %s at %s USD an hour; DigitalOcean's price of one for a whole month is %s USD",
+				c.IdleUSDPerMonth, week, size.Slug, usd(size.PriceHourly), usd(size.PriceMonthly))
 			break
 		}
 	}
-	for _, i := range c.Idle {
-		c.IdleUSDPerMonth += float64(i.Droplets) * i.HoursPerWeek / (7 * 24) * hoursPerMonth * c.IdleUSDPerHour
-	}
-	c.IdleUSDPerMonth = math.Round(c.IdleUSDPerMonth*100) / 100
-	if d := e.plan.Dearest; d != nil {
-		c.DearestSize, c.WorstUSDPerHour = d.Slug, math.Round(float64(most)*d.PriceHourly*1e5)/1e5
-	}
-	e.tell(c)
-	return c
-}
-
-func (e *exam) unfit(place string) bool {
-	for _, u := range e.plan.Unfit {
-		if u.String() == place {
-			return true
-		}
-	}
-	return false
-}
-
-// tell makes findings of a cost.
-func (e *exam) tell(c *Cost) {
-	var parts []string
-	for _, i := range c.Idle {
-		parts = append(parts, fmt.Sprintf("%s for %g h", plural(i.Droplets, "Droplet"), i.HoursPerWeek))
-	}
-	week := strings.Join(parts, ", ") + " of a week"
-	if c.IdleSize == "" {
-		e.say(Good, "autoscaler.policy.0", "", "idle: %s", week)
-	} else {
-		e.say(Good, "autoscaler.policy.0", "", "idle: %.2f USD a month: %s, %s at %s USD an hour",
-			c.IdleUSDPerMonth, week, c.IdleSize, usd(c.IdleUSDPerHour))
-	}
-	if c.MaxInstances > 0 && c.DearestSize != "" {
-		e.say(Good, "autoscaler.max_instances", "", "at worst: %s USD an hour: %s of the size %s",
-			usd(c.WorstUSDPerHour), plural(c.MaxInstances, "Droplet"), c.DearestSize)
+	e.add(OK, "autoscaler.policy.0", "", "idle: %s", week)
+	if size := e.plan.Dearest; size != nil && c.MaxInstances > 0 {
+		c.MostExpensive, c.WorstUSDPerHour = size.Slug, math.Round(float64(c.MaxInstances)*size.PriceHourly*1e5)/1e5
+		e.add(OK, "autoscaler.max_instances", "", "at most: %s USD an hour: %s of the size %s",
+			usd(c.WorstUSDPerHour), plural(c.MaxInstances, "Droplet"), c.MostExpensive)
 	}
 	if e.Config.Backups {
-		e.say(Note, "autoscaler.plugin_config.backups", "backups = false", "backups cost extra, and are in none of these sums; the Droplets of a pool mostly end before the first")
+		e.add(Note, "autoscaler.plugin_config.backups", "backups = false",
+			"backups cost extra, and are in none of these sums; most Droplets of a group end before their first one")
 	}
 	const key = "autoscaler.plugin_config.max_hourly_cost"
 	switch {
 	case c.MaxHourlyCost > 0:
-		e.say(Good, key, "", "guard: max_hourly_cost = %s USD an hour", usd(c.MaxHourlyCost))
+		e.add(OK, key, "", "limited by max_hourly_cost = %s USD an hour", usd(c.MaxHourlyCost))
 	case c.WorstUSDPerHour > 0:
-		e.say(Note, key, fmt.Sprintf("max_hourly_cost = %.2f", math.Ceil(c.WorstUSDPerHour*100)/100),
-			"guard: none but max_instances; a dearer size would raise the bill without a word")
-	default:
-		e.say(Note, key, "", "guard: none but max_instances")
+		e.add(Note, key, fmt.Sprintf("max_hourly_cost = %.2f", math.Ceil(c.WorstUSDPerHour*100)/100),
+			"limited only by max_instances: a more expensive size would raise the bill")
 	}
+}
+
+// usd writes a price as it is.
+func usd(price float64) string {
+	return strings.TrimRight(strings.TrimRight(fmt.Sprintf("%.5f", price), "0"), ".")
 }

@@ -8,12 +8,9 @@ import (
 	"time"
 )
 
-// period is a policy's period as the runner reads it: five fields, of which each is
-// numbers, names, ranges and steps. The runner's own parser is internal to its
-// taskscaler module; TestPeriodsAreTheRunners holds this one to it, oddities
-// included: a step counts from 0 and not from the range's beginning, a range that
-// wraps, such as 22-6, matches everything, 7 is Sunday too, and day of month and day
-// of week must both match.
+// period is a policy's period as the runner reads it. No cron library does: in the runner a step counts from 0, not from the
+// range's beginning, a range that wraps, such as 22-6, matches everything, and day of month and day of week must both match.
+// The runner's parser is internal to its taskscaler module. (TestPeriodsAreTheRunners)
 type period struct {
 	loc    *time.Location
 	fields [5]uint64 // bit n is set if n matches: minute, hour, day, month, weekday
@@ -28,22 +25,20 @@ type unreadable struct{ what, hint string }
 type field struct {
 	name     string
 	min, max int
-	words    []string // for min, min+1, ...
+	words    string
 }
 
 var fields = [5]field{
-	{"minute", 0, 59, nil},
-	{"hour", 0, 23, nil},
-	{"day of month", 1, 31, nil},
-	{"month", 1, 12, strings.Fields("jan feb mar apr may jun jul aug sep oct nov dec")},
-	{"day of week", 0, 7, strings.Fields("sun mon tue wed thu fri sat")},
+	{"minute", 0, 59, ""},
+	{"hour", 0, 23, ""},
+	{"day of month", 1, 31, ""},
+	{"month", 1, 12, "jan feb mar apr may jun jul aug sep oct nov dec"},
+	{"day of week", 0, 7, "sun mon tue wed thu fri sat"},
 }
-
-// example is a period as it is to be written.
-const example = `periods = ["* 8-17 * * mon-fri"]`
 
 // parsePeriod reads a period. Without a timezone it is in that of the host.
 func parsePeriod(text, timezone string) (period, *unreadable) {
+	const example = `periods = ["* 8-17 * * mon-fri"]`
 	p := period{loc: time.Local}
 	if timezone != "" {
 		loc, err := time.LoadLocation(timezone)
@@ -54,8 +49,8 @@ func parsePeriod(text, timezone string) (period, *unreadable) {
 	}
 	words := strings.Fields(text)
 	if len(words) != len(fields) {
-		u := &unreadable{fmt.Sprintf("period %q has %s: it takes 5, minute, hour, day of month, month, day of week",
-			text, plural(len(words), "field")), example}
+		const want = "period %q has %s, not 5: minute, hour, day of month, month, day of week"
+		u := &unreadable{fmt.Sprintf(want, text, plural(len(words), "field")), example}
 		if len(words) == 7 { // docker+machine's have seconds and a year
 			u.hint = fmt.Sprintf("periods = [%q]", strings.Join(words[1:6], " "))
 		}
@@ -66,22 +61,14 @@ func parsePeriod(text, timezone string) (period, *unreadable) {
 		if err != nil {
 			return period{}, &unreadable{fmt.Sprintf("period %q: %s: %v", text, f.name, err), example}
 		}
+		all, _, _ := f.parse("*")
 		p.fields[i], p.wraps = set, cmp.Or(p.wraps, wraps)
+		p.dated = p.dated || set != all && (i == 2 || i == 3)
 	}
-	const sunday = 1 | 1<<7
-	if p.fields[4]&sunday != 0 {
-		p.fields[4] |= sunday
+	if p.fields[4]&(1|1<<7) != 0 { // 7 is Sunday too
+		p.fields[4] |= 1 | 1<<7
 	}
-	p.dated = p.fields[2] != fields[2].all() || p.fields[3] != fields[3].all()
 	return p, nil
-}
-
-// all is the set of every number of the field.
-func (f field) all() (set uint64) {
-	for n := f.min; n <= f.max; n++ {
-		set |= 1 << n
-	}
-	return set
 }
 
 // parse reads a list such as 1,5-9,*/15.
@@ -105,13 +92,14 @@ func (f field) parse(list string) (set uint64, wraps string, err error) {
 		from, to := f.min, f.max
 		if text != "*" {
 			first, last, ranged := strings.Cut(text, "-")
+			if !ranged {
+				last = first
+			}
 			if from, err = f.number(first); err != nil {
 				return 0, "", err
 			}
-			if to = from; ranged {
-				if to, err = f.number(last); err != nil {
-					return 0, "", err
-				}
+			if to, err = f.number(last); err != nil {
+				return 0, "", err
 			}
 		}
 		if from > to {
@@ -127,7 +115,7 @@ func (f field) parse(list string) (set uint64, wraps string, err error) {
 }
 
 func (f field) number(text string) (int, error) {
-	for i, word := range f.words {
+	for i, word := range strings.Fields(f.words) {
 		if strings.EqualFold(text, word) {
 			return f.min + i, nil
 		}

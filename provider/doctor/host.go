@@ -5,11 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
+	"regexp"
 	"runtime"
 	"strings"
 	"time"
@@ -23,9 +24,11 @@ import (
 
 // Host is what of this host the checks go by. Look fills it in.
 type Host struct {
-	Now       time.Time
-	UID       int // of this process; -1 = the system has none
-	ConfigUID int // of config.toml's owner; -1 = unknown
+	Now   time.Time
+	Owner string // the number of the user that config.toml belongs to; "" = this process's, or not known
+
+	RunnerVersion string // of gitlab-runner, such as "18.6.6"; "" = not known
+	RunnerFault   string // why not
 
 	Program Program
 	Secrets []SecretFile
@@ -36,7 +39,6 @@ type Host struct {
 	Holder     string         // the process id of the plugin that manages the group, "" = none does
 	DeadRuns   []string       // earlier plugin processes that have ended
 	Refused    *state.Refusal // the start that was refused last; nil = none was, or one went well since
-	Booting    string         // the process id of a doctor --boot that is at work, "" = none is
 
 	Addresses []netip.Addr // of this host
 }
@@ -51,32 +53,55 @@ type SecretFile struct {
 
 // KeyFile is a private key.
 type KeyFile struct {
-	Key, Path   string // the key of config.toml that names it
-	Fingerprint string // MD5
-	Missing     bool
-	Fault       string // "" = it can be used
+	Key, Path string // the key of config.toml that names it
+	Err       error  // why it cannot be used; nil = it can
 }
 
 // Look looks at this host, as far as the configuration of a group concerns it. It
 // changes nothing.
 func Look(ctx context.Context, file *runnerconfig.File, r runnerconfig.Runner, c config.Config, apiURL, group string) Host {
-	h := Host{Now: time.Now(), UID: os.Getuid(), ConfigUID: -1}
+	h := Host{Now: time.Now()}
 	if file != nil {
-		h.ConfigUID = ownerOf(file.Path)
+		h.Owner = otherOwner(file.Path)
+		h.RunnerVersion, h.RunnerFault = askRunner(ctx)
 		h.Program = findProgram(r.Autoscaler.Plugin)
 		h.lookAtFiles(file, r, c)
 	}
 	if group != "" {
 		h.lookAtState(ctx, apiURL, group)
 	}
-	if all, err := net.InterfaceAddrs(); err == nil {
-		for _, a := range all {
-			if p, err := netip.ParsePrefix(a.String()); err == nil {
-				h.Addresses = append(h.Addresses, p.Addr())
-			}
+	all, _ := net.InterfaceAddrs() // none: this host is in no VPC
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			h.Addresses = append(h.Addresses, p.Addr())
 		}
 	}
 	return h
+}
+
+// runnerBound is how long the runner may take to print its version.
+const runnerBound = 5 * time.Second
+
+var versionLine = regexp.MustCompile(`(?m)^Version:\s+v?(\d+\.\d+\.\d+)`)
+
+// askRunner asks the gitlab-runner in PATH for its version.
+func askRunner(ctx context.Context) (version, fault string) {
+	ctx, cancel := context.WithTimeout(ctx, runnerBound)
+	defer cancel()
+	path, err := exec.LookPath("gitlab-runner")
+	if err != nil {
+		return "", "gitlab-runner is not in PATH"
+	}
+	c := exec.CommandContext(ctx, path, "--version")
+	c.WaitDelay = time.Second // a child may keep the output open
+	out, err := c.Output()
+	if m := versionLine.FindSubmatch(out); m != nil {
+		return string(m[1]), ""
+	}
+	if err != nil {
+		return "", path + " --version: " + err.Error()
+	}
+	return "", path + " --version shows none"
 }
 
 func (h *Host) lookAtFiles(file *runnerconfig.File, r runnerconfig.Runner, c config.Config) {
@@ -98,7 +123,7 @@ func (h *Host) lookAtFiles(file *runnerconfig.File, r runnerconfig.Runner, c con
 	} {
 		if k.path != "" {
 			secret(k.path, "a private key", "")
-			h.Keys = append(h.Keys, readKey(k.key, k.path))
+			h.Keys = append(h.Keys, KeyFile{k.key, k.path, checkKey(k.path)})
 		}
 	}
 }
@@ -106,68 +131,40 @@ func (h *Host) lookAtFiles(file *runnerconfig.File, r runnerconfig.Runner, c con
 // maxKey bounds what is read of a private key, in bytes.
 const maxKey = 64 << 10
 
-func readKey(key, path string) KeyFile {
-	k := KeyFile{Key: key, Path: path}
-	text, err := func() ([]byte, error) {
-		info, err := os.Stat(path) // before it is opened: a pipe would block
-		if err != nil {
-			return nil, err
-		}
-		if !info.Mode().IsRegular() {
-			return nil, errors.New("it is no regular file")
-		}
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		return io.ReadAll(io.LimitReader(f, maxKey))
-	}()
-	if errors.Is(err, fs.ErrNotExist) {
-		k.Missing = true
-		return k
-	}
+// checkKey returns why a private key cannot be used.
+func checkKey(path string) error {
+	info, err := os.Stat(path) // before it is read: a pipe would block
 	if err != nil {
-		k.Fault = err.Error()
-		return k
+		return err
 	}
-	signer, err := ssh.ParsePrivateKey(text)
-	switch {
-	case errors.As(err, new(*ssh.PassphraseMissingError)):
-		k.Fault = "the key needs a passphrase"
-	case err != nil:
-		k.Fault = "it is no private key in PEM or OpenSSH form"
-	default:
-		k.Fingerprint = ssh.FingerprintLegacyMD5(signer.PublicKey())
+	if !info.Mode().IsRegular() || info.Size() > maxKey {
+		return errors.New("it is no file of a private key")
 	}
-	return k
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	_, err = ssh.ParsePrivateKey(text)
+	return err
 }
 
 func (h *Host) lookAtState(ctx context.Context, apiURL, group string) {
 	s, err := state.Peek(ctx, apiURL, group)
-	if err != nil {
-		h.StateFault = err
-		return
-	}
-	h.Holder, h.DeadRuns, h.Refused, h.Ignored = holder(s), s.DeadRuns(), s.Refused, s.Ignored
-	if test := BootGroup(group); test != group {
-		if s, err := state.Peek(ctx, apiURL, test); err == nil { // else as of the group
-			h.Booting = holder(s)
+	h.StateFault, h.DeadRuns, h.Refused, h.Ignored = err, s.DeadRuns(), s.Refused, s.Ignored
+	if s.Held {
+		h.Holder = "unknown"
+		if s.PID != 0 {
+			h.Holder = fmt.Sprint(s.PID)
 		}
 	}
 }
 
-func holder(s state.Snapshot) string {
-	switch {
-	case !s.Held:
-		return ""
-	case s.PID == 0:
-		return "unknown"
-	}
-	return fmt.Sprint(s.PID)
-}
-
 func (e *exam) secretFiles() {
+	secret := pluginKey(e.Runner, "token") != "" || e.Runner.Autoscaler.Connector.Password != ""
+	if level := strings.ToLower(e.File.LogLevel); secret && (level == "debug" || level == "trace") {
+		e.addAt(Warning, e.File.At("log_level"), `log_level = "info"`,
+			"log_level %q writes plugin_config.token and connector_config.password into the log", level)
+	}
 	for _, s := range e.Host.Secrets {
 		where := s.Path
 		if s.Plain != "" {
@@ -175,9 +172,9 @@ func (e *exam) secretFiles() {
 		}
 		switch {
 		case s.Mode&0o077 != 0 && runtime.GOOS != "windows":
-			e.at(Warning, where, "chmod 600 "+s.Path, "other users of this host can read %s: %s has the mode %04o", s.Holds, s.Path, s.Mode)
+			e.addAt(Warning, where, "chmod 600 "+s.Path, "other users of this host can read %s: %s has the mode %04o", s.Holds, s.Path, s.Mode)
 		case s.Plain == "autoscaler.plugin_config.token":
-			e.at(Note, where, `token_file = "/etc/gitlab-runner/digitalocean-token"`,
+			e.addAt(Note, where, `token_file = "/etc/gitlab-runner/digitalocean-token"`,
 				"the token is in config.toml: in a file of its own it can be replaced without a restart")
 		}
 	}
@@ -185,14 +182,15 @@ func (e *exam) secretFiles() {
 
 func (e *exam) keyFiles() {
 	for _, k := range e.Host.Keys {
-		name := lastPart(k.Key)
+		name, missing := lastPart(k.Key), errors.Is(k.Err, fs.ErrNotExist)
 		switch {
-		case k.Missing && name == "key_path":
-			e.say(Fault, k.Key, "ssh-keygen -t ed25519 -N '' -f "+k.Path, "%s %s does not exist: the runner cannot start the plugin", name, k.Path)
-		case k.Missing:
-			e.say(Good, k.Key, "", "%s %s does not exist yet: the first start makes it", name, k.Path)
-		case k.Fault != "":
-			e.say(Fault, k.Key, "ssh-keygen -t ed25519 -N '' -f "+k.Path+".new", "%s %s cannot be used: %s", name, k.Path, k.Fault)
+		case k.Err == nil:
+		case missing && name == "ssh_key_file":
+			e.add(OK, k.Key, "", "%s %s does not exist yet: the first start makes it", name, k.Path)
+		case missing:
+			e.add(Fault, k.Key, "ssh-keygen -t ed25519 -N '' -f "+k.Path, "%s %s does not exist: the runner cannot start the plugin", name, k.Path)
+		default:
+			e.add(Fault, k.Key, "ssh-keygen -t ed25519 -N '' -f "+k.Path+".new", "%s %s cannot be used: %v", name, k.Path, k.Err)
 		}
 	}
 }
@@ -200,27 +198,17 @@ func (e *exam) keyFiles() {
 func (e *exam) state() {
 	if err := e.Host.StateFault; err != nil {
 		what, hint, _ := strings.Cut(err.Error(), "; ")
-		e.at(Fault, "", cmp.Or(hint, "in the runner's unit: StateDirectory=fleeting-plugin-digitalocean"), "the plugin cannot start: %s", what)
+		e.addAt(Fault, "", cmp.Or(hint, "in the runner's unit: StateDirectory=fleeting-plugin-digitalocean"), "the plugin cannot start: %s", what)
 	}
 	if err := e.Host.Ignored; err != nil {
-		e.at(Note, "this host", "", "what earlier plugin processes remembered is ignored: %v; the next start begins anew", err)
+		e.addAt(Note, "this host", "", "what earlier plugin processes remembered is ignored: %v; the next start begins anew", err)
 	}
-}
-
-// notRunners reports whether the runner, by the owner of its file, is another user.
-func (e *exam) notRunners() bool {
-	h := e.Host
-	return e.File != nil && h.UID >= 0 && h.ConfigUID >= 0 && h.ConfigUID != h.UID
 }
 
 func (e *exam) user() {
-	if h := e.Host; e.notRunners() {
-		sudo := "sudo"
-		if h.ConfigUID != 0 {
-			sudo = fmt.Sprintf("sudo -u '#%d'", h.ConfigUID)
-		}
-		e.at(Note, e.File.Path, sudo+" fleeting-plugin-digitalocean doctor",
-			"it belongs to the user %d, and doctor runs as %d: what it finds of files, HOME and locks is this user's, not the runner's", h.ConfigUID, h.UID)
+	if owner := e.Host.Owner; owner != "" {
+		e.addAt(Note, e.File.Path, fmt.Sprintf("sudo -u '#%s' fleeting-plugin-digitalocean doctor", owner),
+			"it belongs to the user %s, and doctor runs as another: what it finds of files, HOME and locks may not be the runner's", owner)
 	}
 }
 
@@ -231,13 +219,13 @@ func (e *exam) manager() {
 	switch {
 	case e.Account.Name == "" || e.Host.StateFault != nil:
 	case e.Host.Holder != "":
-		e.at(Good, "this host", "", "process %s manages the group", e.Host.Holder)
+		e.addAt(OK, "this host", "", "process %s manages the group", e.Host.Holder)
 	default:
-		e.at(Good, "this host", "", "no process manages the group now")
+		e.addAt(OK, "this host", "", "no process manages the group now")
 	}
 	if r := e.Host.Refused; r != nil {
 		if ago := e.Host.Now.Sub(r.At); ago >= 0 && ago < lately {
-			e.at(Warning, "this host", "fix what it says; the runner starts the plugin again by itself",
+			e.addAt(Warning, "this host", "fix what it says; the runner starts the plugin again by itself",
 				"the start at %s was refused: %s", r.At.In(e.Host.Now.Location()).Format(time.TimeOnly), strings.ReplaceAll(r.Text, "\n", "; "))
 		}
 	}

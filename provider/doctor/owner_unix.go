@@ -3,18 +3,19 @@
 package doctor
 
 import (
+	"fmt"
 	"os"
 	"syscall"
 )
 
-// ownerOf returns the user that a file belongs to, or -1.
-func ownerOf(path string) int {
+// otherOwner returns the number of the user that a file belongs to; "" = this process's, or not known.
+func otherOwner(path string) string {
 	info, err := os.Stat(path)
 	if err != nil {
-		return -1
+		return ""
 	}
-	if s, ok := info.Sys().(*syscall.Stat_t); ok {
-		return int(s.Uid)
+	if s, ok := info.Sys().(*syscall.Stat_t); ok && int(s.Uid) != os.Getuid() {
+		return fmt.Sprint(s.Uid)
 	}
-	return -1
+	return ""
 }

@@ -1,4 +1,4 @@
 package doctor
 
-// ownerOf returns -1: Windows has no numbers for users.
-func ownerOf(string) int { return -1 }
+// otherOwner returns "": Windows has no numbers for users.
+func otherOwner(string) string { return "" }

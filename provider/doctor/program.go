@@ -2,10 +2,12 @@ package doctor
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 )
@@ -14,35 +16,22 @@ import (
 type Program struct {
 	Path  string // the program; "" = there is none
 	Fault string // why Path cannot be run, "" = it can
-	Dir   string // where `gitlab-runner fleeting install` puts plugins
+	Dir   string // of the installed versions; "" = plugin = "..." is a path
 }
 
-// spelling is how plugin = "..." is written, which tells where the runner looks.
-type spelling int
-
-const (
-	bareName   spelling = iota // looked for in PATH, then among the installed
-	taggedName                 // GitLab's own plugin of that name
-	filePath
-	reference // registry/repository:version
-)
-
-func spell(plugin string, exists bool) spelling {
-	switch {
-	case filepath.IsAbs(plugin), strings.HasPrefix(plugin, "/"), strings.HasPrefix(plugin, "."), strings.Contains(plugin, `\`),
-		exists && strings.Contains(plugin, "/"):
-		return filePath
-	case strings.Contains(plugin, "/"):
-		return reference
-	case strings.ContainsAny(plugin, ":@"):
-		return taggedName
-	}
-	return bareName
+// isPath reports whether plugin = "..." is a path, as the runner decides it.
+func isPath(plugin string) bool {
+	_, err := os.Stat(plugin)
+	return filepath.IsAbs(plugin) || strings.HasPrefix(plugin, "/") || strings.HasPrefix(plugin, ".") || strings.Contains(plugin, `\`) ||
+		err == nil && strings.Contains(plugin, "/")
 }
 
-// repository is where below the directory of plugins a reference's versions are, by
-// the rules of the runner's installer.
-func repository(plugin string) string {
+// isName reports whether plugin = "..." is looked for in PATH. Else it is a reference, registry/repository:version.
+func isName(plugin string) bool { return !strings.ContainsAny(plugin, "/:@") }
+
+// repository splits a reference, by the rules of the runner's installer, into the directory that has its versions below the
+// directory of plugins, and the constraint on the version; "" = none.
+func repository(plugin string) (dir, constraint string) {
 	first, rest, slashed := strings.Cut(plugin, "/")
 	if !slashed {
 		plugin = "registry.gitlab.com/gitlab-org/fleeting/plugins/" + plugin
@@ -51,35 +40,30 @@ func repository(plugin string) string {
 	}
 	plugin, _, _ = strings.Cut(plugin, "@")
 	if i := strings.LastIndex(plugin, ":"); i > strings.LastIndex(plugin, "/") {
-		plugin = plugin[:i]
+		return plugin[:i], plugin[i+1:]
 	}
-	return plugin
+	return plugin, ""
 }
 
-// findProgram looks where the runner looks. Of an installed plugin any version will
-// do here: which one a constraint selects is the runner's to say.
-func findProgram(plugin string) Program {
-	p := Program{Dir: pluginsDir()}
-	_, err := os.Stat(plugin)
-	switch spell(plugin, err == nil) {
-	case filePath:
-		p.Path, p.Fault = plugin, whyNotRun(plugin)
+// findProgram looks where the runner looks. Of an installed plugin it takes any version: which one a constraint selects is
+// the runner's decision.
+func findProgram(plugin string) (p Program) {
+	if isPath(plugin) {
+		return Program{Path: plugin, Fault: whyNotRun(plugin)}
+	}
+	dir, _ := repository(plugin)
+	p.Dir = filepath.Join(pluginsDir(), filepath.FromSlash(dir))
+	if path, err := exec.LookPath(plugin); err == nil && isName(plugin) {
+		p.Path = path
 		return p
-	case bareName:
-		if found, err := exec.LookPath(plugin); err == nil {
-			p.Path = found
-			return p
-		}
-	case taggedName, reference:
 	}
 	name := "plugin"
 	if runtime.GOOS == "windows" {
 		name += ".exe"
 	}
-	repo := filepath.Join(p.Dir, filepath.FromSlash(repository(plugin)))
-	versions, _ := os.ReadDir(repo) // none: it is not installed
-	for _, v := range versions {
-		if path := filepath.Join(repo, v.Name(), name); whyNotRun(path) == "" {
+	versions, _ := filepath.Glob(filepath.Join(p.Dir, "*", name)) // the pattern is sound, or nothing is found
+	for _, path := range versions {
+		if whyNotRun(path) == "" {
 			p.Path = path
 		}
 	}
@@ -115,34 +99,30 @@ func whyNotRun(path string) string {
 }
 
 func (e *exam) program() {
-	if e.File == nil {
-		return
-	}
-	const key = "autoscaler.plugin"
+	const key, name = "autoscaler.plugin", `plugin = "fleeting-plugin-digitalocean"`
 	plugin, p := e.Runner.Autoscaler.Plugin, e.Host.Program
-	// Another user's PATH and HOME may have it.
-	missing, whose := Warning, "the runner cannot start it"
-	if e.notRunners() {
-		missing, whose = Note, "the runner's user may have it elsewhere"
-	}
 	registry, _, _ := strings.Cut(plugin, "/")
-	switch how := spell(plugin, p.Path == plugin && p.Fault != "does not exist"); {
-	case how == reference && strings.Contains(registry, ":"):
-		e.say(Fault, key, `plugin = "fleeting-plugin-digitalocean"`,
-			"plugin is %q: the runner's installer refuses a registry with a port", plugin)
-	case how == filePath && strings.HasPrefix(p.Fault, "cannot"):
-		e.say(missing, key, "", "plugin %s %s", plugin, p.Fault)
-	case how == filePath && p.Fault == "is not executable":
-		e.say(Fault, key, "chmod 755 "+plugin, "plugin %s %s: the runner cannot start it", plugin, p.Fault)
-	case how == filePath && p.Fault != "":
-		e.say(Fault, key, `plugin = "fleeting-plugin-digitalocean"`, "plugin %s %s: the runner cannot start it", plugin, p.Fault)
-	case how == taggedName:
-		e.say(Warning, key, `plugin = "fleeting-plugin-digitalocean"`,
-			"plugin is %q: with a version, a name without a / means registry.gitlab.com/gitlab-org/fleeting/plugins/%s", plugin, plugin)
-	case how == bareName && p.Path == "":
-		e.say(missing, key, "sudo install fleeting-plugin-digitalocean /usr/local/bin/",
-			"plugin %s is neither in PATH nor in %s: %s", plugin, p.Dir, whose)
-	case how == reference && p.Path == "":
-		e.say(missing, key, "gitlab-runner fleeting install", "plugin %s is not installed in %s: %s", plugin, p.Dir, whose)
+	_, constraint := repository(plugin)
+	switch {
+	case p.Dir == "":
+		hint := name
+		if p.Fault == "is not executable" {
+			hint = "chmod 755 " + plugin
+		}
+		e.when(p.Fault != "", Fault, key, hint, "plugin %s %s: the runner cannot start it", plugin, p.Fault)
+	case isName(plugin):
+		e.when(p.Path == "", Warning, key, "sudo install fleeting-plugin-digitalocean /usr/local/bin/",
+			"plugin %s is neither in PATH nor in %s: the runner cannot start it", plugin, p.Dir)
+	case strings.Contains(registry, ":") && registry != plugin:
+		e.add(Fault, key, name, "plugin is %q: `gitlab-runner fleeting install` skips a registry with a port without a word", plugin)
+	case prefixed.MatchString(constraint):
+		e.add(Fault, key, fmt.Sprintf("plugin = %q", strings.TrimSuffix(plugin, constraint)+constraint[1:]),
+			"plugin is %q: versions have no v in front, and `gitlab-runner fleeting install` finds none without a word", plugin)
+	case p.Path == "":
+		e.add(Warning, key, "gitlab-runner fleeting install && gitlab-runner fleeting list",
+			"plugin %s is not installed in %s: the runner cannot start it", plugin, p.Dir)
 	}
 }
+
+// prefixed matches a version with a v in front.
+var prefixed = regexp.MustCompile(`^v\d`)

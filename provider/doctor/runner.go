@@ -2,47 +2,63 @@ package doctor
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/agnivade/levenshtein"
+	"golang.org/x/mod/semver"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
-func (e *exam) executor() {
-	if e.File == nil || e.docker() || e.Runner.Executor == "instance" {
-		return
+// since are the versions of the runner that brought a key.
+var since = map[string]string{
+	"instance_acquire_timeout": "18.1",
+	"log_internal_ip":          "18.2", "log_external_ip": "18.2",
+	"deletion_retry_interval": "18.3", "shutdown_deletion_interval": "18.3", "shutdown_deletion_retries": "18.3",
+}
+
+// older reports whether this host's runner is known to be older than a version.
+func (h Host) older(version string) bool {
+	return h.RunnerVersion != "" && semver.Compare("v"+h.RunnerVersion, "v"+version) < 0
+}
+
+func (e *exam) version() {
+	h, key := e.Host, "autoscaler.plugin_config"
+	const rotated = "before 19.2 a new token of the runner starts a second plugin, which is refused, and state_storage is lost"
+	e.when(h.RunnerVersion == "", Note, key, "on the runner's host: gitlab-runner --version",
+		"the runner's version is not known (%s): %s", h.RunnerFault, rotated)
+	e.when(h.older("19.2"), Note, key, "after a rotation of the token: gitlab-runner restart",
+		"this host's runner is %s: %s", h.RunnerVersion, rotated)
+	for _, name := range slices.Sorted(maps.Keys(since)) {
+		key := "autoscaler." + name
+		e.when(h.older(since[name]) && e.File.Has(e.Runner.Key(key)), Warning, key, "upgrade the runner, or remove the line",
+			"%s has no effect: this host's runner is %s, and has it since %s", name, h.RunnerVersion, since[name])
 	}
-	e.say(Fault, "executor", `executor = "docker-autoscaler"`,
+}
+
+func (e *exam) executor() {
+	e.when(!e.docker() && e.Runner.Executor != "instance", Fault, "executor", `executor = "docker-autoscaler"`,
 		`executor is %q: only "docker-autoscaler" and "instance" use [runners.autoscaler]`, e.Runner.Executor)
 }
 
-// dockerTable checks that there is a [runners.docker], and what is in it.
 func (e *exam) dockerTable() {
-	if e.File == nil || !e.docker() {
-		return
-	}
-	if !e.File.Has(e.Runner.Key("docker")) {
-		e.say(Fault, "executor", "[runners.docker]\n  image = \"alpine:latest\"",
-			"there is no [runners.docker], which docker-autoscaler needs: no job can run")
-		return
-	}
+	has := func(key string) bool { return e.File.Has(e.Runner.Key(key)) }
+	e.when(!has("docker"), Fault, "executor", "[runners.docker]\n  image = \"alpine:latest\"",
+		"there is no [runners.docker], which docker-autoscaler needs: no job can run")
 	for _, key := range []string{"tls_cert_path", "tls_verify"} {
-		if e.File.Has(e.Runner.Key("docker." + key)) {
-			e.say(Warning, "docker."+key, "remove it", "%s is of no use: Docker is reached over SSH, on the Droplet", key)
-		}
+		e.when(has("docker."+key), Warning, "docker."+key, "remove it", "%s is of no use: Docker is reached over SSH, on the Droplet", key)
 	}
 	// Rootless Docker and Podman have a socket of their own, so this one may be meant.
-	if e.File.Has(e.Runner.Key("docker.host")) {
-		e.say(Note, "docker.host", "remove it, unless it is such a socket",
-			"host has to be a socket on the Droplet, such as unix:///run/podman/podman.sock: Docker is reached over SSH, on the Droplet")
-	}
+	e.when(has("docker.host"), Note, "docker.host", "remove it, unless it is a socket on the Droplet",
+		"host is looked up on the Droplet, where Docker is reached over SSH: it must be a socket, such as unix:///run/podman/podman.sock")
 }
 
 // tables are those below [runners.autoscaler], with their keys.
@@ -63,112 +79,91 @@ func keysOf(table any) (keys []string) {
 	return keys
 }
 
-var element = regexp.MustCompile(`\.\d+\b`)
-
-func (e *exam) ignoredKeys() {
-	if e.File == nil {
-		return
-	}
-	for _, key := range e.File.Ignored {
-		rest, ours := strings.CutPrefix(key, e.Runner.Key("autoscaler."))
-		if !ours {
-			continue
-		}
-		path := element.ReplaceAllString(rest, "")
-		table, name := "", path
-		if i := strings.LastIndex(path, "."); i >= 0 {
-			table, name = path[:i], path[i+1:]
-		}
-		e.at(Warning, e.File.At(key), cmp.Or(suggest(table, name), "remove it; docs/configuration.md has what the runner reads here"), "the runner ignores %s: [runners.autoscaler%s] has no such key",
-			name, strings.TrimSuffix("."+table, "."))
-	}
-}
-
-// suggest proposes the key that was meant: a slip of the finger away, or in another
-// table.
-func suggest(table, name string) string {
-	best, found := 3, ""
-	for _, key := range tables[table] {
-		d := levenshtein.ComputeDistance(name, key)
-		if strings.HasPrefix(name, key) && len(key) > 4 {
-			d = 1 // as use_external_address
-		}
-		if d < best {
-			best, found = d, key
-		}
-	}
-	if found != "" {
-		return fmt.Sprintf("did you mean %s?", found)
-	}
-	for _, other := range []string{"", "connector_config", "policy", "plugin_config", "state_storage", "scale_throttle"} {
-		for _, key := range tables[other] {
-			if key == name {
-				return "it belongs into " + strings.Replace("[runners.autoscaler."+other+"]", ".]", "]", 1)
-			}
-		}
-	}
-	return ""
-}
-
-func (e *exam) values() {
-	if e.File == nil {
-		return
-	}
-	negative := func(key string, n float64) {
-		if n < 0 {
-			e.say(Fault, key, "remove it, or write what is meant", "%s is %v: it must not be negative", lastPart(key), n)
-		}
-	}
-	duration := func(key string, d time.Duration) {
-		switch {
-		case d < 0:
-			e.say(Fault, key, "remove it, or write what is meant", "%s is %s: it must not be negative", lastPart(key), d)
-		case d > 0 && d < time.Millisecond:
-			e.say(Fault, key, fmt.Sprintf(`%s = "%ds"`, lastPart(key), int64(d)),
-				"%s is %s: a number without a unit counts nanoseconds", lastPart(key), d)
-		}
-	}
-	a := e.Runner.Autoscaler
-	negative("limit", float64(e.Runner.Limit))
-	negative("autoscaler.capacity_per_instance", float64(a.CapacityPerInstance))
-	negative("autoscaler.max_use_count", float64(a.MaxUseCount))
-	negative("autoscaler.max_instances", float64(a.MaxInstances))
-	duration("autoscaler.instance_acquire_timeout", a.InstanceAcquireTimeout)
-	duration("autoscaler.update_interval", a.UpdateInterval)
-	duration("autoscaler.update_interval_when_expecting", a.UpdateIntervalWhenExpecting)
-	duration("autoscaler.deletion_retry_interval", a.DeletionRetryInterval)
-	duration("autoscaler.shutdown_deletion_interval", a.ShutdownDeletionInterval)
-	duration("autoscaler.connector_config.keepalive", a.Connector.Keepalive)
-	duration("autoscaler.connector_config.timeout", a.Connector.Timeout)
-	for i, p := range a.Policy {
-		policy := fmt.Sprintf("autoscaler.policy.%d.", i)
-		negative(policy+"idle_count", float64(p.IdleCount))
-		negative(policy+"scale_factor", p.ScaleFactor)
-		negative(policy+"scale_factor_limit", float64(p.ScaleFactorLimit))
-		duration(policy+"idle_time", p.IdleTime)
-	}
+func tableName(table string) string {
+	return "[" + strings.TrimSuffix("runners.autoscaler."+table, ".") + "]"
 }
 
 // lastPart is the name of a key.
 func lastPart(key string) string { return key[strings.LastIndex(key, ".")+1:] }
 
-func (e *exam) groupName() {
-	if e.File == nil || e.Account.Name == "" {
-		return
-	}
-	for _, other := range e.File.Runners {
-		if other.Index == e.Runner.Index || !other.OurPlugin() || pluginKey(other, "name") != e.Account.Name ||
-			pluginKey(other, "api_url") != pluginKey(e.Runner, "api_url") {
+var element = regexp.MustCompile(`\.\d+\b`)
+
+func (e *exam) ignoredKeys() {
+	for _, key := range e.File.Ignored {
+		path, ours := strings.CutPrefix(key, e.Runner.Key("autoscaler."))
+		if !ours {
 			continue
 		}
-		e.say(Fault, "autoscaler.plugin_config.name", fmt.Sprintf("name = %q", e.Account.Name+"-2"),
+		path = element.ReplaceAllString("."+path, "")
+		table, name := strings.TrimPrefix(path[:strings.LastIndex(path, ".")], "."), lastPart(path)
+		hint := config.DidYouMean(name, tables[table])
+		for _, other := range slices.Sorted(maps.Keys(tables)) {
+			if hint == "" && slices.Contains(tables[other], name) {
+				hint = "it belongs into " + tableName(other)
+			}
+		}
+		e.addAt(Warning, e.File.At(key), cmp.Or(hint, "remove it"), "the runner ignores %s: %s has no such key", name, tableName(table))
+	}
+	const key = "autoscaler.failure_threshold"
+	e.when(e.File.Has(e.Runner.Key(key)), Note, key, "remove it", "failure_threshold has no effect: no released runner reads it")
+}
+
+func (e *exam) values() {
+	e.numbers("limit", reflect.ValueOf(e.Runner.Limit))
+	e.numbers("autoscaler", reflect.ValueOf(*e.Runner.Autoscaler))
+}
+
+// numbers finds negative numbers and durations, and durations of a few nanoseconds, in v and below.
+func (e *exam) numbers(key string, v reflect.Value) {
+	switch {
+	case v.Kind() == reflect.Struct:
+		for f, value := range v.Fields() {
+			e.numbers(key+"."+f.Tag.Get("toml"), value)
+		}
+	case v.Kind() == reflect.Slice:
+		for i := range v.Len() {
+			e.numbers(fmt.Sprintf("%s.%d", key, i), v.Index(i))
+		}
+	case v.CanInt() && v.Int() < 0, v.CanFloat() && v.Float() < 0:
+		e.add(Fault, key, "remove it, or write what is meant", "%s is %v: it must not be negative", lastPart(key), v)
+	case v.Type() == reflect.TypeFor[time.Duration]() && v.Int() > 0 && v.Int() < int64(time.Millisecond):
+		e.add(Fault, key, fmt.Sprintf(`%s = "%ds"`, lastPart(key), v.Int()),
+			"%s is %v: a number without a unit counts nanoseconds", lastPart(key), v)
+	}
+}
+
+// seeDocs is a hint for want of a better one.
+const seeDocs = "https://gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/-/blob/main/docs/configuration.md"
+
+func (e *exam) pluginConfig() {
+	faults, ok := errors.AsType[config.Faults](e.Faults)
+	switch {
+	case e.Faults == nil:
+		e.add(OK, "autoscaler.plugin_config", "", "plugin_config is accepted")
+	case !ok:
+		e.add(Fault, "autoscaler.plugin_config", seeDocs, "%v", e.Faults)
+	}
+	for _, f := range faults {
+		hint := cmp.Or(f.Hint, seeDocs)
+		if f.Key == "token" || f.Key == "token_file" {
+			hint = cmp.Or(f.Hint, `token_file = "/etc/gitlab-runner/digitalocean-token", with nothing but the token in that file`)
+		}
+		f.Hint = ""
+		e.add(Fault, "autoscaler.plugin_config."+f.Key, hint, "%v", f)
+	}
+}
+
+func (e *exam) groupName() {
+	for _, other := range e.File.Runners {
+		same := other.Index != e.Runner.Index && other.OurPlugin() && pluginKey(other, "name") == e.Account.Name &&
+			pluginKey(other, "api_url") == pluginKey(e.Runner, "api_url")
+		e.when(same, Fault, "autoscaler.plugin_config.name", fmt.Sprintf("name = %q", e.Account.Name+"-2"),
 			"%s has a group %q too: the second plugin that starts is refused, and its jobs fail",
 			e.File.At(other.Key("autoscaler.plugin_config.name")), e.Account.Name)
 	}
 }
 
-// pluginKey returns a string of plugin_config, in which the case of keys does not
-// matter.
+// pluginKey returns a string of plugin_config, in which the case of keys does not matter.
 func pluginKey(r runnerconfig.Runner, name string) string {
 	for key, value := range r.Autoscaler.PluginConfig {
 		if text, ok := value.(string); ok && strings.EqualFold(key, name) {
@@ -178,149 +173,169 @@ func pluginKey(r runnerconfig.Runner, name string) string {
 	return ""
 }
 
-func (e *exam) jobs() {
-	if e.File == nil {
-		return
+// concurrent is the runner's, with its default.
+func (e *exam) concurrent() int {
+	if !e.File.Has("concurrent") {
+		return 1
 	}
-	concurrent := e.File.Concurrent
-	switch {
-	case concurrent < 0, concurrent == 0 && e.File.Has("concurrent"):
-		e.at(Fault, e.File.At("concurrent"), "concurrent = 10", "concurrent is %d: the runner does not start", concurrent)
-		return
-	case concurrent == 0:
-		concurrent = 1 // the runner's default
-	}
-	slots := e.maxInstances() * e.capacity()
-	switch {
-	case slots == 0:
-	case concurrent < slots:
-		e.at(Warning, e.File.At("concurrent"), fmt.Sprintf("concurrent = %d", max(slots, e.allSlots())),
-			"concurrent is %d, and the Droplets have room for %d jobs (%d x capacity_per_instance %d): some of them are never used",
-			concurrent, slots, e.maxInstances(), e.capacity())
-	case concurrent < e.allSlots():
-		e.at(Note, e.File.At("concurrent"), fmt.Sprintf("concurrent = %d", e.allSlots()),
-			"concurrent is %d, and the Droplets of all [[runners]] together have room for %d jobs: not all are used at once",
-			concurrent, e.allSlots())
-	}
-	if limit := e.Runner.Limit; slots > 0 && limit > 0 && limit < slots {
-		e.say(Warning, "limit", fmt.Sprintf("limit = %d", slots),
-			"limit is %d, and the Droplets have room for %d jobs (%d x capacity_per_instance %d): some of them are never used",
-			limit, slots, e.maxInstances(), e.capacity())
-	}
+	return e.File.Concurrent
 }
 
-// allSlots is how many jobs the Droplets of all runners of this plugin have room for,
-// as far as their max_instances tell.
-func (e *exam) allSlots() (slots int) {
+func (e *exam) jobs() {
+	concurrent, at, slots := e.concurrent(), e.File.At("concurrent"), e.maxInstances()*e.capacity()
+	all := slots // of all runners with this plugin, as far as their max_instances show
 	for _, r := range e.File.Runners {
-		switch {
-		case !r.OurPlugin():
-		case r.Index == e.Runner.Index:
-			slots += e.maxInstances() * e.capacity()
-		default:
-			slots += r.Autoscaler.MaxInstances * max(1, r.Autoscaler.CapacityPerInstance)
+		if r.OurPlugin() && r.Index != e.Runner.Index {
+			all += r.Autoscaler.MaxInstances * max(1, r.Autoscaler.CapacityPerInstance)
 		}
 	}
-	return slots
+	const room = "%s is %d, and the Droplets have room for %d jobs (%d x capacity_per_instance %d): some are never used"
+	switch {
+	case concurrent <= 0:
+		e.addAt(Fault, at, "concurrent = 10", "concurrent is %d: the runner does not start", concurrent)
+	case slots > 0 && concurrent < slots:
+		e.addAt(Warning, at, fmt.Sprintf("concurrent = %d", all), room, "concurrent", concurrent, slots, e.maxInstances(), e.capacity())
+	case slots > 0 && concurrent < all:
+		e.addAt(Note, at, fmt.Sprintf("concurrent = %d", all),
+			"concurrent is %d, and the Droplets of all [[runners]] together have room for %d jobs: not all are used at once", concurrent, all)
+	}
+	limit := e.Runner.Limit
+	e.when(limit > 0 && limit < slots, Warning, "limit", fmt.Sprintf("limit = %d", slots),
+		room, "limit", limit, slots, e.maxInstances(), e.capacity())
+}
+
+// adaptive is the feature flag that lowers request_concurrency while few jobs come. It is on unless it is turned off.
+const adaptive = "FF_USE_ADAPTIVE_REQUEST_CONCURRENCY"
+
+func (e *exam) polling() {
+	if n := len(e.File.Runners); e.concurrent() < n && e.concurrent() > 0 {
+		e.addAt(Warning, e.File.At("concurrent"), fmt.Sprintf("concurrent = %d", n),
+			"concurrent is %d for %d [[runners]]: with long polling the others wait while one asks for jobs", e.concurrent(), n)
+	}
+	const key = "request_concurrency"
+	on, set := e.Runner.FeatureFlags[adaptive]
+	off := set && !on || slices.Contains(e.Runner.Environment, adaptive+"=false") || slices.Contains(e.Runner.Environment, adaptive+"=0")
+	switch n := e.Runner.RequestConcurrency; {
+	case n > 1:
+		e.when(off, Warning, key, "remove "+adaptive+", which is on by default",
+			"request_concurrency is %d with %s off: each request for jobs keeps room free, so idle Droplets outlive idle_time", n, adaptive)
+	case e.Runner.Limit > 0 && e.Runner.Limit <= 2:
+		e.add(Warning, key, "request_concurrency = 2",
+			"limit is %d with request_concurrency = 1: with long polling a job waits until the request before it ends", e.Runner.Limit)
+	default:
+		e.add(Note, key, "request_concurrency = 4",
+			"request_concurrency is 1: with long polling jobs arrive one by one, and runners since 18.4 warn of it at every start")
+	}
 }
 
 func (e *exam) instances() {
-	if !e.valid() {
-		return
-	}
+	const key = "autoscaler.max_instances"
 	runner, plugin := e.Runner.Autoscaler.MaxInstances, e.Config.MaxInstances
-	switch {
-	case plugin > 0 && runner > plugin:
-		e.say(Fault, "autoscaler.max_instances", fmt.Sprintf("max_instances = %d", plugin),
-			"max_instances is %d, more than the %d of plugin_config (%s): the runner refuses to start the plugin",
-			runner, plugin, e.File.At(e.Runner.Key("autoscaler.plugin_config.max_instances")))
-	case runner == 0 && plugin == 0 && e.Config.MaxHourlyCost == 0:
-		e.say(Warning, "autoscaler.max_instances", "max_instances = 10",
-			"max_instances is set neither here nor in plugin_config: the account's Droplet limit is all that limits the bill")
-	}
+	e.when(plugin > 0 && runner > plugin, Fault, key, fmt.Sprintf("max_instances = %d", plugin),
+		"max_instances is %d, more than the %d of plugin_config (%s): the runner refuses to start the plugin",
+		runner, plugin, e.File.At(e.Runner.Key("autoscaler.plugin_config.max_instances")))
+	e.when(runner == 0 && plugin == 0 && e.Config.MaxHourlyCost == 0, Warning, key, "max_instances = 10",
+		"max_instances is set neither here nor in plugin_config: only the account's Droplet limit limits the bill")
 }
 
 func (e *exam) restart() {
-	if !e.valid() {
-		return
-	}
 	a := e.Runner.Autoscaler
 	static := e.Config.SSHKeyFile != "" || a.Connector.KeyPath != "" || a.Connector.UseStaticCredentials && a.Connector.Password != ""
 	const storage = `state_storage = { enabled = true, dir = "/var/lib/gitlab-runner/taskscaler" }`
 	switch {
-	case !a.StateStorage.Enabled && a.DeleteInstancesOnShutdown:
-		e.say(Note, "autoscaler.state_storage", storage,
-			"without state_storage a runner that crashed destroys every Droplet that it finds when it starts again")
-	case !a.StateStorage.Enabled:
-		e.say(Warning, "autoscaler.state_storage", storage,
-			"without state_storage a restarted runner destroys every Droplet that it finds, and makes new ones")
-	case !static:
-		e.say(Warning, "autoscaler.plugin_config.ssh_key_file", `ssh_key_file = "/var/lib/gitlab-runner/fleeting-ssh-key"`,
+	case a.StateStorage.Enabled:
+		e.when(!static, Warning, "autoscaler.plugin_config.ssh_key_file", `ssh_key_file = "/var/lib/gitlab-runner/fleeting-ssh-key"`,
 			"without ssh_key_file each start makes a new key, which does not open the Droplets that state_storage keeps over a restart")
+	case a.DeleteInstancesOnShutdown:
+		e.add(Note, "autoscaler.state_storage", storage,
+			"without state_storage a runner that crashed destroys every Droplet that it finds when it starts again")
+	default:
+		e.add(Warning, "autoscaler.state_storage", storage,
+			"without state_storage a restarted runner destroys every Droplet that it finds, and makes new ones")
 	}
 }
 
 func (e *exam) shutdown() {
-	if e.File == nil || e.Runner.Autoscaler.DeleteInstancesOnShutdown {
+	const key = "autoscaler.delete_instances_on_shutdown"
+	a := e.Runner.Autoscaler
+	if !a.DeleteInstancesOnShutdown {
+		e.add(Note, key, "where the runner is stopped for good: delete_instances_on_shutdown = true",
+			"Droplets stay, and are billed, while the runner is stopped")
 		return
 	}
-	e.say(Note, "autoscaler.delete_instances_on_shutdown", "where the runner is stopped for good: delete_instances_on_shutdown = true",
-		"Droplets stay, and are billed, while the runner is stopped")
+	e.when(a.ShutdownDeletionInterval == 0 || a.ShutdownDeletionRetries == 0, Warning, key,
+		"shutdown_deletion_interval = \"10s\"\nshutdown_deletion_retries = 3",
+		"shutdown_deletion_interval and shutdown_deletion_retries are not both set: runners such as 18.6 then delete nothing at the stop")
+	rounds := cmp.Or(a.ShutdownDeletionInterval, 10*time.Second) * time.Duration(cmp.Or(a.ShutdownDeletionRetries, 3))
+	if timeout := time.Duration(cmp.Or(e.File.ShutdownTimeout, 30)) * time.Second; rounds >= timeout {
+		e.addAt(Warning, e.File.At("shutdown_timeout"), fmt.Sprintf("shutdown_timeout = %d", int(math.Ceil(rounds.Seconds()))+30),
+			"shutdown_timeout is %s, and deleting the Droplets takes up to %s (shutdown_deletion_interval x shutdown_deletion_retries): "+
+				"it is cut off, and Droplets stay", timeout, rounds)
+	}
 }
 
 // tolerant matches a wait for cloud-init whose exit status does not fail the command.
 var tolerant = regexp.MustCompile(`cloud-init status --wait(?:[^&|;\n]|&[^&])*[|;\n]`)
 
 func (e *exam) readyCommand() {
-	if e.File == nil {
-		return
-	}
 	command := e.Runner.Autoscaler.InstanceReadyCommand
+	has := func(text string) bool { return strings.Contains(command, text) }
 	wait := "(cloud-init status --wait || test $? -eq 2)"
 	if e.docker() {
 		wait += " && docker info"
 	}
-	hint := fmt.Sprintf("instance_ready_command = %q", wait)
-	say := func(what string) { e.say(Warning, "autoscaler.instance_ready_command", hint, "%s", what) }
-	switch {
-	case command == "":
-		say("there is no instance_ready_command: a Droplet is given jobs while cloud-init still works on it")
-		return
-	case !strings.Contains(command, "cloud-init") && !strings.Contains(command, "boot-finished"):
-		say("instance_ready_command does not wait for cloud-init: a Droplet is given jobs while that still works on it")
-	case strings.Contains(command, "cloud-init status --wait") && !tolerant.MatchString(command):
-		say("cloud-init exits with 2 when it is done and had something to complain about: such Droplets are replaced for ever")
+	warn := func(so bool, what string) {
+		e.when(so, Warning, "autoscaler.instance_ready_command", fmt.Sprintf("instance_ready_command = %q", wait), "%s", what)
 	}
-	if e.docker() && !strings.Contains(command, "docker") {
-		say("instance_ready_command does not wait for Docker, which every job needs")
-	}
+	warn(command == "", "there is no instance_ready_command: a Droplet gets jobs while cloud-init still works on it")
+	warn(command != "" && !has("cloud-init") && !has("boot-finished"),
+		"instance_ready_command does not wait for cloud-init: a Droplet gets jobs while that still works on it")
+	warn(has("cloud-init status --wait") && !tolerant.MatchString(command),
+		"cloud-init exits with 2 when it is done and had something to complain about: such Droplets are replaced for ever")
+	warn(command != "" && e.docker() && !has("docker"), "instance_ready_command does not wait for Docker, which every job needs")
 }
 
 func (e *exam) updateInterval() {
-	if e.File == nil {
-		return
-	}
 	a := e.Runner.Autoscaler
-	for _, i := range []struct {
-		key, usual string
-		value      time.Duration
-	}{
-		{"update_interval", "1m", a.UpdateInterval},
-		{"update_interval_when_expecting", "2s", a.UpdateIntervalWhenExpecting},
-	} {
-		if i.value == 0 {
-			e.say(Warning, "autoscaler."+i.key, fmt.Sprintf("%s = %q", i.key, i.usual),
-				"%s is 0, or not set: some releases of the runner take that for 0, and ask without a pause", i.key)
-		}
-	}
+	const pauseless = "%s is 0, or not set: some releases of the runner then ask without a pause"
+	e.when(a.UpdateInterval == 0, Warning, "autoscaler.update_interval", `update_interval = "1m"`, pauseless, "update_interval")
+	e.when(a.UpdateIntervalWhenExpecting == 0, Warning, "autoscaler.update_interval_when_expecting", `update_interval_when_expecting = "2s"`,
+		pauseless, "update_interval_when_expecting")
 }
 
 func (e *exam) useCount() {
-	if e.File != nil && e.Runner.Autoscaler.MaxUseCount == 0 {
-		e.say(Note, "autoscaler.max_use_count", "max_use_count = 20",
-			"max_use_count is not set: a busy Droplet is used for ever, until its disk is full of what jobs leave")
-	}
+	e.when(e.Runner.Autoscaler.MaxUseCount == 0, Note, "autoscaler.max_use_count", "max_use_count = 20",
+		"max_use_count is not set: a busy Droplet is used for ever, until its disk is full of what jobs leave")
 }
 
-// ceil divides, and rounds up.
-func ceil(n, by int) int { return int(math.Ceil(float64(n) / float64(by))) }
+func (e *exam) connector() {
+	const table = "autoscaler.connector_config."
+	a := e.Runner.Autoscaler
+	c, port := a.Connector, a.Connector.ProtocolPort
+	e.when(c.OS != "" && c.OS != "linux", Fault, table+"os", `os = "linux"`,
+		"os is %q: Droplets run linux, and the plugin refuses anything else", c.OS)
+	e.when(c.Protocol != "" && c.Protocol != "ssh", Fault, table+"protocol", `protocol = "ssh"`,
+		"protocol is %q: the plugin refuses anything but ssh", c.Protocol)
+	e.when(port < 0 || port > 65535, Fault, table+"protocol_port", "protocol_port = 22", "protocol_port is %d: it must be from 1 to 65535", port)
+	e.when(port > 0 && port <= 65535 && port != 22, Note, table+"protocol_port", "",
+		"protocol_port is %d: the image's SSH server has to listen there", port)
+	e.when(c.Username != "" && c.Username != "root" && !strings.Contains(e.Config.UserData, c.Username) && e.Config.Image.Slug != "", Warning,
+		table+"username", `username = "root"`, "username is %q: DigitalOcean's images have root only, and user_data makes no other user", c.Username)
+	switch private := !e.Config.PublicNetworking; {
+	case !e.valid():
+	case c.UseExternalAddr:
+		e.when(private, Warning, table+"use_external_addr", "use_external_addr = false",
+			"use_external_addr is true, and with public_networking = false Droplets have only private addresses")
+	case private:
+		e.add(Note, table+"use_external_addr", "", "Droplets have only private addresses, so this host must be in their VPC")
+	default:
+		e.add(Note, table+"use_external_addr", "where this host is not in the Droplets' VPC: use_external_addr = true",
+			"use_external_addr is false: Droplets are reached by their private addresses, so this host must be in their VPC")
+	}
+	short := func(key, hint string, value, least time.Duration) {
+		e.when(value >= time.Millisecond && value < least, Warning, "autoscaler."+key, hint, // less is not set, or a fault of its own
+			"%s is %s: a Droplet takes some 30s to become active, and 10s to 30s more until SSH", lastPart(key), value)
+	}
+	short("connector_config.timeout", `timeout = "5m"`, c.Timeout, time.Minute)
+	short("instance_acquire_timeout", `instance_acquire_timeout = "15m"`, a.InstanceAcquireTimeout, 2*time.Minute)
+}

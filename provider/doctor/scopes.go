@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
@@ -10,7 +11,7 @@ import (
 // need is a scope that a group needs, and what it costs to be without.
 type need struct {
 	scope   string
-	mark    Mark
+	level   Level
 	without string
 	when    func(Subject) bool // nil = always
 }
@@ -30,15 +31,11 @@ var needs = []need{
 	{"ssh_key:create", Warning, "a key that is not on the account yet cannot be uploaded", Subject.staticKey},
 	{"ssh_key:read", Note, "the key is uploaded at every start instead of being looked up", Subject.staticKey},
 	{"ssh_key:delete", Warning, "each start leaves its public key on the account", Subject.generatesKey},
-	{"account:read", Fault, "max_instances must be set in plugin_config: the account's limit cannot be read", func(s Subject) bool {
-		return s.valid() && s.Config.MaxInstances == 0
-	}},
-	{"account:read", Note, "the account's Droplet limit is not checked", func(s Subject) bool {
-		return !s.valid() || s.Config.MaxInstances > 0
-	}},
+	{"account:read", Fault, "max_instances must be set in plugin_config: the account's limit cannot be read", Subject.unlimited},
+	{"account:read", Note, "the account's Droplet limit is not checked", func(s Subject) bool { return !s.unlimited() }},
 	{"droplet:update", Note, "many Droplets at once are destroyed by a request each", nil},
 	{"tag:delete", Note, "tags by which Droplets were destroyed stay on the account", nil},
-	{"vpc:read", Warning, "the VPC is not checked", func(s Subject) bool { return len(s.Config.VPC) > 0 || s.dialsPrivate() }},
+	{"vpc:read", Warning, "the VPC is not checked", usesVPC},
 	{"project:assign_resource", Warning, "Droplets stay in the default project", func(s Subject) bool { return s.Config.ProjectID != "" }},
 }
 
@@ -49,44 +46,42 @@ func (s Subject) staticKey() bool {
 
 func (s Subject) generatesKey() bool { return s.valid() && !s.staticKey() }
 
-// dialsPrivate reports whether the runner reaches Droplets by their private addresses.
-func (s Subject) dialsPrivate() bool {
-	return s.valid() && (!s.Runner.Autoscaler.Connector.UseExternalAddr || !s.Config.PublicNetworking)
-}
+// unlimited reports whether the account's limit is the limit of the group.
+func (s Subject) unlimited() bool { return s.valid() && s.Config.MaxInstances == 0 }
 
-// scopes finds the scopes that the token lacks. The error ends the examination.
-func (e *exam) scopes(ctx context.Context, api *digitalocean.Client) error {
-	e.check = "scopes"
-	byName := map[string]need{}
-	var names []string
-	for _, n := range needs {
-		if n.when == nil || n.when(e.Subject) {
-			byName[n.scope] = n
+// scopes finds the scopes that the token lacks.
+func (e *exam) scopes(ctx context.Context) {
+	all, err := e.Shared.scopes.get(func() ([]digitalocean.Scope, error) {
+		var names []string
+		for _, n := range needs {
 			names = append(names, n.scope)
 		}
-	}
-	answers, err := e.Shared.answers(ctx, api, names)
+		return e.api.Scopes(ctx, slices.Compact(names)...) // a scope's rows are beside each other
+	})
 	if err != nil {
-		return err
+		e.addAt(Warning, "scopes", digitalocean.Hint(err), "the token's scopes could not be read: %v", err)
+		return
 	}
-	missing := 0
-	var unknown []string
-	for _, a := range answers {
-		n := byName[a.Name]
-		switch {
-		case a.Missing:
-			missing++
-			e.at(n.mark, a.Asked, "give the token the scope "+a.Name, "the token lacks %s: %s", a.Name, n.without)
-		case a.Unknown != "":
-			unknown = append(unknown, a.Name+" ("+a.Unknown+")")
+	has, missing := 0, 0
+	var unconfirmed []string
+	for _, a := range all {
+		for _, n := range needs {
+			switch {
+			case n.scope != a.Name || n.when != nil && !n.when(e.Subject):
+			case a.Missing:
+				missing++
+				e.addAt(n.level, a.Asked, "give the token the scope "+a.Name, "the token lacks %s: %s", a.Name, n.without)
+			case a.Unknown != "":
+				unconfirmed = append(unconfirmed, a.Name+" ("+a.Unknown+")")
+			default:
+				has++
+			}
 		}
 	}
-	if len(unknown) > 0 {
-		e.at(Note, "scopes", "", "not answered clearly, so not known: %s", strings.Join(unknown, ", "))
+	if len(unconfirmed) > 0 {
+		e.addAt(Note, "scopes", "", "unconfirmed: %s", strings.Join(unconfirmed, ", "))
 	}
-	if missing+len(unknown) == 0 {
-		e.at(Good, "scopes", "", "the token has the %d scopes that this group needs, as far as the answers to reads and to empty requests tell",
-			len(answers))
+	if missing+len(unconfirmed) == 0 {
+		e.addAt(OK, "scopes", "", "the token has the %d scopes that this group needs, as far as reads and empty requests show", has)
 	}
-	return nil
 }

@@ -11,18 +11,38 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-func (e *exam) userData() {
-	data := e.Config.UserData
-	if !e.valid() || data == "" {
-		return
+// secretLike match what looks like a secret, by what it is called.
+var secretLike = []struct {
+	what string
+	re   *regexp.Regexp
+}{
+	{"a DigitalOcean token", regexp.MustCompile(`\bdo[opr]_v1_[0-9a-f]{16,}`)},
+	{"a GitLab token", regexp.MustCompile(`\bgl(pat|rt|dt|cbt|ptt|soat|imt)-[0-9A-Za-z_-]{10,}`)},
+	{"a GitHub token", regexp.MustCompile(`\b(gh[pousr]_[0-9A-Za-z]{20,}|github_pat_\w{20,})`)},
+	{"an AWS key", regexp.MustCompile(`\bA(KIA|SIA)[0-9A-Z]{16}\b`)},
+	{"a private key", regexp.MustCompile(`PRIVATE KEY-----`)},
+	{"a password", regexp.MustCompile(
+		`(?im)^[^#\n]*\b(password|passwd|secret|secret_?key|access_?token|api_?key)["']?\s*[:=]\s*["']?[^\s"'$<{]{6,}`)},
+	{"a registry's password", regexp.MustCompile(`docker login\b[^\n]*\s(-p|--password)[ =][^$\s]`)},
+}
+
+// userDataKey is where user_data comes from.
+func (e *exam) userDataKey() string {
+	if pluginKey(e.Runner, "user_data") == "" {
+		return "autoscaler.plugin_config.user_data_file"
 	}
-	key := e.userDataKey()
+	return "autoscaler.plugin_config.user_data"
+}
+
+func (e *exam) userData() {
+	data, key := e.Config.UserData, e.userDataKey()
 	name := lastPart(key)
 	switch {
+	case data == "":
 	case strings.HasPrefix(strings.TrimSpace(data), "#!") && !strings.HasPrefix(data, "#!"):
-		e.say(Warning, key, "take away what is before #!", "%s has blanks before its #!: no shell is found for it, and nothing of it runs", name)
+		e.add(Warning, key, "remove what is before #!", "%s has blanks before its #!: no shell is found for it, and nothing of it runs", name)
 	case !headed(data):
-		e.say(Warning, key, "begin it with the line #cloud-config, or #!/bin/sh",
+		e.add(Warning, key, "begin it with the line #cloud-config, or #!/bin/sh",
 			"%s does not begin with #cloud-config or #!: cloud-init ignores it", name)
 	case isCloudConfig(data):
 		for _, f := range misread(data) {
@@ -31,47 +51,34 @@ func (e *exam) userData() {
 	}
 	for _, s := range secretLike {
 		if s.re.MatchString(data) {
-			e.say(Warning, key, "put it into the jobs' CI/CD variables, or into the image's registry, and change it",
+			e.add(Warning, key, "put it into the jobs' CI/CD variables, and replace it",
 				"%s seems to have %s in it: every job can read user data, at 169.254.169.254", name, s.what)
 		}
 	}
 }
 
-func (e *exam) userDataKey() string {
-	const table = "autoscaler.plugin_config."
-	if pluginKey(e.Runner, "user_data") == "" {
-		return table + "user_data_file"
-	}
-	return table + "user_data"
-}
-
-// inUserData says what is wrong with a line: of the file, or of what stands in
-// config.toml.
+// inUserData adds a finding about a line: of the file, or of what stands in config.toml.
 func (e *exam) inUserData(key string, f yamlFault) {
-	what := f.what
+	level, what := Warning, f.what
 	if f.ignored {
-		what += ": cloud-init ignores all of it"
-	}
-	mark := Fault
-	if !f.ignored {
-		mark = Warning
+		level, what = Fault, what+": cloud-init ignores all of it"
 	}
 	file := pluginKey(e.Runner, "user_data_file")
 	switch {
 	case f.line == 0:
-		e.say(mark, key, f.hint, "%s %s", lastPart(key), what)
+		e.add(level, key, f.hint, "%s: %s", lastPart(key), what)
 	case file != "":
-		e.at(mark, fmt.Sprintf("%s:%d", file, f.line), f.hint, "%s", what)
+		e.addAt(level, fmt.Sprintf("%s:%d", file, f.line), f.hint, "%s", what)
 	default:
-		e.say(mark, key, f.hint, "line %d of %s: %s", f.line, lastPart(key), what)
+		e.add(level, key, f.hint, "line %d of %s: %s", f.line, lastPart(key), what)
 	}
 }
 
-// headers are how what cloud-init acts on begins, in lower case.
-var headers = []string{"#!", "#cloud-config", "#include", "#cloud-boothook", "#part-handler", "## template: jinja", "content-type: multipart", "mime-version:"}
+// headers are the beginnings of what cloud-init acts on, in lower case.
+var headers = []string{"#!", "#cloud-config", "#include", "#cloud-boothook", "#part-handler", "## template: jinja",
+	"content-type: multipart", "mime-version:"}
 
-// headed reports whether cloud-init acts on data. It minds neither case nor blanks
-// before.
+// headed reports whether cloud-init acts on data, whatever the case and the blanks before.
 func headed(data string) bool {
 	data = strings.ToLower(strings.TrimSpace(data))
 	for _, h := range headers {
@@ -82,96 +89,96 @@ func headed(data string) bool {
 	return false
 }
 
-// isCloudConfig reports whether data is to be a mapping in YAML. A template is only when
-// cloud-init has filled it in; archives are lists, and patches are JSON.
+// isCloudConfig reports whether data must be a mapping in YAML, unlike templates, archives and patches.
 func isCloudConfig(data string) bool {
 	first, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(data)), "\n")
 	return strings.HasPrefix(first, "#cloud-config") && !strings.HasPrefix(first, "#cloud-config-")
 }
 
-// yamlFault is why cloud-init does not read a cloud-config as it is written. It repeats
-// none of the values, which may be secret.
+// yamlFault is why cloud-init does not read a cloud-config as it is written. It repeats no values, which may be secret.
 type yamlFault struct {
-	line    int // from 1; 0 = not known
-	what    string
-	hint    string
-	ignored bool // all of the cloud-config
-}
-
-// misread finds what keeps a cloud-config from being read, or a part of it from
-// counting. Its lines are lines of data: to the library the end is one line further.
-func misread(data string) []yamlFault {
-	found := yamlFaults(data)
-	for i := range found {
-		found[i].line = min(found[i].line, 1+strings.Count(strings.TrimRight(data, "\n"), "\n"))
-	}
-	return found
-}
-
-func yamlFaults(data string) []yamlFault {
-	decoder := yaml.NewDecoder(strings.NewReader(data))
-	var first, second yaml.Node
-	if err := decoder.Decode(&first); errors.Is(err, io.EOF) {
-		return nil // comments alone
-	} else if err != nil {
-		return []yamlFault{syntaxFault(err)}
-	}
-	root := first.Content[0]
-	if root.Tag != "!!null" && root.Kind != yaml.MappingNode {
-		return []yamlFault{{root.Line, "no mapping of keys such as runcmd", "for example runcmd: [ufw allow ssh]", true}}
-	}
-	switch err := decoder.Decode(&second); {
-	case err == nil:
-		return []yamlFault{{second.Content[0].Line, "a second document begins before it", "remove the line ---", true}}
-	case !errors.Is(err, io.EOF):
-		return []yamlFault{syntaxFault(err)}
-	}
-	var found []yamlFault
-	var all map[string]any
-	err := root.Decode(&all)
-	if twice, ok := errors.AsType[*yaml.TypeError](err); ok {
-		for _, text := range twice.Errors {
-			if m := defined.FindStringSubmatch(text); m != nil {
-				line, _ := strconv.Atoi(m[1])
-				found = append(found, yamlFault{line, fmt.Sprintf("%s is there a second time, and the one of line %s does not count", m[2], m[3]), "make one of both", false})
-			}
-		}
-	} else if err != nil {
-		found = append(found, syntaxFault(err))
-	}
-	return found
+	line       int // from 1; 0 = not known
+	what, hint string
+	ignored    bool // all of the cloud-config
 }
 
 // How the YAML library writes errors, which have no types.
 var (
-	atYAML  = regexp.MustCompile(`^yaml: line (\d+): (.*)$`)
-	unended = regexp.MustCompile(`^did not find expected (key|'-' indicator|',' or|node content|<)`)
-	defined = regexp.MustCompile(`^line (\d+): mapping key "([^"]*)" already defined at line (\d+)$`)
+	atYAML   = regexp.MustCompile(`^(?:yaml: )?line (\d+): (.*)$`)
+	unended  = regexp.MustCompile(`^did not find expected (key|'-' indicator|',' or|node content|<)`)
+	repeated = regexp.MustCompile(`^mapping key "([^"]*)" already defined at line (\d+)$`)
 )
 
-// syntaxFault is YAML that makes no sense. Where a list or mapping does not end as it
-// should the library only tells where it begins, and counts lines from 0.
-func syntaxFault(err error) yamlFault {
-	f := yamlFault{what: strings.TrimPrefix(err.Error(), "yaml: "), ignored: true,
-		hint: "cloud-init schema --config-file FILE tells more, where cloud-init is installed"}
-	if m := atYAML.FindStringSubmatch(err.Error()); m != nil {
+// anotherDocument is a fault that the library does not know.
+const anotherDocument = "a second document begins before it"
+
+// misread finds what keeps a cloud-config from being read, or a part of it from being used.
+func misread(data string) (found []yamlFault) {
+	add := func(err string) {
+		f := explainYAML(err)
+		f.line = min(f.line, 1+strings.Count(strings.TrimRight(data, "\n"), "\n")) // to the library the end is one line further
+		found = append(found, f)
+	}
+	decoder := yaml.NewDecoder(strings.NewReader(data))
+	var all map[string]any
+	err := decoder.Decode(&all)
+	types, ok := errors.AsType[*yaml.TypeError](err)
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil // only comments
+	case err != nil && !ok:
+		add(err.Error())
+		return found
+	case ok:
+		for _, text := range types.Errors {
+			add(text)
+		}
+	}
+	var second yaml.Node
+	if err := decoder.Decode(&second); err == nil {
+		add(fmt.Sprintf("line %d: %s", second.Content[0].Line, anotherDocument))
+	} else if !errors.Is(err, io.EOF) {
+		add(err.Error())
+	}
+	return found
+}
+
+// explainYAML makes a fault of what the library writes.
+func explainYAML(text string) yamlFault {
+	f := yamlFault{ignored: true, what: strings.TrimPrefix(text, "yaml: "),
+		hint: `indent with spaces, put a text with ": " in it into quotes; cloud-init schema --config-file FILE shows more`}
+	if m := atYAML.FindStringSubmatch(text); m != nil {
 		f.line, _ = strconv.Atoi(m[1])
 		f.what = m[2]
 	}
-	switch {
-	case unended.MatchString(f.what):
-		f.line++
-		f.what = "what begins here " + f.what
-		f.hint = "look at the indents, brackets and quotes from here on"
-	case strings.HasPrefix(f.what, "mapping values"):
-		f.hint = `a text with ": " in it needs quotes`
-	case strings.HasPrefix(f.what, "found character that cannot start"):
-		f.hint = "indent with spaces, not tabs; a text that begins with @, ` or % needs quotes"
-	case strings.HasPrefix(f.what, "found unexpected end of stream"):
-		f.what, f.hint = "a quote that does not end", "look at the quotes from here on"
-	case strings.HasPrefix(f.what, "invalid map key"):
-		f.what, f.hint = "has a mapping for a key", "where {{ ... }} is a template: begin with the line ## template: jinja"
+	if m := repeated.FindStringSubmatch(f.what); m != nil {
+		return yamlFault{f.line, fmt.Sprintf("%s is there a second time, and that of line %s is ignored", m[1], m[2]), "make one of both", false}
 	}
-	f.what = "no YAML: " + f.what
+	switch {
+	case strings.HasPrefix(f.what, "cannot unmarshal"): // values follow
+		f.what, f.hint = "no mapping of keys such as runcmd", "runcmd: [ufw allow ssh]"
+	case f.what == anotherDocument:
+		f.hint = "remove the line ---"
+	case unended.MatchString(f.what): // the library gives the line where it begins, and counts from 0
+		f.line++
+		f.what, f.hint = "no YAML: what begins here "+f.what, "look at the indents, brackets and quotes from here on"
+	default:
+		f.what = "no YAML: " + f.what
+	}
 	return f
+}
+
+// unlocked matches what ends the limit on SSH connections: ufw limit ssh does not.
+var unlocked = regexp.MustCompile(`(?m)^[^#\n]*\bufw["', \t]+(--force["', \t]+)?(allow|disable)\b`)
+
+func (e *exam) firewall() {
+	if !strings.HasPrefix(e.Config.Image.Slug, "docker-") || unlocked.MatchString(e.Config.UserData) {
+		return
+	}
+	key, hint := e.userDataKey(), `user_data = "#cloud-config\nruncmd:\n  - ufw allow ssh\n"`
+	if e.Config.UserData != "" {
+		hint = "let " + lastPart(key) + " run: ufw allow ssh"
+	}
+	e.add(Warning, key, hint,
+		"the 1-Click image's firewall accepts six SSH connections in 30 seconds from an address, and then none: the runner locks itself out")
 }

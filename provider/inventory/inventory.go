@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
@@ -17,7 +18,8 @@ type Found struct {
 	Kept      []instancegroup.Droplet // a group's too, but a person keeps them: see instancegroup.KeepTag
 	Strangers []instancegroup.Droplet // they carry a tag of the plugin's, and belong to no group
 
-	Unread error // why GPU Droplets could not be looked for; nil = they were
+	Now    time.Time // by DigitalOcean's clock, where it says so
+	Unread error     // why GPU Droplets could not be looked for; nil = they were
 }
 
 // Look lists the Droplets of a group, or of all groups if group is "". DigitalOcean has
@@ -38,6 +40,9 @@ func Look(ctx context.Context, api *digitalocean.Client, group string) (Found, e
 	}
 	if err != nil {
 		return Found{}, err
+	}
+	if f.Now = l.Date; f.Now.IsZero() {
+		f.Now = time.Now()
 	}
 	for _, d := range l.Droplets {
 		switch owner := instancegroup.GroupOf(d); {

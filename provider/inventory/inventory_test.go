@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
@@ -44,10 +45,16 @@ func TestSort(t *testing.T) {
 	}
 }
 
+// behind is a clock.
+type behind struct{ dosim.RealClock }
+
+func (behind) Now() time.Time { return time.Now().Add(-time.Hour) }
+
 // GPU Droplets, which no other list has, are among a group's. What a person keeps is no
 // leftover.
 func TestLook(t *testing.T) {
-	sim := dosim.New(dosim.Options{})
+	began := time.Now()
+	sim := dosim.New(dosim.Options{Clock: behind{}})
 	defer sim.Close()
 	add := func(group, suffix, size string, more ...string) {
 		sim.AddDroplet(dosim.Droplet{Name: group + "-" + suffix, Size: size, Region: "nyc3", Tags: append([]string{"fleeting", "fleeting-group:" + group}, more...)})
@@ -63,6 +70,9 @@ func TestLook(t *testing.T) {
 		f, err := Look(t.Context(), api, group)
 		if got := [3]int{len(f.Owned), len(f.Kept), len(f.Strangers)}; got != want || f.Unread != nil || err != nil {
 			t.Errorf("%q: owned, kept, strangers %v, want %v (%v, %v)", group, got, want, f.Unread, err)
+		}
+		if began.Sub(f.Now) < 59*time.Minute {
+			t.Errorf("it is %s by DigitalOcean's clock, which is an hour behind", f.Now)
 		}
 	}
 	if l, err := new(Account).Find(t.Context(), api, "ci", nil); err != nil || len(l.Droplets) != 2 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
@@ -17,7 +18,8 @@ type Leftovers struct {
 	Keys     []Key // generated ones
 	Tags     []Tag
 
-	Unread []error // what could not be listed, and so was not looked for
+	Now    time.Time // by DigitalOcean's clock, where it says so
+	Unread []error   // what could not be listed, and so was not looked for
 }
 
 // Droplet is a Droplet, and why it may be no leftover: "" = its run was on this host, and
@@ -44,7 +46,7 @@ type Tag struct {
 // The doubts: the account alone does not distinguish a living manager of another host
 // from a dead one.
 const (
-	elsewhere = "its run is not known on this host: it may be a living manager's elsewhere"
+	elsewhere = "the plugin process that made it is not known on this host: a living manager elsewhere may look after it"
 	inUse     = "a living manager elsewhere may use it"
 )
 
@@ -97,6 +99,7 @@ func (a *Account) Find(ctx context.Context, api *digitalocean.Client, group stri
 		return Leftovers{}, err
 	}
 	l := sort(group, dead, found.Owned, a.keys, a.tags)
+	l.Now = found.Now
 	if found.Unread != nil {
 		l.Unread = append(l.Unread, found.Unread)
 	}

@@ -14,8 +14,8 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
-// cloudConfigs are all user data of the golden files, also what is to be pasted into a
-// user's own file, and one with everything at once.
+// cloudConfigs are all user data of the golden files, also what is to be pasted into a user's own file, and one with
+// everything at once.
 func cloudConfigs(t *testing.T) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -25,63 +25,79 @@ func cloudConfigs(t *testing.T) map[string]string {
 			t.Fatal(err)
 		}
 		for _, r := range file.Runners {
-			if r.Autoscaler == nil {
-				continue
-			}
-			if text, _ := r.Autoscaler.PluginConfig["user_data"].(string); text != "" {
+			if r.Autoscaler != nil {
+				text, _ := r.Autoscaler.PluginConfig["user_data"].(string)
 				all[text] = g.name
 			}
 		}
-		var pasted strings.Builder
-		for line := range strings.Lines(g.files["out.toml"]) {
-			line, ok := strings.CutPrefix(strings.TrimSpace(line), "# ")
-			if ok && (pasted.Len() > 0 || line == "#cloud-config") {
-				pasted.WriteString(line + "\n")
-			} else if pasted.Len() > 0 {
-				all[pasted.String()] = g.name + ", in a comment"
-				pasted.Reset()
-			}
-		}
 	}
-	for class := imageGone; class <= imageUnknown; class++ {
-		c := cloudConfig{image: class, port: "2222/tcp", user: "builder"}
-		for _, option := range []string{"label=a: b # c", `log-opt env-regex=^(a|b)"\'$`, "mtu=1400", "debug", "dns=1.1.1.1"} {
-			flag, value := splitFlag(option)
-			if _, wrong := c.engine.set(flag, value); wrong != "" {
-				t.Fatal(wrong)
-			}
-		}
-		if wrong := c.engine.setEnv(`HTTP_PROXY=http://u:p%40"\x@proxy:3128`); wrong != "" {
-			t.Fatal(wrong)
-		}
-		all[c.String()] = "everything"
+	delete(all, "")
+	for class := imageUseless; class <= imageUnknown; class++ {
+		var e engine
+		setAll(t, &e, "label=a: b # c", `log-opt=env-regex=^(a|b)"\'$`, "mtu=1400", "debug=", "dns=1.1.1.1")
+		e.env = []string{`HTTP_PROXY=http://u:p%40"\x@proxy:3128`}
+		all[merged(t, e.cloudConfig(class, "builder", 2222), "#!/bin/sh\necho\n")] = "everything and a script"
 	}
 	return all
 }
 
+func merged(t *testing.T, c cloudConfig, theirs string) string {
+	t.Helper()
+	text, err := c.mergedInto(theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func setAll(t *testing.T, e *engine, flags ...string) {
+	t.Helper()
+	for _, f := range flags {
+		flag, value, _ := strings.Cut(f, "=")
+		if err := e.set(flag, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A user's cloud-config is continued, or the reason is told why it is not.
+func TestMerge(t *testing.T) {
+	ours := engine{daemon: map[string]any{"mtu": 1400}}.cloudConfig(imagePlain, "root", 22)
+	for theirs, want := range map[string]string{
+		"#cloud-config\n": merged(t, ours, cloudHeader),
+		"#cloud-config\r\npackage_update: false # no\r\nruncmd: [[a, b]]\r\n": "#cloud-config\npackage_update: true\nruncmd:\n  - [a, b]\n",
+		"#cloud-config\nruncmd: x\n":                                          "has no list in runcmd",
+		"#cloud-config\n- x\n":                                                "is no cloud-config",
+		"#cloud-config\n\tx\n":                                                "is no YAML",
+		"## template: jinja\n#cloud-config\n":                                 "is no cloud-config",
+		"#cloud-config\nwrite_files: [{path: /etc/docker/daemon.json}]\n":     "writes /etc/docker/daemon.json too",
+	} {
+		got, err := ours.mergedInto(theirs)
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.HasPrefix(got, want) {
+			t.Errorf("%q:\n%s\nwant\n%s", theirs, got, want)
+		}
+	}
+}
+
 // What cloud-init reads out of the user data is what was put in.
 func TestUserDataSaysWhatItShould(t *testing.T) {
-	c := cloudConfig{image: imageOwn, port: "ssh"}
+	n := engine{env: []string{`HTTP_PROXY=http://u:p%40"\x@proxy:3128`}}
+	setAll(t, &n, `label=a: b # "c" \ 'd'`, "log-opt=max-size=10m", "log-opt=tag={{.Name}}", "mtu=1400", "debug=", "icc=false")
 	want := map[string]any{
-		"labels":   []any{`a: b # "c" \ 'd'`, "e=\u00fc\U0001F600"},
+		"labels":   []any{`a: b # "c" \ 'd'`},
 		"log-opts": map[string]any{"max-size": "10m", "tag": "{{.Name}}"},
 		"mtu":      1400.0,
 		"debug":    true,
-	}
-	for _, f := range [][2]string{{"label", `a: b # "c" \ 'd'`}, {"label", "e=\u00fc\U0001F600"}, {"log-opt", "max-size=10m"}, {"log-opt", "tag={{.Name}}"},
-		{"mtu", "1400"}, {"debug", ""}} {
-		if _, wrong := c.engine.set(f[0], f[1]); wrong != "" {
-			t.Fatal(wrong)
-		}
-	}
-	if wrong := c.engine.setEnv(`HTTP_PROXY=http://u:p%40"\x@proxy:3128`); wrong != "" {
-		t.Fatal(wrong)
+		"icc":      false,
 	}
 	var read struct {
 		Files []struct{ Path, Content string } `yaml:"write_files"`
 		Run   []string                         `yaml:"runcmd"`
 	}
-	if err := yaml.Unmarshal([]byte(c.String()), &read); err != nil {
+	if err := yaml.Unmarshal([]byte(merged(t, n.cloudConfig(imageOwn, "root", 22), cloudHeader)), &read); err != nil {
 		t.Fatal(err)
 	}
 	if len(read.Files) != 2 || read.Files[0].Path != "/etc/docker/daemon.json" {
@@ -109,9 +125,6 @@ func TestUserDataSaysWhatItShould(t *testing.T) {
 func TestCloudInitTakesUserData(t *testing.T) {
 	t.Parallel()
 	configs := cloudConfigs(t)
-	if len(configs) < 10 {
-		t.Fatalf("%d user data", len(configs))
-	}
 	for text, name := range configs {
 		if !strings.HasPrefix(text, "#cloud-config\n") || len(text) > 64<<10 || strings.ContainsFunc(text, func(r rune) bool { return r > 0x7e }) {
 			t.Errorf("%s: not cloud-config in ASCII of at most 64 KiB:\n%s", name, text)

@@ -1,231 +1,253 @@
 package migrate
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 )
 
-// document is a config.toml in which everything is known by its bytes, so that
-// what is not to be changed is never written anew.
+// bom is the byte order mark that some Windows editors put first.
+const bom = "\ufeff"
+
+// document is a config.toml in which each key is known by its bytes.
 type document struct {
-	text   string
-	eol    string  // the line end of the first line
-	blocks []block // in the order of the file; the first has no header
-	starts []int   // of lines, as offsets
+	text     string
+	eol      string         // the line end of the first line
+	sections []*section     // in the order of the file
+	lines    map[string]int // by path from the root, in lower case: runners.0.machine.idlecount
+	secrets  []config.Secret
+	masks    edits // puts [secret] in the place of each secret value
+
+	counted, before int // lines are counted up to here, and there are so many
 }
 
-// block is a table's header with the keys below it, up to the next header.
-type block struct {
-	path   string // lower case, with the number of each element: runners.0.machine
-	name   string // the header's own spelling, without brackets
-	header span   // of [...]; empty for the keys above the first header
-	array  bool   // [[...]]
-	after  string // the comment on the header's line
-	items  []item // keys and comments on lines of their own
+// section is one [[runners]], with the tables below it.
+type section struct {
+	span          // whole lines, from its header to its last key
+	name   string // of the array, as it is spelled
+	unit   string // that each level is indented by
+	index  int
+	blocks []*block // the first is [[runners]] itself; in the order of the file
 }
 
 // span is a range of bytes of the text.
 type span struct{ start, end int }
 
-// item is a key with its value, or a comment on a line of its own (key == nil).
-type item struct {
+// block is a header with the keys below it: whole lines, from the comments directly above it to the last key.
+type block struct {
 	span
-	key     []string // as spelled
-	path    string   // of the key: lower case, from the root
-	value   value
-	comment string // on the same line, with its #; of a comment, the comment
+	path string // below the runner, in lower case, with the number of each element: "", "docker", "docker.services.0"
+	keys []*key
 }
 
-// value is a value of TOML.
-type value struct {
+// key is a key and its value: whole lines, with the comments directly above it.
+type key struct {
 	span
-	kind     unstable.Kind
-	text     string    // a string's content; a number or boolean as written
-	elements []element // of an array
-	pairs    []item    // of an inline table
-	comments []string  // that are inside of it and belong to nothing
+	path     string // below the runner, in lower case; that of a dotted key is deeper than its block's
+	name     string // as it is written
+	nameAt   span
+	value    string // likewise
+	line     int
+	elements []int // of a list: their lines
 }
 
-// element is one value of an array, with the comments that belong to it.
-type element struct {
-	value
-	before []string
-	after  string
+// fault is why a text cannot be migrated that is TOML.
+type fault struct {
+	line       int
+	text, hint string
 }
 
-// parse takes a text apart that the decoder has accepted.
-func parse(text string) (*document, error) {
-	d := &document{text: text, eol: "\n", starts: []int{0}, blocks: []block{{}}}
+func (f fault) Error() string { return f.text }
+
+// scan takes apart a text that the runner's decoder has accepted.
+func scan(text string) (*document, error) {
+	d := &document{text: text, eol: "\n", lines: map[string]int{}}
 	if i := strings.IndexByte(text, '\n'); i > 0 && text[i-1] == '\r' {
 		d.eol = "\r\n"
 	}
-	for i := range len(text) {
-		if text[i] == '\n' {
-			d.starts = append(d.starts, i+1)
-		}
-	}
-
-	p := unstable.Parser{KeepComments: true}
-	// A byte order mark is nothing to the decoder, and an error to this parser.
-	// Spaces in its place keep all offsets.
-	if strings.HasPrefix(text, bom) {
-		text = strings.Repeat(" ", len(bom)) + text[len(bom):]
-	}
+	var p unstable.Parser
 	p.Reset([]byte(text))
 	elements := map[string]int{} // of each array of tables, so far
+	var s *section               // that keys belong to; nil = none
+	root, end := "", 0           // the table that keys belong to, and where the last expression's line ended
 	for p.NextExpression() {
 		e := p.Expression()
-		at := &d.blocks[len(d.blocks)-1]
-		switch e.Kind {
-		case unstable.Comment:
-			at.items = append(at.items, item{span: spanOf(e.Raw), comment: string(e.Data)})
-		case unstable.Table, unstable.ArrayTable:
-			path, _, keys := pathOf("", e.Key(), e.Kind == unstable.ArrayTable, elements)
-			start := strings.LastIndexByte(text[:keys.start], '\n') + 1
-			start += strings.IndexByte(text[start:keys.start], '[')
-			brackets := keys.start - start - strings.Count(text[start:keys.start], " ") - strings.Count(text[start:keys.start], "\t")
-			end := keys.end
-			for ; brackets > 0; end++ {
-				if text[end] == ']' {
-					brackets--
-				}
+		if e.Kind == unstable.KeyValue {
+			at := span{int(e.Raw.Offset), int(e.Raw.Offset + e.Raw.Length)}
+			path, name := pathOf(root, e.Key(), false, nil)
+			d.findSecrets(e.Value(), path[strings.LastIndexByte(path, '.')+1:])
+			k := &key{span: d.wholeLines(at, end), name: text[name.start:name.end], nameAt: name, line: d.lineAt(at.start)}
+			_, twice := d.lines[path]
+			d.lines[path], end = k.line, k.end
+			if s == nil {
+				continue
 			}
-			b := block{path: path, name: text[keys.start:keys.end], header: span{start, end}, array: e.Kind == unstable.ArrayTable}
-			if c := e.Next(); c.Valid() {
-				b.after = string(c.Data)
+			if twice {
+				return nil, fault{k.line, k.name + " is given twice, in different case: which one counts is chance", "remove one of them"}
 			}
-			d.blocks = append(d.blocks, b)
-		case unstable.KeyValue:
-			i := keyValue(text, e, at.path, elements)
-			if c := e.Next(); c.Valid() {
-				i.comment = string(c.Data)
+			k.path = s.below(path)
+			k.value = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(text[name.end:at.end]), "="))
+			for it := e.Value().Children(); e.Value().Kind == unstable.Array && it.Next(); {
+				k.elements = append(k.elements, d.lineAt(int(it.Node().Raw.Offset)))
 			}
-			at.items = append(at.items, i)
+			s.add(k, text[d.lineStart(at.start):at.start])
+			continue
 		}
+		array := e.Kind == unstable.ArrayTable
+		path, name := pathOf("", e.Key(), array, elements)
+		at := d.headerAt(name, array)
+		line := d.lineAt(at.start)
+		lines := d.wholeLines(at, end)
+		root, end, d.lines[path] = path, lines.end, line
+		switch {
+		case !below(path, "runners"):
+			s = nil
+			continue
+		case path == "runners."+strconv.Itoa(len(d.sections)):
+			lines.start = d.lineStart(at.start) // what is above it stays there
+			s = &section{span: lines, name: text[name.start:name.end], unit: "  ", index: len(d.sections)}
+			d.sections = append(d.sections, s)
+		case s == nil:
+			return nil, fault{line, text[at.start:at.end] + " is apart from its [[runners]]: something else is between them",
+				"move it to the other tables of its [[runners]]"}
+		}
+		s.end = end
+		s.blocks = append(s.blocks, &block{span: lines, path: s.below(path)})
 	}
 	return d, p.Error()
 }
 
-// bom is the byte order mark that some Windows editors put first.
-const bom = "\ufeff"
+// add adds a key to the last block.
+func (s *section) add(k *key, indent string) {
+	b := s.blocks[len(s.blocks)-1]
+	if len(s.blocks) == 1 && b.keys == nil {
+		s.unit = indent
+	}
+	b.keys = append(b.keys, k)
+	b.end, s.end = k.end, k.end
+}
 
-func spanOf(r unstable.Range) span { return span{int(r.Offset), int(r.Offset + r.Length)} }
+// below returns a path of the section without its beginning.
+func (s *section) below(path string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(path, "runners."+strconv.Itoa(s.index)), ".")
+}
 
-// pathOf returns the path of a key below table, with the number of the element that
-// each array of tables is at, the key as it is spelled, and where it stands.
-func pathOf(table string, it unstable.Iterator, array bool, elements map[string]int) (path string, spelled []string, at span) {
-	var names []string
-	for it.Next() {
+// get returns a key of the runner, or nil.
+func (s *section) get(path string) *key {
+	for _, b := range s.blocks {
+		for _, k := range b.keys {
+			if k.path == path {
+				return k
+			}
+		}
+	}
+	return nil
+}
+
+// pathOf returns the path of a key below a table, with the number of the element that each array of tables is at, and
+// where the key stands.
+func pathOf(table string, it unstable.Iterator, array bool, elements map[string]int) (path string, at span) {
+	path = table
+	for first := true; it.Next(); first = false {
 		n := it.Node()
-		if len(names) == 0 {
+		if first {
 			at.start = int(n.Raw.Offset)
 		}
 		at.end = int(n.Raw.Offset + n.Raw.Length)
-		spelled = append(spelled, string(n.Data))
 		// A dot inside of a name must not look like one between two.
-		names = append(names, strings.ReplaceAll(strings.ToLower(string(n.Data)), ".", "\x1f"))
-	}
-	path = table
-	for i, name := range names {
-		path = strings.TrimPrefix(path+"."+name, ".")
-		if array && i == len(names)-1 {
+		path = strings.TrimPrefix(path+"."+strings.ReplaceAll(strings.ToLower(string(n.Data)), ".", "\x1f"), ".")
+		if array && it.IsLast() {
 			elements[path]++
 		}
 		if n := elements[path]; n > 0 {
 			path += "." + strconv.Itoa(n-1)
 		}
 	}
-	return path, spelled, at
+	return path, at
 }
 
-func keyValue(text string, n *unstable.Node, table string, elements map[string]int) item {
-	path, spelled, _ := pathOf(table, n.Key(), false, elements)
-	i := item{span: spanOf(n.Raw), key: spelled, path: path}
-	i.value = valueOf(text, n.Value(), path)
-	if i.value.kind == unstable.Array || i.value.kind == unstable.InlineTable {
-		i.value.end = i.end
-		keyEnd := i.start
-		for it := n.Key(); it.Next(); {
-			keyEnd = int(it.Node().Raw.Offset + it.Node().Raw.Length)
+// headerAt is where a header stands, with its brackets.
+func (d *document) headerAt(keys span, array bool) span {
+	at := keys
+	at.start = d.lineStart(at.start)
+	at.start += strings.IndexByte(d.text[at.start:], '[')
+	at.end += strings.IndexByte(d.text[at.end:], ']') + 1
+	if array {
+		at.end += strings.IndexByte(d.text[at.end:], ']') + 1
+	}
+	return at
+}
+
+// wholeLines widens a span to whole lines, with the comments on the lines directly above, but not before from.
+func (d *document) wholeLines(at span, from int) span {
+	at.start, at.end = d.lineStart(at.start), d.lineEnd(at.end)
+	for at.start > from {
+		above := d.lineStart(at.start - 1)
+		if !strings.HasPrefix(strings.TrimSpace(d.text[above:at.start]), "#") {
+			break
 		}
-		i.value.start = keyEnd + strings.IndexAny(text[keyEnd:], "[{")
+		at.start = above
 	}
-	return i
+	return at
 }
 
-func valueOf(text string, n *unstable.Node, path string) value {
-	v := value{span: spanOf(n.Raw), kind: n.Kind, text: string(n.Data)}
-	switch n.Kind {
-	case unstable.Array:
-		var before []string
-		for it := n.Children(); it.Next(); {
-			c := it.Node()
-			if c.Kind != unstable.Comment {
-				e := element{value: valueOf(text, c, path+"."+strconv.Itoa(len(v.elements))), before: before}
-				before = nil
-				v.elements = append(v.elements, e)
-				continue
-			}
-			for _, one := range commentRun(c) {
-				at := int(one.Raw.Offset)
-				line := text[strings.LastIndexByte(text[:at], '\n')+1 : at]
-				if last := len(v.elements) - 1; last >= 0 && before == nil && strings.TrimSpace(line) != "" {
-					v.elements[last].after = string(one.Data)
-				} else {
-					before = append(before, string(one.Data))
-				}
-			}
-		}
-		v.comments = before
-	case unstable.InlineTable:
-		for it := n.Children(); it.Next(); {
-			c := it.Node()
-			if c.Kind != unstable.Comment {
-				v.pairs = append(v.pairs, keyValue(text, c, path, nil))
-				continue
-			}
-			for _, one := range commentRun(c) {
-				v.comments = append(v.comments, string(one.Data))
-			}
+func (d *document) lineStart(offset int) int { return strings.LastIndexByte(d.text[:offset], '\n') + 1 }
+
+// lineEnd is behind the line end.
+func (d *document) lineEnd(offset int) int {
+	if i := strings.IndexByte(d.text[offset:], '\n'); i >= 0 {
+		return offset + i + 1
+	}
+	return len(d.text)
+}
+
+// lineAt returns the number of the line at an offset. It is quick where offsets grow.
+func (d *document) lineAt(offset int) int {
+	if offset < d.counted {
+		d.counted, d.before = 0, 0
+	}
+	d.before += strings.Count(d.text[d.counted:offset], "\n")
+	d.counted = offset
+	return 1 + d.before
+}
+
+// line returns the number of the line of a path, or of what is closest around it; 0 = there is none.
+func (d *document) line(path string) int {
+	for ; path != ""; path = path[:max(0, strings.LastIndexByte(path, '.'))] {
+		if line, ok := d.lines[path]; ok {
+			return line
 		}
 	}
-	return v
+	return 0
 }
 
-// commentRun returns a comment and those that follow it without a value between.
-func commentRun(first *unstable.Node) []*unstable.Node {
-	run := []*unstable.Node{first}
-	for it := first.Children(); it.Next(); {
-		run = append(run, it.Node())
+// below reports whether a path is a table, or in it.
+func below(path, table string) bool {
+	return path == table || strings.HasPrefix(path, table+".")
+}
+
+// edits are replacements of bytes, in their order. No two overlap.
+type edits []edit
+
+type edit struct {
+	span
+	text string
+}
+
+func (e *edits) replace(s span, text string) { *e = append(*e, edit{s, text}) }
+
+// within returns a part of the text with its replacements.
+func (e edits) within(text string, s span) string {
+	var out strings.Builder
+	for _, one := range e {
+		if one.start >= s.start && one.end <= s.end {
+			out.WriteString(text[s.start:one.start])
+			out.WriteString(one.text)
+			s.start = one.end
+		}
 	}
-	return run
-}
-
-// line returns the line of an offset, from 1.
-func (d *document) line(offset int) int {
-	i, exact := slices.BinarySearch(d.starts, offset)
-	if exact {
-		return i + 1
-	}
-	return i
-}
-
-// lines widens a span to whole lines, the last one's end included.
-func (d *document) lines(s span) span {
-	s.start = d.starts[d.line(s.start)-1]
-	if i := strings.IndexByte(d.text[s.end:], '\n'); i >= 0 {
-		s.end += i + 1
-	} else {
-		s.end = len(d.text)
-	}
-	return s
-}
-
-// indent returns the white space in front of an offset on its line.
-func (d *document) indent(offset int) string {
-	line := d.text[d.starts[d.line(offset)-1]:offset]
-	return line[:len(line)-len(strings.TrimLeft(line, " \t"))]
+	return out.String() + text[s.start:s.end]
 }

@@ -7,46 +7,24 @@ import (
 	"strings"
 )
 
-// option is one of docker-machine's options, or what the environment says in its
-// place.
+// option is one of docker-machine's options, or the variable of the environment that stands in for it.
 type option struct {
-	*old
 	key   string // digitalocean-image
 	value string
-	bare  bool   // without a value, as booleans mostly are
+	bare  bool // without a value, as booleans mostly are
+	line  int
 	env   string // the variable that it is from
 }
 
-// driverOptions are the options of docker-machine's driver, without digitalocean-.
-// Each has a variable in the environment, DIGITALOCEAN_SSH_USER and so on.
+// driverOptions are the options of docker-machine's driver, without digitalocean-. Each has a variable in the
+// environment, DIGITALOCEAN_SSH_USER and so on.
 var driverOptions = []string{
 	"access-token", "ssh-user", "ssh-key-fingerprint", "ssh-key-path", "ssh-port", "image", "region", "size",
 	"ipv6", "private-networking", "backups", "userdata", "monitoring", "tags",
 }
 
-// switches are those of driverOptions that need no value.
-var switches = []string{"ipv6", "private-networking", "backups", "monitoring"}
-
-// machineOptions are the options of a runner, by key. A later one takes the place of
-// an earlier one, but for those of the engine, which add up.
-type machineOptions struct {
-	all     []*option // in the order of the file, then those of the environment
-	repeats []*option // whose place a later one took
-	empty   []*option // without a value, and need one
-}
-
-// get returns an option of the driver, or nil.
-func (m machineOptions) get(name string) *option {
-	for _, o := range m.all {
-		if o.key == "digitalocean-"+name {
-			return o
-		}
-	}
-	return nil
-}
-
-// splitOption takes an option apart. The name ends where no name goes on, so that what
-// follows, which may be a secret, is never taken for a part of it.
+// splitOption takes an option apart. The name ends where no name goes on, so that what follows, which may be a secret, is
+// never taken for a part of it.
 func splitOption(text string) (key, value string, bare bool) {
 	text = strings.TrimSpace(text)
 	key = optionName.FindString(text)
@@ -58,81 +36,57 @@ func splitOption(text string) (key, value string, bare bool) {
 
 var optionName = regexp.MustCompile(`^[A-Za-z0-9_-]*`)
 
-// readOptions reads MachineOptions and the environment.
-func (c *conversion) readOptions() machineOptions {
-	var m machineOptions
-	for _, e := range c.strings("machine.machineoptions", "MachineOptions") {
-		o := &option{old: c.oldElement("MachineOptions", e)}
-		o.key, o.value, o.bare = splitOption(e.text)
-		name, ours := strings.CutPrefix(o.key, "digitalocean-")
-		if ours && o.value == "" && slices.Contains(driverOptions, name) && !slices.Contains(switches, name) {
-			m.empty = append(m.empty, o)
-			continue
-		}
-		if ours {
-			for i, earlier := range m.all {
-				if earlier.key == o.key {
-					m.all = append(m.all[:i], m.all[i+1:]...)
-					m.repeats = append(m.repeats, earlier)
-					break
-				}
-			}
-		}
-		m.all = append(m.all, o)
+// readOptions reads MachineOptions, in their order, and then the environment.
+func (c *conversion) readOptions() (all []option) {
+	for i, text := range c.old.Machine.MachineOptions {
+		o := option{line: c.lineOf("machine.machineoptions", i)}
+		o.key, o.value, o.bare = splitOption(text)
+		all = append(all, o)
 	}
 	for _, name := range driverOptions {
-		variable := "DIGITALOCEAN_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
-		value := c.options.Host.Getenv(variable)
-		if value == "" || m.get(name) != nil {
+		o := option{key: "digitalocean-" + name, line: c.line("machine.machineoptions")}
+		o.env = "DIGITALOCEAN_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+		o.value = c.Host.Getenv(o.env)
+		if o.value != "" && !slices.ContainsFunc(all, func(other option) bool { return other.key == o.key }) {
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+// option returns an option of the driver. The last one counts. One that is not there, or has no value, is as docker-machine's
+// default says.
+func (c *conversion) option(name, otherwise string) option {
+	for _, o := range slices.Backward(c.options) {
+		if o.key == "digitalocean-"+name && o.value != "" {
+			return o
+		}
+	}
+	return option{key: "digitalocean-" + name, value: otherwise, line: c.line("machine.machineoptions")}
+}
+
+// boolean reads an option that needs no value.
+func (c *conversion) boolean(name string) bool {
+	for _, o := range slices.Backward(c.options) {
+		if o.key != "digitalocean-"+name {
 			continue
 		}
-		m.all = append(m.all, &option{
-			old: &old{name: variable, line: c.lineOf("machine.machineoptions")},
-			key: "digitalocean-" + name, value: value, env: variable,
-		})
+		on, err := strconv.ParseBool(o.value)
+		if err != nil && !o.bare {
+			c.at(Todo, o.line, o.key, "is neither true nor false", "write what is meant: "+name+" = true")
+		}
+		return on || o.bare
 	}
-	return m
+	return false
 }
 
-// oldElement is an element of a list, for a comment.
-func (c *conversion) oldElement(list string, e element) *old {
-	o := &old{name: list, line: c.runner.doc.line(e.start), after: c.redact(e.after)}
-	o.text = list + ": " + c.redactOption(e)
-	for _, comment := range e.before {
-		o.before = append(o.before, c.redact(comment))
+// port reads the port of SSH; a wrong one is the default.
+func (c *conversion) port() int {
+	o := c.option("ssh-port", "22")
+	n, err := strconv.Atoi(o.value)
+	if err != nil || n < 1 || n > 65535 {
+		c.at(Todo, o.line, o.key, strconv.Quote(o.value)+" is no port", "protocol_port = 22")
+		return 22
 	}
-	return o
-}
-
-// redactOption is an option as it was written, without the value of what is or sounds
-// like a secret.
-func (c *conversion) redactOption(e element) string {
-	key, _, bare := splitOption(e.text)
-	if !bare && sounds(key) {
-		return quote(key + "=[secret]")
-	}
-	return c.redact(c.runner.doc.text[e.start:e.end])
-}
-
-// boolean reads an option that needs no value. docker-machine refuses what is neither.
-func (c *conversion) boolean(o *option) (on bool) {
-	if o == nil {
-		return false
-	}
-	if o.bare {
-		return true
-	}
-	on, err := strconv.ParseBool(o.value)
-	if err != nil {
-		c.fail(o.line, o.key, "is neither true nor false", "write it without a value to turn it on")
-	}
-	return on
-}
-
-// from tells where an option of the environment comes from.
-func (o *option) from() string {
-	if o.env == "" {
-		return ""
-	}
-	return " (from the environment variable " + o.env + ")"
+	return n
 }

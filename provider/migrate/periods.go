@@ -36,45 +36,33 @@ const (
 	year
 )
 
-// periods turns a period of docker+machine, of seven fields, into those of the
-// autoscaler, of five, that contain the same minutes. unsure says what it took for
-// granted.
-func periods(old string) (news []string, unsure string, err error) {
+// periods returns those of the autoscaler, of five fields, that contain the same minutes as one of docker+machine, of seven.
+func periods(old string) ([]string, error) {
 	fields := strings.Fields(strings.ToLower(old))
-	switch len(fields) {
-	case 7:
-	case 6, 5:
-		// docker+machine puts a second of 0 in front, and so matched for a moment of
-		// each minute only.
-		unsure = fmt.Sprintf("has %d fields in place of 7 and so counted in the first second of each minute only; taken as minute to day of week", len(fields))
-		fields = append([]string{"*"}, fields...)
-		if len(fields) == 6 {
-			fields = append(fields, "*")
-		}
-	default:
-		return nil, "", fmt.Errorf("has %d fields, not the 7 from second to year", len(fields))
-	}
-	if fields[year] != "*" {
-		return nil, "", fmt.Errorf("the year is %q, and the autoscaler knows no years", fields[year])
-	}
-	if s, err := cronFields[second].convert(fields[second]); err != nil || s != "*" {
-		return nil, "", fmt.Errorf("the second is %q, and the autoscaler knows no seconds", fields[second])
+	switch {
+	case len(fields) != 7:
+		return nil, fmt.Errorf("has %d fields, not the 7 from second to year", len(fields))
+	case fields[year] != "*":
+		return nil, fmt.Errorf("the year is %q, and the autoscaler knows no years", fields[year])
 	}
 	// A field that is not * restricts the days, even one that has them all.
 	both := !strings.Contains("*?", fields[dayOfMonth]) && !strings.Contains("*?", fields[dayOfWeek])
-	for i := minute; i <= dayOfWeek; i++ {
-		if fields[i], err = cronFields[i].convert(fields[i]); err != nil {
-			return nil, "", fmt.Errorf("the %s: %w", cronFields[i].name, err)
+	for i, f := range cronFields {
+		var err error
+		if fields[i], err = f.convert(fields[i]); err != nil {
+			return nil, fmt.Errorf("the %s: %w", f.name, err)
 		}
+	}
+	if fields[second] != "*" {
+		return nil, fmt.Errorf("the second is %q, and the autoscaler knows no seconds", fields[second])
 	}
 	five := func(dom, dow string) string {
 		return strings.Join([]string{fields[minute], fields[hour], dom, fields[month], dow}, " ")
 	}
-	if both {
-		// Cron of old takes a day that either names; the autoscaler one that both do.
-		return []string{five(fields[dayOfMonth], "*"), five("*", fields[dayOfWeek])}, unsure, nil
+	if both { // cron of old takes a day that either names; the autoscaler one that both do
+		return []string{five(fields[dayOfMonth], "*"), five("*", fields[dayOfWeek])}, nil
 	}
-	return []string{five(fields[dayOfMonth], fields[dayOfWeek])}, unsure, nil
+	return []string{five(fields[dayOfMonth], fields[dayOfWeek])}, nil
 }
 
 // convert rewrites a field so that the autoscaler reads it as docker+machine did.

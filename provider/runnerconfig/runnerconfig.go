@@ -17,10 +17,12 @@ import (
 // File is the part of a config.toml that decides how its runners scale. What is not set is zero: the runner's defaults are
 // not filled in.
 type File struct {
-	Path          string   `toml:"-"` // as it was given
-	Concurrent    int      `toml:"concurrent"`
-	ListenAddress string   `toml:"listen_address"`
-	Runners       []Runner `toml:"runners"`
+	Path            string   `toml:"-"` // as it was given
+	Concurrent      int      `toml:"concurrent"`
+	LogLevel        string   `toml:"log_level"`
+	ShutdownTimeout int      `toml:"shutdown_timeout"` // seconds
+	ListenAddress   string   `toml:"listen_address"`
+	Runners         []Runner `toml:"runners"`
 
 	// Ignored are the keys below [runners.autoscaler] that the runner drops without a word, by line. Those of plugin_config
 	// are the plugin's.
@@ -31,11 +33,14 @@ type File struct {
 
 // Runner is one [[runners]].
 type Runner struct {
-	Index      int         `toml:"-"` // in the file, from 0
-	Name       string      `toml:"name"`
-	Executor   string      `toml:"executor"`
-	Limit      int         `toml:"limit"`
-	Autoscaler *Autoscaler `toml:"autoscaler"` // nil = it has none
+	Index              int             `toml:"-"` // in the file, from 0
+	Name               string          `toml:"name"`
+	Executor           string          `toml:"executor"`
+	Limit              int             `toml:"limit"`
+	RequestConcurrency int             `toml:"request_concurrency"`
+	Environment        []string        `toml:"environment"` // NAME=value
+	FeatureFlags       map[string]bool `toml:"feature_flags"`
+	Autoscaler         *Autoscaler     `toml:"autoscaler"` // nil = it has none
 }
 
 // Autoscaler is [runners.autoscaler]. Names, types and defaults are the runner's.

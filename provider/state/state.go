@@ -8,7 +8,10 @@ package state
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"maps"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -210,4 +213,19 @@ func (h home) peek(apiURL, group string) (Snapshot, error) {
 		return Snapshot{}, err
 	}
 	return Snapshot{doc.Runs, doc.Droplets, doc.Refused, ignored, held, pid}, nil
+}
+
+// Remove deletes the files of a group that no process will use again, such as that of a doctor --boot.
+func Remove(ctx context.Context, apiURL, group string) error {
+	h := here(ctx)
+	if found, err := h.check(false); err != nil || !found {
+		return err
+	}
+	lock, path := h.files(apiURL, group)
+	for _, file := range []string{lock, path} {
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }

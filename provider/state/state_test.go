@@ -272,3 +272,26 @@ func TestPeekAndTry(t *testing.T) {
 		t.Errorf("Try wrote %s (%v)", after, err)
 	}
 }
+
+// TestRemove: of a group that is over nothing is left, and that is no fault where nothing was.
+func TestRemove(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("STATE_DIRECTORY", "")
+	t.Setenv("XDG_STATE_HOME", dir)
+	for range 2 {
+		s, err := Open(t.Context(), hclog.NewNullLogger(), api, "ci-7k2m-doctor")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Begin("x7k2")
+		s.Drop()
+		for range 2 {
+			if err := Remove(t.Context(), api, "ci-7k2m-doctor"); err != nil {
+				t.Error(err)
+			}
+		}
+		if files, err := filepath.Glob(filepath.Join(dir, "*", "*")); len(files) > 0 || err != nil {
+			t.Errorf("left: %v, %v", files, err)
+		}
+	}
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
+)
+
+// completeBound is how long a shell waits for the names of Droplets.
+const completeBound = 3 * time.Second
+
+// complete completes what of says of each of the plugin's [[runners]] in config.toml.
+func (c *choice) complete(of func(runnerconfig.Runner) string) cobra.CompletionFunc {
+	return func(*cobra.Command, []string, string) (names []string, _ cobra.ShellCompDirective) {
+		if file, err := c.load(); err == nil {
+			runners, _ := choice{}.runners(file)
+			for _, r := range runners {
+				names = append(names, of(r))
+			}
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// completeDroplets completes the names of the groups' Droplets.
+func (c *choice) completeDroplets(cmd *cobra.Command, had []string, begun string) (names []string, _ cobra.ShellCompDirective) {
+	ctx, cancel := context.WithTimeout(cmd.Context(), completeBound)
+	defer cancel()
+	groups, _, _ := c.find(&terminal{out: io.Discard, err: io.Discard})
+	for _, f := range look(ctx, groups, false) {
+		for _, d := range f.Owned {
+			if strings.HasPrefix(d.Name, begun) && !slices.Contains(had, d.Name) {
+				names = append(names, fmt.Sprintf("%s\t%s, %s old", d.Name, d.Status, age(f.Now.Sub(d.Created))))
+			}
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+)
+
+// report is Droplets as ls and rm show them. Its JSON form is stable.
+type report struct {
+	Groups     []reportedGroup `json:"groups"`
+	Droplets   int             `json:"droplets"`
+	USDPerHour float64         `json:"usd_per_hour"`
+	USDSoFar   float64         `json:"usd_so_far"`
+}
+
+type reportedGroup struct {
+	Name       string            `json:"group"`
+	USDPerHour float64           `json:"usd_per_hour"`
+	USDSoFar   float64           `json:"usd_so_far"`
+	Droplets   []reportedDroplet `json:"droplets"`
+}
+
+type reportedDroplet struct {
+	Name       string    `json:"name"`
+	ID         int64     `json:"id"`
+	State      string    `json:"state"` // DigitalOcean's status
+	Kept       bool      `json:"kept,omitempty"`
+	Size       string    `json:"size"`
+	Region     string    `json:"region"`
+	External   string    `json:"external,omitempty"`
+	Internal   string    `json:"internal,omitempty"`
+	Created    time.Time `json:"created_at"`
+	AgeSeconds int       `json:"age_seconds"`
+	USDPerHour float64   `json:"usd_per_hour"`
+	USDSoFar   float64   `json:"usd_so_far"`
+	Image      string    `json:"image"`
+	Run        string    `json:"run"`
+}
+
+// add adds a group. now is the time by DigitalOcean's clock.
+func (r *report) add(name string, droplets []instancegroup.Droplet, now time.Time) {
+	g := reportedGroup{Name: name, Droplets: []reportedDroplet{}}
+	for _, d := range droplets {
+		line := reported(d, now)
+		g.Droplets = append(g.Droplets, line)
+		g.USDPerHour += d.PriceHourly
+		g.USDSoFar += cost(d.PriceHourly, now.Sub(d.Created))
+	}
+	g.USDPerHour, g.USDSoFar = instancegroup.Cents(g.USDPerHour), instancegroup.Cents(g.USDSoFar)
+	r.Groups = append(r.Groups, g)
+	r.Droplets += len(droplets)
+	r.USDPerHour, r.USDSoFar = instancegroup.Cents(r.USDPerHour+g.USDPerHour), instancegroup.Cents(r.USDSoFar+g.USDSoFar)
+}
+
+func reported(d instancegroup.Droplet, now time.Time) reportedDroplet {
+	age := max(0, now.Sub(d.Created))
+	return reportedDroplet{
+		Name: d.Name, ID: d.ID, State: d.Status, Kept: instancegroup.Kept(d), Size: d.Size, Region: d.Region,
+		External: d.External(), Internal: d.PrivateIPv4, Created: d.Created, AgeSeconds: int(age.Seconds()),
+		USDPerHour: d.PriceHourly, USDSoFar: instancegroup.Cents(cost(d.PriceHourly, age)), Image: d.Image.String(),
+		Run: instancegroup.RunOf(instancegroup.GroupOf(d), d.Name),
+	}
+}
+
+// cost returns what a Droplet of that age costs that is destroyed now. DigitalOcean
+// bills it by the second, for 60 s or a cent at least, whichever is more.
+func cost(usdPerHour float64, age time.Duration) float64 {
+	return max(0.01, usdPerHour*max(age, time.Minute).Hours())
+}
+
+// text is a report as a person reads it. On a terminal (live) of so many columns the table
+// is cut to fit them, unless it is to be wide.
+func (r report) text(wide, live, colours bool, columns int) string {
+	head := []string{"NAME", "STATE", "SIZE", "REGION", "ADDRESS", "AGE", "USD/H", "USD SO FAR", "IMAGE", "RUN", "ID"}
+	var rows [][]string
+	var codes []string
+	named := map[string]int{}
+	for _, g := range r.Groups {
+		for _, d := range g.Droplets {
+			named[d.Name]++
+		}
+	}
+	for _, g := range r.Groups {
+		for _, d := range g.Droplets {
+			name, address := d.Name, d.External
+			if named[name] > 1 {
+				name = fmt.Sprintf("%s (%d)", name, d.ID)
+			}
+			if address == "" {
+				address = d.Internal
+			}
+			state, code := d.State, red
+			switch {
+			case d.Kept:
+				state, code = "kept", yellow
+			case d.State == instancegroup.StatusNew:
+				code = faint
+			case d.State == instancegroup.StatusActive:
+				code = ""
+			}
+			codes = append(codes, code)
+			rows = append(rows, []string{name, state, d.Size, d.Region, address,
+				age(time.Duration(d.AgeSeconds) * time.Second), fmt.Sprintf("%.5f", d.USDPerHour),
+				fmt.Sprintf("%.2f", d.USDSoFar), d.Image, d.Run, fmt.Sprint(d.ID)})
+		}
+	}
+	if !wide {
+		head = head[:7]
+	}
+	if wide || !live {
+		columns = 0
+	}
+	var b strings.Builder
+	if r.Droplets > 0 {
+		b.WriteString(table(head, 0, rows, codes, columns, colours))
+	}
+	for _, g := range r.Groups {
+		if len(r.Groups) > 1 {
+			fmt.Fprintf(&b, "group %s: %s\n", clean(g.Name), totals(len(g.Droplets), g.USDPerHour, g.USDSoFar))
+		}
+	}
+	switch {
+	case len(r.Groups) == 0:
+		b.WriteString("no group has a Droplet\n")
+	case len(r.Groups) == 1 && r.Droplets == 0:
+		fmt.Fprintf(&b, "group %s has no Droplets\n", clean(r.Groups[0].Name))
+	default:
+		b.WriteString(colour(colours, bold, totals(r.Droplets, r.USDPerHour, r.USDSoFar)) + "\n")
+	}
+	return b.String()
+}
+
+func totals(n int, perHour, soFar float64) string {
+	return fmt.Sprintf("%s: %.5f USD an hour, %.2f USD so far", count(n, "Droplet"), perHour, soFar)
+}
+
+// table lays out rows below a bold head, each in the colour of its code, if there are codes. To
+// fit so many columns (0 = any number) it shortens cells, widest first, but not the names, which
+// are to be pasted.
+func table(head []string, names int, rows [][]string, codes []string, most int, colours bool) string {
+	rows = append([][]string{head}, rows...)
+	codes = append([]string{bold}, codes...)
+	widths := make([]int, len(head))
+	total := -2
+	for i := range head {
+		for _, row := range rows {
+			row[i] = clean(row[i])
+			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
+		}
+		total += widths[i] + 2
+	}
+	for most > 0 && total > most {
+		shrinks := slices.Clone(widths)
+		shrinks[names] = 0
+		widest := slices.Index(shrinks, slices.Max(shrinks))
+		if widths[widest] <= len("ADDRESS") {
+			break
+		}
+		widths[widest]--
+		total--
+	}
+	var b strings.Builder
+	for n, row := range rows {
+		var line strings.Builder
+		for i := range head {
+			fmt.Fprintf(&line, "%-*s  ", widths[i], cut(row[i], widths[i]))
+		}
+		code := ""
+		if n < len(codes) {
+			code = codes[n]
+		}
+		b.WriteString(colour(colours, code, strings.TrimRight(line.String(), " ")) + "\n")
+	}
+	return b.String()
+}
+
+// age is how long ago something was, in one or two units.
+func age(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < day:
+		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd%dh", int(d/day), int((d % day).Hours()))
+}

@@ -1,0 +1,317 @@
+package integration
+
+import (
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+)
+
+// Every command of the docs is run: each doc's in its order, in one shell, in a copy
+// of this host (see testdata/host/shell.bash), against a simulated account of its
+// own. What cannot be run is in notRun, what does not end by itself in untilSeen; what
+// a doc's reader has got before its first command is in readers.
+
+// notRun are the commands that no test can run, and why not. A key that ends in
+// " ..." stands for any arguments.
+var notRun = map[string]string{
+	"make demo":                  "takes a minute; it is the last step of make verify",
+	"make test":                  "this test is part of it",
+	"go run ./cmd/dosim -guests": "serves on one fixed port, which two tests cannot share; it is run by the tests of cmd/dosim",
+	"ssh ...":                    "a test has one machine, and is on it",
+	"scp ...":                    "a test has one machine, and is on it",
+	"packer ...":                 "needs packer, and an account",
+	"sudo apt-get ...":           "installs packages on this host",
+	"sudo docker ...":            "needs Docker",
+	"doctl ...":                  "needs doctl, and an account or a simulator with firewalls",
+	"curl -s http://10.114.0.2:9252/metrics | grep ^fleeting_provisioner_instances":       "needs GitLab Runner itself, at a private address",
+	"sudo fleeting-plugin-digitalocean doctor --boot":                                     "dials port 22 of a Droplet, where a simulated one has no server; it is run by the tests of the command",
+	"journalctl -u gitlab-runner -f":                                                      "needs the journal of a host that systemd started",
+	"journalctl -u gitlab-runner | grep subsystem=fleeting-plugin":                        "needs the journal of a host that systemd started",
+	"sudo docker-machine rm -y $(sudo docker-machine ls -q --filter driver=digitalocean)": "docker-machine cannot be had where this was written, and the simulator has none of its machines",
+}
+
+// statuses are those of commands that do not succeed in a test, and do for a reader;
+// by the doc and the command.
+var statuses = map[string]struct {
+	status int
+	why    string
+}{
+	"docs/tutorial.md: sudo fleeting-plugin-digitalocean doctor": {3, "it warns that this host is in no VPC of the simulator"},
+}
+
+// untilSeen are the commands that go on until they are interrupted, and what they
+// are to have printed by then.
+var untilSeen = map[string]*regexp.Regexp{
+	"sudo fleeting-plugin-digitalocean ls --watch": regexp.MustCompile("Droplets?: .* USD so far"),
+}
+
+// reader is what the reader of a doc has got before its first command.
+type reader struct {
+	before   []string // commands that the doc does not show
+	droplets []dosim.Droplet
+}
+
+// installed are a plugin, a configuration and a token, as README.md leaves them.
+var installed = []string{
+	`install -D -m 755 "$PLUGIN" /usr/local/bin/fleeting-plugin-digitalocean`,
+	`install -D -m 600 examples/config.toml /etc/gitlab-runner/config.toml`,
+	`install -D -m 600 /dev/stdin /etc/gitlab-runner/digitalocean-token <<< "$TOKEN"`,
+}
+
+// fleet are two Droplets of the group ci.
+func fleet() []dosim.Droplet {
+	droplet := func(name, address string, age time.Duration) dosim.Droplet {
+		return dosim.Droplet{
+			Name: name, Region: "fra1", Size: "s-2vcpu-4gb", Image: "docker-20-04",
+			Tags:       []string{"fleeting", "fleeting-group:ci"},
+			PublicIPv4: netip.MustParseAddr(address), Created: time.Now().Add(-age),
+		}
+	}
+	return []dosim.Droplet{
+		droplet("ci-w4n27k2m9q", "203.0.113.9", 47*time.Minute),
+		droplet("ci-w4n2b4hd0w", "203.0.113.17", 3*time.Minute),
+	}
+}
+
+// readers are those who have not got just installed and fleet.
+var readers = map[string]func(*testing.T) reader{
+	// The runner, as GitLab's package installs it.
+	"README.md": func(*testing.T) reader { return reader{before: []string{"mkdir -m 700 /etc/gitlab-runner"}} },
+	// A manager that cloud-init has made, but for the package of the runner.
+	"docs/tutorial.md": func(t *testing.T) reader {
+		before := []string{installed[0], "install -d -m 700 /var/lib/gitlab-runner", "RUNNER_TOKEN=glrt-0123456789"}
+		for path, f := range managerFiles(t) {
+			before = append(before, fmt.Sprintf("install -D -m %s /dev/stdin %s <<'END-OF-FILE'\n%sEND-OF-FILE", f.Permissions, path, f.Content))
+		}
+		return reader{before: before}
+	},
+	// A host of docker+machine, with the tutorial's configuration and a token that is one.
+	"docs/migrate.md": func(*testing.T) reader {
+		return reader{before: []string{
+			installed[0],
+			"mkdir -m 700 /etc/gitlab-runner",
+			`sed -n '/^-- in.toml --$/,/^-- out.toml --$/{/^-- /!p}' provider/migrate/testdata/tutorial-2018.txtar |
+				sed "s/DO_ACCESS_TOKEN/$TOKEN/" >/etc/gitlab-runner/config.toml`,
+		}}
+	},
+}
+
+func readerOf(t *testing.T, doc string) reader {
+	if r, ok := readers[doc]; ok {
+		return r(t)
+	}
+	return reader{before: installed, droplets: fleet()}
+}
+
+// reasonNotRun finds a command in notRun, and the key that it has there.
+func reasonNotRun(text string) (key, reason string) {
+	for key, reason := range notRun {
+		if program, any := strings.CutSuffix(key, " ..."); key == text || any && strings.HasPrefix(text, program+" ") {
+			return key, reason
+		}
+	}
+	return "", ""
+}
+
+func TestCommandsInDocs(t *testing.T) {
+	t.Parallel()
+	commands := map[string][]command{}
+	used := map[string]bool{}
+	total := 0
+	for path, doc := range docs(t) {
+		if path == "docs/install.md" {
+			continue // it needs a registry too: TestInstallDoc
+		}
+		all, err := commandsOf(path, doc)
+		if err != nil {
+			t.Error(err)
+		}
+		commands[path] = all
+		total += len(all)
+		for _, c := range all {
+			key, _ := reasonNotRun(c.text)
+			used[key], used[c.doc+": "+c.text] = true, true
+		}
+	}
+	if total < 60 {
+		t.Errorf("found only %d commands", total)
+	}
+	for text := range notRun {
+		if !used[text] {
+			t.Errorf("no doc has %q, which is said not to be run", text)
+		}
+	}
+	for text := range statuses {
+		if !used[text] {
+			t.Errorf("there is no %q, which is said not to succeed", text)
+		}
+	}
+	for path, all := range commands {
+		if len(all) > 0 {
+			t.Run(path, func(t *testing.T) {
+				t.Parallel()
+				runCommands(t, path, all)
+			})
+		}
+	}
+}
+
+// runCommands runs a doc's commands, and logs those that it does not run.
+func runCommands(t *testing.T, path string, commands []command) {
+	w := newWorld(t, quick)
+	s := newSession(t, w)
+	r := readerOf(t, path)
+	for _, d := range r.droplets {
+		w.sim.AddDroplet(d)
+	}
+	for _, text := range r.before {
+		if printed, status, err := s.run(text); err != nil || status != 0 {
+			t.Fatalf("before the doc begins: %s: status %d, %v\n%s", text, status, err, printed)
+		}
+	}
+	for i, c := range commands {
+		if _, reason := reasonNotRun(c.text); reason != "" {
+			t.Logf("not run: %v (%s)", c, reason)
+			continue
+		}
+		t.Logf("run: %v", c)
+		printed, status, err := "", 0, error(nil)
+		if until, ok := untilSeen[c.text]; ok {
+			printed, err = s.serve(c.text, until)
+		} else {
+			printed, status, err = s.run(c.text)
+		}
+		if err != nil {
+			t.Fatalf("%v: %v\n%s", c, err, printed)
+		}
+		// A doc that wants its reader to see a failure asks for its status next.
+		asked := i+1 < len(commands) && commands[i+1].text == "echo $?"
+		if want := statuses[c.doc+": "+c.text].status; status != want && !asked {
+			t.Errorf("%v: exit status %d, want %d\n%s", c, status, want, printed)
+		}
+		if c.shown != nil && !sameOutput(c.shown, printed) {
+			t.Errorf("%v: the doc shows\n%s\nit prints\n%s", c, strings.Join(c.shown, "\n"), printed)
+		}
+	}
+	for _, v := range w.sim.Violations() {
+		t.Errorf("the simulator saw: %v", v)
+	}
+}
+
+// command is one command of a doc's shell block, as a reader types it.
+type command struct {
+	doc   string // its path from the root of the repository
+	line  int
+	text  string   // verbatim, with its continuation lines and here-documents
+	shown []string // the lines that the doc shows it to print; nil = it shows none
+}
+
+func (c command) String() string {
+	first, _, more := strings.Cut(c.text, "\n")
+	if more {
+		first += " ..."
+	}
+	return fmt.Sprintf("%s:%d: %s", c.doc, c.line, first)
+}
+
+// commandsOf returns the commands of a doc's shell blocks. In a console block "$ "
+// begins a command, and what follows it is what it prints. The other kinds are
+// scripts: they print nothing that the doc shows.
+func commandsOf(path, doc string) ([]command, error) {
+	var all []command
+	for _, f := range fences(doc) {
+		console := f.kind == "console"
+		if !console && !slices.Contains([]string{"sh", "shell", "bash"}, f.kind) {
+			continue
+		}
+		var last *command
+		open := false // the last command goes on
+		for i, line := range strings.Split(strings.TrimSuffix(f.text, "\n"), "\n") {
+			text, prompt := strings.CutPrefix(line, "$ ")
+			switch trimmed := strings.TrimSpace(line); {
+			case open:
+				last.text += "\n" + line
+				open = incomplete(last.text)
+			case !console && (trimmed == "" || strings.HasPrefix(trimmed, "#")):
+			case !console || prompt:
+				all = append(all, command{doc: path, line: f.line + i, text: text})
+				last = &all[len(all)-1]
+				open = incomplete(last.text)
+			case last == nil:
+				return nil, fmt.Errorf("%s:%d: a console block begins with a line that is no command: %q", path, f.line+i, line)
+			default:
+				last.shown = append(last.shown, line)
+			}
+		}
+		if open {
+			return nil, fmt.Errorf("%v: the command does not end in its block", *last)
+		}
+	}
+	return all, nil
+}
+
+// incomplete reports whether a shell would wait for another line.
+func incomplete(text string) bool {
+	if strings.HasSuffix(text, `\`) {
+		return true
+	}
+	said, _ := exec.Command("bash", "-n", "-c", text).CombinedOutput() // a syntax error shows when it is run
+	return regexp.MustCompile("unexpected end of file|unexpected EOF while|delimited by end-of-file").Match(said)
+}
+
+// sameOutput compares what a doc shows with what a command printed. Of the doc's
+// lines, one that is "..." stands for any number of lines, and "..." in one for any
+// text. Durations, times, addresses and what is minted may differ.
+func sameOutput(shown []string, printed string) bool {
+	var pattern strings.Builder
+	for _, line := range shown {
+		if strings.TrimSpace(line) == "..." {
+			pattern.WriteString(`(?:.*\n)*?`)
+			continue
+		}
+		quoted := regexp.QuoteMeta(strings.TrimRight(settled(line), " "))
+		pattern.WriteString(strings.ReplaceAll(quoted, `\.\.\.`, `.*`) + ` *\n`)
+	}
+	return regexp.MustCompile(`^` + pattern.String() + `$`).MatchString(settled(strings.TrimRight(printed, "\n") + "\n"))
+}
+
+// differs are the parts of an output that no two runs have in common.
+var differs = []struct {
+	part *regexp.Regexp
+	as   string
+}{
+	{regexp.MustCompile(`\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?`), "TIME"},
+	{regexp.MustCompile(`\b(\d+d)?(\d+h)?(\d+m)?\d+(\.\d+)?(ms|s)\b|\b(\d+d)?(\d+h)?\d+m\b|\b(\d+d)?\d+h\b`), "DURATION"},
+	{regexp.MustCompile(`-[0-9a-hjkmnp-tv-z]{10}\b`), "-MINTED"},    // of a Droplet's name
+	{regexp.MustCompile(`(?m)  [0-9a-hjkmnp-tv-z]{4} *$`), "  RUN"}, // the last column of ls
+	{regexp.MustCompile(`\b\d{1,3}(\.\d{1,3}){3}\b`), "ADDRESS"},
+}
+
+// settled replaces what differs, and the width of columns that follows from it.
+func settled(text string) string {
+	for _, d := range differs {
+		text = d.part.ReplaceAllString(text, d.as)
+	}
+	return regexp.MustCompile(`(\S) {2,}`).ReplaceAllString(text, "$1  ")
+}
+
+// What must not pass for the same output.
+func TestSameOutput(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ shown, printed string }{
+		{"a\nb", "a\nb\nc\n"}, {"a\nb", "a\n"}, {"a\n...\nc", "a\nb\nd\n"}, {"a ... c", "a anything d\n"},
+		{"ci-w4n27k2m9q  active  47m12s  $0.03", "ci-0000000000  active  1h2m3.5s  $0.04\n"},
+		{"docker  w4n2", "podman  w4n2\n"}, {"2 Droplets", "3 Droplets\n"},
+	} {
+		if sameOutput(strings.Split(c.shown, "\n"), c.printed) {
+			t.Errorf("a doc that shows %q takes %q for it", c.shown, c.printed)
+		}
+	}
+}

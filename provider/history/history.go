@@ -1,0 +1,46 @@
+// Package history reads what happened to jobs and Droplets from what a runner's
+// host has of it: the journal of gitlab-runner, with the plugin's lines in it, and
+// GitLab's export of a runner's jobs. It is the one reader for plan and report.
+package history
+
+import "time"
+
+// History is what a span of time had of jobs and Droplets. All times are UTC.
+type History struct {
+	From, To time.Time
+	Jobs     []Job     // by Started
+	Droplets []Droplet // by Requested
+	Problems []Problem // of the reading: counted, never fatal
+}
+
+// Job is one job of one runner.
+type Job struct {
+	ID       int64
+	Project  int64     // 0 = unknown
+	Pipeline int64     // 0 = unknown
+	Runner   string    // its name or short token, as the log has it
+	Queued   time.Time // when it could have started, by GitLab's export; zero = unknown
+	Received time.Time // the runner took it
+	Started  time.Time // its Droplet was reached: what comes before is waiting
+	Ended    time.Time // zero = it was still running at the end
+	Droplet  string    // the name of the instance; "" = unknown
+	Failed   bool
+}
+
+// Droplet is one Droplet of a group.
+type Droplet struct {
+	Name, Group  string
+	Size, Region string
+	Requested    time.Time // zero = it was there before From
+	Active       time.Time // zero = it never was, or unknown
+	Gone         time.Time // zero = it was there at To
+	PriceHourly  float64   // USD; 0 = unknown
+	Lost         bool      // it vanished, or never became active
+}
+
+// Problem is something that a reading could not use, and how often.
+type Problem struct {
+	What  string // "lines that are cut"
+	Times int
+	First string // the first of them, shortened and escaped
+}

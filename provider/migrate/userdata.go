@@ -1,0 +1,137 @@
+package migrate
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// cloudConfig is what a Droplet's first boot does for cloud-init: what docker-machine did over SSH.
+type cloudConfig struct {
+	PackageUpdate bool        `yaml:"package_update,omitempty"`
+	Packages      []string    `yaml:"packages,omitempty"`
+	Files         []cloudFile `yaml:"write_files,omitempty"`
+	Run           []string    `yaml:"runcmd,omitempty"`
+}
+
+type cloudFile struct {
+	Path        string `yaml:"path"`
+	Permissions string `yaml:"permissions,omitempty"`
+	Content     string `yaml:"content"`
+}
+
+const cloudHeader = "#cloud-config\n"
+
+// cloudConfig returns what Droplets of this image need. port is that of SSH.
+func (e engine) cloudConfig(image imageClass, user string, port int) (c cloudConfig) {
+	allow := "ufw allow ssh"
+	if port != 22 {
+		allow = "ufw allow " + strconv.Itoa(port) + "/tcp"
+	}
+	switch image {
+	case imagePlain:
+		c.PackageUpdate, c.Packages = true, []string{"docker.io"}
+		c.Run = []string{"command -v docker >/dev/null || apt-get install -y docker-cli"} // Debian 13's client
+	case imageWithDocker: // its firewall locks out a client that connects as often as a runner does
+		c.Run = []string{allow}
+	default:
+		c.Run = []string{"command -v docker >/dev/null || (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y docker.io)",
+			"if command -v ufw >/dev/null; then " + allow + "; fi"}
+	}
+	c.Files = e.files()
+	// Files are written before packages are installed; where Docker runs already it has to read them.
+	if c.Files != nil && image != imagePlain {
+		c.Run = append(c.Run, "systemctl daemon-reload", "systemctl restart docker")
+	}
+	if user != "root" {
+		c.Run = append(c.Run, "usermod -aG docker "+user)
+	}
+	return c
+}
+
+// boot makes user_data. A file of the user's is merged into it, so that there is one cloud-config.
+func (c *conversion) boot(class imageClass) {
+	ours := c.engine.cloudConfig(class, c.User, c.Port)
+	text, _ := ours.mergedInto(cloudHeader) // cannot fail
+	o := c.option("userdata", "")
+	if o.value == "" {
+		c.UserData = text
+		return
+	}
+	content, err := c.Host.ReadFile(o.value, maxUserData)
+	why := "cannot be read here"
+	if err == nil {
+		if c.UserData, err = ours.mergedInto(string(content)); err == nil {
+			c.at(Check, o.line, o.key, o.value+" is merged into user_data, with what docker-machine did over SSH; it has no effect any more", "")
+			return
+		}
+		why = err.Error()
+	}
+	c.UserDataFile, c.Paste = o.value, strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	c.at(Todo, o.line, o.key, o.value+" "+why+", and also has to do what docker-machine did over SSH",
+		"the comment below user_data_file has the lines for it")
+}
+
+// maxUserData is DigitalOcean's limit, in bytes.
+const maxUserData = 64 << 10
+
+// mergedInto returns a user's cloud-config, or script, with what c has: lists are continued, so that c comes last. The error
+// follows the name of the file.
+func (c cloudConfig) mergedInto(theirs string) (string, error) {
+	theirs = strings.ReplaceAll(theirs, "\r\n", "\n")
+	if strings.HasPrefix(theirs, "#!") { // it runs where cloud-init would have run it
+		script := cloudFile{"/usr/local/sbin/user-data", "0700", theirs}
+		c.Files = append([]cloudFile{script}, c.Files...)
+		c.Run = append([]string{script.Path}, c.Run...)
+		theirs = cloudHeader
+	}
+	theirs, ok := strings.CutPrefix(theirs, cloudHeader)
+	if !ok {
+		return "", errors.New("is no cloud-config")
+	}
+	for _, f := range c.Files {
+		if strings.Contains(theirs, f.Path) {
+			return "", errors.New("writes " + f.Path + " too")
+		}
+	}
+	var into, from yaml.Node
+	if err := yaml.Unmarshal([]byte(theirs), &into); err != nil {
+		return "", errors.New("is no YAML")
+	}
+	if err := from.Encode(c); err != nil {
+		return "", err
+	}
+	if into.Kind == 0 { // there is nothing in it
+		into = yaml.Node{Kind: yaml.DocumentNode, Content: []*yaml.Node{{Kind: yaml.MappingNode}}}
+	}
+	root := into.Content[0]
+	if root.Kind != yaml.MappingNode {
+		return "", errors.New("is no cloud-config")
+	}
+	for pair := range slices.Chunk(from.Content, 2) {
+		at := 0
+		for at < len(root.Content) && root.Content[at].Value != pair[0].Value {
+			at += 2
+		}
+		switch {
+		case at == len(root.Content):
+			root.Content = append(root.Content, pair...)
+		case pair[1].Kind == yaml.ScalarNode:
+			root.Content[at+1] = pair[1]
+		case root.Content[at+1].Kind != yaml.SequenceNode:
+			return "", errors.New("has no list in " + pair[0].Value)
+		default:
+			root.Content[at+1].Style = 0 // one line for each, however it was
+			root.Content[at+1].Content = append(root.Content[at+1].Content, pair[1].Content...)
+		}
+	}
+	var out bytes.Buffer
+	encoder := yaml.NewEncoder(&out)
+	encoder.SetIndent(2)
+	err := encoder.Encode(&into)
+	return cloudHeader + out.String(), err
+}
