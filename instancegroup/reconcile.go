@@ -165,6 +165,7 @@ func (g *Group) decide(ctx context.Context, a *listAnswer, final bool) (todo, er
 	}
 	var t todo
 	var deletes, lookUps []*instance
+	assign := g.Project != "" && !now.Before(g.instances.noAssign)
 	for _, i := range g.instances.all {
 		switch _, next := decide(*i, observation{}, now, g.CreateTimeout); next {
 		case remove:
@@ -173,7 +174,7 @@ func (g *Group) decide(ctx context.Context, a *listAnswer, final bool) (todo, er
 			lookUps = append(lookUps, i)
 		}
 		// Once lists show it: before that DigitalOcean may not know its URN.
-		if g.Project != "" && !now.Before(g.instances.noAssign) && i.own() && !i.assigned && i.listed() && i.phase < deleting && len(t.assign) < MaxAssign {
+		if assign && i.own() && !i.assigned && i.listed() && i.phase < deleting && len(t.assign) < MaxAssign {
 			t.assign = append(t.assign, i.id)
 		}
 	}
