@@ -238,7 +238,8 @@ func (g *Group) apply(i *instance, o observation, now time.Time) {
 				"name", i.name, "id", i.id, "public_networking", g.Template.PublicNetworking, "waited", now.Sub(i.active).Round(time.Second))
 		}
 		g.log.Info("Droplet is active", "name", i.name, "id", i.id,
-			"after", now.Sub(i.requested).Round(time.Second), "external", i.droplet.External(), "internal", i.droplet.PrivateIPv4)
+			"after", now.Sub(i.requested).Round(time.Second), "external", i.droplet.External(), "internal", i.droplet.PrivateIPv4,
+			"usd_per_hour", i.droplet.PriceHourly)
 	case i.phase == deleting:
 		g.logDelete(i, now)
 	case i.phase == gone:

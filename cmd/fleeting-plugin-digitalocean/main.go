@@ -73,7 +73,7 @@ scripts.`,
 		}
 		return err
 	})
-	root.AddCommand(doctorCommand(t), lsCommand(t), rmCommand(t), sweepCommand(t), migrateCommand(t),
+	root.AddCommand(doctorCommand(t), lsCommand(t), rmCommand(t), sweepCommand(t), migrateCommand(t), usageCommand(t),
 		configCommand(), serveCommand(), versionCommand(), bootstrapCommand(), manCommand())
 	return root
 }
