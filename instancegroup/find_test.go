@@ -216,3 +216,22 @@ func TestGoneIsNotTakenOverAgain(t *testing.T) {
 		r.counts(0)
 	})
 }
+
+// TestForget: what the last process remembered turns out to be on another account.
+func TestForget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := spec(nil)
+		remembered := map[string]int64{}
+		for i := range findsAtOnce + 10 { // more than Find looks up
+			remembered[fmt.Sprintf("ci-dead%06d", i)] = int64(1000 + i)
+		}
+		a, log := newAccount(t), &journal{}
+		f, err := Find(ctx, a, log, "ci", false, remembered)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "unless it is forgotten", 10, Start(s, a, log, f).Count())
+		f.Forget()
+		equal(t, "forgotten", 0, Start(s, a, log, f).Count())
+	})
+}

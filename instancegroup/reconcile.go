@@ -38,7 +38,7 @@ func (g *Group) Update(ctx context.Context, report func(id string, s State)) err
 // report is nil for Shutdown.
 func (g *Group) reconcile(ctx context.Context, a *listAnswer, report func(id string, s State)) error {
 	final := report == nil
-	t, err := g.decide(ctx, a, final)
+	t, err := g.collect(ctx, a, final)
 	records := g.act(ctx, t)
 	if err == nil && errors.Is(ctx.Err(), context.Canceled) {
 		err = ctx.Err() // nobody listens any more
@@ -147,9 +147,9 @@ type answer struct {
 // wrongly lacks hundreds must not spend the minute's requests.
 const lookUpsAtOnce = 20
 
-// decide applies a list to every instance, and collects what is to be done. The
+// collect applies a list to every instance, by decide, and collects what is to be done. The
 // error says that the group's state is not known well enough to be shown.
-func (g *Group) decide(ctx context.Context, a *listAnswer, final bool) (todo, error) {
+func (g *Group) collect(ctx context.Context, a *listAnswer, final bool) (todo, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed && !final {

@@ -19,6 +19,9 @@ type Found struct {
 	remembered []Droplet        // of these, what lists lack and may exist
 }
 
+// Forget drops what the last process remembered: it is on another account.
+func (f *Found) Forget() { f.names, f.remembered = nil, nil }
+
 // findsAtOnce is how many Find looks up. Updates do the rest, some at a time.
 const findsAtOnce = 50
 

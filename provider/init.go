@@ -39,14 +39,14 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 	// What needs nobody else comes first: these faults are told at once.
 	connector, err := connectorConfig(settings.ConnectorConfig)
 	if err != nil {
-		return provider.ProviderInfo{}, err
+		return provider.ProviderInfo{}, g.withFaults(err)
 	}
 	if file := g.config.Token.File; file != "" {
 		warnIfReadable(log, file)
 	}
 	keys, err := loadCredentials(log, g.config, connector)
 	if err != nil {
-		return provider.ProviderInfo{}, err
+		return provider.ProviderInfo{}, g.withFaults(err)
 	}
 	if g.faults.Has("name", "token", "token_file", "api_url") {
 		return provider.ProviderInfo{}, g.faults // nobody else can be asked
@@ -87,6 +87,14 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 		Version:   Version.String(),
 		BuildInfo: Version.BuildInfo(),
 	}, nil
+}
+
+// withFaults adds the faults of plugin_config to what stopped Init before them.
+func (g *InstanceGroup) withFaults(err error) error {
+	if g.faults == nil {
+		return err
+	}
+	return errors.Join(err, g.faults)
 }
 
 // open does the part of Init that asks DigitalOcean: everything at once, and then
@@ -136,6 +144,7 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 	if elsewhere := st.OnAccount(plan.Account.ID); len(elsewhere) > 0 {
 		log.Error("the token is another account's than before: Droplets of this group stay on the other account, and are billed there",
 			"droplets", len(elsewhere), "names", strings.Join(slices.Sorted(maps.Keys(elsewhere)), " "))
+		found.Forget()
 	}
 	run := instancegroup.NewRun(st.DeadRuns()...)
 	group := instancegroup.Start(instancegroup.Settings{

@@ -1,0 +1,108 @@
+package instancegroup
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// belongs returns the instance that a listed Droplet is, or makes one of it, or
+// returns nil for a Droplet that is not ours to touch. Called with mu held.
+//
+// Invariant: the id decides for all that this process made or took over, whatever
+// became of name and tags since; name and tags decide only for what it sees for
+// the first time. (TestOwnership)
+func (g *Group) belongs(d Droplet, now time.Time) *instance {
+	if i := g.instances.byID[d.ID]; i != nil {
+		if i.phase == gone && Kept(d) { // the runner has not been told yet
+			g.listing.kept = append(g.listing.kept, d)
+		}
+		return i
+	}
+	if i := g.instances.byName[d.Name]; i != nil && i.id == 0 { // its create's answer was lost, or is on its way
+		g.instances.identify(i, d.ID)
+		return i
+	}
+	run := RunOf(g.Name, d.Name)
+	switch {
+	case !Owns(g.Name, d):
+		g.warnStranger(d, now)
+		return nil
+	case Kept(d):
+		g.listing.kept = append(g.listing.kept, d)
+		return nil
+	case run == g.Run || g.instances.ended[d.ID]:
+		return g.hide(d, "it appeared after it was given up", now)
+	case !slices.Contains(g.DeadRuns, run) && d.Created.After(g.listing.started):
+		g.listing.foreign = append(g.listing.foreign, d)
+		return nil
+	}
+	i := g.takeOver(d, now)
+	g.logTakeOver(i)
+	return i
+}
+
+// takeOver makes an instance of a Droplet that an earlier run left. Called with mu
+// held.
+func (g *Group) takeOver(d Droplet, now time.Time) *instance {
+	if first := g.instances.byName[d.Name]; first != nil {
+		return g.hide(d, fmt.Sprintf("a second Droplet of the name %s; %d stays", d.Name, first.id), now)
+	}
+	i := g.instances.add(instance{name: d.Name, phase: creating, id: d.ID, droplet: d,
+		listedSince: now.Add(-unconfirmedFor), requested: now, confirmed: now})
+	if d.Status == StatusNew {
+		i.requested = now.Add(-g.age(i, now))
+	}
+	if slices.ContainsFunc(d.Tags, IsDeleteTag) { // which may still be carried out, under a job
+		*i = i.toDelete("an earlier plugin process was deleting it")
+		g.logDelete(i, now)
+	}
+	return i
+}
+
+// hide takes in a Droplet of ours that the runner will not hear of, to delete it.
+// Called with mu held.
+func (g *Group) hide(d Droplet, why string, now time.Time) *instance {
+	i := g.instances.add(instance{name: d.Name, hidden: true, phase: deleting, reason: why, id: d.ID, droplet: d,
+		listedSince: now.Add(-unconfirmedFor), requested: now, confirmed: now})
+	g.logDelete(i, now)
+	return i
+}
+
+func (g *Group) logDelete(i *instance, now time.Time) {
+	g.log.Warn("Droplet will be deleted", g.fields(i, now)...)
+}
+
+// fields are what a line of the log says of an instance that ends.
+func (g *Group) fields(i *instance, now time.Time, more ...any) []any {
+	return append([]any{"name", i.name, "id", i.id, "reason", i.reason, "age", g.age(i, now), "usd_per_hour", i.droplet.PriceHourly}, more...)
+}
+
+// age is how old a Droplet is, by DigitalOcean's clock.
+func (g *Group) age(i *instance, now time.Time) time.Duration {
+	age := now.Sub(i.requested)
+	if created := i.droplet.Created; !created.IsZero() {
+		age = now.Add(g.listing.skew).Sub(created)
+	}
+	return max(0, age).Round(time.Second)
+}
+
+// warnStranger warns once of a Droplet that has the group's tag and is not ours.
+func (g *Group) warnStranger(d Droplet, now time.Time) {
+	if HasTag(d, GroupTag(g.Name)) && g.limit.due(fmt.Sprint("foreign ", d.ID), forever, now) {
+		g.log.Warn("a Droplet has the group's tag but not a name of the group, or not the tag "+CommonTag+": it is left alone, and the runner does not see it",
+			"name", d.Name, "id", d.ID, "usd_per_hour", d.PriceHourly)
+	}
+}
+
+// warnHourly names what is billed and that the runner does not know of. Called
+// with mu held.
+func (g *Group) warnHourly(now time.Time) {
+	if kept := g.listing.kept; len(kept) > 0 && g.limit.due("kept", time.Hour, now) {
+		g.log.Warn("Droplets are kept by the tag "+KeepTag+": they are billed and count for max_instances until a person deletes them", summary(kept)...)
+	}
+	if foreign := g.listing.foreign; len(foreign) > 0 && g.limit.due("second manager", time.Hour, now) {
+		g.log.Error("Droplets of this group were made by another plugin process after this one began: a second manager uses the same name, or one that died made them late. "+
+			"They are left alone, and billed. Give each manager a name of its own", summary(foreign)...)
+	}
+}
