@@ -45,7 +45,7 @@ result does not work as it stands, or --check found something to migrate.`,
   $ sudo gitlab-runner stop
   $ sudo fleeting-plugin-digitalocean migrate --write
   ...
-  wrote /etc/gitlab-runner/config.toml; the old file is /etc/gitlab-runner/config.toml.before-migrate`,
+  wrote /etc/gitlab-runner/config.toml; the old file is ...`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			m.path = choice{config: strings.Join(args, "")}.configFile()
 			wrong := ""

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spf13/cobra"
 )
 
 // Colours and lines that are written over are for terminals.
@@ -86,4 +88,29 @@ func TestPlain(t *testing.T) {
 			t.Errorf("NO_COLOR=%q TERM=%s: plain is %t", c.noColor, c.term, got)
 		}
 	}
+}
+
+// No help has a line that a terminal of 80 columns wraps, but for what cobra says of each shell.
+func TestHelpFits(t *testing.T) {
+	root := newRoot(&terminal{})
+	var all func(*cobra.Command)
+	all = func(cmd *cobra.Command) {
+		if cmd.HasParent() && cmd.Parent().Name() == "completion" {
+			return
+		}
+		var help strings.Builder
+		cmd.SetOut(&help)
+		if err := cmd.Help(); err != nil {
+			t.Error(err)
+		}
+		for line := range strings.Lines(help.String()) {
+			if len(strings.TrimRight(line, "\n")) > 80 {
+				t.Errorf("%s --help: %s", cmd.CommandPath(), line)
+			}
+		}
+		for _, sub := range cmd.Commands() {
+			all(sub)
+		}
+	}
+	all(root)
 }
