@@ -165,7 +165,7 @@ func (d diagnosing) chosen(ctx context.Context) (found []target, err error) {
 	}
 	var names []string
 	for _, r := range runners {
-		p := read(ctx, file, r)
+		p := read(ctx, file, r, config.ThisHost())
 		names = append(names, p.name)
 		if len(d.groups) == 0 || slices.Contains(d.groups, p.name) {
 			found = append(found, p)
@@ -178,15 +178,15 @@ func (d diagnosing) chosen(ctx context.Context) (found []target, err error) {
 	return found, nil
 }
 
-// read reads what a runner's section says of its group.
-func read(ctx context.Context, file *runnerconfig.File, r runnerconfig.Runner) target {
+// read reads what a runner's section says of its group, as host has the files that it names.
+func read(ctx context.Context, file *runnerconfig.File, r runnerconfig.Runner, host config.Host) target {
 	p := target{where: file.At(r.Key("autoscaler.plugin_config")), Subject: doctor.Subject{File: file, Runner: r}}
 	data, err := json.Marshal(r.Autoscaler.PluginConfig)
 	if err != nil { // a number that JSON does not have, such as inf
 		p.Faults = err
 	} else {
-		p.Config, p.Faults = config.Parse(data, config.ThisHost())
-		p.Account, _ = config.ParseAccount(data, config.ThisHost()) // its faults are among those
+		p.Config, p.Faults = config.Parse(data, host)
+		p.Account, _ = config.ParseAccount(data, host) // its faults are among those
 	}
 	p.name = cmp.Or(p.Account.Name, writtenName(r))
 	p.Host = doctor.Look(ctx, file, r, p.Config, p.Account.APIURL, p.Account.Name)

@@ -315,14 +315,7 @@ func (g group) fault(err error) error {
 
 // open returns a client of the group's account. Its Close is the caller's to call.
 func (g group) open() (*digitalocean.Client, error) {
-	return digitalocean.New(digitalocean.Options{
-		URL:       g.APIURL,
-		UserAgent: program + "/" + provider.Version.Version,
-		Token: func() (string, error) {
-			t, err := g.Token.Read()
-			return t.Reveal(), err
-		},
-	})
+	return provider.Client(g.APIURL, g.Token, nil)
 }
 
 // sameAccount reports whether two groups are on one account: by one token. Two tokens may

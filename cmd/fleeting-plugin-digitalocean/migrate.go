@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -209,29 +208,22 @@ func (m *migrating) examine(ctx context.Context, t *terminal, r migration.Result
 		return nil, err
 	}
 	host := config.ThisHost()
-	read := host.ReadFile
+	readFile := host.ReadFile
 	host.ReadFile = func(path string, limit int64) ([]byte, error) {
 		if i := slices.IndexFunc(r.Secrets, func(s migration.Secret) bool { return s.File == path }); i >= 0 && !m.write {
 			return []byte(r.Secrets[i].Value.Reveal()), nil // it will be there
 		}
-		return read(path, limit)
+		return readFile(path, limit)
 	}
 	for _, runner := range file.Runners {
 		if !runner.OurPlugin() {
 			continue
 		}
-		data, err := json.Marshal(runner.Autoscaler.PluginConfig)
-		if err != nil {
-			return all, err
-		}
-		s := doctor.Subject{File: file, Runner: runner}
-		s.Config, s.Faults = config.Parse(data, host)
-		s.Account, _ = config.ParseAccount(data, host) // its faults are among those
-		if !slices.Contains(r.Groups, s.Account.Name) {
+		p := read(ctx, file, runner, host)
+		if !slices.Contains(r.Groups, p.name) {
 			continue
 		}
-		s.Host = doctor.Look(ctx, file, runner, s.Config, s.Account.APIURL, s.Account.Name)
-		found, err := m.one(ctx, t, s)
+		found, err := m.one(ctx, t, p.Subject)
 		if all = append(all, found...); err != nil {
 			return all, err
 		}
