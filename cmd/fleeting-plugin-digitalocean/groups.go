@@ -261,7 +261,7 @@ const maxToken = 64 << 10
 // byHand returns the groups that are chosen without a config.toml.
 func (c choice) byHand() ([]group, error) {
 	if len(c.groups) == 0 && !c.whole {
-		return nil, hinted{misuse("without a config.toml the group has to be named"), "give --group NAME"}
+		return nil, hinted{misuse("without a config.toml the group has to be named"), "give --group NAME; ls --whole-account shows which there are"}
 	}
 	given, flag, source := map[string]string{"token_file": c.tokenFile}, "--token-file", "--token-file "+c.tokenFile
 	if c.tokenFile == "-" || c.tokenFile == "/dev/stdin" { // once: a file would be read again

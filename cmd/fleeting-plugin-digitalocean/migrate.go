@@ -46,11 +46,13 @@ result does not work as it stands, or --check found something to migrate.`,
   ...
   wrote /etc/gitlab-runner/config.toml; the old file is ...`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			m.path = choice{config: strings.Join(args, "")}.configFile()
+			m.path = choice{config: cmp.Or(strings.Join(args, ""), m.path)}.configFile()
 			wrong := ""
 			switch {
 			case len(args) > 1:
 				wrong = fmt.Sprintf("migrate takes one file, not %d", len(args))
+			case len(args) == 1 && cmd.Flags().Changed("config"):
+				wrong = "migrate takes one file: with --config or without"
 			case m.check && (m.write || m.diff):
 				wrong = "--check only reports: it goes with neither --write nor --diff"
 			case m.write && fromStdin(m.path):
@@ -64,6 +66,7 @@ result does not work as it stands, or --check found something to migrate.`,
 		},
 	}
 	f := cmd.Flags()
+	f.StringVar(&m.path, "config", "", "the same as an argument: the `FILE`, - for standard input")
 	f.BoolVar(&m.write, "write", false, "replace the file, and move its access tokens to files of their own; the old file stays beside it")
 	f.BoolVar(&m.diff, "diff", false, "show what changes, without secrets, in place of the new file")
 	f.BoolVar(&m.check, "check", false, "only report whether there is something to migrate")
