@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -268,6 +269,9 @@ func (c choice) byHand() ([]group, error) {
 		text, err := io.ReadAll(io.LimitReader(os.Stdin, maxToken))
 		if err != nil {
 			return nil, fmt.Errorf("standard input: %w", err)
+		}
+		if len(bytes.TrimSpace(text)) == 0 {
+			return nil, misuse("standard input has no token")
 		}
 		given, flag, source = map[string]string{"token": string(text)}, "standard input:", "standard input"
 	}
