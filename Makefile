@@ -27,7 +27,7 @@ help: ## list the targets
 build: ## build the plugin into bin/
 	@CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags $(TAGS) -ldflags "$(LDFLAGS)" -o $(PLUGIN) ./cmd/fleeting-plugin-digitalocean
 
-demo: build ## watch the plugin scale a simulated DigitalOcean, with real jobs over SSH
+demo: build ## watch the plugin scale a simulated DigitalOcean, with real jobs
 	go run ./cmd/demo -plugin $(PLUGIN)
 
 test: ## run all tests, with the race detector

@@ -140,7 +140,7 @@ func servePackages(t *testing.T, version string) (url string) {
 	t.Helper()
 	dir := t.TempDir()
 	const name = "fleeting-plugin-digitalocean-linux-amd64" // .goreleaser.yaml's
-	plugin := filepath.Join(distOf(t, version), hostPlatform, "plugin")
+	plugin := builtIn(distOf(t, version))
 	if err := os.Symlink(plugin, filepath.Join(dir, name)); err != nil {
 		t.Fatal(err)
 	}

@@ -157,11 +157,16 @@ func (r *testRegistry) setFault(fault func(http.ResponseWriter, *http.Request) b
 	r.fault = fault
 }
 
+// builtIn is where GoReleaser puts this host's binary below its dist directory.
+func builtIn(dir string) string {
+	return filepath.Join(dir, "fleeting-plugin-digitalocean_"+runtime.GOOS+"_"+runtime.GOARCH+"_v1", "fleeting-plugin-digitalocean")
+}
+
 // distOf builds the plugin as a version, for this host alone, as `make dist` lays it out.
 func distOf(t *testing.T, version string) string {
 	t.Helper()
 	return onceADir(t, "dist-"+version, func(dir string) error {
-		out, err := inModule(t.Context(), nil, "make", "-s", "build", "VERSION="+version, "PLUGIN="+filepath.Join(dir, hostPlatform, "plugin"))
+		out, err := inModule(t.Context(), nil, "make", "-s", "build", "VERSION="+version, "PLUGIN="+builtIn(dir))
 		if err != nil {
 			return fmt.Errorf("make build: %w\n%s", err, out)
 		}
@@ -184,7 +189,7 @@ func main() { os.Stdout.WriteString("Version:      " + version + "\n") }
 	return onceADir(t, "stand-in-"+version, func(dir string) error {
 		main := save(t, "main.go", source)
 		out, err := inModule(t.Context(), nil, "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version="+version,
-			"-o", filepath.Join(dir, hostPlatform, "plugin"), main)
+			"-o", builtIn(dir), main)
 		if err != nil {
 			return fmt.Errorf("%w\n%s", err, out)
 		}

@@ -3,7 +3,6 @@
 package integration
 
 import (
-	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -16,7 +15,7 @@ import (
 // stopped in good order or was killed. Both are of today's source.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
-	old := filepath.Join(distOf(t, "0.1.0"), hostPlatform, "plugin")
+	old := builtIn(distOf(t, "0.1.0"))
 	for _, c := range []struct {
 		name, first, second string
 		killed              bool

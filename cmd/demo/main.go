@@ -18,15 +18,17 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/term"
 
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/guest"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/harness"
 )
 
 const usage = `Usage: demo [flags]
 
 Reads a GitLab Runner config.toml, runs the plugin binary as the runner does,
-against a simulated DigitalOcean on this machine, and feeds it bursts of shell
-jobs over SSH. Needs no account and no network. At the end it checks that every
-job ran once and that nothing is left, and exits with 1 if anything is wrong.
+against a simulated DigitalOcean on this machine, and feeds it bursts of jobs
+over SSH: in containers where a Docker Engine is at hand, else shell commands.
+Needs no account and no network. At the end it checks that every job ran once
+and that nothing is left, and exits with 1 if anything is wrong.
 
 Flags:
   -config FILE   config.toml to run (default examples/demo/config.toml)
@@ -132,6 +134,12 @@ func demo(ctx context.Context, f flags, stdout io.Writer) (ok bool, err error) {
 	for _, note := range config.Notes {
 		fmt.Fprintf(stdout, "note: %s: %s\n", config.Path, note)
 	}
+	docker, err := guest.FindDocker(ctx, "")
+	if err != nil {
+		fmt.Fprintf(stdout, "jobs are shell commands: %v\n", err)
+	} else {
+		fmt.Fprintf(stdout, "jobs run in containers of the Docker Engine at %s\n", docker.Host)
+	}
 	plan := harness.DefaultPlan(f.jobs, f.seed, 9*time.Second)
 	view, colour := newProgress(stdout, "fleeting-plugin-digitalocean, "+f.config, f.jobs, last.text)
 	report, err := harness.Run(ctx, harness.Options{
@@ -139,6 +147,7 @@ func demo(ctx context.Context, f flags, stdout io.Writer) (ok bool, err error) {
 		Plugin:   f.plugin,
 		Host:     host,
 		Plan:     plan,
+		Docker:   docker,
 		Timeout:  f.timeout,
 		Log:      log,
 		Started:  func(overrides []string) { printOverrides(stdout, overrides) },

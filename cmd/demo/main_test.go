@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/guest"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/harness"
 )
 
@@ -19,6 +20,10 @@ func TestDemoRunsAndKeepsItsResults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes about 20 s, most of it waiting; run without -short")
 	}
+	where := "jobs run in containers of the Docker Engine at "
+	if _, err := guest.FindDocker(t.Context(), ""); err != nil {
+		where = "jobs are shell commands: " + err.Error()
+	}
 	dir := t.TempDir()
 	svg, numbers, log := filepath.Join(dir, "new", "demo.svg"), filepath.Join(dir, "demo.json"), filepath.Join(dir, "demo.log")
 
@@ -28,6 +33,7 @@ func TestDemoRunsAndKeepsItsResults(t *testing.T) {
 		t.Fatalf("exit %d, stdout:\n%s\nstderr:\n%s", exit, &stdout, &stderr)
 	}
 	for _, want := range []string{
+		where,
 		"as configured, except for: api_url = http",
 		"ok   2 of 2 jobs ran, each exactly once",
 		"ok   no Droplet is left or billed",

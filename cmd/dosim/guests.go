@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"log"
 	"time"
 
@@ -9,15 +11,27 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/guest"
 )
 
-// boot hooks an SSH server into every Droplet that becomes active. The caller must Close the fleet.
-func boot(options *dosim.Options, clock dosim.Clock, scale float64) (*guest.Fleet, error) {
-	fleet, err := guest.NewFleet(guest.Options{Log: log.Printf})
+// boot hooks an SSH server into every Droplet that becomes active, and says how to reach it. The caller must Close the
+// fleet.
+func boot(ctx context.Context, c *config, clock dosim.Clock, out io.Writer) (*guest.Fleet, error) {
+	options := guest.Options{Port: c.sshPort, Log: log.Printf}
+	if c.docker {
+		docker, err := guest.FindDocker(ctx, c.socket)
+		if err != nil {
+			return nil, fmt.Errorf("-docker: %w", err)
+		}
+		options.Docker = docker
+		fmt.Fprintf(out, "All Droplets share the Docker Engine at %s: what jobs leave there stays.\n", docker.Host)
+	}
+	fleet, err := guest.NewFleet(options)
 	if err != nil {
 		return nil, fmt.Errorf("-guests: %w", err)
 	}
-	options.Hooks = fleet.Hooks("",
+	fmt.Fprintf(out, "Guests listen for SSH on port %[1]d of their Droplets' addresses. For a runner that is to reach them:\n"+
+		"  [runners.autoscaler.connector_config]\n    protocol_port = %[1]d\n", fleet.Port())
+	c.options.Hooks = fleet.Hooks("",
 		// Guests live in real time.
-		func(t time.Time) time.Duration { return time.Duration(float64(t.Sub(clock.Now())) / scale) },
+		func(t time.Time) time.Duration { return time.Duration(float64(t.Sub(clock.Now())) / c.scale) },
 		func(d dosim.Droplet, err error) {
 			log.Printf("Droplet %d (%s) has no SSH server: %v", d.ID, d.Name, err)
 		})

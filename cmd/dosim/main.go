@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -41,13 +42,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	clock := dosim.NewScaledClock(cfg.scale)
 	cfg.options.Clock = clock
 	if cfg.guests {
-		fleet, err := boot(&cfg.options, clock, cfg.scale)
+		fleet, err := boot(ctx, &cfg, clock, out)
 		if err != nil {
 			return err
 		}
 		defer fleet.Close()
-		fmt.Fprintf(out, "Guests listen for SSH on port %[1]d of their Droplets' addresses. For a runner that is to reach them:\n"+
-			"  [runners.autoscaler.connector_config]\n    protocol_port = %[1]d\n", fleet.Port())
 	}
 	sim := dosim.New(cfg.options)
 	sim.Inject(cfg.faults...)
@@ -98,6 +97,9 @@ type config struct {
 	tls     string // where to write the certificate; empty: no TLS
 	scale   float64
 	guests  bool
+	sshPort int    // 0: any
+	docker  bool   // the guests have one:
+	socket  string // that of its Engine; empty: this host's
 	options dosim.Options
 	faults  []dosim.Fault
 }
@@ -118,6 +120,15 @@ func parse(args []string) (config, error) {
 	flags.IntVar(&c.options.PerHour, "per-hour", 5000, "")
 	flags.Float64Var(&c.scale, "scale", 1, "")
 	flags.BoolVar(&c.guests, "guests", false, "")
+	flags.IntVar(&c.sshPort, "ssh-port", 0, "")
+	flags.BoolFunc("docker", "", func(socket string) error {
+		if c.docker = true; socket == "true" { // none is given
+			return nil
+		}
+		var err error
+		c.socket, err = filepath.Abs(socket)
+		return err
+	})
 	flags.Func("fault", "", func(text string) error {
 		fault, err := dosim.ParseFault(text)
 		c.faults = append(c.faults, fault)
@@ -132,6 +143,7 @@ func parse(args []string) (config, error) {
 	if !(c.scale > 0) {
 		return c, fmt.Errorf("-scale %v: time can only pass forward, at a factor above 0", c.scale)
 	}
+	c.guests = c.guests || c.docker || c.sshPort != 0
 	return c, loopback(c.listen)
 }
 

@@ -177,12 +177,8 @@ func TestGuestsAnswerOnTheirDropletsAddresses(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux has all of 127/8 without set-up")
 	}
-	url, said := serve(t, "-guests", "-boot", "1s", "-scale", "10")
-	port := regexp.MustCompile(`port (\d+)`).FindStringSubmatch(said)
-	if port == nil {
-		t.Fatalf("it did not say which port: %q", said)
-	}
-	if !strings.Contains(said, "\n  [runners.autoscaler.connector_config]\n    protocol_port = "+port[1]+"\n") {
+	url, said := serve(t, "-ssh-port", "20022", "-boot", "1s", "-scale", "10")
+	if !strings.Contains(said, "\n  [runners.autoscaler.connector_config]\n    protocol_port = 20022\n") {
 		t.Errorf("it did not say what to write into config.toml: %q", said)
 	}
 	key := `{"name":"k","public_key":"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"}`
@@ -195,7 +191,7 @@ func TestGuestsAnswerOnTheirDropletsAddresses(t *testing.T) {
 	if status, body, _ := send(t, "POST", url+"/v2/droplets", dosim.DefaultToken, create); status != http.StatusAccepted {
 		t.Fatalf("%d %s", status, body)
 	}
-	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", "127.64.0.1:"+port[1])
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", "127.64.0.1:20022")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,6 +212,8 @@ func TestWrongFlags(t *testing.T) {
 		"-colour blue":                          "not defined",
 		"serve":                                 `unexpected argument "serve"`,
 		"-listen 127.0.0.1:none":                "choose another address with -listen",
+		"-ssh-port 70000":                       "choose one from 1 to 65535",
+		"-docker=/none/docker.sock":             "-docker: no Docker",
 	} {
 		var out bytes.Buffer
 		err := run(t.Context(), strings.Fields(args), &out)

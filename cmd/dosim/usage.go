@@ -23,6 +23,10 @@ the second, and fails on request. Nothing is kept, and nothing costs money.
   -scale FACTOR        how much faster than real its time passes (default 1)
   -guests              an SSH server in every Droplet, on addresses of 127/8, and a
                        port that it tells: connector_config.protocol_port
+  -ssh-port N          guests, on this port (default any free one)
+  -docker[=SOCKET]     guests, whose docker commands reach a Docker Engine of this
+                       host, for docker-autoscaler. All Droplets share it, and a
+                       job's container outlives a Droplet that dies
   -fault FAULT         something to go wrong; may be given many times
 
 ` + dosim.FaultGrammar + `

@@ -31,6 +31,10 @@ type Options struct {
 	// addresses. 0 picks a free one.
 	Port int
 
+	// Docker is the Engine that the guests' docker commands reach. Nil is none: a
+	// stand-in answers 'docker info', for ready commands.
+	Docker *Docker
+
 	// Log receives one line per event worth reading (refused logins, commands
 	// that could not start, addresses that could not be bound). It is called
 	// from many goroutines, never after Close. Nil discards.
@@ -43,6 +47,7 @@ type Fleet struct {
 	port    int
 	dir     string     // holds bin and one directory per guest
 	hostKey ssh.Signer // one for all guests: no client of ours verifies it
+	docker  *Docker
 	log     func(format string, args ...any)
 
 	listen func(network, address string) (net.Listener, error) // net.Listen
@@ -65,6 +70,7 @@ func NewFleet(o Options) (*Fleet, error) {
 	}
 	f := &Fleet{
 		port:     o.Port,
+		docker:   o.Docker,
 		log:      o.Log,
 		listen:   net.Listen,
 		guests:   make(map[int]*guest),
@@ -87,6 +93,11 @@ func NewFleet(o Options) (*Fleet, error) {
 	}
 	if err := installStandIns(f.binDir()); err != nil {
 		return nil, errors.Join(err, f.Close())
+	}
+	if f.docker != nil {
+		if err := f.docker.install(f.binDir()); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
 	}
 
 	if f.port == 0 {

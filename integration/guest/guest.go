@@ -71,7 +71,7 @@ func newGuest(f *Fleet, spec Spec) (*guest, error) {
 			return nil, errors.Join(fmt.Errorf("making its directory: %w", err), os.RemoveAll(g.dir))
 		}
 	}
-	g.env = environment(g, f.binDir())
+	g.env = environment(g, f)
 	g.power, g.cut = context.WithCancel(context.Background())
 
 	return g, nil

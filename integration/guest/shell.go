@@ -15,9 +15,9 @@ const notExecutable = 126
 
 // environment is all that a command of g knows of the world: nothing is taken
 // from the host's environment, which may hold secrets.
-func environment(g *guest, binDir string) []string {
-	return []string{
-		"PATH=" + binDir + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+func environment(g *guest, f *Fleet) []string {
+	env := []string{
+		"PATH=" + f.binDir() + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=" + g.home(),
 		"TMPDIR=" + g.tmp(),
 		"USER=" + g.spec.User,
@@ -25,6 +25,10 @@ func environment(g *guest, binDir string) []string {
 		"HOSTNAME=" + g.spec.Name,
 		"SHELL=/bin/sh",
 	}
+	if f.docker != nil {
+		env = append(env, f.docker.env()...)
+	}
+	return env
 }
 
 // runShell runs the shell between the session's streams, and returns when it

@@ -38,6 +38,7 @@ type accountOptions struct {
 	deleteTime time.Duration // from the request until it is gone
 	sshPort    int           // that the runner dials
 	sshUser    string
+	docker     *guest.Docker // of its Droplets, or nil
 }
 
 // openAccount opens an empty account and reports the life of its Droplets to
@@ -45,7 +46,9 @@ type accountOptions struct {
 func openAccount(host *Host, o accountOptions, rec *recorder, log func(format string, args ...any)) (*account, error) {
 	address := addressBlock()
 	first, _ := address(1)
-	fleet, err := guest.NewFleet(guest.Options{Port: guestPort(netip.AddrPortFrom(first, uint16(o.sshPort))), Log: log})
+	fleet, err := guest.NewFleet(guest.Options{
+		Port: guestPort(netip.AddrPortFrom(first, uint16(o.sshPort))), Docker: o.docker, Log: log,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -3,10 +3,11 @@
 //
 // It reads a runner's config.toml, starts the plugin with fleeting.RunPlugin,
 // lets the runner's own libraries (taskscaler, fleeting's provisioner and
-// connector) scale it, and sends bursts of shell jobs to the Droplets over
-// SSH. What it replaces is DigitalOcean ([dosim]), what boots in a Droplet
-// ([guest]), and GitLab's job queue ([Plan]).
+// connector) scale it, and sends bursts of jobs to the Droplets over SSH, for
+// their shell or for containers ([docker]). What it replaces is DigitalOcean
+// ([dosim]), what boots in a Droplet ([guest]), and GitLab's job queue ([Plan]).
 //
+// [docker]: https://pkg.go.dev/gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/docker
 // [dosim]: https://pkg.go.dev/gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim
 // [guest]: https://pkg.go.dev/gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/guest
 package harness
@@ -23,7 +24,9 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"gitlab.com/gitlab-org/fleeting/taskscaler"
 
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/docker"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/guest"
 )
 
 // Options say what to run.
@@ -37,6 +40,9 @@ type Options struct {
 	Host *Host
 	// Plan is the work.
 	Plan Plan
+	// Docker is the Engine of the Droplets, for jobs to run in containers. Without
+	// it they run in the Droplets' shell.
+	Docker *guest.Docker
 
 	// BootTime and DeleteTime are the simulated account's: from the request
 	// until a Droplet is active (SSH follows a quarter later) and until it is
@@ -66,8 +72,8 @@ const (
 
 // Run carries the plan out and takes everything down again, also when ctx ends
 // early. The error tells that there was no run, because the account, the
-// plugin or its Init failed; whatever went wrong in a run is in the report's
-// checks.
+// plugin or its Init failed, or that containers are left; whatever else went
+// wrong is in the report's checks.
 func Run(ctx context.Context, o Options) (report *Report, err error) {
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
@@ -92,11 +98,19 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 		deleteTime: o.DeleteTime,
 		sshPort:    c.Autoscaler.Connector.ProtocolPort,
 		sshUser:    c.Autoscaler.Connector.Username,
+		docker:     o.Docker,
 	}, rec, func(format string, args ...any) { o.Log.Named("guest").Info(fmt.Sprintf(format, args...)) })
 	if err != nil {
 		return nil, err
 	}
 	defer account.close()
+	jobs := workplace{marks: marks}
+	if o.Docker != nil {
+		if jobs.engine, err = docker.Open(ctx, o.Docker.Host); err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, jobs.engine.Close()) }()
+	}
 
 	config, overrides, err := pluginConfig(c.Autoscaler.PluginConfig, simulated{
 		apiURL: account.url,
@@ -118,11 +132,11 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 		return nil, err
 	}
 	stopSampling := startSampling(rec, account, runner, o.Progress)
-	faults := work(ctx, o, runner, rec, marks)
+	faults := work(ctx, o, foreman{runner, rec, jobs})
 	faults = append(faults, takeDown(context.WithoutCancel(ctx), runner, rec, account)...)
 	stopSampling()
 
-	results, err := countMarks(rec.results(), marks)
+	results, err := jobs.count(context.WithoutCancel(ctx), rec.results())
 	if err != nil {
 		return nil, err
 	}
@@ -151,13 +165,12 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 }
 
 // work carries the plan out within its time, and tells what kept it from it.
-func work(ctx context.Context, o Options, r *runner, rec *recorder, marks string) (faults []string) {
+func work(ctx context.Context, o Options, f foreman) (faults []string) {
 	if o.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, o.Timeout)
 		defer cancel()
 	}
-	f := foreman{runner: r, rec: rec, marks: marks}
 	switch err := f.carryOut(ctx, o.Plan); {
 	case errors.Is(err, context.DeadlineExceeded):
 		return []string{fmt.Sprintf("the plan was not through after %s: give it more time, or fewer jobs", o.Timeout)}
@@ -210,16 +223,4 @@ func startSampling(rec *recorder, a *account, r *runner, progress func(Sample)) 
 		close(done)
 		sampler.Wait()
 	}
-}
-
-// countMarks fills in how often each job's script has run.
-func countMarks(jobs []JobResult, marks string) ([]JobResult, error) {
-	for i := range jobs {
-		runs, err := marksOf(marks, jobs[i].ID)
-		if err != nil {
-			return nil, fmt.Errorf("counting the runs of job %d: %w", jobs[i].ID, err)
-		}
-		jobs[i].Runs = runs
-	}
-	return jobs, nil
 }

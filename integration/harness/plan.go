@@ -49,8 +49,10 @@ func DefaultPlan(jobs int, seed uint64, pause time.Duration) Plan {
 type job struct {
 	id    int // from 1
 	burst int // from 0
-	work  time.Duration
-	nonce string // expected back, so that no output can stand for another's
+	// script is for a Droplet's shell, or for that of a container (package docker).
+	script string
+	// output is what the script prints: no other job's.
+	output string
 }
 
 // jobs lays the plan out: one slice a burst.
@@ -65,12 +67,9 @@ func (p Plan) jobs() [][]job {
 			if spread := b.MaxWork - b.MinWork; spread > 0 {
 				work += time.Duration(random.Int64N(int64(spread)))
 			}
-			bursts[i] = append(bursts[i], job{
-				id:    id,
-				burst: i,
-				work:  work.Round(time.Millisecond),
-				nonce: fmt.Sprintf("%016x", random.Uint64()),
-			})
+			output := fmt.Sprintf("job-%03d %016x\n", id, random.Uint64())
+			script := fmt.Sprintf("sleep %.3f\necho %s", work.Seconds(), output)
+			bursts[i] = append(bursts[i], job{id, i, script, output})
 		}
 	}
 	return bursts

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"testing"
@@ -24,8 +25,10 @@ func TestJobsAreNumberedAndWorkWithinTheirBounds(t *testing.T) {
 				if j.id != next || j.burst != i {
 					t.Errorf("job %d of burst %d has id %d, burst %d", next, i, j.id, j.burst)
 				}
-				if b := plan.Bursts[i]; j.work < b.MinWork || j.work > b.MaxWork {
-					t.Errorf("job %d works for %s, not %s to %s", j.id, j.work, b.MinWork, b.MaxWork)
+				var seconds float64
+				_, err := fmt.Sscanf(j.script, "sleep %f\n", &seconds)
+				if b := plan.Bursts[i]; err != nil || seconds < b.MinWork.Seconds() || seconds > b.MaxWork.Seconds() {
+					t.Errorf("job %d runs %q, not for %s to %s (%v)", j.id, j.script, b.MinWork, b.MaxWork, err)
 				}
 				next++
 			}
@@ -41,17 +44,17 @@ func TestAScriptMarksEachOfItsRunsAndPrintsItsNonce(t *testing.T) {
 	if err := os.Mkdir(marks, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	j := job{id: 3, work: time.Millisecond, nonce: "abc"}
+	j := Plan{Bursts: []Burst{{Jobs: 1, MinWork: time.Millisecond}}}.jobs()[0][0]
 	for want := range 3 {
 		if got, err := marksOf(marks, j.id); err != nil || got != want {
 			t.Fatalf("%d marks (%v), want %d", got, err, want)
 		}
-		out, err := exec.Command("sh", "-c", j.script(marks)).Output()
+		out, err := exec.Command("sh", "-c", j.marking(marks)).Output()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := string(out), "job-003 abc\n"; got != want || got != j.output() {
-			t.Fatalf("printed %q, want %q", got, want)
+		if string(out) != j.output {
+			t.Fatalf("printed %q, want %q", out, j.output)
 		}
 	}
 }

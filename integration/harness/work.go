@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"gitlab.com/gitlab-org/fleeting/fleeting/connector"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/docker"
 )
 
 // reserveInterval is how often the runner asks whether it may take one more
@@ -19,13 +22,11 @@ import (
 const reserveInterval = 50 * time.Millisecond
 
 // foreman takes jobs to Droplets the way the runner does: a job is taken only
-// when the autoscaler grants a reservation for it, waits for an instance, and
-// is a shell script piped through SSH.
+// when the autoscaler grants a reservation for it, and waits for an instance.
 type foreman struct {
 	runner *runner
 	rec    *recorder
-	// marks is a directory in which every job leaves a line each time it runs.
-	marks string
+	jobs   workplace
 }
 
 // carryOut works through the plan and returns when its tail is over or ctx
@@ -97,18 +98,12 @@ func (f *foreman) run(ctx context.Context, j job) error {
 	defer client.Close()
 	acquisition.HealthSuccess()
 
-	var stdout bytes.Buffer
-	err = client.Run(ctx, connector.RunOptions{
-		Command: "sh",
-		Stdin:   strings.NewReader(j.script(f.marks)),
-		Stdout:  &stdout, // still written to when Run returns early, with an error
-		Stderr:  nil,     // becomes part of the error
-	})
-	if err != nil {
+	var output bytes.Buffer // still written to when a script ends early, with an error
+	if err := f.jobs.run(ctx, client, j, &output); err != nil {
 		return fmt.Errorf("script on %s: %w", acquisition.InstanceID(), err)
 	}
-	if got := stdout.String(); got != j.output() {
-		return fmt.Errorf("script on %s printed %q, not %q", acquisition.InstanceID(), got, j.output())
+	if got := output.String(); got != j.output {
+		return fmt.Errorf("script on %s printed %q, not %q", acquisition.InstanceID(), got, j.output)
 	}
 	return nil
 }
@@ -116,13 +111,50 @@ func (f *foreman) run(ctx context.Context, j job) error {
 // key identifies the job to the autoscaler.
 func (j job) key() string { return fmt.Sprintf("job-%03d", j.id) }
 
-// script leaves a mark, works for a moment and prints what output expects.
-func (j job) script(marks string) string {
-	mark := strings.ReplaceAll(filepath.Join(marks, j.key()), `'`, `'\''`)
-	return fmt.Sprintf("set -eu\necho ran >> '%s'\nsleep %.3f\necho '%s %s'\n", mark, j.work.Seconds(), j.key(), j.nonce)
+// workplace is where jobs' scripts run on a Droplet, and what knows how often.
+type workplace struct {
+	engine *docker.Engine // which runs them in containers; nil: the Droplet's shell does
+	marks  string         // a directory in which every job of a shell leaves a line each time it runs
 }
 
-func (j job) output() string { return fmt.Sprintf("%s %s\n", j.key(), j.nonce) }
+func (w workplace) run(ctx context.Context, droplet connector.Client, j job, output io.Writer) error {
+	if w.engine != nil {
+		return w.engine.Run(ctx, droplet, docker.Job{Key: j.key(), Script: j.script, Log: output})
+	}
+	return droplet.Run(ctx, connector.RunOptions{
+		Command: "sh",
+		Stdin:   strings.NewReader(j.marking(w.marks)),
+		Stdout:  output,
+		Stderr:  nil, // becomes part of the error
+	})
+}
+
+// count fills in how often each job's script has run.
+func (w workplace) count(ctx context.Context, jobs []JobResult) ([]JobResult, error) {
+	if w.engine != nil {
+		containers, err := w.engine.Runs(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("counting the jobs' containers: %w", err)
+		}
+		for i := range jobs {
+			jobs[i].Runs = containers[job{id: jobs[i].ID}.key()]
+		}
+		return jobs, nil
+	}
+	for i := range jobs {
+		var err error
+		if jobs[i].Runs, err = marksOf(w.marks, jobs[i].ID); err != nil {
+			return nil, fmt.Errorf("counting the runs of job %d: %w", jobs[i].ID, err)
+		}
+	}
+	return jobs, nil
+}
+
+// marking is the script of a job that leaves a mark when it runs.
+func (j job) marking(marks string) string {
+	mark := strings.ReplaceAll(filepath.Join(marks, j.key()), `'`, `'\''`)
+	return fmt.Sprintf("set -eu\necho ran >> '%s'\n%s", mark, j.script)
+}
 
 // marksOf counts how often a job has run.
 func marksOf(dir string, id int) (int, error) {
