@@ -34,7 +34,7 @@ standard output, what a person has to know to standard error, the worst first:
   todo     the result does not work before this is done
   lost     not carried over
   check    carried over in another way: look at it
-and then what doctor says about the result.
+and then what doctor says about the result, by the lines of the new file.
 
 It exits with 0 if all went well or there was nothing to do, with 1 if it
 failed and nothing was changed, with 2 if it was called wrongly, with 3 if the

@@ -17,12 +17,12 @@ func TestTerminal(t *testing.T) {
 		term.step("one of two")
 		term.step("one of two")
 		term.step("two of two")
-		term.say("warning", "first\nsecond")
+		term.say("warning", "first\n\x1b[2Jsecond\u202e")
 		term.done()
-		want := "one of two\ntwo of two\nwarning: first\nwarning: second\n"
+		want := "one of two\ntwo of two\nwarning: first\nwarning: \\x1b[2Jsecond\\u202e\n"
 		dressed := "x"
 		if live {
-			want = "\r\x1b[Kone of two\r\x1b[Ktwo of two\r\x1b[Kwarning: first\nwarning: second\n"
+			want = "\r\x1b[Kone of two\r\x1b[Ktwo of two\r\x1b[Kwarning: first\nwarning: \\x1b[2Jsecond\\u202e\n"
 			dressed = "\x1b[31mx\x1b[0m"
 		}
 		if errs.String() != want {
