@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/migrate"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
@@ -125,6 +124,10 @@ var elsewhere = []string{
 	"vpc_nat_gateways", "nat_gateway", // of DigitalOcean's API
 	"runner_name", "system_id", // labels of the runner's metrics
 	"--volume", "--env", // of docker
+	// of docker+machine's runners
+	"shutdown_drain", "max_retries", "retry_backoff", "pre_clone_script", "post_clone_script", "pre_get_sources_script",
+	"post_get_sources_script", "tls_verify", "tls_cert_path", "metrics_server",
+	"write_files", // of cloud-init
 }
 
 // knownNames are the names that docs may use: of keys, fields of the log, metrics, flags, and elsewhere.
@@ -137,9 +140,6 @@ func knownNames(t *testing.T) map[string]bool {
 		}
 	}
 	names = append(names, slices.Collect(maps.Keys(readSource(t, logging...).literals()))...)
-	for _, r := range migrate.Rules { // the keys of docker+machine too
-		names = append(names, underscored.FindAllString(r.Old+" "+r.New, -1)...)
-	}
 	for name, labels := range metrics() {
 		names = append(names, name)
 		for _, values := range labels {

@@ -109,7 +109,7 @@ func (m *migrating) run(ctx context.Context, t *terminal) (code int, err error) 
 		}
 	}
 	r := migration.Migrate(m.path, file.text, options)
-	report := migrated{File: m.path, Runners: r.Runners, ToMigrate: r.Migrated, Works: r.Works(), Notes: r.Notes}
+	report := migrated{File: m.path, Runners: r.Runners, ToMigrate: len(r.Groups), Works: r.Works(), Notes: r.Notes}
 	for _, s := range r.Secrets {
 		report.TokenFiles = append(report.TokenFiles, s.File)
 	}
@@ -159,7 +159,7 @@ func (m *migrating) print(t *terminal, r migration.Result, report migrated) {
 	case r.Failed():
 		return
 	case m.check:
-		fmt.Fprintf(t.out, "%s: %s to migrate\n", m.path, count(r.Migrated, "runner"))
+		fmt.Fprintf(t.out, "%s: %s to migrate\n", m.path, count(len(r.Groups), "runner"))
 		return
 	case !r.Changed:
 		t.say("note", "%s: nothing to migrate: no [[runners]] has a docker+machine executor with the digitalocean driver", m.path)

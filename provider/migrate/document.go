@@ -19,37 +19,28 @@ type document struct {
 	sections []*section     // in the order of the file
 	lines    map[string]int // by path from the root, in lower case: runners.0.machine.idlecount
 	secrets  []config.Secret
-	masks    edits // puts [secret] in the place of each secret value
+	masks    []edit // puts [secret] in the place of each secret value
 
 	counted, before int // lines are counted up to here, and there are so many
 }
 
 // section is one [[runners]], with the tables below it.
 type section struct {
-	span          // whole lines, from its header to its last key
-	name   string // of the array, as it is spelled
-	unit   string // that each level is indented by
-	index  int
-	blocks []*block // the first is [[runners]] itself; in the order of the file
+	span           // whole lines, from its header to its last key
+	name    string // of the array, as it is spelled
+	index   int
+	entries []*entry // the first is the header [[runners]]; in the order of the file
 }
 
 // span is a range of bytes of the text.
 type span struct{ start, end int }
 
-// block is a header with the keys below it: whole lines, from the comments directly above it to the last key.
-type block struct {
+// entry is a header, or a key with its value and the comments directly above it: whole lines.
+type entry struct {
 	span
-	path string // below the runner, in lower case, with the number of each element: "", "docker", "docker.services.0"
-	keys []*key
-}
-
-// key is a key and its value: whole lines, with the comments directly above it.
-type key struct {
-	span
-	path     string // below the runner, in lower case; that of a dotted key is deeper than its block's
-	name     string // as it is written
+	path     string // below the runner, in lower case, with the number of each element: "", "docker", "docker.services.0"
+	name     string // of a key, as it is written; "" = a header
 	nameAt   span
-	value    string // likewise
 	line     int
 	elements []int // of a list: their lines
 }
@@ -70,78 +61,55 @@ func scan(text string) (*document, error) {
 	}
 	var p unstable.Parser
 	p.Reset([]byte(text))
-	elements := map[string]int{} // of each array of tables, so far
-	var s *section               // that keys belong to; nil = none
-	root, end := "", 0           // the table that keys belong to, and where the last expression's line ended
+	arrays := map[string]int{} // elements of each array of tables, so far
+	var s *section             // that keys belong to; nil = none
+	root, end := "", 0         // the table that keys belong to, and where the last expression's line ended
 	for p.NextExpression() {
 		e := p.Expression()
-		if e.Kind == unstable.KeyValue {
-			at := span{int(e.Raw.Offset), int(e.Raw.Offset + e.Raw.Length)}
-			path, name := pathOf(root, e.Key(), false, nil)
-			d.findSecrets(e.Value(), path[strings.LastIndexByte(path, '.')+1:])
-			k := &key{span: d.wholeLines(at, end), name: text[name.start:name.end], nameAt: name, line: d.lineAt(at.start)}
-			_, twice := d.lines[path]
-			d.lines[path], end = k.line, k.end
-			if s == nil {
-				continue
-			}
-			if twice {
-				return nil, fault{k.line, k.name + " is given twice, in different case: which one counts is chance", "remove one of them"}
-			}
-			k.path = s.below(path)
-			k.value = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(text[name.end:at.end]), "="))
-			for it := e.Value().Children(); e.Value().Kind == unstable.Array && it.Next(); {
-				k.elements = append(k.elements, d.lineAt(int(it.Node().Raw.Offset)))
-			}
-			s.add(k, text[d.lineStart(at.start):at.start])
-			continue
-		}
 		array := e.Kind == unstable.ArrayTable
-		path, name := pathOf("", e.Key(), array, elements)
-		at := d.headerAt(name, array)
-		line := d.lineAt(at.start)
-		lines := d.wholeLines(at, end)
-		root, end, d.lines[path] = path, lines.end, line
-		switch {
-		case !below(path, "runners"):
-			s = nil
-			continue
-		case path == "runners."+strconv.Itoa(len(d.sections)):
-			lines.start = d.lineStart(at.start) // what is above it stays there
-			s = &section{span: lines, name: text[name.start:name.end], unit: "  ", index: len(d.sections)}
-			d.sections = append(d.sections, s)
-		case s == nil:
-			return nil, fault{line, text[at.start:at.end] + " is apart from its [[runners]]: something else is between them",
-				"move it to the other tables of its [[runners]]"}
+		if e.Kind != unstable.KeyValue {
+			root = ""
 		}
-		s.end = end
-		s.blocks = append(s.blocks, &block{span: lines, path: s.below(path)})
+		path, name := pathOf(root, e.Key(), array, arrays)
+		word := text[name.start:name.end]
+		one := &entry{path: path, nameAt: name, line: d.lineAt(name.start)}
+		_, twice := d.lines[path]
+		d.lines[path] = one.line
+		if e.Kind == unstable.KeyValue {
+			d.findSecrets(e.Value(), path[strings.LastIndexByte(path, '.')+1:])
+			one.name, one.span = word, d.wholeLines(span{name.start, int(e.Raw.Offset + e.Raw.Length)}, end)
+			for it := e.Value().Children(); e.Value().Kind == unstable.Array && it.Next(); {
+				one.elements = append(one.elements, d.lineAt(int(it.Node().Raw.Offset)))
+			}
+		} else {
+			root, one.span = path, span{d.lineStart(name.start), d.lineEnd(name.end)}
+		}
+		end = one.end
+		switch header := one.name == ""; {
+		case header && !below(path, "runners"):
+			s = nil
+		case header && path == "runners."+strconv.Itoa(len(d.sections)):
+			s = &section{span: one.span, name: word, index: len(d.sections)}
+			d.sections = append(d.sections, s)
+		case header && s == nil:
+			return nil, fault{one.line, "[" + word + "] is apart from its [[runners]]: something else is between them",
+				"move it to the other tables of its [[runners]]"}
+		case s != nil && !header && twice:
+			return nil, fault{one.line, word + " is given twice, in different case: which one counts is chance", "remove one of them"}
+		}
+		if s != nil {
+			one.path = strings.TrimPrefix(strings.TrimPrefix(path, "runners."+strconv.Itoa(s.index)), ".")
+			s.entries, s.end = append(s.entries, one), end
+		}
 	}
 	return d, p.Error()
 }
 
-// add adds a key to the last block.
-func (s *section) add(k *key, indent string) {
-	b := s.blocks[len(s.blocks)-1]
-	if len(s.blocks) == 1 && b.keys == nil {
-		s.unit = indent
-	}
-	b.keys = append(b.keys, k)
-	b.end, s.end = k.end, k.end
-}
-
-// below returns a path of the section without its beginning.
-func (s *section) below(path string) string {
-	return strings.TrimPrefix(strings.TrimPrefix(path, "runners."+strconv.Itoa(s.index)), ".")
-}
-
 // get returns a key of the runner, or nil.
-func (s *section) get(path string) *key {
-	for _, b := range s.blocks {
-		for _, k := range b.keys {
-			if k.path == path {
-				return k
-			}
+func (s *section) get(path string) *entry {
+	for _, e := range s.entries {
+		if e.path == path && e.name != "" {
+			return e
 		}
 	}
 	return nil
@@ -167,18 +135,6 @@ func pathOf(table string, it unstable.Iterator, array bool, elements map[string]
 		}
 	}
 	return path, at
-}
-
-// headerAt is where a header stands, with its brackets.
-func (d *document) headerAt(keys span, array bool) span {
-	at := keys
-	at.start = d.lineStart(at.start)
-	at.start += strings.IndexByte(d.text[at.start:], '[')
-	at.end += strings.IndexByte(d.text[at.end:], ']') + 1
-	if array {
-		at.end += strings.IndexByte(d.text[at.end:], ']') + 1
-	}
-	return at
 }
 
 // wholeLines widens a span to whole lines, with the comments on the lines directly above, but not before from.
@@ -229,24 +185,19 @@ func below(path, table string) bool {
 	return path == table || strings.HasPrefix(path, table+".")
 }
 
-// edits are replacements of bytes, in their order. No two overlap.
-type edits []edit
-
+// edit is text in the place of a span.
 type edit struct {
 	span
 	text string
 }
 
-func (e *edits) replace(s span, text string) { *e = append(*e, edit{s, text}) }
-
-// within returns a part of the text with its replacements.
-func (e edits) within(text string, s span) string {
+// edited returns a part of the text with those edits that are in it. They are in order, and no two overlap.
+func edited(text string, s span, edits []edit) string {
 	var out strings.Builder
-	for _, one := range e {
-		if one.start >= s.start && one.end <= s.end {
-			out.WriteString(text[s.start:one.start])
-			out.WriteString(one.text)
-			s.start = one.end
+	for _, e := range edits {
+		if e.start >= s.start && e.end <= s.end {
+			out.WriteString(text[s.start:e.start] + e.text)
+			s.start = e.end
 		}
 	}
 	return out.String() + text[s.start:s.end]

@@ -11,54 +11,90 @@ import (
 	"strings"
 )
 
-// droplets makes plugin_config and connector_config of MachineOptions, but for user data.
-func (c *conversion) droplets() imageClass {
-	c.Region = c.region()
-	c.Size = c.size()
-	class := c.image()
-	c.Port, c.User, c.Ready = c.port(), "root", "docker info"
-	switch o := c.option("ssh-user", "root"); {
-	case c.moved: // the image of today has root, and port 22
-		c.Port = 22
-	case !userName.MatchString(o.value):
-		c.at(Todo, o.line, o.key, strconv.Quote(o.value)+" is no user name", `username = "root"`)
-	case o.value != "root":
-		c.User, c.Ready = o.value, "sudo docker info" // the group docker is younger than this session
-		c.at(Check, o.line, o.key,
-			"the image must have this user, with the account's SSH keys and sudo without a password; DigitalOcean's own have root alone", "")
+// option is one of docker-machine's MachineOptions.
+type option struct {
+	key, value string // digitalocean-image, coreos-stable; booleans mostly have no value
+	line       int
+}
+
+// driverOptions are those of docker-machine's digitalocean driver.
+var driverOptions = strings.Fields("access-token ssh-user ssh-key-fingerprint ssh-key-path ssh-port image region size " +
+	"ipv6 private-networking backups userdata monitoring tags")
+
+var optionName = regexp.MustCompile(`^[A-Za-z0-9_-]*`)
+
+// splitOption takes an option apart. The name ends where no name goes on, so that what follows, which may be a secret, is
+// never taken for a part of it.
+func splitOption(text string) (key, value string) {
+	text = strings.TrimSpace(text)
+	key = optionName.FindString(text)
+	return key, strings.TrimLeft(text[len(key):], "= \t")
+}
+
+func (c *conversion) readOptions() (all []option) {
+	for i, text := range c.old.Machine.MachineOptions {
+		o := option{line: c.lineOf("machine.machineoptions", i)}
+		o.key, o.value = splitOption(text)
+		name, isDriver := strings.CutPrefix(o.key, "digitalocean-")
+		switch {
+		case isDriver && slices.Contains(driverOptions, name), daemonLists[o.key] != "", o.key == "tls-san", strings.HasPrefix(o.key, "swarm"):
+		case strings.HasPrefix(o.key, "engine-"):
+			c.note(Lost, o.line, o.key, "not carried over: Docker is the image's, or the distribution's package",
+				"write what the daemon needs into "+daemonFile+" with write_files in user_data")
+		default:
+			c.note(Lost, o.line, o.key, "no option of docker-machine or its digitalocean driver", "")
+		}
+		all = append(all, o)
 	}
-	c.keys()
-	c.IPv6, c.Monitoring, c.Backups = c.boolean("ipv6"), c.boolean("monitoring"), c.boolean("backups")
-	for tag := range strings.SplitSeq(c.option("tags", "").value, ",") {
-		tag = strings.TrimSpace(tag)
-		if tag != "" && !slices.ContainsFunc(c.Tags, func(t string) bool { return strings.EqualFold(t, tag) }) {
-			c.Tags = append(c.Tags, tag)
+	return all
+}
+
+// option returns an option of the driver. The last one counts; where there is none, docker-machine's default.
+func (c *conversion) option(name, otherwise string) option {
+	for _, o := range slices.Backward(c.options) {
+		if o.key == "digitalocean-"+name && o.value != "" {
+			return o
 		}
 	}
-	c.engineOptions()
-	return class
+	return option{key: "digitalocean-" + name, value: otherwise, line: c.line("machine.machineoptions")}
 }
 
-// region takes the region over, or its neighbour.
-func (c *conversion) region() string {
-	o := c.option("region", "nyc3")
-	neighbour, old := closed[o.value]
-	if !old {
-		return o.value
+func (c *conversion) boolean(name string) (on bool) {
+	for _, o := range c.options {
+		if o.key == "digitalocean-"+name {
+			on, _ = strconv.ParseBool(cmp.Or(o.value, "true"))
+		}
 	}
-	c.at(Check, o.line, o.key, fmt.Sprintf("%q takes no new Droplets, but of old accounts: region = %q", o.value, neighbour), "")
-	return neighbour
+	return on
 }
 
-// size takes the size over, or today's with as much memory.
-func (c *conversion) size() string {
-	o := c.option("size", "s-1vcpu-1gb")
-	now := newSize(o.value)
-	if now != o.value {
-		c.at(Check, o.line, o.key, fmt.Sprintf("%q is no size today: size = %q, with as much memory or more", o.value, now),
+// droplets makes plugin_config and connector_config of MachineOptions, but for user data.
+func (c *conversion) droplets() imageClass {
+	region, size := c.option("region", "nyc3"), c.option("size", "s-1vcpu-1gb")
+	if c.Region = cmp.Or(closed[region.value], region.value); c.Region != region.value {
+		c.note(Check, region.line, region.key, fmt.Sprintf("%q takes no new Droplets: region = %q", region.value, c.Region), "")
+	}
+	if c.Size = newSize(size.value); c.Size != size.value {
+		c.note(Check, size.line, size.key, fmt.Sprintf("%q is no size today: size = %q, with as much memory or more", size.value, c.Size),
 			"doctl compute size list")
 	}
-	return now
+	class := c.image()
+	c.Port, c.User, c.Ready = 22, "root", "docker info"
+	if o := c.option("ssh-user", "root"); !c.replaced && o.value != "root" {
+		c.User, c.Ready = o.value, "sudo docker info" // the group docker is younger than this session
+		c.note(Check, o.line, o.key, "the image needs this user, with the account's SSH keys and sudo; DigitalOcean's own have root alone", "")
+	}
+	if n, err := strconv.ParseUint(c.option("ssh-port", "22").value, 10, 16); err == nil && !c.replaced {
+		c.Port = int(n)
+	}
+	c.keys()
+	for _, name := range []string{"ipv6", "monitoring", "backups"} {
+		if c.boolean(name) {
+			c.Flags = append(c.Flags, name)
+		}
+	}
+	c.Tags = strings.FieldsFunc(c.option("tags", "").value, func(r rune) bool { return r == ',' || r == ' ' })
+	return class
 }
 
 // image takes the image over, or finds one that has Docker, or on which it can be installed: docker-machine installed it
@@ -68,55 +104,41 @@ func (c *conversion) image() imageClass {
 	image, class := o.value, classOf(o.value)
 	switch class {
 	case imageUseless:
-		with := "which has Docker, and the user root"
-		c.moved, image, class = true, dockerImage, imageWithDocker
-		if c.Size == smallest {
-			image, class, with = plainImage, imagePlain, "on which user_data installs Docker; the image that has it needs a larger disk"
-		}
-		c.at(Check, o.line, o.key,
-			fmt.Sprintf("%q is gone, or apt cannot install Docker on it, as of %s: image = %q, %s", o.value, tableDate, image, with),
+		c.replaced, image, class = true, dockerImage, imageWithDocker
+		c.note(Check, o.line, o.key, fmt.Sprintf("%q is gone, or has no Docker for apt, as of %s: image = %q, and the user root", o.value, tableDate, image),
 			"doctl compute image list-application --public | grep -i docker")
 	case imageUnknown:
-		c.at(Todo, o.line, o.key,
-			fmt.Sprintf("%q is no image that is known to have Docker; user_data installs it with apt where it is missing", image),
+		if id, err := strconv.Atoi(image); err == nil {
+			c.Image = id
+			c.note(Check, o.line, o.key, "the snapshot needs Docker, or apt, with which user_data installs it", "")
+			return class
+		}
+		c.note(Todo, o.line, o.key, fmt.Sprintf("%q is not known to have Docker; user_data installs it with apt where it is missing", image),
 			fmt.Sprintf("image = %q has Docker; a snapshot is named by its id: doctl compute image list --format ID,Name", dockerImage))
-	case imageOwn:
-		c.at(Check, o.line, o.key,
-			"the snapshot needs Docker, or apt: user_data installs Docker where it is missing, as docker-machine did", "")
 	}
-	c.Image = quote(image)
-	if id := strings.TrimLeft(image, "0"); class == imageOwn && id != "" {
-		c.Image = id
-	}
+	c.Image = image
 	return class
 }
 
 // fingerprint matches the MD5 form, the only one that DigitalOcean takes.
 var fingerprint = regexp.MustCompile(`^[0-9a-f]{2}(:[0-9a-f]{2}){15}$`)
 
-var userName = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
-
-// keys takes the SSH keys over. A private key without a fingerprint was uploaded for each machine: so does ssh_key_file.
+// keys takes the SSH keys over. docker-machine uploaded the public half of a key without a fingerprint: so does ssh_key_file.
 func (c *conversion) keys() {
-	file := c.option("ssh-key-path", "")
-	if file.value != "" && !path.IsAbs(file.value) && !strings.Contains(file.value, `:\`) {
-		c.at(Todo, file.line, file.key, strconv.Quote(file.value)+" is no whole path, and nothing expands ~", "write it from / on")
+	file, o := c.option("ssh-key-path", ""), c.option("ssh-key-fingerprint", "")
+	if file.value != "" && !path.IsAbs(file.value) {
+		c.note(Todo, file.line, file.key, strconv.Quote(file.value)+" is no absolute path, and nothing expands ~", "write it from / on")
 	}
-	o := c.option("ssh-key-fingerprint", "")
-	key := strings.TrimPrefix(strings.ToLower(o.value), "md5:")
-	switch {
-	case fingerprint.MatchString(key):
-		c.SSHKeys = []string{key}
-		c.KeyPath = file.value
-	case o.value != "":
-		c.at(Lost, o.line, o.key, "is no MD5 fingerprint, the only form that DigitalOcean takes",
+	c.SSHKeyFile = cmp.Or(file.value, c.StateDir+"/"+c.Group+"-ssh-key")
+	switch key := strings.TrimPrefix(strings.ToLower(o.value), "md5:"); {
+	case o.value == "":
+	case !fingerprint.MatchString(key):
+		c.note(Lost, o.line, o.key, "no MD5 fingerprint, the only form that DigitalOcean takes",
 			"ssh-keygen -E md5 -lf KEY.pub prints it; it belongs into ssh_keys")
-	}
-	if c.KeyPath == "" {
-		c.SSHKeyFile = file.value
-	}
-	if c.KeyPath == "" && c.SSHKeyFile == "" {
-		c.SSHKeyFile = c.StateDir + "/" + c.Group + "-ssh-key"
+	case file.value != "":
+		c.SSHKeys, c.KeyPath, c.SSHKeyFile = []string{key}, file.value, ""
+	default:
+		c.SSHKeys = []string{key}
 	}
 }
 
@@ -125,24 +147,17 @@ var address = regexp.MustCompile(`\b\d{1,3}(\.\d{1,3}){3}\b(/\d+)?`)
 
 // privateAddresses finds the hosts that Droplets reach from inside their VPC alone: a registry's mirror, a cache.
 func (c *conversion) privateAddresses() {
+	all := slices.DeleteFunc(slices.Clone(c.options), func(o option) bool { return daemonLists[o.key] == "" })
+	all = append(all, option{key: "ServerAddress", value: c.old.Cache.ServerAddress, line: c.line("cache.serveraddress")},
+		option{key: "ServerAddress", value: c.old.Cache.S3.ServerAddress, line: c.line("cache.s3.serveraddress")})
 	var found []string
-	var line int
-	look := func(text, key string, at int) {
-		for _, match := range address.FindAllString(text, -1) {
+	line := 0
+	for _, o := range all {
+		for _, match := range address.FindAllString(o.value, -1) {
 			ip, err := netip.ParseAddr(match)
-			if what := match + " (" + key + ")"; err == nil && ip.IsPrivate() && !slices.Contains(found, what) {
-				found, line = append(found, what), cmp.Or(line, at)
+			if what := match + " (" + o.key + ")"; err == nil && ip.IsPrivate() && !slices.Contains(found, what) {
+				found, line = append(found, what), cmp.Or(line, o.line)
 			}
-		}
-	}
-	for _, o := range c.options {
-		if strings.HasPrefix(o.key, "engine-") {
-			look(o.value, o.key, o.line)
-		}
-	}
-	for _, path := range []string{"cache.serveraddress", "cache.s3.serveraddress"} {
-		if e := c.get(path); e != nil {
-			look(e.value, "ServerAddress", e.line)
 		}
 	}
 	if found == nil {
@@ -153,7 +168,6 @@ func (c *conversion) privateAddresses() {
 	if was := c.option("region", "nyc3").value; was != c.Region {
 		level, gone = Todo, fmt.Sprintf(", which is in %s, not in %s", was, c.Region)
 	}
-	c.at(level, line, "", "private addresses: "+c.Private+". Droplets reach them from the same VPC alone"+gone,
-		"set vpc_uuid in plugin_config to that VPC (doctl vpcs list), unless it is the region's default; "+
-			"with the runner in it, too, use_external_addr = false")
+	c.note(level, line, "", "private addresses: "+c.Private+". Droplets reach them from the same VPC alone"+gone,
+		"set vpc_uuid to that VPC (doctl vpcs list), unless it is the region's default; use_external_addr = false with the runner in it, too")
 }

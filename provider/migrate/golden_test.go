@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,8 +24,8 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // tokenFile is where the golden files' tokens are moved to.
 const tokenFile = "/etc/gitlab-runner/digitalocean-token"
 
-// golden is one file of testdata: a config.toml, what becomes of it, and what is said about it. env has NAME=value lines,
-// and files/... are those of the host. A file named CRLF has Windows' line ends.
+// golden is one file of testdata: a config.toml, what becomes of it, and what is said about it. files/... are those
+// of the host.
 type golden struct {
 	name    string
 	path    string
@@ -35,7 +36,7 @@ type golden struct {
 func goldens(t testing.TB) []golden {
 	t.Helper()
 	paths, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(paths) < 16 {
+	if err != nil || len(paths) < 9 {
 		t.Fatalf("%d golden files, %v", len(paths), err)
 	}
 	var all []golden
@@ -51,22 +52,6 @@ func goldens(t testing.TB) []golden {
 		all = append(all, g)
 	}
 	return all
-}
-
-func (g golden) in() string {
-	if _, ok := g.files["CRLF"]; ok {
-		return strings.ReplaceAll(g.files["in.toml"], "\n", "\r\n")
-	}
-	return g.files["in.toml"]
-}
-
-func (g golden) options() Options {
-	env := map[string]string{}
-	for line := range strings.Lines(g.files["env"]) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		env[name] = value
-	}
-	return optionsWith(env, g.files)
 }
 
 // optionsWith are those of a host with these variables and files.
@@ -97,8 +82,8 @@ func notesText(r Result) string {
 func TestGolden(t *testing.T) {
 	for _, g := range goldens(t) {
 		t.Run(g.name, func(t *testing.T) {
-			r := holds(t, g.in(), g.options())
-			got := map[string]string{"out.toml": strings.ReplaceAll(r.Text, "\r\n", "\n"), "notes": notesText(r)}
+			r := holds(t, g.files["in.toml"], optionsWith(nil, g.files))
+			got := map[string]string{"out.toml": r.Text, "notes": notesText(r)}
 			if !r.Changed {
 				got["out.toml"] = ""
 			}
@@ -161,7 +146,7 @@ func accepted(t *testing.T, g golden, r Result) {
 				t.Errorf("%+v", p)
 			}
 		}
-		host := g.options().Host
+		host := optionsWith(nil, g.files).Host
 		host.ReadFile = func(path string, _ int64) ([]byte, error) {
 			if strings.HasPrefix(path, tokenFile) {
 				return []byte("dop_v1_0123456789abcdef"), nil
@@ -184,24 +169,26 @@ func mustJSON(t interface{ Fatal(...any) }, v any) []byte {
 	return text
 }
 
-// Every rule's key is in a golden file, and so is every option of docker-machine's driver.
-func TestRulesAreCovered(t *testing.T) {
+// Every key and option that is known is in the documentation, and every option in a golden file.
+func TestKeysInDocs(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/migrate.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	var all strings.Builder
 	for _, g := range goldens(t) {
-		all.WriteString(strings.ToLower(g.files["in.toml"]))
+		all.WriteString(g.files["in.toml"])
 	}
-	var keys []string
-	for _, r := range Rules {
-		for key := range strings.SplitSeq(r.Old, ", ") {
-			keys = append(keys, strings.TrimSuffix(strings.TrimPrefix(key, "shutdown_drain."), "*"))
-		}
-	}
+	keys := append(slices.Sorted(maps.Keys(daemonLists)), Keys...)
 	for _, name := range driverOptions {
 		keys = append(keys, "digitalocean-"+name)
+		if !strings.Contains(all.String(), "digitalocean-"+name) {
+			t.Errorf("no golden file has digitalocean-%s", name)
+		}
 	}
 	for _, key := range keys {
-		if !strings.Contains(all.String(), strings.ToLower(key)) {
-			t.Errorf("no golden file has %s", key)
+		if !strings.Contains(string(doc), "`"+key+"`") {
+			t.Errorf("docs/migrate.md lacks %s", key)
 		}
 	}
 }

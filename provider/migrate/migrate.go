@@ -7,8 +7,11 @@ package migrate
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
@@ -17,31 +20,20 @@ import (
 
 // Options is what the result depends on besides the text.
 type Options struct {
-	// TokenFile is where access tokens are moved to: the first one to this path, each further one to this path with "-"
-	// and the group's name. Required.
-	TokenFile string
-
-	// TokenFileChosen reports whether somebody named TokenFile: a token of the environment is moved there too. Without it
-	// such a token stays in the environment.
-	TokenFileChosen bool
-
-	// StateDir is where what outlives a restart is kept: SSH keys, and the runner's memory of its instances. Required.
-	StateDir string
-
-	// Host is the machine that the runner is on: the environment of docker-machine (DIGITALOCEAN_...), and the file of
-	// digitalocean-userdata.
-	Host config.Host
+	TokenFile       string      // absolute path that access tokens are moved to; each further one to this, "-" and the group's name
+	TokenFileChosen bool        // somebody named it: DIGITALOCEAN_ACCESS_TOKEN is moved there too, in place of staying where it is
+	StateDir        string      // absolute path of what outlives a restart: SSH keys, and the runner's memory of its instances
+	Host            config.Host // that the runner is on: its environment, and the file of digitalocean-userdata
 }
 
 // Result is the new text and what a person has to know about it.
 type Result struct {
-	Text     string   // the old one, unless Changed
-	Changed  bool     // there was something to migrate, and it is migrated
-	Migrated int      // runners
-	Runners  int      // all of the file
-	Groups   []string // of those that are migrated: their plugin_config.name
-	Notes    []Note   // the worst first, then in the order of the old file
-	Secrets  []Secret // to be written before Text is used
+	Text    string   // the old one, unless Changed
+	Changed bool     // there was something to migrate, and it is migrated
+	Runners int      // all of the file
+	Groups  []string // of each runner that is migrated: its plugin_config.name
+	Notes   []Note   // the worst first, then in the order of the old file
+	Secrets []Secret // to be written before Text is used
 
 	secrets []config.Secret // all of the old file
 }
@@ -78,7 +70,7 @@ type Level string
 const (
 	Error Level = "error" // nothing can be migrated before this is fixed
 	Todo  Level = "todo"  // the result does not work before this is done
-	Lost  Level = "lost"  // not carried over
+	Lost  Level = "lost"  // not carried over, or without effect
 	Check Level = "check" // carried over in another way: look at it
 )
 
@@ -122,7 +114,7 @@ func Migrate(path, text string, o Options) Result {
 	if marked {
 		changed = bom + changed
 	}
-	r.Text, r.Changed, r.Migrated, r.Groups, r.Secrets = changed, true, len(m.groups), m.groups, m.tokens
+	r.Text, r.Changed, r.Groups, r.Secrets = changed, true, m.groups, m.tokens
 	return r
 }
 
@@ -158,26 +150,23 @@ func (m *migration) run(path, text string) (changed string, ok bool) {
 			m.names[r.Autoscaler.PluginConfig.Name] = true
 		}
 	}
-	var e edits
+	var edits []edit
 	for i, r := range m.file.Runners {
 		c := &conversion{migration: m, section: m.doc.sections[i], old: r}
-		switch {
-		case r.Executor != "docker+machine" && r.Executor != "docker-ssh+machine":
-			continue
-		case !r.Machine.digitalOcean():
-			c.note(Check, "machine.machinedriver", "MachineDriver",
-				fmt.Sprintf("left alone: only digitalocean is migrated, not %q", r.Machine.MachineDriver), "")
+		if r.Executor != "docker+machine" {
 			continue
 		}
-		if new := c.convert(); new != "" {
-			e.replace(c.span, new)
+		if r.Machine.MachineDriver != "digitalocean" {
+			c.note(Check, c.line("machine.machinedriver"), "MachineDriver", "left alone: only digitalocean is migrated", "")
+			continue
 		}
+		edits = append(edits, edit{c.span, c.convert()})
 	}
 	if len(m.groups) == 0 {
 		return "", false
 	}
 	m.leftovers()
-	changed = e.within(text, span{0, len(text)})
+	changed = edited(text, span{0, len(text)}, edits)
 	m.check(path, changed)
 	return changed, true
 }
@@ -186,6 +175,24 @@ func (m *migration) run(path, text string) (changed string, ok bool) {
 func (m *migration) say(n Note) {
 	n.Key, n.Text, n.Hint = m.doc.redact(n.Key), m.doc.redact(n.Text), m.doc.redact(n.Hint)
 	m.notes = append(m.notes, n)
+}
+
+// where matches how errors begin that know their line: the decoder's, and those of [runnerconfig.Parse] behind the path.
+var where = regexp.MustCompile(`^(?:toml: line |:)(\d+):? (.*)$`)
+
+// refuse says why the file is not migrated: mostly because the runner does not read it either.
+func (m *migration) refuse(path string, err error) {
+	f, _ := errors.AsType[fault](err)
+	for text := range strings.SplitSeq(err.Error(), "\n") {
+		n := Note{Level: Error, Line: f.line, Text: strings.TrimPrefix(strings.TrimPrefix(text, path), ": ")}
+		n.Hint = cmp.Or(f.hint, "the runner does not take the file either: fix it first")
+		if w := where.FindStringSubmatch(n.Text); w != nil {
+			n.Line, _ = strconv.Atoi(w[1])
+			n.Text = w[2]
+		}
+		n.Text = redacted(n.Text, nil)
+		m.notes = append(m.notes, n)
+	}
 }
 
 // leftovers is about what is outside of [[runners]] and has no effect on the new ones. It stays.
@@ -197,5 +204,19 @@ func (m *migration) leftovers() {
 	if line := m.doc.line("machine"); line > 0 {
 		m.say(Note{Level: Check, Line: line, Key: "[machine]", Text: "no migrated runner uses it any more",
 			Hint: "remove it, unless another docker+machine runner is left"})
+	}
+}
+
+// check reads the result as the runner will, and finds the tokens that are left in it.
+func (m *migration) check(path, text string) {
+	if _, err := runnerconfig.Parse(path, text); err != nil {
+		m.say(Note{Level: Error, Text: "a fault of this command: the result cannot be read: " + err.Error(),
+			Hint: "please report it, with the file but without its secrets"})
+	}
+	for _, t := range m.tokens {
+		if i := strings.Index(text, t.Value.Reveal()); i >= 0 && len(t.Value.Reveal()) >= minRedact {
+			m.say(Note{Level: Check, Text: fmt.Sprintf("the access token stands on line %d of the new file too", 1+strings.Count(text[:i], "\n")),
+				Hint: "replace it once the token is a new one"})
+		}
 	}
 }

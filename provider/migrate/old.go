@@ -1,10 +1,6 @@
 package migrate
 
 import (
-	"cmp"
-	"errors"
-	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -29,11 +25,14 @@ type drain struct {
 }
 
 type oldRunner struct {
-	Name       string
-	Executor   string
-	Limit      int
-	Docker     map[string]any // nil = there is none
-	Cache      map[string]any
+	Name     string
+	Executor string
+	Limit    int
+	Docker   map[string]any // nil = there is none
+	Cache    struct {
+		ServerAddress string
+		S3            struct{ ServerAddress string }
+	}
 	Machine    oldMachine
 	Autoscaler *struct {
 		PluginConfig struct{ Name string } `toml:"plugin_config"`
@@ -56,6 +55,10 @@ type oldMachine struct {
 	Autoscaling            []oldIdle
 }
 
+// Keys are those of [runners.machine] that docker+machine knows.
+var Keys = strings.Fields("MachineDriver MachineName MachineOptions MachineOptionsWithName MaxBuilds MaxGrowthRate MaxRemovalAttempts " +
+	"IdleCount IdleTime IdleScaleFactor IdleCountMin OffPeakPeriods OffPeakTimezone OffPeakIdleCount OffPeakIdleTime Periods Timezone")
+
 // oldIdle is what docker+machine keeps idle: the root of [runners.machine], or one [[runners.machine.autoscaling]].
 type oldIdle struct {
 	Periods         []string
@@ -66,31 +69,7 @@ type oldIdle struct {
 	IdleCountMin    int
 }
 
-// digitalOcean reports whether the driver is digitalocean, also where only the options tell.
-func (m oldMachine) digitalOcean() bool {
-	return m.MachineDriver == "digitalocean" ||
-		m.MachineDriver == "" && strings.Contains("\n"+strings.Join(m.MachineOptions, "\n"), "\ndigitalocean-")
-}
-
 func readOld(text string) (f oldFile, err error) {
 	_, err = toml.Decode(text, &f)
 	return f, err
-}
-
-// where matches how errors begin that know their line: the decoder's, and those of [runnerconfig.Parse] behind the path.
-var where = regexp.MustCompile(`^(?:toml: line |:)(\d+):? (.*)$`)
-
-// refuse says why the file is not migrated: mostly because the runner does not read it either.
-func (m *migration) refuse(path string, err error) {
-	f, _ := errors.AsType[fault](err)
-	for text := range strings.SplitSeq(err.Error(), "\n") {
-		n := Note{Level: Error, Line: f.line, Text: strings.TrimPrefix(strings.TrimPrefix(text, path), ": ")}
-		n.Hint = cmp.Or(f.hint, "the runner does not take the file either: fix it first")
-		if w := where.FindStringSubmatch(n.Text); w != nil {
-			n.Line, _ = strconv.Atoi(w[1])
-			n.Text = w[2]
-		}
-		n.Text = redacted(n.Text, nil)
-		m.notes = append(m.notes, n)
-	}
 }

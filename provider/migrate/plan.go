@@ -6,12 +6,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 )
 
 // plan is what the new section says beyond what it takes over from the old one.
 type plan struct {
+	Array     string // that the section is in, as it is spelled: runners
 	Group     string // plugin_config.name
 	Most      int    // Droplets at once
 	MaxUse    int    // 0 = no limit
@@ -21,17 +23,13 @@ type plan struct {
 	TokenFile string // empty = the token is in the environment
 
 	Region, Size string
-	Image        string // as TOML
+	Image        any    // a name, or the number of a snapshot
 	Private      string // the private addresses that Droplets have to reach; empty = there are none
-	UserData     string
-	UserDataFile string // in place of UserData, with Paste to be put into it
-	Paste        []string
+	UserData     string // as TOML
 	SSHKeys      []string
 	SSHKeyFile   string
 	KeyPath      string
-	IPv6         bool
-	Monitoring   bool
-	Backups      bool
+	Flags        []string // ipv6, monitoring, backups
 	Tags         []string
 	User         string
 	Port         int
@@ -48,59 +46,44 @@ type conversion struct {
 	old     oldRunner
 	options []option
 	plan
-	engine engine
-	moved  bool   // the image is another one
-	edits  edits  // of what is taken over, in the order of each block
-	s3     []pair // of [runners.cache.s3], where it is written anew
+	replaced bool // the image is another one, with root and port 22
 }
 
 // convert returns the new section; "" = it cannot be made.
 func (c *conversion) convert() string {
-	switch {
-	case c.old.Machine.MachineName == "" && c.old.Machine.MachineOptions == nil:
-		c.note(Error, "", "executor", "is "+c.old.Executor+", and the runner has no [runners.machine]",
-			"the runner cannot run as it is: remove it, or give it the section")
-		return ""
-	case c.old.Autoscaler != nil:
-		c.note(Error, "autoscaler", "executor", "is "+c.old.Executor+", and the runner has [runners.autoscaler] already",
+	if c.old.Autoscaler != nil {
+		c.note(Error, c.line("autoscaler"), "executor", "is docker+machine, and the runner has [runners.autoscaler] already",
 			"remove the one that you do not use")
 		return ""
 	}
-	if c.old.Executor == "docker-ssh+machine" {
-		c.note(Check, "executor", "executor", "docker-ssh+machine logged in to a job's container by SSH; docker-autoscaler runs commands in it",
-			"the jobs' images need a shell, and no SSH server")
-	}
 	c.options = c.readOptions()
+	c.Array = c.name
 	c.Group = c.groupName()
 	c.groups = append(c.groups, c.Group)
 	c.limits()
 	c.Policies = c.readPolicies()
 	c.Drain = c.file.Machine.Drain
-	c.StateDir = strings.TrimSuffix(c.Options.StateDir, "/")
+	c.Drain.Retries = cmp.Or(c.Drain.Retries, 3) // the runner's default
+	c.Drain.Backoff = cmp.Or(c.Drain.Backoff, 10*time.Second)
+	c.StateDir = c.Options.StateDir
 	c.TokenFile = c.tokenFile()
 	class := c.droplets()
-	c.unknown()
-	c.cache()
 	c.privateAddresses()
 	c.boot(class)
 	if c.old.Docker == nil && c.get("docker") == nil {
 		c.DefaultDocker = true
-		c.note(Check, "", "",
-			`had no [runners.docker], which docker-autoscaler needs: image = "alpine:latest" is for jobs that name no image`, "")
+		c.note(Check, c.line(""), "", `docker-autoscaler needs [runners.docker]: image = "alpine:latest" is for jobs that name no image`, "")
 	}
+	c.withoutEqual()
 	return c.write()
 }
 
-// note files a note about a key of the runner, by its path in lower case; "" = the runner.
-func (c *conversion) note(level Level, path, key, text, hint string) {
-	c.at(level, c.line(path), key, text, hint)
-}
-
-func (c *conversion) at(level Level, line int, key, text, hint string) {
+// note files a note about a key of the runner.
+func (c *conversion) note(level Level, line int, key, text, hint string) {
 	c.say(Note{level, line, cmp.Or(c.old.Name, "runner "+strconv.Itoa(c.index+1)), key, text, hint})
 }
 
-// line is that of a key, or of what is closest around it.
+// line is that of a key, by its path in lower case, or of what is closest around it; "" = the runner.
 func (c *conversion) line(path string) int {
 	return c.doc.line(fmt.Sprintf("runners.%d.%s", c.index, path))
 }
@@ -124,47 +107,42 @@ func (c *conversion) groupName() string {
 	}
 	c.names[name] = true
 	if name != wanted {
-		c.note(Check, "machine.machinename", "MachineName",
-			fmt.Sprintf("name = %q: another runner has %q, and two groups of one name would take each other's Droplets", name, wanted), "")
+		c.note(Check, c.line("machine.machinename"), "MachineName",
+			fmt.Sprintf("name = %q: two groups named %q would take each other's Droplets", name, wanted), "")
 	}
 	return name
 }
 
-// maxDroplets is the most that plugin_config takes.
-const maxDroplets = 100_000
-
 // limits makes max_instances, the most Droplets at once, and what else is a number.
 func (c *conversion) limits() {
-	concurrent := max(c.file.Concurrent, 1)
-	c.Most = min(max(c.old.Limit, 0), maxDroplets)
-	if c.Most == 0 {
+	if c.Most = c.old.Limit; c.Most <= 0 {
 		idle := max(c.old.Machine.IdleCount, 0)
 		for _, section := range c.old.Machine.Autoscaling {
 			idle = max(idle, section.IdleCount)
 		}
-		c.Most = min(concurrent+idle, maxDroplets)
-		c.note(Check, "limit", "limit",
-			fmt.Sprintf("is not set: max_instances = %d, for concurrent = %d and %d idle machines", c.Most, concurrent, idle),
+		concurrent := max(c.file.Concurrent, 1)
+		c.Most = concurrent + idle
+		c.note(Check, c.line("limit"), "limit",
+			fmt.Sprintf("not set: max_instances = %d, for concurrent = %d and %d idle machines", c.Most, concurrent, idle),
 			"set it to what you are willing to pay for")
 	}
-	c.MaxUse = max(c.old.Machine.MaxBuilds, 0)
-	c.Creating = min(max(c.old.Machine.MaxGrowthRate, 0), maxDroplets)
+	c.MaxUse, c.Creating = max(c.old.Machine.MaxBuilds, 0), max(c.old.Machine.MaxGrowthRate, 0)
 }
 
 // tokenFile moves the access token to a file of its own, which runners of one account share.
 func (c *conversion) tokenFile() string {
+	const variable = "DIGITALOCEAN_ACCESS_TOKEN"
 	o := c.option("access-token", "")
-	switch {
-	case o.value == "":
-		c.at(Todo, o.line, o.key, "there is none, here or in the environment of this command",
-			"put the token into "+c.Options.TokenFile+", with mode 0600; or remove token_file, if the runner has it in DIGITALOCEAN_ACCESS_TOKEN")
+	switch fromEnv := c.Host.Getenv(variable); {
+	case o.value != "":
+	case fromEnv == "":
+		c.note(Todo, o.line, o.key, "there is none, here or in "+variable, "put the token into "+c.Options.TokenFile+", with mode 0600")
 		return c.Options.TokenFile
-	case o.env != "" && !c.TokenFileChosen:
-		c.at(Check, o.line, o.key, "stays in the environment variable "+o.env+", which the plugin reads too: the runner must have it", "")
+	case !c.TokenFileChosen:
+		c.note(Check, o.line, o.key, "stays in the environment variable "+variable+", which the runner must have", "")
 		return ""
-	}
-	if config.Redact(o.value) == o.value {
-		c.at(Check, o.line, o.key, "does not look like a token of DigitalOcean, which begins with dop_v1_", "")
+	default:
+		o.value = fromEnv
 	}
 	token := config.NewSecret(o.value)
 	if i := slices.IndexFunc(c.tokens, func(s Secret) bool { return s.Value.Equal(token) }); i >= 0 {
@@ -179,18 +157,26 @@ func (c *conversion) tokenFile() string {
 	return file
 }
 
-// unknown says what of the old section nothing is made of, since nobody knows what it is.
-func (c *conversion) unknown() {
-	for _, b := range c.blocks {
-		for _, k := range b.keys {
-			if below(k.path, "machine") && !known(k.path) {
-				c.at(Lost, k.line, k.name, "is nothing that docker+machine knows", "")
-			}
+// deadCache are the keys that were directly below [runners.cache] until Runner 12.0.
+var deadCache = strings.Fields("serveraddress accesskey secretkey bucketname bucketlocation insecure s3cachepath cacheshared")
+
+// withoutEqual says what of the old section has no effect any more.
+func (c *conversion) withoutEqual() {
+	dead := ""
+	for _, e := range c.entries {
+		key := e.path[strings.LastIndexByte(e.path, '.')+1:]
+		switch {
+		case e.name == "":
+		case below(e.path, "machine") && e.path != "machine" &&
+			!slices.ContainsFunc(Keys, func(known string) bool { return strings.EqualFold(known, key) }):
+			c.note(Lost, e.line, e.name, "docker+machine does not know it", "")
+		case e.path == "cache."+key && slices.Contains(deadCache, key) && dead == "":
+			dead = e.name
+			c.note(Lost, e.line, dead, "the runner ignores it and its like here since 12.0", "move them to [runners.cache.s3]")
 		}
 	}
-	for _, text := range c.old.Machine.MachineOptionsWithName {
-		key, _, _ := splitOption(text)
-		c.note(Lost, "machine.machineoptionswithname", "MachineOptionsWithName", fmt.Sprintf("%q with the machine's name has no equal", key),
+	if c.old.Machine.MachineOptionsWithName != nil {
+		c.note(Lost, c.line("machine.machineoptionswithname"), "MachineOptionsWithName", "not carried over: user_data is the same for all Droplets",
 			"a Droplet's host name is its name: user_data can use $(hostname) in runcmd")
 	}
 }

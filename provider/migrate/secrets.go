@@ -11,7 +11,7 @@ import (
 )
 
 // masked is a part of the text without the secrets of all of it.
-func (d *document) masked(s span) string { return d.redact(d.masks.within(d.text, s)) }
+func (d *document) masked(s span) string { return d.redact(edited(d.text, s, d.masks)) }
 
 func (d *document) redact(text string) string { return redacted(text, d.secrets) }
 
@@ -20,20 +20,20 @@ func (d *document) findSecrets(n *unstable.Node, key string) {
 	switch n.Kind {
 	case unstable.String:
 		at := span{int(n.Raw.Offset), int(n.Raw.Offset + n.Raw.Length)}
-		name, value, bare := splitOption(string(n.Data)) // MachineOptions, environment: NAME=value
+		name, value := splitOption(string(n.Data)) // MachineOptions, environment: NAME=value
 		of := ""
 		if name == "engine-env" {
 			of = name + "="
-			name, value, bare = splitOption(value)
+			name, value = splitOption(value)
 		}
 		switch {
 		case len(n.Data) == 0:
 		case sounds(key):
 			d.secret(string(n.Data))
-			d.masks.replace(at, `"[secret]"`)
-		case !bare && sounds(name):
+			d.masks = append(d.masks, edit{at, `"[secret]"`})
+		case value != "" && sounds(name):
 			d.secret(value)
-			d.masks.replace(at, quote(of+name+"=[secret]"))
+			d.masks = append(d.masks, edit{at, toTOML(of + name + "=[secret]")})
 		}
 	case unstable.Array:
 		for it := n.Children(); it.Next(); {

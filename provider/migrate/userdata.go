@@ -2,9 +2,10 @@ package migrate
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -12,10 +13,9 @@ import (
 
 // cloudConfig is what a Droplet's first boot does for cloud-init: what docker-machine did over SSH.
 type cloudConfig struct {
-	PackageUpdate bool        `yaml:"package_update,omitempty"`
-	Packages      []string    `yaml:"packages,omitempty"`
-	Files         []cloudFile `yaml:"write_files,omitempty"`
-	Run           []string    `yaml:"runcmd,omitempty"`
+	Packages []string    `yaml:"packages,omitempty"`
+	Files    []cloudFile `yaml:"write_files,omitempty"`
+	Run      []string    `yaml:"runcmd,omitempty"`
 }
 
 type cloudFile struct {
@@ -24,17 +24,23 @@ type cloudFile struct {
 	Content     string `yaml:"content"`
 }
 
-const cloudHeader = "#cloud-config\n"
+const (
+	cloudHeader = "#cloud-config\n"
+	daemonFile  = "/etc/docker/daemon.json"
+)
 
-// cloudConfig returns what Droplets of this image need. port is that of SSH.
-func (e engine) cloudConfig(image imageClass, user string, port int) (c cloudConfig) {
+// daemonLists are the options of the Docker daemon that are carried over, and their keys in daemon.json.
+var daemonLists = map[string]string{"engine-registry-mirror": "registry-mirrors", "engine-insecure-registry": "insecure-registries"}
+
+// newCloudConfig returns what Droplets of this image need. daemon is daemon.json; port is that of SSH.
+func newCloudConfig(daemon map[string][]string, image imageClass, user string, port int) (c cloudConfig) {
 	allow := "ufw allow ssh"
 	if port != 22 {
-		allow = "ufw allow " + strconv.Itoa(port) + "/tcp"
+		allow = fmt.Sprintf("ufw allow %d/tcp", port)
 	}
 	switch image {
 	case imagePlain:
-		c.PackageUpdate, c.Packages = true, []string{"docker.io"}
+		c.Packages = []string{"docker.io"}                                                // cloud-init reads the lists of packages before
 		c.Run = []string{"command -v docker >/dev/null || apt-get install -y docker-cli"} // Debian 13's client
 	case imageWithDocker: // its firewall locks out a client that connects as often as a runner does
 		c.Run = []string{allow}
@@ -42,10 +48,12 @@ func (e engine) cloudConfig(image imageClass, user string, port int) (c cloudCon
 		c.Run = []string{"command -v docker >/dev/null || (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y docker.io)",
 			"if command -v ufw >/dev/null; then " + allow + "; fi"}
 	}
-	c.Files = e.files()
-	// Files are written before packages are installed; where Docker runs already it has to read them.
-	if c.Files != nil && image != imagePlain {
-		c.Run = append(c.Run, "systemctl daemon-reload", "systemctl restart docker")
+	if len(daemon) > 0 {
+		text, _ := json.MarshalIndent(daemon, "", "  ") // cannot fail
+		c.Files = []cloudFile{{Path: daemonFile, Content: string(text) + "\n"}}
+		if image != imagePlain { // files are written before packages are installed; a Docker that runs already has to read them
+			c.Run = append(c.Run, "systemctl restart docker")
+		}
 	}
 	if user != "root" {
 		c.Run = append(c.Run, "usermod -aG docker "+user)
@@ -55,25 +63,30 @@ func (e engine) cloudConfig(image imageClass, user string, port int) (c cloudCon
 
 // boot makes user_data. A file of the user's is merged into it, so that there is one cloud-config.
 func (c *conversion) boot(class imageClass) {
-	ours := c.engine.cloudConfig(class, c.User, c.Port)
-	text, _ := ours.mergedInto(cloudHeader) // cannot fail
-	o := c.option("userdata", "")
-	if o.value == "" {
-		c.UserData = text
-		return
-	}
-	content, err := c.Host.ReadFile(o.value, maxUserData)
-	why := "cannot be read here"
-	if err == nil {
-		if c.UserData, err = ours.mergedInto(string(content)); err == nil {
-			c.at(Check, o.line, o.key, o.value+" is merged into user_data, with what docker-machine did over SSH; it has no effect any more", "")
-			return
+	daemon := map[string][]string{}
+	for _, o := range c.options {
+		if list := daemonLists[o.key]; list != "" {
+			daemon[list] = append(daemon[list], o.value)
 		}
-		why = err.Error()
 	}
-	c.UserDataFile, c.Paste = o.value, strings.Split(strings.TrimSuffix(text, "\n"), "\n")
-	c.at(Todo, o.line, o.key, o.value+" "+why+", and also has to do what docker-machine did over SSH",
-		"the comment below user_data_file has the lines for it")
+	ours := newCloudConfig(daemon, class, c.User, c.Port)
+	text, _ := ours.mergedInto(cloudHeader) // cannot fail
+	if o := c.option("userdata", ""); o.value != "" {
+		both := ""
+		content, err := c.Host.ReadFile(o.value, maxUserData)
+		if err == nil {
+			both, err = ours.mergedInto(string(content))
+		} else {
+			err = errors.New("cannot be read here")
+		}
+		if err != nil {
+			c.note(Todo, o.line, o.key, fmt.Sprintf("%s %v: it is not in the new section", o.value, err), "merge it into user_data by hand")
+		} else {
+			text = both
+			c.note(Check, o.line, o.key, o.value+" is merged into user_data: the file itself has no effect any more", "")
+		}
+	}
+	c.UserData = c.multiline(text)
 }
 
 // maxUserData is DigitalOcean's limit, in bytes.
@@ -102,9 +115,7 @@ func (c cloudConfig) mergedInto(theirs string) (string, error) {
 	if err := yaml.Unmarshal([]byte(theirs), &into); err != nil {
 		return "", errors.New("is no YAML")
 	}
-	if err := from.Encode(c); err != nil {
-		return "", err
-	}
+	_ = from.Encode(c)  // cannot fail
 	if into.Kind == 0 { // there is nothing in it
 		into = yaml.Node{Kind: yaml.DocumentNode, Content: []*yaml.Node{{Kind: yaml.MappingNode}}}
 	}
@@ -120,8 +131,6 @@ func (c cloudConfig) mergedInto(theirs string) (string, error) {
 		switch {
 		case at == len(root.Content):
 			root.Content = append(root.Content, pair...)
-		case pair[1].Kind == yaml.ScalarNode:
-			root.Content[at+1] = pair[1]
 		case root.Content[at+1].Kind != yaml.SequenceNode:
 			return "", errors.New("has no list in " + pair[0].Value)
 		default:
