@@ -35,11 +35,24 @@ func TestProject(t *testing.T) {
 		story(t, fmt.Sprint("tried again: ", err), s, func(r *runner) {
 			r.breakOp("project", fault{err: err})
 			r.up(2)
-			before := r.asked("project")
-			r.heal("project")
 			r.run(10 * time.Second)
-			r.requests("project", before+1)
+			r.requests("project", 1) // for a minute
+			r.heal("project")
+			r.run(time.Minute)
+			r.requests("project", 2)
 			r.repeats(0, "WARN")
 		})
 	}
+	story(t, "one that does not answer holds up one Update a minute, for seconds", s, func(r *runner) {
+		r.breakOp("project", fault{hang: true})
+		r.want(1)
+		began := time.Now()
+		for range 5 {
+			r.update()
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			r.t.Errorf("5 Updates took %s", took)
+		}
+		r.requests("project", 1)
+	})
 }

@@ -31,7 +31,7 @@ func TestDroplet(t *testing.T) {
 		name := r.in(Creating)[0]
 		says(name, "is new and has no address yet")
 		r.breakOp("get", fault{hang: true})
-		says(name, "look up its address: context deadline exceeded")
+		says(name, "look up its address: OP: no answer in time")
 		r.heal("get")
 		time.Sleep(r.boot)
 		for range 2 {

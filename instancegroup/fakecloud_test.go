@@ -132,8 +132,8 @@ func (a *account) receive(ctx context.Context, c call, apply func() error) error
 		f = *p
 	}
 	a.mu.Unlock()
-	if err := pause(ctx, a.latency); err != nil {
-		return err
+	if pause(ctx, a.latency) != nil {
+		return tooLate
 	}
 	if f.applied {
 		a.mu.Lock()
@@ -143,7 +143,7 @@ func (a *account) receive(ctx context.Context, c call, apply func() error) error
 	}
 	if f.hang {
 		<-ctx.Done()
-		return ctx.Err()
+		return tooLate
 	}
 	return f.err
 }
@@ -408,6 +408,9 @@ func refusal(class error) error {
 
 // unconfirmed is an error after which the request may have been carried out.
 var unconfirmed = &CloudError{Class: ErrUnconfirmed, Op: "OP", Status: 502, Message: "bad gateway"}
+
+// tooLate is what a request comes to that was sent, and not answered in its time.
+var tooLate = &CloudError{Class: ErrUnconfirmed, Op: "OP", Message: "no answer in time"}
 
 // later is an answer that asks to wait.
 func later(class error, d time.Duration) *CloudError {

@@ -128,6 +128,12 @@ func (g *Group) Hourly() float64 {
 // decimals.
 func Cents(usd float64) float64 { return math.Round(usd*1e5) / 1e5 }
 
+// Cost returns what a Droplet costs in USD that is deleted at that age. DigitalOcean
+// bills it by the second, for 60 s or a cent at least, whichever is more.
+func Cost(usdPerHour float64, age time.Duration) float64 {
+	return max(0.01, usdPerHour*max(age, time.Minute).Hours())
+}
+
 // Droplet returns what is known of an instance, so that it can be dialed. It
 // asks DigitalOcean only if no list has had its addresses yet, for as long as
 // ctx lets it.

@@ -17,6 +17,8 @@ type instances struct {
 	byID    map[int64]*instance  // also what is hidden from it
 	ended   map[int64]bool       // Droplets of earlier runs that are gone: lists lag
 	unsaved bool                 // ids came or went since the last Save
+
+	noAssign time.Time // none is assigned to the project before then
 }
 
 // add makes an instance.

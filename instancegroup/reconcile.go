@@ -165,6 +165,7 @@ func (g *Group) decide(ctx context.Context, a *listAnswer, final bool) (todo, er
 	}
 	var t todo
 	var deletes, lookUps []*instance
+	assign := g.Project != "" && !now.Before(g.instances.noAssign)
 	for _, i := range g.instances.all {
 		switch _, next := decide(*i, observation{}, now, g.CreateTimeout); next {
 		case remove:
@@ -173,7 +174,7 @@ func (g *Group) decide(ctx context.Context, a *listAnswer, final bool) (todo, er
 			lookUps = append(lookUps, i)
 		}
 		// Once lists show it: before that DigitalOcean may not know its URN.
-		if g.Project != "" && i.own() && !i.assigned && i.listed() && i.phase < deleting && len(t.assign) < MaxAssign {
+		if assign && i.own() && !i.assigned && i.listed() && i.phase < deleting && len(t.assign) < MaxAssign {
 			t.assign = append(t.assign, i.id)
 		}
 	}
@@ -237,7 +238,8 @@ func (g *Group) apply(i *instance, o observation, now time.Time) {
 				"name", i.name, "id", i.id, "public_networking", g.Template.PublicNetworking, "waited", now.Sub(i.active).Round(time.Second))
 		}
 		g.log.Info("Droplet is active", "name", i.name, "id", i.id,
-			"after", now.Sub(i.requested).Round(time.Second), "external", i.droplet.External(), "internal", i.droplet.PrivateIPv4)
+			"after", now.Sub(i.requested).Round(time.Second), "external", i.droplet.External(), "internal", i.droplet.PrivateIPv4,
+			"usd_per_hour", i.droplet.PriceHourly)
 	case i.phase == deleting:
 		g.logDelete(i, now)
 	case i.phase == gone:
@@ -304,7 +306,7 @@ func (g *Group) lookUp(ctx context.Context, ts []target) record {
 			case a.err == nil, errors.Is(a.err, ErrNotFound):
 				g.apply(i, observation{source: lookUp, asked: a.asked, present: a.err == nil, droplet: a.droplet, doubtful: missing > 1}, now)
 			default:
-				if unsent(a.err) { // it is due at once
+				if unsent(a.err) || ctx.Err() != nil { // there was no time: it is due at once
 					i.checked = time.Time{}
 				}
 				failed = append(failed, a)
@@ -314,15 +316,22 @@ func (g *Group) lookUp(ctx context.Context, ts []target) record {
 	}
 }
 
+// assignBound is how long an Update may wait for the project, and noAssignFor how long
+// none is asked after it failed: neither jobs nor the bill depend on it.
+const assignBound, noAssignFor = 5 * time.Second, time.Minute
+
 // assignProject moves new Droplets to the project. A refusal stops nothing else.
 func (g *Group) assignProject(ctx context.Context, ids []int64) record {
 	if len(ids) == 0 {
 		return func(time.Time) {}
 	}
+	ctx, cancel := context.WithTimeout(ctx, assignBound)
+	defer cancel()
 	err := g.cloud.AssignProject(ctx, g.Project, ids)
 	return func(now time.Time) {
 		if err != nil && (!definite(err) || errors.Is(err, ErrRateLimited) || errors.Is(err, ErrUnsent)) {
-			return // it is tried again
+			g.instances.noAssign = now.Add(noAssignFor) // then it is tried again
+			return
 		}
 		for _, id := range ids {
 			if i := g.instances.byID[id]; i != nil {

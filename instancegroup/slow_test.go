@@ -39,7 +39,21 @@ func TestActsThoughAnswersAreSlow(t *testing.T) {
 			r.want(1)
 			until("a new one runs", time.Minute, func() bool { return len(r.in(Running)) == 2 })
 		})
-	} // An Update whose list took so long that there was no time for its actions is
+	}
+	// Of these a list shows none, so that it takes a second one: a look-up, which is cut
+	// off then, comes first in the next Update.
+	for _, latency := range []time.Duration{5 * time.Second, 7 * time.Second} {
+		story(t, fmt.Sprint("all are deleted, ", latency), spec(nil), func(r *runner) {
+			names := r.up(3)
+			r.latency = latency
+			r.decrease(names...)
+			for began := time.Now(); len(r.states) > 0 && time.Since(began) < 2*time.Minute; time.Sleep(2 * time.Second) {
+				r.update()
+			}
+			equal(r.t, "shown after two minutes", map[string]State{}, r.states)
+		})
+	}
+	// An Update whose list took so long that there was no time for its actions is
 	// followed by one that acts before it lists.
 	story(t, "acts first", spec(nil), func(r *runner) {
 		name := r.up(1)[0]

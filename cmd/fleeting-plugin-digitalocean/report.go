@@ -49,7 +49,7 @@ func (r *report) add(name string, droplets []instancegroup.Droplet, now time.Tim
 		line := reported(d, now)
 		g.Droplets = append(g.Droplets, line)
 		g.USDPerHour += d.PriceHourly
-		g.USDSoFar += cost(d.PriceHourly, now.Sub(d.Created))
+		g.USDSoFar += instancegroup.Cost(d.PriceHourly, now.Sub(d.Created))
 	}
 	g.USDPerHour, g.USDSoFar = instancegroup.Cents(g.USDPerHour), instancegroup.Cents(g.USDSoFar)
 	r.Groups = append(r.Groups, g)
@@ -62,15 +62,9 @@ func reported(d instancegroup.Droplet, now time.Time) reportedDroplet {
 	return reportedDroplet{
 		Name: d.Name, ID: d.ID, State: d.Status, Kept: instancegroup.Kept(d), Size: d.Size, Region: d.Region,
 		External: d.External(), Internal: d.PrivateIPv4, Created: d.Created, AgeSeconds: int(age.Seconds()),
-		USDPerHour: d.PriceHourly, USDSoFar: instancegroup.Cents(cost(d.PriceHourly, age)), Image: d.Image.String(),
+		USDPerHour: d.PriceHourly, USDSoFar: instancegroup.Cents(instancegroup.Cost(d.PriceHourly, age)), Image: d.Image.String(),
 		Run: instancegroup.RunOf(instancegroup.GroupOf(d), d.Name),
 	}
-}
-
-// cost returns what a Droplet of that age costs that is destroyed now. DigitalOcean
-// bills it by the second, for 60 s or a cent at least, whichever is more.
-func cost(usdPerHour float64, age time.Duration) float64 {
-	return max(0.01, usdPerHour*max(age, time.Minute).Hours())
 }
 
 // text is a report as a person reads it. On a terminal (live) of so many columns the table

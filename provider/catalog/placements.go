@@ -52,7 +52,7 @@ func (s *survey) unfit(slug, region string) (why string, never bool) {
 		return fmt.Sprintf("no image with the tag %s is in %s: transfer one there", s.config.ImageTag, region), false
 	case image == nil:
 		return fmt.Sprintf("image %s is not in %s; it is in %s", instancegroup.Image(s.config.Image), region, sorted(s.images.value.found[0].Regions)), true
-	case listed && size.Disk < image.MinDiskSize:
+	case listed && size.Disk > 0 && size.Disk < image.MinDiskSize:
 		return fmt.Sprintf("image %s needs a disk of %d GiB, the size has %d", reference(*image), image.MinDiskSize, size.Disk), true
 	case !s.region(region).Available:
 		return "the region takes no new Droplets now", false

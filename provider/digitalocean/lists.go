@@ -127,6 +127,9 @@ func (c *Client) readPages(ctx context.Context, query url.Values) ([]page, error
 			})
 		}
 		if err := reads.Wait(); err != nil {
+			if errors.Is(err, ig.ErrNotFound) { // a page beyond the end
+				c.pages.Delete(query.Encode())
+			}
 			return nil, err
 		}
 		pages = append(pages, next...)
@@ -166,10 +169,22 @@ func (c *Client) readPage(ctx context.Context, query url.Values) (page, error) {
 	var p page
 	err = lenient(json.Unmarshal(body, &p), "droplets.")
 	if err == nil && p.Droplets == nil {
-		err = errNoList
+		err = mustName(body, "droplets")
 	}
 	p.date, _ = http.ParseTime(resp.Header.Get("Date"))
 	return p, c.fail(opList, err)
+}
+
+// mustName returns an error if an answer neither names its list nor says that there is
+// nothing in it. One that is null is empty, as a server may write it.
+func mustName(body []byte, name string) error {
+	var answer map[string]json.RawMessage
+	var says struct{ Meta struct{ Total *int } }
+	err := cmp.Or(json.Unmarshal(body, &answer), json.Unmarshal(body, &says))
+	if err == nil && (answer[name] != nil || says.Meta.Total != nil && *says.Meta.Total == 0) {
+		return nil
+	}
+	return errNoList
 }
 
 // nth returns query for the nth page.
@@ -191,7 +206,7 @@ func getAll[T any](ctx context.Context, c *Client, op, name string, query url.Va
 		var entries []T
 		err = cmp.Or(json.Unmarshal(body, &p), decode(body, name, &entries))
 		if err == nil && entries == nil {
-			err = errNoList
+			err = mustName(body, name)
 		}
 		if err != nil {
 			return nil, c.fail(op, err)

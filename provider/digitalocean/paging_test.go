@@ -83,6 +83,28 @@ func TestListChangesItsLength(t *testing.T) {
 	})
 }
 
+// A server that knows no page beyond the end fails one list, not all that follow.
+func TestPageBeyondTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &listing{n: 300}
+		c := over(t, answering(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Query().Get("page") == "2" && api.n <= perPage {
+				return answer(404, `{"id":"not_found","message":"The resource you were accessing could not be found."}`), nil
+			}
+			return api.RoundTrip(r)
+		}))
+		for _, want := range []struct {
+			droplets int
+			fails    bool
+		}{{300, false}, {150, true}, {150, false}} {
+			api.n = want.droplets
+			if l, err := c.List(t.Context(), groupTag, false); (err != nil) != want.fails || err == nil && len(l.Droplets) != want.droplets {
+				t.Errorf("%d Droplets, error %v; want %+v", len(l.Droplets), err, want)
+			}
+		}
+	})
+}
+
 // One odd field in one Droplet does not fail a list, and costs nothing else of it, unless
 // it is one by which a Droplet is decided about.
 func TestOddFields(t *testing.T) {
@@ -211,7 +233,7 @@ func TestNoList(t *testing.T) {
 	droplets := func(s string) string { return `{"droplets":` + s + `}` }
 	for _, body := range []string{
 		"", "null", "{}", "[]", "true", "7", `"droplets"`, `{"droplet":{}}`, `{"message":"hello"}`,
-		droplets(`null`), droplets(`null,"meta":{"total":3}`), droplets(`{}`), droplets(`"none"`), droplets(`[[]]`), droplets(`[7]`),
+		droplets(`null,"meta":{"total":3}`), droplets(`{}`), droplets(`"none"`), droplets(`[[]]`), droplets(`[7]`),
 		droplets(`[null]`), droplets(`[{}]`), droplets(`[{"id":0,"name":"ci-7k2m9qxa"}]`), droplets(`[{"id":-1}]`),
 		droplets(`[{"id":1e99}]`),
 		droplets(`[],"meta":{"total":"9"}`), droplets(`[],"meta":{"total":1}`), droplets(`[],"meta":{"total":9223372036854775807}`), droplets(`[],"links":[]`),
@@ -224,10 +246,13 @@ func TestNoList(t *testing.T) {
 			}
 		})
 	}
-	for _, body := range []string{droplets(`[]`), droplets(`[],"meta":{"total":-5}`), droplets(`[],"links":null,"meta":null`)} {
+	for _, body := range []string{droplets(`[]`), droplets(`null`), `{"links":{},"meta":{"total":0}}`, droplets(`[],"meta":{"total":-5}`), droplets(`[],"links":null,"meta":null`)} {
 		if _, err := saying(t, body).List(t.Context(), groupTag, false); err != nil {
 			t.Errorf("%q is an empty list, not %v", body, err)
 		}
+	}
+	if keys, err := saying(t, `{"ssh_keys":null}`).Keys(t.Context()); err != nil || len(keys) > 0 {
+		t.Errorf("a list of keys that is null has %d, error %v", len(keys), err)
 	}
 }
 

@@ -8,8 +8,10 @@ import "time"
 // History is what a span of time had of jobs and Droplets. All times are UTC.
 type History struct {
 	From, To time.Time
-	Jobs     []Job     // by Started
+	Lines    int64     // that were read
+	Jobs     []Job     // by Started; only those that had a Droplet
 	Droplets []Droplet // by Requested
+	Failures []Failure // to create Droplets, by placement
 	Problems []Problem // of the reading: counted, never fatal
 }
 
@@ -17,9 +19,9 @@ type History struct {
 type Job struct {
 	ID       int64
 	Project  int64     // 0 = unknown
-	Pipeline int64     // 0 = unknown
+	Pipeline int64     // 0 = unknown: only GitLab's export has it
 	Runner   string    // its name or short token, as the log has it
-	Queued   time.Time // when it could have started, by GitLab's export; zero = unknown
+	Queued   time.Time // when it could have started, by GitLab; zero = unknown
 	Received time.Time // the runner took it
 	Started  time.Time // its Droplet was reached: what comes before is waiting
 	Ended    time.Time // zero = it was still running at the end
@@ -30,7 +32,7 @@ type Job struct {
 // Droplet is one Droplet of a group.
 type Droplet struct {
 	Name, Group  string
-	Size, Region string
+	Size, Region string    // "" = unknown
 	Requested    time.Time // zero = it was there before From
 	Active       time.Time // zero = it never was, or unknown
 	Gone         time.Time // zero = it was there at To
@@ -38,9 +40,17 @@ type Droplet struct {
 	Lost         bool      // it vanished, or never became active
 }
 
+// Failure is why a placement made no Droplets, and how often it was logged.
+type Failure struct {
+	Size   string `json:"size,omitempty"` // "" = all placements of a group
+	Region string `json:"region,omitempty"`
+	Why    string `json:"why"`
+	Times  int    `json:"times"`
+}
+
 // Problem is something that a reading could not use, and how often.
 type Problem struct {
 	What  string // "lines that are cut"
 	Times int
-	First string // the first of them, shortened and escaped
+	First string // the first of them, shortened and escaped; "" = it says nothing more
 }

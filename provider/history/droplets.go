@@ -1,0 +1,235 @@
+package history
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// What the plugin logs of Droplets. (TestMessagesAreLogged)
+const (
+	msgReady           = "group is ready"
+	msgRequested       = "Droplets requested"
+	msgUnconfirmed     = "a create was not confirmed; lists will show whether its Droplets exist"
+	msgActive          = "Droplet is active"
+	msgWillBeDeleted   = "Droplet will be deleted"
+	msgDeleting        = "Droplet is being deleted"
+	msgGone            = "Droplet is gone"
+	msgVanished        = "a Droplet vanished; the runner is told that it is gone, and asks for another if it needs one"
+	msgNeverMade       = "a Droplet was never made; the runner is told that it is gone, and asks for another if it needs one"
+	msgKept            = "a person keeps a Droplet: it is left alone, and the runner is told that it is gone; it is billed, and counts"
+	msgTookOver        = "took over the Droplets of earlier plugin processes"
+	msgTookOverUnknown = "took over Droplets of plugin processes that this host does not know: if their manager is alive, " +
+		"stop one of the two or give it a plugin_config.name of its own"
+	msgCoolsDown = "a placement cools down"
+	msgRefused   = "Droplets were refused; the group backs off before it asks again"
+)
+
+// droplet is a Droplet, and what its end is concluded from if no line says it.
+type droplet struct {
+	Droplet
+	born    bool      // its create was logged
+	seen    time.Time // the last line about it
+	deleted time.Time // DigitalOcean accepted to delete it
+}
+
+// requested is a create that DigitalOcean accepted, or may have.
+func (r *reader) requested(l line) bool {
+	names := strings.Fields(l.field("names"))
+	for _, name := range names {
+		d := r.droplet(l, name)
+		d.born = true
+		if d.Requested.IsZero() {
+			d.Requested = l.at
+		}
+		d.Size, d.Region = r.name(l.field("size")), r.name(l.field("region"))
+	}
+	return len(names) > 0 && l.field("size") != ""
+}
+
+// droplet returns the Droplet of that name, which may be new.
+func (r *reader) droplet(l line, name string) *droplet {
+	d := r.droplets[name]
+	if d == nil {
+		name = r.name(name)
+		d = &droplet{Droplet: Droplet{Name: name}}
+		if len(r.droplets) < maxKept {
+			r.droplets[name] = d
+		} else {
+			r.problem("Droplets beyond the first two million: give a shorter --since", nil)
+		}
+	}
+	if group := l.field("group"); group != "" {
+		d.Group = r.name(group)
+	}
+	d.seen = l.at
+	return d
+}
+
+// named returns the Droplet that a line names, with what the line says of its price and
+// its age, which is by DigitalOcean's clock. nil = it names none.
+func (r *reader) named(l line) *droplet {
+	name := l.field("name")
+	if name == "" {
+		return nil
+	}
+	d := r.droplet(l, name)
+	if usd := l.usd("usd_per_hour"); usd > 0 {
+		d.PriceHourly = usd
+	}
+	for _, key := range []string{"age", "after"} {
+		if age, ok := l.duration(key); ok {
+			d.Requested = l.at.Add(-age)
+		}
+	}
+	return d
+}
+
+func (r *reader) active(l line) bool {
+	d := r.named(l)
+	if d != nil {
+		d.Active, d.Gone, d.Lost = l.at, time.Time{}, false
+	}
+	return d != nil
+}
+
+func (r *reader) deleting(l line) bool {
+	d := r.named(l)
+	if d != nil && l.msg == msgDeleting {
+		d.deleted = l.at
+	}
+	return d != nil
+}
+
+func (r *reader) gone(l line) bool {
+	d := r.named(l)
+	if d == nil {
+		return false
+	}
+	d.Gone, d.Lost = l.at, l.msg == msgVanished || d.neverRan()
+	if !r.young(d.Gone) {
+		delete(r.droplets, d.Name)
+	}
+	return true
+}
+
+// neverMade is a Droplet that DigitalOcean did not make. It costs nothing.
+func (r *reader) neverMade(l line) bool {
+	d := r.named(l)
+	if d == nil {
+		return false
+	}
+	r.failure(Failure{Size: d.Size, Region: d.Region, Why: "it was never made"}, l.at)
+	delete(r.droplets, d.Name)
+	return true
+}
+
+// kept is a Droplet that costs until nobody knows when.
+func (r *reader) kept(l line) bool {
+	r.problem("Droplets that a person keeps: counted to the end", nil)
+	return r.named(l) != nil
+}
+
+// tookOver names the Droplets that a new plugin process found.
+func (r *reader) tookOver(l line) bool {
+	group, names, n := l.field("group"), strings.Fields(l.field("names")), l.number("droplets")
+	if r.adopted[group] == nil {
+		r.adopted[group] = map[string]bool{}
+	}
+	for _, name := range names {
+		d := r.droplet(l, name)
+		r.adopted[group][d.Name] = true
+		if n > 0 && d.PriceHourly == 0 {
+			d.PriceHourly = l.usd("usd_per_hour") / float64(n) // at least the sum is right
+		}
+	}
+	if n != int64(len(names)) {
+		r.adopted[group][""] = true // not all of them are named
+	}
+	return len(names) > 0
+}
+
+// ready is a plugin process that has begun. What it did not take over ended while none ran.
+func (r *reader) ready(l line) bool {
+	group := l.field("group")
+	adopted := r.adopted[group]
+	delete(r.adopted, group)
+	for _, d := range r.droplets {
+		if d.Group == group && d.Gone.IsZero() && !adopted[d.Name] && !adopted[""] {
+			r.endUnseen(d)
+		}
+	}
+	return group != ""
+}
+
+// endUnseen ends a Droplet after which no line says that it is gone.
+func (r *reader) endUnseen(d *droplet) {
+	d.Gone = d.deleted
+	if d.Gone.IsZero() {
+		if d.Gone = d.seen; r.before.After(d.Gone) { // until then the plugin would have said it
+			d.Gone = r.before
+		}
+		r.problem("Droplets that ended while no plugin process ran: counted to the last line before", nil)
+	}
+	d.Lost = d.neverRan()
+}
+
+func (d *droplet) neverRan() bool { return d.born && d.Active.IsZero() }
+
+// failed is a placement, or all, that made no Droplets.
+func (r *reader) failed(l line) bool {
+	f := Failure{Size: r.name(l.field("size")), Region: r.name(l.field("region")), Why: r.name(l.field("why"))}
+	if l.msg == msgRefused {
+		f.Why = "all were refused"
+	}
+	r.failure(f, l.at)
+	return f.Why != ""
+}
+
+func (r *reader) failure(f Failure, at time.Time) {
+	if r.young(at) && (r.failures[f] > 0 || len(r.failures) < 1000) {
+		r.failures[f]++
+	}
+}
+
+// keep takes a Droplet into what is returned.
+func (r *reader) keep(d *droplet) {
+	if d.Gone.IsZero() && !d.deleted.IsZero() {
+		r.endUnseen(d)
+	}
+	if !r.young(d.Gone) {
+		return
+	}
+	for _, end := range []*time.Time{&d.Active, &d.Gone} {
+		if !end.IsZero() && end.Before(d.Requested) {
+			*end = d.Requested // the clock was set back
+		}
+	}
+	r.ended = append(r.ended, d.Droplet)
+}
+
+// allDroplets returns all Droplets. A price that no line says is that of another
+// Droplet of the same size.
+func (r *reader) allDroplets() []Droplet {
+	for _, d := range r.droplets {
+		r.keep(d)
+	}
+	slices.SortFunc(r.ended, func(a, b Droplet) int { return cmp.Or(a.Requested.Compare(b.Requested), cmp.Compare(a.Name, b.Name)) })
+	prices := map[string]float64{}
+	for _, d := range r.ended {
+		if d.PriceHourly > 0 && d.Size != "" {
+			prices[d.Size] = d.PriceHourly
+		}
+	}
+	for i := range r.ended {
+		d := &r.ended[i]
+		if d.PriceHourly == 0 {
+			d.PriceHourly = prices[d.Size]
+		}
+		if d.PriceHourly == 0 {
+			r.problem("Droplets without a price: not in what is summed", nil)
+		}
+	}
+	return r.ended
+}

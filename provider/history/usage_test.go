@@ -1,0 +1,177 @@
+package history
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+)
+
+// A Droplet is divided among what it did, and so is what it costs.
+func TestUsage(t *testing.T) {
+	t0 := clock("12:00:00")
+	at := func(minutes int) time.Time { return t0.Add(time.Duration(minutes) * time.Minute) }
+	h := History{
+		From: t0, To: at(120),
+		Droplets: []Droplet{
+			{Name: "a", Size: "s-1", Requested: t0, Active: at(10), Gone: at(60), PriceHourly: 0.6},
+			{Name: "lost", Size: "s-1", Requested: at(60), Gone: at(90), PriceHourly: 0.6, Lost: true},
+			{Name: "new", Size: "s-2", Requested: at(119), PriceHourly: 0.06}, // a cent at least
+			{Name: "old", Requested: at(-6000), PriceHourly: 0.3},             // was there before, and stays
+			{Name: "ends", Requested: at(-60), Gone: t0.Add(10 * time.Second), PriceHourly: 0.36},
+			{Name: "free", Size: "?", Requested: t0}, // nobody knows its price
+		},
+		Jobs: []Job{
+			{ID: 1, Project: 5, Received: t0, Started: at(12), Ended: at(30), Droplet: "a", Queued: at(-1)},
+			{ID: 2, Project: 6, Received: at(20), Started: at(20), Ended: at(40), Droplet: "a", Failed: true}, // 10 minutes with the first
+			{ID: 3, Received: at(-30), Started: at(-20), Droplet: "old"},                                      // runs all the time
+			{ID: 4, Received: at(1), Started: at(2), Ended: at(3), Droplet: "of another group"},
+		},
+	}
+	round := cmpopts.EquateApprox(0, 1e-5)
+	u := h.Usage(ByProject, time.UTC)
+	row := func(key string, jobs, failed int, hours, usd float64, booted int, w Waits) Row {
+		return Row{Key: key, Jobs: jobs, Failed: failed, JobHours: hours, USDJobs: usd, USD: usd, Booted: booted, Wait: w}
+	}
+	want := []Row{
+		row("unknown", 2, 0, 2, 0.6, 0, Waits{60, 600, 600}),
+		row("6", 1, 1, 0.25, 0.15, 0, Waits{}),
+		row("5", 1, 0, 13./60, 0.13, 1, Waits{720, 720, 720}),
+		{Key: bootKey, BootHours: 10./60 + 0.5 + 1./60 + 2, USDBoot: 0.1 + 0.3 + 0.01, USD: 0.1 + 0.3 + 0.01},
+		{Key: idleKey, IdleHours: 22./60 + 10./3600, USDIdle: 0.221, USD: 0.221},
+	}
+	if diff := cmp.Diff(want, u.Rows, round, cmpopts.IgnoreUnexported(Row{})); diff != "" {
+		t.Error(diff)
+	}
+	if u.Lost != 1 || u.Droplets != 6 || u.All.Jobs != 4 || u.Queued != 1 || u.Queue.P50 != 780 || math.Abs(u.All.USD-1.511) > 1e-9 {
+		t.Errorf("%+v", u)
+	}
+	if rows := h.Usage(BySize, time.UTC).Rows; len(rows) != 4 || rows[0].Key != "s-1" || math.Abs(rows[0].USD-0.9) > 1e-9 {
+		t.Errorf("%+v", rows)
+	}
+	half := time.FixedZone("half", 1800) // its hours begin at half past
+	if rows := h.Usage(ByHour, half).Rows; len(rows) != 3 || rows[0].Key != "12" || math.Abs(rows[0].USD-(0.3+0.15+0.001)) > 1e-9 {
+		t.Errorf("%+v", rows)
+	}
+}
+
+// sumsAgree checks that the parts of a history are the whole, to the cent.
+func sumsAgree(t *testing.T, h History, by string) {
+	t.Helper()
+	u, usd, jobs := h.Usage(by, time.UTC), 0.0, 0
+	for _, d := range h.Droplets {
+		usd += d.Cost(h.From, h.To)
+	}
+	near := func(what string, a, b float64) {
+		if math.Abs(a-b) > 0.005+1e-9*math.Abs(b) {
+			t.Errorf("%s: %s: %v, not %v", by, what, a, b)
+		}
+	}
+	near("all", u.All.USD, usd)
+	near("parts", u.All.USDJobs+u.All.USDIdle+u.All.USDBoot, usd)
+	if by == "" {
+		return
+	}
+	usd = 0
+	for _, r := range u.Rows {
+		usd += r.USD
+		jobs += r.Jobs
+	}
+	near("rows", usd, u.All.USD)
+	if jobs != len(h.Jobs) {
+		t.Errorf("%s: %d jobs, not %d", by, jobs, len(h.Jobs))
+	}
+}
+
+// TestExample: the week is the same every time, its sums agree, and no Droplet runs two jobs.
+func TestExample(t *testing.T) {
+	h := Example(1)
+	if diff := cmp.Diff(h, Example(1)); diff != "" {
+		t.Error(diff)
+	}
+	if cmp.Equal(h, Example(2)) {
+		t.Error("the seed does nothing")
+	}
+	for _, by := range []string{"", ByProject, ByPipeline, BySize, ByHour} {
+		sumsAgree(t, h, by)
+	}
+	ends := map[string]time.Time{}
+	for _, j := range h.Jobs {
+		if j.Started.Before(ends[j.Droplet]) {
+			t.Fatalf("%s runs two jobs at %s", j.Droplet, j.Started)
+		}
+		ends[j.Droplet] = j.Ended
+	}
+	if n := len(h.Jobs); n < 1000 || n > 10_000 || len(h.Droplets) < n/10 {
+		t.Errorf("%d jobs, %d Droplets", n, len(h.Droplets))
+	}
+}
+
+// What a history was is what is read of its lines; what it cost is what the plugin's
+// lines say.
+func TestReadsWhatWasLogged(t *testing.T) {
+	want := Example(3)
+	h, said := journalOf(want)
+	got := read(t, h, Options{Until: want.To})
+	got.From, got.Lines = want.From, 0
+	for i := range want.Jobs {
+		want.Jobs[i].Pipeline = 0 // the runner does not log it
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatal(diff)
+	}
+	if usd := got.Usage("", time.UTC).All.USD; math.Abs(usd-said) > 0.005 {
+		t.Errorf("%v USD, the lines say %v", usd, said)
+	}
+}
+
+// journalOf is what a runner and the plugin log of a history, and what its Droplets
+// cost by these lines.
+func journalOf(h History) (journal string, usd float64) {
+	type entry struct {
+		at    time.Time
+		msg   string
+		pairs []any
+	}
+	var all []entry
+	add := func(at time.Time, msg string, pairs ...any) {
+		if !at.IsZero() && !at.After(h.To) {
+			all = append(all, entry{at, msg, append(pairs, "runner", "example")})
+		}
+	}
+	for _, j := range h.Jobs {
+		add(j.Received, "Checking for jobs... received", "job", j.ID)
+		add(j.Received, "Added job to processing list", "job", j.ID, "project", j.Project,
+			"time_in_queue_seconds", j.Received.Sub(j.Queued).Seconds())
+		add(j.Started, "Dialing instance", "job", j.ID, "project", j.Project, "instance-id", j.Droplet)
+		msg := "Job succeeded"
+		if j.Failed && !j.Ended.IsZero() {
+			msg = "Job failed: exit code 1"
+		}
+		add(j.Ended, msg, "job", j.ID, "duration_s", j.Ended.Sub(j.Received).Seconds())
+		add(j.Ended, "Removed job from processing list", "job", j.ID)
+	}
+	for _, d := range h.Droplets {
+		price := strconv.FormatFloat(d.PriceHourly, 'f', -1, 64)
+		add(d.Requested, msgRequested, "group", d.Group, "names", d.Name, "size", d.Size, "region", d.Region)
+		add(d.Active, msgActive, "group", d.Group, "name", d.Name, "after", d.Active.Sub(d.Requested).String(), "usd_per_hour", price)
+		age := h.To.Sub(d.Requested)
+		if !d.Gone.IsZero() {
+			age = d.Gone.Sub(d.Requested)
+			add(d.Gone, msgGone, "group", d.Group, "name", d.Name, "age", age.String(), "usd_per_hour", price)
+		}
+		usd += instancegroup.Cost(d.PriceHourly, age)
+	}
+	slices.SortStableFunc(all, func(a, b entry) int { return a.at.Compare(b.at) })
+	var l log
+	for _, e := range all {
+		l.at(e.at, e.msg, e.pairs...)
+	}
+	return l.String(), usd
+}
