@@ -37,6 +37,7 @@ test: ## run all tests, with the race detector
 docs: ## write what the docs have from the code and from measurements; run their commands, and list which cannot be run
 	go test -run TestReference$$ ./provider/config -update
 	TUNING=1 go test -run TestTuning ./provider -update
+	go run ./cmd/fleeting-plugin-digitalocean plan --example --svg docs/plan.svg >/dev/null
 	go test -race -count=1 -v -run TestCommandsInDocs ./integration
 
 lint: $(LINT) ## check style, imports and formatting

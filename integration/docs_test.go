@@ -146,7 +146,7 @@ func knownNames(t *testing.T) map[string]bool {
 			names = append(names, values...)
 		}
 	}
-	for _, verb := range []string{"doctor", "ls", "rm", "sweep", "migrate", "report"} {
+	for _, verb := range []string{"doctor", "ls", "rm", "sweep", "migrate", "report", "plan"} {
 		help, err := exec.CommandContext(t.Context(), binary, verb, "--help").Output()
 		flags := flag.FindAllStringSubmatch(string(help), -1)
 		if err != nil || len(flags) == 0 {

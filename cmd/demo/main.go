@@ -161,6 +161,7 @@ func demo(ctx context.Context, f flags, stdout io.Writer) (ok bool, err error) {
 		return false, err
 	}
 	writeSummary(stdout, report, colour)
+	fmt.Fprintf(stdout, "\nWhat idle_count should be: %s plan --example\n", f.plugin)
 	return report.OK(), save(stdout, f, report)
 }
 

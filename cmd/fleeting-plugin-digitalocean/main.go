@@ -74,7 +74,7 @@ scripts.`,
 		return err
 	})
 	root.AddCommand(doctorCommand(t), lsCommand(t), rmCommand(t), sweepCommand(t), migrateCommand(t), usageCommand(t),
-		configCommand(), serveCommand(), versionCommand(t), bootstrapCommand(), manCommand())
+		planCommand(t), configCommand(), serveCommand(), versionCommand(t), bootstrapCommand(), manCommand())
 	root.InitDefaultCompletionCmd()
 	completion, _, _ := root.Find([]string{"completion"})
 	completion.Long, completion.RunE = "", help

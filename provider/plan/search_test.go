@@ -1,0 +1,115 @@
+package plan
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+// weeks are so many weeks with so many jobs, most of them by day.
+func weeks(n, jobs int) *Past {
+	r := rand.New(rand.NewPCG(1, 2))
+	p := &Past{From: time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC), Size: "s-2vcpu-4gb"}
+	p.To = p.From.AddDate(0, 0, 7*n)
+	p.Work = &Work{Length: p.To.Sub(p.From).Milliseconds(), Boots: []int{31_000, 35_000, 40_000}, Ready: 20_000, Gone: 5000, Price: 0.03571, Poll: 3000}
+	for len(p.Work.Jobs) < jobs {
+		at := time.Duration(r.Int64N(int64(p.To.Sub(p.From)))).Round(time.Millisecond)
+		day, hour := p.From.Add(at).Weekday(), p.From.Add(at).Hour()
+		if (day == time.Saturday || day == time.Sunday || hour < 8 || hour >= 18) && r.IntN(10) > 0 {
+			continue
+		}
+		for range 1 + r.IntN(5) {
+			p.Work.Jobs = append(p.Work.Jobs, Job{at.Milliseconds(), 30_000 + r.Int64N(400_000)})
+		}
+	}
+	slices.SortFunc(p.Work.Jobs, func(a, b Job) int { return cmp.Compare(a.Arrive, b.Arrive) })
+	return p
+}
+
+var present = Setup{Policies: []Policy{{IdleTime: 20 * time.Minute}}, Capacity: 1, MaxUses: 20, MaxInstances: 60, UpdateInterval: time.Minute}
+
+func TestSearch(t *testing.T) {
+	p := weeks(1, 3000)
+	p.Model = Run(present, p.Work, true)
+	a, err := Search(t.Context(), p, present, nil, time.UTC, 200)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(a.Choices) == 0 || len(a.Choices) > 5 || a.Tried > 200 {
+		t.Fatalf("%d choices of %d tries", len(a.Choices), a.Tried)
+	}
+	for i, c := range a.Choices {
+		t.Logf("%.2f USD a month, p95 %s, %s, %+v", c.USDPerMonth, c.P95, c.Why, c.Blocks)
+		if len(c.Blocks) > 3 {
+			t.Errorf("%d blocks", len(c.Blocks))
+		}
+		if i > 0 && (c.USDPerMonth < a.Choices[i-1].USDPerMonth || c.P95 >= a.Choices[i-1].P95) {
+			t.Errorf("choice %d is not on the front", i)
+		}
+		if o := c.Outcome(); o.Wait(0.95) != c.P95 {
+			t.Errorf("a choice's replay has p95 %s, the choice %s", o.Wait(0.95), c.P95)
+		}
+	}
+	days, _ := p.busy(time.UTC)
+	if days.From != 8 || days.To != 18 || days.Days[time.Sunday] || !days.Days[time.Monday] {
+		t.Errorf("the hours of work are %+v", days)
+	}
+}
+
+// Another size is tried only if it was asked for.
+func TestSearchOfSizes(t *testing.T) {
+	p := weeks(1, 1000)
+	p.Model = Run(present, p.Work, true)
+	big := Size{"s-4vcpu-8gb", 2, 0.07143}
+	a, err := Search(t.Context(), p, present, []Size{big}, time.UTC, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	for _, c := range a.Front {
+		found[c.Size] = true
+	}
+	if !found[big.Slug] && !found[p.Size] || len(found) > 2 {
+		t.Error(found)
+	}
+}
+
+// What a Droplet costs: by the second, 60 of them or a cent at least.
+func TestBill(t *testing.T) {
+	for _, c := range []struct {
+		perHour float64
+		life    time.Duration
+		usd     float64
+	}{{0.03571, time.Hour, 0.03571}, {0.03571, time.Minute, 0.01}, {3.6, 10 * time.Second, 0.06}, {3.6, 90 * time.Second, 0.09}} {
+		if got := Bill(c.perHour, c.life); got < c.usd-1e-9 || got > c.usd+1e-9 {
+			t.Errorf("%s at %g: %g, want %g", c.life, c.perHour, got, c.usd)
+		}
+	}
+}
+
+// concurrent and limit hold jobs back, which then wait at GitLab.
+func TestMaxJobs(t *testing.T) {
+	w := &Work{Length: 3600_000, Boots: []int{30_000}, Price: 0.03571, Poll: 3000}
+	for range 4 {
+		w.Jobs = append(w.Jobs, Job{1000, 600_000})
+	}
+	o := Run(Setup{Policies: []Policy{{IdleTime: time.Hour}}, MaxJobs: 1}, w, true)
+	if o.Made != 1 || o.Wait(1) < 30*time.Minute || most(o.Runs) != 1 {
+		t.Errorf("%d Droplets, the longest wait is %s, %d jobs at once", o.Made, o.Wait(1), most(o.Runs))
+	}
+}
+
+// Four weeks with 50,000 jobs and 500 policies: below 10 s on two cores.
+func BenchmarkSearch(b *testing.B) {
+	p := weeks(4, 50_000)
+	for b.Loop() {
+		p.Model = Run(present, p.Work, true)
+		a, err := Search(b.Context(), p, present, nil, time.UTC, 500)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(a.Tried), "policies")
+	}
+}

@@ -1,0 +1,234 @@
+package plan
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
+	"gitlab.com/gitlab-org/fleeting/taskscaler"
+)
+
+// casesEnv is how many random days TestModelIsTheTaskscaler compares.
+const casesEnv = "PLAN_CASES"
+
+// The model does what the runner's own autoscaler does, in virtual time, over random
+// days and policies. Chance decides some of it: who of two comes first within the same
+// millisecond. So one case in 100 may miss, but not by twice as much.
+func TestModelIsTheTaskscaler(t *testing.T) {
+	cases := 8
+	if n, err := strconv.Atoi(os.Getenv(casesEnv)); err == nil {
+		cases = n
+	}
+	var missed atomic.Int64
+	t.Run("days", func(t *testing.T) {
+		for seed := range cases {
+			t.Run(strconv.Itoa(seed), func(t *testing.T) {
+				t.Parallel()
+				r := rand.New(rand.NewPCG(uint64(seed), 16))
+				s, w := randomSetup(r), randomDay(r)
+				model := Run(s, w, false)
+				var real Outcome
+				synctest.Test(t, func(t *testing.T) { real = replay(t, s, w) })
+				misses := 0.0
+				off := func(what string, model, real, part, least float64) {
+					by := math.Abs(model-real) / max(part*real, least)
+					if by > 1 {
+						t.Logf("%s: the model says %.2f, the taskscaler %.2f; %+v", what, model, real, s)
+					}
+					misses = max(misses, by)
+				}
+				off("USD", model.USD, real.USD, 0.05, 0.05)
+				// One job more or less that waits can be a leap in a quantile: a hundredth of the jobs is none.
+				p95 := model.Wait(0.95).Seconds()
+				off("p95 wait", p95, min(max(p95, real.Wait(0.94).Seconds()), real.Wait(0.96).Seconds()), 0.15, 3)
+				off("Droplets", float64(model.Made), float64(real.Made), 0.2, 2)
+				if misses > 1 {
+					missed.Add(1)
+				}
+				if misses > 2 || len(model.Waits) != len(real.Waits) {
+					t.Errorf("the model misses the taskscaler")
+				}
+			})
+		}
+	})
+	if n := int(missed.Load()); n > (cases+99)/100 {
+		t.Errorf("the model misses the taskscaler on %d of %d days", n, cases)
+	}
+}
+
+func randomSetup(r *rand.Rand) Setup {
+	policy := func() Policy {
+		p := Policy{IdleCount: r.IntN(7), IdleTime: time.Duration(r.IntN(31)) * time.Minute, Preemptive: r.IntN(3) == 0}
+		if p.IdleCount > 0 {
+			p.IdleTime = max(p.IdleTime, 5*time.Minute) // below, chance decides how often the taskscaler replaces what it deletes
+		}
+		if r.IntN(3) == 0 {
+			p.ScaleFactor, p.ScaleFactorLimit = 1+float64(r.IntN(11))/10, r.IntN(2)*(3+r.IntN(20))
+		}
+		return p
+	}
+	return Setup{
+		Policies:       []Policy{policy(), policy()},
+		Shifts:         []Shift{{0, 0}, {7 * 3600_000, 1}, {18 * 3600_000, 0}},
+		Capacity:       1 + r.IntN(2)*r.IntN(4),
+		MaxUses:        []int{0, 1, 2, 5, 20}[r.IntN(5)],
+		MaxInstances:   4 + r.IntN(25),
+		UpdateInterval: 30 * time.Second,
+	}
+}
+
+// randomDay has commits, of which each makes some jobs at once.
+func randomDay(r *rand.Rand) *Work {
+	w := &Work{Length: 24 * 3600_000, Ready: 5000 + r.IntN(40_000), Gone: 3000 + r.IntN(10_000), Price: 0.03571, Poll: 3000, Queued: true}
+	for range 50 {
+		w.Boots = append(w.Boots, 20_000+r.IntN(30_000))
+	}
+	mean, most, length := 60_000+r.Int64N(900_000), 1+r.IntN(6), 30_000+r.Int64N(600_000)
+	for at := r.Int64N(mean); at < w.Length; at += int64(r.ExpFloat64() * float64(mean)) {
+		for range 1 + r.IntN(most) {
+			w.Jobs = append(w.Jobs, Job{at, int64(float64(length) * math.Exp(r.NormFloat64()*0.6))})
+		}
+	}
+	return w
+}
+
+// replay has the taskscaler work.
+func replay(t *testing.T, s Setup, w *Work) (out Outcome) {
+	var begin time.Time
+	since := func() int64 { return time.Since(begin).Milliseconds() }
+	cloud := &cloud{w: w, most: s.MaxInstances, since: since}
+	runner, err := taskscaler.New(t.Context(), cloud, taskscaler.WithReservations(), taskscaler.WithMaxInstances(s.MaxInstances),
+		taskscaler.WithMaxUseCount(s.MaxUses), taskscaler.WithCapacityPerInstance(s.Capacity), taskscaler.WithLogger(hclog.NewNullLogger()),
+		taskscaler.WithUpdateInterval(s.UpdateInterval), taskscaler.WithDeleteInstancesOnShutdown(),
+		taskscaler.WithInstanceUpFunc(func(taskscaler.Taskscaler, taskscaler.UpFuncInstance) error {
+			time.Sleep(time.Duration(w.Ready) * time.Millisecond)
+			return nil
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin = time.Now()
+	var mu sync.Mutex
+	var jobs sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	waited := func(j Job) {
+		mu.Lock()
+		defer mu.Unlock()
+		out.Waits = append(out.Waits, int32(min(since(), w.Length)-j.Arrive))
+	}
+	next, shift := 0, 0
+	for since() < w.Length {
+		if shift < len(s.Shifts) && since() >= s.Shifts[shift].At {
+			p := s.Policies[s.Shifts[shift].Policy]
+			shift++
+			if err := runner.ConfigureSchedule(taskscaler.Schedule{IdleCount: p.IdleCount, IdleTime: p.IdleTime,
+				ScaleFactor: p.ScaleFactor, ScaleFactorLimit: p.ScaleFactorLimit, PreemptiveMode: p.Preemptive}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for ; next < len(w.Jobs) && w.Jobs[next].Arrive <= since() && runner.Reserve(fmt.Sprint(next)) == nil; next++ {
+			key, j := fmt.Sprint(next), w.Jobs[next]
+			jobs.Go(func() {
+				_, err := runner.Acquire(ctx, key)
+				waited(j)
+				if err == nil {
+					time.Sleep(time.Duration(j.Takes) * time.Millisecond)
+					runner.Release(key)
+				}
+			})
+			time.Sleep(time.Millisecond) // it acquires
+		}
+		time.Sleep(time.Duration(w.poll(since()+1)-since()) * time.Millisecond)
+	}
+	for ; next < len(w.Jobs); next++ {
+		waited(w.Jobs[next])
+	}
+	mu.Lock()
+	cloud.mu.Lock()
+	for _, d := range cloud.all {
+		out.Made++
+		out.Lives = append(out.Lives, Life{d.born, min(d.gone, w.Length)})
+		out.USD += Bill(w.Price, time.Duration(min(d.gone, w.Length)-d.born)*time.Millisecond)
+	}
+	cloud.mu.Unlock()
+	mu.Unlock()
+	cancel()
+	jobs.Wait()
+	runner.Shutdown(context.Background())
+	time.Sleep(2 * time.Minute)
+	slices.Sort(out.Waits)
+	return out
+}
+
+// cloud is an instance group whose Droplets boot as w says.
+type cloud struct {
+	provider.InstanceGroup
+	w     *Work
+	most  int
+	since func() int64
+
+	mu  sync.Mutex
+	all []*droplet
+}
+
+func (c *cloud) Init(context.Context, hclog.Logger, provider.Settings) (provider.ProviderInfo, error) {
+	return provider.ProviderInfo{MaxSize: c.most}, nil
+}
+
+func (c *cloud) Update(_ context.Context, fn func(string, provider.State)) error {
+	time.Sleep(call * time.Millisecond)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, d := range c.all {
+		switch now := c.since(); {
+		case d.gone <= now:
+		case d.deleted <= now:
+			fn(strconv.Itoa(i), provider.StateDeleting)
+		case d.active <= now:
+			fn(strconv.Itoa(i), provider.StateRunning)
+		default:
+			fn(strconv.Itoa(i), provider.StateCreating)
+		}
+	}
+	return nil
+}
+
+func (c *cloud) Increase(_ context.Context, n int) (int, error) {
+	time.Sleep(call * time.Millisecond)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for range n {
+		now := c.since()
+		c.all = append(c.all, &droplet{born: now, active: now + int64(c.w.Boots[len(c.all)%len(c.w.Boots)]), deleted: never, gone: never})
+	}
+	return n, nil
+}
+
+func (c *cloud) Decrease(_ context.Context, ids []string) ([]string, error) {
+	time.Sleep(call * time.Millisecond)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range ids {
+		i, _ := strconv.Atoi(id)
+		c.all[i].deleted = c.since()
+		c.all[i].gone = c.since() + int64(c.w.Gone)
+	}
+	return ids, nil
+}
+
+func (c *cloud) ConnectInfo(_ context.Context, id string) (provider.ConnectInfo, error) {
+	return provider.ConnectInfo{ID: id}, nil
+}
+
+func (c *cloud) Shutdown(context.Context) error { return nil }
