@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/catalog"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/state"
 )
@@ -100,15 +102,7 @@ func (g *InstanceGroup) withFaults(err error) error {
 // open does the part of Init that asks DigitalOcean: everything at once, and then
 // the SSH key.
 func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *credentials, st *state.State) (_ *running, maxSize int, err error) {
-	api, err := digitalocean.New(digitalocean.Options{
-		URL:       g.config.APIURL,
-		UserAgent: "fleeting-plugin-digitalocean/" + Version.Version,
-		Token: func() (string, error) {
-			t, err := g.config.Token.Read()
-			return t.Reveal(), err
-		},
-		Transport: g.transport,
-	})
+	api, err := Client(g.config.APIURL, g.config.Token, g.transport)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -191,6 +185,19 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 	log.Info("group is ready", "run", run, "droplets", group.Count(), "usd_per_hour", group.Hourly(),
 		"max_instances", plan.MaxInstances, "placements", plan.String(), "ssh_key", keys.String())
 	return &running{keys: keys, api: api, group: group, state: st}, plan.MaxInstances, nil
+}
+
+// Client returns a client of the account that a token is of; a nil transport is the default. Its Close is the caller's to call.
+func Client(url string, token config.Token, transport http.RoundTripper) (*digitalocean.Client, error) {
+	return digitalocean.New(digitalocean.Options{
+		URL:       url,
+		UserAgent: "fleeting-plugin-digitalocean/" + Version.Version,
+		Token: func() (string, error) {
+			t, err := token.Read()
+			return t.Reveal(), err
+		},
+		Transport: transport,
+	})
 }
 
 // connectorConfig fills in what every Droplet has in common, and refuses what

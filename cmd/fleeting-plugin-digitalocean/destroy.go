@@ -189,4 +189,6 @@ func ended(ctx context.Context) error {
 // overdue is that a --timeout was not enough.
 type overdue span
 
-func (o overdue) Error() string { return fmt.Sprintf("not within %s (--timeout)", o.text) }
+func (o overdue) Error() string {
+	return fmt.Sprintf("DigitalOcean was not done within %s (--timeout)", o.text)
+}

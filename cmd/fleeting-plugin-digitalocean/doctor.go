@@ -23,29 +23,33 @@ func doctorCommand(t *terminal) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Find what would go wrong, before a job does",
-		Long: `Find what would go wrong before a job does: in config.toml, on this host, and on DigitalOcean's side.
+		Long: `Find what would go wrong before a job does: in config.toml, on this host, and
+on DigitalOcean's side.
 
 Each line is a finding, and where it was found:
   ok       as it should be
   note     worth knowing
   warning  it will hurt some day
   fault    it does not work, or not as it is written
-  hint:    what to do about the finding above; to be pasted where that is possible
+  hint:    what to do about the finding above, to be pasted where possible
 
-Nothing is changed on the account. Which scopes the token has is shown by reads, and by requests with nothing in them:
-a Droplet without name, size and image cannot be made, and none has the id 0 and can be destroyed. --boot really makes
-a Droplet, in a group of its own, and destroys it whatever happens, also after Ctrl-C. It says first how long that may
-take. If it is killed, the next doctor shows what it left, for sweep.
+Nothing is changed on the account. Which scopes the token has is shown by
+reads, and by requests with nothing in them: a Droplet without name, size and
+image cannot be made, and none has the id 0 and can be destroyed. --boot really
+makes a Droplet, in a group of its own, and destroys it whatever happens, also
+after Ctrl-C. It says first how long that may take. If it is killed, the next
+doctor shows what it left, for sweep.
 
-The exit code is 0 if there is nothing worse than notes, 3 with warnings, 4 with faults, 1 if there is no config.toml
-to read, 2 if it was called wrongly. A DigitalOcean that cannot be asked is a fault.`,
+The exit code is 0 if there is nothing worse than notes, 3 with warnings, 4
+with faults, 1 if there is no config.toml to read, 2 if it was called wrongly.
+A DigitalOcean that cannot be asked is a fault.`,
 		Example: `  $ sudo fleeting-plugin-digitalocean doctor
   group ci, runner "digitalocean", /etc/gitlab-runner/config.toml:16
   ok       /etc/gitlab-runner/config.toml:16: plugin_config is accepted
-  warning  /etc/gitlab-runner/config.toml:26: idle_time is not set, which is 0s: a Droplet is destroyed as soon as its job ends, and the next job waits for another
-           hint: idle_time = "10m"
+  note     /etc/gitlab-runner/config.toml:13: max_use_count is not set: ...
+           hint: max_use_count = 20
   ...
-  group ci: no faults, 1 warning, 2 notes`,
+  group ci: no faults, no warnings, 2 notes`,
 		Args: noArgs("a group is named with --group %s"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context(), t) },
 	}
@@ -161,7 +165,7 @@ func (d diagnosing) chosen(ctx context.Context) (found []target, err error) {
 	}
 	var names []string
 	for _, r := range runners {
-		p := read(ctx, file, r)
+		p := read(ctx, file, r, config.ThisHost())
 		names = append(names, p.name)
 		if len(d.groups) == 0 || slices.Contains(d.groups, p.name) {
 			found = append(found, p)
@@ -174,15 +178,15 @@ func (d diagnosing) chosen(ctx context.Context) (found []target, err error) {
 	return found, nil
 }
 
-// read reads what a runner's section says of its group.
-func read(ctx context.Context, file *runnerconfig.File, r runnerconfig.Runner) target {
+// read reads what a runner's section says of its group, as host has the files that it names.
+func read(ctx context.Context, file *runnerconfig.File, r runnerconfig.Runner, host config.Host) target {
 	p := target{where: file.At(r.Key("autoscaler.plugin_config")), Subject: doctor.Subject{File: file, Runner: r}}
 	data, err := json.Marshal(r.Autoscaler.PluginConfig)
 	if err != nil { // a number that JSON does not have, such as inf
 		p.Faults = err
 	} else {
-		p.Config, p.Faults = config.Parse(data, config.ThisHost())
-		p.Account, _ = config.ParseAccount(data, config.ThisHost()) // its faults are among those
+		p.Config, p.Faults = config.Parse(data, host)
+		p.Account, _ = config.ParseAccount(data, host) // its faults are among those
 	}
 	p.name = cmp.Or(p.Account.Name, writtenName(r))
 	p.Host = doctor.Look(ctx, file, r, p.Config, p.Account.APIURL, p.Account.Name)

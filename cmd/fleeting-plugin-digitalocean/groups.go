@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -261,13 +262,16 @@ const maxToken = 64 << 10
 // byHand returns the groups that are chosen without a config.toml.
 func (c choice) byHand() ([]group, error) {
 	if len(c.groups) == 0 && !c.whole {
-		return nil, hinted{misuse("without a config.toml the group has to be named"), "give --group NAME"}
+		return nil, hinted{misuse("without a config.toml the group has to be named"), "give --group NAME; ls --whole-account shows which there are"}
 	}
 	given, flag, source := map[string]string{"token_file": c.tokenFile}, "--token-file", "--token-file "+c.tokenFile
 	if c.tokenFile == "-" || c.tokenFile == "/dev/stdin" { // once: a file would be read again
 		text, err := io.ReadAll(io.LimitReader(os.Stdin, maxToken))
 		if err != nil {
 			return nil, fmt.Errorf("standard input: %w", err)
+		}
+		if len(bytes.TrimSpace(text)) == 0 {
+			return nil, misuse("standard input has no token")
 		}
 		given, flag, source = map[string]string{"token": string(text)}, "standard input:", "standard input"
 	}
@@ -315,14 +319,7 @@ func (g group) fault(err error) error {
 
 // open returns a client of the group's account. Its Close is the caller's to call.
 func (g group) open() (*digitalocean.Client, error) {
-	return digitalocean.New(digitalocean.Options{
-		URL:       g.APIURL,
-		UserAgent: program + "/" + provider.Version.Version,
-		Token: func() (string, error) {
-			t, err := g.Token.Read()
-			return t.Reveal(), err
-		},
-	})
+	return provider.Client(g.APIURL, g.Token, nil)
 }
 
 // sameAccount reports whether two groups are on one account: by one token. Two tokens may

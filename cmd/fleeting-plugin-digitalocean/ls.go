@@ -40,7 +40,7 @@ called wrongly.`,
   ci-w4n27k2m9q  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571
   ci-w4n2q8d3w0  new     s-2vcpu-4gb  fra1                 4s   0.03571
   2 Droplets: 0.07142 USD an hour, 0.02 USD so far`,
-		Args: noArgs("a group is named with --group %s"),
+		Args: noArgs("a group is named with --group %[1]s, an interval with --watch=%[1]s"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return l.run(cmd.Context()) },
 	}
 	l.flags(cmd)

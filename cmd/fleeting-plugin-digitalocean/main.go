@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"syscall"
 
@@ -29,11 +30,12 @@ func main() {
 	t := newTerminal()
 	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 	root := newRoot(t)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	var word string
 	if n, _ := fmt.Sscanf(fmt.Sprint(err), "unknown command %q for", &word); n == 1 { // cobra's
-		meant := append(root.SuggestionsFor(word), "--help")
-		err = hinted{misuse(fmt.Sprintf("unknown command %q", word)), program + " " + meant[0]}
+		cmd.SuggestionsMinimumDistance = 2
+		meant := append(cmd.SuggestionsFor(word), "--help")
+		err = hinted{misuse(fmt.Sprintf("unknown command %q", word)), cmd.CommandPath() + " " + meant[0]}
 	}
 	stop()
 	os.Exit(t.end(err))
@@ -57,9 +59,7 @@ scripts.`,
 		SilenceErrors:      true,
 		SilenceUsage:       true,
 		DisableSuggestions: true, // main makes a hint of them
-
-		SuggestionsMinimumDistance: 2,
-		DisableAutoGenTag:          true, // of man pages
+		DisableAutoGenTag:  true, // of man pages
 	}
 	root.SetOut(t.out)
 	root.SetErr(t.err)
@@ -73,8 +73,11 @@ scripts.`,
 		}
 		return err
 	})
-	root.AddCommand(doctorCommand(t), lsCommand(t), rmCommand(t), sweepCommand(t), migrateCommand(t), usageCommand(t), planCommand(t),
-		configCommand(), serveCommand(), versionCommand(), bootstrapCommand(), manCommand())
+	root.AddCommand(doctorCommand(t), lsCommand(t), rmCommand(t), sweepCommand(t), migrateCommand(t), usageCommand(t),
+		planCommand(t), configCommand(), serveCommand(), versionCommand(t), bootstrapCommand(), manCommand())
+	root.InitDefaultCompletionCmd()
+	completion, _, _ := root.Find([]string{"completion"})
+	completion.Long, completion.RunE = "", help
 	return root
 }
 
@@ -110,13 +113,29 @@ line plugin = "..." in config.toml.`,
 	}
 }
 
-func versionCommand() *cobra.Command {
-	return &cobra.Command{
+func versionCommand(t *terminal) *cobra.Command {
+	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print what this build is",
 		Args:  noArgs(""),
-		Run:   func(cmd *cobra.Command, _ []string) { cmd.Print(provider.Version.Full()) },
+		Run: func(cmd *cobra.Command, _ []string) {
+			v := provider.Version
+			if t.format != asJSON {
+				cmd.Print(v.Full())
+				return
+			}
+			t.json(struct {
+				Name     string `json:"name"`
+				Release  string `json:"release"`
+				Revision string `json:"revision,omitempty"`
+				BuiltAt  string `json:"built_at,omitempty"`
+				Go       string `json:"go"`
+				Platform string `json:"platform"`
+			}{v.Name, v.Version, v.Revision, v.BuiltAt, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH})
+		},
 	}
+	t.formatFlags(cmd, "text", asJSON)
+	return cmd
 }
 
 func bootstrapCommand() *cobra.Command {
@@ -140,9 +159,11 @@ not set. REPOSITORY is what the runner's plugin = "..." has.`,
 	}
 }
 
+// help is what a command of commands does by itself.
+func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+
 func configCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "What belongs to config.toml", Args: noArgs(""),
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	cmd := &cobra.Command{Use: "config", Short: "What belongs to config.toml", Args: cobra.NoArgs, RunE: help}
 	cmd.AddCommand(&cobra.Command{
 		Use:   "schema",
 		Short: "Print a JSON schema of plugin_config, for TOML editors",

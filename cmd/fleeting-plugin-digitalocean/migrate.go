@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -35,7 +34,7 @@ standard output, what a person has to know to standard error, the worst first:
   todo     the result does not work before this is done
   lost     not carried over
   check    carried over in another way: look at it
-and then what doctor says about the result.
+and then what doctor says about the result, by the lines of the new file.
 
 It exits with 0 if all went well or there was nothing to do, with 1 if it
 failed and nothing was changed, with 2 if it was called wrongly, with 3 if the
@@ -45,13 +44,15 @@ result does not work as it stands, or --check found something to migrate.`,
   $ sudo gitlab-runner stop
   $ sudo fleeting-plugin-digitalocean migrate --write
   ...
-  wrote /etc/gitlab-runner/config.toml; the old file is /etc/gitlab-runner/config.toml.before-migrate`,
+  wrote /etc/gitlab-runner/config.toml; the old file is ...`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			m.path = choice{config: strings.Join(args, "")}.configFile()
+			m.path = choice{config: cmp.Or(strings.Join(args, ""), m.path)}.configFile()
 			wrong := ""
 			switch {
 			case len(args) > 1:
 				wrong = fmt.Sprintf("migrate takes one file, not %d", len(args))
+			case len(args) == 1 && cmd.Flags().Changed("config"):
+				wrong = "migrate takes one file: with --config or without"
 			case m.check && (m.write || m.diff):
 				wrong = "--check only reports: it goes with neither --write nor --diff"
 			case m.write && fromStdin(m.path):
@@ -65,6 +66,7 @@ result does not work as it stands, or --check found something to migrate.`,
 		},
 	}
 	f := cmd.Flags()
+	f.StringVar(&m.path, "config", "", "the same as an argument: the `FILE`, - for standard input")
 	f.BoolVar(&m.write, "write", false, "replace the file, and move its access tokens to files of their own; the old file stays beside it")
 	f.BoolVar(&m.diff, "diff", false, "show what changes, without secrets, in place of the new file")
 	f.BoolVar(&m.check, "check", false, "only report whether there is something to migrate")
@@ -209,29 +211,22 @@ func (m *migrating) examine(ctx context.Context, t *terminal, r migration.Result
 		return nil, err
 	}
 	host := config.ThisHost()
-	read := host.ReadFile
+	readFile := host.ReadFile
 	host.ReadFile = func(path string, limit int64) ([]byte, error) {
 		if i := slices.IndexFunc(r.Secrets, func(s migration.Secret) bool { return s.File == path }); i >= 0 && !m.write {
 			return []byte(r.Secrets[i].Value.Reveal()), nil // it will be there
 		}
-		return read(path, limit)
+		return readFile(path, limit)
 	}
 	for _, runner := range file.Runners {
 		if !runner.OurPlugin() {
 			continue
 		}
-		data, err := json.Marshal(runner.Autoscaler.PluginConfig)
-		if err != nil {
-			return all, err
-		}
-		s := doctor.Subject{File: file, Runner: runner}
-		s.Config, s.Faults = config.Parse(data, host)
-		s.Account, _ = config.ParseAccount(data, host) // its faults are among those
-		if !slices.Contains(r.Groups, s.Account.Name) {
+		p := read(ctx, file, runner, host)
+		if !slices.Contains(r.Groups, p.name) {
 			continue
 		}
-		s.Host = doctor.Look(ctx, file, runner, s.Config, s.Account.APIURL, s.Account.Name)
-		found, err := m.one(ctx, t, s)
+		found, err := m.one(ctx, t, p.Subject)
 		if all = append(all, found...); err != nil {
 			return all, err
 		}

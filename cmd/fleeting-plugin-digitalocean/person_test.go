@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -41,12 +42,12 @@ func person(ts *testscript.TestScript, neg bool, args []string) {
 		n, err := tty.Read(buffer)
 		sent.Write(buffer[:n])
 		for strings.Count(sent.String(), "[y/N] ") > asked && asked < len(answers) {
-			answer := answers[asked] + "\n"
-			if answers[asked] == "^C" {
-				answer = "\x03"
+			if answers[asked] == "^C" { // typed, the kernel may throw away what is written after it
+				ts.Check(cmd.Process.Signal(os.Interrupt))
+			} else {
+				_, werr := tty.WriteString(answers[asked] + "\n")
+				ts.Check(werr)
 			}
-			_, werr := tty.WriteString(answer)
-			ts.Check(werr)
 			asked++
 		}
 		if err != nil { // EIO: it has ended

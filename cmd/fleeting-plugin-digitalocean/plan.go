@@ -34,10 +34,10 @@ through a model of the runner's autoscaler: first with the present policy, which
 shows how well the model fits what was measured, then with hundreds of others.
 Where it does not fit, it says why and advises nothing. It changes nothing.
 
-Costs are USD for a month of 730 hours, at the prices of the past: by the second,
-a minute or a cent at least. Backups, snapshots, traffic and the manager are not in
-them. A wait is from when the runner took a job (with --jobs: from when GitLab could
-have given it) until a Droplet had room for it.
+Costs are USD for a month of 730 hours, at the prices of the past: by the
+second, a minute or a cent at least. Backups, snapshots, traffic and the manager
+are not in them. A wait is from when the runner took a job (with --jobs: from
+when GitLab could have given it) until a Droplet had room for it.
 
 It exits with 0, with 1 if there is not enough to read, with 2 if it was called
 wrongly, with 3 if the model does not fit.`,

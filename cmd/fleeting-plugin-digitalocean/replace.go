@@ -36,6 +36,9 @@ func openConfig(path string, stdin io.Reader) (*configFile, error) {
 		return &configFile{text: string(text)}, err
 	}
 	real, err := filepath.EvalSymlinks(path)
+	if cause, ok := errors.AsType[*fs.PathError](err); ok { // which may be of a directory
+		err = fmt.Errorf("%s: %w", path, cause.Err)
+	}
 	if err != nil {
 		return nil, configHint(err)
 	}

@@ -84,7 +84,11 @@ func (r *removing) run(ctx context.Context, names []string) error {
 	}
 	r.show(ctx, chosen)
 	if r.dryRun {
-		return nil
+		var left []instancegroup.Droplet
+		for _, d := range chosen {
+			left = append(left, d.droplets...)
+		}
+		return r.end(chosen, left, nil, unlisted)
 	}
 	approved, err := approve(ctx, r.t, chosen, r.yes, r.timeout)
 	if err != nil {
@@ -210,7 +214,7 @@ func pid(n int) string {
 func (r *removing) end(approved []selection, left []instancegroup.Droplet, err, unlisted error) error {
 	result := struct {
 		Destroyed []reportedDroplet `json:"destroyed"`
-		Left      []reportedDroplet `json:"left"` // may be gone, which was not confirmed
+		Left      []reportedDroplet `json:"left"` // by --dry-run, or may be gone, which was not confirmed
 	}{[]reportedDroplet{}, []reportedDroplet{}}
 	for _, g := range approved {
 		for _, d := range g.droplets {
@@ -223,7 +227,7 @@ func (r *removing) end(approved []selection, left []instancegroup.Droplet, err, 
 	}
 	if r.t.format == asJSON {
 		r.t.json(result)
-	} else if err == nil {
+	} else if err == nil && !r.dryRun {
 		fmt.Fprintln(r.t.out, count(len(result.Destroyed), "Droplet"), "gone")
 	}
 	is := func(class error) bool { return errors.Is(err, class) }

@@ -97,7 +97,7 @@ type younger struct {
 
 func (s *sweeping) run(ctx context.Context) error {
 	if len(s.groups) == 0 {
-		return hinted{misuse("sweep touches only groups that are named"), "give --group NAME; ls shows which there are"}
+		return hinted{misuse("sweep touches only groups that are named"), "give --group NAME; ls --whole-account shows which there are"}
 	}
 	unheard()
 	groups, _, err := s.find(s.t) // all are named

@@ -143,13 +143,16 @@ func colour(on bool, code, s string) string {
 	return "\x1b[" + code + "m" + s + "\x1b[0m"
 }
 
-// say writes a line of "error", "warning", "note" or "hint". Of a message of several
+// words are the colours of those that lines begin with.
+var words = map[string]string{"error": red, "todo": red, "lost": yellow, "warning": yellow, "check": yellow, "hint": green}
+
+// say writes a line of "error", "warning", "note", "hint" or what else a command has. Of a message of several
 // lines each gets the word.
 func (t *terminal) say(word, format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.wipe()
-	dressed := colour(t.errColours, map[string]string{"error": red, "warning": yellow, "hint": green}[word], word+":")
+	dressed := colour(t.errColours, words[word], word+":")
 	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
 		fmt.Fprintf(t.err, "%s %s\n", dressed, clean(strings.TrimSuffix(line, "\n")))
 	}

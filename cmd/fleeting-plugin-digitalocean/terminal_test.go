@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spf13/cobra"
 )
 
 // Colours and lines that are written over are for terminals.
@@ -15,12 +17,12 @@ func TestTerminal(t *testing.T) {
 		term.step("one of two")
 		term.step("one of two")
 		term.step("two of two")
-		term.say("warning", "first\nsecond")
+		term.say("warning", "first\n\x1b[2Jsecond\u202e")
 		term.done()
-		want := "one of two\ntwo of two\nwarning: first\nwarning: second\n"
+		want := "one of two\ntwo of two\nwarning: first\nwarning: \\x1b[2Jsecond\\u202e\n"
 		dressed := "x"
 		if live {
-			want = "\r\x1b[Kone of two\r\x1b[Ktwo of two\r\x1b[Kwarning: first\nwarning: second\n"
+			want = "\r\x1b[Kone of two\r\x1b[Ktwo of two\r\x1b[Kwarning: first\nwarning: \\x1b[2Jsecond\\u202e\n"
 			dressed = "\x1b[31mx\x1b[0m"
 		}
 		if errs.String() != want {
@@ -86,4 +88,29 @@ func TestPlain(t *testing.T) {
 			t.Errorf("NO_COLOR=%q TERM=%s: plain is %t", c.noColor, c.term, got)
 		}
 	}
+}
+
+// No help has a line that a terminal of 80 columns wraps, but for what cobra says of each shell.
+func TestHelpFits(t *testing.T) {
+	root := newRoot(&terminal{})
+	var all func(*cobra.Command)
+	all = func(cmd *cobra.Command) {
+		if cmd.HasParent() && cmd.Parent().Name() == "completion" {
+			return
+		}
+		var help strings.Builder
+		cmd.SetOut(&help)
+		if err := cmd.Help(); err != nil {
+			t.Error(err)
+		}
+		for line := range strings.Lines(help.String()) {
+			if len(strings.TrimRight(line, "\n")) > 80 {
+				t.Errorf("%s --help: %s", cmd.CommandPath(), line)
+			}
+		}
+		for _, sub := range cmd.Commands() {
+			all(sub)
+		}
+	}
+	all(root)
 }

@@ -2,7 +2,7 @@
 //
 // Reading is strict. A key that the plugin does not know, a value of the wrong type, a value that cannot work and two
 // keys that exclude each other are faults, and all of them come in one error (see [Faults]). What only DigitalOcean
-// can judge, such as whether a size exists, is left to Init.
+// can know, such as whether a size exists, is left to Init.
 package config
 
 import "time"

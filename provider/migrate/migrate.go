@@ -184,7 +184,7 @@ var where = regexp.MustCompile(`^(?:toml: line |:)(\d+):? (.*)$`)
 func (m *migration) refuse(path string, err error) {
 	f, _ := errors.AsType[fault](err)
 	for text := range strings.SplitSeq(err.Error(), "\n") {
-		n := Note{Level: Error, Line: f.line, Text: strings.TrimPrefix(text, path)}
+		n := Note{Level: Error, Line: f.line, Text: strings.TrimPrefix(strings.TrimPrefix(text, path), ": ")}
 		n.Hint = cmp.Or(f.hint, "the runner does not take the file either: fix it first")
 		if w := where.FindStringSubmatch(n.Text); w != nil {
 			n.Line, _ = strconv.Atoi(w[1])

@@ -38,6 +38,7 @@ func TestErrors(t *testing.T) {
 		want string
 	}{
 		"no TOML":     {"concurrent = \n[[runners]]\n", "error: config.toml:1: expected value but found '\\n' instead" + both},
+		"no text":     {"\xff\xfe", "error: config.toml: invalid character at start of key: U+00FF 'ÿ'" + both},
 		"a key twice": {"concurrent = 1\nconcurrent = 2\n", "error: config.toml:2: Key 'concurrent' has already been defined." + both},
 		"what no runner reads": {
 			"[[runners]]\nlimit = \"5\"\nname = 5\n",
