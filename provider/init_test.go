@@ -249,6 +249,20 @@ func TestLockIsHeld(t *testing.T) {
 	})
 }
 
+// TestConnectorFaults: those of connector_config come with those of plugin_config.
+func TestConnectorFaults(t *testing.T) {
+	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
+		var book logBook
+		g := configured(t, sim, options{"regoin": "nyc3"})
+		_, err := g.Init(t.Context(), book.logger(), provider.Settings{ConnectorConfig: provider.ConnectorConfig{OS: "windows", Protocol: provider.ProtocolWinRM}})
+		for _, want := range []string{"connector_config.os: ", "connector_config.protocol: ", "plugin_config.regoin: "} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v; want %s", err, want)
+			}
+		}
+	})
+}
+
 // TestAllFaultsAtOnce: a configuration is told all that is wrong with it, also what
 // only DigitalOcean knows; nobody is asked if it is not clear whom, and with what.
 func TestAllFaultsAtOnce(t *testing.T) {
