@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +20,7 @@ import (
 )
 
 func doctorCommand(t *terminal) *cobra.Command {
-	var d diagnosing
+	d := diagnosing{timeout: span{2 * time.Minute, "2m"}}
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Find what would go wrong, before a job does",
@@ -56,6 +57,7 @@ A DigitalOcean that cannot be asked is a fault.`,
 	d.flags(cmd)
 	cmd.Flags().BoolVar(&d.offline, "offline", false, "ask DigitalOcean nothing")
 	cmd.Flags().BoolVar(&d.boot, "boot", false, "make one Droplet, measure how long it takes until jobs can run on it, and destroy it")
+	cmd.Flags().Var(&d.timeout, "timeout", "ask DigitalOcean about a group no longer than that; --boot takes its own time")
 	t.formatFlags(cmd, "text", asJSON)
 	return cmd
 }
@@ -67,6 +69,7 @@ const exitFaults = 4
 type diagnosing struct {
 	choice
 	offline, boot bool
+	timeout       span
 }
 
 // target is a group to be examined, or a config.toml that cannot be read.
@@ -217,7 +220,9 @@ func (d diagnosing) one(ctx context.Context, t *terminal, p target, quiet bool) 
 			defer api.Close()
 			t.step("group %s: asking DigitalOcean", p.name)
 		}
-		first, found.Cost = doctor.Examine(ctx, api, p.Subject)
+		asking, cancel := bounded(ctx, d.timeout)
+		first, found.Cost = doctor.Examine(asking, api, p.Subject)
+		cancel()
 		t.done()
 	}
 	if ctx.Err() != nil {
