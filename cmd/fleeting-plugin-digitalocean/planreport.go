@@ -122,13 +122,28 @@ func (r *planReport) show(t *terminal) {
 func (r *planReport) table(b *strings.Builder, t *terminal) {
 	var rows [][]string
 	var codes []string
+	var why strings.Builder
 	for _, c := range append([]planChoice{*r.Present}, r.Choices...) {
+		policy := c.Policy
+		if c.MaxUses != r.Present.MaxUses {
+			policy += fmt.Sprintf(", %d uses", c.MaxUses)
+		}
+		if c.Size != r.Present.Size {
+			policy += ", " + c.Size
+		}
+		switch {
+		case policy == "":
+			policy = c.Why // the present one
+		case c.Why != "":
+			fmt.Fprintf(&why, "%s: %s\n", c.Label, c.Why)
+		}
 		rows = append(rows, []string{c.Label, fmt.Sprintf("%.2f", c.USDPerMonth), fmt.Sprintf("%.0f s", c.P50), fmt.Sprintf("%.0f s", c.P95),
-			fmt.Sprintf("%.0f s", c.Longest), fmt.Sprint(c.Most), c.Size, fmt.Sprint(c.MaxUses), c.Policy, c.Why})
+			fmt.Sprintf("%.0f s", c.Longest), fmt.Sprint(c.Most), policy})
 		codes = append(codes, map[bool]string{true: green}[c.Label == r.Best])
 	}
 	fmt.Fprintf(b, "\n%d policies were tried:\n\n", r.Tried)
-	b.WriteString(table([]string{"", "USD/MONTH", "WAIT P50", "P95", "LONGEST", "DROPLETS", "SIZE", "MAX_USE_COUNT", "POLICY", ""}, 0, rows, codes, 0, t.colours))
+	b.WriteString(table([]string{"", "USD/MONTH", "WAIT P50", "P95", "LONGEST", "DROPLETS", "POLICY"}, 0, rows, codes, 0, t.colours))
+	b.WriteString(why.String())
 	switch {
 	case r.Best == "":
 		b.WriteString("\nNone is better than the present policy; --choice LETTER shows the policy of one.\n")
