@@ -21,7 +21,7 @@ import (
 // fault has hit every request that a life makes: create, boot, use, delete, end.
 // There is one oracle: nothing that must never happen has happened on the wire or on
 // the account, the runner waits for nothing, and in the end nothing is left that
-// costs or is litter. In one life each kind of request meets a fault, all different;
+// costs or is left over. In one life each kind of request meets a fault, all different;
 // `make verify` has one fault a life, and more often.
 func TestEveryFaultAtEveryRequest(t *testing.T) {
 	faults := []dosim.Fault{

@@ -260,7 +260,7 @@ func (m *machine) conclude() {
 		return nil
 	})
 	m.stop()
-	m.launch() // sweeps what only a start without Droplets knows to be litter
+	m.launch() // sweeps what only a start without Droplets knows to be left over
 	m.stop()
 	m.process = nil
 

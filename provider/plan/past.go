@@ -80,7 +80,7 @@ func NewPast(h history.History, group string, s Setup) (*Past, error) {
 	p.Work.Price = prices / hours
 	p.Model = Run(s, p.Work, true)
 	p.hold(s)
-	p.judge(h)
+	p.checkFit(h)
 	return p, nil
 }
 
@@ -189,8 +189,8 @@ func (p *Past) hold(s Setup) {
 	}
 }
 
-// judge says why the model does not fit the past.
-func (p *Past) judge(h history.History) {
+// checkFit notes why the model does not fit the past.
+func (p *Past) checkFit(h history.History) {
 	off := func(what string, model, measured, part, least float64, unit, low, high string) {
 		if math.Abs(model-measured) <= max(part*measured, least) {
 			return
