@@ -16,7 +16,7 @@ LINT      := bin/golangci-lint
 LINT_VERSION := v2.15.0
 # renovate: github.com/go-gremlins/gremlins
 GREMLINS_VERSION := v0.6.0
-# It fails below what docs/design.md says. Not with --test-cpu, which v0.6.0 passes on as a flag
+# It fails below what CONTRIBUTING.md says. Not with --test-cpu, which v0.6.0 passes on as a flag
 # that no test knows: then every mutant counts as killed.
 GREMLINS  := --workers 2 --timeout-coefficient 20 --output-statuses l --threshold-efficacy 70
 
