@@ -19,6 +19,7 @@ import (
 // notRunOfInstall are the commands of docs/install.md that are not run, and why.
 var notRunOfInstall = map[string]string{
 	"git clone":      "GitLab is out of reach; the test is in a clone already",
+	"scp ":           "there is no other host",
 	"cd fleeting":    "see git clone",
 	"helm ":          "needs a cluster; TestKubernetesExample and TestBootstrap hold the values to the plugin",
 	"docker run":     "needs a container engine; TestBootstrap unpacks the image and runs the same in its root",
@@ -43,7 +44,7 @@ gitlab-runner() {
 	local plugin
 	plugin=$(sed -n 's/^ *plugin = "\(.*\)"/\1/p' "$ROOT/etc/gitlab-runner/config.toml")
 	case "$*" in
-	"fleeting install") (cd "$MODULE" && go tool fleeting-artifact install "${plugin/registry.gitlab.com/$REGISTRY}") &&
+	"fleeting install" | "fleeting install --upgrade") (cd "$MODULE" && go tool fleeting-artifact install "${plugin/registry.gitlab.com/$REGISTRY}") &&
 		ln -sfn "$REGISTRY" "$HOME/.config/fleeting/plugins/registry.gitlab.com" ;;
 	"fleeting list") (cd "$MODULE" && go tool fleeting-artifact lookpath "${plugin/registry.gitlab.com/$REGISTRY}") ;;
 	*) echo "gitlab-runner $*: not a command of this test" >&2; return 1 ;;
