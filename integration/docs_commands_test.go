@@ -21,15 +21,23 @@ import (
 // notRun are the commands that no test can run, and why not. A key that ends in
 // " ..." stands for any arguments.
 var notRun = map[string]string{
-	"make demo":                  "takes a minute; it is the last step of make verify",
-	"make test":                  "this test is part of it",
-	"go run ./cmd/dosim -guests": "serves on one fixed port, which two tests cannot share; it is run by the tests of cmd/dosim",
-	"ssh ...":                    "a test has one machine, and is on it",
-	"scp ...":                    "a test has one machine, and is on it",
-	"packer ...":                 "needs packer, and an account",
-	"sudo apt-get ...":           "installs packages on this host",
-	"sudo docker ...":            "needs Docker",
-	"doctl ...":                  "needs doctl, and an account or a simulator with firewalls",
+	"make demo": "takes a minute; it is the last step of make verify",
+	"make test": "this test is part of it",
+	"make docs": "it runs this test",
+	"go test -race -run TestUnconfirmedCreate ./instancegroup": "make test runs it",
+	"go run ./cmd/demo -log demo.log":                          "takes a minute; make verify runs the demo",
+	"git ...":                                                  "GitLab is out of reach; the test is in a checkout already",
+	"cd fleeting-plugin-digitalocean":                          "see git",
+	"brew ...":                                                 "installs programs, on macOS",
+	"read -rs TOKEN":                                           "reads from a terminal",
+	"read -rs RUNNER_TOKEN":                                    "reads from a terminal",
+	"go run ./cmd/dosim -guests":                               "serves on one fixed port, which two tests cannot share; it is run by the tests of cmd/dosim",
+	"ssh ...":                                                  "a test has one machine, and is on it",
+	"scp ...":                                                  "a test has one machine, and is on it",
+	"packer ...":                                               "needs packer, and an account",
+	"sudo apt-get ...":                                         "installs packages on this host",
+	"sudo docker ...":                                          "needs Docker",
+	"doctl ...":                                                "needs doctl, and an account or a simulator with firewalls",
 	"curl -s http://10.114.0.2:9252/metrics | grep ^fleeting_provisioner_instances":       "needs GitLab Runner itself, at a private address",
 	"sudo fleeting-plugin-digitalocean doctor --boot":                                     "dials port 22 of a Droplet, where a simulated one has no server; it is run by the tests of the command",
 	"journalctl -u gitlab-runner -f":                                                      "needs the journal of a host that systemd started",
@@ -82,8 +90,17 @@ func fleet() []dosim.Droplet {
 
 // readers are those who have not got just installed and fleet.
 var readers = map[string]func(*testing.T) reader{
-	// The runner, as GitLab's package installs it.
-	"README.md": func(*testing.T) reader { return reader{before: []string{"mkdir -m 700 /etc/gitlab-runner"}} },
+	// The runner, as GitLab's package installs it, with the configuration that the page shows.
+	"README.md": func(t *testing.T) reader {
+		for _, f := range fences(readDoc(t, "README.md")) {
+			if f.kind == "toml" {
+				return reader{before: []string{"install -d -m 700 /etc/gitlab-runner /var/lib/gitlab-runner",
+					"install -m 600 /dev/stdin /etc/gitlab-runner/config.toml <<'END-OF-FILE'\n" + f.text + "END-OF-FILE"}}
+			}
+		}
+		t.Fatal("README.md shows no configuration")
+		return reader{}
+	},
 	// A manager that cloud-init has made, but for the package of the runner.
 	"docs/tutorial.md": func(t *testing.T) reader {
 		before := []string{installed[0], "install -d -m 700 /var/lib/gitlab-runner", "RUNNER_TOKEN=glrt-0123456789"}

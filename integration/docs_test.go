@@ -2,6 +2,7 @@ package integration
 
 import (
 	"maps"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,14 +25,17 @@ func readDoc(t *testing.T, path string) string {
 	return string(b)
 }
 
-// docs are README.md and what is in docs/, by path from the root of the repository.
+// docs are README.md, CONTRIBUTING.md and what is in docs/, by path from the root of the repository.
 func docs(t *testing.T) map[string]string {
 	t.Helper()
 	paths, err := filepath.Glob("../docs/*.md")
 	if err != nil || len(paths) < 3 {
 		t.Fatal(paths, err)
 	}
-	all := map[string]string{"README.md": readDoc(t, "README.md")}
+	all := map[string]string{}
+	for _, path := range []string{"README.md", "CONTRIBUTING.md"} {
+		all[path] = readDoc(t, path)
+	}
 	for _, path := range paths {
 		path = "docs/" + filepath.Base(path)
 		all[path] = readDoc(t, path)
@@ -81,6 +85,53 @@ func TestDocsLinkToWhatExists(t *testing.T) {
 	}
 }
 
+// outward are the sites that docs link to, and what their paths look like.
+var outward = map[string]*regexp.Regexp{
+	"docs.gitlab.com":         regexp.MustCompile(`^/(runner|ci|api|user|administration)/([a-z0-9_-]+/)*$`),
+	"docs.digitalocean.com":   regexp.MustCompile(`^/(products|platform|reference)/([a-z0-9-]+/)+$`),
+	"cloud.digitalocean.com":  regexp.MustCompile(`^/[a-z]+(/[a-z]+)*$`),
+	"gitlab.com":              regexp.MustCompile(`^/(fleeting-digitalocean/fleeting-plugin-digitalocean|gitlab-org/[a-z/-]+)(/-/[A-Za-z0-9_./-]+)?$`),
+	"developer.hashicorp.com": regexp.MustCompile(`^/packer(/[a-z-]+)*$`),
+	"prometheus.io":           regexp.MustCompile(`^/docs/([a-z_]+/)*$`),
+	"status.digitalocean.com": regexp.MustCompile(`^/?$`),
+	"slugs.do-api.dev":        regexp.MustCompile(`^/?$`),
+	"semver.org":              regexp.MustCompile(`^(/spec/v2\.0\.0\.html)?$`),
+	"keepachangelog.com":      regexp.MustCompile(`^/en/1\.1\.0/$`),
+	"www.sigstore.dev":        regexp.MustCompile(`^/?$`),
+}
+
+// A link to another site has the form of that site's pages; nothing is fetched. One to a file of ours leads to it.
+func TestOutwardLinks(t *testing.T) {
+	t.Parallel()
+	pages := docs(t)
+	pages["CHANGELOG.md"] = readDoc(t, "CHANGELOG.md")
+	found := map[string]bool{}
+	for path, doc := range pages {
+		for _, link := range regexp.MustCompile(`\]\(([a-z]+:[^)]*)\)`).FindAllStringSubmatch(doc, -1) {
+			u, err := url.Parse(link[1])
+			if err != nil || u.Scheme != "https" || u.RawQuery != "" {
+				t.Errorf("%s: %s is not https, or has a query (%v)", path, link[1], err)
+				continue
+			}
+			form, ok := outward[u.Host]
+			if !ok || !form.MatchString(u.Path) {
+				t.Errorf("%s: %s is on no site of this test's list, or has not the form of its pages", path, link[1])
+			}
+			found[u.Host] = true
+			if file, ok := strings.CutPrefix(u.Path, "/fleeting-digitalocean/fleeting-plugin-digitalocean/-/blob/main/"); ok {
+				if _, err := os.Stat(filepath.Join("..", file)); err != nil {
+					t.Errorf("%s: %s: %v", path, link[1], err)
+				}
+			}
+		}
+	}
+	for _, host := range []string{"docs.gitlab.com", "docs.digitalocean.com"} {
+		if !found[host] {
+			t.Errorf("no doc links to %s", host)
+		}
+	}
+}
+
 // headings are the anchors that GitLab makes of a doc's headings.
 func headings(doc string) []string {
 	var anchors []string
@@ -116,7 +167,7 @@ var (
 	ours        = regexp.MustCompile("^`(--|fleeting-plugin-digitalocean |doctor |ls |rm |sweep |migrate )")
 )
 
-// elsewhere are names that docs may use and that are neither the plugin's nor [runners.autoscaler]'s.
+// elsewhere are names that docs may use and that belong to something other than the plugin and [runners.autoscaler].
 var elsewhere = []string{
 	"assign_resource", "ssh_key", // of DigitalOcean's scopes
 	"droplet_limit",                                                                      // of DigitalOcean's account
