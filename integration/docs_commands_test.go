@@ -94,7 +94,7 @@ var readers = map[string]func(*testing.T) reader{
 	"README.md": func(t *testing.T) reader {
 		for _, f := range fences(readDoc(t, "README.md")) {
 			if f.kind == "toml" {
-				return reader{before: []string{"install -d -m 700 /etc/gitlab-runner /var/lib/gitlab-runner",
+				return reader{before: []string{"install -d -m 700 /etc/gitlab-runner",
 					"install -m 600 /dev/stdin /etc/gitlab-runner/config.toml <<'END-OF-FILE'\n" + f.text + "END-OF-FILE"}}
 			}
 		}

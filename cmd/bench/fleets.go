@@ -15,7 +15,7 @@ import (
 // module is whose tests measure: those that need a testing.T, for virtual time.
 const module = "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean"
 
-// fleets runs TestFleet, which tells how far it is, and returns what it measured.
+// fleets runs TestFleet, which prints its progress, and returns what it measured.
 func fleets(ctx context.Context, file string) ([]row, error) {
 	fmt.Fprintln(os.Stderr, "fleets, in virtual time ...")
 	test := exec.CommandContext(ctx, "go", "test", "-v", "-count=1", "-timeout=60m", "-run=^TestFleet$", module+"/provider")
@@ -73,7 +73,7 @@ func lists(ctx context.Context) ([]row, error) {
 		}
 	}
 	if len(sizes) != 3 {
-		return nil, fmt.Errorf("BenchmarkList told of %d sizes, want 3:\n%s", len(sizes), output)
+		return nil, fmt.Errorf("BenchmarkList measured %d sizes, want 3:\n%s", len(sizes), output)
 	}
 	var rows []row
 	for _, m := range []struct {

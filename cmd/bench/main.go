@@ -69,7 +69,7 @@ type point struct {
 	Droplets int
 	Job      time.Duration // of which each runs one
 	Others   int           // requests an hour of other programs
-	Age      time.Duration // of what the runner is told, 95th percentile
+	Age      time.Duration // of what the runner sees, 95th percentile
 }
 
 func run(ctx context.Context, plugin, out string, asJSON bool) error {

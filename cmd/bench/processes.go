@@ -193,7 +193,7 @@ func (p *process) update(ctx context.Context, report func(string, provider.State
 	return before, p.group.Update(ctx, report)
 }
 
-// spent returns what Linux tells of the plugin's process: its time on a processor,
+// spent returns what Linux knows of the plugin's process: its time on a processor,
 // and the most memory that it ever had, in MiB.
 func (p *process) spent() (cpu time.Duration, memory float64, err error) {
 	pid, err := p.host.Holder(p.name)
@@ -213,7 +213,7 @@ func (p *process) spent() (cpu time.Duration, memory float64, err error) {
 		if err != nil {
 			return 0, 0, fmt.Errorf("%s/stat: %w", proc, err)
 		}
-		cpu += time.Duration(ticks) * (time.Second / 100) // Linux tells programs of 100 ticks a second everywhere
+		cpu += time.Duration(ticks) * (time.Second / 100) // Linux reports 100 ticks a second everywhere
 	}
 	for line := range strings.Lines(string(status)) {
 		if f := strings.Fields(line); len(f) == 3 && f[0] == "VmHWM:" {
