@@ -254,6 +254,42 @@ func TestDocsNameWhatExists(t *testing.T) {
 	}
 }
 
+// The table "Where to look" of docs/design.md leads to files, and to functions in one of a row's files.
+func TestWhereToLook(t *testing.T) {
+	t.Parallel()
+	_, table, _ := strings.Cut(readDoc(t, "docs/design.md"), "| what happens | where | test |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	rows := 0
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 5 || strings.HasPrefix(cells[1], "-") {
+			continue
+		}
+		rows++
+		dir, code, functions := "", "", regexp.MustCompile("`[^`]*`").ReplaceAllString(cells[2], "")
+		for _, path := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(cells[2], -1) {
+			if strings.Contains(path[1], "/") {
+				dir = filepath.Dir(path[1])
+			}
+			if filepath.Ext(path[1]) != ".go" {
+				if _, err := os.Stat(filepath.Join("..", path[1])); err != nil {
+					t.Error(err)
+				}
+				continue
+			}
+			code += readDoc(t, filepath.Join(dir, filepath.Base(path[1])))
+		}
+		for _, name := range regexp.MustCompile(`\w+`).FindAllString(functions, -1) {
+			if !regexp.MustCompile(`(?m)^func (\([^)]*\) )?` + name + `[(\[]`).MatchString(code) {
+				t.Errorf("%s: there is no function %s", strings.TrimSpace(cells[1]), name)
+			}
+		}
+	}
+	if rows < 15 {
+		t.Errorf("found only %d rows", rows)
+	}
+}
+
 // testNames are those of all tests.
 func testNames(t *testing.T) map[string]bool {
 	t.Helper()
