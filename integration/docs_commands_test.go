@@ -41,7 +41,7 @@ var notRun = map[string]string{
 	"curl -s http://10.114.0.2:9252/metrics | grep ^fleeting_provisioner_instances":       "needs GitLab Runner itself, at a private address",
 	"sudo fleeting-plugin-digitalocean doctor --boot":                                     "dials port 22 of a Droplet, where a simulated one has no server; it is run by the tests of the command",
 	"journalctl -u gitlab-runner -f":                                                      "needs the journal of a host that systemd started",
-	"journalctl -u gitlab-runner | grep subsystem=fleeting-plugin":                        "needs the journal of a host that systemd started",
+	"journalctl -u gitlab-runner | grep fleeting-plugin":                                  "needs the journal of a host that systemd started",
 	"sudo docker-machine rm -y $(sudo docker-machine ls -q --filter driver=digitalocean)": "docker-machine cannot be had where this was written, and the simulator has none of its machines",
 }
 

@@ -58,13 +58,20 @@ func faultsIn(t *testing.T, source string) (faults []string) {
 	return faults
 }
 
+const kubernetesValues = "examples/kubernetes/values.yaml"
+
 // configurations are those of the docs and the examples, by where they are.
 func configurations(t *testing.T) map[string]string {
 	t.Helper()
+	var chart struct{ Runners struct{ Config string } }
+	if err := yaml.Unmarshal([]byte(readDoc(t, kubernetesValues)), &chart); err != nil {
+		t.Fatal(err)
+	}
 	all := map[string]string{
 		"examples/config.toml":      readDoc(t, "examples/config.toml"),
 		"examples/demo/config.toml": readDoc(t, "examples/demo/config.toml"),
 		managerConfig:               managerFiles(t)["/etc/gitlab-runner/config.toml"].Content,
+		kubernetesValues:            "concurrent = 10\n" + chart.Runners.Config, // the chart writes the first line itself
 	}
 	for path, doc := range docs(t) {
 		for _, f := range fences(doc) {
@@ -87,6 +94,9 @@ func TestConfigurationsInDocs(t *testing.T) {
 		}
 		if !strings.Contains(source, `"docker-autoscaler"`) || !strings.Contains(source, "plugin_config") {
 			continue
+		}
+		for _, key := range unwritten(source) {
+			t.Errorf("%s: %s is not written out", name, key)
 		}
 		whole++
 		file, err := runnerconfig.Parse(name, source)
@@ -113,6 +123,25 @@ func TestConfigurationsInDocs(t *testing.T) {
 	}
 }
 
+// unwritten are the keys that runners warn of, or take for 0, when a whole configuration lacks them.
+func unwritten(source string) (keys []string) {
+	lacks := func(part string, all ...string) {
+		for _, key := range all {
+			if !regexp.MustCompile(`(?m)^ *` + key + ` = `).MatchString(part) {
+				keys = append(keys, key)
+			}
+		}
+	}
+	lacks(source, "request_concurrency", "update_interval", "update_interval_when_expecting", "protocol_port")
+	for _, policy := range strings.Split(source, "[[runners.autoscaler.policy]]")[1:] {
+		lacks(policy, "idle_time", "preemptive_mode")
+	}
+	if strings.Contains(source, "\n    delete_instances_on_shutdown = true") {
+		lacks(source, "shutdown_deletion_interval", "shutdown_deletion_retries")
+	}
+	return keys
+}
+
 type mount struct {
 	Name      string
 	MountPath string `yaml:"mountPath"`
@@ -135,7 +164,7 @@ func TestKubernetesExample(t *testing.T) {
 		Replicas     int
 		Runners      struct{ Executor, Config string }
 	}
-	if err := yaml.Unmarshal([]byte(readDoc(t, "examples/kubernetes/values.yaml")), &values); err != nil {
+	if err := yaml.Unmarshal([]byte(readDoc(t, kubernetesValues)), &values); err != nil {
 		t.Fatal(err)
 	}
 	if len(values.InitContainers) != 1 || values.Replicas != 1 {
