@@ -18,7 +18,7 @@ func TestUnconfirmedCreate(t *testing.T) {
 			r.allTold(r.names(), Creating)
 			r.run(10 * time.Second)
 			r.allTold(r.names(), Creating, Deleted)
-			r.says("WARN", "a Droplet was never made", r.names()[0])
+			r.says("WARN", "a Droplet was never created", r.names()[0])
 			r.counts(0)
 		})
 		f.applied = true

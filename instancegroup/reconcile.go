@@ -234,7 +234,7 @@ func (g *Group) apply(i *instance, o observation, now time.Time) {
 	case i.phase == running && i.own():
 		g.placements.worked(i.at, i.requested)
 		if o.partial {
-			g.log.Warn("a Droplet has not the kind of address that it was created with; the runner is told of it as it is",
+			g.log.Warn("a Droplet lacks the kind of address that it was created with; the runner gets it as it is",
 				"name", i.name, "id", i.id, "public_networking", g.Template.PublicNetworking, "waited", now.Sub(i.active).Round(time.Second))
 		}
 		g.log.Info("Droplet is active", "name", i.name, "id", i.id,
@@ -257,14 +257,14 @@ func (g *Group) isGone(i *instance, before phase, now time.Time) {
 	fields := g.fields(i, now)
 	switch {
 	case i.reason == keptReason:
-		g.log.Warn("a person keeps a Droplet: it is left alone, and the runner is told that it is gone; it is billed, and counts", fields...)
+		g.log.Warn("a person keeps a Droplet: it is left alone, and reported to the runner as gone; it is billed, and counts for max_instances", fields...)
 		g.listing.kept = append(g.listing.kept, i.droplet)
 	case before == deleting:
 		g.log.Info("Droplet is gone", fields...)
 	case i.id == 0:
-		g.log.Warn("a Droplet was never made; the runner is told that it is gone, and asks for another if it needs one", fields...)
+		g.log.Warn("a Droplet was never created: it is reported to the runner as gone", fields...)
 	default:
-		g.log.Warn("a Droplet vanished; the runner is told that it is gone, and asks for another if it needs one", fields...)
+		g.log.Warn("a Droplet vanished: it is reported to the runner as gone", fields...)
 	}
 }
 

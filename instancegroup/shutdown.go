@@ -87,7 +87,7 @@ func (g *Group) removeTag(ctx context.Context) {
 		return
 	}
 	if err := g.cloud.RemoveTag(ctx, DeleteTag(g.Name)); err != nil && !errors.Is(err, ErrNotFound) && tagged {
-		g.log.Warn("the delete tag stays on the account, on nothing that lives", "tag", DeleteTag(g.Name),
+		g.log.Warn("the delete tag stays on the account; no Droplet has it", "tag", DeleteTag(g.Name),
 			"request_id", requestID(err), "err", err)
 	}
 }

@@ -40,7 +40,7 @@ func Find(ctx context.Context, cloud Cloud, log Logger, group string, gpus bool,
 		failed := err
 		f.gpus = false
 		if list, err = cloud.List(ctx, tag, false); err == nil {
-			log.Warn("GPU Droplets cannot be listed; no size is one, so the group does without: what an earlier configuration left of them is neither seen nor deleted",
+			log.Warn("GPU Droplets cannot be listed: no configured size is one, so the plugin goes on, and does not see those of an earlier configuration",
 				"request_id", requestID(failed), "err", failed)
 		}
 	}

@@ -166,15 +166,15 @@ func sameSet(t *testing.T, code, doc map[string]bool, what, path string) {
 
 // Every line that the plugin can log is explained to operators, at its level, and no other is; the lines that docs show
 // are of the code.
-func TestLogLinesInOperations(t *testing.T) {
+func TestLogReference(t *testing.T) {
 	t.Parallel()
 	lines := logLines(t)
 	documented := map[string]bool{}
 	rows := regexp.MustCompile("(?m)^\\| (trace|debug|info|warn|error) \\| `([^`]+)` \\| [^|]+ \\|$")
-	for _, row := range rows.FindAllStringSubmatch(readDoc(t, "docs/operations.md"), -1) {
+	for _, row := range rows.FindAllStringSubmatch(readDoc(t, "docs/logs.md"), -1) {
 		documented[row[1]+" "+row[2]] = true
 	}
-	sameSet(t, lines, documented, "lines", "docs/operations.md")
+	sameSet(t, lines, documented, "lines", "docs/logs.md")
 	messages := map[string]bool{}
 	for line := range lines {
 		_, message, _ := strings.Cut(line, " ")
@@ -192,7 +192,7 @@ func TestLogLinesInOperations(t *testing.T) {
 }
 
 // The table of reasons has all that end a Droplet's life.
-func TestLogReasonsInOperations(t *testing.T) {
+func TestLogReasons(t *testing.T) {
 	t.Parallel()
 	s := readSource(t, "instancegroup")
 	given := map[string]bool{}
@@ -218,12 +218,12 @@ func TestLogReasonsInOperations(t *testing.T) {
 		}
 	})
 	documented := map[string]bool{}
-	_, table, _ := strings.Cut(readDoc(t, "docs/operations.md"), "| reason | what happened |")
+	_, table, _ := strings.Cut(readDoc(t, "docs/logs.md"), "| reason | what happened |")
 	table, _, _ = strings.Cut(table, "\n\n")
 	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(table, -1) {
 		documented[row[1]] = true
 	}
-	sameSet(t, given, documented, "reasons", "docs/operations.md")
+	sameSet(t, given, documented, "reasons", "docs/logs.md")
 }
 
 // The table of scopes names every request that the plugin makes, and, where DigitalOcean's specification is at hand,

@@ -78,6 +78,6 @@ func makeKey(log hclog.Logger, path string) ([]byte, error) {
 		os.Remove(path) // half a key would be in the way for ever
 		return nil, fmt.Errorf("make the key: %w", err)
 	}
-	log.Info("made a private key that outlives restarts", "path", path)
+	log.Info("created the private key of ssh_key_file", "path", path)
 	return key, nil
 }

@@ -163,12 +163,12 @@ func (s *survey) logPlan() {
 		if u.Never {
 			s.log.Warn("a placement can never work and is left out", "size", u.Size, "region", u.Region, "why", u.Why)
 		} else {
-			s.log.Warn("a placement cannot be had now; it is tried at its turn", "size", u.Size, "region", u.Region, "why", u.Why)
+			s.log.Warn("a placement is not available now; it stays in the list", "size", u.Size, "region", u.Region, "why", u.Why)
 		}
 	}
 	if s.config.MaxHourlyCost > 0 && p.MaxInstances > 0 && p.Dearest != nil { // else the configuration has faults of its own
 		s.log.Info("max_hourly_cost is in force; max_instances in [runners.autoscaler] must not be more than its max_instances",
-			"max_hourly_cost", s.config.MaxHourlyCost, "dearest_size", p.Dearest.Slug, "usd_per_hour", p.Dearest.PriceHourly,
+			"max_hourly_cost", s.config.MaxHourlyCost, "most_expensive_size", p.Dearest.Slug, "usd_per_hour", p.Dearest.PriceHourly,
 			"max_instances", p.MaxInstances, "limited_by", p.LimitedBy)
 	}
 }

@@ -49,7 +49,7 @@ func forbidden(op string) error { return failed(op, 403, instancegroup.ErrForbid
 
 // The beginnings of lines of the log.
 const (
-	notNow  = "[WARN]  a placement cannot be had now; it is tried at its turn: "
+	notNow  = "[WARN]  a placement is not available now; it stays in the list: "
 	never   = "[WARN]  a placement can never work and is left out: "
 	unread  = "[WARN]  the token may not read what DigitalOcean offers, so size, region and image are not checked: err="
 	inForce = "[INFO]  max_hourly_cost is in force; max_instances in [runners.autoscaler] must not be more than its max_instances: max_hourly_cost="
@@ -210,14 +210,14 @@ plugin_config.ssh_keys: the account has no key 2`,
 		}, most: 7, log: []string{`[WARN]  the account could not be read, so its status and its Droplet limit are not checked: err="GET /v2/account: 403 No.: the token from the environment lacks a scope that this needs, account:read"`}},
 
 		{name: "max_hourly_cost is the lower", change: func(s *survey) { s.config.MaxHourlyCost = 0.18 }, most: 20,
-			log: []string{inForce + "0.18 dearest_size=s-1vcpu-1gb usd_per_hour=0.009 max_instances=20 limited_by=max_hourly_cost"}},
+			log: []string{inForce + "0.18 most_expensive_size=s-1vcpu-1gb usd_per_hour=0.009 max_instances=20 limited_by=max_hourly_cost"}},
 		{name: "the account's limit is the lower", change: func(s *survey) { s.config.MaxHourlyCost = 3 },
-			log: []string{inForce + "3 dearest_size=s-1vcpu-1gb usd_per_hour=0.009 max_instances=25 limited_by=droplet_limit"}},
+			log: []string{inForce + "3 most_expensive_size=s-1vcpu-1gb usd_per_hour=0.009 max_instances=25 limited_by=droplet_limit"}},
 		{name: "three times the price", change: func(s *survey) { s.sizes.value[1].PriceHourly, s.config.MaxHourlyCost = 0.1, 0.3 }, most: 3,
-			log: []string{inForce + "0.3 dearest_size=s-1vcpu-1gb usd_per_hour=0.1 max_instances=3 limited_by=max_hourly_cost"}},
+			log: []string{inForce + "0.3 most_expensive_size=s-1vcpu-1gb usd_per_hour=0.1 max_instances=3 limited_by=max_hourly_cost"}},
 		{name: "the dearest size counts", change: func(s *survey) {
 			s.config.Sizes, s.config.MaxInstances, s.config.MaxHourlyCost = []string{"s-1vcpu-1gb", "s-2vcpu-2gb"}, 4, 0.11
-		}, most: 4, log: []string{inForce + "0.11 dearest_size=s-2vcpu-2gb usd_per_hour=0.027 max_instances=4 limited_by=max_instances"}},
+		}, most: 4, log: []string{inForce + "0.11 most_expensive_size=s-2vcpu-2gb usd_per_hour=0.027 max_instances=4 limited_by=max_instances"}},
 		{name: "less than one Droplet costs", change: func(s *survey) { s.config.MaxHourlyCost = 0.008 }, most: -1,
 			fault: "plugin_config.max_hourly_cost: 0.008 USD an hour is less than one Droplet of size s-1vcpu-1gb costs, 0.009"},
 		{name: "a contract size has no price", change: func(s *survey) {
@@ -233,7 +233,7 @@ plugin_config.ssh_keys: the account has no key 2`,
 			s.config.MaxHourlyCost, s.regions = 0.009, fails[[]digitalocean.Region](forbidden("GET /v2/regions"))
 		}, most: 1, log: []string{
 			unread + `"GET /v2/regions: 403 No.: the token from the environment lacks a scope that this needs, regions:read"`,
-			inForce + "0.009 dearest_size=s-1vcpu-1gb usd_per_hour=0.009 max_instances=1 limited_by=max_hourly_cost",
+			inForce + "0.009 most_expensive_size=s-1vcpu-1gb usd_per_hour=0.009 max_instances=1 limited_by=max_hourly_cost",
 		}},
 		{name: "an unchecked size without a price", change: func(s *survey) {
 			s.config.MaxHourlyCost, s.config.Sizes, s.regions = 1, []string{"s-9"}, fails[[]digitalocean.Region](forbidden("GET /v2/regions"))

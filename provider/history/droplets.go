@@ -16,9 +16,9 @@ const (
 	msgWillBeDeleted   = "Droplet will be deleted"
 	msgDeleting        = "Droplet is being deleted"
 	msgGone            = "Droplet is gone"
-	msgVanished        = "a Droplet vanished; the runner is told that it is gone, and asks for another if it needs one"
-	msgNeverMade       = "a Droplet was never made; the runner is told that it is gone, and asks for another if it needs one"
-	msgKept            = "a person keeps a Droplet: it is left alone, and the runner is told that it is gone; it is billed, and counts"
+	msgVanished        = "a Droplet vanished: it is reported to the runner as gone"
+	msgNeverMade       = "a Droplet was never created: it is reported to the runner as gone"
+	msgKept            = "a person keeps a Droplet: it is left alone, and reported to the runner as gone; it is billed, and counts for max_instances"
 	msgTookOver        = "took over the Droplets of earlier plugin processes"
 	msgTookOverUnknown = "took over Droplets of plugin processes that this host does not know: if their manager is alive, " +
 		"stop one of the two or give it a plugin_config.name of its own"
