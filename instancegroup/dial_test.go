@@ -101,7 +101,7 @@ func TestRunningWaitsForThePublicAddress(t *testing.T) {
 				r.t.Errorf("running after %s, want %s", took, c.running)
 			}
 			r.told(name, Creating, Running)
-			warned := r.log.count("WARN", "not the kind of address", name, "public_networking=true") == 1
+			warned := r.log.count("WARN", "lacks the kind of address", name, "public_networking=true") == 1
 			equal(r.t, "warned", c.after == time.Hour && c.public, warned)
 			d, err := r.Droplet(ctx, name)
 			if err != nil || c.after < time.Hour && (d.External() != "192.0.2.9" || d.PrivateIPv4 != "10.0.0.9") {
