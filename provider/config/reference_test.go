@@ -13,6 +13,26 @@ import (
 
 var update = flag.Bool("update", false, "write the table of docs/configuration.md")
 
+// values are where the values of a key come from: what the documentation has beside the key, and editors do not need.
+var values = map[string]string{
+	"token":              "[How to create one](https://docs.digitalocean.com/reference/api/create-personal-access-token/), with [these scopes](security.md#the-token)",
+	"region":             "`doctl compute region list`, [availability](https://docs.digitalocean.com/platform/regional-availability/)",
+	"size":               "`doctl compute size list`, [sizes](https://docs.digitalocean.com/products/droplets/concepts/choosing-a-plan/)",
+	"image":              "`doctl compute image list-application --public`, `list-distribution --public`, your own with `list`; [images](https://docs.digitalocean.com/products/droplets/details/images/)",
+	"image_tag":          "[Golden images](golden-image.md)",
+	"ssh_keys":           "`doctl compute ssh-key list`",
+	"vpc_uuid":           "`doctl vpcs list`, [network](network.md)",
+	"public_networking":  "[Network](network.md#one-egress-address)",
+	"ipv6":               "[IPv6](https://docs.digitalocean.com/products/networking/ipv6/)",
+	"monitoring":         "[Monitoring](https://docs.digitalocean.com/products/monitoring/)",
+	"backups":            "[Backups](https://docs.digitalocean.com/products/backups/)",
+	"with_droplet_agent": "[The agent](https://docs.digitalocean.com/products/droplets/how-to/manage-agent/)",
+	"user_data":          "[User data](https://docs.digitalocean.com/products/droplets/how-to/provide-user-data/)",
+	"tags":               "[A firewall](security.md#a-firewall)",
+	"project_id":         "`doctl projects list`, [projects](https://docs.digitalocean.com/products/projects/)",
+	"max_instances":      "`doctl account get` shows the account's limit",
+}
+
 // reference is the table of keys as Markdown.
 func reference() string {
 	var s strings.Builder
@@ -22,7 +42,11 @@ func reference() string {
 		if json.Valid([]byte(k.fallback)) {
 			fallback = "`" + k.fallback + "`"
 		}
-		fmt.Fprintf(&s, "| `%s` | %s | %s | %s |\n", k.name, strings.Join(typesOf(k.schema), " or "), fallback, strings.ReplaceAll(k.help, "|", `\|`))
+		help := strings.ReplaceAll(k.help, "|", `\|`)
+		if where := values[k.name]; where != "" {
+			help += " " + where + "."
+		}
+		fmt.Fprintf(&s, "| `%s` | %s | %s | %s |\n", k.name, strings.Join(typesOf(k.schema), " or "), fallback, help)
 	}
 	return s.String()
 }
@@ -45,6 +69,11 @@ func typesOf(schema object) []string {
 
 // TestReference pins that the table in docs/configuration.md is that of the code.
 func TestReference(t *testing.T) {
+	for key := range values {
+		if !slices.Contains(Keys(), key) {
+			t.Errorf("there is no key %s", key)
+		}
+	}
 	const path = "../../docs/configuration.md"
 	content, err := os.ReadFile(path)
 	if err != nil {
