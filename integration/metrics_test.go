@@ -60,6 +60,10 @@ func metrics() map[string]map[string][]string {
 			all[name][l[1]] = append(all[name][l[1]], l[2])
 		}
 	}
+	for _, name := range []string{"gitlab_runner_jobs_total", "gitlab_runner_job_queue_duration_seconds", "gitlab_runner_job_queue_duration_seconds_bucket",
+		"gitlab_runner_acceptable_job_queuing_duration_exceeded_total"} {
+		all[name] = map[string][]string{}
+	}
 	return all
 }
 
