@@ -33,28 +33,28 @@ func (p *parser) keys() []key {
 			help:     "The API: https, or http to a loopback host. Also from the environment, `DIGITALOCEAN_API_URL`."},
 
 		{name: "region", value: list(1, slugs).into(&c.Regions), fallback: "required", example: `region = "nyc3"`,
-			help: "The slug of a region, or a list of them that is tried in order when capacity is short."},
+			help: "The slug of a region, or a list of them, tried in order."},
 		{name: "size", value: list(1, slugs).into(&c.Sizes), fallback: "required", example: `size = "s-2vcpu-4gb"`,
-			help: "The slug of a size, or a list of them. Every region is tried with the first size before the second size is."},
+			help: "The slug of a size, or a list of them, tried in order."},
 		{name: "image", value: images.into(&c.Image), fallback: "required, or image_tag",
 			example: `image = "ubuntu-24-04-x64"`, unless: "image_tag",
-			help: "What Droplets are made from: a slug, or the id of a snapshot."},
+			help: "The image of new Droplets: a slug, or the id of a snapshot."},
 		{name: "image_tag", value: tags.into(&c.ImageTag), fallback: "none", excludes: "image",
 			help: "Instead of `image`: the newest private image that carries this tag and is in the region, looked up again every " +
 				"10 minutes."},
 
 		{name: "ssh_keys", value: list(0, sshKeys).into(&c.SSHKeys), fallback: "none",
-			help: "More keys of the account that Droplets let in: ids or MD5 fingerprints."},
+			help: "More SSH keys of the account that can log in to Droplets: ids or MD5 fingerprints."},
 		{name: "ssh_key_file", value: files.into(&c.SSHKeyFile), fallback: "none",
-			help: "The path of a private key that outlives restarts; it is made (ed25519, mode 0600) if it is missing. Without it, and " +
-				"without `connector_config.key_path`, each start makes a key in memory and takes it off the account at the end."},
+			help: "The path of a private key that is used again after a restart; a missing file is created (ed25519, mode 0600). Without it, " +
+				"and without `connector_config.key_path`, each start creates a key in memory, and deletes it from the account at the end."},
 
 		{name: "vpc_uuid", value: p.byRegion().into(&c.VPC), fallback: "the region's default VPC",
 			help: "The UUID of a VPC; with several regions a table of region = UUID, which may leave some out. One for a region that is not " +
 				"in `region` is refused."},
 		{name: "subnet_uuid", value: p.byRegion().and(p.withVPC).into(&c.Subnet), fallback: "the VPC's default subnet", needs: "vpc_uuid",
-			help: "The UUID of a subnet of the VPC, written as `vpc_uuid` is; a region with a subnet has to have a `vpc_uuid`. It is first " +
-				"checked by a create. A public preview of DigitalOcean's."},
+			help: "The UUID of a subnet of the VPC, written as `vpc_uuid` is; a region with a subnet must have a `vpc_uuid`. Only a " +
+				"create checks it. DigitalOcean calls it a public preview."},
 		{name: "public_networking", value: boolean.into(&c.PublicNetworking), fallback: "true",
 			help: "Whether Droplets have public addresses. With false the runner must be in the VPC, with `use_external_addr = false`."},
 		{name: "ipv6", value: boolean.and(p.ipv6).into(&c.IPv6), fallback: "false",
@@ -65,26 +65,26 @@ func (p *parser) keys() []key {
 		{name: "backups", value: boolean.into(&c.Backups), fallback: "false",
 			help: "Backups by DigitalOcean, which cost extra and are of little use here."},
 		{name: "with_droplet_agent", value: optional(boolean).into(&c.WithDropletAgent), fallback: "where the image has it",
-			help: "The agent behind DigitalOcean's web console: true insists on it, false goes without."},
+			help: "The agent for DigitalOcean's web console: true requires it, false leaves it out."},
 		{name: "user_data", value: userData.into(&c.UserData), fallback: "none",
-			help: "What cloud-init is to do: at most 64 KiB of ASCII. Jobs can read it through the metadata service: no secrets."},
+			help: "What cloud-init does at the first boot: at most 64 KiB of ASCII. Jobs can read it, so put no secrets in."},
 		{name: "user_data_file", value: files.and(p.userDataFile).into(&c.UserData), fallback: "none", excludes: "user_data",
-			help: "Instead of `user_data`: the path of a file with it, which is read at the start."},
+			help: "Instead of `user_data`: the path of a file with it. It is read at the start."},
 
 		{name: "tags", value: list(0, tags.and(freeTag)).into(&c.Tags), fallback: "none",
-			help: "More tags for every Droplet, such as the one that a firewall goes by. `fleeting` and `fleeting-...` are the plugin's."},
+			help: "More tags for every Droplet, for example for a firewall. `fleeting` and `fleeting-...` are the plugin's."},
 		{name: "project_id", value: uuids.into(&c.ProjectID), fallback: "the account's default project",
-			help: "The UUID of the project that Droplets are assigned to. Failing at that is a warning."},
+			help: "The UUID of the project that Droplets are assigned to. If that fails, the plugin logs a warning."},
 
 		{name: "max_instances", value: droplets.into(&c.MaxInstances), fallback: "the account's limit",
-			help: "Most Droplets at once, 1 to 100000. The runner's own `max_instances` must not be more."},
+			help: "The most Droplets at once, 1 to 100000. The runner's own `max_instances` must not be more."},
 		{name: "max_creating", value: droplets.into(&c.MaxCreating), fallback: "no limit",
-			help: "Most Droplets being created at once, 1 to 100000: docker-machine's MaxGrowthRate."},
+			help: "The most Droplets being created at once, 1 to 100000. docker+machine called it MaxGrowthRate."},
 		{name: "max_hourly_cost", value: cost.into(&c.MaxHourlyCost), fallback: "no limit",
-			help: "Most USD an hour that the group's Droplets may cost together, by the price of the most expensive `size`: it lowers " +
-				"`max_instances`. From 0.001 to 100000. Backups and traffic are not counted."},
+			help: "The most USD an hour that the group's Droplets may cost together, by the price of the most expensive `size`: it lowers " +
+				"`max_instances`. From 0.001 to 100000, without backups and traffic."},
 		{name: "create_timeout", value: timeouts.into(&c.CreateTimeout), fallback: `"10m"`,
-			help: "A Droplet that is not active by then is destroyed: a duration from 30s to 24h."},
+			help: "A Droplet that is not active after this time is deleted: from 30s to 24h."},
 	}
 }
 
