@@ -268,6 +268,6 @@ func (g *Group) accepted(i *instance, requestID string, now time.Time) {
 		g.log.Info("Droplet is being deleted", g.fields(i, now, "request_id", requestID)...)
 		return
 	}
-	g.log.Warn("DigitalOcean had accepted to delete a Droplet and has not done it; it was asked again",
+	g.log.Warn("DigitalOcean accepted the deletion of a Droplet and did not carry it out; it was asked again",
 		g.fields(i, now, "try", i.deletion.accepts, "next_in", i.deletion.next.Sub(now).Round(time.Second), "request_id", requestID)...)
 }

@@ -208,7 +208,7 @@ func (g *Group) listed(a *listAnswer, now time.Time) {
 		untagged = untagged || i.phase != gone && i.listed() && !HasTag(i.droplet, GroupTag(g.Name))
 	}
 	if untagged && !g.listing.untagged {
-		g.log.Warn("Droplets of the group have lost its tag: they are found by another tag meanwhile, and new ones get the tag again", "tag", GroupTag(g.Name))
+		g.log.Warn("Droplets of the group have lost its tag: another tag finds them, and new Droplets get the tag again", "tag", GroupTag(g.Name))
 	}
 	g.listing.untagged = untagged
 	g.warnHourly(now)

@@ -136,9 +136,9 @@ func (g *Group) logLeft(l leftovers) {
 	}
 	warn(l.stay, "Droplets stay, and are billed, until the next start takes them over",
 		"delete_instances_on_shutdown = true makes the runner delete them when it stops")
-	warn(l.owed, "Droplets were to be deleted, and DigitalOcean did not accept it: they stay, and are billed",
+	warn(l.owed, "DigitalOcean did not accept the deletion of Droplets: they stay, and are billed",
 		"fleeting-plugin-digitalocean rm --all --group "+g.Name+" deletes them")
-	warn(l.deleting, "DigitalOcean accepted to delete Droplets, and has not been seen to do it: they may still be billed",
+	warn(l.deleting, "DigitalOcean accepted the deletion of Droplets, and no list confirms it yet: they may still be billed",
 		"fleeting-plugin-digitalocean ls --group "+g.Name+" shows whether they are gone")
 	warn(l.kept, "Droplets are kept by a person, and billed", "delete them when nobody needs them any more")
 	warn(l.foreign, "Droplets of another plugin process stay, and are billed", "fleeting-plugin-digitalocean ls --group "+g.Name+" shows them")

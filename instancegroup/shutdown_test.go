@@ -75,7 +75,7 @@ func TestShutdown(t *testing.T) {
 		before := r.asked("delete")
 		r.stops(false)
 		r.requests("delete", before+6) // three for each
-		r.says("WARN", "did not accept it: they stay", "droplets=2", names[0], names[1], "usd_per_hour=0.02", "rm --all --group ci")
+		r.says("WARN", "did not accept the deletion of Droplets: they stay", "droplets=2", names[0], names[1], "usd_per_hour=0.02", "rm --all --group ci")
 		r.repeats(0, "until the next start takes them over") // the hint would be what the runner has asked for
 	})
 
@@ -161,7 +161,7 @@ func TestShutdownWaitsForProof(t *testing.T) {
 			r.decrease(names...)
 			r.stops(false)
 			r.requests("tag", 0)
-			r.says("WARN", "has not been seen to do it", fmt.Sprintf("droplets=%d ", n-1), names[1], "ls --group ci")
+			r.says("WARN", "no list confirms it yet", fmt.Sprintf("droplets=%d ", n-1), names[1], "ls --group ci")
 
 			next := r.successor(nil)
 			next.run(time.Minute)

@@ -172,7 +172,7 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 			return nil, 0, plan.Fault
 		}
 		// A refusal would leave them to nobody, and billed.
-		log.Error("no Droplet can be created as configured; the plugin starts all the same, for those that the group has",
+		log.Error("no Droplet can be created as configured; the plugin starts anyway, for the Droplets that the group has",
 			"droplets", group.Count(), "err", plan.Fault)
 	}
 	st.Begin(run)
