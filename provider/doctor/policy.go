@@ -60,7 +60,7 @@ func (e *exam) policy(key string, p runnerconfig.Policy) {
 	e.when(p.ScaleFactor == 0 && p.ScaleFactorLimit > 0, Warning, key+"scale_factor_limit", "scale_factor = 1.5",
 		"scale_factor_limit has no effect without scale_factor")
 	switch h := e.Host; {
-	case h.older("18.1") && p.IdleCount > 0:
+	case h.older(preemptiveSince) && p.IdleCount > 0:
 		e.add(Warning, key+"idle_count", "upgrade the runner, or idle_count = 0",
 			"this host's runner is %s, and before 18.1 preemptive_mode is always on with an idle_count: "+
 				"a long queue grows the group by %d at a time", h.RunnerVersion, p.IdleCount)

@@ -25,6 +25,9 @@ var since = map[string]string{
 	"deletion_retry_interval": "18.3", "shutdown_deletion_interval": "18.3", "shutdown_deletion_retries": "18.3",
 }
 
+// preemptiveSince is the version that brought preemptive_mode.
+const preemptiveSince = "18.1"
+
 // older reports whether this host's runner is known to be older than a version.
 func (h Host) older(version string) bool {
 	return h.RunnerVersion != "" && semver.Compare("v"+h.RunnerVersion, "v"+version) < 0
