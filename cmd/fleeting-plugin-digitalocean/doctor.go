@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -284,7 +285,12 @@ func (d diagnosis) print(t *terminal, from int) {
 		if where != "" {
 			where += ": "
 		}
-		fmt.Fprintf(t.out, "%s %s\n", t.colour(colours[f.Level], fmt.Sprintf("%-8s", f.Level)), clean(where+f.What))
+		level := fmt.Sprintf("%-8s", f.Level)
+		line := level + " " + clean(where+f.What)
+		if t.live { // hints stay whole: they are to be pasted
+			line = wrap(line, columns(os.Stdout), len(level)+1)
+		}
+		fmt.Fprintln(t.out, t.colour(colours[f.Level], level)+line[len(level):])
 		for line := range strings.Lines(f.Hint) {
 			fmt.Fprintf(t.out, "         hint: %s\n", clean(strings.TrimSuffix(line, "\n")))
 		}

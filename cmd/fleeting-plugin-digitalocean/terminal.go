@@ -154,7 +154,11 @@ func (t *terminal) say(word, format string, args ...any) {
 	t.wipe()
 	dressed := colour(t.errColours, words[word], word+":")
 	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
-		fmt.Fprintf(t.err, "%s %s\n", dressed, clean(strings.TrimSuffix(line, "\n")))
+		line = word + ": " + clean(strings.TrimSuffix(line, "\n"))
+		if t.liveErr && word != "hint" { // which is to be pasted
+			line = wrap(line, columns(os.Stderr), 2)
+		}
+		fmt.Fprintf(t.err, "%s%s\n", dressed, strings.TrimPrefix(line, word+":"))
 	}
 }
 

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// wrap breaks a line between words where it is longer than so many columns. The lines that follow the first are indented. A
+// word that is too long stays whole.
+func wrap(line string, columns, indent int) string {
+	var b strings.Builder
+	at := 0
+	for i, word := range strings.Split(line, " ") {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+		case at > indent && word != "" && at+1+n > columns:
+			b.WriteString("\n" + strings.Repeat(" ", indent))
+			at = indent
+		default:
+			b.WriteByte(' ')
+			at++
+		}
+		b.WriteString(word)
+		at += n
+	}
+	return b.String()
+}
