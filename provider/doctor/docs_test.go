@@ -14,13 +14,15 @@ func TestChecksAreInTheDocs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var documented, made []string
-	for _, row := range regexp.MustCompile("(?m)^\\| (`[a-z][a-z-]*`) \\| ([^|]*) \\|$").FindAllStringSubmatch(string(text), -1) {
-		documented = append(documented, row[1]+" "+row[2])
+	var documented []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z][a-z-]*)` \\| [^|]* \\|$").FindAllStringSubmatch(string(text), -1) {
+		documented = append(documented, row[1])
 	}
-	for _, c := range Checks() {
-		made = append(made, "`"+c.Name+"` "+c.Looks)
+	made := []string{"config"}
+	for _, c := range checks {
+		made = append(made, c.name)
 	}
+	made = append(made, "boot")
 	if diff := cmp.Diff(made, documented); diff != "" {
 		t.Errorf("checks of the code (-) and of docs/commands.md (+):\n%s", diff)
 	}

@@ -31,7 +31,7 @@ const (
 
 // Finding is one thing that was found, good or bad. Its JSON form is stable.
 type Finding struct {
-	Check string `json:"check"` // which check found it, see Checks
+	Check string `json:"check"` // which check found it, see checks
 	Level Level  `json:"level"`
 	Where string `json:"where,omitempty"` // file:line, or what was asked
 	What  string `json:"what"`
@@ -123,16 +123,6 @@ func (e *exam) when(so bool, level Level, key, hint, format string, args ...any)
 	}
 }
 
-// Check is one that is made of every group.
-type Check struct {
-	Name  string // in Finding.Check and the documentation
-	Looks string // what it looks at, for people
-
-	of      func(Subject) bool // which subjects it is for
-	offline func(*exam)
-	live    func(*exam, context.Context) // it asks DigitalOcean
-}
-
 // What subjects checks are for.
 func anyGroup(Subject) bool      { return true }
 func hasFile(s Subject) bool     { return s.File != nil }
@@ -140,65 +130,54 @@ func hasName(s Subject) bool     { return s.Account.Name != "" }
 func named(s Subject) bool       { return hasFile(s) && hasName(s) }
 func dockerGroup(s Subject) bool { return hasFile(s) && s.docker() }
 
-// checks are all, in the order in which they are made.
-var checks = []Check{
-	{Name: "config",
-		Looks: "config.toml can be read; TOML faults have their line, and so has each value of a type that the runner does not take"},
-	{"version", "what this version of the runner does not have yet; before 19.2 a new token of the runner starts a second plugin",
-		hasFile, (*exam).version, nil},
-	{"executor", "the executor is one that uses `[runners.autoscaler]`", hasFile, (*exam).executor, nil},
-	{"docker",
-		"`[runners.docker]`, which docker-autoscaler needs, without what docker+machine left in it", dockerGroup, (*exam).dockerTable, nil},
-	{"plugin", "`plugin` leads to a program: a path, a name in PATH, or an installed version", hasFile, (*exam).program, nil},
-	{"ignored-keys", "keys of `[runners.autoscaler]` that the runner ignores, and `failure_threshold`, which has no effect",
-		hasFile, (*exam).ignoredKeys, nil},
-	{"values", "negative numbers, and durations without a unit, which count nanoseconds", hasFile, (*exam).values, nil},
-	{"plugin-config", "`plugin_config` as the plugin reads it: every fault with its line", hasFile, (*exam).pluginConfig, nil},
-	{"group-name", "two `[[runners]]` with one group name", named, (*exam).groupName, nil},
-	{"jobs", "`concurrent` and `limit` against `capacity_per_instance` x `max_instances`", hasFile, (*exam).jobs, nil},
-	{"polling", "long polling: a `concurrent`, `limit` or `request_concurrency` that makes jobs wait, or keeps idle Droplets",
-		hasFile, (*exam).polling, nil},
-	{"max-instances", "the runner's `max_instances` against the plugin's", Subject.valid, (*exam).instances, nil},
-	{"policy", "hours of the week without a policy, policies that never apply, periods that cannot be read; `idle_time` or " +
-		"`preemptive_mode` left out, an `idle_count` out of reach, a `scale_factor` without effect", hasFile, (*exam).policies, nil},
-	{"restart", "`state_storage` and `ssh_key_file`, without which a restart loses the Droplets", Subject.valid, (*exam).restart, nil},
-	{"shutdown", "`delete_instances_on_shutdown`: whether Droplets stay, and are billed; its rounds against `shutdown_timeout`",
-		hasFile, (*exam).shutdown, nil},
-	{"ready-command", "`instance_ready_command` waits for cloud-init, and for Docker", hasFile, (*exam).readyCommand, nil},
-	{"update-interval", "both update intervals are written out: some runners read an unset one as 0", hasFile, (*exam).updateInterval, nil},
-	{"use-count", "`max_use_count`, without which disks fill up", hasFile, (*exam).useCount, nil},
-	{"connector", "`connector_config`: protocol, port, user, `use_external_addr` against `public_networking`; timeouts that are shorter " +
-		"than a Droplet's boot", hasFile, (*exam).connector, nil},
-	{"user-data", "`user_data` that cloud-init ignores, with the line of what is no YAML; what looks like a secret in it, which jobs can read",
-		Subject.valid, (*exam).userData, nil},
-	{"firewall", "the 1-Click Docker image's firewall, which locks the runner out", Subject.valid, (*exam).firewall, nil},
-	{"secret-files",
-		"secrets that other users of this host can read, or that `log_level` writes into the log", hasFile, (*exam).secretFiles, nil},
-	{"key-file", "`ssh_key_file` and `key_path`: private keys without a passphrase", hasFile, (*exam).keyFiles, nil},
-	{"state", "the state directory can be used", anyGroup, (*exam).state, nil},
-	{"user", "doctor runs as the runner's user", hasFile, (*exam).user, nil},
-	{"manager", "which plugin process manages the group on this host, and whether a start was refused a short while ago",
-		anyGroup, (*exam).manager, nil},
-
-	{"token", "DigitalOcean accepts the token", anyGroup, nil, (*exam).token},
-	{"account", "the account is neither locked nor warned, and its e-mail address is verified", anyGroup, nil, (*exam).account},
-	{"scopes", "the token's scopes: which missing one costs which feature", anyGroup, nil, (*exam).scopes},
-	{"catalog", "what a start checks: every `size` in every `region`, the image, VPCs, SSH keys, the limit of Droplets",
-		Subject.valid, nil, (*exam).catalog},
-	{"image", "the image has Docker, as far as can be known", Subject.valid, nil, (*exam).image},
-	{"vpc",
-		"each VPC, or its subnet, has room for `max_instances`; without public addresses, this host is in it, and a NAT gateway is the way out",
-		usesVPC, nil, (*exam).vpc},
-	{"quota", "the account's Droplet limit against `max_instances` and its other Droplets", hasName, nil, (*exam).quota},
-	{"leftovers", "the group's Droplets, keys and tags on the account that nobody manages, and the Droplets that are kept by a tag",
-		hasName, nil, (*exam).leftovers},
-	{"requests", "enough of the token's requests of this hour are left", anyGroup, nil, (*exam).requests},
-	{"cost", "what the group costs idle and at most, and what limits it", Subject.valid, (*exam).costs, nil},
-	{Name: "boot", Looks: "with `--boot`: a Droplet is made, reached, ready, and destroyed"},
+// check is one that is made of every group that it is for. docs/commands.md says what each looks at.
+type check struct {
+	name    string // in Finding.Check
+	of      func(Subject) bool
+	offline func(*exam)
+	live    func(*exam, context.Context) // it asks DigitalOcean
 }
 
-// Checks returns all checks, in the order in which they are made.
-func Checks() []Check { return checks }
+// checks are all, in the order in which they are made. Of a file that cannot be read, and of a boot, the command adds "config" and
+// "boot".
+var checks = []check{
+	{"version", hasFile, (*exam).version, nil},
+	{"executor", hasFile, (*exam).executor, nil},
+	{"docker", dockerGroup, (*exam).dockerTable, nil},
+	{"plugin", hasFile, (*exam).program, nil},
+	{"ignored-keys", hasFile, (*exam).ignoredKeys, nil},
+	{"values", hasFile, (*exam).values, nil},
+	{"plugin-config", hasFile, (*exam).pluginConfig, nil},
+	{"group-name", named, (*exam).groupName, nil},
+	{"jobs", hasFile, (*exam).jobs, nil},
+	{"polling", hasFile, (*exam).polling, nil},
+	{"max-instances", Subject.valid, (*exam).instances, nil},
+	{"policy", hasFile, (*exam).policies, nil},
+	{"restart", Subject.valid, (*exam).restart, nil},
+	{"shutdown", hasFile, (*exam).shutdown, nil},
+	{"ready-command", hasFile, (*exam).readyCommand, nil},
+	{"update-interval", hasFile, (*exam).updateInterval, nil},
+	{"use-count", hasFile, (*exam).useCount, nil},
+	{"connector", hasFile, (*exam).connector, nil},
+	{"user-data", Subject.valid, (*exam).userData, nil},
+	{"firewall", Subject.valid, (*exam).firewall, nil},
+	{"secret-files", hasFile, (*exam).secretFiles, nil},
+	{"key-file", hasFile, (*exam).keyFiles, nil},
+	{"state", anyGroup, (*exam).state, nil},
+	{"user", hasFile, (*exam).user, nil},
+	{"manager", anyGroup, (*exam).manager, nil},
+
+	{"token", anyGroup, nil, (*exam).token},
+	{"account", anyGroup, nil, (*exam).account},
+	{"scopes", anyGroup, nil, (*exam).scopes},
+	{"catalog", Subject.valid, nil, (*exam).catalog},
+	{"image", Subject.valid, nil, (*exam).image},
+	{"vpc", usesVPC, nil, (*exam).vpc},
+	{"quota", hasName, nil, (*exam).quota},
+	{"leftovers", hasName, nil, (*exam).leftovers},
+	{"requests", anyGroup, nil, (*exam).requests},
+	{"cost", Subject.valid, (*exam).costs, nil},
+}
 
 // liveBound is how long one check may wait for DigitalOcean.
 const liveBound = 30 * time.Second
@@ -211,9 +190,9 @@ func Examine(ctx context.Context, api *digitalocean.Client, s Subject) ([]Findin
 		e.Shared = &Shared{}
 	}
 	for _, c := range checks {
-		e.check = c.Name
+		e.check = c.name
 		switch {
-		case c.of == nil || !c.of(s):
+		case !c.of(s):
 		case c.offline != nil:
 			c.offline(e)
 		case api != nil && !e.unreachable:

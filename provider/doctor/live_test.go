@@ -313,9 +313,9 @@ limit = 20 => limit = 28`,
 			})
 		})
 	}
-	for _, c := range Checks() {
-		if c.live != nil && !shown[c.Name] && c.Name != "requests" {
-			t.Errorf("nothing shows the check %s", c.Name)
+	for _, c := range checks {
+		if c.live != nil && !shown[c.name] && c.name != "requests" {
+			t.Errorf("nothing shows the check %s", c.name)
 		}
 	}
 }

@@ -201,7 +201,7 @@ func TestOffline(t *testing.T) {
 		{"a name that is nowhere", "", func(h *Host) { h.Program.Path = "" }, []string{
 			"plugin warning 8 | sudo install fleeting-plugin-digitalocean /usr/local/bin/"}},
 		{"not installed", otherPlugin + `"registry.gitlab.com/x/y:1"`, func(h *Host) { h.Program.Path = "" }, []string{
-			"plugin warning 8 | gitlab-runner fleeting install && gitlab-runner fleeting list"}},
+			"plugin warning 8 | gitlab-runner fleeting install --upgrade && gitlab-runner fleeting list"}},
 
 		{"secrets for everybody", "", func(h *Host) {
 			h.Secrets = []SecretFile{{"config.toml", "plugin_config.token", 0o644, "autoscaler.plugin_config.token"},
@@ -241,9 +241,9 @@ func TestOffline(t *testing.T) {
 			}
 		})
 	}
-	for _, c := range Checks() {
-		if c.offline != nil && !shown[c.Name] && c.Name != "cost" {
-			t.Errorf("nothing shows the check %s", c.Name)
+	for _, c := range checks {
+		if c.offline != nil && !shown[c.name] && c.name != "cost" {
+			t.Errorf("nothing shows the check %s", c.name)
 		}
 	}
 }

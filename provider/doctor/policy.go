@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
@@ -94,6 +95,16 @@ func readPeriods(policies []runnerconfig.Policy) (all [][]period, at string, err
 	return all, "", nil
 }
 
+// Active returns which policy counts at a moment, as the runner decides it: the last one whose periods contain it; -1 = none
+// does.
+func Active(policies []runnerconfig.Policy) (func(time.Time) int, error) {
+	all, _, err := readPeriods(policies)
+	if err != nil {
+		return nil, fmt.Errorf("%s: the runner then uses none of the policies: %s", err.what, err.hint)
+	}
+	return func(t time.Time) int { return current(all, t) }, nil
+}
+
 // walk goes through a week from a moment, minute by minute, or through a year if a date matters. It returns the hours of an
 // average week in which no policy applies, and in which each does: the last one that contains the minute.
 func walk(policies [][]period, from time.Time) (none float64, applies []float64) {
@@ -120,11 +131,9 @@ func walk(policies [][]period, from time.Time) (none float64, applies []float64)
 
 // current returns the policy that applies at a moment, -1 = none.
 func current(policies [][]period, t time.Time) int {
-	for i := len(policies) - 1; i >= 0; i-- {
-		for _, p := range policies[i] {
-			if p.contains(t) {
-				return i
-			}
+	for i, periods := range slices.Backward(policies) {
+		if slices.ContainsFunc(periods, func(p period) bool { return p.contains(t) }) {
+			return i
 		}
 	}
 	return -1

@@ -1,9 +1,7 @@
 package doctor
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,25 +43,25 @@ func repository(plugin string) (dir, constraint string) {
 	return plugin, ""
 }
 
-// findProgram looks where the runner looks. Of an installed plugin it takes any version: which one a constraint selects is
-// the runner's decision.
+// findProgram looks where the runner looks: of an installed plugin for a version that fits.
 func findProgram(plugin string) (p Program) {
 	if isPath(plugin) {
 		return Program{Path: plugin, Fault: whyNotRun(plugin)}
 	}
-	dir, _ := repository(plugin)
+	dir, constraint := repository(plugin)
 	p.Dir = filepath.Join(pluginsDir(), filepath.FromSlash(dir))
 	if path, err := exec.LookPath(plugin); err == nil && isName(plugin) {
 		p.Path = path
 		return p
 	}
-	name := "plugin"
-	if runtime.GOOS == "windows" {
-		name += ".exe"
-	}
-	versions, _ := filepath.Glob(filepath.Join(p.Dir, "*", name)) // the pattern is sound, or nothing is found
-	for _, path := range versions {
-		if whyNotRun(path) == "" {
+	versions, _ := os.ReadDir(p.Dir) // none: nothing is installed
+	for _, v := range versions {
+		path := filepath.Join(p.Dir, v.Name(), "plugin")
+		if runtime.GOOS == "windows" {
+			path += ".exe"
+		}
+		fits := constraint == "" || constraint == "latest" || v.Name() == constraint || strings.HasPrefix(v.Name(), constraint+".")
+		if fits && whyNotRun(path) == "" {
 			p.Path = path
 		}
 	}
@@ -86,7 +84,7 @@ func pluginsDir() string {
 func whyNotRun(path string) string {
 	info, err := os.Stat(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case os.IsNotExist(err):
 		return "does not exist"
 	case err != nil:
 		return "cannot be looked at: " + err.Error()
@@ -98,31 +96,30 @@ func whyNotRun(path string) string {
 	return ""
 }
 
+// prefixed matches a version with a v in front.
+var prefixed = regexp.MustCompile(`^v\d`)
+
 func (e *exam) program() {
 	const key, name = "autoscaler.plugin", `plugin = "fleeting-plugin-digitalocean"`
 	plugin, p := e.Runner.Autoscaler.Plugin, e.Host.Program
-	registry, _, _ := strings.Cut(plugin, "/")
+	registry, _, slashed := strings.Cut(plugin, "/")
 	_, constraint := repository(plugin)
 	switch {
+	case p.Fault == "is not executable":
+		e.add(Fault, key, "chmod 755 "+plugin, "plugin %s %s: the runner cannot start it", plugin, p.Fault)
 	case p.Dir == "":
-		hint := name
-		if p.Fault == "is not executable" {
-			hint = "chmod 755 " + plugin
-		}
-		e.when(p.Fault != "", Fault, key, hint, "plugin %s %s: the runner cannot start it", plugin, p.Fault)
-	case isName(plugin):
-		e.when(p.Path == "", Warning, key, "sudo install fleeting-plugin-digitalocean /usr/local/bin/",
-			"plugin %s is neither in PATH nor in %s: the runner cannot start it", plugin, p.Dir)
-	case strings.Contains(registry, ":") && registry != plugin:
+		e.when(p.Fault != "", Fault, key, name, "plugin %s %s: the runner cannot start it", plugin, p.Fault)
+	case slashed && strings.Contains(registry, ":"):
 		e.add(Fault, key, name, "plugin is %q: `gitlab-runner fleeting install` skips a registry with a port without a word", plugin)
 	case prefixed.MatchString(constraint):
 		e.add(Fault, key, fmt.Sprintf("plugin = %q", strings.TrimSuffix(plugin, constraint)+constraint[1:]),
 			"plugin is %q: versions have no v in front, and `gitlab-runner fleeting install` finds none without a word", plugin)
-	case p.Path == "":
-		e.add(Warning, key, "gitlab-runner fleeting install && gitlab-runner fleeting list",
-			"plugin %s is not installed in %s: the runner cannot start it", plugin, p.Dir)
+	case p.Path != "":
+	case isName(plugin):
+		e.add(Warning, key, "sudo install fleeting-plugin-digitalocean /usr/local/bin/",
+			"plugin %s is neither in PATH nor in %s: the runner cannot start it", plugin, p.Dir)
+	default:
+		e.add(Warning, key, "gitlab-runner fleeting install --upgrade && gitlab-runner fleeting list",
+			"no version of plugin %s is installed in %s: the runner cannot start it", plugin, p.Dir)
 	}
 }
-
-// prefixed matches a version with a v in front.
-var prefixed = regexp.MustCompile(`^v\d`)

@@ -102,69 +102,70 @@ type yamlFault struct {
 	ignored    bool // all of the cloud-config
 }
 
-// How the YAML library writes errors, which have no types.
-var (
-	atYAML   = regexp.MustCompile(`^(?:yaml: )?line (\d+): (.*)$`)
-	unended  = regexp.MustCompile(`^did not find expected (key|'-' indicator|',' or|node content|<)`)
-	repeated = regexp.MustCompile(`^mapping key "([^"]*)" already defined at line (\d+)$`)
-)
-
-// anotherDocument is a fault that the library does not know.
-const anotherDocument = "a second document begins before it"
-
 // misread finds what keeps a cloud-config from being read, or a part of it from being used.
 func misread(data string) (found []yamlFault) {
-	add := func(err string) {
-		f := explainYAML(err)
-		f.line = min(f.line, 1+strings.Count(strings.TrimRight(data, "\n"), "\n")) // to the library the end is one line further
-		found = append(found, f)
-	}
 	decoder := yaml.NewDecoder(strings.NewReader(data))
-	var all map[string]any
-	err := decoder.Decode(&all)
-	types, ok := errors.AsType[*yaml.TypeError](err)
-	switch {
-	case errors.Is(err, io.EOF):
-		return nil // only comments
-	case err != nil && !ok:
-		add(err.Error())
-		return found
-	case ok:
-		for _, text := range types.Errors {
-			add(text)
+	for first := true; ; first = false {
+		var document yaml.Node
+		err := decoder.Decode(&document)
+		if errors.Is(err, io.EOF) { // also of comments alone
+			return found
+		}
+		last := 1 + strings.Count(strings.TrimRight(data, "\n"), "\n") // to the library the end is one line further
+		if err != nil {
+			f := explainYAML(err.Error())
+			f.line = min(f.line, last)
+			return append(found, f)
+		}
+		switch root := document.Content[0]; {
+		case !first:
+			return append(found, yamlFault{min(root.Line, last), "a second document begins before it", "remove the line ---", true})
+		case root.Kind == yaml.MappingNode:
+			found = append(found, misreadKeys(root)...)
+		case root.Tag != "!!null":
+			found = append(found, yamlFault{root.Line, "no mapping of keys such as runcmd", "runcmd: [ufw allow ssh]", true})
 		}
 	}
-	var second yaml.Node
-	if err := decoder.Decode(&second); err == nil {
-		add(fmt.Sprintf("line %d: %s", second.Content[0].Line, anotherDocument))
-	} else if !errors.Is(err, io.EOF) {
-		add(err.Error())
+}
+
+// misreadKeys finds keys that are there twice, or are no keys, in a node and below.
+func misreadKeys(n *yaml.Node) (found []yamlFault) {
+	lines := map[string]int{}
+	for i, child := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 0 {
+			switch line, twice := lines[child.Value]; {
+			case child.Kind != yaml.ScalarNode && child.Kind != yaml.AliasNode:
+				found = append(found, yamlFault{child.Line, "no YAML: a table is no key", `put what begins with { into quotes`, true})
+			case twice:
+				found = append(found, yamlFault{child.Line,
+					fmt.Sprintf("%s is there a second time, and that of line %d is ignored", child.Value, line), "make one of both", false})
+			}
+			lines[child.Value] = child.Line
+		}
+		found = append(found, misreadKeys(child)...)
 	}
 	return found
 }
+
+// How the YAML library writes errors, which have no types.
+var (
+	atYAML  = regexp.MustCompile(`^line (\d+): (.*)$`)
+	unended = regexp.MustCompile(`^did not find expected (key|'-' indicator|',' or|node content|<)`)
+)
 
 // explainYAML makes a fault of what the library writes.
 func explainYAML(text string) yamlFault {
 	f := yamlFault{ignored: true, what: strings.TrimPrefix(text, "yaml: "),
 		hint: `indent with spaces, put a text with ": " in it into quotes; cloud-init schema --config-file FILE shows more`}
-	if m := atYAML.FindStringSubmatch(text); m != nil {
+	if m := atYAML.FindStringSubmatch(f.what); m != nil {
 		f.line, _ = strconv.Atoi(m[1])
 		f.what = m[2]
 	}
-	if m := repeated.FindStringSubmatch(f.what); m != nil {
-		return yamlFault{f.line, fmt.Sprintf("%s is there a second time, and that of line %s is ignored", m[1], m[2]), "make one of both", false}
-	}
-	switch {
-	case strings.HasPrefix(f.what, "cannot unmarshal"): // values follow
-		f.what, f.hint = "no mapping of keys such as runcmd", "runcmd: [ufw allow ssh]"
-	case f.what == anotherDocument:
-		f.hint = "remove the line ---"
-	case unended.MatchString(f.what): // the library gives the line where it begins, and counts from 0
+	if unended.MatchString(f.what) { // the library gives the line where it begins, and counts from 0
 		f.line++
-		f.what, f.hint = "no YAML: what begins here "+f.what, "look at the indents, brackets and quotes from here on"
-	default:
-		f.what = "no YAML: " + f.what
+		f.what, f.hint = "what begins here "+f.what, "look at the indents, brackets and quotes from here on"
 	}
+	f.what = "no YAML: " + f.what
 	return f
 }
 

@@ -27,7 +27,7 @@ func TestMisread(t *testing.T) {
 		"#cloud-config\nruncmd:\n  - a\n  b: 1\n":    "3 true",
 		"#cloud-config\na: \"x\nb: 1\n":              "2 true",
 		"#cloud-config\na: *x\n":                     "0 true",
-		"#cloud-config\na: {{ v1.region }}\n":        "0 true",
+		"#cloud-config\na: {{ v1.region }}\n":        "2 true",
 		"#cloud-config\n- ufw allow ssh\n":           "2 true",
 		"#cloud-config\nufw allow hunter2\n":         "2 true",
 		"#cloud-config\na: 1\n---\nb: 2\n":           "4 true",
