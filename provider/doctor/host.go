@@ -62,7 +62,11 @@ type KeyFile struct {
 func Look(ctx context.Context, file *runnerconfig.File, r runnerconfig.Runner, c config.Config, apiURL, group string) Host {
 	h := Host{Now: time.Now()}
 	if file != nil {
-		h.Owner = otherOwner(file.Path)
+		if info, err := os.Stat(file.Path); err == nil {
+			if uid, ok := state.OwnerOf(info); ok && uid != os.Getuid() {
+				h.Owner = fmt.Sprint(uid)
+			}
+		}
 		h.RunnerVersion, h.RunnerFault = askRunner(ctx)
 		h.Program = findProgram(r.Autoscaler.Plugin)
 		h.lookAtFiles(file, r, c)

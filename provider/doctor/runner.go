@@ -102,7 +102,7 @@ func (e *exam) ignoredKeys() {
 		hint := config.DidYouMean(name, tables[table])
 		for _, other := range slices.Sorted(maps.Keys(tables)) {
 			if hint == "" && slices.Contains(tables[other], name) {
-				hint = "it belongs into " + tableName(other)
+				hint = "it belongs in " + tableName(other)
 			}
 		}
 		e.addAt(Warning, e.File.At(key), cmp.Or(hint, "remove it"), "the runner ignores %s: %s has no such key", name, tableName(table))
@@ -294,7 +294,7 @@ func (e *exam) readyCommand() {
 	warn(command != "" && !has("cloud-init") && !has("boot-finished"),
 		"instance_ready_command does not wait for cloud-init: a Droplet gets jobs while that still works on it")
 	warn(has("cloud-init status --wait") && !tolerant.MatchString(command),
-		"cloud-init exits with 2 when it is done and had something to complain about: such Droplets are replaced for ever")
+		"cloud-init exits with 2 when it is done and had something to complain about: such Droplets are replaced over and over")
 	warn(command != "" && e.docker() && !has("docker"), "instance_ready_command does not wait for Docker, which every job needs")
 }
 
@@ -308,7 +308,7 @@ func (e *exam) updateInterval() {
 
 func (e *exam) useCount() {
 	e.when(e.Runner.Autoscaler.MaxUseCount == 0, Note, "autoscaler.max_use_count", "max_use_count = 20",
-		"max_use_count is not set: a busy Droplet is used for ever, until its disk is full of what jobs leave")
+		"max_use_count is not set: a busy Droplet is used until its disk is full of what jobs leave")
 }
 
 func (e *exam) connector() {

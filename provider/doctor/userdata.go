@@ -138,7 +138,7 @@ func misreadKeys(n *yaml.Node) (found []yamlFault) {
 				found = append(found, yamlFault{child.Line, "no YAML: a table is no key", `put what begins with { into quotes`, true})
 			case twice:
 				found = append(found, yamlFault{child.Line,
-					fmt.Sprintf("%s is there a second time, and that of line %d is ignored", child.Value, line), "make one of both", false})
+					fmt.Sprintf("%s is there a second time, and that of line %d is ignored", child.Value, line), "merge the two", false})
 			}
 			lines[child.Value] = child.Line
 		}

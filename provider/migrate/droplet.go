@@ -134,7 +134,7 @@ func (c *conversion) keys() {
 	case o.value == "":
 	case !fingerprint.MatchString(key):
 		c.note(Lost, o.line, o.key, "no MD5 fingerprint, the only form that DigitalOcean takes",
-			"ssh-keygen -E md5 -lf KEY.pub prints it; it belongs into ssh_keys")
+			"ssh-keygen -E md5 -lf KEY.pub prints it; it belongs in ssh_keys")
 	case file.value != "":
 		c.SSHKeys, c.KeyPath, c.SSHKeyFile = []string{key}, file.value, ""
 	default:

@@ -42,7 +42,7 @@ func checkAccess(path string, want, forbidden fs.FileMode) (bool, error) {
 		wanted := map[fs.FileMode]string{0: "regular file", fs.ModeDir: "directory"}[want]
 		return false, fmt.Errorf("%s is not a %s, and symbolic links are not followed: remove it", path, wanted)
 	}
-	owner, ok := ownerOf(info)
+	owner, ok := OwnerOf(info)
 	self, mode := os.Geteuid(), info.Mode().Perm()
 	switch {
 	case !ok:

@@ -7,7 +7,8 @@ import (
 	"syscall"
 )
 
-func ownerOf(info fs.FileInfo) (uid int, ok bool) {
+// OwnerOf returns the number of the user that a file belongs to.
+func OwnerOf(info fs.FileInfo) (uid int, ok bool) {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return 0, false
