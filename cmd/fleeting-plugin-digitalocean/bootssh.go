@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	fleeting "gitlab.com/gitlab-org/fleeting/fleeting/provider"
@@ -108,40 +106,18 @@ func runOver(ctx context.Context, client *ssh.Client, command string) error {
 		return err
 	}
 	defer session.Close()
-	var out tail
-	session.Stdout, session.Stderr = &out, &out
 	stop := context.AfterFunc(ctx, func() { client.Close() })
-	err = session.Run(command)
+	out, err := session.CombinedOutput(command)
 	if !stop() {
 		err = context.Cause(ctx)
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %w%s", command, err, out.words())
+	if err == nil {
+		return nil
 	}
-	return nil
-}
-
-// tail keeps the end of what is written to it, by several goroutines.
-type tail struct {
-	mu sync.Mutex
-	b  []byte
-}
-
-func (t *tail) Write(p []byte) (int, error) {
 	const most = 400 // bytes
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.b = append(t.b, p...)
-	t.b = bytes.Clone(t.b[max(0, len(t.b)-most):])
-	return len(p), nil
-}
-
-// words is the end as one line, without what a terminal would obey.
-func (t *tail) words() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if s := strings.Join(strings.Fields(strings.ToValidUTF8(string(t.b), "")), " "); s != "" {
-		return ": " + clean(s)
+	last := strings.Fields(strings.ToValidUTF8(string(out[max(0, len(out)-most):]), ""))
+	if len(last) == 0 {
+		return fmt.Errorf("%s: %w", command, err)
 	}
-	return ""
+	return fmt.Errorf("%s: %w: %s", command, err, strings.Join(last, " "))
 }
