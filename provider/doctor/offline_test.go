@@ -193,6 +193,9 @@ func TestOffline(t *testing.T) {
 				"policy warning 31 | upgrade the runner, or idle_count = 0",
 				"policy warning 39 | upgrade the runner, or idle_count = 0",
 			}},
+		{"18.2, without what 18.3 brought", "on_shutdown = false => on_shutdown = true\nconcurrent = 20 => concurrent = 20\n+ shutdown_timeout = 60",
+			func(h *Host) { h.RunnerVersion = "18.2.0" }, []string{
+				"version note 18 | after a rotation of the token: gitlab-runner restart"}},
 
 		{"a path to nothing", otherPlugin + `"/opt/x"`, func(h *Host) { h.Program.Fault = "does not exist" }, []string{
 			`plugin fault 8 | plugin = "fleeting-plugin-digitalocean"`}},

@@ -266,7 +266,8 @@ func (e *exam) shutdown() {
 			"Droplets stay, and are billed, while the runner is stopped")
 		return
 	}
-	e.when(a.ShutdownDeletionInterval == 0 || a.ShutdownDeletionRetries == 0, Warning, key,
+	has := !e.Host.older(since["shutdown_deletion_interval"]) // else the keys have no effect
+	e.when(has && (a.ShutdownDeletionInterval == 0 || a.ShutdownDeletionRetries == 0), Warning, key,
 		"shutdown_deletion_interval = \"10s\"\nshutdown_deletion_retries = 3",
 		"shutdown_deletion_interval and shutdown_deletion_retries are not both set: runners such as 18.6 then delete nothing at the stop")
 	rounds := cmp.Or(a.ShutdownDeletionInterval, 10*time.Second) * time.Duration(cmp.Or(a.ShutdownDeletionRetries, 3))
