@@ -3,21 +3,14 @@
 package integration
 
 import (
-	"archive/tar"
+	"encoding/json"
 	"errors"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
 // The artifact is a container image too. As Kubernetes does, its layers become a
@@ -32,23 +25,28 @@ func TestBootstrap(t *testing.T) {
 	if out, err := r.release(t, distOf, "0.1.0"); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	ref, err := name.ParseReference(r.repository() + ":0.1")
+	image := r.repository() + ":0.1"
+	about, err := r.crane(t.Context(), "config", image)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v\n%s", err, about)
 	}
-	image, err := remote.Image(ref, remote.WithTransport(r.http.Transport), remote.WithPlatform(v1.Platform{OS: runtime.GOOS, Architecture: runtime.GOARCH}))
-	if err != nil {
-		t.Fatal(err)
+	var config struct {
+		Config struct{ Entrypoint, Env []string }
 	}
-	config, err := image.ConfigFile()
-	if err != nil {
+	if err := json.Unmarshal([]byte(about), &config); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(config.Config.Entrypoint, []string{"/plugin/plugin"}) {
 		t.Errorf("entry point: %v", config.Config.Entrypoint)
 	}
 	root := t.TempDir()
-	unpack(t, image, root)
+	layers := filepath.Join(t.TempDir(), "layers.tar")
+	if out, err := r.crane(t.Context(), "export", image, layers); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if out, err := exec.CommandContext(t.Context(), "tar", "-x", "-C", root, "-f", layers).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 
 	// run is a container of the image, with plugins mounted at /plugins. It has what
 	// a container runtime gives it, and no shell, libc or /tmp; and nobody's rights,
@@ -93,36 +91,5 @@ exec env -i $IMAGE_ENV "$chroot" --userspec=100:65533 "$ROOT" "$@"`
 	// With a tag, as people write it.
 	if out, err := run(newPlugins(), "bootstrap", r.repository()+":latest"); err != nil || !strings.HasSuffix(out, "/fleeting-plugin-digitalocean/0.1.0\n") {
 		t.Errorf("%v, it prints %q", err, out)
-	}
-}
-
-// unpack makes a root of an image's layers.
-func unpack(t *testing.T, image v1.Image, root string) {
-	t.Helper()
-	layers := mutate.Extract(image)
-	defer layers.Close()
-	for archive := tar.NewReader(layers); ; {
-		header, err := archive.Next()
-		if errors.Is(err, io.EOF) {
-			return
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		path := filepath.Join(root, filepath.Clean("/"+header.Name))
-		switch header.Typeflag {
-		case tar.TypeDir:
-			err = os.MkdirAll(path, 0o755)
-		case tar.TypeReg:
-			var content []byte
-			if content, err = io.ReadAll(archive); err == nil {
-				err = errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, content, header.FileInfo().Mode()))
-			}
-		default:
-			t.Fatalf("%s is no file", header.Name)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
 	}
 }

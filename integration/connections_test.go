@@ -11,32 +11,23 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
-// A create that was carried out and reset is not sent again, whatever the reset: Go's
-// client repeats some of them by itself over HTTP/2, which the server offers.
+// A create that was carried out and reset is not sent again. Go's client would repeat some by itself over HTTP/2,
+// which the server offers: newWorld's clean-up fails a test whose plugin speaks it.
 func TestCreatesAreNeverRepeated(t *testing.T) {
 	t.Parallel()
-	for name, code := range map[string]string{"reset-refused": "REFUSED_STREAM", "reset-protocol": "PROTOCOL_ERROR"} {
-		t.Run(code, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, quick)
-			fault, err := dosim.ParseFault("POST /v2/droplets: applied reset code " + code + " times forever")
-			if err != nil {
-				t.Fatal(err)
-			}
-			w.sim.Inject(fault)
-			r := startRunner(t, w, name) // whose max_instances is 10
-			r.provisioner.Request(10)
-			eventually(t, 20*time.Second, func() error { return r.running(10) })
-			for _, i := range r.provisioner.Instances() {
-				i.Delete()
-			}
-			r.provisioner.Shutdown(t.Context())
-			r.Kill()
-			w.assertNothingLeft(t)
-			if n := len(w.sim.Ledger()); n != 10 {
-				t.Errorf("%d Droplets were made, want 10", n)
-			}
-		})
+	w := newWorld(t, quick)
+	w.sim.Inject(dosim.Fault{Op: "POST /v2/droplets", Applied: true, Reset: true, Times: -1})
+	r := startRunner(t, w, "reset") // whose max_instances is 10
+	r.provisioner.Request(10)
+	eventually(t, 20*time.Second, func() error { return r.running(10) })
+	for _, i := range r.provisioner.Instances() {
+		i.Delete()
+	}
+	r.provisioner.Shutdown(t.Context())
+	r.Kill()
+	w.assertNothingLeft(t)
+	if n := len(w.sim.Ledger()); n != 10 {
+		t.Errorf("%d Droplets were made, want 10", n)
 	}
 }
 

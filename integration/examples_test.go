@@ -13,8 +13,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/hclparse"
 	"go.yaml.in/yaml/v3"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
@@ -147,6 +145,16 @@ type mount struct {
 	MountPath string `yaml:"mountPath"`
 }
 
+// The docs, and what releases, name the same place.
+func TestReference(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"Makefile", "docs/install.md"} {
+		if !strings.Contains(readDoc(t, path), reference) {
+			t.Errorf("%s does not name %s", path, reference)
+		}
+	}
+}
+
 // The values for GitLab's chart: the init container puts the plugin where the runner
 // looks for it, and the runner's configuration is one that the plugin accepts.
 func TestKubernetesExample(t *testing.T) {
@@ -210,31 +218,24 @@ var packerOptions = strings.Fields(`api_token api_url region size image private_
 	snapshot_name snapshot_regions state_timeout snapshot_timeout droplet_name user_data user_data_file tags vpc_uuid
 	connect_with_private_ip ssh_key_id ssh_username ssh_private_key_file`)
 
-// The golden image's template is HCL, with options that packer's builder has, and the
-// scripts that it names are there.
+// The golden image's template has options that packer's builder has, and the scripts that it names are there.
 func TestPackerTemplate(t *testing.T) {
 	t.Parallel()
-	file, faults := hclparse.NewParser().ParseHCLFile("../examples/packer/golden.pkr.hcl")
-	if faults.HasErrors() {
-		t.Fatal(faults)
+	template := readDoc(t, "examples/packer/golden.pkr.hcl")
+	_, source, _ := strings.Cut(template, "\nsource \"digitalocean\" \"golden\" {\n")
+	source, _, _ = strings.Cut(source, "\n}\n")
+	options := regexp.MustCompile(`(?m)^  (\w+) +=`).FindAllStringSubmatch(source, -1)
+	if len(options) < 5 {
+		t.Errorf("found only the options %v", options)
 	}
-	body, faults := file.Body.Content(&hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{
-		{Type: "packer"}, {Type: "variable", LabelNames: []string{"name"}},
-		{Type: "source", LabelNames: []string{"builder", "name"}}, {Type: "build"},
-	}})
-	if faults.HasErrors() || len(body.Blocks.OfType("source")) != 1 {
-		t.Fatal(faults)
-	}
-	var options hcl.BodySchema
-	for _, name := range packerOptions {
-		options.Attributes = append(options.Attributes, hcl.AttributeSchema{Name: name})
-	}
-	if _, faults := body.Blocks.OfType("source")[0].Body.Content(&options); faults.HasErrors() {
-		t.Error(faults)
+	for _, o := range options {
+		if !slices.Contains(packerOptions, o[1]) {
+			t.Errorf("the builder has no option %s", o[1])
+		}
 	}
 	for _, script := range []string{"provision.sh", "tag-snapshot.sh"} {
 		info, err := os.Stat(filepath.Join("../examples/packer", script))
-		if err != nil || info.Mode()&0o111 == 0 || !strings.Contains(string(file.Bytes), `"`+script+`"`) {
+		if err != nil || info.Mode()&0o111 == 0 || !strings.Contains(template, `"`+script+`"`) {
 			t.Errorf("the template does not run %s: %v", script, err)
 		}
 	}

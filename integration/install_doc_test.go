@@ -109,8 +109,8 @@ func TestInstallDoc(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.Env = append(append(environ, caches...), "SSL_CERT_FILE="+r.cert, "FLEETING_PLUGIN_PATH=",
-		"VERSION=0.1.0") // of the copy, which is in no repository
+	cmd.Env = slices.Concat(environ, caches, asBuilt, []string{"SSL_CERT_FILE=" + r.cert, "FLEETING_PLUGIN_PATH=",
+		"VERSION=0.1.0"}) // of the copy, which is in no repository
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {

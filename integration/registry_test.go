@@ -3,8 +3,6 @@ package integration
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"log"
@@ -31,9 +29,9 @@ import (
 // of a loopback address, since fleeting's installer cannot read a registry that
 // names a port.
 type testRegistry struct {
-	host string // "127.0.0.153"
-	cert string // a file, for SSL_CERT_FILE
-	http *http.Client
+	host     string // "127.0.0.153"
+	cert     string // a file, for SSL_CERT_FILE
+	registry http.Handler
 
 	mu    sync.Mutex
 	fault func(w http.ResponseWriter, r *http.Request) bool // answers instead of the registry, if it returns true
@@ -100,7 +98,7 @@ func serveRegistry(t *testing.T, handler http.Handler) *testRegistry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &testRegistry{host: host, cert: filepath.Join(t.TempDir(), "cert.pem")}
+	r := &testRegistry{host: host, cert: filepath.Join(t.TempDir(), "cert.pem"), registry: handler}
 	secure, ca, err := dosim.ListenTLS(l, "http/1.1")
 	if err != nil {
 		t.Fatal(err)
@@ -108,9 +106,6 @@ func serveRegistry(t *testing.T, handler http.Handler) *testRegistry {
 	if err := os.WriteFile(r.cert, ca, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(ca)
-	r.http = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
 	server := dosim.NewHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.mu.Lock()
 		fault := r.fault
@@ -121,10 +116,7 @@ func serveRegistry(t *testing.T, handler http.Handler) *testRegistry {
 	}))
 	server.ErrorLog = log.New(io.Discard, "", 0) // clients that have heard enough
 	go server.Serve(secure)                      // ends with Close
-	t.Cleanup(func() {
-		r.http.CloseIdleConnections()
-		server.Close()
-	})
+	t.Cleanup(func() { server.Close() })
 	return r
 }
 
@@ -226,11 +218,15 @@ func sumOf(t *testing.T, path string) string {
 	return fmt.Sprintf("%x", sha256.Sum256(content))
 }
 
+// asBuilt has the go command compile for programs that tests run as `make build` does, so that each package is
+// compiled once for all of them.
+var asBuilt = []string{"CGO_ENABLED=0", "GOFLAGS=" + os.Getenv("GOFLAGS") + " -trimpath -buildvcs=false"}
+
 // inModule runs a command at the top of the module, and returns what it says.
 func inModule(ctx context.Context, env []string, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = ".."
-	cmd.Env = append(slices.Clone(environ), env...)
+	cmd.Env = slices.Concat(environ, asBuilt, env)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -244,15 +240,28 @@ func (r *testRegistry) release(t *testing.T, dist func(t *testing.T, version str
 // artifact is fleeting-artifact, whose code is behind gitlab-runner's fleeting
 // install; plugins is where it installs to.
 func (r *testRegistry) artifact(ctx context.Context, plugins string, args ...string) (string, error) {
-	program, err := fleetingArtifact()
+	return r.run(ctx, fleetingArtifact, plugins, args)
+}
+
+// crane tells what is in the registry.
+func (r *testRegistry) crane(ctx context.Context, args ...string) (string, error) {
+	return r.run(ctx, crane, "", args)
+}
+
+func (r *testRegistry) run(ctx context.Context, tool func() (string, error), plugins string, args []string) (string, error) {
+	program, err := tool()
 	if err != nil {
 		return program, err
 	}
 	return inModule(ctx, []string{"FLEETING_PLUGIN_PATH=" + plugins, "SSL_CERT_FILE=" + r.cert}, program, args...)
 }
 
-// fleetingArtifact is the program, built once, or what the go command says instead.
-var fleetingArtifact = sync.OnceValues(func() (string, error) {
-	out, err := inModule(context.Background(), nil, "go", "tool", "-n", "fleeting-artifact")
-	return strings.TrimSpace(out), err
-})
+// Tools of go.mod, built once: each program's path, or what the go command says instead.
+var fleetingArtifact, crane = goTool("fleeting-artifact"), goTool("crane")
+
+func goTool(name string) func() (string, error) {
+	return sync.OnceValues(func() (string, error) {
+		out, err := inModule(context.Background(), nil, "go", "tool", "-n", name)
+		return strings.TrimSpace(out), err
+	})
+}

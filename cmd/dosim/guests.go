@@ -13,7 +13,7 @@ import (
 
 // boot hooks an SSH server into every Droplet that becomes active, and says how to reach it. The caller must Close the
 // fleet.
-func boot(ctx context.Context, c *config, clock dosim.Clock, out io.Writer) (*guest.Fleet, error) {
+func boot(ctx context.Context, c *config, out io.Writer) (*guest.Fleet, error) {
 	options := guest.Options{Port: c.sshPort, Log: log.Printf}
 	if c.docker {
 		docker, err := guest.FindDocker(ctx, c.socket)
@@ -29,11 +29,8 @@ func boot(ctx context.Context, c *config, clock dosim.Clock, out io.Writer) (*gu
 	}
 	fmt.Fprintf(out, "Guests listen for SSH on port %[1]d of their Droplets' addresses. For a runner that is to reach them:\n"+
 		"  [runners.autoscaler.connector_config]\n    protocol_port = %[1]d\n", fleet.Port())
-	c.options.Hooks = fleet.Hooks("",
-		// Guests live in real time.
-		func(t time.Time) time.Duration { return time.Duration(float64(t.Sub(clock.Now())) / c.scale) },
-		func(d dosim.Droplet, err error) {
-			log.Printf("Droplet %d (%s) has no SSH server: %v", d.ID, d.Name, err)
-		})
+	c.options.Hooks = fleet.Hooks("", time.Until, func(d dosim.Droplet, err error) {
+		log.Printf("Droplet %d (%s) has no SSH server: %v", d.ID, d.Name, err)
+	})
 	return fleet, nil
 }

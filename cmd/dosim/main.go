@@ -39,10 +39,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("%w (dosim -help explains the flags)", err)
 	}
-	clock := dosim.NewScaledClock(cfg.scale)
-	cfg.options.Clock = clock
 	if cfg.guests {
-		fleet, err := boot(ctx, &cfg, clock, out)
+		fleet, err := boot(ctx, &cfg, out)
 		if err != nil {
 			return err
 		}
@@ -95,7 +93,6 @@ What is really there, and what it would cost: %[3]s %[1]s/_sim
 type config struct {
 	listen  string
 	tls     string // where to write the certificate; empty: no TLS
-	scale   float64
 	guests  bool
 	sshPort int    // 0: any
 	docker  bool   // the guests have one:
@@ -118,7 +115,6 @@ func parse(args []string) (config, error) {
 	flags.IntVar(&c.options.DropletLimit, "droplet-limit", 100, "")
 	flags.IntVar(&c.options.PerMinute, "per-minute", 250, "")
 	flags.IntVar(&c.options.PerHour, "per-hour", 5000, "")
-	flags.Float64Var(&c.scale, "scale", 1, "")
 	flags.BoolVar(&c.guests, "guests", false, "")
 	flags.IntVar(&c.sshPort, "ssh-port", 0, "")
 	flags.BoolFunc("docker", "", func(socket string) error {
@@ -139,9 +135,6 @@ func parse(args []string) (config, error) {
 	}
 	if flags.NArg() > 0 {
 		return c, fmt.Errorf("unexpected argument %q", flags.Arg(0))
-	}
-	if !(c.scale > 0) {
-		return c, fmt.Errorf("-scale %v: time can only pass forward, at a factor above 0", c.scale)
 	}
 	c.guests = c.guests || c.docker || c.sshPort != 0
 	return c, loopback(c.listen)

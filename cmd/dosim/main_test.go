@@ -95,7 +95,7 @@ func TestExampleSession(t *testing.T) {
 }
 
 func TestTruthAsJSON(t *testing.T) {
-	url, _ := serve(t, "-token", "secret", "-droplet-limit", "1", "-scale", "1000")
+	url, _ := serve(t, "-token", "secret", "-droplet-limit", "1")
 	for _, want := range []int{http.StatusAccepted, http.StatusUnprocessableEntity} {
 		if status, body, _ := send(t, "POST", url+"/v2/droplets", "secret", createBody); status != want {
 			t.Fatalf("%d %s", status, body)
@@ -177,7 +177,7 @@ func TestGuestsAnswerOnTheirDropletsAddresses(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux has all of 127/8 without set-up")
 	}
-	url, said := serve(t, "-ssh-port", "20022", "-boot", "1s", "-scale", "10")
+	url, said := serve(t, "-ssh-port", "20022", "-boot", "1s")
 	if !strings.Contains(said, "\n  [runners.autoscaler.connector_config]\n    protocol_port = 20022\n") {
 		t.Errorf("it did not say what to write into config.toml: %q", said)
 	}
@@ -206,7 +206,6 @@ func TestWrongFlags(t *testing.T) {
 		"-listen 127.0.0.1:0 -tls /none/ca.pem": "-tls: cannot write the certificate: open /none/ca.pem",
 		"-listen 0.0.0.0:80":                    "loopback only",
 		"-listen 8787":                          "want host:port",
-		"-scale 0":                              "time can only pass forward",
 		"-fault reset":                          "want OPERATION: WORD...",
 		"-boot soon":                            "invalid value",
 		"-colour blue":                          "not defined",

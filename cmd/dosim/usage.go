@@ -20,7 +20,6 @@ the second, and fails on request. Nothing is kept, and nothing costs money.
   -droplet-limit N     the account's quota (default 100)
   -per-minute N        requests a minute before 429 (default 250; -1 is no limit)
   -per-hour N          requests an hour (default 5000; -1 is no limit)
-  -scale FACTOR        how much faster than real its time passes (default 1)
   -guests              an SSH server in every Droplet, on addresses of 127/8, and a
                        port that it tells: connector_config.protocol_port
   -ssh-port N          guests, on this port (default any free one)

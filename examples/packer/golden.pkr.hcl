@@ -6,8 +6,8 @@
 #
 # The last step tags the snapshot. With image_tag = "ci-golden" in plugin_config new Droplets have it within 10 minutes.
 #
-# Checked by HashiCorp's parser of HCL and against the builder's options; its scripts by shellcheck, and tag-snapshot.sh
-# against a simulated DigitalOcean. Not run: packer, which needs an account.
+# Checked against the builder's options; its scripts by shellcheck, and tag-snapshot.sh against a simulated
+# DigitalOcean. Not run: packer, which needs an account.
 
 packer {
   required_plugins {

@@ -53,7 +53,7 @@ func (s *Sim) locked(do func()) {
 
 func (s *Sim) touch(id int, change func(*machine, time.Time)) {
 	s.locked(func() {
-		now := s.clock.Now()
+		now := s.now()
 		if m := s.byID[id]; m != nil && m.exists(now) {
 			change(m, now)
 		}
@@ -66,7 +66,7 @@ func (s *Sim) touch(id int, change func(*machine, time.Time)) {
 // It panics on a region, size or image that the catalog does not have. Quota and validation do not apply.
 func (s *Sim) AddDroplet(d Droplet) int {
 	s.mu.Lock()
-	now := s.clock.Now()
+	now := s.now()
 	spec := launch{
 		region: s.region(cmp.Or(d.Region, "nyc3")),
 		size:   s.size(cmp.Or(d.Size, "s-1vcpu-1gb")),
@@ -108,7 +108,7 @@ func (s *Sim) AddDroplet(d Droplet) int {
 func (s *Sim) AddKey(name, pub string) Key {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key, err := s.makeKey(name, pub, s.clock.Now())
+	key, err := s.makeKey(name, pub, s.now())
 	if err != nil {
 		panic("dosim.AddKey: " + err.Error())
 	}
@@ -117,10 +117,10 @@ func (s *Sim) AddKey(name, pub string) Key {
 }
 
 // AddTag makes a tag that nothing carries, unless it is there.
-func (s *Sim) AddTag(name string) { s.locked(func() { s.makeTag(name, s.clock.Now()) }) }
+func (s *Sim) AddTag(name string) { s.locked(func() { s.makeTag(name, s.now()) }) }
 
 // DeleteTag deletes a tag: whatever carried it no longer does.
-func (s *Sim) DeleteTag(name string) { s.locked(func() { s.dropTag(name, s.clock.Now()) }) }
+func (s *Sim) DeleteTag(name string) { s.locked(func() { s.dropTag(name, s.now()) }) }
 
 // DeleteKey takes a key off the account. Droplets keep the keys that they were created with.
 func (s *Sim) DeleteKey(id int) {
@@ -132,7 +132,7 @@ func (s *Sim) DeleteKey(id int) {
 func (s *Sim) AddImage(image Image) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.clock.Now()
+	now := s.now()
 	if image.ID == 0 {
 		image.ID = s.images[len(s.images)-1].ID + 1
 	}

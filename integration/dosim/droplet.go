@@ -150,7 +150,7 @@ func (m *machine) view(now time.Time) Droplet {
 func (s *Sim) Droplets() []Droplet {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.clock.Now()
+	now := s.now()
 	var all []Droplet
 	for _, m := range s.machines {
 		if m.exists(now) {
@@ -185,30 +185,33 @@ func (s *Sim) farewell(m *machine) {
 		return
 	}
 	m.farewell = true
-	wait := m.gone.Sub(s.clock.Now())
+	wait := m.gone.Sub(s.now())
 	s.timers.Go(func() {
 		if s.sleep(s.closing, wait) != nil {
 			return
 		}
 		s.mu.Lock()
-		view := m.view(s.clock.Now())
+		view := m.view(s.now())
 		s.mu.Unlock()
 		s.opt.Hooks.Gone(view)
 	})
 }
 
-// sleep waits for d on the Sim's clock; the end of ctx and Close cut it short with an error.
+// sleep waits for d; the end of ctx and Close cut it short with an error.
 func (s *Sim) sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return nil
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(s.closing, func() { cancel(errClosed) })()
-	if err := s.clock.Sleep(ctx, d); err != nil {
-		return context.Cause(ctx)
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.closing.Done():
+		return errClosed
 	}
-	return nil
 }
 
 var errClosed = errors.New("dosim: the simulator was closed")

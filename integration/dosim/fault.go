@@ -30,17 +30,16 @@ type Fault struct {
 	Times  int
 
 	// The error. Status alone answers with the body that DigitalOcean gives with it.
-	Applied   bool              // the operation is carried out all the same
-	Status    int               // of the answer; 0 with a Body: 500, with a Message: 422
-	Body      string            // EmptyBody: none at all; see also ErrorBody and HTMLBody
-	Message   string            // instead of a Body: this message in DigitalOcean's form
-	Header    map[string]string // added to the answer, such as Retry-After
-	Refused   bool              // connection refused (a reset, over a real network); never applied
-	Reset     bool              // the connection (over HTTP/2: the stream) is reset without an answer
-	ResetCode string            // of a reset over HTTP/2: a key of ResetCodes, on a server of NewHTTPServer and ListenTLS
-	Hang      bool              // no answer until the client gives up
-	Cut       bool              // half of the body, then a reset; with no Status half of the true answer
-	Delay     time.Duration     // before the operation is carried out, or after it if Applied
+	Applied bool              // the operation is carried out all the same
+	Status  int               // of the answer; 0 with a Body: 500, with a Message: 422
+	Body    string            // EmptyBody: none at all; see also ErrorBody and HTMLBody
+	Message string            // instead of a Body: this message in DigitalOcean's form
+	Header  map[string]string // added to the answer, such as Retry-After
+	Refused bool              // connection refused (a reset, over a real network); never applied
+	Reset   bool              // the connection (over HTTP/2: the stream) is reset without an answer
+	Hang    bool              // no answer until the client gives up
+	Cut     bool              // half of the body, then a reset; with no Status half of the true answer
+	Delay   time.Duration     // before the operation is carried out, or after it if Applied
 
 	// What becomes of an operation that is carried out; see the Behaviour's own comment for what For and First mean.
 	Behaviour Behaviour

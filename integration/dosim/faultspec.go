@@ -26,8 +26,6 @@ the answer       500, 422 ...       this status; with what DigitalOcean says the
                  html, empty        with an HTML page, or without a body
                  header KEY=VALUE   with this header
                  reset, refused     no answer: the connection is cut
-                 code CODE          of a stream's reset over HTTP/2: INTERNAL_ERROR,
-                                    PROTOCOL_ERROR or REFUSED_STREAM
                  cut                half an answer, then a reset
                  hang               no answer at all
                  delay D            slow
@@ -98,7 +96,7 @@ func cutOperation(text string) (op, words string, ok bool) {
 	return op, words, ok && op != ""
 }
 
-var wordsWithArgument = []string{"region", "size", "skip", "times", "says", "header", "code", "delay", "for", "first"}
+var wordsWithArgument = []string{"region", "size", "skip", "times", "says", "header", "delay", "for", "first"}
 
 func setWord(f *Fault, word, arg string) (err error) {
 	switch word {
@@ -117,10 +115,6 @@ func setWord(f *Fault, word, arg string) (err error) {
 		f.Region = arg
 	case "size":
 		f.Size = arg
-	case "code":
-		if f.ResetCode = arg; ResetCodes[arg] == 0 {
-			return fmt.Errorf("%q is not one of the codes %s", arg, strings.Join(slices.Sorted(maps.Keys(ResetCodes)), ", "))
-		}
 	case "reset":
 		f.Reset = true
 	case "refused":
@@ -187,7 +181,6 @@ func (f Fault) String() string {
 	}
 	say(f.Refused, "refused")
 	say(f.Reset, "reset")
-	say(f.ResetCode != "", "code %s", f.ResetCode)
 	say(f.Hang, "hang")
 	say(f.Cut, "cut")
 	say(f.Delay != 0, "delay %s", f.Delay)

@@ -31,7 +31,7 @@ const (
 func (s *Sim) Ledger() []Bill {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.clock.Now()
+	now := s.now()
 	var bills []Bill
 	for _, m := range s.machines {
 		if m.phantom {

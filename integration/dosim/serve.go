@@ -73,9 +73,6 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request, op string, h handler
 	}
 	c := &call{Request: r, query: r.URL.Query(), body: body}
 	fault, entry := s.arrive(c, op)
-	if conn, ok := c.Context().Value(connKey{}).(*tlsConn); ok && fault.fails() {
-		conn.code.Store(ResetCodes[fault.ResetCode])
-	}
 
 	way := s.opt.Latency / 2
 	s.pause(r, way)
@@ -120,7 +117,7 @@ func (s *Sim) arrive(c *call, op string) (Fault, int) {
 		}
 	}
 	s.requests = append(s.requests, Request{
-		ID: c.id, Time: s.clock.Now(), Proto: c.Proto, Method: c.Method, Path: c.URL.Path, Query: c.URL.RawQuery, Op: op,
+		ID: c.id, Time: s.now(), Proto: c.Proto, Method: c.Method, Path: c.URL.Path, Query: c.URL.RawQuery, Op: op,
 		Fault: strings.Join(names, "; "),
 	})
 	return fault, len(s.requests) - 1
@@ -129,7 +126,7 @@ func (s *Sim) arrive(c *call, op string) (Fault, int) {
 // answer carries the operation out: behind authentication and rate limits, under the lock, hooks after it.
 func (s *Sim) answer(c *call, h handler) reply {
 	s.mu.Lock()
-	c.now = s.clock.Now()
+	c.now = s.now()
 	rep, ok := s.admit(c)
 	if ok {
 		rep = h(c)
@@ -145,7 +142,7 @@ func (s *Sim) answer(c *call, h handler) reply {
 func (s *Sim) count(c *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.now = s.clock.Now()
+	c.now = s.now()
 	s.admit(c)
 }
 
@@ -175,7 +172,7 @@ func (s *Sim) bears(r *http.Request) bool {
 // send sends the answer, or half of it.
 func (s *Sim) send(w http.ResponseWriter, c *call, entry int, rep reply, cut bool) {
 	s.mu.Lock()
-	now := s.clock.Now()
+	now := s.now()
 	limit, remaining, resetAt := s.limits.report(now)
 	s.requests[entry].Status = rep.status
 	fault := s.requests[entry].Fault

@@ -24,14 +24,13 @@ const DefaultToken = "dosim-token"
 
 // Options configure a [Sim]. The zero value is an ordinary account on an ordinary day.
 type Options struct {
-	Clock        Clock         // nil: RealClock{}
-	Token        string        // "": DefaultToken; any other bearer gets 401. Another token is another account
-	DropletLimit int           // the account's droplet_limit; 0: 100
-	GPULimit     int           // how many GPU Droplets there may be, of droplet_limit; 0: all
-	BootTime     time.Duration // from POST to active; 0: 30s, as measured in public
-	DeleteTime   time.Duration // from DELETE's 204 to gone (404, no longer billed); 0: 3s
-	ListLag      time.Duration // how long lists miss new Droplets and still show gone ones
-	Latency      time.Duration // a request's round trip: half of it before it is carried out, half after
+	Now          func() time.Time // DigitalOcean's clock; nil: that of package time
+	Token        string           // "": DefaultToken; any other bearer gets 401. Another token is another account
+	DropletLimit int              // the account's droplet_limit; 0: 100
+	BootTime     time.Duration    // from POST to active; 0: 30s, as measured in public
+	DeleteTime   time.Duration    // from DELETE's 204 to gone (404, no longer billed); 0: 3s
+	ListLag      time.Duration    // how long lists miss new Droplets and still show gone ones
+	Latency      time.Duration    // a request's round trip: half of it before it is carried out, half after
 
 	// FirstDropletID is where ids begin. 0: 512000001; real ones have nine digits, too.
 	FirstDropletID int
@@ -60,9 +59,8 @@ type Hooks struct {
 // A Droplet's life is computed from timestamps when somebody looks, not by goroutines; only a Sim with a Gone hook
 // has a goroutine for each Droplet on its way out. [Sim.Close] stops those.
 type Sim struct {
-	opt   Options
-	clock Clock
-	mux   *http.ServeMux
+	opt Options
+	mux *http.ServeMux
 
 	closing context.Context // done once Close is called
 	close   context.CancelFunc
@@ -92,8 +90,8 @@ type Sim struct {
 // New returns an account with a catalog, a default project, VPCs and one private snapshot, and nothing that costs.
 // Under testing/synctest call it in the bubble.
 func New(opt Options) *Sim {
-	if opt.Clock == nil {
-		opt.Clock = RealClock{}
+	if opt.Now == nil {
+		opt.Now = time.Now
 	}
 	if opt.Token == "" {
 		opt.Token = DefaultToken
@@ -121,7 +119,6 @@ func New(opt Options) *Sim {
 	}
 	s := &Sim{
 		opt:   opt,
-		clock: opt.Clock,
 		token: opt.Token,
 		account: Account{
 			Status: "active", EmailVerified: true, TeamName: "My Team",
@@ -133,10 +130,12 @@ func New(opt Options) *Sim {
 		limits: newLimits(opt.PerMinute, opt.PerHour),
 	}
 	s.closing, s.close = context.WithCancel(context.Background())
-	s.stock(s.clock.Now())
+	s.stock(s.now())
 	s.mux = s.routes()
 	return s
 }
+
+func (s *Sim) now() time.Time { return s.opt.Now().UTC() }
 
 // Close ends hanging requests and stops the goroutines that wait to call Hooks.Gone; those calls are not made. It
 // returns when no goroutine of the Sim's own is left. The Sim still answers afterwards, but without delays.

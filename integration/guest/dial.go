@@ -10,9 +10,8 @@ import (
 )
 
 // DialContext connects to a guest at the address it has on the simulated
-// account, such as "127.64.0.7:22". It is for hosts on which that address
-// cannot be bound (macOS has no aliases of 127/8; ports below 1024 need
-// privileges): there the guest listens elsewhere, and DialContext knows where.
+// account, such as "127.64.0.7:22". It is for hosts that do not have that address
+// (macOS has no aliases of 127/8): there the guest listens elsewhere, and DialContext knows where.
 // Once such a guest is stopped its address is refused rather than dialled,
 // since the host's own SSH server may well answer there. Every other address
 // is dialled as it is.
@@ -36,8 +35,8 @@ func (f *Fleet) DialContext(ctx context.Context, network, address string) (net.C
 	return d.DialContext(ctx, network, address)
 }
 
-// bind listens at addr, or, where the host does not have the address or may
-// not bind the port, at a port of 127.0.0.1 that stands in for it.
+// bind listens at addr, or, where the host does not have the address, at a port of
+// 127.0.0.1 that stands in for it.
 // The caller holds f.mu.
 func (f *Fleet) bind(addr netip.AddrPort) (net.Listener, error) {
 	if f.standIns[addr] != "" {
@@ -57,7 +56,7 @@ func (f *Fleet) bind(addr netip.AddrPort) (net.Listener, error) {
 		return l, nil
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("%v belongs to another guest or another server of this host: choose another address or Options.Port: %w", addr, err)
-	case !errors.Is(err, syscall.EADDRNOTAVAIL) && !errors.Is(err, syscall.EACCES):
+	case !errors.Is(err, syscall.EADDRNOTAVAIL):
 		return nil, err
 	}
 

@@ -2,7 +2,6 @@ package harness
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -11,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
@@ -45,10 +43,7 @@ type accountOptions struct {
 // rec. The caller closes it.
 func openAccount(host *Host, o accountOptions, rec *recorder, log func(format string, args ...any)) (*account, error) {
 	address := addressBlock()
-	first, _ := address(1)
-	fleet, err := guest.NewFleet(guest.Options{
-		Port: guestPort(netip.AddrPortFrom(first, uint16(o.sshPort))), Docker: o.docker, Log: log,
-	})
+	fleet, err := guest.NewFleet(guest.Options{Docker: o.docker, Log: log}) // on any port: dial finds it
 	if err != nil {
 		return nil, err
 	}
@@ -82,20 +77,6 @@ func openAccount(host *Host, o accountOptions, rec *recorder, log func(format st
 		return nil, fmt.Errorf("serving the simulated account: %w", err)
 	}
 	return a, nil
-}
-
-// guestPort is the port that the guests are to listen on: that of wanted, or 0
-// for any when a server of this host, such as its own sshd, holds it on all
-// addresses. That it cannot be bound for other reasons is the guests' business.
-func guestPort(wanted netip.AddrPort) int {
-	listener, err := net.Listen("tcp", wanted.String())
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return 0
-	}
-	if err == nil {
-		listener.Close()
-	}
-	return int(wanted.Port())
 }
 
 // dial connects the runner to a guest, wherever it really listens.

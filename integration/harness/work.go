@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -98,12 +97,12 @@ func (f *foreman) run(ctx context.Context, j job) error {
 	defer client.Close()
 	acquisition.HealthSuccess()
 
-	var output bytes.Buffer // still written to when a script ends early, with an error
-	if err := f.jobs.run(ctx, client, j, &output); err != nil {
+	output, err := f.jobs.run(ctx, client, j)
+	if err != nil {
 		return fmt.Errorf("script on %s: %w", acquisition.InstanceID(), err)
 	}
-	if got := output.String(); got != j.output {
-		return fmt.Errorf("script on %s printed %q, not %q", acquisition.InstanceID(), got, j.output)
+	if output != j.output {
+		return fmt.Errorf("script on %s printed %q, not %q", acquisition.InstanceID(), output, j.output)
 	}
 	return nil
 }
@@ -117,16 +116,20 @@ type workplace struct {
 	marks  string         // a directory in which every job of a shell leaves a line each time it runs
 }
 
-func (w workplace) run(ctx context.Context, droplet connector.Client, j job, output io.Writer) error {
+func (w workplace) run(ctx context.Context, droplet connector.Client, j job) (output string, err error) {
 	if w.engine != nil {
-		return w.engine.Run(ctx, droplet, docker.Job{Key: j.key(), Script: j.script, Log: output})
+		return w.engine.Run(ctx, droplet, j.key(), j.script)
 	}
-	return droplet.Run(ctx, connector.RunOptions{
+	var stdout bytes.Buffer // still written to when a script ends early, with an error
+	if err := droplet.Run(ctx, connector.RunOptions{
 		Command: "sh",
 		Stdin:   strings.NewReader(j.marking(w.marks)),
-		Stdout:  output,
+		Stdout:  &stdout,
 		Stderr:  nil, // becomes part of the error
-	})
+	}); err != nil {
+		return "", err
+	}
+	return stdout.String(), nil
 }
 
 // count fills in how often each job's script has run.

@@ -45,16 +45,11 @@ func TestSort(t *testing.T) {
 	}
 }
 
-// behind is a clock.
-type behind struct{ dosim.RealClock }
-
-func (behind) Now() time.Time { return time.Now().Add(-time.Hour) }
-
 // GPU Droplets, which no other list has, are among a group's. What a person keeps is no
 // leftover.
 func TestLook(t *testing.T) {
 	began := time.Now()
-	sim := dosim.New(dosim.Options{Clock: behind{}})
+	sim := dosim.New(dosim.Options{Now: func() time.Time { return time.Now().Add(-time.Hour) }})
 	defer sim.Close()
 	add := func(group, suffix, size string, more ...string) {
 		sim.AddDroplet(dosim.Droplet{Name: group + "-" + suffix, Size: size, Region: "nyc3", Tags: append([]string{"fleeting", "fleeting-group:" + group}, more...)})
