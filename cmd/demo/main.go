@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -37,7 +36,6 @@ Flags:
   -seed N        decides how long each job works (default 1)
   -timeout D     time for the jobs, before everything is taken down (default 48s)
   -svg FILE      picture of the run (default build/demo.svg; "" for none)
-  -json FILE     everything that was measured, for scripts
   -log FILE      the runner's and the plugin's log
 
 A session:
@@ -54,10 +52,10 @@ func main() {
 
 // flags are the command line.
 type flags struct {
-	config, plugin, svg, json, log string
-	jobs                           int
-	seed                           uint64
-	timeout                        time.Duration
+	config, plugin, svg, log string
+	jobs                     int
+	seed                     uint64
+	timeout                  time.Duration
 }
 
 // flagSet has every flag that usage lists.
@@ -67,7 +65,6 @@ func (f *flags) flagSet() *flag.FlagSet {
 	set.StringVar(&f.config, "config", "examples/demo/config.toml", "")
 	set.StringVar(&f.plugin, "plugin", "", "")
 	set.StringVar(&f.svg, "svg", "build/demo.svg", "")
-	set.StringVar(&f.json, "json", "", "")
 	set.StringVar(&f.log, "log", "", "")
 	set.IntVar(&f.jobs, "jobs", 20, "")
 	set.Uint64Var(&f.seed, "seed", 1, "")
@@ -189,7 +186,7 @@ func columns(terminal *os.File) int {
 	return width
 }
 
-// save writes the picture and the numbers.
+// save writes the picture.
 func save(stdout io.Writer, f flags, r *harness.Report) error {
 	if f.svg != "" {
 		err := writeFile(f.svg, func(w io.Writer) error { return writePicture(w, r) })
@@ -197,16 +194,6 @@ func save(stdout io.Writer, f flags, r *harness.Report) error {
 			return fmt.Errorf("-svg: %w", err)
 		}
 		fmt.Fprintf(stdout, "\npicture of the run: %s\n", f.svg)
-	}
-	if f.json != "" {
-		err := writeFile(f.json, func(w io.Writer) error {
-			e := json.NewEncoder(w)
-			e.SetIndent("", "  ")
-			return e.Encode(r)
-		})
-		if err != nil {
-			return fmt.Errorf("-json: %w", err)
-		}
 	}
 	return nil
 }

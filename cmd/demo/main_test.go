@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"flag"
 	"os"
 	"path/filepath"
@@ -10,7 +9,6 @@ import (
 	"testing"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/guest"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/harness"
 )
 
 const demoConfig = "../../examples/demo/config.toml"
@@ -25,10 +23,10 @@ func TestDemoRunsAndKeepsItsResults(t *testing.T) {
 		where = "jobs are shell commands: " + err.Error()
 	}
 	dir := t.TempDir()
-	svg, numbers, log := filepath.Join(dir, "new", "demo.svg"), filepath.Join(dir, "demo.json"), filepath.Join(dir, "demo.log")
+	svg, log := filepath.Join(dir, "new", "demo.svg"), filepath.Join(dir, "demo.log")
 
 	var stdout, stderr bytes.Buffer
-	exit := run(t.Context(), []string{"-config", demoConfig, "-jobs", "2", "-svg", svg, "-json", numbers, "-log", log}, &stdout, &stderr)
+	exit := run(t.Context(), []string{"-config", demoConfig, "-jobs", "2", "-svg", svg, "-log", log}, &stdout, &stderr)
 	if exit != 0 || stderr.Len() > 0 {
 		t.Fatalf("exit %d, stdout:\n%s\nstderr:\n%s", exit, &stdout, &stderr)
 	}
@@ -47,17 +45,6 @@ func TestDemoRunsAndKeepsItsResults(t *testing.T) {
 		t.Error("escape sequences in what is not a terminal")
 	}
 
-	text, err := os.ReadFile(numbers)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var report harness.Report
-	if err := json.Unmarshal(text, &report); err != nil {
-		t.Fatal(err)
-	}
-	if !report.OK() || len(report.Jobs) != 2 || len(report.Samples) == 0 {
-		t.Errorf("-json: OK %v, %d jobs, %d samples", report.OK(), len(report.Jobs), len(report.Samples))
-	}
 	for _, path := range []string{svg, log} {
 		if info, err := os.Stat(path); err != nil || info.Size() == 0 {
 			t.Errorf("%s: empty or missing (%v)", path, err)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"io"
 	"net"
 	"net/http"
@@ -91,32 +90,6 @@ func TestExampleSession(t *testing.T) {
 		if status, _, err := send(t, "GET", url+"/v2/droplets", dosim.DefaultToken, ""); status != want {
 			t.Errorf("got %d (%v), want %d", status, err, want)
 		}
-	}
-}
-
-func TestTruthAsJSON(t *testing.T) {
-	url, _ := serve(t, "-token", "secret", "-droplet-limit", "1")
-	for _, want := range []int{http.StatusAccepted, http.StatusUnprocessableEntity} {
-		if status, body, _ := send(t, "POST", url+"/v2/droplets", "secret", createBody); status != want {
-			t.Fatalf("%d %s", status, body)
-		}
-	}
-	var got truth
-	r, err := http.NewRequestWithContext(t.Context(), "GET", url+"/_sim", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Accept", "application/json")
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(&got); err != nil {
-		t.Fatal(err)
-	}
-	if len(got.Droplets) != 1 || got.Droplets[0].Name != "ci-1" || got.Dollars < 0.01 || got.Requests["POST /v2/droplets"] != 2 {
-		t.Errorf("got %+v", got)
 	}
 }
 

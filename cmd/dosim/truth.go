@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/json"
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -16,17 +16,7 @@ import (
 func handler(sim *dosim.Sim) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", sim)
-	mux.HandleFunc("GET /_sim", func(w http.ResponseWriter, r *http.Request) {
-		t := look(sim)
-		if strings.Contains(r.Header.Get("Accept"), "application/json") {
-			w.Header().Set("Content-Type", "application/json")
-			encoder := json.NewEncoder(w)
-			encoder.SetIndent("", "  ")
-			_ = encoder.Encode(t) // a client that went away
-			return
-		}
-		t.print(w)
-	})
+	mux.HandleFunc("GET /_sim", func(w http.ResponseWriter, _ *http.Request) { printTruth(w, sim) })
 	mux.HandleFunc("POST /_sim/faults", func(w http.ResponseWriter, r *http.Request) {
 		faults, err := readFaults(http.MaxBytesReader(w, r.Body, 1<<20))
 		if err != nil {
@@ -62,36 +52,11 @@ func readFaults(r io.Reader) ([]dosim.Fault, error) {
 	return faults, nil
 }
 
-// truth is the account as it is, whatever its API says.
-type truth struct {
-	Droplets   []dosim.Droplet `json:"droplets"`
-	Ledger     []dosim.Bill    `json:"ledger"`
-	Dollars    float64         `json:"dollars"`
-	Requests   map[string]int  `json:"requests"`
-	Throttled  int             `json:"throttled"`
-	Keys       []dosim.Key     `json:"ssh_keys"`
-	Tags       []string        `json:"tags"`
-	Faults     []string        `json:"faults"`
-	Violations []string        `json:"violations"`
-}
-
-func look(sim *dosim.Sim) truth {
-	t := truth{
-		Droplets: sim.Droplets(), Ledger: sim.Ledger(), Requests: sim.RequestCounts(), Throttled: sim.Throttled(),
-		Keys: sim.Keys(), Tags: sim.Tags(), Violations: sim.Violations(),
-	}
-	for _, bill := range t.Ledger {
-		t.Dollars += bill.Dollars
-	}
-	for _, f := range sim.Faults() {
-		t.Faults = append(t.Faults, f.String())
-	}
-	return t
-}
-
-func (t truth) print(w io.Writer) {
-	fmt.Fprintf(w, "Droplets: %d\n", len(t.Droplets))
-	for _, d := range t.Droplets {
+// printTruth prints the account as it is, whatever its API says.
+func printTruth(w io.Writer, sim *dosim.Sim) {
+	droplets, ledger, requests := sim.Droplets(), sim.Ledger(), sim.RequestCounts()
+	fmt.Fprintf(w, "Droplets: %d\n", len(droplets))
+	for _, d := range droplets {
 		address := d.PublicIPv4
 		if !address.IsValid() {
 			address = d.PrivateIPv4
@@ -99,25 +64,29 @@ func (t truth) print(w io.Writer) {
 		line := fmt.Sprintf("  %d  %s  %s  %s  %s  %s  %s", d.ID, d.Name, d.Status, d.Region, d.Size, address, strings.Join(d.Tags, ","))
 		fmt.Fprintln(w, strings.TrimRight(line, " "))
 	}
-	fmt.Fprintf(w, "Bill: $%.2f for %s\n", t.Dollars, plural(len(t.Ledger), "Droplet"))
+	dollars := 0.0
+	for _, bill := range ledger {
+		dollars += bill.Dollars
+	}
+	fmt.Fprintf(w, "Bill: $%.2f for %s\n", dollars, plural(len(ledger), "Droplet"))
 	sum := 0
-	for _, n := range t.Requests {
+	for _, n := range requests {
 		sum += n
 	}
 	fmt.Fprintf(w, "Requests: %d", sum)
-	if t.Throttled > 0 {
-		fmt.Fprintf(w, ", %d of them answered 429", t.Throttled)
+	if n := sim.Throttled(); n > 0 {
+		fmt.Fprintf(w, ", %d of them answered 429", n)
 	}
 	fmt.Fprintln(w)
-	for _, op := range slices.Sorted(maps.Keys(t.Requests)) {
-		name := op
-		if name == "" {
-			name = "(no such operation)"
-		}
-		fmt.Fprintf(w, "%6d  %s\n", t.Requests[op], name)
+	for _, op := range slices.Sorted(maps.Keys(requests)) {
+		fmt.Fprintf(w, "%6d  %s\n", requests[op], cmp.Or(op, "(no such operation)"))
 	}
-	printList(w, "Faults", t.Faults)
-	printList(w, "Violations", t.Violations)
+	var faults []string
+	for _, f := range sim.Faults() {
+		faults = append(faults, f.String())
+	}
+	printList(w, "Faults", faults)
+	printList(w, "Violations", sim.Violations())
 }
 
 func printList(w io.Writer, title string, lines []string) {

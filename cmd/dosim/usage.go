@@ -32,7 +32,7 @@ the second, and fails on request. Nothing is kept, and nothing costs money.
 While it runs:
 
   GET    /_sim         what is really there: Droplets, bill, requests, faults, and
-                       violations (what no sane client does); JSON if asked for
+                       violations (what no sane client does)
   POST   /_sim/faults  more faults, one a line
   DELETE /_sim/faults  no more faults
 

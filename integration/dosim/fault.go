@@ -16,16 +16,13 @@ import (
 //
 // One request meets at most one error, of the first fault injected whose turn has come, and any number of behaviours.
 type Fault struct {
-	Name string // in the request log; "": String()
-
 	// Which requests. Op is an operation such as "POST /v2/droplets" or "GET /v2/droplets/{id}", or ends in a star:
 	// "*" is every request, "DELETE *" every DELETE. Query, when set, is a key=value that the query must have, such as
-	// "page=3". Region and Size, when set, are slugs that a create must ask for. Of the matching requests the first Skip
+	// "page=3". Region, when set, is a slug that a create must ask for. Of the matching requests the first Skip
 	// are spared, and then Times of them (0: one; -1: all) are hit.
 	Op     string
 	Query  string
 	Region string
-	Size   string
 	Skip   int
 	Times  int
 
@@ -164,19 +161,11 @@ func (f Fault) matches(op string, c *call) bool {
 	if key, value, _ := strings.Cut(f.Query, "="); f.Query != "" && !slices.Contains(c.query[key], value) {
 		return false
 	}
-	if f.Region == "" && f.Size == "" {
+	if f.Region == "" {
 		return true
 	}
 	var asked createRequest
-	return json.Unmarshal(c.body, &asked) == nil && (f.Region == "" || f.Region == asked.Region) && (f.Size == "" || f.Size == asked.Size)
-}
-
-// label is what the request log calls the fault.
-func (f Fault) label() string {
-	if f.Name != "" {
-		return f.Name
-	}
-	return f.String()
+	return json.Unmarshal(c.body, &asked) == nil && f.Region == asked.Region
 }
 
 // answers reports whether the fault has an answer of its own.

@@ -16,8 +16,7 @@ const FaultGrammar = `A fault is  OPERATION: WORD...  where OPERATION is a metho
 "POST /v2/droplets" or "GET /v2/droplets/{id}", optionally with ?KEY=VALUE that
 the query must have; a star at the end stands for the rest ("DELETE *", "*").
 
-which requests   region SLUG        of creates: those in this region,
-                 size SLUG          or of this size
+which requests   region SLUG        of creates: those in this region
                  skip N             spare the first N that match
                  times N|forever    hit N of them (default 1)
 the answer       500, 422 ...       this status; with what DigitalOcean says then
@@ -96,7 +95,7 @@ func cutOperation(text string) (op, words string, ok bool) {
 	return op, words, ok && op != ""
 }
 
-var wordsWithArgument = []string{"region", "size", "skip", "times", "says", "header", "delay", "for", "first"}
+var wordsWithArgument = []string{"region", "skip", "times", "says", "header", "delay", "for", "first"}
 
 func setWord(f *Fault, word, arg string) (err error) {
 	switch word {
@@ -113,8 +112,6 @@ func setWord(f *Fault, word, arg string) (err error) {
 		f.Message = arg
 	case "region":
 		f.Region = arg
-	case "size":
-		f.Size = arg
 	case "reset":
 		f.Reset = true
 	case "refused":
@@ -169,7 +166,6 @@ func (f Fault) String() string {
 		}
 	}
 	say(f.Region != "", "region %s", f.Region)
-	say(f.Size != "", "size %s", f.Size)
 	say(f.Applied, "applied")
 	say(f.Status != 0, "%d", f.Status)
 	say(f.Message != "", "says %q", f.Message)

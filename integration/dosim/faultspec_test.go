@@ -24,7 +24,7 @@ func TestParseFault(t *testing.T) {
 		"POST /v2/droplets: stuck-new for 2m0s first 3": {
 			Op: "POST /v2/droplets", Behaviour: dosim.StuckNew, For: 2 * time.Minute, First: 3,
 		},
-		"POST /v2/droplets: region nyc1 size c-2 reset":         {Op: "POST /v2/droplets", Region: "nyc1", Size: "c-2", Reset: true},
+		"POST /v2/droplets: region nyc1 reset":                  {Op: "POST /v2/droplets", Region: "nyc1", Reset: true},
 		"*: 403 says \"No \\\"plan\\\",  friend: 422\" times 2": {Op: "*", Status: 403, Message: `No "plan",  friend: 422`, Times: 2},
 		"*: says no\t skip 1":                                   {Op: "*", Message: "no", Skip: 1},
 	} {

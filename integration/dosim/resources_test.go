@@ -240,7 +240,7 @@ func TestRequestLog(t *testing.T) {
 	d := create(t, c, "ci-1")
 	must[*godo.Droplet](t)(c.Droplets.Get(ctx, d.ID))
 	must[[]godo.Droplet](t)(c.Droplets.ListByTag(ctx, "a", nil))
-	sim.Inject(dosim.Fault{Name: "outage", Op: "*", Status: 503})
+	sim.Inject(dosim.Fault{Op: "*", Status: 503})
 	_, _, err := c.Droplets.Get(ctx, d.ID)
 	wantRefusal(t, err, 503, "")
 	want := map[string]int{"POST /v2/droplets": 1, "GET /v2/droplets/{id}": 2, "GET /v2/droplets": 1}
@@ -251,7 +251,7 @@ func TestRequestLog(t *testing.T) {
 	if log[2].Proto != "HTTP/1.1" || log[2].Query != "tag_name=a" || log[2].Status != 200 || log[2].Fault != "" {
 		t.Errorf("the list was logged as %+v", log[2])
 	}
-	if log[3].Fault != "outage" || log[3].Status != 503 {
+	if log[3].Fault != "*: 503" || log[3].Status != 503 {
 		t.Errorf("the outage was logged as %+v", log[3])
 	}
 }

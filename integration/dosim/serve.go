@@ -112,8 +112,8 @@ func (s *Sim) arrive(c *call, op string) (Fault, int) {
 	c.behaviours = behaviours
 	var names []string
 	for _, f := range append([]Fault{fault}, behaviours...) {
-		if f.Op != "" && !slices.Contains(names, f.label()) { // one may be both error and behaviour
-			names = append(names, f.label())
+		if f.Op != "" && !slices.Contains(names, f.String()) { // one may be both error and behaviour
+			names = append(names, f.String())
 		}
 	}
 	s.requests = append(s.requests, Request{

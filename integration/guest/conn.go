@@ -5,14 +5,9 @@ import (
 	"fmt"
 	"net"
 	"sync"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 )
-
-// loginGrace is how long a client may take to log in, as OpenSSH has it by default
-// (sshd_config(5): LoginGraceTime).
-const loginGrace = 2 * time.Minute
 
 // serverConfig accepts the spec's user with exactly the spec's keys. There is
 // no password to guess: a Droplet that is created with keys has none.
@@ -48,7 +43,6 @@ func (g *guest) handle(conn net.Conn) {
 	defer context.AfterFunc(g.power, func() { conn.Close() })()
 	defer conn.Close()
 
-	_ = conn.SetDeadline(time.Now().Add(loginGrace))
 	_, channels, requests, err := ssh.NewServerConn(conn, g.ssh)
 	if err != nil {
 		if g.power.Err() == nil {
@@ -56,7 +50,6 @@ func (g *guest) handle(conn net.Conn) {
 		}
 		return
 	}
-	_ = conn.SetDeadline(time.Time{})
 
 	var wg sync.WaitGroup
 	defer wg.Wait()

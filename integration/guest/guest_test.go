@@ -246,7 +246,7 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// A runner that asks for many Droplets gets them, and the end of the fleet in the
+// A runner that asks for many Droplets gets them, each once it has booted, and the end of the fleet in the
 // middle of it all wedges nothing.
 func TestManyGuestsAtOnce(t *testing.T) {
 	f := newFleet(t)
@@ -254,7 +254,8 @@ func TestManyGuestsAtOnce(t *testing.T) {
 	for i := range 50 {
 		wg.Go(func() {
 			a := netip.AddrFrom4([4]byte{127, 64, 1, byte(i)})
-			if err := f.Start(guest.Spec{ID: i, Name: "ci", Addrs: []netip.Addr{a}, ReadyIn: time.Duration(i) * time.Millisecond}); err != nil {
+			ready, begin := time.Duration(i)*4*time.Millisecond, time.Now()
+			if err := f.Start(guest.Spec{ID: i, Name: "ci", Addrs: []netip.Addr{a}, ReadyIn: ready}); err != nil {
 				t.Error(err)
 				return
 			}
@@ -264,8 +265,9 @@ func TestManyGuestsAtOnce(t *testing.T) {
 				return
 			}
 			defer conn.Close()
-			if banner, err := bufio.NewReader(conn).ReadString('\n'); banner != "SSH-2.0-simulated-droplet\r\n" {
-				t.Errorf("%v says %q, %v", a, banner, err)
+			banner, err := bufio.NewReader(conn).ReadString('\n')
+			if held := time.Since(begin); banner != "SSH-2.0-simulated-droplet\r\n" || held < ready {
+				t.Errorf("%v says %q, %v, after %s; it boots for %s", a, banner, err, held, ready)
 			}
 			if i%2 == 0 {
 				f.Stop(i)

@@ -10,29 +10,29 @@ import (
 // Sample is the state of a run at one moment.
 type Sample struct {
 	// At is the time since the run began.
-	At time.Duration `json:"at_ns"`
+	At time.Duration
 
 	// Jobs. Queued ones wait for a Droplet, running ones have one.
-	Queued  int `json:"queued"`
-	Running int `json:"running"`
-	Done    int `json:"done"`
-	Failed  int `json:"failed"`
+	Queued  int
+	Running int
+	Done    int
+	Failed  int
 
 	// Droplets on the account: Creating until the runner has found it ready,
 	// then Idle or Busy, Deleting from when the runner gives it up until it is
 	// gone. A Droplet is in exactly one of them.
-	Creating int `json:"creating"`
-	Idle     int `json:"idle"`
-	Busy     int `json:"busy"`
-	Deleting int `json:"deleting"`
+	Creating int
+	Idle     int
+	Busy     int
+	Deleting int
 
 	// IdleCount is that of the policy in force, in jobs.
-	IdleCount int `json:"idle_count"`
+	IdleCount int
 
 	// Requests are those that the simulator has answered, by kind.
-	Requests map[string]int `json:"requests"`
+	Requests map[string]int
 	// Dollars are what the account owes so far.
-	Dollars float64 `json:"dollars"`
+	Dollars float64
 }
 
 // Droplets is how many are on the account.
@@ -40,17 +40,17 @@ func (s Sample) Droplets() int { return s.Creating + s.Idle + s.Busy + s.Deletin
 
 // JobResult tells how one job went. Times are since the run began.
 type JobResult struct {
-	ID    int `json:"id"`
-	Burst int `json:"burst"`
+	ID    int
+	Burst int
 	// Droplet is the name of the one that the job ran on.
-	Droplet  string        `json:"droplet,omitempty"`
-	Queued   time.Duration `json:"queued_ns"`
-	Started  time.Duration `json:"started_ns,omitempty"`
-	Finished time.Duration `json:"finished_ns,omitempty"`
+	Droplet  string
+	Queued   time.Duration
+	Started  time.Duration
+	Finished time.Duration
 	// Runs counts the marks that the job's script left: 1 when all is well.
-	Runs int `json:"runs"`
+	Runs int
 	// Error is why the job failed; empty when it did not.
-	Error string `json:"error,omitempty"`
+	Error string
 }
 
 // Waited is how long the job was queued before it had a Droplet.

@@ -7,52 +7,51 @@ import (
 	"time"
 )
 
-// Report is everything that is known of a run that has ended. As JSON, times
-// and durations are nanoseconds, times since the run began.
+// Report is everything that is known of a run that has ended. Times are since it began.
 type Report struct {
 	// Config is the config.toml, Overrides the keys of its plugin_config that
 	// were replaced, and Notes its oddities.
-	Config    string   `json:"config"`
-	Overrides []string `json:"overrides"`
-	Notes     []string `json:"notes,omitempty"`
+	Config    string
+	Overrides []string
+	Notes     []string
 
 	// MaxInstances and CapacityPerInstance are the configured ones;
 	// MaxInstances is 0 when only the plugin limits them.
-	MaxInstances        int `json:"max_instances"`
-	CapacityPerInstance int `json:"capacity_per_instance"`
+	MaxInstances        int
+	CapacityPerInstance int
 
-	Elapsed time.Duration `json:"elapsed_ns"`
+	Elapsed time.Duration
 	// Jobs are in the order in which they were queued, Droplets in the order
 	// of their creation, Samples five a second.
-	Jobs     []JobResult `json:"jobs"`
-	Droplets []Droplet   `json:"droplets"`
-	Samples  []Sample    `json:"samples"`
+	Jobs     []JobResult
+	Droplets []Droplet
+	Samples  []Sample
 
 	// Requests are those that the simulator has answered, by kind.
-	Requests map[string]int `json:"requests"`
+	Requests map[string]int
 	// Dollars are what all Droplets cost.
-	Dollars float64 `json:"dollars"`
+	Dollars float64
 
 	// Checks are what has to be true at its end.
-	Checks []Check `json:"checks"`
+	Checks []Check
 }
 
 // Droplet is one line of the simulated account's ledger. Times are since the
 // run began.
 type Droplet struct {
-	Name    string        `json:"name"`
-	Size    string        `json:"size"`
-	Created time.Duration `json:"created_ns"`
+	Name    string
+	Size    string
+	Created time.Duration
 	// Gone is zero for a Droplet that is still there, and billed.
-	Gone time.Duration `json:"gone_ns,omitempty"`
+	Gone time.Duration
 	// Jobs is how many it was given.
-	Jobs int `json:"jobs"`
+	Jobs int
 }
 
 // Check is one thing that has to be true at the end of a run.
 type Check struct {
-	OK   bool   `json:"ok"`
-	Text string `json:"text"`
+	OK   bool
+	Text string
 }
 
 // OK reports whether every check holds.

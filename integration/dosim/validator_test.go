@@ -1,4 +1,4 @@
-package contract_test
+package dosim_test
 
 import (
 	"fmt"
