@@ -24,7 +24,7 @@ var notRunOfInstall = map[string]string{
 	"helm ":          "needs a cluster; TestKubernetesExample and TestBootstrap hold the values to the plugin",
 	"docker run":     "needs a container engine; TestBootstrap unpacks the image and runs the same in its root",
 	"cosign ":        "needs Sigstore and a release",
-	"sudo systemctl": "needs a runner; TestUpgrade restarts its manager",
+	"sudo systemctl": "needs a runner; TestSignalToTheGroup stops and starts its plugin",
 }
 
 // What stands between the page and the world: sudo installs below a directory of the

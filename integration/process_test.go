@@ -16,6 +16,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	hplugin "github.com/hashicorp/go-plugin"
+	"gitlab.com/gitlab-org/fleeting/fleeting"
 )
 
 // Whatever is no runner, and starts the plugin all the same, is told so at once
@@ -142,10 +143,32 @@ func TestSignalToTheGroup(t *testing.T) {
 		t.Error(err)
 	}
 	assertGone(t, plugin, tmp)
-	// Shutdown was called: the key is gone, and the Droplets are as they were.
+	// Shutdown was called: the key is gone, and the Droplets are as they were, for the next start.
 	if keys, n := w.sim.Keys(), len(w.sim.Droplets()); len(keys) > 0 || n != 2 {
 		t.Errorf("%d Droplets, keys %v; want the two and none", n, keys)
 	}
+	takeOver(t, w, startRunner(t, w, "stopped"), 2)
+	w.assertNothingLeft(t)
+}
+
+// takeOver has a manager take over the n Droplets that another has left, and destroy them.
+func takeOver(t *testing.T, w *world, r *runner, n int) {
+	t.Helper()
+	if err := r.running(n); err != nil {
+		t.Errorf("taken over: %v", err)
+	}
+	for _, i := range r.provisioner.Instances() {
+		if i.Cause() != fleeting.CausePreexisted {
+			t.Errorf("%s is %s", i.ID(), i.Cause())
+		}
+		i.Delete()
+	}
+	r.provisioner.Shutdown(t.Context())
+	r.Kill()
+	if bills := w.sim.Ledger(); len(bills) != n {
+		t.Errorf("%d Droplets were made, want %d", len(bills), n)
+	}
+	w.awaitEmpty(t)
 }
 
 // assertGone waits for the end of a plugin, which leaves no file of its own in tmp.

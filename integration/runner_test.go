@@ -34,11 +34,6 @@ func startRunner(t *testing.T, w *world, group string) *runner {
 }
 
 func initRunner(ctx context.Context, config map[string]any) (*runner, error) {
-	return initRunnerOf(ctx, binary, config)
-}
-
-// initRunnerOf starts another binary of the plugin than today's.
-func initRunnerOf(ctx context.Context, binary string, config map[string]any) (*runner, error) {
 	data, err := json.Marshal(config)
 	if err != nil {
 		return nil, err

@@ -82,15 +82,6 @@ func TestExampleSession(t *testing.T) {
 			t.Errorf("-help does not show %q", line)
 		}
 	}
-	_, armed, err := send(t, "POST", url+"/_sim/faults", "", "GET /v2/droplets: 503 html times 3\n")
-	if err != nil || !strings.Contains(usage, "\n  "+armed) {
-		t.Errorf("-help does not show %q (%v)", armed, err)
-	}
-	for _, want := range []int{503, 503, 503, 200} {
-		if status, _, err := send(t, "GET", url+"/v2/droplets", dosim.DefaultToken, ""); status != want {
-			t.Errorf("got %d (%v), want %d", status, err, want)
-		}
-	}
 }
 
 func TestServesTLS(t *testing.T) {
@@ -118,31 +109,6 @@ func TestServesTLS(t *testing.T) {
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK || resp.Proto != "HTTP/2.0" {
 		t.Errorf("got %s over %s", resp.Status, resp.Proto)
-	}
-}
-
-func TestFaultsComeAndGo(t *testing.T) {
-	url, _ := serve(t)
-	if status, body, _ := send(t, "POST", url+"/_sim/faults", "", "*: 500 times forever\n*: nonsense"); status != 400 || !strings.Contains(body, "nonsense") {
-		t.Errorf("a bad line: %d %s", status, body)
-	}
-	get := func() int {
-		status, _, err := send(t, "GET", url+"/v2/account", dosim.DefaultToken, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return status
-	}
-	if got := get(); got != 200 {
-		t.Errorf("the line before the bad one was armed: %d", got)
-	}
-	_, _, _ = send(t, "POST", url+"/_sim/faults", "", "*: 500 times forever")
-	if got := get(); got != 500 {
-		t.Errorf("armed: %d", got)
-	}
-	_, _, _ = send(t, "DELETE", url+"/_sim/faults", "", "")
-	if got := get(); got != 200 {
-		t.Errorf("disarmed: %d", got)
 	}
 }
 

@@ -17,39 +17,7 @@ func handler(sim *dosim.Sim) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", sim)
 	mux.HandleFunc("GET /_sim", func(w http.ResponseWriter, _ *http.Request) { printTruth(w, sim) })
-	mux.HandleFunc("POST /_sim/faults", func(w http.ResponseWriter, r *http.Request) {
-		faults, err := readFaults(http.MaxBytesReader(w, r.Body, 1<<20))
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		sim.Inject(faults...)
-		for _, f := range faults {
-			fmt.Fprintln(w, "armed:", f)
-		}
-	})
-	mux.HandleFunc("DELETE /_sim/faults", func(http.ResponseWriter, *http.Request) { sim.ClearFaults() })
 	return mux
-}
-
-// readFaults reads one fault a line: all of them, or the first error.
-func readFaults(r io.Reader) ([]dosim.Fault, error) {
-	text, err := io.ReadAll(r)
-	if err != nil {
-		return nil, err
-	}
-	var faults []dosim.Fault
-	for line := range strings.Lines(string(text)) {
-		if line = strings.TrimSpace(line); line == "" {
-			continue
-		}
-		fault, err := dosim.ParseFault(line)
-		if err != nil {
-			return nil, err
-		}
-		faults = append(faults, fault)
-	}
-	return faults, nil
 }
 
 // printTruth prints the account as it is, whatever its API says.

@@ -29,12 +29,8 @@ the second, and fails on request. Nothing is kept, and nothing costs money.
   -fault FAULT         something to go wrong; may be given many times
 
 ` + dosim.FaultGrammar + `
-While it runs:
-
-  GET    /_sim         what is really there: Droplets, bill, requests, faults, and
-                       violations (what no sane client does)
-  POST   /_sim/faults  more faults, one a line
-  DELETE /_sim/faults  no more faults
+While it runs GET /_sim tells what is really there: Droplets, bill, requests, faults,
+and violations (what no sane client does).
 
 An example, with the first create carried out and its answer lost:
 
@@ -53,6 +49,4 @@ An example, with the first create carried out and its answer lost:
   Faults: none
   Violations: 1
     2026-01-01T12:00:00Z created ci-1 without SSH keys
-  $ curl -s $api/_sim/faults -d 'GET /v2/droplets: 503 html times 3'
-  armed: GET /v2/droplets: 503 html times 3
 `

@@ -47,17 +47,12 @@ func (s *Sim) getAccount(c *call) reply {
 	}})
 }
 
-// listImages is GET /v2/images with private, type and tag_name.
+// listImages is GET /v2/images with private and tag_name.
 func (s *Sim) listImages(c *call) reply {
-	private, kind, tag := c.query.Get("private") == "true", c.query.Get("type"), c.query.Get("tag_name")
+	private, tag := c.query.Get("private") == "true", c.query.Get("tag_name")
 	var all []imageJSON
 	for _, i := range s.images {
-		switch {
-		case private && i.Public,
-			kind == "application" && !i.Application,
-			kind == "distribution" && (i.Application || !i.Public),
-			tag != "" && !slices.Contains(i.Tags, tag):
-		default:
+		if (!private || !i.Public) && (tag == "" || slices.Contains(i.Tags, tag)) {
 			all = append(all, i.json())
 		}
 	}

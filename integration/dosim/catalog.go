@@ -36,7 +36,6 @@ type Image struct {
 	Name         string
 	Distribution string
 	Public       bool
-	Application  bool // a 1-Click application, as opposed to a plain distribution
 	Regions      []string
 	MinDisk      int     // GiB
 	SizeGB       float64 // compressed
@@ -95,17 +94,17 @@ func (s *Sim) stock(now time.Time) {
 	addSize("gpu-h100x1-80gb", "H100 GPU - 1X", 245760, 20, 720, 15, 3.39, 2278.08, "nvidia_h100", "nyc3", "tor1")
 	addSize("gpu-h100x1-80gb"+contracted, "H100 GPU - 1X", 245760, 20, 720, 15, 2.5, 1680, "nvidia_h100", "nyc3", "tor1")
 
-	addImage := func(id int, slug, name, distribution string, application bool, minDisk int, sizeGB float64) {
+	addImage := func(id int, slug, name, distribution string, minDisk int, sizeGB float64) {
 		s.images = append(s.images, &Image{
-			ID: id, Slug: slug, Name: name, Distribution: distribution, Public: true, Application: application,
+			ID: id, Slug: slug, Name: name, Distribution: distribution, Public: true,
 			Regions: slices.Clone(everywhere), MinDisk: minDisk, SizeGB: sizeGB, Created: now.AddDate(0, -6, 0),
 		})
 	}
-	addImage(195932981, "ubuntu-24-04-x64", "24.04 (LTS) x64", "Ubuntu", false, 10, 0.73)
-	addImage(129211873, "ubuntu-22-04-x64", "22.04 (LTS) x64", "Ubuntu", false, 10, 0.68)
-	addImage(201423541, "debian-13-x64", "13 x64", "Debian", false, 10, 0.51)
-	addImage(133177853, "debian-12-x64", "12 x64", "Debian", false, 10, 0.49)
-	addImage(135118152, "docker-20-04", "Docker on Ubuntu 22.04", "Ubuntu", true, 25, 1.92)
+	addImage(195932981, "ubuntu-24-04-x64", "24.04 (LTS) x64", "Ubuntu", 10, 0.73)
+	addImage(129211873, "ubuntu-22-04-x64", "22.04 (LTS) x64", "Ubuntu", 10, 0.68)
+	addImage(201423541, "debian-13-x64", "13 x64", "Debian", 10, 0.51)
+	addImage(133177853, "debian-12-x64", "12 x64", "Debian", 10, 0.49)
+	addImage(135118152, "docker-20-04", "Docker on Ubuntu 22.04", "Ubuntu", 25, 1.92)
 	s.images = append(s.images, &Image{
 		ID: 204117263, Name: "ci-runner-golden", Distribution: "Ubuntu", Regions: []string{"fra1", "nyc3"},
 		MinDisk: 25, SizeGB: 3.4, Tags: []string{"ci-golden"}, Created: now.AddDate(0, 0, -7),

@@ -169,20 +169,6 @@ func TestCloseStopsWhatWaitsToCallHooks(t *testing.T) {
 	})
 }
 
-func TestActionsFollowTheDroplet(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		_, c := open(t, dosim.Options{})
-		id := create(t, c, "ci-1", "fleeting").ID
-		for _, want := range []string{"create in-progress", "create completed"} {
-			all := must[[]godo.Action](t)(c.Actions.List(ctx, nil))
-			if a := all[0]; a.Type+" "+a.Status != want || a.ResourceID != id || len(all) != 1 {
-				t.Errorf("got %+v, want %s", all, want)
-			}
-			time.Sleep(30 * time.Second)
-		}
-	})
-}
-
 // Latency is a round trip; the clock dates what comes of it.
 func TestLatency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

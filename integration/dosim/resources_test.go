@@ -117,10 +117,8 @@ func TestImages(t *testing.T) {
 		images []godo.Image
 		want   string
 	}{
-		"distributions":        {must[[]godo.Image](t)(c.Images.ListDistribution(ctx, nil)), "24.04 (LTS) x64, 22.04 (LTS) x64, 13 x64, 12 x64"},
-		"1-Click applications": {must[[]godo.Image](t)(c.Images.ListApplication(ctx, nil)), "Docker on Ubuntu 22.04"},
-		"private":              {must[[]godo.Image](t)(c.Images.ListUser(ctx, nil)), "ci-runner-golden, golden-2"},
-		"by tag":               {must[[]godo.Image](t)(c.Images.ListByTag(ctx, "ci-golden", nil)), "ci-runner-golden, golden-2"},
+		"private": {must[[]godo.Image](t)(c.Images.ListUser(ctx, nil)), "ci-runner-golden, golden-2"},
+		"by tag":  {must[[]godo.Image](t)(c.Images.ListByTag(ctx, "ci-golden", nil)), "ci-runner-golden, golden-2"},
 	} {
 		if got := names(test.images); got != test.want {
 			t.Errorf("%s: got %q, want %q", how, got, test.want)

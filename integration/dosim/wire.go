@@ -17,23 +17,17 @@ type regionJSON struct {
 }
 
 type sizeJSON struct {
-	Slug         string     `json:"slug"`
-	Memory       int        `json:"memory"`
-	VCPUs        int        `json:"vcpus"`
-	Disk         int        `json:"disk"`
-	Transfer     float64    `json:"transfer"`
-	PriceMonthly float64    `json:"price_monthly"`
-	PriceHourly  float64    `json:"price_hourly"`
-	Regions      []string   `json:"regions"`
-	Available    bool       `json:"available"`
-	Description  string     `json:"description"`
-	DiskInfo     []diskJSON `json:"disk_info"`
-	GPUInfo      *gpuJSON   `json:"gpu_info,omitempty"`
-}
-
-type diskJSON struct {
-	Type string     `json:"type"`
-	Size amountJSON `json:"size"`
+	Slug         string   `json:"slug"`
+	Memory       int      `json:"memory"`
+	VCPUs        int      `json:"vcpus"`
+	Disk         int      `json:"disk"`
+	Transfer     float64  `json:"transfer"`
+	PriceMonthly float64  `json:"price_monthly"`
+	PriceHourly  float64  `json:"price_hourly"`
+	Regions      []string `json:"regions"`
+	Available    bool     `json:"available"`
+	Description  string   `json:"description"`
+	GPUInfo      *gpuJSON `json:"gpu_info,omitempty"`
 }
 
 type amountJSON struct {
@@ -70,7 +64,6 @@ type dropletJSON struct {
 	Memory           int          `json:"memory"`
 	VCPUs            int          `json:"vcpus"`
 	Disk             int          `json:"disk"`
-	DiskInfo         []diskJSON   `json:"disk_info"`
 	Locked           bool         `json:"locked"`
 	Status           string       `json:"status"`
 	Kernel           *struct{}    `json:"kernel"`
@@ -139,12 +132,8 @@ func (z *size) json() sizeJSON {
 	return sizeJSON{
 		Slug: z.Slug, Memory: z.Memory, VCPUs: z.VCPUs, Disk: z.Disk, Transfer: z.Transfer, PriceMonthly: z.PriceMonthly,
 		PriceHourly: z.PriceHourly, Regions: notNull(z.Regions), Available: z.Available, Description: z.Description,
-		DiskInfo: z.disks(), GPUInfo: z.gpu(),
+		GPUInfo: z.gpu(),
 	}
-}
-
-func (z *size) disks() []diskJSON {
-	return []diskJSON{{Type: "local", Size: amountJSON{z.Disk, "gib"}}}
 }
 
 func (z *size) gpu() *gpuJSON {
@@ -193,7 +182,7 @@ func (s *Sim) dropletJSON(m *machine, now time.Time) []byte {
 func (s *Sim) shape(m *machine, look appearance) dropletJSON {
 	z := m.size
 	j := dropletJSON{
-		ID: m.id, Name: m.name, Memory: z.Memory, VCPUs: z.VCPUs, Disk: z.Disk, DiskInfo: z.disks(), Locked: look.locked,
+		ID: m.id, Name: m.name, Memory: z.Memory, VCPUs: z.VCPUs, Disk: z.Disk, Locked: look.locked,
 		Status: look.status, CreatedAt: stamp(m.created), Features: notNull(m.features), BackupIDs: []int{},
 		SnapshotIDs: []int{}, Image: m.image.json(), VolumeIDs: []string{}, Size: z.json(), SizeSlug: z.Slug,
 		Networks: networksJSON{[]networkV4{}, []networkV6{}}, Region: s.regionJSON(m.region), Tags: notNull(m.tags),
