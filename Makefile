@@ -31,8 +31,9 @@ build: ## build the plugin into bin/
 demo: build ## watch the plugin scale a simulated DigitalOcean, with real jobs
 	go run ./cmd/demo -plugin $(PLUGIN)
 
-# Without vet, which is lint's; and more packages at once than processors, since some tests wait for other processes.
-test: ## run all tests, with the race detector
+# After the plugin, which several packages' tests build, and would all compile at the same time. Without vet, which is
+# lint's. More packages at once than processors, since some wait for other processes.
+test: build ## run all tests, with the race detector
 	go test -race -vet=off -p 4 -parallel 16 ./...
 
 docs: ## write what the docs have from the code and from measurements; run their commands, and list which cannot be run

@@ -250,6 +250,8 @@ func TestStop(t *testing.T) {
 // middle of it all wedges nothing.
 func TestManyGuestsAtOnce(t *testing.T) {
 	f := newFleet(t)
+	booting := netip.MustParseAddr("127.64.2.0")
+	start(t, f, guest.Spec{ID: 50, Name: "ci", Addrs: []netip.Addr{booting}, ReadyIn: time.Hour}) // Close cuts its power all the same
 	var wg sync.WaitGroup
 	for i := range 50 {
 		wg.Go(func() {
