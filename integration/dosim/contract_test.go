@@ -31,32 +31,18 @@ func TestContract(t *testing.T) {
 	must[*godo.Droplet](t)(c.Droplets.Create(ctx, gpu))
 	const project = "00000002-9a3e-4000-8000-000000000002"
 	vpc := must[[]*godo.VPC](t)(c.VPCs.List(ctx, nil))[0].ID
-	page := &godo.ListOptions{Page: 2, PerPage: 1}
 	first, id := three[0].ID, key.ID
 
 	for op, do := range map[string]func() error{
-		"GET /v2/droplets":         func() error { _, _, err := c.Droplets.List(ctx, page); return err },
-		"GET /v2/droplets by tag":  func() error { _, _, err := c.Droplets.ListByTag(ctx, "fleeting", page); return err },
-		"GET /v2/droplets by name": func() error { _, _, err := c.Droplets.ListByName(ctx, "ci-1", nil); return err },
-		"GET /v2/droplets gpus":    func() error { _, _, err := c.Droplets.ListWithGPUs(ctx, nil); return err },
-		"GET /v2/droplets/{id}":    func() error { _, _, err := c.Droplets.Get(ctx, first); return err },
-		"GET /v2/tags":             func() error { _, _, err := c.Tags.List(ctx, page); return err },
-		"POST /v2/tags":            func() error { _, _, err := c.Tags.Create(ctx, &godo.TagCreateRequest{Name: "t"}); return err },
-		"GET /v2/tags/{tag}":       func() error { _, _, err := c.Tags.Get(ctx, "fleeting"); return err },
+		"GET /v2/droplets/{id}": func() error { _, _, err := c.Droplets.Get(ctx, first); return err },
+		"POST /v2/tags":         func() error { _, _, err := c.Tags.Create(ctx, &godo.TagCreateRequest{Name: "t"}); return err },
+		"GET /v2/tags/{tag}":    func() error { _, _, err := c.Tags.Get(ctx, "fleeting"); return err },
 		"POST /v2/tags/{tag}/resources": func() error {
 			_, err := c.Tags.TagResources(ctx, "fleeting", &godo.TagResourcesRequest{Resources: droplets(first)})
 			return err
 		},
-		"GET /v2/account":                  func() error { _, _, err := c.Account.Get(ctx); return err },
-		"GET /v2/account/keys":             func() error { _, _, err := c.Keys.List(ctx, nil); return err },
 		"GET /v2/account/keys/{id}":        func() error { _, _, err := c.Keys.GetByFingerprint(ctx, key.Fingerprint); return err },
-		"GET /v2/actions":                  func() error { _, _, err := c.Actions.List(ctx, page); return err },
-		"GET /v2/images":                   func() error { _, _, err := c.Images.List(ctx, page); return err },
-		"GET /v2/images private":           func() error { _, _, err := c.Images.ListUser(ctx, nil); return err },
 		"GET /v2/images/{id}":              func() error { _, _, err := c.Images.GetBySlug(ctx, "docker-20-04"); return err },
-		"GET /v2/sizes":                    func() error { _, _, err := c.Sizes.List(ctx, page); return err },
-		"GET /v2/regions":                  func() error { _, _, err := c.Regions.List(ctx, page); return err },
-		"GET /v2/vpcs":                     func() error { _, _, err := c.VPCs.List(ctx, page); return err },
 		"GET /v2/vpcs/{id}":                func() error { _, _, err := c.VPCs.Get(ctx, vpc); return err },
 		"POST /v2/projects/{id}/resources": func() error { _, _, err := c.Projects.AssignResources(ctx, project, three[0].URN()); return err },
 	} {
@@ -75,16 +61,7 @@ func TestContract(t *testing.T) {
 		}
 	}
 
-	operations := map[string]bool{}
-	for _, r := range sim.Requests() {
-		operations[r.Op] = true
-	}
-	for _, op := range sim.Operations() {
-		if !operations[op] {
-			t.Errorf("%s was not sent", op)
-		}
-	}
-	// And refused: the error bodies, with a wrong token and with nothing there.
+	// What lists; and what is refused: the error bodies, with a wrong token and with nothing there.
 	unknown := newGodo(t, &http.Client{Transport: bearer{dosim.InProcess(specified(t, sim)), "wrong"}}, "https://api.digitalocean.com/")
 	for _, op := range sim.Operations() {
 		method, path, _ := strings.Cut(op, " ")
@@ -95,6 +72,15 @@ func TestContract(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, _ = c.Do(ctx, req, nil)
+		}
+	}
+	succeeded := map[string]bool{}
+	for _, r := range sim.Requests() {
+		succeeded[r.Op] = succeeded[r.Op] || r.Status < 300
+	}
+	for _, op := range sim.Operations() {
+		if !succeeded[op] {
+			t.Errorf("%s was refused whenever it was sent", op)
 		}
 	}
 	if n := specification.Checked() - before; n < 2*len(sim.Operations()) {
