@@ -6,6 +6,7 @@ package docker
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -132,7 +133,7 @@ func (e *Engine) Run(ctx context.Context, droplet connector.Client, key, script 
 		return string(said), ExitStatus(exit.ExitCode())
 	}
 	if err != nil {
-		return string(said), fmt.Errorf("docker run: %w: %s", errors.Join(context.Cause(ctx), err), said)
+		return string(said), fmt.Errorf("docker run: %w: %s", cmp.Or(context.Cause(ctx), err), bytes.TrimSpace(said))
 	}
 	return string(said), nil
 }
