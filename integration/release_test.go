@@ -22,14 +22,14 @@ func TestReleaseAndInstall(t *testing.T) {
 			t.Parallel()
 			r := serve(t)
 			for _, version := range []string{"0.1.0", "0.2.0"} {
-				out, err := r.release(t, distOf, version)
+				out, err := r.release(t, standInOf, version)
 				if want := "latest is " + version + "\n"; err != nil || !strings.HasSuffix(out, want) {
 					t.Fatalf("release: %v\n%s", err, out)
 				}
 			}
 			// A version that is there is not replaced, not even by the same.
 			before := r.tags(t)
-			out, err := r.release(t, distOf, "0.2.0")
+			out, err := r.release(t, standInOf, "0.2.0")
 			if err != nil || !strings.Contains(out, ":0.2.0 is in the registry already, and is not replaced\n") || !maps.Equal(before, r.tags(t)) {
 				t.Errorf("%v, tags %v, were %v\n%s", err, r.tags(t), before, out)
 			}
@@ -38,7 +38,7 @@ func TestReleaseAndInstall(t *testing.T) {
 				{":0.1", "0.1.0"}, {":latest", "0.2.0"}, {":0", "0.2.0"}, {"", "0.2.0"}, {":0.1.0", "0.1.0"}, {":0.2", "0.2.0"},
 			} {
 				path := r.install(t, plugins, c.constraint)
-				if sumOf(t, path) != sumOf(t, builtIn(distOf(t, c.version))) {
+				if sumOf(t, path) != sumOf(t, builtIn(standInOf(t, c.version))) {
 					t.Errorf("%q is not %s", c.constraint, c.version)
 				}
 				// The licences come along.

@@ -73,11 +73,6 @@ func newGodo(t *testing.T, hc *http.Client, base string) *godo.Client {
 	return c
 }
 
-// httpClient reaches the Sim by its own Transport, without the specification in between.
-func httpClient(sim *dosim.Sim) *http.Client {
-	return &http.Client{Transport: bearer{sim.Transport(), dosim.DefaultToken}}
-}
-
 type bearer struct {
 	next  http.RoundTripper
 	token string
