@@ -8,45 +8,57 @@ import (
 
 	fleeting "gitlab.com/gitlab-org/fleeting/fleeting/metrics"
 	taskscaler "gitlab.com/gitlab-org/fleeting/taskscaler/metrics"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/runnermetrics"
 )
 
-// metrics are what the runner shows of its autoscaling, with the values that their labels can have:
-// metrics[name][label]. Their names are in GitLab's documentation and dashboards alone, the values in its libraries.
+// metrics are all that the runner can show of its autoscaling, with the values that
+// their labels can have: metrics[name][label].
 func metrics() map[string]map[string][]string {
+	r := runnermetrics.New("ci")
+	p, s := r.Fleeting(), r.Taskscaler()
+	for _, state := range []string{fleeting.InstanceCountRequested, fleeting.InstanceCountPending, fleeting.InstanceCountCreating,
+		fleeting.InstanceCountRunning, fleeting.InstanceCountSuspending, fleeting.InstanceCountSuspended,
+		fleeting.InstanceCountResuming, fleeting.InstanceCountDeleting} {
+		p.InstancesCountSet(state, 0)
+	}
+	for _, operation := range []string{fleeting.InstanceOperationCreate, fleeting.InstanceOperationDelete,
+		fleeting.InstanceOperationSuspend, fleeting.InstanceOperationResume} {
+		p.InstanceOperationInc(operation)
+	}
+	for _, operation := range []string{fleeting.InternalOperationRemoval, fleeting.InternalOperationReconcile, fleeting.InternalOperationProvision} {
+		p.InternalOperationInc(operation)
+	}
+	p.MaxInstancesSet(0)
+	for _, state := range []string{taskscaler.TasksCountIdle, taskscaler.TasksCountPending, taskscaler.TasksCountAcquired,
+		taskscaler.TasksCountReserved, taskscaler.TasksCountUnavailable} {
+		s.TasksCountSet(state, 0)
+	}
+	for _, operation := range []string{taskscaler.TaskOperationAcquire, taskscaler.TaskOperationAcquireTimeout, taskscaler.TaskOperationRelease,
+		taskscaler.TaskOperationReserve, taskscaler.TaskOperationReserveCapacityFailure,
+		taskscaler.TaskOperationReserveAvailableCapacityFailure, taskscaler.TaskOperationUnreserve} {
+		s.TaskOperationInc(operation)
+	}
+	s.ScaleOperationInc(taskscaler.ScaleOperationUp)
+	s.ScaleOperationInc(taskscaler.ScaleOperationDown)
+	s.DesiredInstancesSet(0)
+	s.MaxUseCountSet(0)
+	s.MaxTasksPerInstanceSet(0)
+
 	all := map[string]map[string][]string{
-		"fleeting_provisioner_instances": {"state": {
-			fleeting.InstanceCountRequested, fleeting.InstanceCountPending, fleeting.InstanceCountCreating, fleeting.InstanceCountRunning,
-			fleeting.InstanceCountSuspending, fleeting.InstanceCountSuspended, fleeting.InstanceCountResuming, fleeting.InstanceCountDeleting,
-		}},
-		"fleeting_provisioner_instance_operations_total": {"operation": {
-			fleeting.InstanceOperationCreate, fleeting.InstanceOperationDelete, fleeting.InstanceOperationSuspend, fleeting.InstanceOperationResume,
-		}},
-		"fleeting_provisioner_internal_operations_total": {"operation": {
-			fleeting.InternalOperationRemoval, fleeting.InternalOperationReconcile, fleeting.InternalOperationProvision,
-		}},
-		"fleeting_taskscaler_tasks": {"state": {
-			taskscaler.TasksCountIdle, taskscaler.TasksCountPending, taskscaler.TasksCountAcquired, taskscaler.TasksCountReserved,
-			taskscaler.TasksCountUnavailable,
-		}},
-		"fleeting_taskscaler_task_operations_total": {"operation": {
-			taskscaler.TaskOperationAcquire, taskscaler.TaskOperationAcquireTimeout, taskscaler.TaskOperationRelease,
-			taskscaler.TaskOperationReserve, taskscaler.TaskOperationReserveCapacityFailure,
-			taskscaler.TaskOperationReserveAvailableCapacityFailure, taskscaler.TaskOperationUnreserve,
-		}},
-		"fleeting_taskscaler_scale_operations_total": {"operation": {taskscaler.ScaleOperationUp, taskscaler.ScaleOperationDown}},
 		// Not of these libraries.
+		"up":                         {},
 		"ALERTS":                     {"alertstate": {"firing"}},
 		"gitlab_runner_errors_total": {"level": {"warning", "error", "fatal", "panic"}},
 	}
-	for _, name := range strings.Fields(`up fleeting_provisioner_max_instances fleeting_provisioner_missed_updates_total
-		fleeting_taskscaler_desired_instances fleeting_taskscaler_max_use_count_per_instance
-		fleeting_taskscaler_max_tasks_per_instance`) {
-		all[name] = map[string][]string{}
-	}
-	for _, histogram := range strings.Fields(`fleeting_provisioner_instance_creation_time_seconds
-		fleeting_provisioner_instance_is_running_time_seconds fleeting_provisioner_instance_deletion_time_seconds
-		fleeting_provisioner_instance_life_duration_seconds fleeting_taskscaler_task_instance_readiness_time_seconds`) {
-		all[histogram+"_sum"], all[histogram+"_count"] = map[string][]string{}, map[string][]string{}
+	for series := range r.Values() {
+		name, labels, _ := strings.Cut(series, "{")
+		if all[name] == nil {
+			all[name] = map[string][]string{}
+		}
+		for _, l := range regexp.MustCompile(`(\w+)="([^"]*)"`).FindAllStringSubmatch(labels, -1) {
+			all[name][l[1]] = append(all[name][l[1]], l[2])
+		}
 	}
 	for _, name := range []string{"gitlab_runner_jobs_total", "gitlab_runner_job_queue_duration_seconds", "gitlab_runner_job_queue_duration_seconds_bucket",
 		"gitlab_runner_acceptable_job_queuing_duration_exceeded_total"} {

@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -19,12 +20,13 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/harness"
 )
 
-const usage = `Usage: bench [-plugin FILE] [-out FILE]
+const usage = `Usage: bench [-plugin FILE] [-out FILE] [-json]
 
 Measures the plugin's requests, delays, time and memory against a simulated DigitalOcean: 12 minutes.
 
   -plugin FILE  the binary to measure (default: build it)
   -out FILE     where the table goes, as Markdown; fleet.svg goes beside it (default: nowhere)
+  -json         print the table as JSON
 
 It exits with 1 if a target is missed.
 
@@ -41,13 +43,14 @@ const roundTrip = 150 * time.Millisecond
 func main() {
 	plugin := flag.String("plugin", "", "")
 	out := flag.String("out", "", "")
+	asJSON := flag.Bool("json", false, "")
 	flag.Usage = func() { fmt.Fprint(flag.CommandLine.Output(), usage) }
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "error: unknown argument %q; bench -help lists the flags\n", flag.Arg(0))
 		os.Exit(2)
 	}
-	if err := run(context.Background(), *plugin, *out); err != nil {
+	if err := run(context.Background(), *plugin, *out, *asJSON); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
@@ -69,7 +72,7 @@ type point struct {
 	Age      time.Duration // of what the runner sees, 95th percentile
 }
 
-func run(ctx context.Context, plugin, out string) error {
+func run(ctx context.Context, plugin, out string, asJSON bool) error {
 	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return err
@@ -97,7 +100,12 @@ func run(ctx context.Context, plugin, out string) error {
 			return err
 		}
 	}
-	if err := print(os.Stdout, rows); err != nil {
+	if asJSON {
+		err = json.NewEncoder(os.Stdout).Encode(rows)
+	} else {
+		err = print(os.Stdout, rows)
+	}
+	if err != nil {
 		return err
 	}
 	missed := 0

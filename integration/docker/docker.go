@@ -116,26 +116,35 @@ type ExitStatus int
 
 func (s ExitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
-// Run runs a job on a Droplet, until it or ctx ends, whose cause is then in the error. The script is for the image's
-// shell, where /cache is the volume; output is of both its streams. The container stays, for Runs and Close.
-func (e *Engine) Run(ctx context.Context, droplet connector.Client, key, script string) (output string, err error) {
+// Job is what runs in a container.
+type Job struct {
+	Key    string    // by which Engine.Runs counts it
+	Script string    // for the image's shell, which has it on stdin; /cache is the volume
+	Log    io.Writer // both output streams; not written to after Run
+}
+
+// Run runs a job on a Droplet, until it or ctx ends, whose cause is then the error. The container stays, for Runs and
+// Close.
+func (e *Engine) Run(ctx context.Context, droplet connector.Client, job Job) error {
 	ctx, cancel := context.WithCancel(ctx) // which the connections end with
 	defer cancel()
-	socket := filepath.Join(e.dir, key)
+	socket := filepath.Join(e.dir, job.Key)
 	if err := forward(ctx, socket, droplet); err != nil {
-		return "", err
+		return err
 	}
 	cmd := exec.CommandContext(ctx, "docker", "-H", "unix://"+socket, "run", "-i", "--network=none",
-		"--label="+e.name+"="+key, "--volume="+e.name+":/cache", e.name)
-	cmd.Stdin = strings.NewReader(script)
-	said, err := cmd.CombinedOutput()
+		"--label="+e.name+"="+job.Key, "--volume="+e.name+":/cache", e.name)
+	var said bytes.Buffer
+	output := io.MultiWriter(job.Log, &said)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(job.Script), output, output
+	err := cmd.Run()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && ctx.Err() == nil && exit.ExitCode() != dockerFailed {
-		return string(said), ExitStatus(exit.ExitCode())
+		return ExitStatus(exit.ExitCode())
 	}
 	if err != nil {
-		return string(said), fmt.Errorf("docker run: %w: %s", cmp.Or(context.Cause(ctx), err), bytes.TrimSpace(said))
+		return fmt.Errorf("docker run: %w: %s", cmp.Or(context.Cause(ctx), err), bytes.TrimSpace(said.Bytes()))
 	}
-	return string(said), nil
+	return nil
 }
 
 // forward connects what dials a socket to the Droplet's Engine, until ctx ends.

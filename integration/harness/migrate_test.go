@@ -62,7 +62,7 @@ func TestAMigratedConfigRuns(t *testing.T) {
 	// More jobs at once than idle_count, more than once: the runner takes a job only when
 	// a Droplet is idle, as docker+machine did, and so grows a step at a time.
 	plan := quick
-	plan.Bursts = []Burst{{Pause: 10 * time.Second, Jobs: 8, MinWork: 2 * time.Second, MaxWork: 3 * time.Second}}
+	plan.Bursts = []Burst{{Pause: time.Second, Jobs: 8, MinWork: 2 * time.Second, MaxWork: 3 * time.Second}}
 	report := run(t, Options{Config: c, Plan: plan})
 	allWell(t, report)
 	kept(t, report, idleCount)

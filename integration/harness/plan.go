@@ -14,6 +14,8 @@ type Plan struct {
 	// Bursts are queued one after the other. Without any, nothing runs and the
 	// harness only watches for Tail.
 	Bursts []Burst
+	// Settled has the first burst wait until idle_count Droplets are there.
+	Settled bool
 	// Tail is how long the run is watched after the last job, so that
 	// idle_time can show its effect before everything is taken down.
 	Tail time.Duration

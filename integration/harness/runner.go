@@ -133,6 +133,19 @@ func (r *runner) rest(ctx context.Context, rec *recorder) error {
 	return nil
 }
 
+// awaitIdle waits until there is room for the policy's idle_count jobs, or ctx ends.
+func (r *runner) awaitIdle(ctx context.Context) error {
+	wait := 1200 * time.Millisecond // until the scaler, once a second, knows its policy
+	for ; ; wait = 100 * time.Millisecond {
+		if err := pause(ctx, wait); err != nil {
+			return err
+		}
+		if free, _ := r.scaler.Capacity(); free >= r.scaler.Schedule().IdleCount {
+			return nil
+		}
+	}
+}
+
 // stop shuts autoscaling and plugin down, as a runner that is asked to end.
 func (r *runner) stop(ctx context.Context) {
 	r.stopReady()

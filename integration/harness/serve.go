@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"gitlab.com/gitlab-org/fleeting/taskscaler"
@@ -34,13 +33,10 @@ func Serve(ctx context.Context, c *Config, path string, log hclog.Logger, idle f
 	if err != nil {
 		return err
 	}
-	wait := 1200 * time.Millisecond // until the scaler, once a second, knows its policy
-	for ; pause(ctx, wait) == nil; wait = 100 * time.Millisecond {
-		if free, _ := r.scaler.Capacity(); idle != nil && free >= r.scaler.Schedule().IdleCount {
-			idle()
-			idle = nil
-		}
+	if r.awaitIdle(ctx) == nil && idle != nil {
+		idle()
 	}
+	<-ctx.Done()
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
 	defer cancel()
 	r.stop(stopCtx)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,6 +32,11 @@ type foreman struct {
 // carryOut works through the plan and returns when its tail is over or ctx
 // ends, never before its jobs have ended.
 func (f *foreman) carryOut(ctx context.Context, p Plan) error {
+	if p.Settled {
+		if err := f.runner.awaitIdle(ctx); err != nil {
+			return err
+		}
+	}
 	for i, burst := range p.jobs() {
 		if err := pause(ctx, p.Bursts[i].Pause); err != nil {
 			return err
@@ -97,12 +103,12 @@ func (f *foreman) run(ctx context.Context, j job) error {
 	defer client.Close()
 	acquisition.HealthSuccess()
 
-	output, err := f.jobs.run(ctx, client, j)
-	if err != nil {
+	var output bytes.Buffer // still written to when a script ends early, with an error
+	if err := f.jobs.run(ctx, client, j, &output); err != nil {
 		return fmt.Errorf("script on %s: %w", acquisition.InstanceID(), err)
 	}
-	if output != j.output {
-		return fmt.Errorf("script on %s printed %q, not %q", acquisition.InstanceID(), output, j.output)
+	if got := output.String(); got != j.output {
+		return fmt.Errorf("script on %s printed %q, not %q", acquisition.InstanceID(), got, j.output)
 	}
 	return nil
 }
@@ -116,20 +122,16 @@ type workplace struct {
 	marks  string         // a directory in which every job of a shell leaves a line each time it runs
 }
 
-func (w workplace) run(ctx context.Context, droplet connector.Client, j job) (output string, err error) {
+func (w workplace) run(ctx context.Context, droplet connector.Client, j job, output io.Writer) error {
 	if w.engine != nil {
-		return w.engine.Run(ctx, droplet, j.key(), j.script)
+		return w.engine.Run(ctx, droplet, docker.Job{Key: j.key(), Script: j.script, Log: output})
 	}
-	var stdout bytes.Buffer // still written to when a script ends early, with an error
-	if err := droplet.Run(ctx, connector.RunOptions{
+	return droplet.Run(ctx, connector.RunOptions{
 		Command: "sh",
 		Stdin:   strings.NewReader(j.marking(w.marks)),
-		Stdout:  &stdout,
+		Stdout:  output,
 		Stderr:  nil, // becomes part of the error
-	}); err != nil {
-		return "", err
-	}
-	return stdout.String(), nil
+	})
 }
 
 // count fills in how often each job's script has run.
