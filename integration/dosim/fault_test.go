@@ -78,6 +78,14 @@ func TestAFaultIsAppliedAndError(t *testing.T) {
 	}
 }
 
+func TestRefusedConnectionIsNeverApplied(t *testing.T) {
+	sim, c := open(t, dosim.Options{})
+	sim.Inject(dosim.Fault{Op: "*", Refused: true, Applied: true})
+	if _, _, err := c.Droplets.Create(ctx, single("ci-1")); err == nil || truth(sim) != "" {
+		t.Errorf("heard %v, made %q", err, truth(sim))
+	}
+}
+
 // Without a status of its own it is half of the true answer.
 func TestCutAnswer(t *testing.T) {
 	sim, c := open(t, dosim.Options{})

@@ -50,7 +50,7 @@ type Options struct {
 	BootTime, DeleteTime time.Duration
 
 	// Timeout bounds the work; what is then unfinished fails. Taking
-	// everything down has up to 30 s of its own. 0 is no bound but ctx's.
+	// everything down has up to 50 s of its own. 0 is no bound but ctx's.
 	Timeout time.Duration
 
 	// Log gets the runner's and the plugin's log. Nil discards it.
@@ -66,7 +66,7 @@ type Options struct {
 const (
 	sampleInterval = 200 * time.Millisecond
 	initTimeout    = time.Minute // the runner's own
-	restLimit      = 10 * time.Second
+	restLimit      = 30 * time.Second
 	stopLimit      = 20 * time.Second // two shutdown_deletion_intervals
 )
 
