@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 )
 
 // pluginPackage is the plugin's main package.
@@ -16,9 +15,6 @@ const pluginPackage = "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalo
 // the binary's path. It works in every directory of the module.
 func BuildPlugin(ctx context.Context, dir string) (path string, err error) {
 	path = filepath.Join(dir, filepath.Base(pluginPackage))
-	if runtime.GOOS == "windows" {
-		path += ".exe"
-	}
 	// As `make build` does, so that each finds what the other has compiled.
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-tags", "grpcnotrace", "-o", path, pluginPackage)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")

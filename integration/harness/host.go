@@ -49,7 +49,7 @@ func (h *Host) Certificates() string { return filepath.Join(h.dir, "certificates
 // Serve serves a simulated account as DigitalOcean serves its API: over TLS, with
 // HTTP/2 on offer. Plugins that are started from then on trust it.
 func (h *Host) Serve(account http.Handler) (url string, stop func(), err error) {
-	if runtime.GOOS == "windows" || runtime.GOOS == "darwin" { // whose own store is asked, and no file
+	if runtime.GOOS == "darwin" { // whose own store is asked, and no file
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return "", nil, err
