@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -25,8 +26,8 @@ func TestBootstrap(t *testing.T) {
 	if out, err := r.release(t, distOf, "0.1.0"); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	image := r.repository() + ":0.1"
-	about, err := r.crane(t.Context(), "config", image)
+	image, platform := r.repository()+":0.1", "--platform="+runtime.GOOS+"/"+runtime.GOARCH
+	about, err := r.crane(t.Context(), "config", platform, image)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, about)
 	}
@@ -41,7 +42,7 @@ func TestBootstrap(t *testing.T) {
 	}
 	root := t.TempDir()
 	layers := filepath.Join(t.TempDir(), "layers.tar")
-	if out, err := r.crane(t.Context(), "export", image, layers); err != nil {
+	if out, err := r.crane(t.Context(), "export", platform, image, layers); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if out, err := exec.CommandContext(t.Context(), "tar", "-x", "-C", root, "-f", layers).CombinedOutput(); err != nil {
