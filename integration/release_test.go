@@ -215,7 +215,7 @@ func TestInstallErrors(t *testing.T) {
 		{name: "another architecture", ref: other + ":0.1.0", says: "didn't find an image matching platform"},
 		{name: "no access", ref: r.repository() + ":0.1.0", says: "401 Unauthorized",
 			fault: func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusUnauthorized); return true }},
-		{name: "cut off", ref: r.repository() + ":0.1.0", says: "error verifying size", fault: r.cutOff},
+		{name: "cut off", ref: r.repository() + ":0.1.0", says: "error verifying size", fault: r.damaged(func(b []byte) []byte { return b[:len(b)/2] })},
 		{name: "a port", ref: r.host + ":443/fleeting-digitalocean/fleeting-plugin-digitalocean:0.1.0", says: "malformed module path"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -233,21 +233,35 @@ func TestInstallErrors(t *testing.T) {
 			}
 		})
 	}
+	// It does not look at what arrived if the length is right: so docs/install.md compares.
+	r.setFault(r.damaged(func(b []byte) []byte { b[len(b)/2] ^= 1; return b }))
+	plugins := t.TempDir()
+	if out, err := r.artifact(t.Context(), plugins, "install", r.repository()+":0.1.0"); err != nil {
+		t.Errorf("the installer notices damage by now, which docs/install.md denies: %v\n%s", err, out)
+	} else if sumOf(t, filepath.Join(plugins, r.repository(), "0.1.0", "plugin")) == sumOf(t, builtIn(standInOf(t, "0.1.0"))) {
+		t.Error("it was not damaged")
+	}
+	r.setFault(nil)
 	if out, err := r.artifact(t.Context(), t.TempDir(), "lookpath", r.repository()+":latest"); err == nil || !strings.Contains(out, "plugin not found") {
 		t.Errorf("not installed: %v %s", err, out)
 	}
 }
 
-// cutOff is a fault: half of the plugin arrives.
-func (r *testRegistry) cutOff(w http.ResponseWriter, req *http.Request) bool {
-	answer := httptest.NewRecorder()
-	r.registry.ServeHTTP(answer, req)
-	content := answer.Body.Bytes()
-	if req.Method != http.MethodGet || !strings.Contains(req.URL.Path, "/blobs/") || len(content) < 1<<16 { // the image's configuration
-		return false
+// damaged is a fault: the plugin arrives, but changed.
+func (r *testRegistry) damaged(change func([]byte) []byte) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, req *http.Request) bool {
+		if req.Method != http.MethodGet || !strings.Contains(req.URL.Path, "/blobs/") {
+			return false
+		}
+		answer := httptest.NewRecorder()
+		r.registry.ServeHTTP(answer, req)
+		content := answer.Body.Bytes()
+		if len(content) > 1<<16 { // not the image's configuration
+			content = change(content)
+		}
+		_, _ = w.Write(content) // the client may have heard enough
+		return true
 	}
-	_, _ = w.Write(content[:len(content)/2]) // the client may have heard enough
-	return true
 }
 
 // assertNothingInstalled fails if there is a file where plugins are installed.
