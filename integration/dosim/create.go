@@ -150,17 +150,31 @@ func (s *Sim) check(c *call, req createRequest, names []string) (spec launch, re
 		}
 		spec.vpc = v.ID
 	}
-	total := len(names)
-	for _, m := range s.machines {
-		if m.exists(c.now) {
-			total++
-		}
-	}
-	if total > s.limit {
-		return no(MessageDropletLimit)
+	if message := s.overLimit(c.now, spec.size, len(names)); message != "" {
+		return no(message)
 	}
 	spec.features = features(req)
 	return spec, reply{}, true
+}
+
+// overLimit says which limit n more Droplets of the size would exceed; it is empty if there is room.
+func (s *Sim) overLimit(now time.Time, z *size, n int) string {
+	var droplets, gpus int // that exist
+	for _, m := range s.machines {
+		if m.exists(now) {
+			droplets++
+			if m.size.GPU != "" {
+				gpus++
+			}
+		}
+	}
+	switch {
+	case z.GPU != "" && s.opt.GPULimit > 0 && gpus+n > s.opt.GPULimit:
+		return MessageGPULimit
+	case droplets+n > s.limit:
+		return MessageDropletLimit
+	}
+	return ""
 }
 
 func features(req createRequest) []string {

@@ -127,6 +127,24 @@ func TestQuotaCountsWhatIsOnItsWayOut(t *testing.T) {
 	create(t, c, "ci-2")
 }
 
+func TestGPULimit(t *testing.T) {
+	_, c := open(t, dosim.Options{GPULimit: 1, DropletLimit: 2})
+	var got []string
+	for _, name := range []string{"gpu", "gpu", "ordinary", "ordinary"} {
+		req := single(name)
+		if name == "gpu" {
+			req.Size, req.Region, req.Image = "gpu-h100x1-80gb-contracted", "nyc3", godo.DropletCreateImage{ID: 204117263}
+		}
+		if _, _, err := c.Droplets.Create(ctx, req); err != nil {
+			_, name, _ = strings.Cut(err.Error(), "will exceed your ")
+		}
+		got = append(got, name)
+	}
+	if got := strings.Join(got, " | "); got != "gpu | GPU limit | ordinary | droplet limit" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestImagesThatAreNotFit(t *testing.T) {
 	for what, test := range map[string]struct {
 		image            dosim.Image

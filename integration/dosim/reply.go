@@ -31,6 +31,7 @@ const (
 	MessageUnavailable    = "Service is not available." // [?]
 	MessagePendingEvent   = "Droplet already has a pending event."
 	MessageDropletLimit   = "creating this/these droplet(s) will exceed your droplet limit"
+	MessageGPULimit       = "creating this/these droplet(s) will exceed your GPU limit"
 	MessageSizeNotHere    = "Size is not available in this region."
 	MessageRegion         = "Region is not available"
 	MessageInvalidSize    = "You specified an invalid size for Droplet creation."

@@ -27,6 +27,7 @@ type Options struct {
 	Now          func() time.Time // DigitalOcean's clock; nil: that of package time
 	Token        string           // "": DefaultToken; any other bearer gets 401. Another token is another account
 	DropletLimit int              // the account's droplet_limit; 0: 100
+	GPULimit     int              // how many GPU Droplets there may be, of droplet_limit; 0: all
 	BootTime     time.Duration    // from POST to active; 0: 30s, as measured in public
 	DeleteTime   time.Duration    // from DELETE's 204 to gone (404, no longer billed); 0: 3s
 	ListLag      time.Duration    // how long lists miss new Droplets and still show gone ones
