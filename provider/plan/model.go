@@ -4,6 +4,7 @@
 package plan
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"sort"
@@ -64,8 +65,8 @@ type Outcome struct {
 	Most  int     // of them at once
 	Waits []int32 // of each job until it has a Droplet, ms, sorted
 
-	Lives []Life // Droplets, in the order of their creation
-	Runs  []Life // jobs on them
+	Lives []Life // of Droplets, if it is traced
+	Runs  []Life // of jobs on them, likewise
 }
 
 // Life is a span of time, in milliseconds since the work began.
@@ -96,12 +97,13 @@ const (
 
 // droplet is one as the runner sees it.
 type droplet struct {
-	born, active, ready int64 // ready: never = it is not running yet
-	since               int64 // idle
-	busy, used          int
-	removing            bool
-	deleted, gone       int64 // never = not yet
-	life                int
+	born, active  int64
+	readyAt       int64 // never = it is not running yet
+	since         int64 // idle
+	busy, used    int
+	ready         bool // for jobs
+	removing      bool
+	deleted, gone int64 // never = not yet
 }
 
 // model is a run. What it has no event for does not change.
@@ -114,22 +116,33 @@ type model struct {
 
 	policy Policy
 	shift  int // the next
-	job    int // the next to arrive
 
-	queue   []int64 // at GitLab: when each arrived
-	head    int     // of queue
-	taken   int     // jobs that the runner has
+	arrived int // jobs
+	taken   int // by the runner; the others wait at GitLab
 	waiting []waiter
-	ends    ends
+	ends    []ending // of the jobs that run, the last one first
 
 	list     []*droplet // in the order in which they were seen running
 	creating []*droplet
 	requests int
-	free     []*droplet // for reuse
+	unused   []*droplet // to be used again
+
+	// The taskscaler's counts, of jobs: what Droplets have room for, and what they will not take any more.
+	idle, unavailable int
+	removing          int   // Droplets of list
+	accepted          int   // deletes of the runner's last update, which free their room ...
+	acceptedAt        int64 // ... then
+	idleSince         int64 // no Droplet is idle for longer
 
 	tickAt, pollAt, loopAt, listAt, readyAt int64
 	loopStart, loopEnd                      int64 // of the runner's last update
 	expecting                               bool
+}
+
+// ending is when a job ends.
+type ending struct {
+	at int64
+	d  *droplet
 }
 
 // waiter is a job that the runner has taken, and that looks for a slot every 2 s from then.
@@ -156,11 +169,11 @@ func Run(s Setup, w *Work, trace bool) Outcome {
 func (m *model) step() bool {
 	look, who := m.nextLook()
 	arrive, end, shift := int64(never), int64(never), int64(never)
-	if m.job < len(m.w.Jobs) {
-		arrive = m.w.Jobs[m.job].Arrive
+	if m.arrived < len(m.w.Jobs) {
+		arrive = m.w.Jobs[m.arrived].Arrive
 	}
-	if len(m.ends) > 0 {
-		end = m.ends[0].at
+	if n := len(m.ends); n > 0 {
+		end = m.ends[n-1].at
 	}
 	if m.shift < len(m.Shifts) {
 		shift = m.Shifts[m.shift].At
@@ -210,8 +223,7 @@ func (w *Work) poll(t int64) int64 {
 }
 
 func (m *model) arrive() {
-	m.queue = append(m.queue, int64(m.job))
-	m.job++
+	m.arrived++
 	if m.w.Queued {
 		m.pollAt = min(m.pollAt, m.w.poll(m.now))
 	} else {
@@ -221,42 +233,38 @@ func (m *model) arrive() {
 
 // take is the runner's question for jobs: it takes those that it has room for.
 func (m *model) take() {
-	for m.head < len(m.queue) && (m.MaxJobs == 0 || m.taken < m.MaxJobs) && m.reserve() {
-		w := waiter{m.now % acquire, int(m.queue[m.head])}
-		m.head++
+	for m.taken < m.arrived && (m.MaxJobs == 0 || len(m.waiting)+len(m.ends) < m.MaxJobs) && m.reserve() {
+		w := waiter{m.now % acquire, m.taken}
 		m.taken++
 		i := sort.Search(len(m.waiting), func(i int) bool { return m.waiting[i].phase > w.phase })
 		m.waiting = slices.Insert(m.waiting, i, w)
 		m.changed()
-		if m.slot() != nil {
+		if m.idle > 0 {
 			m.start(i)
 		}
 	}
 	m.pollAt = never
-	if m.head < len(m.queue) {
+	if m.taken < m.arrived {
 		m.pollAt = m.w.poll(m.now + 1)
-	} else {
-		m.queue, m.head = m.queue[:0], 0
 	}
 }
 
 // reserve reports whether the taskscaler has room for one more.
 func (m *model) reserve() bool {
-	reserved, preemptive := len(m.waiting), m.policy.IdleCount > 0 && m.policy.Preemptive
-	if !preemptive && (m.MaxInstances == 0 || (m.MaxInstances-len(m.list))*m.Capacity > reserved) {
-		return true // it is sure without counting
+	m.settle()
+	reserved := len(m.waiting)
+	switch {
+	case m.idle > reserved:
+		return true
+	case m.policy.IdleCount > 0 && m.policy.Preemptive:
+		return false
 	}
-	c := m.count()
-	available := max(0, c.idle-reserved)
-	if preemptive {
-		return available > 0
-	}
-	return available > 0 || m.MaxInstances*m.Capacity-c.unavailable-c.acquired-max(0, reserved-c.idle) > 0
+	return m.MaxInstances == 0 || m.MaxInstances*m.Capacity > m.unavailable+len(m.ends)+reserved-m.idle
 }
 
 // nextLook returns when a waiting job next finds a slot, and which.
 func (m *model) nextLook() (at int64, who int) {
-	if len(m.waiting) == 0 || m.slot() == nil {
+	if len(m.waiting) == 0 || m.idle == 0 {
 		return never, 0
 	}
 	phase := m.now % acquire
@@ -267,37 +275,53 @@ func (m *model) nextLook() (at int64, who int) {
 	return m.now - phase + m.waiting[who].phase, who
 }
 
-// slot returns the Droplet that the next job gets.
-func (m *model) slot() *droplet {
-	for _, d := range m.list {
-		if !d.removing && d.ready <= m.now && d.busy < m.Capacity && (m.MaxUses == 0 || d.used < m.MaxUses) {
-			return d
-		}
+// room is how many jobs more a Droplet takes before it goes.
+func (m *model) room(d *droplet) int {
+	if m.MaxUses > 0 {
+		return min(m.Capacity-d.busy, m.MaxUses-d.used)
 	}
-	return nil
+	return m.Capacity - d.busy
 }
 
-// start begins a job that waits.
+// count adds a Droplet to the counts, or with -1 takes it off them before it changes.
+func (m *model) count(d *droplet, n int) {
+	room := m.room(d)
+	m.unavailable += n * (m.Capacity - d.busy - room)
+	if d.ready {
+		m.idle += n * room
+	}
+}
+
+// start begins a job that waits, on the first Droplet with room for it.
 func (m *model) start(who int) {
-	d, j := m.slot(), m.w.Jobs[m.waiting[who].job]
+	d := m.list[slices.IndexFunc(m.list, func(d *droplet) bool { return d.ready && !d.removing && m.room(d) > 0 })]
+	job := m.w.Jobs[m.waiting[who].job]
 	m.waiting = slices.Delete(m.waiting, who, who+1)
+	m.count(d, -1)
 	d.busy++
 	d.used++
-	m.ends.push(ending{m.now + j.Takes, d})
-	m.out.Waits = append(m.out.Waits, int32(min(m.now-j.Arrive, math.MaxInt32)))
+	m.count(d, 1)
+	end := m.now + job.Takes
+	i, _ := slices.BinarySearchFunc(m.ends, end, func(e ending, at int64) int { return cmp.Compare(at, e.at) })
+	m.ends = slices.Insert(m.ends, i, ending{end, d})
+	m.out.Waits = append(m.out.Waits, int32(min(m.now-job.Arrive, math.MaxInt32)))
 	if m.trace {
-		m.out.Runs = append(m.out.Runs, Life{m.now, min(m.now+j.Takes, m.w.Length)})
+		m.out.Runs = append(m.out.Runs, Life{m.now, min(end, m.w.Length)})
 	}
 	m.changed()
 }
 
 // end ends a job.
 func (m *model) end() {
-	d := m.ends.pop().d
+	last := len(m.ends) - 1
+	d := m.ends[last].d
+	m.ends = m.ends[:last]
+	m.count(d, -1)
 	d.busy--
+	m.count(d, 1)
 	d.since = m.now
-	m.taken--
-	if d.busy == 0 && m.MaxUses > 0 && d.used >= m.MaxUses {
+	m.idleSince = min(m.idleSince, m.now)
+	if d.busy == 0 && m.room(d) == 0 {
 		m.remove(d)
 	}
 	m.changed()
@@ -306,36 +330,21 @@ func (m *model) end() {
 // remove marks a Droplet for deletion by the runner's next update.
 func (m *model) remove(d *droplet) {
 	if !d.removing {
+		m.count(d, -1)
 		d.removing = true
+		m.removing++
+		m.unavailable += m.Capacity // until the delete is accepted
 		m.wake(m.now)
 		m.changed()
 	}
 }
 
-// counts is the taskscaler's, of jobs.
-type counts struct{ idle, acquired, unavailable, running int }
-
-func (m *model) count() (c counts) {
-	for _, d := range m.list {
-		if !d.removing {
-			c.running++
-		}
-		if d.deleted <= m.now {
-			continue
-		}
-		unavailable := 0
-		if d.removing {
-			unavailable = m.Capacity - d.busy
-		} else if m.MaxUses > 0 {
-			unavailable = max(0, m.Capacity-(m.MaxUses-d.used+d.busy))
-		}
-		c.acquired += d.busy
-		c.unavailable += unavailable
-		if d.ready <= m.now {
-			c.idle += m.Capacity - d.busy - unavailable
-		}
+// settle takes what has been deleted off the counts.
+func (m *model) settle() {
+	if m.acceptedAt <= m.now {
+		m.unavailable -= m.accepted * m.Capacity
+		m.accepted = 0
 	}
-	return c
 }
 
 // scale is the taskscaler's decision, once a second.
@@ -344,47 +353,52 @@ func (m *model) scale() {
 	if m.listAt != never { // a call is under way: what it changes counts next time
 		m.tickAt = m.now + tick
 	}
-	c := m.count()
-	have := c.running + len(m.creating) + m.requests
-	n := m.required(c, have, 0)
+	m.settle()
+	have := len(m.list) - m.removing + len(m.creating) + m.requests
+	n := m.required(have, 0)
 	if n < 0 {
-		n = min(0, m.required(c, have, len(m.waiting)))
+		n = min(0, m.required(have, len(m.waiting)))
 	}
-	if n > 0 {
+	switch {
+	case n == 0:
+		return
+	case n > 0:
 		m.requests += n
 		m.wake(m.now)
 		return
 	}
 	idle := m.policy.IdleTime.Milliseconds()
-	for _, d := range m.list {
-		if n == 0 {
-			return
-		}
-		switch expires := d.since + idle; {
-		case d.busy > 0:
-		case expires <= m.now || m.MaxUses > 0 && d.used >= m.MaxUses:
-			m.remove(d)
-			n++
-		default:
-			m.tickAt = min(m.tickAt, up(expires, tick))
+	if m.idleSince+idle <= m.now {
+		m.idleSince = m.w.Length
+		for _, d := range m.list {
+			switch {
+			case d.busy > 0:
+			case n < 0 && (d.since+idle <= m.now || m.room(d) == 0):
+				m.remove(d) // one that is being removed counts too
+				n++
+			default:
+				m.idleSince = min(m.idleSince, d.since)
+			}
 		}
 	}
+	m.tickAt = min(m.tickAt, max(m.now+tick, up(m.idleSince+idle, tick)))
 }
 
-// required is how many Droplets the taskscaler wants more.
-func (m *model) required(c counts, have, reserved int) int {
-	if c.acquired+c.unavailable > have*m.Capacity {
+// required is how many Droplets the taskscaler wants more than it has.
+func (m *model) required(have, reserved int) int {
+	busy := len(m.ends)
+	if busy+m.unavailable > have*m.Capacity {
 		return 0
 	}
-	desired := c.acquired + max(m.policy.IdleCount, len(m.waiting)+reserved)
+	desired := busy + max(m.policy.IdleCount, len(m.waiting)+reserved)
 	if f := m.policy.ScaleFactor; f > 0 {
-		scaled := int(math.Ceil(f * float64(c.acquired)))
+		scaled := int(math.Ceil(f * float64(busy)))
 		if m.policy.ScaleFactorLimit > 0 {
 			scaled = min(scaled, m.policy.ScaleFactorLimit)
 		}
 		desired = max(desired, scaled)
 	}
-	n := (desired+c.unavailable+m.Capacity-1)/m.Capacity - have
+	n := (desired+m.unavailable+m.Capacity-1)/m.Capacity - have
 	if m.MaxInstances > 0 && n > 0 {
 		n = min(n, max(0, m.MaxInstances-have))
 	}
@@ -419,14 +433,28 @@ func (m *model) wake(t int64) {
 // update begins the runner's round: it deletes.
 func (m *model) update() {
 	m.loopAt, m.loopStart, m.listAt = never, m.now, m.now+call
-	for _, d := range m.list {
-		if d.removing && d.deleted == never {
-			m.listAt = m.now + 2*call
-			d.deleted, d.gone = m.now+call, m.now+call+int64(m.w.Gone)
-			m.out.Lives[d.life].To = d.gone
+	m.settle()
+	if m.removing > 0 {
+		for _, d := range m.list {
+			if d.removing && d.deleted == never {
+				m.listAt = m.now + 2*call
+				m.accepted++
+				m.acceptedAt = m.now + call
+				d.deleted, d.gone = m.acceptedAt, m.acceptedAt+int64(m.w.Gone)
+				m.bill(d)
+			}
 		}
 	}
 	m.tickAt = min(m.tickAt, up(m.now+call, tick))
+}
+
+// bill ends a Droplet's life.
+func (m *model) bill(d *droplet) {
+	l := Life{d.born, min(d.gone, m.w.Length)}
+	m.out.USD += Bill(m.w.Price, time.Duration(l.To-l.From)*time.Millisecond)
+	if m.trace {
+		m.out.Lives = append(m.out.Lives, l)
+	}
 }
 
 // see is the rest of the round: it lists and creates.
@@ -435,24 +463,35 @@ func (m *model) see() {
 	before, unseen := len(m.creating), 0
 	for _, d := range m.creating {
 		if d.active <= m.now {
-			d.ready = m.now + int64(m.w.Ready)
-			m.readyAt = min(m.readyAt, d.ready)
+			d.readyAt = m.now + int64(m.w.Ready)
+			m.readyAt = min(m.readyAt, d.readyAt)
 			m.list = append(m.list, d)
+			m.idleSince = min(m.idleSince, d.since)
+			m.count(d, 1)
 		} else {
 			m.creating[unseen] = d
 			unseen++
 		}
 	}
 	m.creating = m.creating[:unseen]
-	running := len(m.list)
-	m.list = slices.DeleteFunc(m.list, func(d *droplet) bool {
-		if d.gone <= m.now {
-			m.free = append(m.free, d)
-		}
-		return d.gone <= m.now
-	})
-	if unseen < before || len(m.list) < running {
+	if unseen < before {
 		m.changed()
+	}
+	need := int64(never)
+	if m.removing > 0 {
+		m.list = slices.DeleteFunc(m.list, func(d *droplet) bool {
+			switch {
+			case d.gone <= m.now:
+				m.unused = append(m.unused, d)
+				m.removing--
+				m.changed()
+			case d.deleted < never:
+				need = min(need, d.gone-call)
+			case d.removing:
+				need = min(need, m.now)
+			}
+			return d.gone <= m.now
+		})
 	}
 	n := m.requests
 	if m.MaxInstances > 0 {
@@ -462,21 +501,10 @@ func (m *model) see() {
 		m.loopEnd += call
 		m.create(n, m.loopEnd)
 	}
-	need := int64(never)
 	for _, d := range m.creating {
 		need = min(need, d.active-call)
 	}
-	m.expecting = len(m.creating) > 0 || m.requests > 0
-	for _, d := range m.list {
-		if d.removing {
-			m.expecting = true
-			if d.deleted == never {
-				need = m.now
-			} else {
-				need = min(need, d.gone-call)
-			}
-		}
-	}
+	m.expecting = len(m.creating) > 0 || m.requests > 0 || m.removing > 0
 	if need < never {
 		m.wake(max(need, m.loopEnd))
 	}
@@ -484,17 +512,18 @@ func (m *model) see() {
 
 func (m *model) create(n int, t int64) {
 	for range n {
-		d := &droplet{}
-		if last := len(m.free) - 1; last >= 0 {
-			d, m.free = m.free[last], m.free[:last]
+		var d *droplet
+		if last := len(m.unused) - 1; last >= 0 {
+			d, m.unused = m.unused[last], m.unused[:last]
+		} else {
+			d = &droplet{}
 		}
 		boot := 0
 		if len(m.w.Boots) > 0 {
 			boot = m.w.Boots[m.out.Made%len(m.w.Boots)]
 		}
-		*d = droplet{born: t, active: t + int64(boot), ready: never, since: t + update + call, deleted: never, gone: never, life: m.out.Made}
+		*d = droplet{born: t, active: t + int64(boot), readyAt: never, since: t + update + call, deleted: never, gone: never}
 		m.out.Made++
-		m.out.Lives = append(m.out.Lives, Life{t, never})
 		m.creating = append(m.creating, d)
 	}
 	m.requests -= n
@@ -505,8 +534,14 @@ func (m *model) create(n int, t int64) {
 func (m *model) markReady() {
 	m.readyAt = never
 	for _, d := range m.list {
-		if d.ready > m.now && !d.removing {
-			m.readyAt = min(m.readyAt, d.ready)
+		switch {
+		case d.ready || d.removing:
+		case d.readyAt > m.now:
+			m.readyAt = min(m.readyAt, d.readyAt)
+		default:
+			m.count(d, -1)
+			d.ready = true
+			m.count(d, 1)
 		}
 	}
 	m.changed()
@@ -514,58 +549,16 @@ func (m *model) markReady() {
 
 // close ends a run: what is not over lasts until the end.
 func (m *model) close() {
-	for _, j := range m.queue[m.head:] {
-		m.waiting = append(m.waiting, waiter{job: int(j)})
+	for ; m.taken < len(m.w.Jobs); m.taken++ {
+		m.waiting = append(m.waiting, waiter{job: m.taken})
 	}
 	for _, w := range m.waiting {
 		m.out.Waits = append(m.out.Waits, int32(min(m.w.Length-m.w.Jobs[w.job].Arrive, math.MaxInt32)))
 	}
 	slices.Sort(m.out.Waits)
-	for i := range m.out.Lives {
-		l := &m.out.Lives[i]
-		l.To = min(l.To, m.w.Length)
-		m.out.USD += Bill(m.w.Price, time.Duration(l.To-l.From)*time.Millisecond)
-	}
-	if !m.trace {
-		m.out.Lives = nil
-	}
-}
-
-// ending is when a job ends; ends is a heap of them. (container/heap makes the search twice as slow.)
-type ending struct {
-	at int64
-	d  *droplet
-}
-type ends []ending
-
-func (e *ends) push(x ending) {
-	h := append(*e, x)
-	i := len(h) - 1
-	for ; i > 0 && h[(i-1)/2].at > x.at; i = (i - 1) / 2 {
-		h[i] = h[(i-1)/2]
-	}
-	h[i] = x
-	*e = h
-}
-
-func (e *ends) pop() ending {
-	h := *e
-	top, last := h[0], h[len(h)-1]
-	h = h[:len(h)-1]
-	i := 0
-	for c := 1; c < len(h); c = 2*i + 1 {
-		if c+1 < len(h) && h[c+1].at < h[c].at {
-			c++
+	for _, d := range slices.Concat(m.list, m.creating) {
+		if d.deleted == never {
+			m.bill(d)
 		}
-		if last.at <= h[c].at {
-			break
-		}
-		h[i] = h[c]
-		i = c
 	}
-	if len(h) > 0 {
-		h[i] = last
-	}
-	*e = h
-	return top
 }

@@ -19,8 +19,8 @@ func TestRequired(t *testing.T) {
 		"max_instances":        {Policy{IdleCount: 5}, 3, 3, 6, 3},
 		"more than are wanted": {Policy{IdleCount: 1}, 0, 4, 6, -3},
 	} {
-		m := &model{Setup: Setup{Capacity: 1, MaxInstances: c.max}, policy: c.policy}
-		if got := m.required(counts{acquired: c.busy}, c.have, 0); got != c.want {
+		m := &model{Setup: Setup{Capacity: 1, MaxInstances: c.max}, policy: c.policy, ends: make([]ending, c.busy)}
+		if got := m.required(c.have, 0); got != c.want {
 			t.Errorf("%s: %d, want %d", name, got, c.want)
 		}
 	}
