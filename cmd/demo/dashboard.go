@@ -43,6 +43,17 @@ const (
 	clearLine  = "\x1b[K"
 )
 
+// bands are the states of Droplets.
+var bands = []struct {
+	label string
+	count func(harness.Sample) int
+}{
+	{"busy", func(s harness.Sample) int { return s.Busy }},
+	{"idle", func(s harness.Sample) int { return s.Idle }},
+	{"creating", func(s harness.Sample) int { return s.Creating }},
+	{"deleting", func(s harness.Sample) int { return s.Deleting }},
+}
+
 // barColours go with bands.
 var barColours = map[string]string{
 	"busy":     "\x1b[34m",

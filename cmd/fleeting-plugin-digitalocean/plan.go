@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
 
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/chart"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/doctor"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/history"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/plan"
@@ -133,9 +135,18 @@ func (p *planning) run(ctx context.Context, t *terminal) error {
 	}
 	r.show(t)
 	if p.svg != "" {
-		return os.WriteFile(p.svg, pictures(past, advice, chosen, loc), 0o644)
+		return draw(p.svg, pictures(past, advice, chosen, loc))
 	}
 	return nil
+}
+
+// draw writes charts to a file.
+func draw(path string, charts []chart.Chart) error {
+	var b bytes.Buffer
+	if err := chart.Write(&b, charts...); err != nil {
+		return err
+	}
+	return os.WriteFile(path, b.Bytes(), 0o644)
 }
 
 // setting reads the present configuration.

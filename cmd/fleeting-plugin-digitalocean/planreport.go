@@ -60,7 +60,7 @@ func (r *planReport) advise(a *plan.Advice, label string) (chosen *plan.Choice, 
 	r.Present = &present
 	labels := []string{}
 	for i := range a.Choices {
-		c := inShort(string(rune('A'+i)), &a.Choices[i])
+		c := inShort(letter(i), &a.Choices[i])
 		labels = append(labels, c.Label)
 		r.Choices = append(r.Choices, c)
 		if strings.EqualFold(c.Label, label) || label == "" && i == a.Best {
