@@ -46,6 +46,7 @@ called wrongly.`,
 		return nil
 	})
 	_ = cmd.RegisterFlagCompletionFunc("by", cobra.FixedCompletions(keys, cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().StringVar(&r.svg, "svg", "", "write a picture to `FILE`: what Droplets did over time, and with --by what each PART cost")
 	t.formatFlags(cmd, asTable, asCSV, asJSON)
 	return cmd
 }
@@ -53,7 +54,7 @@ called wrongly.`,
 // reporting is what report is to do.
 type reporting struct {
 	journal
-	by string
+	by, svg string
 }
 
 func (r *reporting) run(ctx context.Context, t *terminal) error {
@@ -72,6 +73,9 @@ func (r *reporting) run(ctx context.Context, t *terminal) error {
 		err = writeUsageCSV(t, u, r.by)
 	default:
 		fmt.Fprint(t.out, usageText(u, r.by, t.colours))
+	}
+	if err == nil && r.svg != "" {
+		err = draw(r.svg, usagePictures(&h, u, r.by))
 	}
 	return err
 }

@@ -17,6 +17,7 @@ const (
 	ByPipeline = "pipeline"
 	BySize     = "size"
 	ByHour     = "hour" // of the day
+	ByTime     = "time" // each hour, for a picture
 )
 
 // Usage is what Droplets did, and cost, in a span of time.
@@ -115,7 +116,7 @@ func (h *History) Usage(by string, in *time.Location) Usage {
 		u.Rows = append(u.Rows, row.rounded())
 	}
 	slices.SortFunc(u.Rows, func(a, b Row) int {
-		if by == ByHour {
+		if by == ByHour || by == ByTime {
 			return cmp.Compare(a.Key, b.Key)
 		}
 		return cmp.Or(cmp.Compare(strings.Count(a.Key, "("), strings.Count(b.Key, "(")), // what is nobody's comes last
@@ -139,6 +140,9 @@ const (
 	bootKey    = "(booting)"
 )
 
+// Hour is the key of a time's hour, with ByTime.
+func Hour(at time.Time) string { return at.UTC().Format("2006-01-02 15") }
+
 // row is the row of a time, for a job or, if j is nil, for what a Droplet did besides.
 func (s *sums) row(j *Job, d *Droplet, at time.Time, besides string) *Row {
 	key := besides
@@ -152,6 +156,8 @@ func (s *sums) row(j *Job, d *Droplet, at time.Time, besides string) *Row {
 		}
 	case s.by == ByHour:
 		key = at.In(s.in).Format("15")
+	case s.by == ByTime:
+		key = Hour(at)
 	case j != nil:
 		id := j.Project
 		if s.by == ByPipeline {
@@ -209,7 +215,7 @@ func (s *sums) droplet(d *Droplet, jobs []*Job, h *History) {
 			}
 		}
 		until := end
-		if s.by == ByHour {
+		if s.by == ByHour || s.by == ByTime {
 			const quarter = 15 * time.Minute // in some zones hours begin at one
 			until = earlier(until, at.Truncate(quarter).Add(quarter), at)
 		}
