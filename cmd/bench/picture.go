@@ -70,7 +70,12 @@ func drawFleets(w io.Writer, rows []row) error {
 			if p.Others > 0 {
 				text += fmt.Sprintf(", others %d/h", p.Others)
 			}
-			measured.Points = append(measured.Points, chart.Point{X: math.Log(p.Job.Minutes()), Y: float64(p.Droplets), Text: text})
+			at := chart.Point{X: math.Log(p.Job.Minutes()), Y: float64(p.Droplets), Text: text}
+			if n := len(measured.Points); n > 0 && measured.Points[n-1].X == at.X && measured.Points[n-1].Y == at.Y {
+				measured.Points[n-1].Text += "; " + text
+				continue
+			}
+			measured.Points = append(measured.Points, at)
 		}
 	}
 	c.Series = append(c.Series, measured)

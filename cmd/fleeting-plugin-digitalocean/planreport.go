@@ -104,7 +104,7 @@ func (r *planReport) show(t *terminal) {
 		return []string{name, fmt.Sprintf("%.2f", f.USD), fmt.Sprintf("%.0f s", f.P50), fmt.Sprintf("%.0f s", f.P95), fmt.Sprint(f.Droplets)}
 	}
 	b.WriteString(table([]string{"THE PAST", "USD", "WAIT P50", "P95", "DROPLETS"}, 0,
-		[][]string{row("measured", r.Measured), row("by the model", r.Model)}, nil, 0, t.colours))
+		[][]string{row("measured", r.Measured), row("by the model", r.Model)}, nil, t.room(), t.colours))
 	for _, held := range r.Held {
 		fmt.Fprintf(&b, "jobs were held back: %s: waits are longer than the table says\n", clean(held))
 	}
@@ -142,7 +142,7 @@ func (r *planReport) table(b *strings.Builder, t *terminal) {
 		codes = append(codes, map[bool]string{true: green}[c.Label == r.Best])
 	}
 	fmt.Fprintf(b, "\n%d policies were tried:\n\n", r.Tried)
-	b.WriteString(table([]string{"", "USD/MONTH", "WAIT P50", "P95", "LONGEST", "DROPLETS", "POLICY"}, 0, rows, codes, 0, t.colours))
+	b.WriteString(table([]string{"", "USD/MONTH", "WAIT P50", "P95", "LONGEST", "DROPLETS", "POLICY"}, 0, rows, codes, t.room(), t.colours))
 	b.WriteString(why.String())
 	switch {
 	case r.Best == "":

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/csv"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -72,7 +73,7 @@ func (r *reporting) run(ctx context.Context, t *terminal) error {
 	case asCSV:
 		err = writeUsageCSV(t, u, r.by)
 	default:
-		fmt.Fprint(t.out, usageText(u, r.by, t.colours))
+		fmt.Fprint(t.out, usageText(u, r.by, t.room(), t.colours))
 	}
 	if err == nil && r.svg != "" {
 		err = draw(r.svg, usagePictures(&h, u, r.by))
@@ -80,10 +81,18 @@ func (r *reporting) run(ctx context.Context, t *terminal) error {
 	return err
 }
 
+// room is how many columns a table has; 0 = any number.
+func (t *terminal) room() int {
+	if t.live {
+		return columns(os.Stdout)
+	}
+	return 0
+}
+
 // usageText is a report as a person reads it.
-func usageText(u history.Usage, by string, colours bool) string {
+func usageText(u history.Usage, by string, columns int, colours bool) string {
 	var b strings.Builder
-	show := func(rows [][]string) { b.WriteString("\n" + table(rows[0], 0, rows[1:], nil, 0, colours)) }
+	show := func(rows [][]string) { b.WriteString("\n" + table(rows[0], 0, rows[1:], nil, columns, colours)) }
 	all := u.All
 	fmt.Fprintf(&b, "%s: %s, %d failed; %s, %d lost; %s\n", colour(colours, bold, between(u.From, u.To)), count(all.Jobs, "job"), all.Failed,
 		count(u.Droplets, "Droplet"), u.Lost, colour(colours, bold, fmt.Sprintf("%.2f USD", all.USD)))

@@ -43,7 +43,7 @@ func (r *reader) requested(l line) bool {
 		if d.Requested.IsZero() {
 			d.Requested = l.at
 		}
-		d.Size, d.Region = r.name(l.field("size")), r.name(l.field("region"))
+		d.Size, d.Region = strings.Clone(l.field("size")), strings.Clone(l.field("region"))
 	}
 	return len(names) > 0 && l.field("size") != ""
 }
@@ -52,16 +52,12 @@ func (r *reader) requested(l line) bool {
 func (r *reader) droplet(l line, name string) *droplet {
 	d := r.droplets[name]
 	if d == nil {
-		name = r.name(name)
+		name = strings.Clone(name)
 		d = &droplet{Droplet: Droplet{Name: name}}
-		if len(r.droplets) < maxKept {
-			r.droplets[name] = d
-		} else {
-			r.problem("Droplets beyond the first two million: give a shorter --since", nil)
-		}
+		r.droplets[name] = d
 	}
 	if group := l.field("group"); group != "" {
-		d.Group = r.name(group)
+		d.Group = strings.Clone(group)
 	}
 	d.seen = l.at
 	return d
@@ -133,7 +129,9 @@ func (r *reader) kept(l line) bool {
 
 // tookOver names the Droplets that a new plugin process found.
 func (r *reader) tookOver(l line) bool {
-	group, names, n := l.field("group"), strings.Fields(l.field("names")), l.number("droplets")
+	group, n := l.field("group"), l.number("droplets")
+	some, _, more := strings.Cut(l.field("names"), " and ") // 20 names "and 3 more"
+	names := strings.Fields(some)
 	if r.adopted[group] == nil {
 		r.adopted[group] = map[string]bool{}
 	}
@@ -144,8 +142,8 @@ func (r *reader) tookOver(l line) bool {
 			d.PriceHourly = l.usd("usd_per_hour") / float64(n) // at least the sum is right
 		}
 	}
-	if n != int64(len(names)) {
-		r.adopted[group][""] = true // not all of them are named
+	if more {
+		r.adopted[group][""] = true
 	}
 	return len(names) > 0
 }
@@ -179,7 +177,7 @@ func (d *droplet) neverRan() bool { return d.born && d.Active.IsZero() }
 
 // failed is a placement, or all, that made no Droplets.
 func (r *reader) failed(l line) bool {
-	f := Failure{Size: r.name(l.field("size")), Region: r.name(l.field("region")), Why: r.name(l.field("why"))}
+	f := Failure{Size: strings.Clone(l.field("size")), Region: strings.Clone(l.field("region")), Why: strings.Clone(l.field("why"))}
 	if l.msg == msgRefused {
 		f.Why = "all were refused"
 	}

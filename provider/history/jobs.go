@@ -3,6 +3,7 @@ package history
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -31,13 +32,9 @@ func (r *reader) restarted(l line) bool {
 }
 
 func (r *reader) received(l line) bool {
-	key := jobKey{r.name(l.field("runner")), l.number("job")}
+	key := jobKey{strings.Clone(l.field("runner")), l.number("job")}
 	if key.id == 0 {
 		return false
-	}
-	if len(r.running)+len(r.jobs) >= maxKept {
-		r.problem("jobs beyond the first two million: give a shorter --since", nil)
-		return true
 	}
 	r.running[key] = &Job{ID: key.id, Runner: key.runner, Received: l.at}
 	r.latest[key.id] = key
@@ -73,7 +70,7 @@ func (r *reader) added(l line) bool {
 // started is a job that reaches its Droplet, perhaps after it tried another.
 func (r *reader) started(l line) bool {
 	if _, j := r.job(l); j != nil {
-		j.Started, j.Droplet = l.at, r.name(l.field("instance-id"))
+		j.Started, j.Droplet = l.at, strings.Clone(l.field("instance-id"))
 	}
 	return l.number("job") != 0 && l.field("instance-id") != ""
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -11,120 +12,61 @@ import (
 
 // line is a line of the log: when it was written, what it says and the fields of it.
 type line struct {
-	at   time.Time // zero = it does not say
-	msg  string
-	text string         // the fields, as in "key=value with spaces key=value"
-	json map[string]any // instead of text; nil before the first field is asked for
-	raw  []byte
+	at    time.Time // zero = it does not say
+	msg   string
+	field func(key string) string // "" = it has none of that key
 }
+
+const cut = "lines that are cut, or of another version"
 
 // parse reads a line as journalctl -o json or short-iso, docker logs -t or gitlab-runner
 // itself writes it, in each of the runner's log formats. It returns what is wrong with
 // a line that is none of these; a line of other programs is one without a message.
 func parse(text []byte) (line, string) {
-	text = bytes.TrimSpace(text)
-	if len(text) == 0 {
-		return line{}, ""
-	}
-	if text[0] == '{' {
-		return parseJSON(text)
-	}
-	first, rest, _ := bytes.Cut(text, []byte(" "))
+	first, rest, _ := bytes.Cut(bytes.TrimSpace(text), []byte(" "))
 	at, ok := parseTime(string(first))
 	if !ok {
-		return parseMessage(text, time.Time{})
+		return parseEntry(text, time.Time{})
 	}
 	if host, entry, ok := bytes.Cut(rest, []byte("]: ")); ok && bytes.Count(host, []byte(" ")) == 1 && bytes.IndexByte(host, '[') > 0 {
 		rest = entry // after "host gitlab-runner[123]: "
 	}
-	return parseMessage(rest, at)
+	return parseEntry(rest, at)
 }
 
-const cut = "lines that are cut, or of another version"
+var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
-func parseJSON(text []byte) (line, string) {
-	var entry struct {
-		Realtime *string         `json:"__REALTIME_TIMESTAMP"`
-		Message  json.RawMessage `json:"MESSAGE"`
-		Time     string          `json:"time"`
-		Msg      string          `json:"msg"`
+// parseEntry reads what journald or the runner wrote. at is what is known of the time.
+func parseEntry(entry []byte, at time.Time) (line, string) {
+	entry = bytes.TrimSpace(entry)
+	if bytes.HasPrefix(entry, []byte("{")) {
+		return parseJSON(entry, at)
 	}
-	if err := json.Unmarshal(text, &entry); err != nil {
-		return line{}, cut
+	text := string(colours.ReplaceAll(entry, nil))
+	if strings.HasPrefix(text, `time="`) {
+		return parseLogfmt(text)
 	}
-	if entry.Realtime == nil { // the runner's log_format = "json"
-		at, _ := parseTime(entry.Time)
-		return line{at: at, msg: message(entry.Msg), raw: text}, ""
-	}
-	micros, err := strconv.ParseInt(*entry.Realtime, 10, 64)
-	if err != nil {
-		return line{}, cut
-	}
-	at := time.UnixMicro(micros)
-	switch m := entry.Message; {
-	case len(m) == 0:
-		return line{at: at}, ""
-	case m[0] == '"':
-		var s string
-		if json.Unmarshal(m, &s) != nil {
-			return line{}, cut
-		}
-		return parseMessage([]byte(s), at)
-	case m[0] == '[': // it has colours, or is no UTF-8
-		b, ok := byteArray(m)
-		if !ok {
-			return line{}, cut
-		}
-		return parseMessage(b, at)
-	}
-	return line{}, "lines that journalctl left out: give it --all" // null: longer than 4 KiB
-}
-
-// byteArray reads journald's [27,91,48].
-func byteArray(array []byte) ([]byte, bool) {
-	var out []byte
-	n := 0
-	for _, c := range array[1:] {
-		switch {
-		case c >= '0' && c <= '9' && n < 256:
-			n = 10*n + int(c-'0')
-		case (c == ',' || c == ']') && n < 256:
-			out = append(out, byte(n))
-			n = 0
-		case c != ' ':
-			return nil, false
-		}
-	}
-	return out, true
-}
-
-// parseMessage reads what the runner wrote, in one of its three formats.
-func parseMessage(text []byte, at time.Time) (line, string) {
-	text = bytes.TrimSpace(text)
-	if len(text) > 0 && text[0] == '{' {
-		l, fault := parseJSON(text)
-		if l.at.IsZero() {
-			l.at = at
-		}
-		return l, fault
-	}
-	plain := withoutColours(text)
-	if strings.HasPrefix(plain, `time="`) {
-		fields, ok := logfmt(plain)
-		if !ok {
-			return line{}, cut
-		}
-		if own, ok := parseTime(fields["time"].(string)); ok {
-			at = own
-		}
-		msg, _ := fields["msg"].(string)
-		return line{at: at, msg: message(msg), json: fields}, ""
-	}
-	msg, fields, _ := strings.Cut(plain, "  ") // it is filled up to 50 columns, and two spaces
+	msg, fields, _ := strings.Cut(text, "  ") // it is filled up to 50 columns, and two spaces
 	for _, level := range []string{"WARNING: ", "ERROR: ", "FATAL: ", "PANIC: "} {
 		msg = strings.TrimPrefix(msg, level)
 	}
-	return line{at: at, msg: message(msg), text: " " + strings.TrimLeft(fields, " ")}, ""
+	fields = " " + strings.TrimLeft(fields, " ")
+	return line{at, message(msg), func(key string) string { return fieldOf(fields, key) }}, ""
+}
+
+var nextField = regexp.MustCompile(` [\w-]+=`)
+
+// fieldOf finds a field in " key=value with spaces key=value".
+func fieldOf(fields, key string) string {
+	at := strings.LastIndex(fields, " "+key+"=") // they are sorted; a text before may contain the like
+	if at < 0 {
+		return ""
+	}
+	value := fields[at+len(key)+2:]
+	if next := nextField.FindStringIndex(value); next != nil {
+		value = value[:next[0]]
+	}
+	return value
 }
 
 // message is a message that handlers know without what varies in it.
@@ -138,68 +80,84 @@ func message(msg string) string {
 	return msg
 }
 
-// logfmt reads key=value key="quoted value", the runner's log_format = "text".
-func logfmt(s string) (map[string]any, bool) {
-	fields := map[string]any{}
-	for s = strings.TrimSpace(s); s != ""; s = strings.TrimLeft(s, " ") {
-		key, rest, ok := strings.Cut(s, "=")
-		if !ok {
-			return nil, false
+// parseJSON reads an entry of journald, or the runner's log_format = "json".
+func parseJSON(text []byte, at time.Time) (line, string) {
+	var entry struct {
+		Realtime *string         `json:"__REALTIME_TIMESTAMP"`
+		Message  json.RawMessage `json:"MESSAGE"`
+		Time     string          `json:"time"`
+		Msg      string          `json:"msg"`
+	}
+	if err := json.Unmarshal(text, &entry); err != nil {
+		return line{}, cut
+	}
+	if entry.Realtime == nil {
+		if own, ok := parseTime(entry.Time); ok {
+			at = own
 		}
-		value := ""
-		if strings.HasPrefix(rest, `"`) {
-			quoted, err := strconv.QuotedPrefix(rest)
-			if err != nil {
-				return nil, false
+		return line{at, message(entry.Msg), jsonField(text)}, ""
+	}
+	micros, err := strconv.ParseInt(*entry.Realtime, 10, 64)
+	if err != nil {
+		return line{}, cut
+	}
+	at = time.UnixMicro(micros)
+	var s string
+	switch m := entry.Message; {
+	case len(m) == 0:
+		return line{at: at}, ""
+	case string(m) == "null":
+		return line{}, "lines that journalctl left out: give it --all" // it is longer than 4 KiB
+	case json.Unmarshal(m, &s) == nil:
+		return parseEntry([]byte(s), at)
+	}
+	var numbers []uint16 // it has colours, or is no UTF-8
+	if json.Unmarshal(entry.Message, &numbers) != nil {
+		return line{}, cut
+	}
+	b := make([]byte, len(numbers))
+	for i, n := range numbers {
+		b[i] = byte(n)
+	}
+	return parseEntry(b, at)
+}
+
+// jsonField decodes an object when the first of its fields is asked for.
+func jsonField(object []byte) func(string) string {
+	var fields map[string]any
+	return func(key string) string {
+		if fields == nil {
+			d := json.NewDecoder(bytes.NewReader(object))
+			d.UseNumber()
+			_ = d.Decode(&fields) // it is one
+		}
+		if fields[key] == nil {
+			return ""
+		}
+		return fmt.Sprint(fields[key])
+	}
+}
+
+var pair = regexp.MustCompile(`(\S+?)=("(?:[^"\\]|\\.)*"|\S*)`)
+
+// parseLogfmt reads key=value key="quoted value", the runner's log_format = "text".
+func parseLogfmt(text string) (line, string) {
+	fields := map[string]string{}
+	for _, m := range pair.FindAllStringSubmatch(text, -1) {
+		value := m[2]
+		if strings.HasPrefix(value, `"`) {
+			var err error
+			if value, err = strconv.Unquote(value); err != nil {
+				return line{}, cut
 			}
-			value, _ = strconv.Unquote(quoted) // it is one
-			s = rest[len(quoted):]
-		} else {
-			value, s, _ = strings.Cut(rest, " ")
 		}
-		fields[key] = value
+		fields[m[1]] = value
 	}
-	return fields, fields["time"] != nil
-}
-
-// field returns a field of a line; "" = it has none.
-func (l *line) field(key string) string {
-	if l.json == nil && l.raw != nil {
-		d := json.NewDecoder(bytes.NewReader(l.raw))
-		d.UseNumber()
-		if d.Decode(&l.json) != nil {
-			l.json = map[string]any{}
-		}
+	at, ok := parseTime(fields["time"])
+	if !ok {
+		return line{}, cut
 	}
-	if l.json != nil {
-		if v := l.json[key]; v != nil {
-			return fmt.Sprint(v)
-		}
-		return ""
-	}
-	at := strings.LastIndex(l.text, " "+key+"=") // fields are sorted; a text before may contain the like
-	if at < 0 {
-		return ""
-	}
-	value := l.text[at+len(key)+2:]
-	for i := range len(value) { // up to the next " key="
-		if value[i] == ' ' && isKey(value[i+1:]) {
-			return value[:i]
-		}
-	}
-	return value
-}
-
-func isKey(s string) bool {
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '=':
-			return i > 0
-		case c != '-' && c != '_' && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9'):
-			return false
-		}
-	}
-	return false
+	return line{at, message(fields["msg"]), func(key string) string { return fields[key] }}, ""
 }
 
 func (l *line) number(key string) int64 {
@@ -243,23 +201,4 @@ func parseTime(s string) (time.Time, bool) {
 		}
 	}
 	return time.Time{}, false
-}
-
-// withoutColours takes off what only a terminal reads.
-func withoutColours(text []byte) string {
-	var b strings.Builder
-	b.Grow(len(text))
-	for {
-		at := bytes.Index(text, []byte("\x1b["))
-		if at < 0 {
-			b.Write(text)
-			return b.String()
-		}
-		b.Write(text[:at])
-		end := bytes.IndexByte(text[at:], 'm')
-		if end < 0 {
-			return b.String()
-		}
-		text = text[at+end+1:]
-	}
 }

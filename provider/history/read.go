@@ -23,9 +23,8 @@ type Options struct {
 }
 
 const (
-	maxLine      = 1 << 20   // bytes; longer lines are left out
-	maxKept      = 2_000_000 // jobs, and Droplets: about 400 MB of each
-	maxFirst     = 120       // characters of a problem's first line
+	maxLine      = 1 << 20 // bytes; longer lines are left out
+	maxFirst     = 120     // characters of a problem's first line
 	clockStep    = 5 * time.Second
 	betweenSteps = 100_000 // lines
 )
@@ -37,7 +36,7 @@ var ErrForeign = errors.New("no line of it is gitlab-runner's, in a form that is
 // Droplets of it, not with its lines. What it cannot use it counts in Problems. Its
 // errors are those of the readers and of ctx, ErrForeign, and an export that is not one.
 func Read(ctx context.Context, journal io.Reader, o Options) (History, error) {
-	r := &reader{o: o, running: map[jobKey]*Job{}, latest: map[int64]jobKey{}, names: map[string]string{}, stopped: map[jobKey]time.Time{},
+	r := &reader{o: o, running: map[jobKey]*Job{}, latest: map[int64]jobKey{}, stopped: map[jobKey]time.Time{},
 		droplets: map[string]*droplet{}, adopted: map[string]map[string]bool{},
 		failures: map[Failure]int{}, problems: map[string]*Problem{}}
 	if err := r.lines(ctx, journal); err != nil {
@@ -65,9 +64,8 @@ type reader struct {
 	read     int64     // lines
 	first    time.Time // of the lines
 	last     time.Time
-	before   time.Time         // the last line of the runner's process before this one
-	used     bool              // a line was the runner's or the plugin's
-	names    map[string]string // of Droplets and runners, each once
+	before   time.Time // the last line of the runner's process before this one
+	used     bool      // a line was the runner's or the plugin's
 	running  map[jobKey]*Job
 	latest   map[int64]jobKey // the last job with that id
 	stopped  map[jobKey]time.Time
@@ -211,16 +209,6 @@ func (r *reader) young(ended time.Time) bool {
 		return !r.last.Before(r.o.Since) || !r.o.Until.Before(r.o.Since)
 	}
 	return !ended.Before(r.o.Since)
-}
-
-// name returns a copy of s that does not keep its line in memory.
-func (r *reader) name(s string) string {
-	if known, ok := r.names[s]; ok {
-		return known
-	}
-	s = string([]byte(s))
-	r.names[s] = s
-	return s
 }
 
 // problem counts something that could not be used.

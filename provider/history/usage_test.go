@@ -61,6 +61,25 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// Hours are those of the time zone, in summer and in winter, but in UTC for a picture.
+func TestHoursOfSummer(t *testing.T) {
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := time.Date(2026, 3, 28, 8, 0, 0, 0, berlin)
+	h := History{From: before, To: before.AddDate(0, 0, 2)}
+	for _, at := range []time.Time{before, before.AddDate(0, 0, 1)} {
+		h.Droplets = append(h.Droplets, Droplet{Requested: at, Active: at, Gone: at.Add(time.Hour), PriceHourly: 0.5})
+	}
+	if rows := h.Usage(ByHour, berlin).Rows; len(rows) != 1 || rows[0].Key != "08" || rows[0].IdleHours != 2 {
+		t.Errorf("%+v", rows)
+	}
+	if rows := h.Usage(ByTime, berlin).Rows; len(rows) != 2 || rows[0].Key != Hour(before) || rows[1].Key != "2026-03-29 06" {
+		t.Errorf("%+v", rows)
+	}
+}
+
 // sumsAgree checks that the parts of a history are the whole, to the cent.
 func sumsAgree(t *testing.T, h History, by string) {
 	t.Helper()

@@ -58,6 +58,34 @@ func TestSearch(t *testing.T) {
 	}
 }
 
+// Hours of the day are those of the time zone, with summer time, and a month has 730 of them.
+func TestHours(t *testing.T) {
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := time.Date(2026, 3, 28, 0, 0, 0, 0, time.UTC) // the day before summer time
+	shifts := Shifts(from, from.AddDate(0, 0, 2), func(t time.Time) int {
+		if hour := t.In(berlin).Hour(); hour >= 8 && hour < 18 {
+			return 1
+		}
+		return 0
+	})
+	const hour = 3600_000
+	want := []Shift{{0, 0}, {7 * hour, 1}, {17 * hour, 0}, {30 * hour, 1}, {40 * hour, 0}}
+	if !slices.Equal(shifts, want) {
+		t.Errorf("%v, want %v", shifts, want)
+	}
+	p := weeks(1, 3000) // work from 8 to 18 UTC
+	if work, _ := p.busy(berlin); work.From != 9 || work.To != 19 {
+		t.Errorf("the hours of work in Berlin are %+v", work)
+	}
+	day := &Work{Length: 73 * hour, Price: 1, Boots: []int{30_000}}
+	if c := measure(Setup{Policies: []Policy{{IdleCount: 1, IdleTime: time.Hour}}}, day, "", nil); c.USDPerMonth < 729 || c.USDPerMonth > 730 {
+		t.Errorf("a Droplet of a dollar an hour costs %.2f a month", c.USDPerMonth)
+	}
+}
+
 // Another size is tried only if it was asked for.
 func TestSearchOfSizes(t *testing.T) {
 	p := weeks(1, 1000)
