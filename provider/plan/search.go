@@ -3,14 +3,13 @@ package plan
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // hoursPerMonth is an average month's.
@@ -67,23 +66,18 @@ var (
 
 // Search tries at most so many policies on the past. Hours are those of loc.
 func Search(ctx context.Context, p *Past, s Setup, sizes []Size, loc *time.Location, tries int) (*Advice, error) {
-	a := &Advice{Present: measure(s, p.Work, p.Size, nil), Best: -1}
+	a := &Advice{Present: Choice{Size: p.Size, MaxUses: s.MaxUses, setup: s, work: p.Work}, Best: -1}
+	a.Present.measure()
 	sizes = append([]Size{{Slug: p.Size, Speedup: 1, Price: p.Work.Price}}, sizes...)
 	for _, size := range sizes {
-		work := *p.Work
-		work.Price, work.Jobs = size.Price, slices.Clone(work.Jobs)
-		for i := range work.Jobs {
-			work.Jobs[i].Takes = int64(float64(work.Jobs[i].Takes) / size.Speedup)
-		}
-		g := p.grid(s, loc)
+		g := newGrid(p, s, size, loc)
 		var tried []Choice
 		budget := tries / len(sizes)
 		for next := g.any(budget / 4); len(next) > 0; {
-			found, err := p.try(ctx, s, &work, size.Slug, next, loc)
-			if err != nil {
+			if err := measureAll(ctx, next); err != nil {
 				return nil, err
 			}
-			tried = append(tried, found...)
+			tried = append(tried, next...)
 			if next = g.near(front(tried), budget-len(tried)); len(next) == 0 {
 				next = g.any(min(budget-len(tried), 50))
 			}
@@ -96,11 +90,26 @@ func Search(ctx context.Context, p *Past, s Setup, sizes []Size, loc *time.Locat
 	return a, nil
 }
 
-// candidate is what is tried, and where in the grid it lies.
-type candidate struct {
-	blocks []Block
-	uses   int
-	at     [5]int // in shapes, counts, idleTimes, scaleFactors and uses
+// measureAll replays choices, on all processors.
+func measureAll(ctx context.Context, choices []Choice) error {
+	var replays errgroup.Group
+	replays.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range choices {
+		replays.Go(func() error {
+			if ctx.Err() == nil {
+				choices[i].measure()
+			}
+			return ctx.Err()
+		})
+	}
+	return replays.Wait()
+}
+
+func (c *Choice) measure() {
+	o := Run(c.setup, c.work, false)
+	month := float64(c.work.Length) / float64(hoursPerMonth*time.Hour/time.Millisecond)
+	c.USDPerMonth, c.Most, c.Made = o.USD/month, o.Most, o.Made
+	c.P50, c.P95, c.Longest = o.Wait(0.5), o.Wait(0.95), o.Wait(1)
 }
 
 // The shapes of a week.
@@ -113,23 +122,35 @@ const (
 	shapes
 )
 
-// grid is all that may be tried.
+// grid is all that may be tried on a size.
 type grid struct {
+	size         string
+	setup        Setup
+	work         *Work
 	counts, uses []int
-	work, peak   Block
-	preemptive   bool
+	blocks       []Block // all week, the hours of work, the busiest of these
+	shifts       [][]Shift
 	tried        map[[5]int]bool
 }
 
-func (p *Past) grid(s Setup, loc *time.Location) *grid {
-	g := &grid{tried: map[[5]int]bool{}, uses: []int{s.MaxUses}, preemptive: len(s.Policies) > 0 && s.Policies[0].Preemptive}
+func newGrid(p *Past, s Setup, size Size, loc *time.Location) *grid {
+	work := *p.Work
+	work.Price, work.Jobs = size.Price, slices.Clone(work.Jobs)
+	for i := range work.Jobs {
+		work.Jobs[i].Takes = int64(float64(work.Jobs[i].Takes) / size.Speedup)
+	}
+	g := &grid{size: size.Slug, setup: s, work: &work, uses: []int{s.MaxUses}, tried: map[[5]int]bool{}}
 	for n, most := 0, p.burst(); n <= max(1, most); n = max(n+1, n*5/4) {
 		g.counts = append(g.counts, n)
 	}
 	if s.MaxUses != 1 { // 1 is for jobs that do not trust each other
 		g.uses = append(g.uses, slices.DeleteFunc(slices.Clone(maxUses), func(n int) bool { return n == s.MaxUses })...)
 	}
-	g.work, g.peak = p.busy(loc)
+	hours, peak := p.busy(loc)
+	g.blocks = []Block{{Days: [7]bool{true, true, true, true, true, true, true}, To: 24}, hours, peak}
+	for n := range g.blocks {
+		g.shifts = append(g.shifts, Shifts(p.From, p.To, func(t time.Time) int { return active(g.blocks[:n+1], t.In(loc)) }))
+	}
 	return g
 }
 
@@ -147,55 +168,61 @@ func (p *Past) burst() (most int) {
 	return most
 }
 
-// candidate is what lies there; ok = there is something, which was not tried.
-func (g *grid) candidate(at [5]int) (c candidate, ok bool) {
+// choice is what lies there: at a shape, and in counts, idleTimes, scaleFactors and uses. ok = there is something, which
+// was not tried.
+func (g *grid) choice(at [5]int) (c Choice, ok bool) {
 	for i, n := range [5]int{shapes, len(g.counts), len(idleTimes), len(scaleFactors), len(g.uses)} {
 		if at[i] < 0 || at[i] >= n {
 			return c, false
 		}
 	}
-	day := g.counts[at[1]]
-	switch shape := at[0]; {
-	case g.tried[at], shape != even && day == 0, shape > quiet && day == 1, shape == peaked && g.peak.To-g.peak.From > (g.work.To-g.work.From)*2/3:
+	shape, count := at[0], g.counts[at[1]]
+	work, peak := g.blocks[1], g.blocks[2]
+	switch {
+	case g.tried[at], shape != even && count == 0, shape > quiet && count == 1, shape == peaked && peak.To-peak.From > (work.To-work.From)*2/3:
 		return c, false // tried, or the same as another
 	}
-	base, work := Block{Days: [7]bool{true, true, true, true, true, true, true}, To: 24}, g.work
-	base.Policy = Policy{IdleTime: idleTimes[at[2]], Preemptive: g.preemptive}
-	work.Policy = base.Policy
-	work.IdleCount, work.ScaleFactor = day, scaleFactors[at[3]]
-	c = candidate{[]Block{base, work}, g.uses[at[4]], at}
-	switch at[0] {
-	case even:
-		base.Policy = work.Policy
-		c.blocks = []Block{base}
-	case one:
-		c.blocks[0].IdleCount = 1
-	case half:
-		c.blocks[0].IdleCount = (day + 1) / 2
-	case peaked:
-		peak := g.peak
-		peak.Policy = work.Policy
-		c.blocks[1].IdleCount = (day + 1) / 2
-		c.blocks = append(c.blocks, peak)
-	}
 	g.tried[at] = true
+	c = Choice{Size: g.size, MaxUses: g.uses[at[4]], at: at, setup: g.setup, work: g.work}
+	least := Policy{IdleTime: idleTimes[at[2]], Preemptive: len(g.setup.Policies) > 0 && g.setup.Policies[0].Preemptive}
+	most := least
+	most.IdleCount, most.ScaleFactor = count, scaleFactors[at[3]]
+	middle := most
+	middle.IdleCount = (count + 1) / 2
+	policies := []Policy{least, most}
+	switch shape {
+	case even:
+		policies = []Policy{most}
+	case one:
+		policies[0].IdleCount = 1
+	case half:
+		policies[0].IdleCount = middle.IdleCount
+	case peaked:
+		policies = []Policy{least, middle, most}
+	}
+	for i, policy := range policies {
+		block := g.blocks[i]
+		block.Policy = policy
+		c.Blocks = append(c.Blocks, block)
+	}
+	c.setup.Policies, c.setup.Shifts, c.setup.MaxUses = policies, g.shifts[len(policies)-1], c.MaxUses
 	return c, true
 }
 
-// any returns at most n candidates from everywhere: the same ones every time.
-func (g *grid) any(n int) (some []candidate) {
+// any returns at most n choices from everywhere: the same ones every time.
+func (g *grid) any(n int) (some []Choice) {
 	r := rand.New(rand.NewPCG(1, uint64(len(g.tried))))        //nolint:gosec // no secret
 	for tries := 10 * n; tries > 0 && len(some) < n; tries-- { // most may have been tried
 		at := [5]int{r.IntN(shapes), r.IntN(len(g.counts)), r.IntN(len(idleTimes)), r.IntN(len(scaleFactors)), r.IntN(len(g.uses))}
-		if c, ok := g.candidate(at); ok {
+		if c, ok := g.choice(at); ok {
 			some = append(some, c)
 		}
 	}
 	return some
 }
 
-// near returns at most n candidates that differ from one of these by one step.
-func (g *grid) near(best []Choice, n int) (some []candidate) {
+// near returns at most n choices that differ from one of these by one step.
+func (g *grid) near(best []Choice, n int) (some []Choice) {
 	for _, b := range best {
 		for axis := range b.at {
 			for shape := range shapes {
@@ -208,57 +235,13 @@ func (g *grid) near(best []Choice, n int) (some []candidate) {
 				if len(some) >= n {
 					return some
 				}
-				if c, ok := g.candidate(at); ok {
+				if c, ok := g.choice(at); ok {
 					some = append(some, c)
 				}
 			}
 		}
 	}
 	return some
-}
-
-// try replays candidates, on all processors.
-func (p *Past) try(ctx context.Context, s Setup, w *Work, size string, all []candidate, loc *time.Location) ([]Choice, error) {
-	choices := make([]Choice, len(all))
-	shifts := map[string][]Shift{}
-	for _, c := range all {
-		key := hours(c.blocks)
-		if shifts[key] == nil {
-			shifts[key] = Shifts(p.From, p.To, func(t time.Time) int { return active(c.blocks, t.In(loc)) })
-		}
-	}
-	var next atomic.Int64
-	var workers sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		workers.Go(func() {
-			for i := int(next.Add(1)) - 1; i < len(all) && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
-				setup := s
-				setup.MaxUses, setup.Shifts, setup.Policies = all[i].uses, shifts[hours(all[i].blocks)], nil
-				for _, b := range all[i].blocks {
-					setup.Policies = append(setup.Policies, b.Policy)
-				}
-				choices[i] = measure(setup, w, size, all[i].blocks)
-				choices[i].at = all[i].at
-			}
-		})
-	}
-	workers.Wait()
-	return choices, ctx.Err()
-}
-
-func measure(s Setup, w *Work, size string, blocks []Block) Choice {
-	o := Run(s, w, false)
-	month := float64(w.Length) / float64(hoursPerMonth*time.Hour/time.Millisecond)
-	return Choice{Size: size, Blocks: blocks, MaxUses: s.MaxUses, USDPerMonth: o.USD / month, P50: o.Wait(0.5), P95: o.Wait(0.95),
-		Longest: o.Wait(1), Most: o.Most, Made: o.Made, setup: s, work: w}
-}
-
-// hours is what of blocks decides when which of them counts.
-func hours(blocks []Block) (key string) {
-	for _, b := range blocks {
-		key += fmt.Sprint(b.Days, b.From, b.To)
-	}
-	return key
 }
 
 func active(blocks []Block, t time.Time) int {

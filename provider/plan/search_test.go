@@ -81,7 +81,8 @@ func TestHours(t *testing.T) {
 		t.Errorf("the hours of work in Berlin are %+v", work)
 	}
 	day := &Work{Length: 73 * hour, Price: 1, Boots: []int{30_000}}
-	if c := measure(Setup{Policies: []Policy{{IdleCount: 1, IdleTime: time.Hour}}}, day, "", nil); c.USDPerMonth < 729 || c.USDPerMonth > 730 {
+	c := Choice{setup: Setup{Policies: []Policy{{IdleCount: 1, IdleTime: time.Hour}}}, work: day}
+	if c.measure(); c.USDPerMonth < 729 || c.USDPerMonth > 730 {
 		t.Errorf("a Droplet of a dollar an hour costs %.2f a month", c.USDPerMonth)
 	}
 }

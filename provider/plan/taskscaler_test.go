@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,48 +22,46 @@ import (
 const casesEnv = "PLAN_CASES"
 
 // The model does what the runner's own autoscaler does, in virtual time, over random
-// days and policies. Chance decides some of it: who of two comes first within the same
-// millisecond. So one case in 100 may miss, but not by twice as much.
+// days and policies. Where two of its goroutines come in the same millisecond, chance
+// decides, and a day may end in two ways, 5 % apart: day 59 costs 4.60 or 4.84 USD.
+// The model does one of them, so a day that it misses is replayed again.
 func TestModelIsTheTaskscaler(t *testing.T) {
 	cases := 8
 	if n, err := strconv.Atoi(os.Getenv(casesEnv)); err == nil {
 		cases = n
 	}
-	var missed atomic.Int64
-	t.Run("days", func(t *testing.T) {
-		for seed := range cases {
-			t.Run(strconv.Itoa(seed), func(t *testing.T) {
-				t.Parallel()
-				r := rand.New(rand.NewPCG(uint64(seed), 16))
-				s, w := randomSetup(r), randomDay(r)
-				model := Run(s, w, false)
-				var real Outcome
-				synctest.Test(t, func(t *testing.T) { real = replay(t, s, w) })
-				misses := 0.0
-				off := func(what string, model, real, part, least float64) {
-					by := math.Abs(model-real) / max(part*real, least)
-					if by > 1 {
-						t.Logf("%s: the model says %.2f, the taskscaler %.2f; %+v", what, model, real, s)
-					}
-					misses = max(misses, by)
+	for seed := range cases {
+		t.Run(strconv.Itoa(seed), func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(uint64(seed), 16))
+			s, w := randomSetup(r), randomDay(r)
+			model := Run(s, w, false)
+			var missed []string
+			for range 10 {
+				synctest.Test(t, func(t *testing.T) { missed = misses(model, replay(t, s, w)) })
+				if missed == nil {
+					return
 				}
-				off("USD", model.USD, real.USD, 0.05, 0.05)
-				// One job more or less that waits can be a leap in a quantile: a hundredth of the jobs is none.
-				p95 := model.Wait(0.95).Seconds()
-				off("p95 wait", p95, min(max(p95, real.Wait(0.94).Seconds()), real.Wait(0.96).Seconds()), 0.15, 3)
-				off("Droplets", float64(model.Made), float64(real.Made), 0.2, 2)
-				if misses > 1 {
-					missed.Add(1)
-				}
-				if misses > 2 || len(model.Waits) != len(real.Waits) {
-					t.Errorf("the model misses the taskscaler")
-				}
-			})
-		}
-	})
-	if n := int(missed.Load()); n > (cases+99)/100 {
-		t.Errorf("the model misses the taskscaler on %d of %d days", n, cases)
+			}
+			t.Errorf("%+v: %s", s, missed)
+		})
 	}
+}
+
+// misses says what of a replay the model does not say.
+func misses(model, real Outcome) (all []string) {
+	off := func(what string, model, real, part, least float64) {
+		if math.Abs(model-real) > max(part*real, least) {
+			all = append(all, fmt.Sprintf("%s: the model says %.2f, the taskscaler %.2f", what, model, real))
+		}
+	}
+	off("USD", model.USD, real.USD, 0.05, 0.05)
+	// One job more or less that waits can be a leap in a quantile: a hundredth of the jobs is none.
+	p95 := model.Wait(0.95).Seconds()
+	off("p95 wait", p95, min(max(p95, real.Wait(0.94).Seconds()), real.Wait(0.96).Seconds()), 0.15, 3)
+	off("Droplets", float64(model.Made), float64(real.Made), 0.2, 2)
+	off("jobs", float64(len(model.Waits)), float64(len(real.Waits)), 0, 0)
+	return all
 }
 
 func randomSetup(r *rand.Rand) Setup {
