@@ -40,6 +40,7 @@ docs: ## write what the docs have from the code and from measurements; run their
 	go test -run TestReference$$ ./provider/config -update
 	TUNING=1 go test -run TestTuning ./provider -update
 	go run ./cmd/fleeting-plugin-digitalocean plan --example --svg docs/plan.svg >/dev/null
+	TZ=UTC go run ./cmd/fleeting-plugin-digitalocean report --example --by project --svg docs/report.svg >/dev/null
 	go test -race -count=1 -v -run TestCommandsInDocs ./integration
 
 lint: $(LINT) ## check style, imports and formatting
