@@ -98,8 +98,7 @@ func (r *planReport) show(t *terminal) {
 		return
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s to %s: %s, %s\n\n", r.From.Local().Format("2006-01-02 15:04"), r.To.Local().Format("2006-01-02 15:04 MST"),
-		count(r.Jobs, "job"), count(r.Measured.Droplets, "Droplet"))
+	fmt.Fprintf(&b, "%s: %s, %s\n\n", between(r.From, r.To), count(r.Jobs, "job"), count(r.Measured.Droplets, "Droplet"))
 	row := func(name string, f fit) []string {
 		return []string{name, fmt.Sprintf("%.2f", f.USD), fmt.Sprintf("%.0f s", f.P50), fmt.Sprintf("%.0f s", f.P95), fmt.Sprint(f.Droplets)}
 	}

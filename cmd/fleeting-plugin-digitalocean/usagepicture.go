@@ -23,45 +23,51 @@ func usagePictures(h *history.History, u history.Usage, by string) []chart.Chart
 			u.All.JobHours, u.All.IdleHours, u.All.BootHours, count(u.Droplets, "Droplet")),
 		Y: chart.Axis{Name: "Droplets, on average in an hour"},
 	}
-	var ran, idle, booted []chart.Point // stacked
+	var droplets stack
+	var r history.Row
 	first, marked := u.From.Truncate(time.Hour), max(time.Hour, (u.To.Sub(u.From)/7).Truncate(time.Hour))
 	for at := first; at.Before(u.To); at = at.Add(time.Hour) {
-		r, x := hours[history.Hour(at)], at.Sub(u.From).Hours()
-		ran = append(ran, chart.Point{X: x, Y: r.JobHours})
-		idle = append(idle, chart.Point{X: x, Y: r.JobHours + r.IdleHours})
-		booted = append(booted, chart.Point{X: x, Y: r.JobHours + r.IdleHours + r.BootHours})
+		r = hours[history.Hour(at)]
+		x := at.Sub(u.From).Hours()
+		droplets.add(x, r.JobHours, r.IdleHours, r.BootHours)
 		if at.Sub(first)%marked == 0 {
 			did.X.Marks = append(did.X.Marks, chart.Mark{At: x, Text: at.Local().Format("01-02 15:04")})
 		}
 	}
-	did.Series = usageAreas(ran, idle, booted)
+	droplets.add(u.To.Sub(u.From).Hours(), r.JobHours, r.IdleHours, r.BootHours)
+	did.Series = droplets.series()
 	if by == "" || len(u.Rows) == 0 {
 		return []chart.Chart{did}
 	}
 	cost := chart.Chart{Title: "Cost by " + by, Text: "What each " + by + " cost; the table has the numbers.", Y: chart.Axis{Name: "USD"}}
-	ran, idle, booted = nil, nil, nil
+	var bars stack
 	for i, r := range u.Rows {
 		if i == mostBars && by != history.ByHour {
 			cost.Title += fmt.Sprintf(", the first %d", mostBars)
 			break
 		}
-		bar := func(points []chart.Point, usd float64) []chart.Point {
-			return append(points, chart.Point{X: float64(i), Y: usd}, chart.Point{X: float64(i) + 0.8})
-		}
-		ran = bar(ran, r.USDJobs)
-		idle = bar(idle, r.USDJobs+r.USDIdle)
-		booted = bar(booted, r.USD)
+		bars.add(float64(i), r.USDJobs, r.USDIdle, r.USDBoot)
+		bars.add(float64(i)+0.8, 0, 0, 0)
 		cost.X.Marks = append(cost.X.Marks, chart.Mark{At: float64(i) + 0.4, Text: cut(clean(r.Key), 11)})
 	}
-	cost.Series = usageAreas(ran, idle, booted)
+	cost.Series = bars.series()
 	return []chart.Chart{did, cost}
 }
 
-// usageAreas are the stacked parts of what Droplets did: each hides the lower part of the one before.
-func usageAreas(ran, idle, booted []chart.Point) []chart.Series {
+// stack is what Droplets did, one on top of the other.
+type stack struct{ ran, idle, booted []chart.Point }
+
+func (s *stack) add(x, ran, idle, booted float64) {
+	s.ran = append(s.ran, chart.Point{X: x, Y: ran})
+	s.idle = append(s.idle, chart.Point{X: x, Y: ran + idle})
+	s.booted = append(s.booted, chart.Point{X: x, Y: ran + idle + booted})
+}
+
+// series has the highest first: each hides the lower part of the one before.
+func (s *stack) series() []chart.Series {
 	return []chart.Series{
-		{Name: "booted", Colour: chart.Yellow, Shape: chart.Area, Steps: true, Points: booted},
-		{Name: "were idle", Colour: chart.Green, Shape: chart.Area, Steps: true, Points: idle},
-		{Name: "ran jobs", Colour: chart.Blue, Shape: chart.Area, Steps: true, Points: ran},
+		{Name: "booted", Colour: chart.Yellow, Shape: chart.Area, Steps: true, Points: s.booted},
+		{Name: "were idle", Colour: chart.Green, Shape: chart.Area, Steps: true, Points: s.idle},
+		{Name: "ran jobs", Colour: chart.Blue, Shape: chart.Area, Steps: true, Points: s.ran},
 	}
 }

@@ -61,6 +61,21 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// What a Droplet costs: by the second, 60 of them or a cent at least.
+func TestCost(t *testing.T) {
+	t0 := clock("12:00:00")
+	for _, c := range []struct {
+		perHour float64
+		life    time.Duration
+		usd     float64
+	}{{0.03571, time.Hour, 0.03571}, {0.03571, time.Minute, 0.01}, {3.6, 10 * time.Second, 0.06}, {3.6, 90 * time.Second, 0.09}} {
+		d := Droplet{Requested: t0, Gone: t0.Add(c.life), PriceHourly: c.perHour}
+		if got := d.Cost(t0, t0.Add(2*time.Hour)); math.Abs(got-c.usd) > 1e-9 {
+			t.Errorf("%s at %g: %g, want %g", c.life, c.perHour, got, c.usd)
+		}
+	}
+}
+
 // Hours are those of the time zone, in summer and in winter, but in UTC for a picture.
 func TestHoursOfSummer(t *testing.T) {
 	berlin, err := time.LoadLocation("Europe/Berlin")

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sort"
 	"time"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
 // Policy is what one [[runners.autoscaler.policy]] decides.
@@ -79,11 +81,6 @@ func (o *Outcome) Wait(q float64) time.Duration {
 	}
 	i := min(int(q*float64(len(o.Waits))), len(o.Waits)-1)
 	return time.Duration(o.Waits[i]) * time.Millisecond
-}
-
-// Bill is what a Droplet costs: by the second, 60 of them or a cent at least.
-func Bill(perHour float64, life time.Duration) float64 {
-	return max(0.01, perHour*max(life, time.Minute).Hours())
 }
 
 // The runner's own times, in milliseconds.
@@ -451,7 +448,7 @@ func (m *model) update() {
 // bill ends a Droplet's life.
 func (m *model) bill(d *droplet) {
 	l := Life{d.born, min(d.gone, m.w.Length)}
-	m.out.USD += Bill(m.w.Price, time.Duration(l.To-l.From)*time.Millisecond)
+	m.out.USD += instancegroup.Cost(m.w.Price, time.Duration(l.To-l.From)*time.Millisecond)
 	if m.trace {
 		m.out.Lives = append(m.out.Lives, l)
 	}

@@ -105,19 +105,6 @@ func TestSearchOfSizes(t *testing.T) {
 	}
 }
 
-// What a Droplet costs: by the second, 60 of them or a cent at least.
-func TestBill(t *testing.T) {
-	for _, c := range []struct {
-		perHour float64
-		life    time.Duration
-		usd     float64
-	}{{0.03571, time.Hour, 0.03571}, {0.03571, time.Minute, 0.01}, {3.6, 10 * time.Second, 0.06}, {3.6, 90 * time.Second, 0.09}} {
-		if got := Bill(c.perHour, c.life); got < c.usd-1e-9 || got > c.usd+1e-9 {
-			t.Errorf("%s at %g: %g, want %g", c.life, c.perHour, got, c.usd)
-		}
-	}
-}
-
 // concurrent and limit hold jobs back, which then wait at GitLab.
 func TestMaxJobs(t *testing.T) {
 	w := &Work{Length: 3600_000, Boots: []int{30_000}, Price: 0.03571, Poll: 3000}

@@ -16,6 +16,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
 	"gitlab.com/gitlab-org/fleeting/taskscaler"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
 // casesEnv is how many random days TestModelIsTheTaskscaler compares.
@@ -156,7 +158,7 @@ func replay(t *testing.T, s Setup, w *Work) (out Outcome) {
 	for _, d := range cloud.all {
 		out.Made++
 		out.Lives = append(out.Lives, Life{d.born, min(d.gone, w.Length)})
-		out.USD += Bill(w.Price, time.Duration(min(d.gone, w.Length)-d.born)*time.Millisecond)
+		out.USD += instancegroup.Cost(w.Price, time.Duration(min(d.gone, w.Length)-d.born)*time.Millisecond)
 	}
 	cloud.mu.Unlock()
 	mu.Unlock()
