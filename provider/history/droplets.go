@@ -63,68 +63,38 @@ func (r *reader) droplet(l line, name string) *droplet {
 	return d
 }
 
-// named returns the Droplet that a line names, with what the line says of its price and
-// its age, which is by DigitalOcean's clock. nil = it names none.
-func (r *reader) named(l line) *droplet {
+// lives is a line about one Droplet.
+func (r *reader) lives(l line) bool {
 	name := l.field("name")
 	if name == "" {
-		return nil
+		return false
 	}
 	d := r.droplet(l, name)
 	if usd := l.usd("usd_per_hour"); usd > 0 {
 		d.PriceHourly = usd
 	}
-	for _, key := range []string{"age", "after"} {
+	for _, key := range []string{"age", "after"} { // by DigitalOcean's clock
 		if age, ok := l.duration(key); ok {
 			d.Requested = l.at.Add(-age)
 		}
 	}
-	return d
-}
-
-func (r *reader) active(l line) bool {
-	d := r.named(l)
-	if d != nil {
+	switch l.msg {
+	case msgActive:
 		d.Active, d.Gone, d.Lost = l.at, time.Time{}, false
-	}
-	return d != nil
-}
-
-func (r *reader) deleting(l line) bool {
-	d := r.named(l)
-	if d != nil && l.msg == msgDeleting {
+	case msgDeleting:
 		d.deleted = l.at
-	}
-	return d != nil
-}
-
-func (r *reader) gone(l line) bool {
-	d := r.named(l)
-	if d == nil {
-		return false
-	}
-	d.Gone, d.Lost = l.at, l.msg == msgVanished || d.neverRan()
-	if !r.young(d.Gone) {
+	case msgGone, msgVanished:
+		d.Gone, d.Lost = l.at, l.msg == msgVanished || d.neverRan()
+		if !r.young(d.Gone) {
+			delete(r.droplets, d.Name)
+		}
+	case msgNeverMade: // it costs nothing
+		r.failure(Failure{Size: d.Size, Region: d.Region, Why: "it was never made"}, l.at)
 		delete(r.droplets, d.Name)
+	case msgKept:
+		r.problem("Droplets that a person keeps: counted to the end", nil)
 	}
 	return true
-}
-
-// neverMade is a Droplet that DigitalOcean did not make. It costs nothing.
-func (r *reader) neverMade(l line) bool {
-	d := r.named(l)
-	if d == nil {
-		return false
-	}
-	r.failure(Failure{Size: d.Size, Region: d.Region, Why: "it was never made"}, l.at)
-	delete(r.droplets, d.Name)
-	return true
-}
-
-// kept is a Droplet that costs until nobody knows when.
-func (r *reader) kept(l line) bool {
-	r.problem("Droplets that a person keeps: counted to the end", nil)
-	return r.named(l) != nil
 }
 
 // tookOver names the Droplets that a new plugin process found.

@@ -7,10 +7,15 @@ import (
 	"time"
 )
 
-// The begins of messages that vary.
+// What the runner logs of jobs.
 const (
-	msgStarting = "Starting multi-runner"
-	msgFailed   = "Job failed"
+	msgStarting  = "Starting multi-runner" // and from which file
+	msgReceived  = "Checking for jobs... received"
+	msgAdded     = "Added job to processing list"
+	msgDialing   = "Dialing instance"
+	msgSucceeded = "Job succeeded"
+	msgFailed    = "Job failed" // and why
+	msgRemoved   = "Removed job from processing list"
 )
 
 // jobKey is a job of a runner. Two runners of one process may serve two GitLabs, whose
@@ -31,64 +36,52 @@ func (r *reader) restarted(l line) bool {
 	return true
 }
 
-func (r *reader) received(l line) bool {
-	key := jobKey{strings.Clone(l.field("runner")), l.number("job")}
+// job is a line about a job.
+func (r *reader) job(l line) bool {
+	key := jobKey{l.field("runner"), l.number("job")}
 	if key.id == 0 {
 		return false
 	}
-	r.running[key] = &Job{ID: key.id, Runner: key.runner, Received: l.at}
-	r.latest[key.id] = key
-	return true
-}
-
-// job returns the job that a line is about; nil = none that was received.
-func (r *reader) job(l line) (jobKey, *Job) {
-	key := jobKey{l.field("runner"), l.number("job")}
+	if l.msg == msgReceived {
+		key.runner = strings.Clone(key.runner)
+		r.running[key] = &Job{ID: key.id, Runner: key.runner, Received: l.at}
+		r.latest[key.id] = key
+		return true
+	}
 	j := r.running[key]
 	if j == nil { // some lines have the runner's name, or nothing, instead of its token
 		key = r.latest[key.id]
 		j = r.running[key]
 	}
-	if j != nil {
-		delete(r.stopped, key)
-		if p := l.number("project"); p != 0 {
-			j.Project = p
+	ended := l.msg == msgSucceeded || l.msg == msgFailed
+	if j == nil {
+		if ended && r.young(l.at) {
+			r.problem("jobs that began before the first line: left out", nil)
 		}
+		return true
 	}
-	return key, j
-}
-
-func (r *reader) added(l line) bool {
-	if _, j := r.job(l); j != nil {
+	delete(r.stopped, key)
+	if p := l.number("project"); p != 0 {
+		j.Project = p
+	}
+	switch {
+	case l.msg == msgAdded:
 		if queue := l.seconds("time_in_queue_seconds"); queue > 0 {
 			j.Queued = j.Received.Add(-queue)
 		}
-	}
-	return l.number("job") != 0
-}
-
-// started is a job that reaches its Droplet, perhaps after it tried another.
-func (r *reader) started(l line) bool {
-	if _, j := r.job(l); j != nil {
+	case l.msg == msgDialing: // perhaps after it tried another Droplet
 		j.Started, j.Droplet = l.at, strings.Clone(l.field("instance-id"))
-	}
-	return l.number("job") != 0 && l.field("instance-id") != ""
-}
-
-func (r *reader) jobEnded(l line) bool {
-	key, j := r.job(l)
-	if j == nil {
-		if r.young(l.at) && l.number("job") != 0 {
-			r.problem("jobs that began before the first line: left out", nil)
+		return j.Droplet != ""
+	case ended:
+		j.Ended, j.Failed = l.at, l.msg == msgFailed
+		if took := l.seconds("duration_s"); took > 0 {
+			j.believe(took, r)
 		}
-		return l.number("job") != 0
+		r.endJob(key, *j)
+	case l.msg == msgRemoved: // it has ended, nobody knows how
+		j.Ended, j.Failed = l.at, true
+		r.endJob(key, *j)
 	}
-	j.Failed = l.msg == msgFailed
-	j.Ended = l.at
-	if took := l.seconds("duration_s"); took > 0 {
-		j.believe(took, r)
-	}
-	r.endJob(key, *j)
 	return true
 }
 
@@ -109,15 +102,6 @@ func (j *Job) believe(took time.Duration, r *reader) {
 		j.Started = received.Add(wait)
 	}
 	j.Received = received
-}
-
-// removed is a job that has ended in any way.
-func (r *reader) removed(l line) bool {
-	if key, j := r.job(l); j != nil {
-		j.Ended, j.Failed = l.at, true
-		r.endJob(key, *j)
-	}
-	return l.number("job") != 0
 }
 
 func (r *reader) endJob(key jobKey, j Job) {

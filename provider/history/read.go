@@ -153,29 +153,18 @@ func (r *reader) line(text []byte) {
 // report whether a line had what it should.
 var handlers map[string]func(*reader, line) bool
 
-func init() { // they call what uses handlers
+func init() {
 	handlers = map[string]func(*reader, line) bool{
-		msgStarting:                        (*reader).restarted,
-		"Checking for jobs... received":    (*reader).received,
-		"Added job to processing list":     (*reader).added,
-		"Dialing instance":                 (*reader).started,
-		"Job succeeded":                    (*reader).jobEnded,
-		msgFailed:                          (*reader).jobEnded,
-		"Removed job from processing list": (*reader).removed,
-		msgRequested:                       (*reader).requested,
-		msgUnconfirmed:                     (*reader).requested,
-		msgActive:                          (*reader).active,
-		msgWillBeDeleted:                   (*reader).deleting,
-		msgDeleting:                        (*reader).deleting,
-		msgGone:                            (*reader).gone,
-		msgVanished:                        (*reader).gone,
-		msgNeverMade:                       (*reader).neverMade,
-		msgKept:                            (*reader).kept,
-		msgTookOver:                        (*reader).tookOver,
-		msgTookOverUnknown:                 (*reader).tookOver,
-		msgReady:                           (*reader).ready,
-		msgCoolsDown:                       (*reader).failed,
-		msgRefused:                         (*reader).failed,
+		msgStarting: (*reader).restarted, msgReady: (*reader).ready,
+		msgRequested: (*reader).requested, msgUnconfirmed: (*reader).requested,
+		msgTookOver: (*reader).tookOver, msgTookOverUnknown: (*reader).tookOver,
+		msgCoolsDown: (*reader).failed, msgRefused: (*reader).failed,
+	}
+	for _, msg := range []string{msgReceived, msgAdded, msgDialing, msgSucceeded, msgFailed, msgRemoved} {
+		handlers[msg] = (*reader).job
+	}
+	for _, msg := range []string{msgActive, msgWillBeDeleted, msgDeleting, msgGone, msgVanished, msgNeverMade, msgKept} {
+		handlers[msg] = (*reader).lives
 	}
 }
 
