@@ -63,7 +63,7 @@ func NewPast(h history.History, group string, s Setup) (*Past, error) {
 		sizes[d.Size]++
 	}
 	for size, n := range sizes {
-		if n > sizes[p.Size] || p.Size == "" {
+		if n > sizes[p.Size] || n == sizes[p.Size] && size < p.Size {
 			p.Size = size
 		}
 	}
@@ -89,9 +89,6 @@ func (p *Past) at(t time.Time) int64 { return t.Sub(p.From).Milliseconds() }
 // life is a Droplet's within the past.
 func (p *Past) life(d *history.Droplet) Life {
 	l := Life{max(0, p.at(d.Requested)), p.Work.Length}
-	if d.Requested.IsZero() {
-		l.From = 0
-	}
 	if !d.Gone.IsZero() {
 		l.To = min(l.To, p.at(d.Gone))
 	}
