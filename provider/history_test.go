@@ -28,9 +28,9 @@ func TestHistoryOfLog(t *testing.T) {
 			return g
 		}
 		work := func(g *InstanceGroup, minutes int) {
-			for range minutes * 12 {
+			for range minutes * 3 {
 				states(t, g)
-				time.Sleep(5 * time.Second)
+				time.Sleep(20 * time.Second)
 			}
 		}
 		g := begin()

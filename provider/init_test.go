@@ -92,8 +92,7 @@ func TestInitFaults(t *testing.T) {
 		}
 	}
 	for _, fault := range []dosim.Fault{
-		{Reset: true}, {Hang: true}, {Status: 500}, {Cut: true}, {Delay: 3 * time.Second},
-		{Status: 401, Body: dosim.HTMLBody}, {Status: 403, Body: dosim.HTMLBody}, {Status: 404, Body: dosim.HTMLBody},
+		{Hang: true}, {Cut: true}, {Delay: 3 * time.Second}, {Status: 404, Body: dosim.HTMLBody},
 		{Status: 200, Body: "{}"}, {Status: 401}, {Status: 403}, {Status: 429, Header: map[string]string{"Retry-After": "30"}},
 	} {
 		for _, op := range ops {
@@ -249,22 +248,8 @@ func TestLockIsHeld(t *testing.T) {
 	})
 }
 
-// TestConnectorFaults: those of connector_config come with those of plugin_config.
-func TestConnectorFaults(t *testing.T) {
-	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
-		var book logBook
-		g := configured(t, sim, options{"regoin": "nyc3"})
-		_, err := g.Init(t.Context(), book.logger(), provider.Settings{ConnectorConfig: provider.ConnectorConfig{OS: "windows", Protocol: provider.ProtocolWinRM}})
-		for _, want := range []string{"connector_config.os: ", "connector_config.protocol: ", "plugin_config.regoin: "} {
-			if err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("%v; want %s", err, want)
-			}
-		}
-	})
-}
-
 // TestAllFaultsAtOnce: a configuration is told all that is wrong with it, also what
-// only DigitalOcean knows; nobody is asked if it is not clear whom, and with what.
+// only DigitalOcean knows, and what is wrong with connector_config; nobody is asked if it is not clear whom, and with what.
 func TestAllFaultsAtOnce(t *testing.T) {
 	sample := options{"max_instances": "10", "region": nil, "regoin": "nyc3", "size": "s-2vcpu-4g"} // of README.md
 	const (
@@ -273,24 +258,26 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		size   = `plugin_config.size: DigitalOcean has no size "s-2vcpu-4g"; did you mean "s-2vcpu-4gb"`
 	)
 	for _, tt := range []struct {
-		name  string
-		more  options
-		fault dosim.Fault
-		want  []string // beginnings of lines
-		asks  bool
+		name      string
+		more      options
+		connector provider.ConnectorConfig
+		fault     dosim.Fault
+		want      []string // beginnings of lines
+		asks      bool
 	}{
-		{"all", nil, dosim.Fault{Op: "-"}, []string{most, regoin, size}, true},
-		{"an outage", nil, dosim.Fault{Op: "*", Status: 503, Times: -1}, []string{most, regoin, "GET /v2/sizes: 503 "}, true},
-		{"no name", options{"name": nil}, dosim.Fault{Op: "-"}, []string{"plugin_config.name: is required", most, regoin}, false},
-		{"no token", options{"token": 5}, dosim.Fault{Op: "-"}, []string{"plugin_config.token: ", most, regoin}, false},
-		{"no API", options{"api_url": "ftp://x"}, dosim.Fault{Op: "-"}, []string{"plugin_config.api_url: ", most, regoin}, false},
+		{"all", nil, provider.ConnectorConfig{}, dosim.Fault{Op: "-"}, []string{most, regoin, size}, true},
+		{"an outage", nil, provider.ConnectorConfig{}, dosim.Fault{Op: "*", Status: 503, Times: -1}, []string{most, regoin, "GET /v2/sizes: 503 "}, true},
+		{"no name", options{"name": nil}, provider.ConnectorConfig{}, dosim.Fault{Op: "-"}, []string{"plugin_config.name: is required", most, regoin}, false},
+		{"no token", options{"token": 5}, provider.ConnectorConfig{}, dosim.Fault{Op: "-"}, []string{"plugin_config.token: ", most, regoin}, false},
+		{"no API", options{"api_url": "ftp://x"}, provider.ConnectorConfig{}, dosim.Fault{Op: "-"}, []string{"plugin_config.api_url: ", most, regoin}, false},
+		{"the connector", nil, provider.ConnectorConfig{OS: "windows"}, dosim.Fault{Op: "-"}, []string{"connector_config.os: ", most, regoin}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
 				sim.Inject(tt.fault)
 				o := maps.Clone(sample)
 				maps.Copy(o, tt.more)
-				_, _, err := tryInit(t, configured(t, sim, o))
+				_, err := configured(t, sim, o).Init(t.Context(), hclog.NewNullLogger(), provider.Settings{ConnectorConfig: tt.connector})
 				if err == nil {
 					t.Fatal("no error")
 				}

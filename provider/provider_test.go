@@ -139,18 +139,25 @@ func TestBeforeInit(t *testing.T) {
 // TestBounds: no call takes longer than the runner can bear, whatever hangs. The wire
 // holds the others to theirs.
 func TestBounds(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		most time.Duration
-		call func(t *testing.T, g *InstanceGroup, instance string)
-	}{
-		{"ConnectInfo", 10 * time.Second, func(t *testing.T, g *InstanceGroup, instance string) {
-			if _, err := g.ConnectInfo(t.Context(), instance); err == nil {
+	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
+		g := start(t, sim, nil)
+		increase(t, g, 1)
+		time.Sleep(5 * time.Second)
+		sim.Inject(dosim.Fault{Op: "*", Hang: true, Times: -1})
+		bounded := func(most time.Duration, call string, f func()) {
+			t.Helper()
+			if d := took(f); d > most {
+				t.Errorf("%s took %s, at most %s is allowed", call, d, most)
+			}
+		}
+		name := names(sim)[0]
+		bounded(10*time.Second, "ConnectInfo", func() {
+			if _, err := g.ConnectInfo(t.Context(), name); err == nil {
 				t.Error("there is no address to be had, and no error")
 			}
-		}},
-		{"Heartbeat", 0, func(t *testing.T, g *InstanceGroup, instance string) { _ = g.Heartbeat(t.Context(), instance) }},
-		{"Shutdown during an Increase", 20 * time.Second, func(t *testing.T, g *InstanceGroup, _ string) {
+		})
+		bounded(0, "Heartbeat", func() { _ = g.Heartbeat(t.Context(), name) })
+		bounded(20*time.Second, "Shutdown during an Increase", func() {
 			var increase sync.WaitGroup
 			increase.Go(func() { _, _ = g.Increase(t.Context(), 2) })
 			synctest.Wait()
@@ -158,22 +165,8 @@ func TestBounds(t *testing.T) {
 				t.Error("the key could not be deleted, and there is no error")
 			}
 			increase.Wait()
-		}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
-				g := start(t, sim, nil)
-				increase(t, g, 1)
-				time.Sleep(5 * time.Second)
-				sim.Inject(dosim.Fault{Op: "*", Hang: true, Times: -1})
-				if d := took(func() { tt.call(t, g, sim.Droplets()[0].Name) }); d > tt.most {
-					t.Errorf("took %s, at most %s is allowed", d, tt.most)
-				}
-				sim.ClearFaults()
-				_ = g.Shutdown(t.Context())
-			})
 		})
-	}
+	})
 }
 
 // TestShutdownKeepsNoKey: Droplets whose deletes hang do not keep the key, and a key

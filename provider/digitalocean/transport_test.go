@@ -1,7 +1,6 @@
 package digitalocean
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -19,117 +17,67 @@ import (
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
-// A create that is carried out and then reset is made exactly once, and is
-// unconfirmed, though the server speaks HTTP/2, as DigitalOcean does, and with it a
-// reset after which Go would send it again. HTTP/2 is not so much as offered; neither
-// is an old TLS.
+// A create that is carried out and then reset is made once, and is unconfirmed, though
+// the server speaks HTTP/2, as DigitalOcean does. HTTP/2 is not so much as offered;
+// neither is an old TLS. (What a server can do with HTTP/2: TestCreatesAreNeverRepeated.)
 func TestCreateIsSentOnce(t *testing.T) {
 	var creates atomic.Int64
-	var hello atomic.Pointer[tls.ClientHelloInfo]
-	certified := httptest.NewTLSServer(nil)
-	defer certified.Close()
-	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
-		Certificates: certified.TLS.Certificates, NextProtos: []string{"h2", "http/1.1"},
-		GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) { hello.Store(h); return nil, nil },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go carryOutAndReset(conn.(*tls.Conn), &creates)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if creates.Add(1); r.ProtoMajor != 1 || r.TLS == nil {
+			t.Errorf("sent by %s", r.Proto)
 		}
-	}()
+		panic(http.ErrAbortHandler)
+	}))
+	server.EnableHTTP2 = true
+	server.TLS = &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+		if slices.Contains(h.SupportedProtos, "h2") || slices.Min(h.SupportedVersions) < tls.VersionTLS12 {
+			t.Errorf("offered %q and TLS %#x", h.SupportedProtos, h.SupportedVersions)
+		}
+		return nil, nil
+	}}
+	server.StartTLS()
+	defer server.Close()
 	transport := newTransport()
-	transport.TLSClientConfig.RootCAs = certified.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-	c := newClient(t, Options{URL: "https://" + listener.Addr().String(), Transport: transport})
+	transport.TLSClientConfig.RootCAs = server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	c := newClient(t, Options{URL: server.URL, Transport: transport})
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
-	_, err = c.Create(ctx, ig.CreateRequest{Names: []string{"ci-7k2m9qxabc"}})
-	if !errors.Is(err, ig.ErrUnconfirmed) || creates.Load() != 1 {
+	if err := sendCreate(c); !errors.Is(err, ig.ErrUnconfirmed) || creates.Load() != 1 {
 		t.Errorf("%d creates were carried out, want 1; error %v", creates.Load(), err)
 	}
-	if h := hello.Load(); slices.Contains(h.SupportedProtos, "h2") || slices.Min(h.SupportedVersions) < tls.VersionTLS12 {
-		t.Errorf("offered %q and TLS %#x", h.SupportedProtos, h.SupportedVersions)
-	}
 }
 
-// carryOutAndReset counts every request on conn, and ends it without an answer: over
-// HTTP/2 with RST_STREAM (PROTOCOL_ERROR).
-func carryOutAndReset(conn *tls.Conn, count *atomic.Int64) {
-	defer conn.Close()
-	if conn.Handshake() != nil {
-		return
-	}
-	if conn.ConnectionState().NegotiatedProtocol != "h2" {
-		if req, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-			_, _ = io.Copy(io.Discard, req.Body)
-			count.Add(1)
-		}
-		return
-	}
-	const data, headers, reset, settings, endStream, protocolError = 0, 1, 3, 4, 1, 1
-	_, _ = io.CopyN(io.Discard, conn, int64(len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")))
-	_, _ = conn.Write([]byte{0, 0, 0, settings, 0, 0, 0, 0, 0})
-	frame := make([]byte, 9)
-	for {
-		if _, err := io.ReadFull(conn, frame); err != nil {
-			return
-		}
-		_, _ = io.CopyN(io.Discard, conn, int64(frame[0])<<16|int64(frame[1])<<8|int64(frame[2]))
-		if kind, flags := frame[3], frame[4]; (kind == data || kind == headers) && flags&endStream != 0 {
-			count.Add(1)
-			_, _ = conn.Write(slices.Concat([]byte{0, 0, 4, reset, 0}, frame[5:9], []byte{0, 0, 0, protocolError}))
-		}
-	}
+// pooled counts how often its idle connections are closed.
+type pooled struct {
+	answering
+	closed int
 }
 
-// Connections that die silently, all at once and while idle, cost one attempt.
+func (p *pooled) CloseIdleConnections() { p.closed++ }
+
+// One request that finds its connection dead gives up those that are idle: they may be as
+// dead, and each would cost another attempt. One that is answered, or nobody waits for, does not.
 func TestDeadConnections(t *testing.T) {
-	var dead atomic.Bool
-	var conns sync.Map // those that die
-	var together sync.WaitGroup
-	together.Add(8)
-	stop := make(chan struct{})
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch _, old := conns.LoadOrStore(r.RemoteAddr, true); {
-		case !dead.Load():
-			together.Done()
-			together.Wait() // so that each has its own connection
-		case old:
-			<-stop
-		}
-		_, _ = io.WriteString(w, `{"regions":[]}`)
-	}))
-	server.Start()
-	defer server.Close()
-	defer close(stop)
-	c := newClient(t, Options{URL: server.URL})
-	defer c.Close()
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			if _, err := c.Regions(t.Context()); err != nil {
-				t.Error(err)
+	for _, dead := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			p := &pooled{answering: func(r *http.Request) (*http.Response, error) {
+				if !dead {
+					return answer(200, `{"regions":[]}`), nil
+				}
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			}}
+			canceled, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(time.Second, cancel)
+			_, _ = over(t, p).Regions(canceled)
+			if p.closed > 0 {
+				t.Error("idle connections are closed without need")
+			}
+			_, _ = over(t, p).Regions(t.Context())
+			if (p.closed > 0) != dead {
+				t.Errorf("dead %v: idle connections were closed %d times", dead, p.closed)
 			}
 		})
-	}
-	wg.Wait()
-	dead.Store(true)
-	short, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	if _, err := c.Regions(short); err == nil {
-		t.Fatal("the connection is not dead")
-	}
-	began := time.Now()
-	if _, err := c.Regions(t.Context()); err != nil || time.Since(began) > time.Second {
-		t.Errorf("after one request found its connection dead, the next took %s: %v", time.Since(began), err)
 	}
 }
 
