@@ -3,7 +3,6 @@ package instancegroup
 import (
 	"math/rand/v2"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,118 +14,9 @@ var epoch = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 
 const testTimeout = 10 * time.Minute
 
-// TestDecide goes through every phase, kind of knowledge and observation. The
-// instances are young, so that no time is up; what time does has tests of its own.
+// TestDecide: each row is one instance and what was observed at these seconds after it
+// was requested; the outcome is that of the last.
 func TestDecide(t *testing.T) {
-	now := epoch
-	// Lists have had it for a minute and longer, where they have.
-	at := func(p phase, id int64, listed, accepted bool) instance {
-		i := instance{name: "ci-a", phase: p, id: id, requested: now.Add(-90 * time.Second), confirmed: now.Add(-20 * time.Second)}
-		if listed {
-			i.listedSince = now.Add(-80 * time.Second)
-		}
-		if p >= deleting {
-			i.reason = "why"
-		}
-		if accepted {
-			i.deletion = deletion{}.sent(true, 0, now.Add(-15*time.Second))
-		}
-		return i
-	}
-	but := func(i instance, change func(i *instance)) instance {
-		change(&i)
-		return i
-	}
-	inFlight := func(i *instance) { i.inFlight = true }
-	instances := []struct {
-		name string
-		i    instance
-	}{
-		{"requested", at(requested, 0, false, false)},
-		{"in flight", but(at(requested, 0, false, false), inFlight)},
-		{"in flight, shown", but(at(creating, 5, true, false), inFlight)},
-		{"unlisted", at(creating, 5, false, false)},
-		{"creating", at(creating, 5, true, false)},
-		{"running", at(running, 5, true, false)},
-		{"deleting, unconfirmed", at(deleting, 0, false, false)},
-		{"deleting, unsent", at(deleting, 5, true, false)},
-		{"deleting, unlisted", at(deleting, 5, false, true)},
-		{"deleting, listed since", but(at(deleting, 5, true, true), func(i *instance) { i.listedSince = now.Add(-60 * time.Second) })},
-		{"deleting", at(deleting, 5, true, true)},
-		{"gone", at(gone, 5, true, true)},
-	}
-	d := func(status, address string) Droplet {
-		return Droplet{ID: 5, Name: "ci-a", Status: status, PublicIPv4: address}
-	}
-	kept := d(StatusActive, "192.0.2.1")
-	kept.Tags = []string{"Fleeting-Keep"}
-	lately := now.Add(-time.Second)
-	observations := []struct {
-		name string
-		o    observation
-	}{
-		{"nothing", observation{}},
-		{"new", observation{source: list, present: true, asked: lately, droplet: d(StatusNew, "")}},
-		{"active, no address", observation{source: list, present: true, asked: lately, droplet: d(StatusActive, "")}},
-		{"active", observation{source: list, present: true, asked: lately, droplet: d(StatusActive, "192.0.2.1")}},
-		{"off", observation{source: list, present: true, asked: lately, droplet: d(StatusOff, "192.0.2.1")}},
-		{"archive", observation{source: list, present: true, asked: lately, droplet: d(StatusArchive, "192.0.2.1")}},
-		{"odd", observation{source: list, present: true, asked: lately, droplet: d("rebuilding", "192.0.2.1")}},
-		{"kept", observation{source: list, present: true, asked: lately, droplet: kept}},
-		{"kept, looked up", observation{source: lookUp, present: true, asked: lately, droplet: kept}},
-		{"absent", observation{source: list, asked: lately}},
-		{"absent, pages", observation{source: list, asked: lately, unsure: true}},
-		{"absent, list from before its DELETE", observation{source: list, asked: now.Add(-17 * time.Second)}},
-		{"absent, old list", observation{source: list, asked: now.Add(-time.Minute)}},
-		{"absent, doubtful", observation{source: list, asked: lately, doubtful: true}},
-		{"404", observation{source: lookUp, asked: lately}},
-		{"404, old", observation{source: lookUp, asked: now.Add(-time.Minute)}},
-		{"404, doubtful", observation{source: lookUp, asked: lately, doubtful: true}},
-	}
-
-	// Each line is an instance; each word is what one observation, in order, makes
-	// of it: the phase after it, and the action if there is one.
-	const want = `
-requested:                   requested       creating        creating        running         creating        creating        creating        gone gone requested       requested       requested       requested       requested       gone      requested       requested
-in flight:                   requested       creating        creating        running         creating        creating        creating        gone gone requested       requested       requested       requested       requested       requested requested       requested
-in flight, shown:            creating        creating        creating        running         creating        creating        creating        gone gone creating        creating        creating        creating        creating        creating  creating        creating
-unlisted:                    creating        creating        creating        running         creating        creating        creating        gone gone creating        creating        creating        creating        creating        gone      creating        creating
-creating:                    creating        creating        creating        running         creating        creating        creating        gone gone creating/look   creating/look   creating/look   creating        creating/look   gone      creating        creating
-running:                     running         running         running         running         running         running         running         gone gone running/look    running/look    running/look    running         running/look    gone      running         running
-deleting, unconfirmed:       deleting        deleting/remove deleting/remove deleting/remove deleting/remove deleting/remove deleting/remove gone gone deleting        deleting        deleting        deleting        deleting        gone      deleting        gone
-deleting, unsent:            deleting/remove deleting/remove deleting/remove deleting/remove deleting/remove deleting/remove deleting/remove gone gone deleting/remove deleting/remove deleting/remove deleting/remove deleting/remove gone      deleting/remove gone
-deleting, unlisted:          deleting        deleting        deleting        deleting        deleting        deleting        deleting        gone gone deleting/look   deleting/look   deleting/look   deleting        deleting        gone      deleting        gone
-deleting, listed since:      deleting        deleting        deleting        deleting        deleting        deleting        deleting        gone gone deleting/look   deleting/look   deleting/look   deleting        deleting/look   gone      deleting        gone
-deleting:                    deleting        deleting        deleting        deleting        deleting        deleting        deleting        gone gone gone            deleting        deleting        deleting        deleting/look   gone      deleting        gone
-gone:                        gone            gone            gone            gone            gone            gone            gone            gone gone gone            gone            gone            gone            gone            gone      gone            gone
-`
-	wanted := map[string][]string{}
-	for line := range strings.Lines(strings.TrimSpace(want)) {
-		name, words, _ := strings.Cut(line, ":")
-		wanted[name] = strings.Fields(words)
-	}
-	for _, i := range instances {
-		var got []string
-		for _, o := range observations {
-			next, a := decide(i.i, o.o, now, testTimeout)
-			word := next.phase.String()
-			if a != nothing {
-				word += "/" + a.String()
-			}
-			got = append(got, word)
-			if (next.phase >= deleting) != (next.reason != "") {
-				t.Errorf("%s, %s: %s for the reason %q", i.name, o.name, next.phase, next.reason)
-			}
-		}
-		if !slices.Equal(got, wanted[i.name]) {
-			t.Errorf("%s:\ngot  %s\nwant %s", i.name, strings.Join(got, " "), strings.Join(wanted[i.name], " "))
-		}
-	}
-}
-
-// What time does: each row is one instance and what was observed at these seconds
-// after it was requested; the outcome is that of the last.
-func TestDecideOverTime(t *testing.T) {
 	up := Droplet{ID: 5, Status: StatusActive, PublicIPv4: "192.0.2.1"}
 	half := Droplet{ID: 5, Status: StatusActive, PrivateIPv4: "10.0.0.1"}
 	observations := map[string]observation{
@@ -136,6 +26,8 @@ func TestDecideOverTime(t *testing.T) {
 		"new by id": {source: lookUp, present: true, droplet: Droplet{ID: 5, Status: StatusNew}},
 		"half":      {source: list, present: true, droplet: half, partial: true},
 		"off":       {source: list, present: true, droplet: Droplet{ID: 5, Status: StatusOff, PublicIPv4: "192.0.2.1"}},
+		"archive":   {source: list, present: true, droplet: Droplet{ID: 5, Status: StatusArchive, PublicIPv4: "192.0.2.1"}},
+		"kept":      {source: list, present: true, droplet: Droplet{ID: 5, Status: StatusActive, Tags: []string{"Fleeting-Keep"}}},
 		"absent":    {source: list},
 		"unsure":    {source: list, unsure: true},
 		"doubtful":  {source: list, doubtful: true},
@@ -147,6 +39,7 @@ func TestDecideOverTime(t *testing.T) {
 	accepted := instance{phase: creating, id: 5}
 	listed := instance{phase: running, id: 5, listedSince: epoch}
 	deleting := instance{phase: deleting, id: 5, listedSince: epoch, deletion: deletion{}.sent(true, 0, epoch.Add(70*time.Second))}
+	inFlight, given, over := instance{phase: requested, inFlight: true}, instance{phase: deleting.phase}, instance{phase: gone, id: 5}
 	unlisted, refused, refusedFirst := deleting, deleting, deleting
 	unlisted.listedSince = time.Time{}
 	refusedFirst.deletion = deletion{}.sent(false, 0, epoch.Add(60*time.Second)).sent(true, 0, epoch.Add(70*time.Second))
@@ -163,6 +56,12 @@ func TestDecideOverTime(t *testing.T) {
 		{"unconfirmed, doubtful lists", unconfirmed, "1 doubtful, 61 doubtful, 100 absent", "requested"},
 		{"accepted, lists of 59 s", accepted, "1 absent, 30 absent, 60 absent", "creating"},
 		{"accepted, lists of 60 s", accepted, "1 absent, 30 absent, 61 absent", "creating/look"},
+		{"in flight, listed, and refused", inFlight, "1 new, 2 up, 3 absent, 4 404, 90 absent", "running"},
+		{"given up before it appears", given, "2 new", "deleting/remove"},
+		{"given up, and never there", given, "1 absent, 61 absent", "gone"},
+		{"gone, and in a list again", over, "1 up", "gone"},
+		{"kept", accepted, "1 kept", "gone"},
+		{"kept while it is deleted", deleting, "75 kept", "gone"},
 		{"absence is interrupted", accepted, "1 absent, 30 new, 62 absent", "creating/look"},
 		{"absence is over", accepted, "1 absent, 30 new, 62 absent, 64 new, 66 no answer", "creating"},
 		{"absence is interrupted by a look-up", accepted, "1 absent, 30 up by id, 62 absent", "running"},
@@ -186,6 +85,7 @@ func TestDecideOverTime(t *testing.T) {
 		{"off for 30 s", accepted, "30 up, 40 off, 70 off", "deleting/remove"},
 		{"off, up, off", accepted, "40 off, 60 up, 80 off", "running"},
 		{"off, absent, off", accepted, "40 off, 60 absent, 80 off", "deleting/remove"},
+		{"archived", listed, "40 archive, 70 archive", "deleting/remove"},
 		{"never up, off", accepted, "40 off, 70 off", "deleting/remove"},
 		{"new for 599 s", accepted, "599 new", "creating"},
 		{"new for 600 s", accepted, "600 new", "deleting/remove"},

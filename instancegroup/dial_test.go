@@ -59,33 +59,26 @@ func TestDroplet(t *testing.T) {
 // address alone is not shown as running before it has the public one, which the
 // runner would dial, for up to half a minute.
 func TestRunningWaitsForThePublicAddress(t *testing.T) {
-	const long = 10 * time.Minute
 	for _, c := range []struct {
 		what    string
 		public  bool          // public_networking
 		with    Droplet       // what it has first
 		after   time.Duration // until it has all
 		running time.Duration // from then on it is; from a list on that is 2 s later at most
-		timeout time.Duration
 	}{
-		{"public, 10 s after the private one", true, Droplet{PrivateIPv4: "10.0.0.9"}, 10 * time.Second, 10 * time.Second, long},
-		{"public, never", true, Droplet{PrivateIPv4: "10.0.0.9"}, time.Hour, 30 * time.Second, long},
-		{"public, never, and create_timeout is up", true, Droplet{PrivateIPv4: "10.0.0.9"}, time.Hour, 58 * time.Second, 60 * time.Second},
-		{"private, at once", false, Droplet{PrivateIPv4: "10.0.0.9"}, time.Hour, 0, long},
-		{"private, after a public one that nobody asked for", false, Droplet{PublicIPv4: "192.0.2.9"}, 10 * time.Second, 10 * time.Second, long},
+		{"public, 10 s after the private one", true, Droplet{PrivateIPv4: "10.0.0.9"}, 10 * time.Second, 10 * time.Second},
+		{"public, never", true, Droplet{PrivateIPv4: "10.0.0.9"}, time.Hour, 30 * time.Second},
+		{"private, at once", false, Droplet{PrivateIPv4: "10.0.0.9"}, time.Hour, 0},
+		{"private, after a public one that nobody asked for", false, Droplet{PublicIPv4: "192.0.2.9"}, 10 * time.Second, 10 * time.Second},
 	} {
-		s := spec(func(s *Settings) { s.Template.PublicNetworking, s.CreateTimeout = c.public, c.timeout })
+		s := spec(func(s *Settings) { s.Template.PublicNetworking = c.public })
 		story(t, c.what, s, func(r *runner) {
 			r.want(1)
 			r.update()
 			name := r.names()[0]
 			began := time.Now()
-			if c.timeout < long { // active 20 s before create_timeout is up
-				r.alter(func(m *machine) { m.stuck = true }, name)
-				r.run(38 * time.Second)
-			}
 			r.alter(func(m *machine) {
-				m.stuck, m.Status = false, StatusActive
+				m.Status = StatusActive
 				m.PublicIPv4, m.PublicIPv6, m.PrivateIPv4 = c.with.PublicIPv4, c.with.PublicIPv6, c.with.PrivateIPv4
 			}, name)
 			for r.states[name] == Creating && time.Since(began) < 2*time.Minute {

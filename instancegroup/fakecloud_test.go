@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"testing"
 	"time"
 )
 
@@ -14,7 +15,7 @@ import (
 // ever do to it: send a name twice, ask for too much at once, delete what is not
 // the group's.
 type account struct {
-	t reporter
+	t *testing.T
 
 	// Set before use, or between calls.
 	latency   time.Duration // of every call
@@ -42,13 +43,6 @@ type account struct {
 }
 
 type creator func(context.Context, CreateRequest) (Created, error)
-
-// reporter is what testing.T and rapid.T have in common, as far as needed here.
-type reporter interface {
-	Helper()
-	Errorf(format string, args ...any)
-	Fatalf(format string, args ...any)
-}
 
 // machine is one Droplet and what DigitalOcean knows about it.
 type machine struct {
@@ -87,7 +81,7 @@ type call struct {
 	CreateRequest
 }
 
-func newAccount(t reporter) *account {
+func newAccount(t *testing.T) *account {
 	return &account{
 		t: t, latency: 50 * time.Millisecond, boot: 20 * time.Second, deleteLag: 3 * time.Second, perPage: 200, lastID: 1000,
 		usage:   Usage{Limit: 1000},

@@ -18,7 +18,8 @@
 //   - No call takes longer than its bound, and none leaves a goroutine.
 //     (TestBoundsWhenDigitalOceanHangs)
 //
-// TestAnything holds all of them together against random histories.
+// TestAnythingThroughTheProvisioner of package provider holds all of them together
+// against random histories.
 //
 // Read on in reconcile.go: Update is the loop that everything else serves.
 package instancegroup

@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // fleeting's provisioner keeps, and holds every Update against the truth of the
 // account.
 type runner struct {
-	t reporter
+	t *testing.T
 	*account
 	*Group
 	Settings
@@ -79,7 +79,7 @@ func story(t *testing.T, name string, s Settings, f func(r *runner)) {
 	t.Run(name, func(t *testing.T) { scenario(t, s, f) })
 }
 
-func newRunner(t reporter, s Settings, a *account) *runner {
+func newRunner(t *testing.T, s Settings, a *account) *runner {
 	log := &journal{}
 	return &runner{
 		t: t, account: a, Settings: s, log: log,
@@ -428,7 +428,7 @@ func (r *runner) repeats(want int, words ...string) {
 }
 
 // equal fails the test unless what is as it is to be.
-func equal(t reporter, what string, want, got any) {
+func equal(t *testing.T, what string, want, got any) {
 	t.Helper()
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("%s (-want +got):\n%s", what, d)

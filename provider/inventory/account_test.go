@@ -56,7 +56,7 @@ func TestUnlistedHidesNoDroplets(t *testing.T) {
 			api := client(t, sim)
 			var account Account
 			var asked []int
-			for i := range 15 {
+			for i := range 3 {
 				group := fmt.Sprintf("ci-%d", i)
 				sim.AddDroplet(dosim.Droplet{Name: group + "-x7k2m9qxab", Tags: []string{"fleeting", instancegroup.GroupTag(group)}})
 				l, err := account.Find(t.Context(), api, group, nil)
@@ -65,8 +65,8 @@ func TestUnlistedHidesNoDroplets(t *testing.T) {
 				}
 				asked = append(asked, sim.RequestCounts()["GET /v2/account/keys"]+sim.RequestCounts()["GET /v2/tags"])
 			}
-			if asked[0] != asked[14] || fault == "" && asked[0] != 2 {
-				t.Errorf("%s: keys and tags were asked for %d times, then again: %d", fault, asked[0], asked[14])
+			if asked[0] != asked[2] || fault == "" && asked[0] != 2 {
+				t.Errorf("%s: keys and tags were asked for %d times, then again: %d", fault, asked[0], asked[2])
 			}
 		})
 	}
