@@ -70,27 +70,6 @@ func TestListDuringCreate(t *testing.T) {
 	}
 }
 
-// A create was accepted, and lists do not show it: after a minute it is known by a
-// look-up.
-func TestAcceptedAndNotListed(t *testing.T) {
-	scenario(t, spec(nil), func(r *runner) {
-		r.createLag = 5 * time.Minute
-		r.want(1)
-		r.run(58 * time.Second)
-		r.requests("get", 0)
-		r.run(32 * time.Second)
-		name := r.names()[0]
-		r.told(name, Creating, Running)
-		r.run(5 * time.Minute)
-		r.decrease(name)
-		r.run(12 * time.Second)
-		r.told(name, Creating, Running, Deleting, Deleted)
-		if n := r.asked("get"); n > 10 {
-			t.Errorf("%d look-ups in five minutes", n)
-		}
-	})
-}
-
 // What the runner was never told of is told as creating before it is deleted.
 func TestAcceptedIsAlwaysShown(t *testing.T) {
 	story(t, "failed before the first Update", spec(nil), func(r *runner) {
