@@ -34,3 +34,10 @@ func TestRepeatedFailuresAreCounted(t *testing.T) {
 	equal(t, "two", "a b", some([]string{"a", "b"}))
 	equal(t, "22", strings.Repeat(" ", 19)+"t and 2 more", some(append(make([]string, 19), "t", "u", "v")))
 }
+
+func TestCost(t *testing.T) {
+	for age, want := range map[time.Duration]float64{0: 0.01, time.Minute: 0.01, time.Hour: 0.6, 90 * time.Minute: 0.9} {
+		equal(t, age.String(), want, Cents(Cost(0.6, age)))
+	}
+	equal(t, "a minute at least", 0.1, Cents(Cost(6, time.Second)))
+}

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 		plugin.Serve(&stub{})
 		return
 	}
-	if err := flag.Set("rapid.checks", "15"); err != nil { // unless the command line has another number
+	if err := flag.Set("rapid.checks", "20"); err != nil { // unless the command line has another number
 		panic(err)
 	}
 	os.Exit(m.Run())
