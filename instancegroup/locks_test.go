@@ -90,4 +90,9 @@ func TestSave(t *testing.T) {
 		r.run(4 * time.Second)
 		check("a person keeps one", 1)
 	})
+
+	one, duplicate := &instance{name: "a", id: 1}, &instance{name: "a", id: 2, hidden: true}
+	for _, all := range [][]*instance{{one, duplicate}, {duplicate, one}} {
+		equal(t, "saved of a name that two Droplets have", map[string]int64{"a": 1}, (&instances{all: all}).ids())
+	}
 }
