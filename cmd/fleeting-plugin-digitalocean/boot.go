@@ -224,7 +224,7 @@ func (b *booting) clean(ctx context.Context) {
 		}
 	}
 	// The last traces. They cost nothing, and the token may not be allowed to remove tags.
-	if err := b.api.RemoveTag(ctx, instancegroup.GroupTag(b.report.Group)); !goneNow(err) {
+	if err := b.api.RemoveTag(ctx, instancegroup.GroupTag(b.report.Group)); err != nil && !errors.Is(err, instancegroup.ErrNotFound) {
 		b.t.say("note", "the tag %s stays, which costs nothing: %v", instancegroup.GroupTag(b.report.Group), err)
 	}
 	if err := state.Remove(ctx, b.subject.Account.APIURL, b.report.Group); err != nil {
@@ -262,17 +262,9 @@ func (b *booting) left(ctx context.Context) ([]string, error) {
 			err = errors.Join(err, unread)
 		}
 	}
-	for _, d := range l.Droplets {
-		left = append(left, fmt.Sprintf("Droplet %s (%d)", d.Name, d.ID))
-	}
-	for _, k := range l.Keys {
-		if !goneNow(b.api.DeleteKey(ctx, k.Fingerprint)) {
-			left = append(left, "SSH key "+k.Name)
-		}
-	}
-	for _, tag := range l.Tags {
-		if !goneNow(b.api.RemoveTag(ctx, tag.Name)) {
-			left = append(left, "tag "+tag.Name)
+	for _, x := range l.All {
+		if x.Kind == inventory.DropletKind || x.Remove(ctx, b.api) != nil {
+			left = append(left, x.String())
 		}
 	}
 	return left, err

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -33,7 +32,7 @@ func (c *choice) complete(of func(runnerconfig.Runner) string) cobra.CompletionF
 func (c *choice) completeDroplets(cmd *cobra.Command, had []string, begun string) (names []string, _ cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), completeBound)
 	defer cancel()
-	groups, _, _ := c.find(&terminal{out: io.Discard, err: io.Discard})
+	groups, _ := c.find()
 	for _, f := range look(ctx, groups, false) {
 		for _, d := range f.Owned {
 			if strings.HasPrefix(d.Name, begun) && !slices.Contains(had, d.Name) {

@@ -14,16 +14,9 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
 )
 
-// selection is what is to be destroyed of a group.
-type selection struct {
-	group
-	droplets  []instancegroup.Droplet
-	leftovers []*leftover // of sweep, the Droplets among them
-}
-
 // approve says whose the accounts are, and asks a person once for each of them whether to destroy
 // what is there; yes stands for the answer. It returns what is to be destroyed after all.
-func approve(ctx context.Context, t *terminal, all []selection, yes bool, timeout span) (approved []selection, err error) {
+func approve(ctx context.Context, t *terminal, all []group, yes bool, timeout span) (approved []group, err error) {
 	for _, here := range byAccount(all) {
 		who, err := here[0].whose(ctx, timeout)
 		switch {
@@ -34,9 +27,9 @@ func approve(ctx context.Context, t *terminal, all []selection, yes bool, timeou
 		}
 		t.say("account", "%s (token from %s)", who, here[0].Token.Source)
 		droplets, others := 0, 0
-		for _, d := range here {
-			droplets += len(d.droplets)
-			others += max(0, len(d.leftovers)-len(d.droplets))
+		for _, g := range here {
+			droplets += len(g.droplets)
+			others += max(0, len(g.leftovers)-len(g.droplets))
 		}
 		what := count(droplets, "Droplet")
 		if others > 0 {
@@ -71,107 +64,89 @@ func (g group) whose(ctx context.Context, timeout span) (string, error) {
 	return fmt.Sprintf("%q, %s", a.Name, a.Email), err
 }
 
-// removal is what is to be destroyed on one account. Its groups share the pace at which the
-// token is used.
-type removal struct {
-	groups []selection
-	left   []inventory.Remaining // of its Droplets
-	err    error                 // why that is so; nil = it is left alone
-}
-
-// destroy destroys Droplets until ctx ends, and returns what is left of them. All accounts at
-// once: one whose Droplets will not go keeps no other waiting, which is billed.
-func destroy(ctx context.Context, t *terminal, groups []selection) (left []instancegroup.Droplet, err error) {
+// destroy destroys the groups' Droplets until ctx ends, and returns what is left of them. All accounts
+// at once: one whose Droplets will not go keeps no other waiting, which is billed.
+func destroy(ctx context.Context, t *terminal, groups []group) (left []instancegroup.Droplet, err error) {
 	defer t.done()
-	var all []*removal
-	total, began := 0, time.Now()
-	for _, here := range byAccount(groups) {
-		r := &removal{groups: here}
-		for _, d := range here {
-			for _, x := range d.droplets {
-				r.left = append(r.left, inventory.Remaining{Droplet: x})
-			}
-		}
-		total += len(r.left)
-		all = append(all, r)
+	total, gone, began := 0, 0, time.Now()
+	for _, g := range groups {
+		total += len(g.droplets)
 	}
-	var mu sync.Mutex // guards every left
+	var mu sync.Mutex // guards gone, left and faults
+	var faults []error
 	var wg sync.WaitGroup
-	for _, r := range all {
+	for _, here := range byAccount(groups) {
 		wg.Go(func() {
-			err := r.destroy(ctx, func(left []inventory.Remaining) {
+			before := 0
+			for _, g := range here {
+				before += len(g.droplets)
+			}
+			remaining, err := deleteAll(ctx, here, func(now []inventory.Remaining) {
 				mu.Lock()
 				defer mu.Unlock()
-				r.left = left
-				gone := total
-				for _, r := range all {
-					gone -= len(r.left)
-				}
+				gone, before = gone+before-len(now), len(now)
 				line := fmt.Sprintf("%d of %s gone", gone, count(total, "Droplet"))
 				if t.liveErr { // elsewhere it would be a line a second
 					line += "  " + time.Since(began).Round(time.Second).String()
 				}
 				t.step("%s", line)
 			})
-			if err != nil && ctx.Err() != nil {
-				err = ended(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			for _, x := range remaining {
+				left = append(left, x.Droplet)
 			}
-			r.err = err
+			for _, g := range here {
+				faults = append(faults, g.undeleted(remaining, err))
+			}
 		})
 	}
 	wg.Wait()
-	var faults []error
-	for _, r := range all {
-		for _, d := range r.groups {
-			stay, err := r.leftOf(d)
-			left = append(left, stay...)
-			faults = append(faults, err)
-		}
-	}
 	return left, errors.Join(faults...)
 }
 
-func (r *removal) destroy(ctx context.Context, progress func([]inventory.Remaining)) error {
-	if len(r.left) == 0 {
-		return nil
+// deleteAll deletes the Droplets of an account's groups, which share the pace at which the token is used.
+func deleteAll(ctx context.Context, groups []group, progress func([]inventory.Remaining)) (left []inventory.Remaining, err error) {
+	var droplets []instancegroup.Droplet
+	for _, g := range groups {
+		for _, d := range g.droplets {
+			droplets, left = append(droplets, d), append(left, inventory.Remaining{Droplet: d})
+		}
 	}
-	api, err := r.groups[0].open()
+	if len(droplets) == 0 {
+		return nil, nil
+	}
+	api, err := groups[0].open()
 	if err != nil {
-		return err
+		return left, err
 	}
 	defer api.Close()
-	var droplets []instancegroup.Droplet
-	for _, d := range r.groups {
-		droplets = append(droplets, d.droplets...)
+	left, err = inventory.Delete(ctx, api, droplets, progress)
+	if ctx.Err() != nil {
+		err = ended(ctx)
 	}
-	_, err = inventory.Delete(ctx, api, droplets, progress)
-	return err
+	return left, err
 }
 
-// leftOf returns what is left of a group, and why.
-func (r *removal) leftOf(d selection) (left []instancegroup.Droplet, err error) {
-	var why error // of the first that has a reason of its own
+// undeleted says which Droplets of a group are left, and why: err, or what went wrong with the first of them.
+func (g group) undeleted(left []inventory.Remaining, err error) error {
+	var why error
 	var names []string
-	for _, x := range r.left {
-		if instancegroup.GroupOf(x.Droplet) == d.Name {
-			left = append(left, x.Droplet)
+	for _, x := range left {
+		if instancegroup.GroupOf(x.Droplet) == g.Name {
 			names = append(names, x.Name)
 			why = cmp.Or(why, x.Why)
 		}
 	}
-	if len(left) == 0 {
-		return nil, nil
+	if len(names) == 0 {
+		return nil
 	}
-	err = cmp.Or(r.err, why)
 	if errors.As(err, new(overdue)) && why != nil {
 		err = fmt.Errorf("%w: %w", err, why)
 	}
-	return left, d.fault(fmt.Errorf("%s not confirmed to be gone, and may be billed: %s: %w",
-		count(len(left), "Droplet"), strings.Join(names, " "), err))
+	return g.fault(fmt.Errorf("%s not confirmed to be gone, and may be billed: %s: %w",
+		count(len(names), "Droplet"), strings.Join(names, " "), cmp.Or(err, why)))
 }
-
-// goneNow reports whether what was to be deleted is not there any more.
-func goneNow(err error) bool { return err == nil || errors.Is(err, instancegroup.ErrNotFound) }
 
 // bounded bounds what a command asks of DigitalOcean.
 func bounded(ctx context.Context, timeout span) (context.Context, context.CancelFunc) {

@@ -77,17 +77,27 @@ func (s *span) Set(v string) error {
 	return nil
 }
 
+// wrong is a command line that cmd does not take.
+func wrong(cmd *cobra.Command, format string, args ...any) error {
+	return hinted{misuse(fmt.Sprintf(format, args...)), cmd.CommandPath() + " --help"}
+}
+
 // flagError says which flag is wrong, and what it takes.
 func flagError(cmd *cobra.Command, err error) error {
-	hint := cmd.CommandPath() + " --help"
-	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		why := "it is true or false"
-		if !errors.As(err, new(*strconv.NumError)) {
-			why = invalid.Unwrap().Error()
+	if cmd.HasSubCommands() { // what it was given before the flag is to be a command
+		if unknown := knownCommand(cmd, cmd.Flags().Args()); unknown != nil {
+			return unknown
 		}
-		return hinted{misuse(fmt.Sprintf("--%s %q: %s", invalid.GetFlag().Name, invalid.GetValue(), why)), hint}
 	}
-	return hinted{misuse(err.Error()), hint}
+	invalid, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return wrong(cmd, "%v", err)
+	}
+	why := "it is true or false"
+	if !errors.As(err, new(*strconv.NumError)) {
+		why = invalid.Unwrap().Error()
+	}
+	return wrong(cmd, "--%s %q: %s", invalid.GetFlag().Name, invalid.GetValue(), why)
 }
 
 // noArgs refuses arguments. instead says how to name what may have been meant.
@@ -100,6 +110,6 @@ func noArgs(instead string) cobra.PositionalArgs {
 		if instead != "" {
 			text += "; " + fmt.Sprintf(instead, args[0])
 		}
-		return hinted{misuse(text), cmd.CommandPath() + " --help"}
+		return wrong(cmd, "%s", text)
 	}
 }

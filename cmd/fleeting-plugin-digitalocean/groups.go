@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
@@ -26,130 +28,101 @@ type choice struct {
 	whole                     bool // all groups of an account, whatever their names
 }
 
-// group is one group, and the account that it is on.
+// group is one group, the account that it is on, and what of it is to be destroyed.
 type group struct {
 	config.Account
-	from   string // where it was found, for messages
-	unread error  // why its account is not known: then it has a Name at most. Only within find
+	from      string // where it was found, for messages
+	droplets  []instancegroup.Droplet
+	leftovers []*leftover // of sweep, the Droplets among them
 }
 
-// find returns the groups that were chosen. unread is why there may be others: it is nil
-// if they were named, since all of those are known.
-func (c choice) find(t *terminal) (found []group, unread, err error) {
-	c.groups = slices.Compact(slices.Sorted(slices.Values(c.groups))) // one that is named twice counts once
+// find returns the groups that were chosen. With an error they are those whose account is known all the same.
+//
+// Invariant: a group is looked for on every account that has a runner with it, and never on one
+// that may be another's: one that is not in the file, since it was renamed there, may be of any
+// runner. (TestScripts, unread-runner)
+func (c choice) find() ([]group, error) {
 	byHand, err := c.withoutFile()
-	if err != nil {
-		return nil, nil, err
-	}
-	if byHand {
-		found, err = c.byHand()
-		return found, nil, err
+	switch {
+	case err != nil:
+		return nil, err
+	case byHand:
+		return c.byHand()
 	}
 	file, err := c.load()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	runners, err := c.runners(file)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	var all []group
-	for _, r := range runners {
-		g := groupOf(file, r)
-		same := func(o group) bool { return o.unread == nil && o.Name == g.Name && sameAccount(o.Account, g.Account) }
-		if i := slices.IndexFunc(all, same); i >= 0 && g.unread == nil {
-			t.say("warning", "%s: group %s is that of %s too; it counts once", g.from, g.Name, all[i].from)
-			continue
-		}
-		all = append(all, g)
+	if len(c.groups) == 0 {
+		return groupsOf(file, runners)
 	}
-	isUnread := func(g group) bool { return g.unread != nil }
-	found = slices.DeleteFunc(slices.Clone(all), isUnread)
-	unread = unreadFault(file, all)
-	switch {
-	case len(found) == 0:
-		return nil, nil, unread
-	case len(c.groups) == 0:
-		return found, unread, nil
-	}
-	if found, err = c.named(file, all); err != nil {
-		return nil, nil, err
-	}
-	if unread != nil {
-		t.say("warning", "%v", unread)
-	}
-	return found, nil, nil
-}
-
-// named picks the groups that --group names.
-//
-// Invariant: a group is looked for on every account that has a runner with it, and never on one
-// that may be another's. One whose own [[runners]] cannot be read is that runner's fault, and one
-// that is not in the file, since it was renamed there, may be of any runner that cannot be read.
-// (TestScripts, unread-runner)
-func (c choice) named(file *runnerconfig.File, all []group) ([]group, error) {
-	var picked []group
-	for _, name := range c.groups {
-		other := func(g group) bool { return g.Name != name }
-		same := slices.DeleteFunc(slices.Clone(all), other)
-		if fault := unreadFault(file, same, fmt.Errorf("group %s is on an account that is not known so; nothing was done", name)); fault != nil {
-			return nil, fault
+	var found []group
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(c.groups))) {
+		other := func(r runnerconfig.Runner) bool { return writtenName(r) != name }
+		named := slices.DeleteFunc(slices.Clone(runners), other)
+		if len(named) == 0 {
+			named = runners
 		}
-		if len(same) > 0 {
-			picked = append(picked, same...) // of several accounts, maybe
-			continue
-		}
-		if fault := unreadFault(file, all, fmt.Errorf("%s has no other group %q, which may be on an account that is not known so; "+
-			"nothing was done (--runner NAME says whose account it is on)", file.Path, name)); fault != nil {
-			return nil, fault
-		}
-		if len(byAccount(all)) > 1 {
-			return nil, hinted{misuse(fmt.Sprintf("%s has no group %q, and more than one account", file.Path, name)),
-				"say whose account it is on with --runner NAME"}
-		}
-		g, err := renamed(all[0].Account, name)
+		groups, err := groupsOf(file, named)
 		if err != nil {
 			return nil, err
 		}
-		picked = append(picked, g)
+		if groups[0].Name == name {
+			found = append(found, groups...) // of several accounts, maybe
+			continue
+		}
+		if len(byAccount(groups)) > 1 {
+			return nil, hinted{misuse(fmt.Sprintf("%s has no group %q, and more than one account", file.Path, name)),
+				"say whose account it is on with --runner NAME"}
+		}
+		g, err := renamed(groups[0].Account, name)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, g)
 	}
-	return picked, nil
+	return found, nil
 }
 
-// unreadFault is why the accounts of some of the groups are not known; nil if all are.
-func unreadFault(file *runnerconfig.File, groups []group, more ...error) error {
+// groupsOf reads what runners say of their accounts. Two with one group are one. The error is of those that cannot be read.
+func groupsOf(file *runnerconfig.File, runners []runnerconfig.Runner) (found []group, err error) {
 	var faults []error
-	for _, g := range groups {
-		if g.unread != nil {
-			faults = append(faults, g.unread)
+	for _, r := range runners {
+		g, err := groupOf(file, r)
+		same := func(o group) bool { return o.Name == g.Name && sameAccount(o.Account, g.Account) }
+		if err != nil {
+			faults = append(faults, err)
+		} else if !slices.ContainsFunc(found, same) {
+			found = append(found, g)
 		}
 	}
-	if len(faults) == 0 {
-		return nil
+	if faults != nil {
+		return found, hinted{errors.Join(faults...), program + " doctor --config " + file.Path}
 	}
-	return hinted{errors.Join(append(faults, more...)...), program + " doctor --config " + file.Path}
+	return found, nil
 }
 
 // groupOf reads what a runner's plugin_config says of its account.
-func groupOf(file *runnerconfig.File, r runnerconfig.Runner) group {
-	g := group{from: file.At(r.Key("autoscaler.plugin_config"))}
+func groupOf(file *runnerconfig.File, r runnerconfig.Runner) (group, error) {
+	from := file.At(r.Key("autoscaler.plugin_config"))
 	data, err := json.Marshal(r.Autoscaler.PluginConfig)
-	if err != nil {
-		err = fmt.Errorf("%s: plugin_config: %w", g.from, err)
-	} else if g.Account, err = config.ParseAccount(data, config.ThisHost()); err == nil && g.Name == "" {
-		err = config.Faults{{Key: "name", Text: "is required"}}
+	if err != nil { // a number that JSON does not have, such as inf
+		return group{}, fmt.Errorf("%s: plugin_config: %w", from, err)
 	}
-	if faults, ok := errors.AsType[config.Faults](err); ok {
-		var lines []error
-		for _, f := range faults {
-			lines = append(lines, fmt.Errorf("%s: %w", file.At(r.Key("autoscaler.plugin_config."+f.Key)), f))
-		}
-		err = errors.Join(lines...)
+	a, err := config.ParseAccount(data, config.ThisHost())
+	faults, _ := errors.AsType[config.Faults](err)
+	if err == nil && a.Name == "" {
+		faults = config.Faults{{Key: "name", Text: "is required"}}
 	}
-	if err != nil {
-		return group{config.Account{Name: writtenName(r)}, g.from, err}
+	var lines []error
+	for _, f := range faults {
+		lines = append(lines, fmt.Errorf("%s: %w", file.At(r.Key("autoscaler.plugin_config."+f.Key)), f))
 	}
-	return g
+	return group{Account: a, from: from}, errors.Join(lines...)
 }
 
 // writtenName is a group's name as config.toml has it, whatever is wrong beside it.
@@ -245,27 +218,24 @@ func (c choice) withoutFile() (bool, error) {
 		}
 		return true, nil
 	}
-	if c.config != "" || c.runner != "" || !tokenInEnvironment() {
+	token := cmp.Or(os.Getenv("DIGITALOCEAN_TOKEN"), os.Getenv("DIGITALOCEAN_ACCESS_TOKEN"))
+	if c.config != "" || c.runner != "" || token == "" {
 		return false, nil
 	}
 	_, err := os.Stat(c.configFile())
 	return errors.Is(err, fs.ErrNotExist), nil
 }
 
-func tokenInEnvironment() bool {
-	return os.Getenv("DIGITALOCEAN_TOKEN") != "" || os.Getenv("DIGITALOCEAN_ACCESS_TOKEN") != ""
-}
-
 // maxToken bounds what is read of a token on standard input, in bytes. A token has some 71.
 const maxToken = 64 << 10
 
 // byHand returns the groups that are chosen without a config.toml.
-func (c choice) byHand() ([]group, error) {
+func (c choice) byHand() (found []group, err error) {
 	if len(c.groups) == 0 && !c.whole {
 		return nil, hinted{misuse("without a config.toml the group has to be named"), "give --group NAME; ls --whole-account shows which there are"}
 	}
-	given, flag, source := map[string]string{"token_file": c.tokenFile}, "--token-file", "--token-file "+c.tokenFile
-	if c.tokenFile == "-" || c.tokenFile == "/dev/stdin" { // once: a file would be read again
+	given, source := map[string]string{"token_file": c.tokenFile}, "--token-file "+c.tokenFile
+	if fromStdin(c.tokenFile) { // once: a file would be read again
 		text, err := io.ReadAll(io.LimitReader(os.Stdin, maxToken))
 		if err != nil {
 			return nil, fmt.Errorf("standard input: %w", err)
@@ -273,15 +243,12 @@ func (c choice) byHand() ([]group, error) {
 		if len(bytes.TrimSpace(text)) == 0 {
 			return nil, misuse("standard input has no token")
 		}
-		given, flag, source = map[string]string{"token": string(text)}, "standard input:", "standard input"
+		given, source = map[string]string{"token": string(text)}, "standard input"
 	}
-	data, err := json.Marshal(given)
-	if err != nil {
-		return nil, err
-	}
+	data, _ := json.Marshal(given) // strings
 	a, err := config.ParseAccount(data, config.ThisHost())
-	if faults, ok := errors.AsType[config.Faults](err); ok && c.tokenFile != "" && len(faults) == 1 {
-		return nil, hinted{fmt.Errorf("%s %s", flag, faults[0].Text), "give a file with nothing but the token in it"}
+	if faults, ok := errors.AsType[config.Faults](err); ok && len(faults) == 1 && faults[0].Key != "api_url" && c.tokenFile != "" {
+		err = hinted{fmt.Errorf("--token-file %s", faults[0].Text), "give a file with nothing but the token in it"}
 	}
 	if err != nil {
 		return nil, err
@@ -292,8 +259,7 @@ func (c choice) byHand() ([]group, error) {
 	if c.whole {
 		return []group{{Account: a, from: "--token-file"}}, nil
 	}
-	var found []group
-	for _, name := range c.groups {
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(c.groups))) {
 		g, err := renamed(a, name)
 		if err != nil {
 			return nil, err
@@ -312,9 +278,13 @@ func renamed(a config.Account, name string) (group, error) {
 	return group{Account: a, from: "--group"}, nil
 }
 
-// fault says about which group an error is.
+// fault says about which group an error is. That of a whole account has no name.
 func (g group) fault(err error) error {
-	return fmt.Errorf("group %s: %w", g.Name, digitalocean.Explain(err, g.Token.Source))
+	err = digitalocean.Explain(err, g.Token.Source)
+	if g.Name == "" {
+		return err
+	}
+	return fmt.Errorf("group %s: %w", g.Name, err)
 }
 
 // open returns a client of the group's account. Its Close is the caller's to call.
@@ -325,26 +295,15 @@ func (g group) open() (*digitalocean.Client, error) {
 // sameAccount reports whether two groups are on one account: by one token. Two tokens may
 // be of one account too, which nothing tells.
 func sameAccount(a, b config.Account) bool {
-	if a.APIURL != b.APIURL {
-		return false
-	}
-	if a.Token.File == b.Token.File && a.Token.Value.Equal(b.Token.Value) {
-		return true
-	}
 	one, err := a.Token.Read()
 	other, oerr := b.Token.Read()
-	return err == nil && oerr == nil && one.Equal(other)
+	return a.APIURL == b.APIURL && err == nil && oerr == nil && one.Equal(other)
 }
 
-// ofGroup is a group, or what a command knows of one.
-type ofGroup interface{ account() config.Account }
-
-func (g group) account() config.Account { return g.Account }
-
 // byAccount are the groups of each account.
-func byAccount[G ofGroup](groups []G) (accounts [][]G) {
+func byAccount(groups []group) (accounts [][]group) {
 	for _, g := range groups {
-		i := slices.IndexFunc(accounts, func(a []G) bool { return sameAccount(a[0].account(), g.account()) })
+		i := slices.IndexFunc(accounts, func(a []group) bool { return sameAccount(a[0].Account, g.Account) })
 		if i < 0 {
 			accounts = append(accounts, nil)
 			i = len(accounts) - 1
@@ -354,10 +313,10 @@ func byAccount[G ofGroup](groups []G) (accounts [][]G) {
 	return accounts
 }
 
-func groupNames[G ofGroup](groups []G) string {
+func groupNames(groups []group) string {
 	var names []string
 	for _, g := range groups {
-		names = append(names, g.account().Name)
+		names = append(names, g.Name)
 	}
 	if len(names) == 1 {
 		return "group " + names[0]

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,18 +70,16 @@ func (l *listing) run(ctx context.Context) error {
 	case l.watch.Duration > 0 && l.watch.Duration < watchMost:
 		return hinted{misuse(fmt.Sprintf("--watch %s is too often", l.watch.text)), fmt.Sprintf("give %s or more", watchMost)}
 	}
-	groups, unread, err := l.find(l.t)
-	if err != nil {
-		return err
+	groups, unread := l.find()
+	if len(groups) == 0 {
+		return unread
 	}
 	if l.watch.Duration == 0 {
+		l.t.waits("asking DigitalOcean")
 		return errors.Join(l.once(ctx, groups), unread)
 	}
-	if unread != nil {
-		l.t.say("warning", "%v", unread)
-	}
 	for {
-		if err := l.once(ctx, groups); err != nil && ctx.Err() == nil {
+		if err := errors.Join(l.once(ctx, groups), unread); err != nil && ctx.Err() == nil {
 			l.t.say("error", "%v", err) // the next list may work
 		}
 		select {
@@ -98,9 +97,6 @@ func (l *listing) run(ctx context.Context) error {
 func (l *listing) once(ctx context.Context, groups []group) error {
 	ctx, cancel := bounded(ctx, l.timeout)
 	defer cancel()
-	if l.watch.Duration == 0 {
-		l.t.waits("asking DigitalOcean")
-	}
 	r := report{Groups: []reportedGroup{}}
 	var faults []error
 	found := look(ctx, groups, l.whole)
@@ -110,14 +106,12 @@ func (l *listing) once(ctx context.Context, groups []group) error {
 			faults = append(faults, f.err)
 			continue
 		}
-		owned := slices.Concat(f.Owned, f.Kept)
-		slices.SortFunc(owned, func(a, b instancegroup.Droplet) int { return int(a.ID - b.ID) })
-		if !l.whole {
-			r.add(f.Name, owned, f.Now)
-			continue
-		}
 		byName := map[string][]instancegroup.Droplet{}
-		for _, d := range owned {
+		if !l.whole {
+			byName[f.Name] = nil // which may have none
+		}
+		for _, d := range slices.SortedFunc(slices.Values(slices.Concat(f.Owned, f.Kept)),
+			func(a, b instancegroup.Droplet) int { return cmp.Compare(a.ID, b.ID) }) {
 			byName[instancegroup.GroupOf(d)] = append(byName[instancegroup.GroupOf(d)], d)
 		}
 		for _, name := range slices.Sorted(maps.Keys(byName)) {
@@ -128,9 +122,7 @@ func (l *listing) once(ctx context.Context, groups []group) error {
 		l.show(r)
 	}
 	for _, f := range found {
-		if f.Unread != nil {
-			l.t.say("warning", "%s", f.unlooked())
-		}
+		f.sayUnread(l.t)
 		for _, d := range f.Strangers {
 			l.t.say("note", "Droplet %d (%s) carries a tag of the plugin's but is of none of its groups, "+
 				"by its name or its other tags: somebody else tagged it", d.ID, clean(d.Name))
@@ -171,7 +163,12 @@ type looked struct {
 	err error // why it is not known
 }
 
-func (l looked) unlooked() string { return fmt.Sprintf("not looked for: %v", l.fault(l.Unread)) }
+// sayUnread warns of what could not be listed.
+func (l looked) sayUnread(t *terminal) {
+	if l.Unread != nil {
+		t.say("warning", "not looked for: %v", l.fault(l.Unread))
+	}
+}
 
 // look asks for the Droplets of groups, or, for the whole of their accounts, of all groups there.
 func look(ctx context.Context, groups []group, whole bool) (all []looked) {
@@ -179,13 +176,11 @@ func look(ctx context.Context, groups []group, whole bool) (all []looked) {
 	for _, account := range byAccount(groups) {
 		if whole {
 			account = account[:1]
+			account[0].Name = ""
 		}
 		for _, g := range account {
 			f := looked{group: g}
-			f.Found, f.err = g.look(ctx, whole)
-			if f.err != nil {
-				f.err = g.fault(f.err)
-			}
+			f.Found, f.err = g.look(ctx)
 			n := len(f.Owned) + len(f.Kept)
 			f.Owned, f.Kept = had.fresh(g, f.Owned), had.fresh(g, f.Kept)
 			if n == 0 || len(f.Owned)+len(f.Kept) > 0 { // else another token has listed them
@@ -194,6 +189,19 @@ func look(ctx context.Context, groups []group, whole bool) (all []looked) {
 		}
 	}
 	return all
+}
+
+func (g group) look(ctx context.Context) (inventory.Found, error) {
+	api, err := g.open()
+	if err != nil {
+		return inventory.Found{}, g.fault(err)
+	}
+	defer api.Close()
+	found, err := inventory.Look(ctx, api, g.Name)
+	if err != nil {
+		err = g.fault(err)
+	}
+	return found, err
 }
 
 // seen are the Droplets that one group or another had: two tokens may be of one account. Ids are
@@ -209,18 +217,6 @@ func (s seen) fresh(g group, droplets []instancegroup.Droplet) (fresh []instance
 		}
 	}
 	return fresh
-}
-
-func (g group) look(ctx context.Context, whole bool) (inventory.Found, error) {
-	api, err := g.open()
-	if err != nil {
-		return inventory.Found{}, err
-	}
-	defer api.Close()
-	if whole {
-		return inventory.Look(ctx, api, "")
-	}
-	return inventory.Look(ctx, api, g.Name)
 }
 
 // count is a number of things.

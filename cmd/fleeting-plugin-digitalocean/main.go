@@ -5,10 +5,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"maps"
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -30,13 +34,7 @@ func main() {
 	t := newTerminal()
 	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 	root := newRoot(t)
-	cmd, err := root.ExecuteContextC(ctx)
-	var word string
-	if n, _ := fmt.Sscanf(fmt.Sprint(err), "unknown command %q for", &word); n == 1 { // cobra's
-		cmd.SuggestionsMinimumDistance = 2
-		meant := append(cmd.SuggestionsFor(word), "--help")
-		err = hinted{misuse(fmt.Sprintf("unknown command %q", word)), cmd.CommandPath() + " " + meant[0]}
-	}
+	err := root.ExecuteContext(ctx)
 	stop()
 	os.Exit(t.end(err))
 }
@@ -55,11 +53,12 @@ scripts.`,
   NAME           STATE   SIZE         REGION  ADDRESS      AGE  USD/H
   ci-w4n27k2m9q  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571
   1 Droplet: 0.03571 USD an hour, 0.01 USD so far`,
-		Version:            provider.Version.Version,
-		SilenceErrors:      true,
-		SilenceUsage:       true,
-		DisableSuggestions: true, // main makes a hint of them
-		DisableAutoGenTag:  true, // of man pages
+		Args:              knownCommand,
+		RunE:              help,
+		Version:           provider.Version.Version,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		DisableAutoGenTag: true, // of man pages
 	}
 	root.SetOut(t.out)
 	root.SetErr(t.err)
@@ -74,16 +73,38 @@ scripts.`,
 		return err
 	})
 	root.AddCommand(doctorCommand(t), lsCommand(t), rmCommand(t), sweepCommand(t), migrateCommand(t), usageCommand(t),
-		planCommand(t), configCommand(), serveCommand(), versionCommand(t), bootstrapCommand(), manCommand())
-	root.InitDefaultCompletionCmd()
-	completion, _, _ := root.Find([]string{"completion"})
-	completion.Long, completion.RunE = "", help
+		planCommand(t), configCommand(), serveCommand(), versionCommand(t), bootstrapCommand(), completionCommand(), manCommand())
+	root.InitDefaultHelpCmd()
+	helpCommand, _, _ := root.Find([]string{"help"})
+	helpCommand.Use, helpCommand.Long, helpCommand.RunE = "help [COMMAND]", "", helpOf
 	return root
 }
 
+// helpOf is cobra's help, but for a word that it does not know.
+func helpOf(cmd *cobra.Command, words []string) error {
+	about, rest, err := cmd.Root().Find(words)
+	if err == nil && about.HasSubCommands() {
+		err = knownCommand(about, rest)
+	}
+	if err != nil {
+		return err
+	}
+	return about.Help()
+}
+
+// knownCommand refuses what is no command of cmd.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	meant := append(cmd.SuggestionsFor(args[0]), "--help")
+	return hinted{misuse(fmt.Sprintf("unknown command %q", args[0])), cmd.CommandPath() + " " + meant[0]}
+}
+
 // usageTemplate is cobra's, with flags that fit 80 columns, and the example last.
-const usageTemplate = `Usage:{{if .Runnable}}
-  {{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
+const usageTemplate = `Usage:{{if not .HasAvailableSubCommands}}
+  {{.UseLine}}{{else}}
   {{.CommandPath}} [command]
 
 Commands:{{range .Commands}}{{if .IsAvailableCommand}}
@@ -145,9 +166,9 @@ func bootstrapCommand() *cobra.Command {
 		Long: `Copy itself, in a container of the plugin, to where a runner in another
 container finds it: below $FLEETING_PLUGIN_PATH, which is /plugins where it is
 not set. REPOSITORY is what the runner's plugin = "..." has.`,
-		Args: func(_ *cobra.Command, args []string) error {
+		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return hinted{misuse("bootstrap takes one argument, the plugin's repository"), program + " bootstrap --help"}
+				return wrong(cmd, "bootstrap takes one argument, the plugin's repository")
 			}
 			return nil
 		},
@@ -162,8 +183,36 @@ not set. REPOSITORY is what the runner's plugin = "..." has.`,
 // help is what a command of commands does by itself.
 func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 
+func completionCommand() *cobra.Command {
+	shells := map[string]func(*cobra.Command, io.Writer) error{
+		"bash":       func(root *cobra.Command, w io.Writer) error { return root.GenBashCompletionV2(w, true) },
+		"zsh":        (*cobra.Command).GenZshCompletion,
+		"fish":       func(root *cobra.Command, w io.Writer) error { return root.GenFishCompletion(w, true) },
+		"powershell": (*cobra.Command).GenPowerShellCompletionWithDesc,
+	}
+	names := slices.Sorted(maps.Keys(shells))
+	return &cobra.Command{
+		Use:   "completion SHELL",
+		Short: "Print the completion script of a shell",
+		Long: `Print the script by which a shell, bash, fish, powershell or zsh, completes
+commands, flags, and the names of your groups and Droplets. The packages
+install it for bash, fish and zsh.`,
+		Example: `  $ source <(fleeting-plugin-digitalocean completion bash)`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 || shells[args[0]] == nil {
+				return wrong(cmd, "completion takes one argument: %s", strings.Join(names, ", "))
+			}
+			return nil
+		},
+		ValidArgs: names,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return shells[args[0]](cmd.Root(), cmd.OutOrStdout())
+		},
+	}
+}
+
 func configCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "What belongs to config.toml", Args: cobra.NoArgs, RunE: help}
+	cmd := &cobra.Command{Use: "config", Short: "What belongs to config.toml", Args: knownCommand, RunE: help}
 	cmd.AddCommand(&cobra.Command{
 		Use:   "schema",
 		Short: "Print a JSON schema of plugin_config, for TOML editors",

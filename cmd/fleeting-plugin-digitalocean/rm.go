@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/state"
 )
 
@@ -71,22 +73,22 @@ func (r *removing) run(ctx context.Context, names []string) error {
 		return hinted{misuse("rm needs the names of Droplets, or --all"), showNames}
 	}
 	unheard()
-	groups, unread, err := r.find(r.t)
+	groups, err := r.find()
 	if err != nil {
 		return err
 	}
-	if r.all && unread == nil && len(groups) > 1 && len(r.groups) == 0 && !r.allGroups {
+	if r.all && len(groups) > 1 && len(r.groups) == 0 && !r.allGroups {
 		return hinted{misuse("--all of which group? There are " + groupNames(groups)), "give --group NAME, or --all-groups"}
 	}
-	chosen, unlisted, err := r.choose(ctx, groups, unread, names)
+	chosen, unlisted, err := r.choose(ctx, groups, names)
 	if err != nil {
 		return err
 	}
 	r.show(ctx, chosen)
 	if r.dryRun {
 		var left []instancegroup.Droplet
-		for _, d := range chosen {
-			left = append(left, d.droplets...)
+		for _, g := range chosen {
+			left = append(left, g.droplets...)
 		}
 		return r.end(chosen, left, nil, unlisted)
 	}
@@ -103,12 +105,11 @@ func (r *removing) run(ctx context.Context, names []string) error {
 const showNames = program + " ls shows the names"
 
 // choose finds the Droplets of names, or all if there are none. A name that is not
-// there is an error: it may be a slip. A group that cannot be listed is one too, and so
-// is unread, for the groups that are not known at all, unless all names are found in the
-// others. unlisted is what could not be looked for of what was asked for.
+// there is an error: it may be a slip. A group that cannot be listed is one too. unlisted is
+// what could not be looked for of all.
 //
 // Invariant: who is told that all are gone has none left. (TestScripts, unread-runner)
-func (r *removing) choose(ctx context.Context, groups []group, unread error, names []string) (chosen []selection, unlisted, err error) {
+func (r *removing) choose(ctx context.Context, groups []group, names []string) (chosen []group, unlisted, err error) {
 	ctx, cancel := bounded(ctx, r.timeout)
 	defer cancel()
 	r.t.waits("asking DigitalOcean")
@@ -117,53 +118,42 @@ func (r *removing) choose(ctx context.Context, groups []group, unread error, nam
 	if ctx.Err() != nil {
 		return nil, nil, fmt.Errorf("%w: nothing was destroyed", ended(ctx))
 	}
-	named := func(d instancegroup.Droplet) []string { return []string{d.Name, strconv.FormatInt(d.ID, 10)} }
+	why := map[string]error{} // of each name and id that is there; nil = it can be destroyed
+	note := func(d instancegroup.Droplet, err error) { why[d.Name], why[strconv.FormatInt(d.ID, 10)] = err, err }
 	wanted := func(d instancegroup.Droplet) bool {
-		return len(names) == 0 || slices.ContainsFunc(named(d), func(n string) bool { return slices.Contains(names, n) })
+		return r.all || slices.Contains(names, d.Name) || slices.Contains(names, strconv.FormatInt(d.ID, 10))
 	}
-	var unknown []error
-	if unread != nil {
-		unknown = append(unknown, unread)
-	}
-	why := map[string]error{} // of each name that is there; nil = it can be destroyed
-	note := func(d instancegroup.Droplet, err error) {
-		for _, n := range named(d) {
-			why[n] = err
-		}
-	}
+	var faults []error
 	for _, f := range all {
 		if f.err != nil {
-			unknown = append(unknown, f.err)
+			faults = append(faults, f.err)
 			continue
 		}
-		if f.Unread != nil {
-			r.t.say("warning", "%s", f.unlooked())
-			if len(names) == 0 {
-				unlisted = f.Unread
-			}
+		f.sayUnread(r.t)
+		if r.all {
+			unlisted = cmp.Or(unlisted, f.Unread)
 		}
 		for _, d := range f.Strangers {
 			note(d, fmt.Errorf("%s carries a group's tag but not a name that the plugin made; it is left alone", d.Name))
 		}
 		for _, d := range f.Kept {
 			note(d, fmt.Errorf("%s has the tag %s: it is left alone until somebody takes that off", d.Name, instancegroup.KeepTag))
-			if len(names) == 0 {
+			if r.all {
 				r.t.say("warning", "group %s: %s stays, and is billed, %.5f USD an hour: it has the tag %s",
 					f.Name, d.Name, d.PriceHourly, instancegroup.KeepTag)
 			}
 		}
-		d := selection{group: f.group}
-		for _, o := range f.Owned {
-			note(o, nil)
-			if wanted(o) {
-				d.droplets = append(d.droplets, o)
+		for _, d := range f.Owned {
+			note(d, nil)
+			if wanted(d) {
+				f.droplets = append(f.droplets, d)
 			}
 		}
-		if len(d.droplets) > 0 {
-			chosen = append(chosen, d)
+		if len(f.droplets) > 0 {
+			chosen = append(chosen, f.group)
 		}
 	}
-	var faults []error
+	unknown := len(faults) > 0
 	for _, n := range names {
 		err, there := why[n]
 		if !there {
@@ -173,31 +163,29 @@ func (r *removing) choose(ctx context.Context, groups []group, unread error, nam
 			faults = append(faults, err)
 		}
 	}
-	switch {
-	case len(unknown) > 0 && (len(names) == 0 || len(faults) > 0):
-		return nil, nil, fmt.Errorf("%w\nnothing was destroyed", errors.Join(append(unknown, faults...)...))
-	case len(faults) > 0:
-		return nil, nil, hinted{fmt.Errorf("%w\nnothing was destroyed", errors.Join(faults...)), showNames}
+	switch err := errors.Join(faults...); {
+	case err == nil:
+		return chosen, unlisted, nil
+	case unknown:
+		return nil, nil, fmt.Errorf("%w\nnothing was destroyed", err)
+	default:
+		return nil, nil, hinted{fmt.Errorf("%w\nnothing was destroyed", err), showNames}
 	}
-	for _, err := range unknown {
-		r.t.say("warning", "%v", err)
-	}
-	return chosen, unlisted, nil
 }
 
 // show shows what is to be destroyed: not on standard output, which may be a file.
-func (r *removing) show(ctx context.Context, chosen []selection) {
+func (r *removing) show(ctx context.Context, chosen []group) {
 	var all report
-	for _, d := range chosen {
-		all.add(d.Name, d.droplets, time.Now())
+	for _, g := range chosen {
+		all.add(g.Name, g.droplets, time.Now())
 	}
 	if all.Droplets > 0 {
 		_, _ = io.WriteString(r.t.err, all.text(r.t.format == asWide, r.t.liveErr, r.t.errColours, columns(os.Stderr)))
 	}
-	for _, d := range chosen {
-		if s, err := state.Peek(ctx, d.APIURL, d.Name); err == nil && s.Held { // an error hides only a warning
+	for _, g := range chosen {
+		if s, err := state.Peek(ctx, g.APIURL, g.Name); err == nil && s.Held { // an error hides only a warning
 			r.t.say("warning", "a runner on this host manages group %s (plugin process %s): a job on these Droplets fails, "+
-				"and the runner may ask for others", d.Name, pid(s.PID))
+				"and the runner may ask for others", g.Name, pid(s.PID))
 		}
 	}
 }
@@ -211,7 +199,7 @@ func pid(n int) string {
 }
 
 // end says what became of it.
-func (r *removing) end(approved []selection, left []instancegroup.Droplet, err, unlisted error) error {
+func (r *removing) end(approved []group, left []instancegroup.Droplet, err, unlisted error) error {
 	result := struct {
 		Destroyed []reportedDroplet `json:"destroyed"`
 		Left      []reportedDroplet `json:"left"` // by --dry-run, or may be gone, which was not confirmed
@@ -230,9 +218,8 @@ func (r *removing) end(approved []selection, left []instancegroup.Droplet, err, 
 	} else if err == nil && !r.dryRun {
 		fmt.Fprintln(r.t.out, count(len(result.Destroyed), "Droplet"), "gone")
 	}
-	is := func(class error) bool { return errors.Is(err, class) }
 	switch {
-	case is(instancegroup.ErrForbidden), is(instancegroup.ErrUnauthorized), is(instancegroup.ErrOtherAccount):
+	case inventory.Permanent(err):
 		return err // whose hint is about the token
 	case err != nil:
 		return hinted{err, program + " ls shows what is left"}

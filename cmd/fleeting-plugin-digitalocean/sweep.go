@@ -76,16 +76,15 @@ type swept struct {
 
 // leftover is a Droplet, an SSH key or a tag.
 type leftover struct {
-	Kind       string  `json:"kind"` // droplet, key or tag
-	Name       string  `json:"name"`
-	ID         int64   `json:"id,omitempty"`
-	AgeSeconds int     `json:"age_seconds,omitempty"`
-	USDPerHour float64 `json:"usd_per_hour,omitempty"`
-	Doubt      string  `json:"doubt,omitempty"` // why it may be none
-	Deleted    bool    `json:"deleted"`
+	Kind       inventory.Kind `json:"kind"`
+	Name       string         `json:"name"`
+	ID         int64          `json:"id,omitempty"`
+	AgeSeconds int            `json:"age_seconds,omitempty"`
+	USDPerHour float64        `json:"usd_per_hour,omitempty"`
+	Doubt      string         `json:"doubt,omitempty"` // why it may be none
+	Deleted    bool           `json:"deleted"`
 
-	droplet instancegroup.Droplet
-	delete  func(context.Context, *digitalocean.Client) error // of a key or a tag
+	found inventory.Leftover
 }
 
 // younger are Droplets that nobody looks after either, and that were made too lately for
@@ -100,7 +99,7 @@ func (s *sweeping) run(ctx context.Context) error {
 		return hinted{misuse("sweep touches only groups that are named"), "give --group NAME; ls --whole-account shows which there are"}
 	}
 	unheard()
-	groups, _, err := s.find(s.t) // all are named
+	groups, err := s.find()
 	if err != nil {
 		return err
 	}
@@ -195,32 +194,23 @@ func (s *sweeping) lookAt(ctx context.Context, api *digitalocean.Client, shared 
 // and tags have no age: with --older-than those of a run that may live are left out, a key
 // only unless one of the run's Droplets is old enough.
 func (s *sweeping) sift(l inventory.Leftovers, w *swept) {
-	old, spared := map[string]bool{}, map[string]bool{}
-	for _, d := range l.Droplets {
-		run, age := instancegroup.RunOf(w.Group, d.Name), l.Now.Sub(d.Created)
-		if age < s.olderThan.Duration {
-			spared[run] = true
-			w.Younger.Droplets++
-			w.Younger.USDPerHour = instancegroup.Cents(w.Younger.USDPerHour + d.PriceHourly)
+	old, spared := map[string]bool{}, map[string]bool{} // runs, by their Droplets
+	for _, x := range l.All {
+		one := &leftover{Kind: x.Kind, Name: x.Name, Doubt: x.Doubt, found: x}
+		if x.Kind == inventory.DropletKind {
+			age := l.Now.Sub(x.Droplet.Created)
+			if age < s.olderThan.Duration {
+				spared[x.Run] = true
+				w.Younger.Droplets++
+				w.Younger.USDPerHour = instancegroup.Cents(w.Younger.USDPerHour + x.Droplet.PriceHourly)
+				continue
+			}
+			old[x.Run] = true
+			one.ID, one.AgeSeconds, one.USDPerHour = x.Droplet.ID, max(0, int(age.Seconds())), x.Droplet.PriceHourly
+		} else if spared[x.Run] || s.olderThan.Duration > 0 && x.Doubt != "" && !old[x.Run] {
 			continue
 		}
-		old[run] = true
-		w.Leftovers = append(w.Leftovers, &leftover{Kind: "droplet", Name: d.Name, ID: d.ID, AgeSeconds: max(0, int(age.Seconds())),
-			USDPerHour: d.PriceHourly, Doubt: d.Doubt, droplet: d.Droplet})
-	}
-	for _, k := range l.Keys {
-		if spared[k.Run] || s.olderThan.Duration > 0 && k.Doubt != "" && !old[k.Run] {
-			continue
-		}
-		w.Leftovers = append(w.Leftovers, &leftover{Kind: "key", Name: k.Name, Doubt: k.Doubt,
-			delete: func(ctx context.Context, api *digitalocean.Client) error { return api.DeleteKey(ctx, k.Fingerprint) }})
-	}
-	for _, tag := range l.Tags {
-		if s.olderThan.Duration > 0 && tag.Doubt != "" {
-			continue
-		}
-		w.Leftovers = append(w.Leftovers, &leftover{Kind: "tag", Name: tag.Name, Doubt: tag.Doubt,
-			delete: func(ctx context.Context, api *digitalocean.Client) error { return api.RemoveTag(ctx, tag.Name) }})
+		w.Leftovers = append(w.Leftovers, one)
 	}
 }
 
@@ -229,7 +219,7 @@ func (s *sweeping) show(all []*swept) {
 	var rows [][]string
 	for _, w := range all {
 		for _, l := range w.Leftovers {
-			row := []string{l.Kind, l.Name, "", "", "this host"}
+			row := []string{string(l.Kind), l.Name, "", "", "this host"}
 			if l.ID != 0 {
 				row[2], row[3] = age(time.Duration(l.AgeSeconds)*time.Second), fmt.Sprintf("%.5f", l.USDPerHour)
 			}
@@ -263,22 +253,22 @@ func (s *sweeping) show(all []*swept) {
 // remove destroys what was found: Droplets first, then what needs them gone. It holds the
 // groups' locks meanwhile, but not while it asks: no manager on this host can start.
 func (s *sweeping) remove(ctx context.Context, all []*swept) error {
-	var found []selection
+	var found []group
 	doubtful := false
 	for _, w := range all {
-		d := selection{group: w.group}
+		g := w.group
 		for _, l := range w.Leftovers {
 			if l.Doubt != "" && !s.unknown {
 				doubtful = true
 				continue
 			}
-			d.leftovers = append(d.leftovers, l)
-			if l.delete == nil {
-				d.droplets = append(d.droplets, l.droplet)
+			g.leftovers = append(g.leftovers, l)
+			if l.Kind == inventory.DropletKind {
+				g.droplets = append(g.droplets, l.found.Droplet)
 			}
 		}
-		if len(d.leftovers) > 0 {
-			found = append(found, d)
+		if len(g.leftovers) > 0 {
+			found = append(found, g)
 		}
 	}
 	if doubtful {
@@ -297,24 +287,28 @@ func (s *sweeping) remove(ctx context.Context, all []*swept) error {
 	}
 	ctx, cancel := bounded(ctx, s.timeout)
 	defer cancel()
-	var locked []selection
+	var locked []group
 	var faults []error
-	for _, d := range approved {
-		own, err := state.Try(ctx, newLog(s.t), d.APIURL, d.Name)
+	for _, g := range approved {
+		own, err := state.Try(ctx, newLog(s.t), g.APIURL, g.Name)
 		if held, ok := errors.AsType[*state.HeldError](err); ok {
 			err = fmt.Errorf("plugin process %s manages it on this host since just now, so nothing of it was destroyed", pid(held.PID))
 		}
 		if err != nil {
-			faults = append(faults, d.fault(err))
+			faults = append(faults, g.fault(err))
 			continue
 		}
 		defer own.Drop()
-		locked = append(locked, d)
+		locked = append(locked, g)
 	}
-	faults = append(faults, s.destroy(ctx, locked))
+	left, err := destroy(ctx, s.t, locked)
+	faults = append(faults, err)
+	for _, g := range locked {
+		faults = append(faults, g.removeRest(ctx, left))
+	}
 	n, destroyed := 0, 0
-	for _, d := range approved {
-		for _, l := range d.leftovers {
+	for _, g := range approved {
+		for _, l := range g.leftovers {
 			if n++; l.Deleted {
 				destroyed++
 			}
@@ -326,37 +320,33 @@ func (s *sweeping) remove(ctx context.Context, all []*swept) error {
 	return errors.Join(faults...)
 }
 
-// destroy destroys the leftovers of groups until ctx ends.
-func (s *sweeping) destroy(ctx context.Context, groups []selection) error {
-	left, err := destroy(ctx, s.t, groups)
-	faults := []error{err}
-	for _, d := range groups {
-		isLeft := func(l *leftover) bool {
-			return slices.ContainsFunc(left, func(x instancegroup.Droplet) bool { return x.ID == l.ID })
+// removeRest removes a group's keys and tags, unless some of its Droplets, which need them, are left.
+func (g group) removeRest(ctx context.Context, left []instancegroup.Droplet) error {
+	isLeft := func(l *leftover) bool {
+		return slices.ContainsFunc(left, func(x instancegroup.Droplet) bool { return x.ID == l.ID })
+	}
+	for _, l := range g.leftovers {
+		l.Deleted = l.Kind == inventory.DropletKind && !isLeft(l)
+	}
+	if slices.ContainsFunc(g.leftovers, isLeft) {
+		return nil
+	}
+	api, err := g.open()
+	if err != nil {
+		return g.fault(err)
+	}
+	defer api.Close()
+	var faults []error
+	for _, l := range g.leftovers {
+		if l.Deleted {
+			continue
 		}
-		for _, l := range d.leftovers {
-			l.Deleted = l.delete == nil && !isLeft(l)
-		}
-		if slices.ContainsFunc(d.leftovers, isLeft) {
-			continue // what its Droplets need stays
-		}
-		api, err := d.open()
-		if err != nil {
-			return d.fault(err)
-		}
-		defer api.Close()
-		for _, l := range d.leftovers {
-			if l.delete == nil {
-				continue
-			}
-			err := l.delete(ctx, api)
-			l.Deleted = goneNow(err)
-			if ctx.Err() != nil {
-				return errors.Join(append(faults, d.fault(ended(ctx)))...) // what failed of that is its doing
-			}
-			if !l.Deleted {
-				faults = append(faults, d.fault(fmt.Errorf("%s %s: %w", l.Kind, l.Name, err)))
-			}
+		err := l.found.Remove(ctx, api)
+		switch l.Deleted = err == nil; {
+		case ctx.Err() != nil:
+			return g.fault(ended(ctx)) // what failed of that is its doing
+		case err != nil:
+			faults = append(faults, g.fault(fmt.Errorf("%s: %w", l.found, err)))
 		}
 	}
 	return errors.Join(faults...)

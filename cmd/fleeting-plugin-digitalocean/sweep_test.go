@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
 )
 
@@ -14,23 +13,24 @@ import (
 // is spared with them, and what has no age is no finding where it may be a living manager's.
 func TestSift(t *testing.T) {
 	now := time.Now().Add(-1000 * time.Hour)
-	droplet := func(name string, age time.Duration, doubt string) inventory.Droplet {
-		return inventory.Droplet{Droplet: instancegroup.Droplet{Name: name, Created: now.Add(-age), PriceHourly: 0.5}, Doubt: doubt}
+	droplet := func(run string, age time.Duration, doubt string) inventory.Leftover {
+		return inventory.Leftover{Kind: inventory.DropletKind, Name: "ci-" + run, Run: run, Doubt: doubt,
+			Droplet: instancegroup.Droplet{Created: now.Add(-age), PriceHourly: 0.5}}
 	}
-	key := func(run, doubt string) inventory.Key {
-		return inventory.Key{Key: digitalocean.Key{Name: "key-" + run}, Run: run, Doubt: doubt}
+	key := func(run, doubt string) inventory.Leftover {
+		return inventory.Leftover{Kind: inventory.KeyKind, Name: "key-" + run, Run: run, Doubt: doubt}
 	}
-	found := inventory.Leftovers{Now: now,
-		Droplets: []inventory.Droplet{droplet("ci-old1aaaaaa", 2*time.Hour, ""), droplet("ci-new1aaaaaa", time.Minute, ""), droplet("ci-old2aaaaaa", 2*time.Hour, "?")},
-		Keys:     []inventory.Key{key("old1", ""), key("new1", ""), key("old2", "?"), key("idle", "?"), key("dead", "")},
-		Tags:     []inventory.Tag{{Name: "unused"}, {Name: "perhaps", Doubt: "?"}}}
+	found := inventory.Leftovers{Now: now, All: []inventory.Leftover{
+		droplet("old1", 2*time.Hour, ""), droplet("new1", time.Minute, ""), droplet("old2", 2*time.Hour, "?"),
+		key("old1", ""), key("new1", ""), key("old2", "?"), key("idle", "?"), key("dead", ""),
+		{Kind: inventory.TagKind, Name: "unused"}, {Kind: inventory.TagKind, Name: "perhaps", Doubt: "?"}}}
 	for _, tt := range []struct {
 		older time.Duration
 		want  []string
 		young int
 	}{
-		{0, []string{"ci-old1aaaaaa", "ci-new1aaaaaa", "ci-old2aaaaaa", "key-old1", "key-new1", "key-old2", "key-idle", "key-dead", "unused", "perhaps"}, 0},
-		{time.Hour, []string{"ci-old1aaaaaa", "ci-old2aaaaaa", "key-old1", "key-old2", "key-dead", "unused"}, 1},
+		{0, []string{"ci-old1", "ci-new1", "ci-old2", "key-old1", "key-new1", "key-old2", "key-idle", "key-dead", "unused", "perhaps"}, 0},
+		{time.Hour, []string{"ci-old1", "ci-old2", "key-old1", "key-old2", "key-dead", "unused"}, 1},
 		{24 * time.Hour, []string{"key-dead", "unused"}, 3},
 	} {
 		w := swept{Group: "ci"}

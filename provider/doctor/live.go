@@ -370,13 +370,13 @@ func (e *exam) unmanaged(ctx context.Context, asked, owned string) {
 	}
 	sweep := e.Sweep(e.Account.Name)
 	switch {
-	case len(l.Droplets) > 0 && l.Doubtful():
+	case l.Count(inventory.DropletKind) > 0 && l.Doubtful():
 		e.addAt(Note, asked, sweep, "%s, and no process on this host manages them: another host's may, else they are billed for nothing", owned)
-	case len(l.Droplets) > 0:
+	case l.Count(inventory.DropletKind) > 0:
 		e.addAt(Warning, asked, sweep, "%s, and no process manages them: they are billed until the next start takes them over", owned)
-	case len(l.Keys)+len(l.Tags) > 0:
+	case len(l.All) > 0:
 		e.addAt(Note, asked, sweep, "%s and %s of earlier plugin processes: the next start removes them from the account",
-			plural(len(l.Keys), "SSH key"), plural(len(l.Tags), "tag"))
+			plural(l.Count(inventory.KeyKind), "SSH key"), plural(l.Count(inventory.TagKind), "tag"))
 	default:
 		e.addAt(OK, asked, "", "no Droplet is left over")
 	}

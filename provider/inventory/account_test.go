@@ -60,8 +60,8 @@ func TestUnlistedHidesNoDroplets(t *testing.T) {
 				group := fmt.Sprintf("ci-%d", i)
 				sim.AddDroplet(dosim.Droplet{Name: group + "-x7k2m9qxab", Tags: []string{"fleeting", instancegroup.GroupTag(group)}})
 				l, err := account.Find(t.Context(), api, group, nil)
-				if err != nil || len(l.Droplets) != 1 || !errors.Is(errors.Join(l.Unread...), class) {
-					t.Errorf("%s: %v, unread %v, %v", fault, l.Droplets, l.Unread, err)
+				if err != nil || l.Count(DropletKind) != 1 || !errors.Is(errors.Join(l.Unread...), class) {
+					t.Errorf("%s: %v, unread %v, %v", fault, l.All, l.Unread, err)
 				}
 				asked = append(asked, sim.RequestCounts()["GET /v2/account/keys"]+sim.RequestCounts()["GET /v2/tags"])
 			}

@@ -67,7 +67,7 @@ func Delete(ctx context.Context, api *digitalocean.Client, droplets []instancegr
 		switch {
 		case ctx.Err() != nil:
 			return remaining, ctx.Err()
-		case permanent(err):
+		case Permanent(err):
 			return remaining, err
 		case len(d.left) == 0:
 			return remaining, nil
@@ -202,7 +202,7 @@ func (d *deletion) each(ctx context.Context, some []*target, send func(context.C
 	var all errgroup.Group
 	for _, t := range some {
 		all.Go(func() error {
-			if err := send(ctx, t); permanent(err) {
+			if err := send(ctx, t); Permanent(err) {
 				return err
 			}
 			return nil
@@ -211,7 +211,7 @@ func (d *deletion) each(ctx context.Context, some []*target, send func(context.C
 	return all.Wait()
 }
 
-// permanent reports whether err is one that time does not heal.
-func permanent(err error) bool {
+// Permanent reports whether err is one that time does not heal.
+func Permanent(err error) bool {
 	return errors.Is(err, instancegroup.ErrUnauthorized) || errors.Is(err, instancegroup.ErrForbidden) || errors.Is(err, instancegroup.ErrOtherAccount)
 }

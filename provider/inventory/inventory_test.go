@@ -22,25 +22,19 @@ func TestSort(t *testing.T) {
 		[]digitalocean.Tag{{Name: "fleeting"}, {Name: "fleeting-group:ci"}, {Name: "fleeting-keep"}, {Name: "prod"},
 			{Name: "Fleeting-Delete:CI"}, {Name: "fleeting-delete:ci", Carriers: 1}, {Name: "fleeting-delete:ci-big"}, {Name: "fleeting-delete:c"}})
 	var got []string
-	for _, d := range l.Droplets {
-		got = append(got, fmt.Sprintf("%d %s", d.ID, d.Doubt))
+	for _, x := range l.All {
+		got = append(got, fmt.Sprintf("%s %s %s", x, x.Run, x.Doubt))
 	}
-	for _, k := range l.Keys {
-		got = append(got, fmt.Sprintf("%s %s %s", k.Name, k.Run, k.Doubt))
-	}
-	for _, tag := range l.Tags {
-		got = append(got, fmt.Sprintf("%s %s", tag.Name, tag.Doubt))
-	}
-	want := []string{"1 ", "2 " + elsewhere,
-		"fleeting-ci-d0b07k2m9q d0b0 ", "fleeting-ci-x7k27k2m9q x7k2 " + elsewhere,
-		"Fleeting-Delete:CI " + inUse}
+	want := []string{"Droplet ci-d0a07k2m9q (1) d0a0 ", "Droplet ci-x7k27k2m9q (2) x7k2 " + elsewhere,
+		"SSH key fleeting-ci-d0b07k2m9q d0b0 ", "SSH key fleeting-ci-x7k27k2m9q x7k2 " + elsewhere,
+		"tag Fleeting-Delete:CI  " + inUse}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%q\nwant\n%q", got, want)
 	}
 	doubtless := sort("ci", dead, []instancegroup.Droplet{{Name: "ci-d0a07k2m9q"}},
 		[]digitalocean.Key{{Name: "fleeting-ci-d0b07k2m9q"}}, []digitalocean.Tag{{Name: "fleeting-delete:ci"}})
 	stranger := sort("ci", nil, nil, nil, []digitalocean.Tag{{Name: "fleeting-delete:ci"}})
-	if !l.Doubtful() || !stranger.Doubtful() || doubtless.Doubtful() || len(doubtless.Tags) != 1 {
+	if !l.Doubtful() || !stranger.Doubtful() || doubtless.Doubtful() || doubtless.Count(TagKind) != 1 {
 		t.Errorf("Doubtful is wrong: %+v, %+v", doubtless, stranger)
 	}
 }
@@ -70,7 +64,7 @@ func TestLook(t *testing.T) {
 			t.Errorf("it is %s by DigitalOcean's clock, which is an hour behind", f.Now)
 		}
 	}
-	if l, err := new(Account).Find(t.Context(), api, "ci", nil); err != nil || len(l.Droplets) != 2 {
-		t.Errorf("leftovers %v, %v", l.Droplets, err)
+	if l, err := new(Account).Find(t.Context(), api, "ci", nil); err != nil || l.Count(DropletKind) != 2 {
+		t.Errorf("leftovers %v, %v", l.All, err)
 	}
 }

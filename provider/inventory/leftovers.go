@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,33 +15,68 @@ import (
 // Leftovers is what a group has on an account that no living process looks after, as far
 // as can be known on this host, where none manages it.
 type Leftovers struct {
-	Droplets []Droplet
-	Keys     []Key // generated ones
-	Tags     []Tag
-
-	Now    time.Time // by DigitalOcean's clock, where it says so
-	Unread []error   // what could not be listed, and so was not looked for
+	All    []Leftover // Droplets first: they need the others
+	Now    time.Time  // by DigitalOcean's clock, where it says so
+	Unread []error    // what could not be listed, and so was not looked for
 }
 
-// Droplet is a Droplet, and why it may be no leftover: "" = its run was on this host, and
-// has ended.
-type Droplet struct {
-	instancegroup.Droplet
-	Doubt string
+// Leftover is a Droplet, a generated SSH key, or a delete tag that nothing carries.
+type Leftover struct {
+	Kind    Kind
+	Name    string
+	Droplet instancegroup.Droplet // if it is one
+	Run     string                // which made it; a tag has none
+	Doubt   string                // why it may be no leftover; "" = all runs that it may be of were on this host, and have ended
+
+	fingerprint string // of a key
 }
 
-// Key is an SSH key of the account.
-type Key struct {
-	digitalocean.Key
-	Run   string
-	Doubt string
+// Kind is what a Leftover is. Its text is for people and scripts.
+type Kind string
+
+// The kinds.
+const (
+	DropletKind Kind = "droplet"
+	KeyKind     Kind = "key"
+	TagKind     Kind = "tag"
+)
+
+func (l Leftover) String() string {
+	switch l.Kind {
+	case DropletKind:
+		return fmt.Sprintf("Droplet %s (%d)", l.Name, l.Droplet.ID)
+	case KeyKind:
+		return "SSH key " + l.Name
+	}
+	return "tag " + l.Name
 }
 
-// Tag is a delete tag that nothing carries. Without a Doubt all that is known of the
-// group is of this host's dead runs.
-type Tag struct {
-	Name  string
-	Doubt string
+// Remove takes a key or a tag off the account. Droplets are for [Delete].
+func (l Leftover) Remove(ctx context.Context, api *digitalocean.Client) (err error) {
+	if l.Kind == KeyKind {
+		err = api.DeleteKey(ctx, l.fingerprint)
+	} else {
+		err = api.RemoveTag(ctx, l.Name)
+	}
+	if errors.Is(err, instancegroup.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// Count returns how many of the leftovers are of a kind.
+func (l Leftovers) Count(kind Kind) (n int) {
+	for _, one := range l.All {
+		if one.Kind == kind {
+			n++
+		}
+	}
+	return n
+}
+
+// Doubtful reports whether any of l may be no leftover.
+func (l Leftovers) Doubtful() bool {
+	return slices.ContainsFunc(l.All, func(one Leftover) bool { return one.Doubt != "" })
 }
 
 // The doubts: the account alone does not distinguish a living manager of another host
@@ -49,13 +85,6 @@ const (
 	elsewhere = "the plugin process that made it is not known on this host: a living manager elsewhere may look after it"
 	inUse     = "a living manager elsewhere may use it"
 )
-
-// Doubtful reports whether anything of l may be no leftover.
-func (l Leftovers) Doubtful() bool {
-	return slices.ContainsFunc(l.Droplets, func(d Droplet) bool { return d.Doubt != "" }) ||
-		slices.ContainsFunc(l.Keys, func(k Key) bool { return k.Doubt != "" }) ||
-		slices.ContainsFunc(l.Tags, func(t Tag) bool { return t.Doubt != "" })
-}
 
 // Account is what groups share on an account: its SSH keys and its tags. The zero value
 // is ready for use, by one goroutine.
@@ -119,22 +148,23 @@ func sort(group string, dead []string, droplets []instancegroup.Droplet, keys []
 	}
 	var l Leftovers
 	for _, d := range droplets {
-		l.Droplets = append(l.Droplets, Droplet{d, doubt(instancegroup.RunOf(group, d.Name))})
+		run := instancegroup.RunOf(group, d.Name)
+		l.All = append(l.All, Leftover{Kind: DropletKind, Name: d.Name, Droplet: d, Run: run, Doubt: doubt(run)})
 	}
 	for _, k := range keys {
 		if run, ok := instancegroup.RunOfKey(group, k.Name); ok {
-			l.Keys = append(l.Keys, Key{k, run, doubt(run)})
+			l.All = append(l.All, Leftover{Kind: KeyKind, Name: k.Name, fingerprint: k.Fingerprint, Run: run, Doubt: doubt(run)})
 		}
 	}
 	for _, t := range tags {
 		if t.Carriers > 0 || !strings.EqualFold(t.Name, instancegroup.DeleteTag(group)) {
 			continue
 		}
-		tag := Tag{Name: t.Name}
+		tag := Leftover{Kind: TagKind, Name: t.Name}
 		if unknown {
 			tag.Doubt = inUse
 		}
-		l.Tags = append(l.Tags, tag)
+		l.All = append(l.All, tag)
 	}
 	return l
 }
