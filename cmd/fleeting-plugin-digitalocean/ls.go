@@ -122,7 +122,6 @@ func (l *listing) once(ctx context.Context, groups []group) error {
 		l.show(r)
 	}
 	for _, f := range found {
-		f.sayUnread(l.t)
 		for _, d := range f.Strangers {
 			l.t.say("note", "Droplet %d (%s) carries a tag of the plugin's but is of none of its groups, "+
 				"by its name or its other tags: somebody else tagged it", d.ID, clean(d.Name))
@@ -161,13 +160,6 @@ type looked struct {
 	group
 	inventory.Found
 	err error // why it is not known
-}
-
-// sayUnread warns of what could not be listed.
-func (l looked) sayUnread(t *terminal) {
-	if l.Unread != nil {
-		t.say("warning", "not looked for: %v", l.fault(l.Unread))
-	}
 }
 
 // look asks for the Droplets of groups, or, for the whole of their accounts, of all groups there.

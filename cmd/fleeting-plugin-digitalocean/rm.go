@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,7 +79,7 @@ func (r *removing) run(ctx context.Context, names []string) error {
 	if r.all && len(groups) > 1 && len(r.groups) == 0 && !r.allGroups {
 		return hinted{misuse("--all of which group? There are " + groupNames(groups)), "give --group NAME, or --all-groups"}
 	}
-	chosen, unlisted, err := r.choose(ctx, groups, names)
+	chosen, err := r.choose(ctx, groups, names)
 	if err != nil {
 		return err
 	}
@@ -90,7 +89,7 @@ func (r *removing) run(ctx context.Context, names []string) error {
 		for _, g := range chosen {
 			left = append(left, g.droplets...)
 		}
-		return r.end(chosen, left, nil, unlisted)
+		return r.end(chosen, left, nil)
 	}
 	approved, err := approve(ctx, r.t, chosen, r.yes, r.timeout)
 	if err != nil {
@@ -99,24 +98,23 @@ func (r *removing) run(ctx context.Context, names []string) error {
 	ctx, cancel := bounded(ctx, r.timeout)
 	defer cancel()
 	left, err := destroy(ctx, r.t, approved)
-	return r.end(approved, left, err, unlisted)
+	return r.end(approved, left, err)
 }
 
 const showNames = program + " ls shows the names"
 
 // choose finds the Droplets of names, or all if there are none. A name that is not
-// there is an error: it may be a slip. A group that cannot be listed is one too. unlisted is
-// what could not be looked for of all.
+// there is an error: it may be a slip. A group that cannot be listed is one too.
 //
 // Invariant: who is told that all are gone has none left. (TestScripts, unread-runner)
-func (r *removing) choose(ctx context.Context, groups []group, names []string) (chosen []group, unlisted, err error) {
+func (r *removing) choose(ctx context.Context, groups []group, names []string) (chosen []group, err error) {
 	ctx, cancel := bounded(ctx, r.timeout)
 	defer cancel()
 	r.t.waits("asking DigitalOcean")
 	all := look(ctx, groups, false)
 	r.t.done()
 	if ctx.Err() != nil {
-		return nil, nil, fmt.Errorf("%w: nothing was destroyed", ended(ctx))
+		return nil, fmt.Errorf("%w: nothing was destroyed", ended(ctx))
 	}
 	why := map[string]error{} // of each name and id that is there; nil = it can be destroyed
 	note := func(d instancegroup.Droplet, err error) { why[d.Name], why[strconv.FormatInt(d.ID, 10)] = err, err }
@@ -128,10 +126,6 @@ func (r *removing) choose(ctx context.Context, groups []group, names []string) (
 		if f.err != nil {
 			faults = append(faults, f.err)
 			continue
-		}
-		f.sayUnread(r.t)
-		if r.all {
-			unlisted = cmp.Or(unlisted, f.Unread)
 		}
 		for _, d := range f.Strangers {
 			note(d, fmt.Errorf("%s carries a group's tag but not a name that the plugin made; it is left alone", d.Name))
@@ -165,11 +159,11 @@ func (r *removing) choose(ctx context.Context, groups []group, names []string) (
 	}
 	switch err := errors.Join(faults...); {
 	case err == nil:
-		return chosen, unlisted, nil
+		return chosen, nil
 	case unknown:
-		return nil, nil, fmt.Errorf("%w\nnothing was destroyed", err)
+		return nil, fmt.Errorf("%w\nnothing was destroyed", err)
 	default:
-		return nil, nil, hinted{fmt.Errorf("%w\nnothing was destroyed", err), showNames}
+		return nil, hinted{fmt.Errorf("%w\nnothing was destroyed", err), showNames}
 	}
 }
 
@@ -199,7 +193,7 @@ func pid(n int) string {
 }
 
 // end says what became of it.
-func (r *removing) end(approved []group, left []instancegroup.Droplet, err, unlisted error) error {
+func (r *removing) end(approved []group, left []instancegroup.Droplet, err error) error {
 	result := struct {
 		Destroyed []reportedDroplet `json:"destroyed"`
 		Left      []reportedDroplet `json:"left"` // by --dry-run, or may be gone, which was not confirmed
@@ -223,12 +217,6 @@ func (r *removing) end(approved []group, left []instancegroup.Droplet, err, unli
 		return err // whose hint is about the token
 	case err != nil:
 		return hinted{err, program + " ls shows what is left"}
-	case unlisted != nil:
-		hint := "try again in a minute"
-		if errors.Is(unlisted, instancegroup.ErrForbidden) {
-			hint = "grant the token the scope that the warning names"
-		}
-		return hinted{errors.New("not all could be looked for, as the warning says: the groups may have more, and they are billed"), hint}
 	}
 	return nil
 }

@@ -313,7 +313,7 @@ func (e *exam) leftovers(ctx context.Context) {
 	name := e.Account.Name
 	asked := "tag " + instancegroup.GroupTag(name)
 	there, err := inventory.Look(ctx, e.api, name)
-	if err = cmp.Or(err, there.Unread); err != nil {
+	if err != nil {
 		e.addAt(Warning, asked, digitalocean.Hint(err), "the group's Droplets could not be listed: %v", err)
 		return
 	}

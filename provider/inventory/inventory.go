@@ -5,7 +5,6 @@ package inventory
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
@@ -18,30 +17,25 @@ type Found struct {
 	Kept      []instancegroup.Droplet // a group's too, but a person keeps them: see instancegroup.KeepTag
 	Strangers []instancegroup.Droplet // they carry a tag of the plugin's, and belong to no group
 
-	Now    time.Time // by DigitalOcean's clock, where it says so
-	Unread error     // why GPU Droplets could not be looked for; nil = they were
+	Now time.Time // by DigitalOcean's clock, where it says so
 }
 
 // Look lists the Droplets of a group, or of all groups if group is "". DigitalOcean has
-// a list of its own for GPU Droplets: one that fails hides none of the others.
-// (TestUnlistedHidesNoDroplets) An error says that nothing was found out.
+// a list of its own for GPU Droplets, which an account may not know.
 func Look(ctx context.Context, api *digitalocean.Client, group string) (Found, error) {
 	tag := instancegroup.CommonTag
 	if group != "" {
 		tag = instancegroup.GroupTag(group)
 	}
-	var f Found
 	l, err := api.List(ctx, tag, true)
-	if err != nil && ctx.Err() == nil && !errors.Is(err, instancegroup.ErrUnauthorized) {
-		gpus := err
-		if l, err = api.List(ctx, tag, false); err == nil && !gpusRefused(gpus) {
-			f.Unread = fmt.Errorf("GPU Droplets: %w", gpus)
-		}
+	if errors.Is(err, instancegroup.ErrInvalid) || errors.Is(err, instancegroup.ErrNotFound) {
+		l, err = api.List(ctx, tag, false)
 	}
 	if err != nil {
 		return Found{}, err
 	}
-	if f.Now = l.Date; f.Now.IsZero() {
+	f := Found{Now: l.Date}
+	if f.Now.IsZero() {
 		f.Now = time.Now()
 	}
 	for _, d := range l.Droplets {
@@ -55,9 +49,4 @@ func Look(ctx context.Context, api *digitalocean.Client, group string) (Found, e
 		}
 	}
 	return f, nil
-}
-
-// gpusRefused reports whether an account may know nothing of GPU Droplets.
-func gpusRefused(err error) bool {
-	return errors.Is(err, instancegroup.ErrInvalid) || errors.Is(err, instancegroup.ErrNotFound)
 }

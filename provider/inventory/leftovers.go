@@ -90,7 +90,7 @@ const (
 // is ready for use, by one goroutine.
 //
 // Invariant: however many groups there are, keys are listed once. DigitalOcean allows
-// that 10 times a minute. (TestUnlistedHidesNoDroplets)
+// that 10 times a minute. (TestUnlisted)
 type Account struct {
 	listed bool
 	keys   []digitalocean.Key
@@ -129,10 +129,7 @@ func (a *Account) Find(ctx context.Context, api *digitalocean.Client, group stri
 	}
 	l := sort(group, dead, found.Owned, a.keys, a.tags)
 	l.Now = found.Now
-	if found.Unread != nil {
-		l.Unread = append(l.Unread, found.Unread)
-	}
-	l.Unread = append(l.Unread, a.unread...)
+	l.Unread = a.unread
 	return l, nil
 }
 
