@@ -2,11 +2,15 @@ package main
 
 import (
 	"errors"
+	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/history"
 )
 
 // Colours and lines that are written over are for terminals.
@@ -110,4 +114,36 @@ func TestHelpFits(t *testing.T) {
 		}
 	}
 	all(root)
+}
+
+// Each key of each command's JSON is in docs/commands.md.
+func TestJSONIsDescribed(t *testing.T) {
+	text, err := os.ReadFile("../../docs/commands.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[reflect.Type]bool{}
+	var look func(reflect.Type)
+	look = func(of reflect.Type) {
+		if kind := of.Kind(); kind == reflect.Pointer || kind == reflect.Slice {
+			look(of.Elem())
+			return
+		} else if kind != reflect.Struct || seen[of] {
+			return
+		}
+		seen[of] = true
+		for i := range of.NumField() {
+			key, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
+			if key == "" {
+				continue
+			}
+			if !strings.Contains(string(text), `"`+key+`":`) {
+				t.Errorf("%s: %q is not described", of, key)
+			}
+			look(of.Field(i).Type)
+		}
+	}
+	for _, form := range []any{report{}, swept{}, diagnosis{}, migrated{}, history.Usage{}, planReport{}} {
+		look(reflect.TypeOf(form))
+	}
 }

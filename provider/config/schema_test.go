@@ -13,6 +13,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	"go.yaml.in/yaml/v3"
 )
 
 // compile returns a part of the schema as a validator of a draft knows it.
@@ -96,23 +97,23 @@ func TestSchemaAccepts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	example, err := os.ReadFile("../../examples/config.toml")
-	if err != nil {
-		t.Fatal(err)
-	}
 	everything = regexp.MustCompile(`(?m)^\[`).ReplaceAll(everything, []byte("[runners.autoscaler.plugin_config."))
-	for _, c := range []struct {
+	type file struct {
 		text   string
 		faulty bool
-	}{
-		{string(example), false},
+	}
+	files := []file{
 		{fmt.Sprintf(runner, "/usr/bin/fleeting-plugin-digitalocean", everything), false},
 		{fmt.Sprintf(runner, "fleeting-plugin-digitalocean", "name = 1"), true},
 		{fmt.Sprintf(runner, "registry.example.com/x/fleeting-plugin-digitalocean:1.2.3", "name = 1"), true},
 		{fmt.Sprintf(runner, `C:\fleeting-plugin-digitalocean.exe`, "name = 1"), true},
 		{fmt.Sprintf(runner, "fleeting-plugin-aws", "name = 1"), false},
 		{"concurrent = 1\n[[runners]]\nname = 'shell'\n[runners.autoscaler.plugin_config]\nname = 1", false},
-	} {
+	}
+	for _, text := range exampleConfigs(t) {
+		files = append(files, file{text, false})
+	}
+	for _, c := range files {
 		var file map[string]any
 		if _, err := toml.Decode(c.text, &file); err != nil {
 			t.Fatal(err)
@@ -121,6 +122,45 @@ func TestSchemaAccepts(t *testing.T) {
 			t.Errorf("%s\nis faulty by the schema: %v", c.text, err)
 		}
 	}
+}
+
+// exampleConfigs returns the config.toml of each example, also those within YAML.
+func exampleConfigs(t *testing.T) (configs []string) {
+	t.Helper()
+	var find func(any)
+	find = func(v any) {
+		switch v := v.(type) {
+		case string:
+			if strings.Contains(v, "[runners.autoscaler.plugin_config]") {
+				configs = append(configs, v)
+			}
+		case []any:
+			for _, one := range v {
+				find(one)
+			}
+		case map[string]any:
+			for _, one := range v {
+				find(one)
+			}
+		}
+	}
+	for _, file := range []string{"config.toml", "demo/config.toml", "kubernetes/values.yaml", "manager/cloud-init.yaml"} {
+		text, err := os.ReadFile("../../examples/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var content any = string(text)
+		if strings.HasSuffix(file, ".yaml") {
+			if err := yaml.Unmarshal(text, &content); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := len(configs)
+		if find(content); len(configs) != before+1 {
+			t.Errorf("%s has %d configurations", file, len(configs)-before)
+		}
+	}
+	return configs
 }
 
 // decode makes a table of JSON as a validator takes it, without what is null: TOML has no such thing.
