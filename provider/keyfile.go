@@ -12,6 +12,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/crypto/ssh"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 )
 
 // newKey makes an ed25519 private key in OpenSSH's form.
@@ -34,17 +36,14 @@ const maxKeyFile = 64 << 10
 // readOrMakeKey reads the private key at path, or makes one there that only its
 // owner can read.
 func readOrMakeKey(log hclog.Logger, path string) ([]byte, error) {
-	info, err := os.Stat(path)
+	key, err := config.ThisHost().ReadFile(path, maxKeyFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return makeKey(log, path)
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular() || info.Size() > maxKeyFile:
-		return nil, fmt.Errorf("not a private key: %d bytes, mode %s", info.Size(), info.Mode())
+	case err == nil:
+		warnIfReadable(log, path)
 	}
-	warnIfReadable(log, path)
-	return os.ReadFile(path)
+	return key, err
 }
 
 // warnIfReadable tells about a file with a secret that not only its owner can

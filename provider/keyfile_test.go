@@ -77,8 +77,8 @@ func TestKeyFaults(t *testing.T) {
 		{file("junk", sentinel), ": not an SSH private key in PEM or OpenSSH form: ssh: no key found"},
 		{file("cut", "-----BEGIN OPENSSH PRIVATE KEY-----\n"+sentinel+"=\n-----END OPENSSH PRIVATE KEY-----\n"), ": not an SSH private key in PEM or OpenSSH form: "},
 		{file("empty", ""), ": not an SSH private key in PEM or OpenSSH form: ssh: no key found"},
-		{file("huge", strings.Repeat("x", maxKeyFile+1)), ": not a private key: 65537 bytes, mode -rw-------"},
-		{dir, ": not a private key: "},
+		{file("huge", strings.Repeat("x", maxKeyFile+1)), ": it is larger than 65536 bytes"},
+		{dir, ": it is not a regular file"},
 		{filepath.Join(dir, "junk", "id"), ": stat " + filepath.Join(dir, "junk", "id") + ": not a directory"},
 	} {
 		_, err := loadCredentials(hclog.NewNullLogger(), config.Config{Name: "ci", SSHKeyFile: tt.path}, provider.ConnectorConfig{})

@@ -35,25 +35,19 @@ func openConfig(path string, stdin io.Reader) (*configFile, error) {
 		}
 		return &configFile{text: string(text)}, err
 	}
+	var text []byte
 	real, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		text, err = config.ThisHost().ReadFile(real, maxConfig)
+	}
 	if cause, ok := errors.AsType[*fs.PathError](err); ok { // which may be of a directory
-		err = fmt.Errorf("%s: %w", path, cause.Err)
+		err = cause.Err
 	}
 	if err != nil {
-		return nil, configHint(err)
+		return nil, configHint(fmt.Errorf("%s: %w", path, err))
 	}
 	info, err := os.Stat(real)
-	if err != nil {
-		return nil, configHint(err)
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxConfig {
-		return nil, fmt.Errorf("%s: not a regular file of at most %d MiB", path, maxConfig>>20)
-	}
-	text, err := os.ReadFile(real)
-	if err != nil {
-		return nil, configHint(err)
-	}
-	return &configFile{real, string(text), info}, nil
+	return &configFile{real, string(text), info}, err
 }
 
 // configHint is what to do about a config.toml that cannot be opened.

@@ -90,7 +90,7 @@ func TestMigrateWithoutPermission(t *testing.T) {
 		file, dir fs.FileMode
 		want      string
 	}{
-		"unreadable":            {0o000, 0o777, "error: open %s: permission denied\nhint: sudo fleeting-plugin-digitalocean migrate ...\n"},
+		"unreadable":            {0o000, 0o777, "error: %s: permission denied\nhint: sudo fleeting-plugin-digitalocean migrate ...\n"},
 		"read-only":             {0o444, 0o777, "error: open %s: permission denied\nhint: sudo fleeting-plugin-digitalocean migrate ...\n"},
 		"read-only directory":   {0o666, 0o555, "permission denied\nhint: sudo fleeting-plugin-digitalocean migrate ...\n"},
 		"hidden in a directory": {0o666, 0o000, "permission denied\nhint: sudo fleeting-plugin-digitalocean migrate ...\n"},
