@@ -1,0 +1,616 @@
+// Package runner is the integration suite with a real gitlab-runner: its binary, the plugin's, a coordinator of our own in
+// GitLab's place, and the simulated DigitalOcean. What it asserts is measured there: at the jobs and the account's ledger.
+//
+// GITLAB_RUNNER=/path/to/gitlab-runner make runner-test. Without it the suite runs with a fake one, made of the runner's
+// own libraries, and with every fault that the fake can have, each of which one check has to notice.
+package runner
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"text/template"
+	"time"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/coordinator"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/guest"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/harness"
+)
+
+// program is a gitlab-runner.
+type program struct {
+	path string
+	old  string // an older one, to upgrade from; "" = there is none
+	fake string // what is wrong with it, if it is our fake; "" = it is real
+}
+
+var (
+	plugin string // the binary
+	host   *harness.Host
+)
+
+func TestMain(m *testing.M) {
+	if fault := os.Getenv(fakeEnv); fault != "" {
+		if err := beRunner(fault, os.Args[1:]); err != nil {
+			fmt.Fprintf(os.Stderr, `{"level":"fatal","msg":%q}`+"\n", err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "runner")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		plugin, err = harness.BuildPlugin(context.Background(), dir)
+	}
+	if err == nil {
+		host, err = harness.NewHost(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// Times of the simulated account. A real Droplet boots in some 30 s.
+const (
+	bootTime   = time.Second
+	deleteTime = 300 * time.Millisecond
+)
+
+// Bounds of what a runner may take. Its own intervals are in them: it asks for jobs once a second, scales once a second,
+// and looks every 2 s for an instance for a job.
+const (
+	startLimit = 8 * time.Second // from a ready Droplet, or from the job if that is later, to the job's first command
+	lifeLimit  = time.Minute     // for whatever else has to happen
+)
+
+// world is one runner with all around it.
+type world struct {
+	*testing.T
+	program program
+	n       int // of this world, no other's
+	dir     string
+	gitlab  *coordinator.Server
+	url     string // of gitlab
+	sim     *dosim.Sim
+	fleet   *guest.Fleet
+	docker  *guest.Docker
+	api     string // of sim
+	env     []string
+
+	runner *process // the last that was started
+	figure string   // what was measured
+}
+
+var worlds atomic.Int32
+
+// firstAddress keeps worlds of several processes apart on this host's loopback network.
+var firstAddress = rand.IntN(1 << 12)
+
+func newWorld(t *testing.T, p program, docker *guest.Docker) *world {
+	t.Helper()
+	w := &world{T: t, program: p, n: int(worlds.Add(1)), dir: t.TempDir(), gitlab: coordinator.New(), docker: docker}
+	var err error
+	if w.fleet, err = guest.NewFleet(guest.Options{Docker: docker, Log: t.Logf}); err != nil {
+		t.Fatal(err)
+	}
+	block := (firstAddress + w.n) % (1 << 13) * 256
+	w.sim = dosim.New(dosim.Options{
+		BootTime: bootTime, DeleteTime: deleteTime, ListLag: 100 * time.Millisecond,
+		Address: func(n int) (public, private netip.Addr) { return dosim.LoopbackAddress(block + n%256) },
+		Hooks: w.fleet.Hooks("root", time.Until, func(d dosim.Droplet, err error) {
+			t.Errorf("Droplet %s did not boot: %v", d.Name, err)
+		}),
+	})
+	api, stop, err := host.Serve(w.sim)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.api = api
+	server := httptest.NewServer(w.gitlab)
+	w.url = server.URL
+	w.env = append(os.Environ(),
+		"HOME="+w.dir, "DOCKER_CONFIG="+w.dir, "FLEETING_PLUGIN_PATH="+filepath.Join(w.dir, "plugins"),
+		"PATH="+filepath.Dir(plugin)+":"+os.Getenv("PATH"))
+	if p.fake != "" {
+		w.env = append(w.env, fakeEnv+"="+p.fake)
+	}
+	if docker != nil {
+		w.env = append(w.env, "DOCKER_HOST="+docker.Host)
+	}
+	w.write("token", dosim.DefaultToken)
+	t.Cleanup(func() {
+		if w.runner != nil {
+			_ = w.runner.cmd.Process.Kill() // where a check has failed before its end
+			<-w.runner.ended
+		}
+		server.Close()
+		w.sim.Close()
+		stop()
+		w.fleet.Close()
+	})
+	return w
+}
+
+func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
+
+// write replaces a file at once, as a runner may be reading it.
+func (w *world) write(name, content string) {
+	w.Helper()
+	err := os.WriteFile(w.path(name+".new"), []byte(content), 0o600)
+	if err = errors.Join(err, os.Rename(w.path(name+".new"), w.path(name))); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// section is a [[runners]].
+type section struct {
+	Name     string // a letter
+	Group    string // another's name, to have its group; "" = its own
+	Executor string // "" = instance
+	Image    string // of docker-autoscaler, with the runner's helper image
+	Helper   string
+	Plugin   string // "" = the one in PATH
+	Region   string // "" = one that there is
+
+	Max, MaxUse, Idle int
+	IdleTime          string // "" = 1m
+	State             bool
+	Keep              bool // the Droplets, at the runner's stop
+}
+
+var configTOML = template.Must(template.New("").Parse(`concurrent = 40
+check_interval = 1
+log_format = "json"
+shutdown_timeout = 20
+listen_address = "{{.Listen}}"
+{{range .Sections}}
+[[runners]]
+  name = "{{.Name}}"
+  url = "{{$.World.URL}}"
+  token = "{{$.World.Token .Name}}"
+  executor = "{{or .Executor "instance"}}"
+  request_concurrency = 4
+{{- if .Image}}
+  [runners.docker]
+    image = "{{.Image}}"
+    helper_image = "{{.Helper}}"
+    pull_policy = "if-not-present"
+{{- end}}
+  [runners.autoscaler]
+    plugin = "{{or .Plugin "fleeting-plugin-digitalocean"}}"
+    capacity_per_instance = 1
+    max_use_count = {{.MaxUse}}
+    max_instances = {{.Max}}
+    update_interval = "1s"
+    update_interval_when_expecting = "1s"
+    deletion_retry_interval = "5s"
+    shutdown_deletion_interval = "1s"
+    shutdown_deletion_retries = 10
+    delete_instances_on_shutdown = {{not .Keep}}
+    instance_ready_command = "cloud-init status --wait"
+    [runners.autoscaler.state_storage]
+      enabled = {{.State}}
+      dir = "{{$.World.Path "state"}}-{{.Name}}"
+    [runners.autoscaler.plugin_config]
+      name = "{{$.World.Group (or .Group .Name)}}"
+      api_url = "{{$.World.API}}"
+      token_file = "{{$.World.Path "token"}}"
+      region = "{{or .Region "fra1"}}"
+      size = "s-1vcpu-1gb"
+      image = "ubuntu-24-04-x64"
+      max_instances = {{.Max}}
+      ssh_key_file = "{{$.World.Path "key"}}-{{.Name}}"
+    [runners.autoscaler.connector_config]
+      username = "root"
+      protocol = "ssh"
+      protocol_port = {{$.World.Port}}
+      use_external_addr = true
+      timeout = "20s"
+      keepalive = "30s"
+    [[runners.autoscaler.policy]]
+      idle_count = {{.Idle}}
+      idle_time = "{{or .IdleTime "1m"}}"
+      preemptive_mode = false
+{{end}}`))
+
+func (w *world) URL() string              { return w.url }
+func (w *world) API() string              { return w.api }
+func (w *world) Port() int                { return w.fleet.Port() }
+func (w *world) Path(name string) string  { return w.path(name) }
+func (w *world) Token(name string) string { return fmt.Sprintf("glrt-%s%08d-of-a-test", name, w.n) }
+
+// Group is the name of a section's group: no other world's, since all share a state directory.
+func (w *world) Group(name string) string { return fmt.Sprintf("w%d%s", w.n, name) }
+
+// configure writes config.toml.
+func (w *world) configure(sections ...section) {
+	w.Helper()
+	var text strings.Builder
+	err := configTOML.Execute(&text, map[string]any{"World": w, "Sections": sections, "Listen": w.listen()})
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.write("config.toml", text.String())
+}
+
+// listen is where the runner serves its metrics: at an address of this world's own.
+func (w *world) listen() string {
+	return fmt.Sprintf("127.%d.%d.%d:9252", 200+os.Getpid()%50, os.Getpid()/50%250, w.n%250+1)
+}
+
+// failure is a check that does not hold.
+type failure struct {
+	check string
+	err   error
+}
+
+// checked has the name of every check that was made.
+var checked sync.Map
+
+// check ends the case if a check does not hold.
+func (w *world) check(name string, err error) {
+	checked.Store(name, true)
+	if err != nil {
+		panic(failure{name, err})
+	}
+}
+
+// eventually checks what has to come true.
+func (w *world) eventually(check string, within time.Duration, holds func() error) {
+	deadline := time.After(within)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := holds()
+		if err == nil {
+			w.check(check, nil)
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			w.check(check, fmt.Errorf("after %s: %w", within, err))
+		}
+	}
+}
+
+// try runs a case, and returns the check that it failed by.
+func (w *world) try(run func(*world)) (failed *failure) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case failure:
+			failed = &r
+		default:
+			panic(r)
+		}
+	}()
+	run(w)
+	w.end()
+	return nil
+}
+
+// end stops the runner, after which nothing is to be left.
+func (w *world) end() {
+	if w.runner != nil {
+		w.stop(syscall.SIGQUIT)
+	}
+	w.eventually("nothing is left", 15*time.Second, func() error {
+		var left []string
+		for _, d := range w.sim.Droplets() {
+			left = append(left, "Droplet "+d.Name)
+		}
+		for _, k := range w.sim.Keys() {
+			if !strings.HasSuffix(k.Name, "-static") {
+				left = append(left, "key "+k.Name)
+			}
+		}
+		for _, tag := range w.sim.Tags() {
+			if instancegroup.IsDeleteTag(tag) {
+				left = append(left, "tag "+tag)
+			}
+		}
+		if len(left) > 0 {
+			return fmt.Errorf("on the account: %s", strings.Join(left, ", "))
+		}
+		return nil
+	})
+	var broken []error
+	for _, v := range append(w.sim.Violations(), w.gitlab.Faults()...) {
+		broken = append(broken, errors.New(v))
+	}
+	w.check("no rule is broken", errors.Join(broken...))
+}
+
+// process is a runner that runs.
+type process struct {
+	cmd   *exec.Cmd
+	log   string // a file
+	ended chan struct{}
+	err   error // once it has ended
+}
+
+func (w *world) command(path string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(w.Context(), path, append([]string{"--log-format", "json"}, args...)...)
+	cmd.Env, cmd.Dir = w.env, w.dir
+	return cmd
+}
+
+// say runs a command of the runner to its end, and returns what it prints.
+func (w *world) say(stdin string, args ...string) (string, error) {
+	cmd := w.command(w.program.path, args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("gitlab-runner %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out), err
+}
+
+func (w *world) start() { w.startOf(w.program.path) }
+
+func (w *world) startOf(path string) {
+	w.Helper()
+	p := &process{log: w.path(fmt.Sprintf("runner-%d.log", time.Now().UnixNano())), ended: make(chan struct{})}
+	log, err := os.Create(p.log)
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer log.Close()
+	p.cmd = w.command(path, "run", "--config", w.path("config.toml"), "--working-directory", w.dir)
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.WaitDelay = 5 * time.Second
+	if err := p.cmd.Start(); err != nil {
+		w.Fatal(err)
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.ended)
+	}()
+	w.runner = p
+}
+
+// stop has the runner end by a signal.
+func (w *world) stop(s syscall.Signal) {
+	name := map[syscall.Signal]string{syscall.SIGQUIT: "SIGQUIT", syscall.SIGTERM: "SIGTERM", syscall.SIGKILL: "SIGKILL"}[s]
+	w.check("the runner lives", w.runner.cmd.Process.Signal(s))
+	select {
+	case <-w.runner.ended:
+		w.check(name+" ends the runner", nil)
+	case <-time.After(lifeLimit):
+		w.check(name+" ends the runner", fmt.Errorf("it still runs after %s", lifeLimit))
+	}
+}
+
+// line is one of the runner's log: of the real one's, or of our fake's.
+type line struct {
+	Time     time.Time
+	FakeTime time.Time `json:"@timestamp"`
+	Msg      string
+	FakeMsg  string `json:"@message"`
+	Name     string // of a Droplet, to the plugin
+	Instance string // and to the runner
+}
+
+// lines are those of a message in the runner's log.
+func (w *world) lines(message string) (lines []line) {
+	content, err := os.ReadFile(w.runner.log)
+	if err != nil {
+		w.Fatal(err)
+	}
+	scanner := bufio.NewScanner(bytes.NewReader(content))
+	scanner.Buffer(nil, 1<<20)
+	for scanner.Scan() {
+		var l line
+		if json.Unmarshal(scanner.Bytes(), &l) == nil && (l.Msg == message || l.FakeMsg == message) {
+			if l.Time.IsZero() {
+				l.Time = l.FakeTime
+			}
+			lines = append(lines, l)
+		}
+	}
+	return lines
+}
+
+// tail is the end of the runner's log.
+func (w *world) tail() string {
+	if w.runner == nil {
+		return ""
+	}
+	content, _ := os.ReadFile(w.runner.log)
+	lines := strings.Split(strings.TrimSpace(string(content)), "\n")
+	lines = slices.DeleteFunc(lines, func(l string) bool { return strings.Contains(l, "required scaling change") })
+	for i, l := range lines {
+		lines[i] = fmt.Sprintf("%.300q", l)
+	}
+	return strings.Join(lines[max(0, len(lines)-40):], "\n")
+}
+
+// script prints when it begins and that it ends, and takes some seconds.
+func script(seconds float64) []string {
+	return []string{"echo started $(date +%s.%N)", fmt.Sprintf("sleep %.1f", seconds), "echo finished"}
+}
+
+// queue queues jobs for a section, of some seconds each.
+func (w *world) queue(n int, section string, seconds float64) []int {
+	return w.gitlab.Queue(n, coordinator.Job{Runner: w.Token(section), Script: script(seconds)})
+}
+
+// done waits for jobs, which are to succeed.
+func (w *world) done(ids []int) {
+	w.eventually("jobs succeed", lifeLimit, func() error {
+		for _, j := range w.gitlab.Jobs(ids...) {
+			if j.State != "success" {
+				return fmt.Errorf("job %d is %s %s, log %q", j.ID, j.State, j.Reason, j.Log)
+			}
+		}
+		return nil
+	})
+	for _, j := range w.gitlab.Jobs(ids...) {
+		if n := len(regexp.MustCompile(`(?m)^finished\r?$`).FindAll(j.Log, -1)); n != 1 {
+			w.check("logs are whole", fmt.Errorf("job %d says %d times that it finished, log %q", j.ID, n, j.Log))
+		}
+	}
+	w.check("logs are whole", nil)
+}
+
+// ran is what is known of a job that has run.
+type ran struct {
+	job     coordinator.Job
+	bill    dosim.Bill
+	active  time.Time // its Droplet, as the plugin logs it
+	started time.Time
+}
+
+// runs are jobs that have run.
+func (w *world) runs(ids []int) (runs []ran) {
+	active := w.lines("Droplet is active")
+	for _, j := range w.gitlab.Jobs(ids...) {
+		r := ran{job: j, started: j.Finished}
+		for _, b := range w.sim.Ledger() {
+			if strings.Contains(string(j.Log), b.Name) {
+				r.bill, r.active = b, b.Created.Add(bootTime)
+			}
+		}
+		if r.bill.Name == "" {
+			w.check("jobs run on Droplets", fmt.Errorf("the log of job %d names none: %q", j.ID, j.Log))
+		}
+		if i := slices.IndexFunc(active, func(l line) bool { return l.Name == r.bill.Name }); i >= 0 {
+			r.active = active[i].Time
+		}
+		if m := regexp.MustCompile(`started (\d+)\.(\d{9})`).FindSubmatch(j.Log); m != nil {
+			var s, ns int64
+			fmt.Sscan(string(m[1]), &s)
+			fmt.Sscan(strings.TrimLeft(string(m[2]), "0"), &ns)
+			r.started = time.Unix(s, ns)
+		}
+		runs = append(runs, r)
+	}
+	return runs
+}
+
+// startedInTime checks that jobs have not waited for anything but a Droplet, and prints how long each step took.
+func (w *world) startedInTime(ids []int) {
+	increases := w.lines("increasing instances")
+	steps := map[string][]time.Duration{}
+	names := []string{"queued → taken", "→ increase", "→ create", "→ active", "→ started", "on an idle Droplet: taken → started"}
+	for _, r := range w.runs(ids) {
+		since := r.job.Taken
+		if r.active.After(since) {
+			since = r.active
+		}
+		if waited := r.started.Sub(since); waited > startLimit {
+			w.check("jobs start in time", fmt.Errorf("job %d waited for %s on a Droplet that was ready", r.job.ID, waited))
+		}
+		moments := []time.Time{r.job.Queued, r.job.Taken}
+		if r.bill.Created.After(r.job.Taken) {
+			increase := r.job.Taken
+			for _, l := range increases {
+				if l.Time.Before(r.bill.Created) && l.Time.After(increase) {
+					increase = l.Time
+				}
+			}
+			moments = append(moments, increase, r.bill.Created, r.active, r.started)
+		} else {
+			steps[names[5]] = append(steps[names[5]], r.started.Sub(since))
+		}
+		for i := range len(moments) - 1 {
+			steps[names[i]] = append(steps[names[i]], moments[i+1].Sub(moments[i]))
+		}
+	}
+	w.check("jobs start in time", nil)
+	for _, name := range names {
+		if s := steps[name]; len(s) > 0 {
+			w.figure += fmt.Sprintf("%s %.2f-%.2f s (%d)  ", name, slices.Min(s).Seconds(), slices.Max(s).Seconds(), len(s))
+		}
+	}
+}
+
+// droplets are the names of the Droplets that there are.
+func (w *world) droplets() (names []string) {
+	for _, d := range w.sim.Droplets() {
+		names = append(names, d.Name)
+	}
+	return names
+}
+
+// idles waits until there are n Droplets, all of them ready to the runner.
+func (w *world) idles(check string, n int) {
+	w.eventually(check, 20*time.Second, func() error {
+		all, ready := w.droplets(), 0
+		for _, l := range w.lines("instance is ready") {
+			if slices.Contains(all, l.Instance) {
+				ready++
+			}
+		}
+		if len(all) != n || ready != n {
+			return fmt.Errorf("%d Droplets, of which %d are ready, want %d", len(all), ready, n)
+		}
+		return nil
+	})
+}
+
+// TestFake runs the suite with a fake gitlab-runner that has no fault.
+func TestFake(t *testing.T) {
+	t.Parallel()
+	suite(t, fakeOf(t, sound))
+}
+
+// TestRunner runs the suite with a real gitlab-runner.
+func TestRunner(t *testing.T) {
+	path := os.Getenv("GITLAB_RUNNER")
+	if path == "" {
+		t.Skip("not run: GITLAB_RUNNER=/path/to/gitlab-runner make runner-test runs it, with GITLAB_RUNNER_OLD an upgrade from that one too")
+	}
+	t.Parallel()
+	suite(t, program{path: path, old: os.Getenv("GITLAB_RUNNER_OLD")})
+}
+
+// suite runs every case.
+func suite(t *testing.T, p program) {
+	for _, c := range cases() {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, p, c.docker(t, p))
+			if f := w.try(c.run); f != nil {
+				t.Errorf("%s: %v\n%s", f.check, f.err, w.tail())
+			}
+			if w.figure != "" {
+				t.Log(w.figure)
+			}
+		})
+	}
+}
+
+func fakeOf(t *testing.T, fault string) program {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return program{path: self, old: self, fake: fault}
+}
