@@ -1,15 +1,31 @@
 package runner
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
+	"log"
+	"net"
 	"net/http"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/rogpeppe/go-internal/txtar"
+	"go.yaml.in/yaml/v3"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/coordinator"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/guest"
 )
 
@@ -51,7 +67,16 @@ func cases() []testCase {
 		s.state = true
 		all = append(all, testCase{name: "stop: " + s.name + ", with state_storage", run: s.run})
 	}
-	return append(all, testCase{name: "two groups", run: twoGroups})
+	return append(all,
+		testCase{name: "docker-autoscaler: a burst of 20", run: containers, container: true},
+		testCase{name: "upgrade", run: upgrade},
+		testCase{name: "two groups", run: twoGroups},
+		testCase{name: "refused sections", run: refused},
+		testCase{name: "token rotation", run: rotation},
+		testCase{name: "metrics", run: metrics},
+		testCase{name: "fleeting install, list, login", run: install},
+		testCase{name: "verify and lint", run: verify},
+	)
 }
 
 // burst is 20 jobs at once, and Droplets for 10.
@@ -59,6 +84,37 @@ func burst(w *world) {
 	w.configure(section{Name: "a", Max: 10})
 	w.start()
 	ids := w.queue(20, "a", 0.5)
+	w.done(ids)
+	w.startedInTime(ids)
+}
+
+// containers is a burst with docker-autoscaler. The real runner needs the helper image of its version, and an image with a
+// shell; our fake brings an image of its own.
+func containers(w *world) {
+	a := section{Name: "a", Executor: "docker-autoscaler", Max: 10, Image: "none", Helper: "none"}
+	if w.program.fake == "" {
+		version, err := w.say("", "--version")
+		if err != nil {
+			w.Fatal(err)
+		}
+		tag := "latest" // of a development version
+		if m := regexp.MustCompile(`(?m)^Version:\s+(\d+\.\d+\.\d+)$`).FindStringSubmatch(version); m != nil {
+			tag = "v" + m[1]
+		}
+		a.Image = cmp.Or(os.Getenv("RUNNER_TEST_IMAGE"), "alpine:latest")
+		a.Helper = cmp.Or(os.Getenv("RUNNER_TEST_HELPER_IMAGE"), "registry.gitlab.com/gitlab-org/gitlab-runner/gitlab-runner-helper:x86_64-"+tag)
+		for _, image := range []string{a.Image, a.Helper} {
+			if exec.CommandContext(w.Context(), "docker", "image", "inspect", image).Run() == nil {
+				continue
+			}
+			if out, err := exec.CommandContext(w.Context(), "docker", "pull", "--quiet", image).CombinedOutput(); err != nil {
+				w.Skipf("not run: no image %s (%.200q); RUNNER_TEST_IMAGE and RUNNER_TEST_HELPER_IMAGE name others", image, out)
+			}
+		}
+	}
+	w.configure(a)
+	w.start()
+	ids := w.gitlab.Queue(20, coordinator.Job{Runner: w.Token("a"), Image: a.Image, Script: []string{"sleep 0.5", "echo finished"}})
 	w.done(ids)
 	w.startedInTime(ids)
 }
@@ -193,6 +249,14 @@ func (s stopping) run(w *world) {
 	w.check("state_storage decides", nil)
 }
 
+// upgrade has a newer runner go on with the Droplets of an older one.
+func upgrade(w *world) {
+	if w.program.old == "" {
+		w.Skip("not run: GITLAB_RUNNER_OLD=/path/to/an/older/gitlab-runner names what to upgrade from")
+	}
+	stopping{signal: syscall.SIGQUIT, state: true, old: true}.run(w)
+}
+
 // twoGroups has each of two [[runners]] use its own Droplets.
 func twoGroups(w *world) {
 	w.configure(section{Name: "a", Max: 3}, section{Name: "b", Max: 3})
@@ -200,7 +264,7 @@ func twoGroups(w *world) {
 	for name, ids := range map[string][]int{w.Group("a"): w.queue(3, "a", 0.2), w.Group("b"): w.queue(3, "b", 0.2)} {
 		w.done(ids)
 		for _, r := range w.runs(ids) {
-			if len(r.bill.Name) < len(name) || r.bill.Name[:len(name)] != name {
+			if !strings.HasPrefix(r.bill.Name, name+"-") {
 				w.check("a group has its own jobs", fmt.Errorf("a job of %s ran on %s", name, r.bill.Name))
 			}
 		}
@@ -208,4 +272,217 @@ func twoGroups(w *world) {
 	w.check("a group has its own jobs", nil)
 }
 
-var _ = http.StatusOK
+// refused has one [[runners]] work as if two others were not there: one that is refused, and one that has its group.
+func refused(w *world) {
+	const limit = 5 * time.Second
+	w.configure(section{Name: "a", Max: 2, Idle: 2}, section{Name: "b", Max: 2, Region: "nowhere1"}, section{Name: "c", Max: 2, Group: "a"})
+	w.start()
+	w.idles("idle_count is kept", 2)
+	for range 3 {
+		ids := w.queue(1, "a", 0.1)
+		w.done(ids)
+		if r := w.runs(ids)[0]; r.started.Sub(r.job.Queued) > limit {
+			w.check("refused sections hold nobody up", fmt.Errorf("a job was queued for %s", r.started.Sub(r.job.Queued)))
+		}
+		w.startedInTime(ids)
+	}
+	w.check("refused sections hold nobody up", nil)
+}
+
+// rotation replaces DigitalOcean's token while the runner runs.
+func rotation(w *world) {
+	w.configure(section{Name: "a", Max: 2, MaxUse: 1})
+	w.start()
+	w.done(w.queue(1, "a", 0.1))
+	const token = "dop_v1_the-next-one"
+	w.sim.SetToken(token)
+	w.write("token", token)
+	ids := w.queue(2, "a", 0.1)
+	w.eventually("a new token is taken", lifeLimit, func() error {
+		for _, j := range w.gitlab.Jobs(ids...) {
+			if !j.Done() {
+				return fmt.Errorf("job %d is %s", j.ID, j.State)
+			}
+		}
+		return nil
+	})
+	w.done(ids)
+}
+
+// metrics has the runner show every metric that examples/monitoring goes by.
+func metrics(w *world) {
+	w.configure(section{Name: "a", Max: 2, MaxUse: 1, Idle: 1})
+	w.start()
+	w.done(w.queue(2, "a", 0.1))
+	wanted := map[string]bool{}
+	for _, file := range []string{"alerts.yml", "dashboard.json"} {
+		content, err := os.ReadFile("../../examples/monitoring/" + file)
+		if err != nil {
+			w.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`\b(?:fleeting_(?:provisioner|taskscaler)|gitlab_runner)_[a-z_]+`).FindAllString(string(content), -1) {
+			wanted[name] = true
+		}
+	}
+	if len(wanted) < 10 {
+		w.Fatalf("examples/monitoring has only %v", wanted)
+	}
+	w.eventually("metrics are there", 20*time.Second, func() error {
+		response, err := http.Get("http://" + w.listen() + "/metrics")
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		shown, err := io.ReadAll(response.Body)
+		if err != nil {
+			return err
+		}
+		for name := range wanted {
+			if !regexp.MustCompile(`(?m)^` + name + `(\{| )`).Match(shown) {
+				return fmt.Errorf("the runner shows no %s", name)
+			}
+		}
+		return nil
+	})
+}
+
+// install gets the plugin from a registry that wants a password, and runs it.
+func install(w *world) {
+	l, err := net.Listen("tcp", "127.0.0.1:80") // the runner reads no registry with a port
+	if err != nil {
+		w.Skip("not run: a registry needs port 80 of 127.0.0.1, which takes root: ", err)
+	}
+	const user, password = "reader", "a-password"
+	var closed atomic.Bool
+	images := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	server := dosim.NewHTTPServer(http.HandlerFunc(func(response http.ResponseWriter, r *http.Request) {
+		if u, p, _ := r.BasicAuth(); closed.Load() && (u != user || p != password) {
+			response.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
+			response.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		images.ServeHTTP(response, r)
+	}))
+	go server.Serve(l) // ends with Close
+	w.Cleanup(func() { server.Close() })
+
+	const repository, version = "127.0.0.1/fleeting/fleeting-plugin-digitalocean", "0.1.0"
+	dir := filepath.Join(w.path("dist"), "plugin_"+runtime.GOOS+"_"+runtime.GOARCH+"_v1")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		w.Fatal(err)
+	}
+	if err := os.Link(plugin, filepath.Join(dir, filepath.Base(plugin))); err != nil {
+		w.Fatal(err)
+	}
+	release := exec.CommandContext(w.Context(), "../../.ci/release-oci", w.path("dist"), repository, version)
+	if out, err := release.CombinedOutput(); err != nil {
+		w.Fatalf("%v: %s", err, out)
+	}
+	closed.Store(true)
+
+	w.configure(section{Name: "a", Max: 2, Plugin: repository + ":" + version})
+	fleeting := func(stdin string, args ...string) (string, error) {
+		return w.say(stdin, append([]string{"fleeting", "--config", w.path("config.toml")}, args...)...)
+	}
+	if out, err := fleeting("", "list"); err == nil {
+		w.Fatalf("it lists what is not installed: %s", out)
+	}
+	_, err = fleeting(password, "login", "--username", user, "--password-stdin", "127.0.0.1")
+	w.check("fleeting login", err)
+	if out, err := fleeting("", "install"); err != nil { // it says so on its own if it has no password
+		w.check("fleeting login", fmt.Errorf("%w: %s", err, out))
+	}
+	installed, err := filepath.Glob(w.path("plugins") + "/*/*/*/" + version + "/plugin")
+	if err == nil && len(installed) != 1 {
+		err = fmt.Errorf("there are the plugins %q", installed)
+	}
+	w.check("fleeting install", err)
+	out, err := fleeting("", "list")
+	if err == nil && !strings.Contains(out, installed[0]) {
+		err = fmt.Errorf("it does not name %s: %s", installed[0], out)
+	}
+	w.check("fleeting list", err)
+	w.start()
+	w.done(w.queue(1, "a", 0.1))
+}
+
+// verify has the runner check every configuration that we give people.
+func verify(w *world) {
+	help, err := w.say("", "--help")
+	if err != nil {
+		w.Fatal(err)
+	}
+	lints := regexp.MustCompile(`(?m)^\s+lint\s`).MatchString(help)
+	for name, text := range configurations(w.T) {
+		w.write("verify.toml", regexp.MustCompile(`(?m)^(\s*url\s*=\s*)".*?"`).ReplaceAllString(text, `${1}"`+w.url+`"`))
+		out, err := w.say("", "verify", "--config", w.path("verify.toml"))
+		w.check("verify", errors.Join(err, complaint(name, out)))
+		if lints { // since 19.3
+			out, err = w.say("", "lint", "--config", w.path("verify.toml"))
+			w.check("lint", errors.Join(err, complaint(name, out)))
+		}
+	}
+}
+
+// complaint is what the runner has against a configuration.
+func complaint(name, out string) error {
+	for said := range strings.SplitSeq(out, "\n") {
+		// Whoever is not root hears that, too.
+		if regexp.MustCompile(`"level":"(warning|error|fatal|panic)"|problem with your config|jsonschema`).MatchString(said) && !strings.Contains(said, "user-mode") {
+			return fmt.Errorf("%s: the runner complains: %s", name, said)
+		}
+	}
+	return nil
+}
+
+// configurations are the examples, README's, and what migrate makes, by where they are.
+func configurations(t *testing.T) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	read := func(path string) string {
+		content, err := os.ReadFile("../../" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(content)
+	}
+	for _, path := range []string{"examples/config.toml", "examples/demo/config.toml"} {
+		all[path] = read(path)
+	}
+	const cloudConfig = "examples/manager/cloud-init.yaml"
+	var manager struct {
+		Files []struct{ Path, Content string } `yaml:"write_files"`
+	}
+	if err := yaml.Unmarshal([]byte(read(cloudConfig)), &manager); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range manager.Files {
+		if strings.HasSuffix(f.Path, "/config.toml") {
+			all[cloudConfig] = f.Content
+		}
+	}
+	for i, m := range regexp.MustCompile("(?ms)^ *```toml\n(.*?)^ *```$").FindAllStringSubmatch(read("README.md"), -1) {
+		if strings.Contains(m[1], "[[runners]]") {
+			all[fmt.Sprintf("README.md, block %d", i+1)] = m[1]
+		}
+	}
+	migrated, err := filepath.Glob("../../provider/migrate/testdata/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range migrated {
+		archive, err := txtar.ParseFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range archive.Files {
+			if f.Name == "out.toml" {
+				all[filepath.Base(path)] = string(f.Data)
+			}
+		}
+	}
+	if len(all) < 10 {
+		t.Fatalf("found only %d configurations", len(all))
+	}
+	return all
+}

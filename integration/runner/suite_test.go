@@ -317,6 +317,7 @@ func (w *world) try(run func(*world)) (failed *failure) {
 // end stops the runner, after which nothing is to be left.
 func (w *world) end() {
 	if w.runner != nil {
+		w.settle()
 		w.stop(syscall.SIGQUIT)
 	}
 	w.eventually("nothing is left", 15*time.Second, func() error {
@@ -344,6 +345,16 @@ func (w *world) end() {
 		broken = append(broken, errors.New(v))
 	}
 	w.check("no rule is broken", errors.Join(broken...))
+}
+
+// settle waits until no Droplet is being made: the runner leaves those behind when it stops, whatever it is told.
+func (w *world) settle() {
+	quiet := time.Now()
+	for deadline := quiet.Add(15 * time.Second); time.Since(quiet) < 1500*time.Millisecond && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if all := w.droplets(); w.ready(all) != len(all) {
+			quiet = time.Now()
+		}
+	}
 }
 
 // process is a runner that runs.
@@ -561,17 +572,21 @@ func (w *world) droplets() (names []string) {
 // idles waits until there are n Droplets, all of them ready to the runner.
 func (w *world) idles(check string, n int) {
 	w.eventually(check, 20*time.Second, func() error {
-		all, ready := w.droplets(), 0
-		for _, l := range w.lines("instance is ready") {
-			if slices.Contains(all, l.Instance) {
-				ready++
-			}
-		}
-		if len(all) != n || ready != n {
-			return fmt.Errorf("%d Droplets, of which %d are ready, want %d", len(all), ready, n)
+		if all := w.droplets(); len(all) != n || w.ready(all) != n {
+			return fmt.Errorf("%d Droplets, of which %d are ready, want %d", len(all), w.ready(all), n)
 		}
 		return nil
 	})
+}
+
+// ready counts which of these Droplets the runner has found ready.
+func (w *world) ready(droplets []string) (n int) {
+	for _, l := range w.lines("instance is ready") {
+		if slices.Contains(droplets, l.Instance) {
+			n++
+		}
+	}
+	return n
 }
 
 // TestFake runs the suite with a fake gitlab-runner that has no fault.
