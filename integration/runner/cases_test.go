@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"net"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -36,17 +38,23 @@ type testCase struct {
 	container bool // it needs a Docker Engine
 }
 
-// docker is the Engine of the case's Droplets; nil if it needs none.
-func (c testCase) docker(t *testing.T, p program) *guest.Docker {
+// succeeds fails the test if the case does not go well.
+func (c testCase) succeeds(t *testing.T, p program) {
 	t.Helper()
-	if !c.container {
-		return nil
+	var engine *guest.Docker
+	if c.container {
+		var err error
+		if engine, err = guest.FindDocker(t.Context(), ""); err != nil {
+			t.Skip("not run: ", err)
+		}
 	}
-	engine, err := guest.FindDocker(t.Context(), "")
-	if err != nil {
-		t.Skip("not run: ", err)
+	w := newWorld(t, p, engine)
+	if f := w.try(c.run); f != nil {
+		t.Errorf("%s: %v\n%s", f.check, f.err, w.tail())
 	}
-	return engine
+	if w.figure != "" {
+		t.Log(w.figure)
+	}
 }
 
 func cases() []testCase {
@@ -173,7 +181,7 @@ func reload(w *world, hangup bool) {
 		if err := os.Chtimes(w.path("config.toml"), before.ModTime(), before.ModTime()); err != nil {
 			w.Fatal(err)
 		}
-		w.check("the runner lives", w.runner.cmd.Process.Signal(syscall.SIGHUP))
+		_ = w.runner.cmd.Process.Signal(syscall.SIGHUP) // if it has ended, that will show
 	} else if after := before.ModTime().Add(2 * time.Second); os.Chtimes(w.path("config.toml"), after, after) != nil {
 		w.Fatal("the file cannot be dated")
 	}
@@ -205,7 +213,7 @@ func (s stopping) run(w *world) {
 		seconds = 40
 	}
 	ids := w.queue(1, "a", seconds)
-	w.eventually("jobs start in time", lifeLimit, func() error {
+	w.eventually("jobs start in time", w.limit(), func() error {
 		if j := w.gitlab.Jobs(ids...)[0]; j.Taken.IsZero() || len(j.Log) == 0 {
 			return fmt.Errorf("job %d is %s, log %q", j.ID, j.State, j.Log)
 		}
@@ -213,7 +221,12 @@ func (s stopping) run(w *world) {
 	})
 	if s.plugin {
 		pid, err := host.Holder(w.Group("a"))
-		w.check("the plugin lives", errors.Join(err, syscall.Kill(pid, s.signal)))
+		if err == nil {
+			err = syscall.Kill(pid, s.signal)
+		}
+		if err != nil {
+			w.Fatal(err)
+		}
 		w.done(ids)
 		w.stop(syscall.SIGQUIT)
 	} else {
@@ -272,21 +285,21 @@ func twoGroups(w *world) {
 	w.check("a group has its own jobs", nil)
 }
 
-// refused has one [[runners]] work as if two others were not there: one that is refused, and one that has its group.
+// refused has one [[runners]] work as if the others were not there: one that is refused, and two that have one group.
 func refused(w *world) {
-	const limit = 5 * time.Second
-	w.configure(section{Name: "a", Max: 2, Idle: 2}, section{Name: "b", Max: 2, Region: "nowhere1"}, section{Name: "c", Max: 2, Group: "a"})
+	const check, limit = "refused sections hold nobody up", 5 * time.Second
+	w.configure(section{Name: "a", Max: 2, Region: "nowhere1"}, section{Name: "b", Max: 2}, section{Name: "c", Max: 2, Group: "b"},
+		section{Name: "d", Max: 2, Idle: 2})
 	w.start()
-	w.idles("idle_count is kept", 2)
+	w.idles(check, 2)
 	for range 3 {
-		ids := w.queue(1, "a", 0.1)
+		ids := w.queue(1, "d", 0.1)
 		w.done(ids)
-		if r := w.runs(ids)[0]; r.started.Sub(r.job.Queued) > limit {
-			w.check("refused sections hold nobody up", fmt.Errorf("a job was queued for %s", r.started.Sub(r.job.Queued)))
-		}
 		w.startedInTime(ids)
+		if r := w.runs(ids)[0]; r.started.Sub(r.job.Queued) > limit {
+			w.check(check, fmt.Errorf("a job waited for %s from its being queued", r.started.Sub(r.job.Queued)))
+		}
 	}
-	w.check("refused sections hold nobody up", nil)
 }
 
 // rotation replaces DigitalOcean's token while the runner runs.
@@ -298,7 +311,7 @@ func rotation(w *world) {
 	w.sim.SetToken(token)
 	w.write("token", token)
 	ids := w.queue(2, "a", 0.1)
-	w.eventually("a new token is taken", lifeLimit, func() error {
+	w.eventually("a new token is taken", w.limit(), func() error {
 		for _, j := range w.gitlab.Jobs(ids...) {
 			if !j.Done() {
 				return fmt.Errorf("job %d is %s", j.ID, j.State)
@@ -346,40 +359,49 @@ func metrics(w *world) {
 	})
 }
 
-// install gets the plugin from a registry that wants a password, and runs it.
-func install(w *world) {
-	l, err := net.Listen("tcp", "127.0.0.1:80") // the runner reads no registry with a port
+// Of the registry from which the plugin is installed.
+const (
+	repository        = "127.0.0.1/fleeting/fleeting-plugin-digitalocean"
+	version           = "0.1.0"
+	reader, readerKey = "reader", "a-password"
+)
+
+// plugins serves a registry for the rest of the tests, in which the plugin is released, and which wants a password then.
+// It is on port 80, since the runner reads no registry with a port.
+var plugins = sync.OnceValue(func() error {
+	l, err := net.Listen("tcp", "127.0.0.1:80")
 	if err != nil {
-		w.Skip("not run: a registry needs port 80 of 127.0.0.1, which takes root: ", err)
+		return err
 	}
-	const user, password = "reader", "a-password"
 	var closed atomic.Bool
 	images := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
-	server := dosim.NewHTTPServer(http.HandlerFunc(func(response http.ResponseWriter, r *http.Request) {
-		if u, p, _ := r.BasicAuth(); closed.Load() && (u != user || p != password) {
-			response.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
-			response.WriteHeader(http.StatusUnauthorized)
+	go dosim.NewHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); closed.Load() && (user != reader || password != readerKey) {
+			w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
+			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
-		images.ServeHTTP(response, r)
-	}))
-	go server.Serve(l) // ends with Close
-	w.Cleanup(func() { server.Close() })
-
-	const repository, version = "127.0.0.1/fleeting/fleeting-plugin-digitalocean", "0.1.0"
-	dir := filepath.Join(w.path("dist"), "plugin_"+runtime.GOOS+"_"+runtime.GOARCH+"_v1")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		w.Fatal(err)
+		images.ServeHTTP(w, r)
+	})).Serve(l)
+	dir := filepath.Join(scratch, "dist", "plugin_"+runtime.GOOS+"_"+runtime.GOARCH+"_v1")
+	if err := errors.Join(os.MkdirAll(dir, 0o700), os.Link(plugin, filepath.Join(dir, filepath.Base(plugin)))); err != nil {
+		return err
 	}
-	if err := os.Link(plugin, filepath.Join(dir, filepath.Base(plugin))); err != nil {
-		w.Fatal(err)
-	}
-	release := exec.CommandContext(w.Context(), "../../.ci/release-oci", w.path("dist"), repository, version)
-	if out, err := release.CombinedOutput(); err != nil {
-		w.Fatalf("%v: %s", err, out)
+	out, err := exec.Command("../../.ci/release-oci", filepath.Join(scratch, "dist"), repository, version).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, out)
 	}
 	closed.Store(true)
+	return nil
+})
 
+// install gets the plugin from a registry that wants a password, and runs it.
+func install(w *world) {
+	if err := plugins(); errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EADDRINUSE) {
+		w.Skip("not run: the registry needs port 80 of 127.0.0.1, to itself, which takes root: ", err)
+	} else if err != nil {
+		w.Fatal(err)
+	}
 	w.configure(section{Name: "a", Max: 2, Plugin: repository + ":" + version})
 	fleeting := func(stdin string, args ...string) (string, error) {
 		return w.say(stdin, append([]string{"fleeting", "--config", w.path("config.toml")}, args...)...)
@@ -387,7 +409,7 @@ func install(w *world) {
 	if out, err := fleeting("", "list"); err == nil {
 		w.Fatalf("it lists what is not installed: %s", out)
 	}
-	_, err = fleeting(password, "login", "--username", user, "--password-stdin", "127.0.0.1")
+	_, err := fleeting(readerKey, "login", "--username", reader, "--password-stdin", "127.0.0.1")
 	w.check("fleeting login", err)
 	if out, err := fleeting("", "install"); err != nil { // it says so on its own if it has no password
 		w.check("fleeting login", fmt.Errorf("%w: %s", err, out))

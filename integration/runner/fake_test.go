@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"os/signal"
 	"strings"
 	"sync"
@@ -44,7 +45,10 @@ const (
 	dropsLog     = "drops-log"      // a part of a job's log is not sent
 	neverSuccess = "never-success"  // every job fails
 	endsTwice    = "ends-twice"     // a job that ended is reported to have ended otherwise
+	dies         = "dies"           // at once
+	runsHere     = "runs-here"      // jobs run on the runner's host
 	ignoresQuit  = "ignores-quit"   // SIGQUIT does nothing
+	ignoresTerm  = "ignores-term"   // SIGTERM does nothing
 	abortsOnQuit = "aborts-on-quit" // SIGQUIT is taken for SIGTERM
 	silentOnTerm = "silent-on-term" // SIGTERM's jobs are not reported
 	deletesAtEnd = "deletes-at-end" // delete_instances_on_shutdown, unasked
@@ -75,8 +79,9 @@ type fake struct {
 	config  *fakeConfig
 	scalers map[string]*fakeScaler // by the runner's token
 
-	jobs  sync.WaitGroup
-	abort context.Context // of jobs
+	jobs   sync.WaitGroup
+	abort  context.Context // of jobs
+	engine *docker.Engine  // of docker-autoscaler
 }
 
 // fakeConfig is a config.toml.
@@ -190,7 +195,7 @@ func fakeFleeting(fault, path, command, user string, args []string) error {
 // runFake is `gitlab-runner run`: it returns after SIGQUIT when its jobs have ended, and after SIGTERM when they are aborted.
 func runFake(fault, path string) error {
 	config, err := loadFake(path)
-	if err != nil {
+	if err != nil || fault == dies {
 		return err
 	}
 	abort, abortJobs := context.WithCancel(context.Background())
@@ -208,7 +213,13 @@ func runFake(fault, path string) error {
 		go server.ListenAndServe() // until the process ends
 	}
 	var loops sync.WaitGroup
-	for i := range config.Runners {
+	for i, r := range config.Runners {
+		if r.Executor == "docker-autoscaler" {
+			if f.engine, err = docker.Open(abort, os.Getenv("DOCKER_HOST")); err != nil {
+				return err
+			}
+			defer f.engine.Close() // what it leaves has this process's name
+		}
 		loops.Go(func() { f.takeJobs(taking, i) })
 	}
 	reload := time.NewTicker(time.Second)
@@ -223,7 +234,7 @@ func runFake(fault, path string) error {
 			switch {
 			case s == syscall.SIGHUP && fault != noHangup:
 				f.reload(true)
-			case s == syscall.SIGTERM || s == syscall.SIGQUIT && fault == abortsOnQuit:
+			case s == syscall.SIGTERM && fault != ignoresTerm || s == syscall.SIGQUIT && fault == abortsOnQuit:
 				abortJobs()
 			case s == syscall.SIGQUIT && fault != ignoresQuit:
 				stopTaking()
@@ -456,6 +467,13 @@ func (f *fake) run(s *fakeScaler, key string, job fakeJob, r runnerconfig.Runner
 
 // work runs a job's script on a Droplet.
 func (f *fake) work(s *fakeScaler, key string, job fakeJob, r runnerconfig.Runner, log io.Writer) error {
+	script := strings.Join(job.Steps[0].Script, "\n") + "\n"
+	if f.fault == runsHere {
+		s.Unreserve(key)
+		cmd := exec.CommandContext(f.abort, "bash")
+		cmd.Stdin, cmd.Stdout = strings.NewReader(script), log
+		return cmd.Run()
+	}
 	acquireCtx, cancel := context.WithTimeout(f.abort, time.Minute)
 	defer cancel()
 	acquisition, err := s.Acquire(acquireCtx, key)
@@ -481,25 +499,19 @@ func (f *fake) work(s *fakeScaler, key string, job fakeJob, r runnerconfig.Runne
 	if f.fault == late {
 		time.Sleep(10 * time.Second)
 	}
-	script := strings.Join(job.Steps[0].Script, "\n") + "\n"
 	if r.Executor != "docker-autoscaler" {
 		return droplet.Run(ctx, connector.RunOptions{Command: "bash", Stdin: strings.NewReader(script), Stdout: log, Stderr: log})
 	}
-	engine, err := docker.Open(ctx, os.Getenv("DOCKER_HOST"))
-	if err != nil {
-		return err
-	}
-	defer engine.Close()
-	return engine.Run(ctx, droplet, docker.Job{Key: key, Script: script, Log: log})
+	return f.engine.Run(ctx, droplet, docker.Job{Key: key, Script: script, Log: log})
 }
 
 // sendLog sends what is new of a job's log.
 func (f *fake) sendLog(job *fakeJob, log []byte) {
+	if f.fault == dropsLog {
+		log = log[:max(job.sent, len(log)-5)]
+	}
 	content := log[job.sent:]
 	if len(content) == 0 {
-		return
-	}
-	if f.fault == dropsLog && job.sent > 0 {
 		return
 	}
 	at := fmt.Sprintf("%d-%d", job.sent, len(log)-1)

@@ -8,9 +8,11 @@ package runner
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/http/httptest"
@@ -43,8 +45,9 @@ type program struct {
 }
 
 var (
-	plugin string // the binary
-	host   *harness.Host
+	scratch string // a directory for all tests
+	plugin  string // the binary
+	host    *harness.Host
 )
 
 func TestMain(m *testing.M) {
@@ -59,13 +62,18 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "runner")
+	// The cases wait most of their time, and need not wait for each other.
+	flag.Parse()
+	err := flag.Set("test.parallel", "32")
 	if err == nil {
-		defer os.RemoveAll(dir)
-		plugin, err = harness.BuildPlugin(context.Background(), dir)
+		scratch, err = os.MkdirTemp("", "runner")
+		defer os.RemoveAll(scratch)
 	}
 	if err == nil {
-		host, err = harness.NewHost(dir)
+		plugin, err = harness.BuildPlugin(context.Background(), scratch)
+	}
+	if err == nil {
+		host, err = harness.NewHost(scratch)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -83,8 +91,10 @@ const (
 // Bounds of what a runner may take. Its own intervals are in them: it asks for jobs once a second, scales once a second,
 // and looks every 2 s for an instance for a job.
 const (
-	startLimit = 8 * time.Second // from a ready Droplet, or from the job if that is later, to the job's first command
-	lifeLimit  = time.Minute     // for whatever else has to happen
+	startLimit = 8 * time.Second  // from a ready Droplet, or from the job if that is later, to the job's first command
+	scaleLimit = 20 * time.Second // for Droplets to be made or deleted
+	realLimit  = time.Minute      // for what else has to happen
+	fakeLimit  = 30 * time.Second // with a fake: a fault shows sooner
 )
 
 // world is one runner with all around it.
@@ -102,6 +112,7 @@ type world struct {
 	env     []string
 
 	runner *process // the last that was started
+	ending bool     // it has been asked to end
 	figure string   // what was measured
 }
 
@@ -133,7 +144,7 @@ func newWorld(t *testing.T, p program, docker *guest.Docker) *world {
 	server := httptest.NewServer(w.gitlab)
 	w.url = server.URL
 	w.env = append(os.Environ(),
-		"HOME="+w.dir, "DOCKER_CONFIG="+w.dir, "FLEETING_PLUGIN_PATH="+filepath.Join(w.dir, "plugins"),
+		"DOCKER_CONFIG="+w.dir, "FLEETING_PLUGIN_PATH="+filepath.Join(w.dir, "plugins"),
 		"PATH="+filepath.Dir(plugin)+":"+os.Getenv("PATH"))
 	if p.fake != "" {
 		w.env = append(w.env, fakeEnv+"="+p.fake)
@@ -290,6 +301,14 @@ func (w *world) eventually(check string, within time.Duration, holds func() erro
 			w.check(check, nil)
 			return
 		}
+		if w.runner != nil && !w.ending {
+			select {
+			case <-w.runner.ended:
+				w.check("the runner lives", fmt.Errorf("it has ended: %w", cmp.Or(w.runner.err, errors.New("with status 0"))))
+			default:
+				w.check("the runner lives", nil)
+			}
+		}
 		select {
 		case <-tick.C:
 		case <-deadline:
@@ -367,7 +386,7 @@ type process struct {
 
 func (w *world) command(path string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(w.Context(), path, append([]string{"--log-format", "json"}, args...)...)
-	cmd.Env, cmd.Dir = w.env, w.dir
+	cmd.Env = w.env
 	return cmd
 }
 
@@ -402,19 +421,32 @@ func (w *world) startOf(path string) {
 		p.err = p.cmd.Wait()
 		close(p.ended)
 	}()
-	w.runner = p
+	w.runner, w.ending = p, false
 }
 
 // stop has the runner end by a signal.
 func (w *world) stop(s syscall.Signal) {
-	name := map[syscall.Signal]string{syscall.SIGQUIT: "SIGQUIT", syscall.SIGTERM: "SIGTERM", syscall.SIGKILL: "SIGKILL"}[s]
-	w.check("the runner lives", w.runner.cmd.Process.Signal(s))
+	w.ending = true
+	_ = w.runner.cmd.Process.Signal(s) // or it has ended
+	var err error
 	select {
 	case <-w.runner.ended:
-		w.check(name+" ends the runner", nil)
-	case <-time.After(lifeLimit):
-		w.check(name+" ends the runner", fmt.Errorf("it still runs after %s", lifeLimit))
+	case <-time.After(w.limit()):
+		err = fmt.Errorf("it still runs after %s", w.limit())
 	}
+	switch s {
+	case syscall.SIGQUIT:
+		w.check("SIGQUIT ends the runner", err)
+	case syscall.SIGTERM:
+		w.check("SIGTERM ends the runner", err)
+	}
+}
+
+func (w *world) limit() time.Duration {
+	if w.program.fake != "" {
+		return fakeLimit
+	}
+	return realLimit
 }
 
 // line is one of the runner's log: of the real one's, or of our fake's.
@@ -473,11 +505,16 @@ func (w *world) queue(n int, section string, seconds float64) []int {
 
 // done waits for jobs, which are to succeed.
 func (w *world) done(ids []int) {
-	w.eventually("jobs succeed", lifeLimit, func() error {
+	w.eventually("jobs succeed", w.limit(), func() error {
 		for _, j := range w.gitlab.Jobs(ids...) {
-			if j.State != "success" {
-				return fmt.Errorf("job %d is %s %s, log %q", j.ID, j.State, j.Reason, j.Log)
+			if j.State == "success" {
+				continue
 			}
+			err := fmt.Errorf("job %d is %s %s, log %q", j.ID, j.State, j.Reason, j.Log)
+			if j.Done() {
+				w.check("jobs succeed", err)
+			}
+			return err
 		}
 		return nil
 	})
@@ -571,7 +608,7 @@ func (w *world) droplets() (names []string) {
 
 // idles waits until there are n Droplets, all of them ready to the runner.
 func (w *world) idles(check string, n int) {
-	w.eventually(check, 20*time.Second, func() error {
+	w.eventually(check, scaleLimit, func() error {
 		if all := w.droplets(); len(all) != n || w.ready(all) != n {
 			return fmt.Errorf("%d Droplets, of which %d are ready, want %d", len(all), w.ready(all), n)
 		}
@@ -589,12 +626,6 @@ func (w *world) ready(droplets []string) (n int) {
 	return n
 }
 
-// TestFake runs the suite with a fake gitlab-runner that has no fault.
-func TestFake(t *testing.T) {
-	t.Parallel()
-	suite(t, fakeOf(t, sound))
-}
-
 // TestRunner runs the suite with a real gitlab-runner.
 func TestRunner(t *testing.T) {
 	path := os.Getenv("GITLAB_RUNNER")
@@ -602,23 +633,78 @@ func TestRunner(t *testing.T) {
 		t.Skip("not run: GITLAB_RUNNER=/path/to/gitlab-runner make runner-test runs it, with GITLAB_RUNNER_OLD an upgrade from that one too")
 	}
 	t.Parallel()
-	suite(t, program{path: path, old: os.Getenv("GITLAB_RUNNER_OLD")})
-}
-
-// suite runs every case.
-func suite(t *testing.T, p program) {
 	for _, c := range cases() {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, p, c.docker(t, p))
-			if f := w.try(c.run); f != nil {
-				t.Errorf("%s: %v\n%s", f.check, f.err, w.tail())
-			}
-			if w.figure != "" {
-				t.Log(w.figure)
+			c.succeeds(t, program{path: path, old: os.Getenv("GITLAB_RUNNER_OLD")})
+		})
+	}
+}
+
+// TestFake runs the suite with a fake gitlab-runner that has no fault.
+func TestFake(t *testing.T) {
+	t.Parallel()
+	for _, c := range cases() {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.succeeds(t, fakeOf(t, sound))
+		})
+	}
+}
+
+// TestChecksCanFail runs cases with fakes that have a fault each, which the check that it is there for notices; and no
+// check of the suite is without one.
+func TestChecksCanFail(t *testing.T) {
+	t.Parallel()
+	all := cases()
+	proven := map[string]bool{}
+	for _, c := range []struct{ fault, name, check string }{
+		{dies, "metrics", "the runner lives"},
+		{neverSuccess, "metrics", "jobs succeed"},
+		{dropsLog, "metrics", "logs are whole"},
+		{endsTwice, "metrics", "no rule is broken"},
+		{leaks, "metrics", "nothing is left"},
+		{noMetrics, "metrics", "metrics are there"},
+		{ignoresQuit, "metrics", "SIGQUIT ends the runner"},
+		{ignoresTerm, "stop: SIGTERM, with state_storage", "SIGTERM ends the runner"},
+		{abortsOnQuit, "stop: SIGQUIT, with state_storage", "SIGQUIT waits for jobs"},
+		{silentOnTerm, "stop: SIGTERM, with state_storage", "SIGTERM's jobs are reported"},
+		{deletesAtEnd, "stop: SIGQUIT, with state_storage", "Droplets stay"},
+		{noState, "stop: SIGQUIT, with state_storage", "state_storage decides"},
+		{late, "refused sections", "jobs start in time"},
+		{blocks, "refused sections", "refused sections hold nobody up"},
+		{runsHere, "max_use_count", "jobs run on Droplets"},
+		{reuses, "max_use_count", "max_use_count is kept"},
+		{forgetsIdle, "idle_count and idle_time", "idle_count is kept"},
+		{keepsIdle, "idle_count and idle_time", "idle_time is kept"},
+		{noReload, "reload: the file changes", "a changed file is read"},
+		{noHangup, "reload: SIGHUP", "SIGHUP is obeyed"},
+		{mixesGroups, "two groups", "a group has its own jobs"},
+		{oldToken, "token rotation", "a new token is taken"},
+		{complains, "verify and lint", "verify"},
+		{strictLint, "verify and lint", "lint"},
+		{noLogin, "fleeting install, list, login", "fleeting login"},
+		{noInstall, "fleeting install, list, login", "fleeting install"},
+		{noList, "fleeting install, list, login", "fleeting list"},
+	} {
+		proven[c.check] = true
+		t.Run(c.fault, func(t *testing.T) {
+			t.Parallel()
+			of := all[slices.IndexFunc(all, func(o testCase) bool { return o.name == c.name })]
+			w := newWorld(t, fakeOf(t, c.fault), nil)
+			if f := w.try(of.run); f == nil || f.check != c.check {
+				t.Errorf("with a runner that %s, %q fails by %+v, want the check %q\n%s", c.fault, c.name, f, c.check, w.tail())
 			}
 		})
 	}
+	t.Cleanup(func() { // when all of the above is through
+		checked.Range(func(name, _ any) bool {
+			if !proven[name.(string)] {
+				t.Errorf("no fault shows that the check %q can fail", name)
+			}
+			return true
+		})
+	})
 }
 
 func fakeOf(t *testing.T, fault string) program {
