@@ -20,7 +20,7 @@ GREMLINS_VERSION := v0.6.0
 # that no test knows: then every mutant counts as killed.
 GREMLINS  := --workers 2 --timeout-coefficient 20 --output-statuses l --threshold-efficacy 70
 
-.PHONY: help build demo test docs lint verify soak mutants bench live clean
+.PHONY: help build demo test docs lint verify soak mutants bench runner-test live clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,14 @@ soak: ## drive the plugin through 10,000 random histories
 
 bench: build ## measure what the docs claim, and write docs/performance.md: 12 minutes
 	go run ./cmd/bench -plugin $(PLUGIN) -out docs/performance.md
+
+runner-test: $(GITLAB_RUNNER) $(GITLAB_RUNNER_OLD) ## run the plugin with a real runner: GITLAB_RUNNER, and GITLAB_RUNNER_OLD to upgrade from
+	GITLAB_RUNNER="$(abspath $(GITLAB_RUNNER))" GITLAB_RUNNER_OLD="$(abspath $(GITLAB_RUNNER_OLD))" \
+		go test -count=1 -v -timeout 30m -run TestRunner$$ ./integration/runner
+
+# The one of the official image, such as build/gitlab-runner-v18.6.6.
+build/gitlab-runner-%:
+	mkdir -p build && go tool crane export gitlab/gitlab-runner:$* - | tar -xO usr/bin/gitlab-runner >$@.new && chmod +x $@.new && mv $@.new $@
 
 live: ## run upstream's suite on a real account: up to 3 Droplets, DIGITALOCEAN_LIVE_TOKEN
 	go test -race -v -count=1 -run TestLive ./integration

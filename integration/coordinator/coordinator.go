@@ -173,8 +173,8 @@ func (s *Server) take(runner string) map[string]any {
 		},
 		"runner_info": map[string]any{"timeout": 600},
 		"variables": []any{
-			variable("GIT_STRATEGY", "none"), variable("CI_PROJECT_PATH", "group/project"),
-			variable("CI_JOB_ID", strconv.Itoa(j.ID)), variable("GET_SOURCES_ATTEMPTS", "1"),
+			variable("GIT_STRATEGY", "none"), variable("FF_TIMESTAMPS", "false"), // logs are what scripts print
+			variable("CI_PROJECT_PATH", "group/project"), variable("CI_JOB_ID", strconv.Itoa(j.ID)),
 		},
 		"steps": []any{map[string]any{
 			"name": "script", "script": j.Script, "timeout": 600, "when": "on_success", "allow_failure": false,

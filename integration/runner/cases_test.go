@@ -1,12 +1,16 @@
+//go:build linux
+
 package runner
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -24,7 +28,9 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/rogpeppe/go-internal/txtar"
+	"gitlab.com/gitlab-org/fleeting/fleeting-artifact/pkg/releaser"
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/sync/errgroup"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/coordinator"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
@@ -122,7 +128,7 @@ func containers(w *world) {
 	}
 	w.configure(a)
 	w.start()
-	ids := w.gitlab.Queue(20, coordinator.Job{Runner: w.Token("a"), Image: a.Image, Script: []string{"sleep 0.5", "echo finished"}})
+	ids := w.gitlab.Queue(20, coordinator.Job{Runner: w.Token("a"), Image: a.Image, Script: script(0.5)})
 	w.done(ids)
 	w.startedInTime(ids)
 }
@@ -210,10 +216,10 @@ func (s stopping) run(w *world) {
 	w.idles("idle_count is kept", 2)
 	seconds := 3.0
 	if s.signal == syscall.SIGTERM {
-		seconds = 40
+		seconds = 100 // more than it may take
 	}
 	ids := w.queue(1, "a", seconds)
-	w.eventually("jobs start in time", w.limit(), func() error {
+	w.eventually("jobs start in time", lifeLimit, func() error {
 		if j := w.gitlab.Jobs(ids...)[0]; j.Taken.IsZero() || len(j.Log) == 0 {
 			return fmt.Errorf("job %d is %s, log %q", j.ID, j.State, j.Log)
 		}
@@ -287,7 +293,8 @@ func twoGroups(w *world) {
 
 // refused has one [[runners]] work as if the others were not there: one that is refused, and two that have one group.
 func refused(w *world) {
-	const check, limit = "refused sections hold nobody up", 5 * time.Second
+	const check = "refused sections hold nobody up"
+	limit := w.program.within("", 5*time.Second)
 	w.configure(section{Name: "a", Max: 2, Region: "nowhere1"}, section{Name: "b", Max: 2}, section{Name: "c", Max: 2, Group: "b"},
 		section{Name: "d", Max: 2, Idle: 2})
 	w.start()
@@ -311,7 +318,7 @@ func rotation(w *world) {
 	w.sim.SetToken(token)
 	w.write("token", token)
 	ids := w.queue(2, "a", 0.1)
-	w.eventually("a new token is taken", w.limit(), func() error {
+	w.eventually("a new token is taken", lifeLimit, func() error {
 		for _, j := range w.gitlab.Jobs(ids...) {
 			if !j.Done() {
 				return fmt.Errorf("job %d is %s", j.ID, j.State)
@@ -383,16 +390,16 @@ var plugins = sync.OnceValue(func() error {
 		}
 		images.ServeHTTP(w, r)
 	})).Serve(l)
-	dir := filepath.Join(scratch, "dist", "plugin_"+runtime.GOOS+"_"+runtime.GOARCH+"_v1")
-	if err := errors.Join(os.MkdirAll(dir, 0o700), os.Link(plugin, filepath.Join(dir, filepath.Base(plugin)))); err != nil {
+	// A script in the plugin's place is packed in no time.
+	dist := filepath.Join(scratch, "dist")
+	dir := filepath.Join(dist, runtime.GOOS, runtime.GOARCH)
+	script := fmt.Appendf(nil, "#!/bin/sh\nexec '%s' \"$@\"\n", plugin)
+	if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, "plugin"), script, 0o700)); err != nil { //nolint:gosec // a program
 		return err
 	}
-	out, err := exec.Command("../../.ci/release-oci", filepath.Join(scratch, "dist"), repository, version).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("%w: %s", err, out)
-	}
+	_, err = releaser.Release(context.Background(), repository+":"+version, releaser.WithDirectory(dist), releaser.WithLogger(slog.New(slog.DiscardHandler)))
 	closed.Store(true)
-	return nil
+	return err
 })
 
 // install gets the plugin from a registry that wants a password, and runs it.
@@ -434,15 +441,21 @@ func verify(w *world) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	lints := regexp.MustCompile(`(?m)^\s+lint\s`).MatchString(help)
-	for name, text := range configurations(w.T) {
-		w.write("verify.toml", regexp.MustCompile(`(?m)^(\s*url\s*=\s*)".*?"`).ReplaceAllString(text, `${1}"`+w.url+`"`))
-		out, err := w.say("", "verify", "--config", w.path("verify.toml"))
-		w.check("verify", errors.Join(err, complaint(name, out)))
-		if lints { // since 19.3
-			out, err = w.say("", "lint", "--config", w.path("verify.toml"))
-			w.check("lint", errors.Join(err, complaint(name, out)))
+	commands := []string{"verify"}
+	if regexp.MustCompile(`(?m)^\s+lint\s`).MatchString(help) { // since 19.3
+		commands = append(commands, "lint")
+	}
+	for _, command := range commands {
+		var g errgroup.Group
+		for name, text := range configurations(w.T) {
+			file := command + "-" + strings.ReplaceAll(name, "/", "-")
+			w.write(file, regexp.MustCompile(`(?m)^(\s*url\s*=\s*)".*?"`).ReplaceAllString(text, `${1}"`+w.url+`"`))
+			g.Go(func() error {
+				out, err := w.say("", command, "--config", w.path(file))
+				return errors.Join(err, complaint(name, out))
+			})
 		}
+		w.check(command, g.Wait())
 	}
 }
 
@@ -450,7 +463,7 @@ func verify(w *world) {
 func complaint(name, out string) error {
 	for said := range strings.SplitSeq(out, "\n") {
 		// Whoever is not root hears that, too.
-		if regexp.MustCompile(`"level":"(warning|error|fatal|panic)"|problem with your config|jsonschema`).MatchString(said) && !strings.Contains(said, "user-mode") {
+		if regexp.MustCompile(`"level":"(warning|error|fatal|panic)"|(WARNING|ERROR|FATAL|PANIC): |problem with your config|jsonschema`).MatchString(said) && !strings.Contains(said, "user-mode") {
 			return fmt.Errorf("%s: the runner complains: %s", name, said)
 		}
 	}

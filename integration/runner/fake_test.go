@@ -1,3 +1,5 @@
+//go:build linux
+
 package runner
 
 import (
@@ -292,7 +294,7 @@ func (f *fake) scaler(i int) (*fakeScaler, error) {
 		var err error
 		if s, err = f.start(r); err != nil {
 			if f.fault == blocks {
-				time.Sleep(15 * time.Second)
+				time.Sleep(2 * faultLimit)
 			}
 			return nil, err
 		}
@@ -497,7 +499,7 @@ func (f *fake) work(s *fakeScaler, key string, job fakeJob, r runnerconfig.Runne
 	acquisition.HealthSuccess()
 	fmt.Fprintf(log, "Instance %s connected\n", info.ID)
 	if f.fault == late {
-		time.Sleep(10 * time.Second)
+		time.Sleep((slack + 1) * startLimit)
 	}
 	if r.Executor != "docker-autoscaler" {
 		return droplet.Run(ctx, connector.RunOptions{Command: "bash", Stdin: strings.NewReader(script), Stdout: log, Stderr: log})
