@@ -34,7 +34,6 @@ import (
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/coordinator"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/guest"
 )
 
 // testCase is one thing that a runner has to do with the plugin.
@@ -42,25 +41,6 @@ type testCase struct {
 	name      string
 	run       func(*world)
 	container bool // it needs a Docker Engine
-}
-
-// succeeds fails the test if the case does not go well.
-func (c testCase) succeeds(t *testing.T, p program) {
-	t.Helper()
-	var engine *guest.Docker
-	if c.container {
-		var err error
-		if engine, err = guest.FindDocker(t.Context(), ""); err != nil {
-			t.Skip("not run: ", err)
-		}
-	}
-	w := newWorld(t, p, engine)
-	if f := w.try(c.run); f != nil {
-		t.Errorf("%s: %v\n%s", f.check, f.err, w.tail())
-	}
-	if w.figure != "" {
-		t.Log(w.figure)
-	}
 }
 
 func cases() []testCase {
@@ -96,7 +76,7 @@ func cases() []testCase {
 // burst is 20 jobs at once, and Droplets for 10.
 func burst(w *world) {
 	w.configure(section{Name: "a", Max: 10})
-	w.start()
+	w.start(w.program.path)
 	ids := w.queue(20, "a", 0.5)
 	w.done(ids)
 	w.startedInTime(ids)
@@ -127,7 +107,7 @@ func containers(w *world) {
 		}
 	}
 	w.configure(a)
-	w.start()
+	w.start(w.program.path)
 	ids := w.gitlab.Queue(20, coordinator.Job{Runner: w.Token("a"), Image: a.Image, Script: script(0.5)})
 	w.done(ids)
 	w.startedInTime(ids)
@@ -136,19 +116,15 @@ func containers(w *world) {
 // idle keeps idle_count Droplets before and after a burst, and those beyond it for idle_time.
 func idle(w *world) {
 	w.configure(section{Name: "a", Max: 6, Idle: 2, IdleTime: "3s"})
-	w.start()
+	w.start(w.program.path)
 	w.idles("idle_count is kept", 2)
 	ids := w.queue(5, "a", 2)
 	w.done(ids)
 	w.startedInTime(ids)
 	w.idles("idle_time is kept", 2)
 	for range 20 { // and no fewer, and not others
-		w.check("idle_count is kept", func() error {
-			if n := len(w.droplets()); n < 2 {
-				return fmt.Errorf("%d Droplets after the burst", n)
-			}
-			return nil
-		}())
+		n := len(w.droplets())
+		w.require("idle_count is kept", n >= 2, "%d Droplets after the burst", n)
 		time.Sleep(100 * time.Millisecond)
 	}
 }
@@ -156,7 +132,7 @@ func idle(w *world) {
 // maxUse has each Droplet do max_use_count jobs.
 func maxUse(w *world) {
 	w.configure(section{Name: "a", Max: 2, MaxUse: 2})
-	w.start()
+	w.start(w.program.path)
 	ids := w.queue(6, "a", 0.1)
 	w.done(ids)
 	jobs := map[string]int{}
@@ -164,17 +140,14 @@ func maxUse(w *world) {
 		jobs[r.bill.Name]++
 	}
 	for name, n := range jobs {
-		if n > 2 {
-			w.check("max_use_count is kept", fmt.Errorf("%s had %d jobs", name, n))
-		}
+		w.require("max_use_count is kept", n <= 2, "%s had %d jobs", name, n)
 	}
-	w.check("max_use_count is kept", nil)
 }
 
 // reload has a runner follow its policy while it runs: at a look at the file, which is newer, or at a signal.
 func reload(w *world, hangup bool) {
 	w.configure(section{Name: "a", Max: 4})
-	w.start()
+	w.start(w.program.path)
 	w.done(w.queue(1, "a", 0.1))
 	before, err := os.Stat(w.path("config.toml"))
 	if err != nil {
@@ -187,7 +160,7 @@ func reload(w *world, hangup bool) {
 		if err := os.Chtimes(w.path("config.toml"), before.ModTime(), before.ModTime()); err != nil {
 			w.Fatal(err)
 		}
-		_ = w.runner.cmd.Process.Signal(syscall.SIGHUP) // if it has ended, that will show
+		_ = w.runner.Signal(syscall.SIGHUP) // if it has ended, that will show
 	} else if after := before.ModTime().Add(2 * time.Second); os.Chtimes(w.path("config.toml"), after, after) != nil {
 		w.Fatal("the file cannot be dated")
 	}
@@ -212,7 +185,7 @@ func (s stopping) run(w *world) {
 	if s.old {
 		path = w.program.old
 	}
-	w.startOf(path)
+	w.start(path)
 	w.idles("idle_count is kept", 2)
 	seconds := 3.0
 	if s.signal == syscall.SIGTERM {
@@ -238,34 +211,24 @@ func (s stopping) run(w *world) {
 	} else {
 		w.stop(s.signal)
 	}
-	switch job := w.gitlab.Jobs(ids...)[0]; {
-	case s.signal == syscall.SIGTERM:
-		if job.State != "failed" {
-			w.check("SIGTERM's jobs are reported", fmt.Errorf("the job is %s", job.State))
-		}
-		w.check("SIGTERM's jobs are reported", nil)
-	case s.signal == syscall.SIGQUIT:
-		if job.State != "success" {
-			w.check("SIGQUIT waits for jobs", fmt.Errorf("the job is %s", job.State))
-		}
-		w.check("SIGQUIT waits for jobs", nil)
+	switch state := w.gitlab.Jobs(ids...)[0].State; s.signal {
+	case syscall.SIGTERM:
+		w.require("SIGTERM's jobs are reported", state == "failed", "the job is %s", state)
+	case syscall.SIGQUIT:
+		w.require("SIGQUIT waits for jobs", state == "success", "the job is %s", state)
 	}
 	before := w.droplets()
-	if len(before) < 2 {
-		w.check("Droplets stay", fmt.Errorf("%d of them, want 2 at least", len(before)))
-	}
-	w.check("Droplets stay", nil)
+	w.require("Droplets stay", len(before) >= 2, "%d of them, want 2 at least", len(before))
 
 	first.Keep = false
 	w.configure(first)
-	w.start()
+	w.start(w.program.path)
 	next := w.queue(1, "a", 0.1)
 	w.done(next)
 	w.startedInTime(next)
-	if on := w.runs(next)[0].bill.Name; slices.Contains(before, on) != s.state {
-		w.check("state_storage decides", fmt.Errorf("with state_storage = %v the job ran on %s; from before there were %v", s.state, on, before))
-	}
-	w.check("state_storage decides", nil)
+	on := w.runs(next)[0].bill.Name
+	w.require("state_storage decides", slices.Contains(before, on) == s.state,
+		"with state_storage = %v the job ran on %s; from before there were %v", s.state, on, before)
 }
 
 // upgrade has a newer runner go on with the Droplets of an older one.
@@ -279,40 +242,36 @@ func upgrade(w *world) {
 // twoGroups has each of two [[runners]] use its own Droplets.
 func twoGroups(w *world) {
 	w.configure(section{Name: "a", Max: 3}, section{Name: "b", Max: 3})
-	w.start()
+	w.start(w.program.path)
 	for name, ids := range map[string][]int{w.Group("a"): w.queue(3, "a", 0.2), w.Group("b"): w.queue(3, "b", 0.2)} {
 		w.done(ids)
 		for _, r := range w.runs(ids) {
-			if !strings.HasPrefix(r.bill.Name, name+"-") {
-				w.check("a group has its own jobs", fmt.Errorf("a job of %s ran on %s", name, r.bill.Name))
-			}
+			w.require("a group has its own jobs", strings.HasPrefix(r.bill.Name, name+"-"), "a job of %s ran on %s", name, r.bill.Name)
 		}
 	}
-	w.check("a group has its own jobs", nil)
 }
 
 // refused has one [[runners]] work as if the others were not there: one that is refused, and two that have one group.
 func refused(w *world) {
 	const check = "refused sections hold nobody up"
-	limit := w.program.within("", 5*time.Second)
+	limit := w.program.bound(5 * time.Second)
 	w.configure(section{Name: "a", Max: 2, Region: "nowhere1"}, section{Name: "b", Max: 2}, section{Name: "c", Max: 2, Group: "b"},
 		section{Name: "d", Max: 2, Idle: 2})
-	w.start()
+	w.start(w.program.path)
 	w.idles(check, 2)
 	for range 3 {
 		ids := w.queue(1, "d", 0.1)
 		w.done(ids)
 		w.startedInTime(ids)
-		if r := w.runs(ids)[0]; r.started.Sub(r.job.Queued) > limit {
-			w.check(check, fmt.Errorf("a job waited for %s from its being queued", r.started.Sub(r.job.Queued)))
-		}
+		r := w.runs(ids)[0]
+		w.require(check, r.started.Sub(r.job.Queued) <= limit, "a job started %s after it was queued", r.started.Sub(r.job.Queued))
 	}
 }
 
 // rotation replaces DigitalOcean's token while the runner runs.
 func rotation(w *world) {
 	w.configure(section{Name: "a", Max: 2, MaxUse: 1})
-	w.start()
+	w.start(w.program.path)
 	w.done(w.queue(1, "a", 0.1))
 	const token = "dop_v1_the-next-one"
 	w.sim.SetToken(token)
@@ -332,7 +291,7 @@ func rotation(w *world) {
 // metrics has the runner show every metric that examples/monitoring goes by.
 func metrics(w *world) {
 	w.configure(section{Name: "a", Max: 2, MaxUse: 1, Idle: 1})
-	w.start()
+	w.start(w.program.path)
 	w.done(w.queue(2, "a", 0.1))
 	wanted := map[string]bool{}
 	for _, file := range []string{"alerts.yml", "dashboard.json"} {
@@ -431,7 +390,7 @@ func install(w *world) {
 		err = fmt.Errorf("it does not name %s: %s", installed[0], out)
 	}
 	w.check("fleeting list", err)
-	w.start()
+	w.start(w.program.path)
 	w.done(w.queue(1, "a", 0.1))
 }
 

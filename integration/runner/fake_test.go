@@ -8,7 +8,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -16,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -35,65 +35,99 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
-// fakeEnv makes this test binary a gitlab-runner: one of the runner's own libraries, with as much around them as the suite
-// asks for. Its value is what is wrong with it, or sound.
+// fakeEnv makes this test binary a gitlab-runner, of the runner's own libraries with as much around them as the suite asks
+// for. Its value is what is wrong with it: a fault of TestChecksCanFail, or "sound".
 const fakeEnv = "TEST_BE_A_GITLAB_RUNNER"
 
-// What can be wrong with a fake. Each is told by a check of its own: TestChecksCanFail.
-const (
-	sound        = "sound"
-	leaks        = "leaks"          // delete_instances_on_shutdown does nothing
-	late         = "late"           // jobs wait on a Droplet that is ready
-	dropsLog     = "drops-log"      // a part of a job's log is not sent
-	neverSuccess = "never-success"  // every job fails
-	endsTwice    = "ends-twice"     // a job that ended is reported to have ended otherwise
-	dies         = "dies"           // at once
-	runsHere     = "runs-here"      // jobs run on the runner's host
-	ignoresQuit  = "ignores-quit"   // SIGQUIT does nothing
-	ignoresTerm  = "ignores-term"   // SIGTERM does nothing
-	abortsOnQuit = "aborts-on-quit" // SIGQUIT is taken for SIGTERM
-	silentOnTerm = "silent-on-term" // SIGTERM's jobs are not reported
-	deletesAtEnd = "deletes-at-end" // delete_instances_on_shutdown, unasked
-	forgetsIdle  = "forgets-idle"   // there is no idle_count
-	keepsIdle    = "keeps-idle"     // there is no idle_time
-	reuses       = "reuses"         // there is no max_use_count
-	noReload     = "no-reload"      // a changed file is not seen
-	noHangup     = "no-hangup"      // SIGHUP does nothing
-	noState      = "no-state"       // there is no state_storage
-	mixesGroups  = "mixes-groups"   // all jobs go to the first group
-	blocks       = "blocks"         // a refused section keeps the others waiting
-	oldToken     = "old-token"      // token_file is read once
-	noMetrics    = "no-metrics"
-	complains    = "complains"   // of every configuration
-	strictLint   = "strict-lint" // lint passes nothing
-	noList       = "no-list"     // fleeting list prints nothing
-	noInstall    = "no-install"  // fleeting install does nothing, and succeeds
-	noLogin      = "no-login"    // fleeting login forgets
-)
+// beRunner does what a command line of gitlab-runner says: --log-format json COMMAND ...
+func beRunner(fault string, args []string) error {
+	command, path := args[2], ""
+	if i := slices.Index(args, "--config"); i > 0 {
+		path = args[i+1]
+	}
+	config, err := loadFake(path)
+	if err != nil && path != "" {
+		return err
+	}
+	switch command {
+	case "run":
+		return runFake(fault, path, config)
+	case "verify":
+		if fault == "complains" {
+			fmt.Println(`{"level":"warning","msg":"There might be a problem with your config"}`)
+		}
+		return nil
+	case "lint":
+		if len(config.Ignored) > 0 || fault == "is strict" {
+			return fmt.Errorf("unknown keys: %q", config.Ignored)
+		}
+		return nil
+	case "fleeting":
+		return fakeFleeting(fault, config, args[5:])
+	case "--help":
+		fmt.Println("COMMANDS:\n     lint    validate a config.toml")
+		return nil
+	}
+	return fmt.Errorf("a fake gitlab-runner has no command %q", command)
+}
 
-// fake is a gitlab-runner.
-type fake struct {
-	fault string
-	path  string // of config.toml
-	log   hclog.Logger
-
-	mu      sync.Mutex // held while a plugin starts, as the runner does: nobody else takes jobs meanwhile
-	config  *fakeConfig
-	scalers map[string]*fakeScaler // by the runner's token
-
-	jobs   sync.WaitGroup
-	abort  context.Context // of jobs
-	engine *docker.Engine  // of docker-autoscaler
+// fakeFleeting is `gitlab-runner fleeting`: install, list, or login --username NAME --password-stdin REGISTRY.
+func fakeFleeting(fault string, config *fakeConfig, args []string) error {
+	if args[0] == "login" {
+		password, err := io.ReadAll(os.Stdin)
+		if err == nil && fault != "forgets the password" {
+			_, err = installer.Login(args[4], args[2], string(password))
+		}
+		return err
+	}
+	for _, r := range config.Runners {
+		if args[0] == "install" && fault != "installs nothing" {
+			if err := installer.Install(context.Background(), r.Autoscaler.Plugin); err != nil {
+				return err
+			}
+		}
+		path, err := installer.LookPath(r.Autoscaler.Plugin, "")
+		if args[0] == "list" && err != nil {
+			return err
+		}
+		if fault != "lists nothing" {
+			fmt.Printf("plugin: %s, path: %s\n", r.Autoscaler.Plugin, path)
+		}
+	}
+	return nil
 }
 
 // fakeConfig is a config.toml.
 type fakeConfig struct {
 	*runnerconfig.File
 	modified time.Time
-	Own      struct {
-		CheckInterval int `toml:"check_interval"`
-		Runners       []struct{ URL, Token string }
+	own      struct{ Runners []struct{ URL, Token string } }
+}
+
+func loadFake(path string) (*fakeConfig, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
 	}
+	c := &fakeConfig{modified: info.ModTime()}
+	if c.File, err = runnerconfig.Load(path); err == nil {
+		_, err = toml.DecodeFile(path, &c.own)
+	}
+	return c, err
+}
+
+// fake is a gitlab-runner that runs.
+type fake struct {
+	fault  string
+	path   string // of config.toml
+	log    hclog.Logger
+	jobs   sync.WaitGroup
+	abort  context.Context // of jobs
+	engine *docker.Engine  // of docker-autoscaler
+
+	mu      sync.Mutex // held while a plugin starts, as the runner does: nobody else takes jobs meanwhile
+	config  *fakeConfig
+	scalers map[string]*fakeScaler // by the runner's token
 }
 
 type fakeScaler struct {
@@ -103,102 +137,10 @@ type fakeScaler struct {
 	configured *fakeConfig // whose policy counts
 }
 
-func loadFake(path string) (*fakeConfig, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	c := &fakeConfig{modified: info.ModTime()}
-	if c.File, err = runnerconfig.Load(path); err != nil {
-		return nil, err
-	}
-	_, err = toml.DecodeFile(path, &c.Own)
-	return c, err
-}
-
-// beRunner does what a command line of gitlab-runner says.
-func beRunner(fault string, args []string) error {
-	var path, user string
-	verb := func(flags func(*flag.FlagSet)) string {
-		if len(args) == 0 {
-			return ""
-		}
-		name := args[0]
-		f := flag.NewFlagSet(name, flag.ExitOnError)
-		f.StringVar(&path, "config", path, "")
-		flags(f)
-		if err := f.Parse(args[1:]); err != nil {
-			return ""
-		}
-		args = f.Args()
-		return name
-	}
-	if len(args) > 1 && args[0] == "--log-format" {
-		args = args[2:]
-	}
-	switch command := verb(func(f *flag.FlagSet) { f.String("working-directory", "", "") }); command {
-	case "run":
-		return runFake(fault, path)
-	case "verify", "lint":
-		config, err := loadFake(path)
-		if err == nil && (command == "lint" && len(config.Ignored) > 0 || fault == strictLint && command == "lint") {
-			err = fmt.Errorf("unknown keys: %q", config.Ignored)
-		}
-		if err == nil && fault == complains && command == "verify" {
-			fmt.Println(`{"level":"warning","msg":"There might be a problem with your config"}`)
-		}
-		return err
-	case "fleeting":
-		return fakeFleeting(fault, path, verb(func(f *flag.FlagSet) {
-			f.StringVar(&user, "username", "", "")
-			f.Bool("password-stdin", true, "")
-		}), user, args)
-	case "--help":
-		fmt.Println("COMMANDS:\n     lint    validate a config.toml")
-		return nil
-	default:
-		return fmt.Errorf("a fake gitlab-runner has no command %q", command)
-	}
-}
-
-// fakeFleeting is `gitlab-runner fleeting`, of the same library.
-func fakeFleeting(fault, path, command, user string, args []string) error {
-	if command == "login" {
-		password, err := io.ReadAll(os.Stdin)
-		if err != nil || fault == noLogin {
-			return err
-		}
-		_, err = installer.Login(args[0], user, string(password))
-		return err
-	}
-	config, err := loadFake(path)
-	if err != nil {
-		return err
-	}
-	for _, r := range config.Runners {
-		if command == "install" && fault != noInstall {
-			if err := installer.Install(context.Background(), r.Autoscaler.Plugin); err != nil {
-				return err
-			}
-		}
-		path, err := installer.LookPath(r.Autoscaler.Plugin, "")
-		if fault == noList && command == "list" {
-			path = ""
-		}
-		if err == nil {
-			fmt.Printf("plugin: %s, path: %s\n", r.Autoscaler.Plugin, path)
-		} else if command == "list" {
-			return err
-		}
-	}
-	return nil
-}
-
 // runFake is `gitlab-runner run`: it returns after SIGQUIT when its jobs have ended, and after SIGTERM when they are aborted.
-func runFake(fault, path string) error {
-	config, err := loadFake(path)
-	if err != nil || fault == dies {
-		return err
+func runFake(fault, path string, config *fakeConfig) error {
+	if fault == "dies" {
+		return errors.New("that is its fault")
 	}
 	abort, abortJobs := context.WithCancel(context.Background())
 	defer abortJobs()
@@ -210,35 +152,34 @@ func runFake(fault, path string) error {
 	signal.Notify(signals, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP)
 	taking, stopTaking := context.WithCancel(abort)
 	defer stopTaking()
-	if config.ListenAddress != "" {
-		server := &http.Server{Addr: config.ListenAddress, Handler: http.HandlerFunc(f.serveMetrics), ReadHeaderTimeout: time.Minute}
-		go server.ListenAndServe() // until the process ends
-	}
+	server := &http.Server{Addr: config.ListenAddress, Handler: http.HandlerFunc(f.serveMetrics), ReadHeaderTimeout: time.Minute}
+	go func() { _ = server.ListenAndServe() }() // until the process ends
 	var loops sync.WaitGroup
 	for i, r := range config.Runners {
 		if r.Executor == "docker-autoscaler" {
+			var err error
 			if f.engine, err = docker.Open(abort, os.Getenv("DOCKER_HOST")); err != nil {
 				return err
 			}
-			defer f.engine.Close() // what it leaves has this process's name
+			defer f.engine.Close() // what it leaves has a name of its own
 		}
-		loops.Go(func() { f.takeJobs(taking, i) })
+		loops.Go(func() { f.takeJobs(taking, i, config) })
 	}
 	reload := time.NewTicker(time.Second)
 	defer reload.Stop()
 	for taking.Err() == nil {
 		select {
 		case <-reload.C:
-			if fault != noReload {
+			if fault != "reads no changed file" {
 				f.reload(false)
 			}
 		case s := <-signals:
 			switch {
-			case s == syscall.SIGHUP && fault != noHangup:
+			case s == syscall.SIGHUP && fault != "ignores SIGHUP":
 				f.reload(true)
-			case s == syscall.SIGTERM && fault != ignoresTerm || s == syscall.SIGQUIT && fault == abortsOnQuit:
+			case s == syscall.SIGTERM && fault != "ignores SIGTERM", s == syscall.SIGQUIT && fault == "aborts at SIGQUIT":
 				abortJobs()
-			case s == syscall.SIGQUIT && fault != ignoresQuit:
+			case s == syscall.SIGQUIT && fault != "ignores SIGQUIT":
 				stopTaking()
 			}
 		}
@@ -260,21 +201,17 @@ func runFake(fault, path string) error {
 func (f *fake) reload(anyway bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	info, err := os.Stat(f.path)
-	if err != nil || !anyway && !info.ModTime().After(f.config.modified) {
-		return
-	}
-	if config, err := loadFake(f.path); err == nil {
-		f.config = config
+	if c, err := loadFake(f.path); err == nil && (anyway || c.modified.After(f.config.modified)) {
+		f.config = c
 	}
 }
 
 func (f *fake) serveMetrics(w http.ResponseWriter, r *http.Request) {
-	if f.fault == noMetrics {
-		return
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.fault == "shows no metrics" {
+		return
+	}
 	for _, s := range f.scalers {
 		s.metrics.ServeHTTP(w, r)
 	}
@@ -285,15 +222,15 @@ func (f *fake) serveMetrics(w http.ResponseWriter, r *http.Request) {
 func (f *fake) scaler(i int) (*fakeScaler, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.fault == mixesGroups {
+	if f.fault == "mixes groups" {
 		i = 0
 	}
-	r, token := f.config.Runners[i], f.config.Own.Runners[i].Token
+	r, token := f.config.Runners[i], f.config.own.Runners[i].Token
 	s := f.scalers[token]
 	if s == nil {
 		var err error
 		if s, err = f.start(r); err != nil {
-			if f.fault == blocks {
+			if f.fault == "waits for the refused" {
 				time.Sleep(2 * faultLimit)
 			}
 			return nil, err
@@ -304,25 +241,22 @@ func (f *fake) scaler(i int) (*fakeScaler, error) {
 		return s, nil
 	}
 	s.configured = f.config
-	var schedules []taskscaler.Schedule
-	for _, p := range r.Autoscaler.Policy {
-		schedule := taskscaler.Schedule{IdleCount: p.IdleCount, IdleTime: p.IdleTime, PreemptiveMode: p.Preemptive()}
-		switch f.fault {
-		case forgetsIdle:
-			schedule.IdleCount = 0
-		case keepsIdle:
-			schedule.IdleTime = time.Hour
-		}
-		schedules = append(schedules, schedule)
+	p := r.Autoscaler.Policy[0]
+	schedule := taskscaler.Schedule{IdleCount: p.IdleCount, IdleTime: p.IdleTime, PreemptiveMode: p.Preemptive()}
+	switch f.fault {
+	case "forgets idle_count":
+		schedule.IdleCount = 0
+	case "forgets idle_time":
+		schedule.IdleTime = time.Hour
 	}
-	return s, s.ConfigureSchedule(schedules...)
+	return s, s.ConfigureSchedule(schedule)
 }
 
 // start starts the plugin of a [[runners]] and its autoscaling, with the runner's options. Callers hold f.mu.
 func (f *fake) start(r runnerconfig.Runner) (*fakeScaler, error) {
 	a := r.Autoscaler
-	if path, ok := a.PluginConfig["token_file"].(string); ok && f.fault == oldToken {
-		token, err := os.ReadFile(path)
+	if f.fault == "keeps the first token" {
+		token, err := os.ReadFile(a.PluginConfig["token_file"].(string))
 		if err != nil {
 			return nil, err
 		}
@@ -342,7 +276,7 @@ func (f *fake) start(r runnerconfig.Runner) (*fakeScaler, error) {
 	if s.plugin, err = fleeting.RunPlugin(path, config, fleeting.WithPluginLogger(log)); err != nil {
 		return nil, err
 	}
-	if f.fault == reuses {
+	if f.fault == "forgets max_use_count" {
 		a.MaxUseCount = 0
 	}
 	options := []taskscaler.Option{
@@ -364,10 +298,10 @@ func (f *fake) start(r runnerconfig.Runner) (*fakeScaler, error) {
 		taskscaler.WithFleetingMetricsCollector(s.metrics.Fleeting()),
 		taskscaler.WithAcquireDelay(200 * time.Millisecond),
 	}
-	if a.DeleteInstancesOnShutdown && f.fault != leaks || f.fault == deletesAtEnd {
+	if a.DeleteInstancesOnShutdown && f.fault != "leaves Droplets" || f.fault == "deletes Droplets" {
 		options = append(options, taskscaler.WithDeleteInstancesOnShutdown())
 	}
-	if a.StateStorage.Enabled && f.fault != noState {
+	if a.StateStorage.Enabled && f.fault != "forgets its state" {
 		store, err := storage.NewFileStorage(a.StateStorage.Dir)
 		if err != nil {
 			return nil, err
@@ -391,37 +325,8 @@ func ready(a *runnerconfig.Autoscaler) taskscaler.UpFunc {
 		}
 		return connector.Run(context.Background(), i.Info, connector.ConnectorOptions{
 			RunOptions:  connector.RunOptions{Command: a.InstanceReadyCommand},
-			DialOptions: connector.DialOptions{UseExternalAddr: a.Connector.UseExternalAddr},
+			DialOptions: connector.DialOptions{UseExternalAddr: true},
 		})
-	}
-}
-
-// takeJobs asks for the jobs of a [[runners]], and runs them.
-func (f *fake) takeJobs(ctx context.Context, i int) {
-	lastUpdate := ""
-	for ctx.Err() == nil {
-		f.mu.Lock()
-		own, r, wait := f.config.Own.Runners[i], f.config.Runners[i], time.Duration(f.config.Own.CheckInterval)*time.Second
-		f.mu.Unlock()
-		if s, err := f.scaler(i); err != nil {
-			f.log.Error("no autoscaling", "runner", i, "error", err)
-		} else if key := rand.Text(); s.Reserve(key) == nil {
-			var job fakeJob
-			answer, err := f.send(ctx, own.URL, "POST", "jobs/request", "", map[string]any{"token": own.Token, "last_update": lastUpdate}, &job)
-			if err == nil && answer.StatusCode == http.StatusCreated {
-				job.url, wait = own.URL, 0
-				f.jobs.Go(func() { f.run(s, key, job, r) })
-			} else {
-				s.Unreserve(key)
-			}
-			if err == nil {
-				lastUpdate = answer.Header.Get("X-GitLab-Last-Update")
-			}
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
 	}
 }
 
@@ -435,11 +340,37 @@ type fakeJob struct {
 	sent int // bytes of the log
 }
 
+// takeJobs asks for the jobs of a [[runners]], and runs them.
+func (f *fake) takeJobs(ctx context.Context, i int, config *fakeConfig) {
+	r, own, lastUpdate := config.Runners[i], config.own.Runners[i], ""
+	for ctx.Err() == nil {
+		wait := time.Second
+		if s, err := f.scaler(i); err != nil {
+			f.log.Error("no autoscaling", "runner", i, "error", err)
+		} else if key := rand.Text(); s.Reserve(key) == nil {
+			ask, _ := json.Marshal(map[string]string{"token": own.Token, "last_update": lastUpdate})
+			status, header, answer := f.send(ctx, "POST", own.URL+"/api/v4/jobs/request", nil, ask)
+			job := fakeJob{url: own.URL}
+			if status == http.StatusCreated && json.Unmarshal(answer, &job) == nil {
+				wait = 0
+				f.jobs.Go(func() { f.run(s, key, job, r.Executor) })
+			} else {
+				s.Unreserve(key)
+			}
+			lastUpdate = header.Get("X-GitLab-Last-Update")
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
 // run runs a job, and reports its end.
-func (f *fake) run(s *fakeScaler, key string, job fakeJob, r runnerconfig.Runner) {
+func (f *fake) run(s *fakeScaler, key string, job fakeJob, executor string) {
 	var log lockedBuffer
 	ended := make(chan error)
-	go func() { ended <- f.work(s, key, job, r, &log) }()
+	go func() { ended <- f.work(s, key, job, executor, &log) }()
 	var err error
 	for running := true; running; {
 		select {
@@ -449,36 +380,37 @@ func (f *fake) run(s *fakeScaler, key string, job fakeJob, r runnerconfig.Runner
 		}
 		f.sendLog(&job, log.bytes())
 	}
-	if f.abort.Err() != nil && f.fault == silentOnTerm {
+	if f.abort.Err() != nil && f.fault == "reports no aborted job" {
 		return
 	}
-	result := map[string]any{"token": job.Token, "state": "success"}
-	if err != nil || f.fault == neverSuccess {
-		result["state"], result["failure_reason"] = "failed", "runner_system_failure"
+	state := "success"
+	if err != nil || f.fault == "reports no success" {
+		state = "failed"
 		f.log.Error("job failed", "job", job.ID, "error", err)
 	}
-	if f.fault != dropsLog {
-		result["output"] = map[string]any{"checksum": fmt.Sprintf("crc32:%08x", crc32.ChecksumIEEE(log.bytes())), "bytesize": len(log.bytes())}
+	report := func(state string, size int) {
+		body, _ := json.Marshal(map[string]any{
+			"token": job.Token, "state": state, "failure_reason": "runner_system_failure",
+			"output": map[string]any{"checksum": fmt.Sprintf("crc32:%08x", crc32.ChecksumIEEE(log.bytes()[:size])), "bytesize": size},
+		})
+		f.send(context.Background(), "PUT", fmt.Sprintf("%s/api/v4/jobs/%d", job.url, job.ID), nil, body)
 	}
-	path := fmt.Sprintf("jobs/%d", job.ID)
-	_, _ = f.send(context.Background(), job.url, "PUT", path, "", result, nil) // the coordinator is part of the test
-	if f.fault == endsTwice {
-		_, _ = f.send(context.Background(), job.url, "PUT", path, "", map[string]any{"token": job.Token, "state": "failed"}, nil)
+	report(state, job.sent)
+	if f.fault == "reports two ends" {
+		report("failed", job.sent)
 	}
 }
 
 // work runs a job's script on a Droplet.
-func (f *fake) work(s *fakeScaler, key string, job fakeJob, r runnerconfig.Runner, log io.Writer) error {
+func (f *fake) work(s *fakeScaler, key string, job fakeJob, executor string, log io.Writer) error {
 	script := strings.Join(job.Steps[0].Script, "\n") + "\n"
-	if f.fault == runsHere {
+	if f.fault == "runs jobs itself" {
 		s.Unreserve(key)
-		cmd := exec.CommandContext(f.abort, "bash")
-		cmd.Stdin, cmd.Stdout = strings.NewReader(script), log
+		cmd := exec.CommandContext(f.abort, "bash", "-c", script)
+		cmd.Stdout = log
 		return cmd.Run()
 	}
-	acquireCtx, cancel := context.WithTimeout(f.abort, time.Minute)
-	defer cancel()
-	acquisition, err := s.Acquire(acquireCtx, key)
+	acquisition, err := s.Acquire(f.abort, key)
 	if err != nil {
 		s.Unreserve(key)
 		return err
@@ -490,7 +422,7 @@ func (f *fake) work(s *fakeScaler, key string, job fakeJob, r runnerconfig.Runne
 	if err != nil {
 		return err
 	}
-	droplet, err := connector.Dial(ctx, info, connector.DialOptions{UseExternalAddr: r.Autoscaler.Connector.UseExternalAddr})
+	droplet, err := connector.Dial(ctx, info, connector.DialOptions{UseExternalAddr: true})
 	if err != nil {
 		acquisition.HealthFailure()
 		return err
@@ -498,57 +430,46 @@ func (f *fake) work(s *fakeScaler, key string, job fakeJob, r runnerconfig.Runne
 	defer droplet.Close()
 	acquisition.HealthSuccess()
 	fmt.Fprintf(log, "Instance %s connected\n", info.ID)
-	if f.fault == late {
+	if f.fault == "dawdles" {
 		time.Sleep((slack + 1) * startLimit)
 	}
-	if r.Executor != "docker-autoscaler" {
-		return droplet.Run(ctx, connector.RunOptions{Command: "bash", Stdin: strings.NewReader(script), Stdout: log, Stderr: log})
+	if executor == "docker-autoscaler" {
+		return f.engine.Run(ctx, droplet, docker.Job{Key: key, Script: script, Log: log})
 	}
-	return f.engine.Run(ctx, droplet, docker.Job{Key: key, Script: script, Log: log})
+	return droplet.Run(ctx, connector.RunOptions{Command: "bash", Stdin: strings.NewReader(script), Stdout: log, Stderr: log})
 }
 
 // sendLog sends what is new of a job's log.
 func (f *fake) sendLog(job *fakeJob, log []byte) {
-	if f.fault == dropsLog {
+	if f.fault == "cuts logs" {
 		log = log[:max(job.sent, len(log)-5)]
 	}
-	content := log[job.sent:]
-	if len(content) == 0 {
+	if len(log) == job.sent {
 		return
 	}
-	at := fmt.Sprintf("%d-%d", job.sent, len(log)-1)
-	answer, err := f.send(context.Background(), job.url, "PATCH", fmt.Sprintf("jobs/%d/trace", job.ID), at, content, job)
-	if err == nil && answer.StatusCode == http.StatusAccepted {
+	header := http.Header{"Job-Token": {job.Token}, "Content-Range": {fmt.Sprintf("%d-%d", job.sent, len(log)-1)}}
+	status, _, _ := f.send(context.Background(), "PATCH", fmt.Sprintf("%s/api/v4/jobs/%d/trace", job.url, job.ID), header, log[job.sent:])
+	if status == http.StatusAccepted {
 		job.sent = len(log)
 	}
 }
 
-// send asks the coordinator. A body of bytes is part of the log of the job that answer is; else answer is decoded.
-func (f *fake) send(ctx context.Context, url, method, path, at string, body, answer any) (*http.Response, error) {
-	content, raw := body.([]byte)
-	if !raw {
-		var err error
-		if content, err = json.Marshal(body); err != nil {
-			return nil, err
-		}
-	}
-	request, err := http.NewRequestWithContext(ctx, method, url+"/api/v4/"+path, bytes.NewReader(content))
+// send asks the coordinator. Without an answer the status is 0.
+func (f *fake) send(ctx context.Context, method, url string, header http.Header, body []byte) (int, http.Header, []byte) {
+	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
-		return nil, err
+		return 0, nil, nil
 	}
-	if raw {
-		request.Header.Set("Content-Range", at)
-		request.Header.Set("JOB-TOKEN", answer.(*fakeJob).Token)
+	if header != nil {
+		request.Header = header
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return nil, err
+		return 0, nil, nil
 	}
 	defer response.Body.Close()
-	if raw || answer == nil || response.StatusCode != http.StatusCreated {
-		return response, nil
-	}
-	return response, json.NewDecoder(response.Body).Decode(answer)
+	answer, _ := io.ReadAll(response.Body) // half an answer cannot be decoded
+	return response.StatusCode, response.Header, answer
 }
 
 // lockedBuffer is a job's log, written and sent at the same time.

@@ -24,6 +24,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -48,15 +49,12 @@ type program struct {
 	fails string // the check that is to fail
 }
 
-// within is how long a check of this program may take that a real runner has d for.
-func (p program) within(check string, d time.Duration) time.Duration {
-	switch {
-	case p.fake == "":
-		return d
-	case p.fails == check:
-		return min(d, faultLimit)
+// bound is how long this program may take for what a real runner has d for.
+func (p program) bound(d time.Duration) time.Duration {
+	if p.fake != "" {
+		d *= slack
 	}
-	return slack * d
+	return d
 }
 
 var (
@@ -131,12 +129,10 @@ type world struct {
 	url     string // of gitlab
 	sim     *dosim.Sim
 	fleet   *guest.Fleet
-	docker  *guest.Docker
 	api     string // of sim
 	env     []string
 
 	runner *process // the last that was started
-	ending bool     // it has been asked to end
 	figure string   // what was measured
 }
 
@@ -147,7 +143,7 @@ var firstAddress = rand.IntN(1 << 12)
 
 func newWorld(t *testing.T, p program, docker *guest.Docker) *world {
 	t.Helper()
-	w := &world{T: t, program: p, n: int(worlds.Add(1)), dir: t.TempDir(), gitlab: coordinator.New(), docker: docker}
+	w := &world{T: t, program: p, n: int(worlds.Add(1)), dir: t.TempDir(), gitlab: coordinator.New()}
 	var err error
 	if w.fleet, err = guest.NewFleet(guest.Options{Docker: docker, Log: t.Logf}); err != nil {
 		t.Fatal(err)
@@ -179,7 +175,7 @@ func newWorld(t *testing.T, p program, docker *guest.Docker) *world {
 	w.write("token", dosim.DefaultToken)
 	t.Cleanup(func() {
 		if w.runner != nil {
-			_ = w.runner.cmd.Process.Kill() // where a check has failed before its end
+			_ = w.runner.Kill() // where a check has failed before its end
 			<-w.runner.ended
 		}
 		server.Close()
@@ -203,18 +199,17 @@ func (w *world) write(name, content string) {
 
 // section is a [[runners]].
 type section struct {
-	Name     string // a letter
-	Group    string // another's name, to have its group; "" = its own
-	Executor string // "" = instance
-	Image    string // of docker-autoscaler, with the runner's helper image
-	Helper   string
-	Plugin   string // "" = the one in PATH
-	Region   string // "" = one that there is
+	Name          string // a letter
+	Group         string // the name of another section, whose group it has; "" = its own
+	Executor      string // "" = instance
+	Image, Helper string // of docker-autoscaler: of jobs, and the runner's own
+	Plugin        string // "" = the one in PATH
+	Region        string // "" = one that there is
 
 	Max, MaxUse, Idle int
 	IdleTime          string // "" = 1m
-	State             bool
-	Keep              bool // the Droplets, at the runner's stop
+	State             bool   // state_storage
+	Keep              bool   // the Droplets, at the runner's stop
 }
 
 var configTOML = template.Must(template.New("").Parse(`concurrent = 40
@@ -225,17 +220,11 @@ listen_address = "{{.Listen}}"
 {{range .Sections}}
 [[runners]]
   name = "{{.Name}}"
-  url = "{{$.World.URL}}"
+  url = "{{$.URL}}"
   token = "{{$.World.Token .Name}}"
   executor = "{{or .Executor "instance"}}"
   request_concurrency = 4
-{{- if .Image}}
-  [runners.docker]
-    image = "{{.Image}}"
-    helper_image = "{{.Helper}}"
-    pull_policy = "if-not-present"
-    disable_cache = true
-{{- end}}
+  {{if .Image}}docker = { image = "{{.Image}}", helper_image = "{{.Helper}}", pull_policy = "if-not-present", disable_cache = true }{{end}}
   [runners.autoscaler]
     plugin = "{{or .Plugin "fleeting-plugin-digitalocean"}}"
     capacity_per_instance = 1
@@ -248,45 +237,35 @@ listen_address = "{{.Listen}}"
     shutdown_deletion_retries = 10
     delete_instances_on_shutdown = {{not .Keep}}
     instance_ready_command = "cloud-init status --wait"
-    [runners.autoscaler.state_storage]
-      enabled = {{.State}}
-      dir = "{{$.World.Path "state"}}-{{.Name}}"
+    state_storage = { enabled = {{.State}}, dir = "{{$.Dir}}/state-{{.Name}}" }
+    connector_config = { username = "root", protocol = "ssh", protocol_port = {{$.Port}}, use_external_addr = true, timeout = "20s", keepalive = "30s" }
+    policy = [ { idle_count = {{.Idle}}, idle_time = "{{or .IdleTime "1m"}}", preemptive_mode = false } ]
     [runners.autoscaler.plugin_config]
       name = "{{$.World.Group (or .Group .Name)}}"
-      api_url = "{{$.World.API}}"
-      token_file = "{{$.World.Path "token"}}"
+      api_url = "{{$.API}}"
+      token_file = "{{$.Dir}}/token"
       region = "{{or .Region "fra1"}}"
       size = "s-1vcpu-1gb"
       image = "ubuntu-24-04-x64"
       max_instances = {{.Max}}
-      ssh_key_file = "{{$.World.Path "key"}}-{{.Name}}"
-    [runners.autoscaler.connector_config]
-      username = "root"
-      protocol = "ssh"
-      protocol_port = {{$.World.Port}}
-      use_external_addr = true
-      timeout = "20s"
-      keepalive = "30s"
-    [[runners.autoscaler.policy]]
-      idle_count = {{.Idle}}
-      idle_time = "{{or .IdleTime "1m"}}"
-      preemptive_mode = false
+      ssh_key_file = "{{$.Dir}}/key-{{.Name}}"
 {{end}}`))
 
-func (w *world) URL() string              { return w.url }
-func (w *world) API() string              { return w.api }
-func (w *world) Port() int                { return w.fleet.Port() }
-func (w *world) Path(name string) string  { return w.path(name) }
-func (w *world) Token(name string) string { return fmt.Sprintf("glrt-%s%08d-of-a-test", name, w.n) }
+// Token is that of a section's runner.
+func (w *world) Token(section string) string {
+	return fmt.Sprintf("glrt-%s%08d-of-a-test", section, w.n)
+}
 
 // Group is the name of a section's group: no other world's, since all share a state directory.
-func (w *world) Group(name string) string { return fmt.Sprintf("w%d%s", w.n, name) }
+func (w *world) Group(section string) string { return fmt.Sprintf("w%d%s", w.n, section) }
 
 // configure writes config.toml.
 func (w *world) configure(sections ...section) {
 	w.Helper()
 	var text strings.Builder
-	err := configTOML.Execute(&text, map[string]any{"World": w, "Sections": sections, "Listen": w.listen()})
+	err := configTOML.Execute(&text, map[string]any{
+		"World": w, "Sections": sections, "Listen": w.listen(), "URL": w.url, "API": w.api, "Dir": w.dir, "Port": w.fleet.Port(),
+	})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -315,9 +294,20 @@ func (w *world) check(name string, err error) {
 	}
 }
 
+// require checks what is known.
+func (w *world) require(name string, holds bool, format string, args ...any) {
+	var err error
+	if !holds {
+		err = fmt.Errorf(format, args...)
+	}
+	w.check(name, err)
+}
+
 // eventually checks what has to come true.
 func (w *world) eventually(check string, within time.Duration, holds func() error) {
-	within = w.program.within(check, within)
+	if within = w.program.bound(within); w.program.fails == check {
+		within = faultLimit
+	}
 	deadline := time.After(within)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -327,7 +317,7 @@ func (w *world) eventually(check string, within time.Duration, holds func() erro
 			w.check(check, nil)
 			return
 		}
-		if w.runner != nil && !w.ending {
+		if w.runner != nil && !w.runner.ending {
 			select {
 			case <-w.runner.ended:
 				w.check("the runner lives", fmt.Errorf("it has ended: %w", cmp.Or(w.runner.err, errors.New("with status 0"))))
@@ -404,10 +394,11 @@ func (w *world) settle() {
 
 // process is a runner that runs.
 type process struct {
-	cmd   *exec.Cmd
-	log   string // a file
-	ended chan struct{}
-	err   error // once it has ended
+	*os.Process
+	log    string // a file
+	ending bool   // it has been asked to end
+	ended  chan struct{}
+	err    error // once it has ended
 }
 
 func (w *world) command(path string, args ...string) *exec.Cmd {
@@ -427,9 +418,8 @@ func (w *world) say(stdin string, args ...string) (string, error) {
 	return string(out), err
 }
 
-func (w *world) start() { w.startOf(w.program.path) }
-
-func (w *world) startOf(path string) {
+// start starts a runner, of the program or an older one.
+func (w *world) start(path string) {
 	w.Helper()
 	p := &process{log: w.path(fmt.Sprintf("runner-%d.log", time.Now().UnixNano())), ended: make(chan struct{})}
 	log, err := os.Create(p.log)
@@ -437,23 +427,23 @@ func (w *world) startOf(path string) {
 		w.Fatal(err)
 	}
 	defer log.Close()
-	p.cmd = w.command(path, "run", "--config", w.path("config.toml"), "--working-directory", w.dir)
-	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.WaitDelay = 5 * time.Second
-	if err := p.cmd.Start(); err != nil {
+	cmd := w.command(path, "run", "--config", w.path("config.toml"), "--working-directory", w.dir)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
 		w.Fatal(err)
 	}
+	p.Process = cmd.Process
 	go func() {
-		p.err = p.cmd.Wait()
+		p.err = cmd.Wait()
 		close(p.ended)
 	}()
-	w.runner, w.ending = p, false
+	w.runner = p
 }
 
 // stop has the runner end by a signal.
 func (w *world) stop(s syscall.Signal) {
-	w.ending = true
-	_ = w.runner.cmd.Process.Signal(s) // or it has ended
+	w.runner.ending = true
+	_ = w.runner.Signal(s) // or it has ended
 	if s == syscall.SIGKILL {
 		<-w.runner.ended
 		return
@@ -539,11 +529,9 @@ func (w *world) done(ids []int) {
 		return nil
 	})
 	for _, j := range w.gitlab.Jobs(ids...) {
-		if n := len(regexp.MustCompile(`(?m)^finished\r?$`).FindAll(j.Log, -1)); n != 1 {
-			w.check("logs are whole", fmt.Errorf("job %d says %d times that it finished, log %q", j.ID, n, j.Log))
-		}
+		n := len(regexp.MustCompile(`(?m)^finished\r?$`).FindAll(j.Log, -1))
+		w.require("logs are whole", n == 1, "job %d says %d times that it finished, log %q", j.ID, n, j.Log)
 	}
-	w.check("logs are whole", nil)
 }
 
 // ran is what is known of a job that has run.
@@ -564,16 +552,13 @@ func (w *world) runs(ids []int) (runs []ran) {
 				r.bill, r.active = b, b.Created.Add(bootTime)
 			}
 		}
-		if r.bill.Name == "" {
-			w.check("jobs run on Droplets", fmt.Errorf("the log of job %d names none: %q", j.ID, j.Log))
-		}
+		w.require("jobs run on Droplets", r.bill.Name != "", "the log of job %d names none: %q", j.ID, j.Log)
 		if i := slices.IndexFunc(active, func(l line) bool { return l.Name == r.bill.Name }); i >= 0 {
 			r.active = active[i].Time
 		}
 		if m := regexp.MustCompile(`started (\d+)\.(\d*)`).FindSubmatch(j.Log); m != nil {
-			var s, ns int64
-			fmt.Sscan(string(m[1]), &s)
-			fmt.Sscan(strings.TrimLeft(string(m[2]), "0"), &ns)
+			s, _ := strconv.ParseInt(string(m[1]), 10, 64)
+			ns, _ := strconv.ParseInt(string(m[2]), 10, 64) // none if the image's date has none
 			r.started = time.Unix(s, ns)
 		}
 		runs = append(runs, r)
@@ -594,9 +579,8 @@ func (w *world) startedInTime(ids []int) {
 		if r.started.IsZero() {
 			continue
 		}
-		if waited := r.started.Sub(since); waited > w.program.within("", startLimit) {
-			w.check("jobs start in time", fmt.Errorf("job %d waited for %s on a Droplet that was ready", r.job.ID, waited))
-		}
+		waited := r.started.Sub(since)
+		w.require("jobs start in time", waited <= w.program.bound(startLimit), "job %d waited for %s on a Droplet that was ready", r.job.ID, waited)
 		moments := []time.Time{r.job.Queued, r.job.Taken}
 		if r.bill.Created.After(r.job.Taken) {
 			increase := r.job.Taken
@@ -613,7 +597,6 @@ func (w *world) startedInTime(ids []int) {
 			steps[names[i]] = append(steps[names[i]], moments[i+1].Sub(moments[i]))
 		}
 	}
-	w.check("jobs start in time", nil)
 	for _, name := range names {
 		if s := steps[name]; len(s) > 0 {
 			w.figure += fmt.Sprintf("%s %.2f-%.2f s (%d)  ", name, slices.Min(s).Seconds(), slices.Max(s).Seconds(), len(s))
@@ -656,21 +639,34 @@ func TestRunner(t *testing.T) {
 		t.Skip("not run: GITLAB_RUNNER=/path/to/gitlab-runner make runner-test runs it, with GITLAB_RUNNER_OLD an upgrade from that one too")
 	}
 	t.Parallel()
-	for _, c := range cases() {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			c.succeeds(t, program{path: path, old: os.Getenv("GITLAB_RUNNER_OLD")})
-		})
-	}
+	succeed(t, program{path: path, old: os.Getenv("GITLAB_RUNNER_OLD")})
 }
 
 // TestFake runs the suite with a fake gitlab-runner that has no fault.
 func TestFake(t *testing.T) {
 	t.Parallel()
+	succeed(t, fakeOf(t, "sound"))
+}
+
+// succeed has every case go well.
+func succeed(t *testing.T, p program) {
 	for _, c := range cases() {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			c.succeeds(t, fakeOf(t, sound))
+			var engine *guest.Docker
+			if c.container {
+				var err error
+				if engine, err = guest.FindDocker(t.Context(), ""); err != nil {
+					t.Skip("not run: ", err)
+				}
+			}
+			w := newWorld(t, p, engine)
+			if f := w.try(c.run); f != nil {
+				t.Errorf("%s: %v\n%s", f.check, f.err, w.tail())
+			}
+			if w.figure != "" {
+				t.Log(w.figure)
+			}
 		})
 	}
 }
@@ -682,41 +678,41 @@ func TestChecksCanFail(t *testing.T) {
 	all := cases()
 	proven := map[string]bool{}
 	for _, c := range []struct{ fault, name, check string }{
-		{dies, "metrics", "the runner lives"},
-		{neverSuccess, "metrics", "jobs succeed"},
-		{dropsLog, "metrics", "logs are whole"},
-		{endsTwice, "metrics", "no rule is broken"},
-		{leaks, "reload: SIGHUP", "nothing is left"},
-		{noMetrics, "metrics", "metrics are there"},
-		{ignoresQuit, "metrics", "SIGQUIT ends the runner"},
-		{ignoresTerm, "stop: SIGTERM, with state_storage", "SIGTERM ends the runner"},
-		{abortsOnQuit, "stop: SIGQUIT, with state_storage", "SIGQUIT waits for jobs"},
-		{silentOnTerm, "stop: SIGTERM, with state_storage", "SIGTERM's jobs are reported"},
-		{deletesAtEnd, "stop: SIGQUIT, with state_storage", "Droplets stay"},
-		{noState, "stop: SIGQUIT, with state_storage", "state_storage decides"},
-		{late, "refused sections", "jobs start in time"},
-		{blocks, "refused sections", "refused sections hold nobody up"},
-		{runsHere, "max_use_count", "jobs run on Droplets"},
-		{reuses, "max_use_count", "max_use_count is kept"},
-		{forgetsIdle, "idle_count and idle_time", "idle_count is kept"},
-		{keepsIdle, "idle_count and idle_time", "idle_time is kept"},
-		{noReload, "reload: the file changes", "a changed file is read"},
-		{noHangup, "reload: SIGHUP", "SIGHUP is obeyed"},
-		{mixesGroups, "two groups", "a group has its own jobs"},
-		{oldToken, "token rotation", "a new token is taken"},
-		{complains, "verify and lint", "verify"},
-		{strictLint, "verify and lint", "lint"},
-		{noLogin, "fleeting install, list, login", "fleeting login"},
-		{noInstall, "fleeting install, list, login", "fleeting install"},
-		{noList, "fleeting install, list, login", "fleeting list"},
+		{"dies", "metrics", "the runner lives"},
+		{"reports no success", "metrics", "jobs succeed"},
+		{"cuts logs", "metrics", "logs are whole"},
+		{"reports two ends", "metrics", "no rule is broken"},
+		{"shows no metrics", "metrics", "metrics are there"},
+		{"ignores SIGQUIT", "metrics", "SIGQUIT ends the runner"},
+		{"ignores SIGTERM", "stop: SIGTERM, with state_storage", "SIGTERM ends the runner"},
+		{"reports no aborted job", "stop: SIGTERM, with state_storage", "SIGTERM's jobs are reported"},
+		{"aborts at SIGQUIT", "stop: SIGQUIT, with state_storage", "SIGQUIT waits for jobs"},
+		{"deletes Droplets", "stop: SIGQUIT, with state_storage", "Droplets stay"},
+		{"forgets its state", "stop: SIGQUIT, with state_storage", "state_storage decides"},
+		{"leaves Droplets", "reload: SIGHUP", "nothing is left"},
+		{"ignores SIGHUP", "reload: SIGHUP", "SIGHUP is obeyed"},
+		{"reads no changed file", "reload: the file changes", "a changed file is read"},
+		{"dawdles", "refused sections", "jobs start in time"},
+		{"waits for the refused", "refused sections", "refused sections hold nobody up"},
+		{"runs jobs itself", "max_use_count", "jobs run on Droplets"},
+		{"forgets max_use_count", "max_use_count", "max_use_count is kept"},
+		{"forgets idle_count", "idle_count and idle_time", "idle_count is kept"},
+		{"forgets idle_time", "idle_count and idle_time", "idle_time is kept"},
+		{"mixes groups", "two groups", "a group has its own jobs"},
+		{"keeps the first token", "token rotation", "a new token is taken"},
+		{"complains", "verify and lint", "verify"},
+		{"is strict", "verify and lint", "lint"},
+		{"forgets the password", "fleeting install, list, login", "fleeting login"},
+		{"installs nothing", "fleeting install, list, login", "fleeting install"},
+		{"lists nothing", "fleeting install, list, login", "fleeting list"},
 	} {
 		proven[c.check] = true
 		t.Run(c.fault, func(t *testing.T) {
 			t.Parallel()
-			of := all[slices.IndexFunc(all, func(o testCase) bool { return o.name == c.name })]
 			p := fakeOf(t, c.fault)
 			p.fails = c.check
 			w := newWorld(t, p, nil)
+			of := all[slices.IndexFunc(all, func(o testCase) bool { return o.name == c.name })]
 			if f := w.try(of.run); f == nil || f.check != c.check {
 				t.Errorf("with a runner that %s, %q fails by %+v, want the check %q\n%s", c.fault, c.name, f, c.check, w.tail())
 			}
