@@ -2,8 +2,6 @@ package coordinator
 
 import (
 	"fmt"
-	"io"
-	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -13,14 +11,14 @@ import (
 )
 
 // ask sends a request, and returns its answer; headers are name, value ...
-func ask(s *Server, method, path, body string, headers ...string) *http.Response {
+func ask(s *Server, method, path, body string, headers ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, "/api/v4/"+path, strings.NewReader(body))
 	for pair := range slices.Chunk(headers, 2) {
 		r.Header.Set(pair[0], pair[1])
 	}
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, r)
-	return w.Result()
+	return w
 }
 
 // One life of a job, as a runner tells it.
@@ -28,22 +26,21 @@ func TestJob(t *testing.T) {
 	t.Parallel()
 	s := New()
 	id := s.Queue(1, Job{Runner: "glrt-a", Script: []string{"echo hello"}})[0]
-	patch := func(token, at, content string) *http.Response {
+	patch := func(token, at, content string) *httptest.ResponseRecorder {
 		return ask(s, "PATCH", fmt.Sprintf("jobs/%d/trace", id), content, "JOB-TOKEN", token, "Content-Range", at)
 	}
 	put := func(body string) int {
-		return ask(s, "PUT", fmt.Sprintf("jobs/%d", id), `{"token":"job-token-1",`+body+`}`).StatusCode
+		return ask(s, "PUT", fmt.Sprintf("jobs/%d", id), `{"token":"job-token-1",`+body+`}`).Code
 	}
-	if got := patch("job-token-1", "0-4", "hello").StatusCode; got != 403 {
+	if got := patch("job-token-1", "0-4", "hello").Code; got != 403 {
 		t.Errorf("a log of a job that nobody has: %d", got)
 	}
-	if got := ask(s, "POST", "jobs/request", `{"token":"glrt-b"}`).StatusCode; got != 204 {
+	if got := ask(s, "POST", "jobs/request", `{"token":"glrt-b"}`).Code; got != 204 {
 		t.Errorf("another runner: %d", got)
 	}
-	taken := ask(s, "POST", "jobs/request", `{"token":"glrt-a"}`)
-	payload, _ := io.ReadAll(taken.Body)
+	payload := ask(s, "POST", "jobs/request", `{"token":"glrt-a"}`).Body.String()
 	for _, want := range []string{`"id":1`, `"script":["echo hello"]`, `{"key":"GIT_STRATEGY","public":true,"value":"none"}`} {
-		if !strings.Contains(string(payload), want) {
+		if !strings.Contains(payload, want) {
 			t.Errorf("the job lacks %s: %s", want, payload)
 		}
 	}
@@ -59,8 +56,8 @@ func TestJob(t *testing.T) {
 		{"job-token-1", "5-5", "\n", 202, "0-6"},
 		{"job-token-2", "6-6", "x", 403, ""},
 	} {
-		if got := patch(c.token, c.at, c.content); got.StatusCode != c.status || got.Header.Get("Range") != c.has {
-			t.Errorf("%s %q: %d, Range %s, want %d, %s", c.at, c.content, got.StatusCode, got.Header.Get("Range"), c.status, c.has)
+		if got := patch(c.token, c.at, c.content); got.Code != c.status || got.Header().Get("Range") != c.has {
+			t.Errorf("%s %q: %d, Range %s, want %d, %s", c.at, c.content, got.Code, got.Header().Get("Range"), c.status, c.has)
 		}
 	}
 	for _, c := range []struct {
@@ -81,14 +78,14 @@ func TestJob(t *testing.T) {
 	if j := s.Jobs(id)[0]; j.State != "success" || string(j.Log) != "hello\n" || !j.Done() {
 		t.Errorf("%+v", j)
 	}
-	if got := ask(s, "POST", "jobs/request", `{"token":"glrt-a"}`).StatusCode; got != 204 {
+	if got := ask(s, "POST", "jobs/request", `{"token":"glrt-a"}`).Code; got != 204 {
 		t.Errorf("the job is given away twice: %d", got)
 	}
 	if got := s.Faults(); len(got) != 5 {
 		t.Errorf("faults: %q", got)
 	}
 	for path, want := range map[string]int{`{"token":"glrt-a"}`: 200, `{}`: 403} {
-		if got := ask(s, "POST", "runners/verify", path).StatusCode; got != want {
+		if got := ask(s, "POST", "runners/verify", path).Code; got != want {
 			t.Errorf("verify %s: %d, want %d", path, got, want)
 		}
 	}
@@ -102,7 +99,7 @@ func TestLongPolling(t *testing.T) {
 		poll := func(last string) (status int, version string, took time.Duration) {
 			begin := time.Now()
 			r := ask(s, "POST", "jobs/request", fmt.Sprintf(`{"token":"glrt-a","last_update":%q}`, last))
-			return r.StatusCode, r.Header.Get("X-GitLab-Last-Update"), time.Since(begin)
+			return r.Code, r.Header().Get("X-GitLab-Last-Update"), time.Since(begin)
 		}
 		status, version, took := poll("")
 		if status != 204 || version == "" || took != 0 {

@@ -382,12 +382,20 @@ func (w *world) end() {
 	w.check("no rule is broken", errors.Join(broken...))
 }
 
-// settle waits until no Droplet is being made: the runner leaves those behind when it stops, whatever it is told.
+// settle waits until no Droplet has been in the making for a while: the runner leaves those behind when it stops, whatever
+// it is told.
 func (w *world) settle() {
-	quiet := time.Now()
-	for deadline := quiet.Add(slack * scaleLimit); time.Since(quiet) < 1500*time.Millisecond && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(slack * scaleLimit)
+	for quiet := 0; quiet < 30; quiet++ {
 		if all := w.droplets(); w.ready(all) != len(all) {
-			quiet = time.Now()
+			quiet = 0
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			return
 		}
 	}
 }
@@ -508,14 +516,20 @@ func script(seconds float64) []string {
 	return []string{"echo started $(date +%s.%N)", fmt.Sprintf("sleep %.1f", seconds), "echo finished"}
 }
 
+// started matches what a script prints first, where its image has a date.
+var started = regexp.MustCompile(`started (\d+)\.(\d*)`)
+
 // queue queues jobs for a section, of some seconds each.
 func (w *world) queue(n int, section string, seconds float64) []int {
 	return w.gitlab.Queue(n, coordinator.Job{Runner: w.Token(section), Script: script(seconds)})
 }
 
 // done waits for jobs, which are to succeed.
-func (w *world) done(ids []int) {
-	w.eventually("jobs succeed", lifeLimit, func() error {
+func (w *world) done(ids []int) { w.doneAs("jobs succeed", ids) }
+
+// doneAs is done, with a check of its own for jobs that never end.
+func (w *world) doneAs(check string, ids []int) {
+	w.eventually(check, lifeLimit, func() error {
 		for _, j := range w.gitlab.Jobs(ids...) {
 			if j.State == "success" {
 				continue
@@ -556,7 +570,7 @@ func (w *world) runs(ids []int) (runs []ran) {
 		if i := slices.IndexFunc(active, func(l line) bool { return l.Name == r.bill.Name }); i >= 0 {
 			r.active = active[i].Time
 		}
-		if m := regexp.MustCompile(`started (\d+)\.(\d*)`).FindSubmatch(j.Log); m != nil {
+		if m := started.FindSubmatch(j.Log); m != nil {
 			s, _ := strconv.ParseInt(string(m[1]), 10, 64)
 			ns, _ := strconv.ParseInt(string(m[2]), 10, 64) // none if the image's date has none
 			r.started = time.Unix(s, ns)
