@@ -215,7 +215,9 @@ func (f *fake) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	for _, s := range f.scalers {
 		s.metrics.ServeHTTP(w, r)
 	}
-	fmt.Fprintln(w, `gitlab_runner_errors_total{level="error"} 0`)
+	for _, name := range []string{"errors_total", "jobs_total", "job_queue_duration_seconds_bucket", "acceptable_job_queuing_duration_exceeded_total"} {
+		fmt.Fprintf(w, "gitlab_runner_%s{} 1\n", name)
+	}
 }
 
 // scaler returns that of a [[runners]], with the policy as it is now, and starts it if need be.

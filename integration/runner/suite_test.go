@@ -224,6 +224,7 @@ listen_address = "{{.Listen}}"
   token = "{{$.World.Token .Name}}"
   executor = "{{or .Executor "instance"}}"
   request_concurrency = 4
+  monitoring = { job_queuing_durations = [ { periods = ["* * * * * * *"], threshold = "1ms" } ] }
   {{if .Image}}docker = { image = "{{.Image}}", helper_image = "{{.Helper}}", pull_policy = "if-not-present", disable_cache = true }{{end}}
   [runners.autoscaler]
     plugin = "{{or .Plugin "fleeting-plugin-digitalocean"}}"
