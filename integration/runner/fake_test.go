@@ -332,14 +332,42 @@ func ready(a *runnerconfig.Autoscaler) taskscaler.UpFunc {
 	}
 }
 
-// fakeJob is what a coordinator hands out.
+// fakeJob is what a coordinator hands out, and an io.Writer that sends it the job's log.
 type fakeJob struct {
 	ID    int
 	Token string
 	Steps []struct{ Script []string }
 
-	url  string
-	sent int // bytes of the log
+	fake *fake
+	url  string // of the job
+
+	mu  sync.Mutex
+	log []byte // that the coordinator has
+}
+
+func (j *fakeJob) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.fake.fault == "cuts logs" && bytes.Contains(p, []byte("finished")) {
+		return len(p), nil
+	}
+	header := http.Header{"Job-Token": {j.Token}, "Content-Range": {fmt.Sprintf("%d-%d", len(j.log), len(j.log)+len(p)-1)}}
+	if status, _, _ := j.fake.send(context.Background(), "PATCH", j.url+"/trace", header, p); status != http.StatusAccepted {
+		return 0, fmt.Errorf("the coordinator takes no log: status %d", status)
+	}
+	j.log = append(j.log, p...)
+	return len(p), nil
+}
+
+// report tells how the job ended.
+func (j *fakeJob) report(state string) {
+	body, err := json.Marshal(map[string]any{
+		"token": j.Token, "state": state, "failure_reason": "runner_system_failure",
+		"output": map[string]any{"checksum": fmt.Sprintf("crc32:%08x", crc32.ChecksumIEEE(j.log)), "bytesize": len(j.log)},
+	})
+	if err == nil {
+		j.fake.send(context.Background(), "PUT", j.url, nil, body)
+	}
 }
 
 // takeJobs asks for the jobs of a [[runners]], and runs them.
@@ -350,11 +378,11 @@ func (f *fake) takeJobs(ctx context.Context, i int, config *fakeConfig) {
 		if s, err := f.scaler(i); err != nil {
 			f.log.Error("no autoscaling", "runner", i, "error", err)
 		} else if key := rand.Text(); s.Reserve(key) == nil {
-			ask, _ := json.Marshal(map[string]string{"token": own.Token, "last_update": lastUpdate})
+			ask := fmt.Appendf(nil, `{"token": %q, "last_update": %q}`, own.Token, lastUpdate)
 			status, header, answer := f.send(ctx, "POST", own.URL+"/api/v4/jobs/request", nil, ask)
-			job := fakeJob{url: own.URL}
-			if status == http.StatusCreated && json.Unmarshal(answer, &job) == nil {
-				wait = 0
+			job := &fakeJob{fake: f}
+			if status == http.StatusCreated && json.Unmarshal(answer, job) == nil {
+				wait, job.url = 0, fmt.Sprintf("%s/api/v4/jobs/%d", own.URL, job.ID)
 				f.jobs.Go(func() { f.run(s, key, job, r.Executor) })
 			} else {
 				s.Unreserve(key)
@@ -369,47 +397,28 @@ func (f *fake) takeJobs(ctx context.Context, i int, config *fakeConfig) {
 }
 
 // run runs a job, and reports its end.
-func (f *fake) run(s *fakeScaler, key string, job fakeJob, executor string) {
-	var log lockedBuffer
-	ended := make(chan error)
-	go func() { ended <- f.work(s, key, job, executor, &log) }()
-	var err error
-	for running := true; running; {
-		select {
-		case err = <-ended:
-			running = false
-		case <-time.After(500 * time.Millisecond):
-		}
-		f.sendLog(&job, log.bytes())
-	}
-	if f.abort.Err() != nil && f.fault == "reports no aborted job" {
-		return
-	}
-	state := "success"
-	if err != nil || f.fault == "reports no success" {
-		state = "failed"
+func (f *fake) run(s *fakeScaler, key string, job *fakeJob, executor string) {
+	err := f.work(s, key, job, executor)
+	switch {
+	case f.abort.Err() != nil && f.fault == "reports no aborted job":
+	case err != nil || f.fault == "reports no success":
 		f.log.Error("job failed", "job", job.ID, "error", err)
+		job.report("failed")
+	default:
+		job.report("success")
 	}
-	report := func(state string, size int) {
-		body, _ := json.Marshal(map[string]any{
-			"token": job.Token, "state": state, "failure_reason": "runner_system_failure",
-			"output": map[string]any{"checksum": fmt.Sprintf("crc32:%08x", crc32.ChecksumIEEE(log.bytes()[:size])), "bytesize": size},
-		})
-		f.send(context.Background(), "PUT", fmt.Sprintf("%s/api/v4/jobs/%d", job.url, job.ID), nil, body)
-	}
-	report(state, job.sent)
 	if f.fault == "reports two ends" {
-		report("failed", job.sent)
+		job.report("failed")
 	}
 }
 
 // work runs a job's script on a Droplet.
-func (f *fake) work(s *fakeScaler, key string, job fakeJob, executor string, log io.Writer) error {
+func (f *fake) work(s *fakeScaler, key string, job *fakeJob, executor string) error {
 	script := strings.Join(job.Steps[0].Script, "\n") + "\n"
 	if f.fault == "runs jobs itself" {
 		s.Unreserve(key)
 		cmd := exec.CommandContext(f.abort, "bash", "-c", script)
-		cmd.Stdout = log
+		cmd.Stdout = job
 		return cmd.Run()
 	}
 	acquisition, err := s.Acquire(f.abort, key)
@@ -431,29 +440,14 @@ func (f *fake) work(s *fakeScaler, key string, job fakeJob, executor string, log
 	}
 	defer droplet.Close()
 	acquisition.HealthSuccess()
-	fmt.Fprintf(log, "Instance %s connected\n", info.ID)
+	fmt.Fprintf(job, "Instance %s connected\n", info.ID)
 	if f.fault == "dawdles" {
 		time.Sleep((slack + 1) * startLimit)
 	}
 	if executor == "docker-autoscaler" {
-		return f.engine.Run(ctx, droplet, docker.Job{Key: key, Script: script, Log: log})
+		return f.engine.Run(ctx, droplet, docker.Job{Key: key, Script: script, Log: job})
 	}
-	return droplet.Run(ctx, connector.RunOptions{Command: "bash", Stdin: strings.NewReader(script), Stdout: log, Stderr: log})
-}
-
-// sendLog sends what is new of a job's log.
-func (f *fake) sendLog(job *fakeJob, log []byte) {
-	if f.fault == "cuts logs" {
-		log = log[:max(job.sent, len(log)-5)]
-	}
-	if len(log) == job.sent {
-		return
-	}
-	header := http.Header{"Job-Token": {job.Token}, "Content-Range": {fmt.Sprintf("%d-%d", job.sent, len(log)-1)}}
-	status, _, _ := f.send(context.Background(), "PATCH", fmt.Sprintf("%s/api/v4/jobs/%d/trace", job.url, job.ID), header, log[job.sent:])
-	if status == http.StatusAccepted {
-		job.sent = len(log)
-	}
+	return droplet.Run(ctx, connector.RunOptions{Command: "bash", Stdin: strings.NewReader(script), Stdout: job, Stderr: job})
 }
 
 // send asks the coordinator. Without an answer the status is 0.
@@ -472,22 +466,4 @@ func (f *fake) send(ctx context.Context, method, url string, header http.Header,
 	defer response.Body.Close()
 	answer, _ := io.ReadAll(response.Body) // half an answer cannot be decoded
 	return response.StatusCode, response.Header, answer
-}
-
-// lockedBuffer is a job's log, written and sent at the same time.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) bytes() []byte {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return bytes.Clone(b.buf.Bytes())
 }
