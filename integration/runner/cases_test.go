@@ -79,7 +79,6 @@ func burst(w *world) {
 	w.start(w.program.path)
 	ids := w.queue(20, "a", 0.5)
 	w.done(ids)
-	w.startedInTime(ids)
 }
 
 // containers is a burst with docker-autoscaler. The real runner needs the helper image of its version, and an image with a
@@ -111,7 +110,6 @@ func containers(w *world) {
 	w.start(w.program.path)
 	ids := w.gitlab.Queue(20, coordinator.Job{Runner: w.Token("a"), Image: a.Image, Script: script(0.5)})
 	w.done(ids)
-	w.startedInTime(ids)
 }
 
 // idle keeps idle_count Droplets before and after a burst, and those beyond it for idle_time.
@@ -121,7 +119,6 @@ func idle(w *world) {
 	w.idles("idle_count is kept", 2)
 	ids := w.queue(5, "a", 2)
 	w.done(ids)
-	w.startedInTime(ids)
 	w.idles("idle_time is kept", 2)
 	w.settle()
 	n := len(w.droplets())
@@ -224,7 +221,6 @@ func (s stopping) run(w *world) {
 	w.start(w.program.path)
 	next := w.queue(1, "a", 0.1)
 	w.done(next)
-	w.startedInTime(next)
 	on := w.runs(next)[0].bill.Name
 	w.require("state_storage decides", slices.Contains(before, on) == s.state,
 		"with state_storage = %v the job ran on %s; from before there were %v", s.state, on, before)
@@ -261,7 +257,6 @@ func refused(w *world) {
 	for range 3 {
 		ids := w.queue(1, "d", 0.1)
 		w.done(ids)
-		w.startedInTime(ids)
 		r := w.runs(ids)[0]
 		w.require(check, r.started.Sub(r.job.Queued) <= limit, "a job started %s after it was queued", r.started.Sub(r.job.Queued))
 	}

@@ -525,7 +525,7 @@ func (w *world) queue(n int, section string, seconds float64) []int {
 	return w.gitlab.Queue(n, coordinator.Job{Runner: w.Token(section), Script: script(seconds)})
 }
 
-// done waits for jobs, which are to succeed.
+// done waits for jobs, which are to succeed, and to start in time.
 func (w *world) done(ids []int) { w.doneAs("jobs succeed", ids) }
 
 // doneAs is done, with a check of its own for jobs that never end.
@@ -547,6 +547,7 @@ func (w *world) doneAs(check string, ids []int) {
 		n := len(regexp.MustCompile(`(?m)^finished\r?$`).FindAll(j.Log, -1))
 		w.require("logs are whole", n == 1, "job %d says %d times that it finished, log %q", j.ID, n, j.Log)
 	}
+	w.startedInTime(ids)
 }
 
 // ran is what is known of a job that has run.
@@ -587,15 +588,6 @@ func (w *world) startedInTime(ids []int) {
 	steps := map[string][]time.Duration{}
 	names := []string{"queued → taken", "→ increase", "→ create", "→ active", "→ started", "on an idle Droplet: taken → started"}
 	for _, r := range w.runs(ids) {
-		since := r.job.Taken
-		if r.active.After(since) {
-			since = r.active
-		}
-		if r.started.IsZero() {
-			continue
-		}
-		waited := r.started.Sub(since)
-		w.require("jobs start in time", waited <= w.program.bound(startLimit), "job %d waited for %s on a Droplet that was ready", r.job.ID, waited)
 		moments := []time.Time{r.job.Queued, r.job.Taken}
 		if r.bill.Created.After(r.job.Taken) {
 			increase := r.job.Taken
@@ -604,14 +596,23 @@ func (w *world) startedInTime(ids []int) {
 					increase = l.Time
 				}
 			}
-			moments = append(moments, increase, r.bill.Created, r.active, r.started)
-		} else {
-			steps[names[5]] = append(steps[names[5]], r.started.Sub(since))
+			moments = append(moments, increase, r.bill.Created, r.active)
 		}
 		for i := range len(moments) - 1 {
 			steps[names[i]] = append(steps[names[i]], moments[i+1].Sub(moments[i]))
 		}
+		if r.started.IsZero() {
+			continue
+		}
+		name, since := names[4], r.active
+		if r.job.Taken.After(since) {
+			name, since = names[5], r.job.Taken
+		}
+		waited := r.started.Sub(since)
+		w.require("jobs start in time", waited <= w.program.bound(startLimit), "job %d waited for %s on a Droplet that was ready", r.job.ID, waited)
+		steps[name] = append(steps[name], waited)
 	}
+	w.figure += fmt.Sprintf("\njobs: %d; ", len(ids))
 	for _, name := range names {
 		if s := steps[name]; len(s) > 0 {
 			w.figure += fmt.Sprintf("%s %.2f-%.2f s (%d)  ", name, slices.Min(s).Seconds(), slices.Max(s).Seconds(), len(s))
@@ -679,9 +680,7 @@ func succeed(t *testing.T, p program) {
 			if f := w.try(c.run); f != nil {
 				t.Errorf("%s: %v\n%s", f.check, f.err, w.tail())
 			}
-			if w.figure != "" {
-				t.Log(w.figure)
-			}
+			t.Log(w.figure)
 		})
 	}
 }
