@@ -174,9 +174,14 @@ func newWorld(t *testing.T, p program, docker *guest.Docker) *world {
 	}
 	w.write("token", dosim.DefaultToken)
 	t.Cleanup(func() {
-		if w.runner != nil {
-			_ = w.runner.Kill() // where a check has failed before its end
-			<-w.runner.ended
+		if w.runner != nil { // a check has failed before its end
+			_ = w.runner.Signal(syscall.SIGTERM)
+			select {
+			case <-w.runner.ended:
+			case <-time.After(faultLimit):
+				_ = w.runner.Kill()
+				<-w.runner.ended
+			}
 		}
 		server.Close()
 		w.sim.Close()
@@ -411,7 +416,7 @@ type process struct {
 }
 
 func (w *world) command(path string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(w.Context(), path, append([]string{"--log-format", "json"}, args...)...)
+	cmd := exec.Command(path, append([]string{"--log-format", "json"}, args...)...) // not killed with the case: it cleans up
 	cmd.Env = w.env
 	return cmd
 }
