@@ -693,6 +693,9 @@ func succeed(t *testing.T, p program) {
 // TestChecksCanFail runs cases with fakes that have a fault each, which the check that it is there for notices; and no
 // check of the suite is without one.
 func TestChecksCanFail(t *testing.T) {
+	if os.Getenv("TEST_LONG") == "" {
+		t.Skip("make verify runs it, with TEST_LONG=1")
+	}
 	t.Parallel()
 	all := cases()
 	proven := map[string]bool{}
