@@ -3,6 +3,7 @@
 package runner
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -67,6 +68,7 @@ func cases() []testCase {
 		testCase{name: "two groups", run: twoGroups},
 		testCase{name: "refused sections", run: refused},
 		testCase{name: "token rotation", run: rotation},
+		testCase{name: "ready command", run: readyCommand},
 		testCase{name: "metrics", run: metrics},
 		testCase{name: "fleeting install, list, login", run: install},
 		testCase{name: "verify and lint", run: verify},
@@ -272,6 +274,28 @@ func rotation(w *world) {
 	w.write("token", token)
 	ids := w.queue(2, "a", 0.1)
 	w.doneAs("a new token is taken", ids)
+}
+
+// readyCommand has a ready command fail until a file is there: what of it is in the log is all that one on call has.
+func readyCommand(w *world) {
+	const check, printed = "a ready command's status is logged, its output not", "what it prints"
+	w.configure(section{Name: "a", Max: 2, Idle: 1, Ready: fmt.Sprintf("test -e %s || { echo %s; exit 3; }", w.path("ready"), printed)})
+	w.start(w.program.path)
+	var log []byte
+	w.eventually(check, lifeLimit, func() (err error) {
+		if log, err = os.ReadFile(w.runner.log); err != nil || bytes.Contains(log, []byte("status 3")) {
+			return err
+		}
+		return errors.New("no line of the log has the status 3")
+	})
+	w.require(check, !bytes.Contains(log, []byte(printed)), "a line of the log has what the command prints")
+	w.write("ready", "")
+	w.eventually("idle_count is kept", lifeLimit, func() error { // the runner backs off first
+		if all := w.droplets(); w.ready(all) == 0 {
+			return fmt.Errorf("none of %v is ready", all)
+		}
+		return nil
+	})
 }
 
 // metrics has the runner show every metric that examples/monitoring goes by.

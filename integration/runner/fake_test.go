@@ -289,7 +289,7 @@ func (f *fake) start(r runnerconfig.Runner) (*fakeScaler, error) {
 		taskscaler.WithInstanceGroupSettings(provider.Settings{ConnectorConfig: provider.ConnectorConfig{
 			ProtocolPort: a.Connector.ProtocolPort, Username: a.Connector.Username, Timeout: a.Connector.Timeout, Keepalive: a.Connector.Keepalive,
 		}}),
-		taskscaler.WithInstanceUpFunc(ready(a)),
+		taskscaler.WithInstanceUpFunc(f.ready(a)),
 		taskscaler.WithUpdateInterval(a.UpdateInterval),
 		taskscaler.WithUpdateIntervalWhenExpecting(a.UpdateIntervalWhenExpecting),
 		taskscaler.WithDeletionRetryInterval(a.DeletionRetryInterval),
@@ -320,15 +320,20 @@ func (f *fake) start(r runnerconfig.Runner) (*fakeScaler, error) {
 }
 
 // ready has a Droplet's ready command run, and sends away what is not known from before.
-func ready(a *runnerconfig.Autoscaler) taskscaler.UpFunc {
+func (f *fake) ready(a *runnerconfig.Autoscaler) taskscaler.UpFunc {
 	return func(_ taskscaler.Taskscaler, i taskscaler.UpFuncInstance) error {
 		if i.Cause == fleeting.CausePreexisted && (!i.Restored || len(i.Acquisitions) > 0) {
 			return errors.New("nothing is known of what runs on it")
 		}
-		return connector.Run(context.Background(), i.Info, connector.ConnectorOptions{
-			RunOptions:  connector.RunOptions{Command: a.InstanceReadyCommand},
+		var printed bytes.Buffer
+		err := connector.Run(context.Background(), i.Info, connector.ConnectorOptions{
+			RunOptions:  connector.RunOptions{Command: a.InstanceReadyCommand, Stdout: &printed},
 			DialOptions: connector.DialOptions{UseExternalAddr: true},
 		})
+		if err != nil && f.fault == "logs what ready commands print" {
+			err = fmt.Errorf("%w: %s", err, &printed)
+		}
+		return err
 	}
 }
 

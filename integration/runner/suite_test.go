@@ -210,6 +210,7 @@ type section struct {
 	Image, Helper string // of docker-autoscaler: of jobs, and the runner's own
 	Plugin        string // "" = the one in PATH
 	Region        string // "" = one that there is
+	Ready         string // the ready command; "" = one that succeeds
 
 	Max, MaxUse, Idle int
 	IdleTime          string // "" = 1m
@@ -242,7 +243,7 @@ listen_address = "{{.Listen}}"
     shutdown_deletion_interval = "1s"
     shutdown_deletion_retries = 10
     delete_instances_on_shutdown = {{not .Keep}}
-    instance_ready_command = "cloud-init status --wait"
+    instance_ready_command = "{{or .Ready "cloud-init status --wait"}}"
     state_storage = { enabled = {{.State}}, dir = "{{$.Dir}}/state-{{.Name}}" }
     connector_config = { username = "root", protocol = "ssh", protocol_port = {{$.Port}}, use_external_addr = true, timeout = "20s", keepalive = "30s" }
     policy = [ { idle_count = {{.Idle}}, idle_time = "{{or .IdleTime "1m"}}", preemptive_mode = false } ]
@@ -722,6 +723,7 @@ func TestChecksCanFail(t *testing.T) {
 		{"forgets idle_time", "idle_count and idle_time", "idle_time is kept"},
 		{"mixes groups", "two groups", "a group has its own jobs"},
 		{"keeps the first token", "token rotation", "a new token is taken"},
+		{"logs what ready commands print", "ready command", "a ready command's status is logged, its output not"},
 		{"complains", "verify and lint", "verify"},
 		{"is strict", "verify and lint", "lint"},
 		{"forgets the password", "fleeting install, list, login", "fleeting login"},
