@@ -132,6 +132,8 @@ type world struct {
 	api     string // of sim
 	env     []string
 
+	rotations int // of the runners' own tokens
+
 	runner *process // the last that was started
 	figure string   // what was measured
 }
@@ -260,7 +262,7 @@ listen_address = "{{.Listen}}"
 
 // Token is that of a section's runner.
 func (w *world) Token(section string) string {
-	return fmt.Sprintf("glrt-%s%08d-of-a-test", section, w.n)
+	return fmt.Sprintf("glrt-%s%d%07d-of-a-test", section, w.rotations, w.n)
 }
 
 // Group is the name of a section's group: no other world's, since all share a state directory.
