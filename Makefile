@@ -31,9 +31,8 @@ build: ## build the plugin into bin/
 demo: build ## watch the plugin scale a simulated DigitalOcean, with real jobs
 	go run ./cmd/demo -plugin $(PLUGIN)
 
-# After the plugin, which several packages' tests build, and would all compile at the same time. Without vet, which is
-# lint's. More packages at once than processors, since some wait for other processes.
-test: build ## run all tests, with the race detector
+# Without vet, which is lint's. More packages at once than processors, since some wait for other processes.
+test: ## run the tests, with the race detector; make verify has those that take long
 	go test -race -vet=off -p 4 -parallel 16 ./...
 
 docs: ## write what the docs have from the code and from measurements; run their commands, and list which cannot be run
@@ -41,7 +40,7 @@ docs: ## write what the docs have from the code and from measurements; run their
 	TUNING=1 go test -run TestTuning ./provider -update
 	go run ./cmd/fleeting-plugin-digitalocean plan --example --svg docs/plan.svg >/dev/null
 	TZ=UTC go run ./cmd/fleeting-plugin-digitalocean report --example --by project --svg docs/report.svg >/dev/null
-	go test -race -count=1 -v -run TestCommandsInDocs ./integration
+	TEST_LONG=1 go test -race -count=1 -v -run TestCommandsInDocs ./integration
 
 lint: $(LINT) ## check style, imports and formatting
 	$(LINT) run ./...

@@ -138,6 +138,7 @@ func reasonNotRun(text string) (key, reason string) {
 }
 
 func TestCommandsInDocs(t *testing.T) {
+	long(t)
 	t.Parallel()
 	commands := map[string][]command{}
 	used := map[string]bool{}

@@ -44,6 +44,7 @@ const registryRequired = "TEST_REGISTRY"
 // newRegistry serves go-containerregistry's registry, which keeps all in memory.
 func newRegistry(t *testing.T) *testRegistry {
 	t.Helper()
+	long(t)
 	return serveRegistry(t, registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 }
 
@@ -51,6 +52,7 @@ func newRegistry(t *testing.T) *testRegistry {
 // keeps all in files.
 func newDebianRegistry(t *testing.T) *testRegistry {
 	t.Helper()
+	long(t)
 	program, err := exec.LookPath("docker-registry")
 	if err != nil {
 		skipOrFail(t, "docker-registry is not installed (Debian: apt-get install docker-registry)")

@@ -45,7 +45,16 @@ func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }
 
+// long is for tests of releases and of the docs' commands, which take minutes.
+func long(t *testing.T) {
+	t.Helper()
+	if os.Getenv("TEST_LONG") == "" {
+		t.Skip("make verify runs it, with TEST_LONG=1")
+	}
+}
+
 func run(m *testing.M) int {
+	_ = os.Setenv("GORACE", "halt_on_error=1") // of the plugin, in which nobody would see it
 	dir, err := os.MkdirTemp("", "plugin")
 	if err == nil {
 		defer os.RemoveAll(dir)

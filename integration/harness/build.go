@@ -12,12 +12,21 @@ import (
 const pluginPackage = "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/cmd/fleeting-plugin-digitalocean"
 
 // BuildPlugin builds the plugin into dir, with the Makefile's tags, and returns
-// the binary's path. It works in every directory of the module.
+// the binary's path. It works in every directory of the module. With the race
+// detector, if its caller has it, the plugin has it too.
 func BuildPlugin(ctx context.Context, dir string) (path string, err error) {
 	path = filepath.Join(dir, filepath.Base(pluginPackage))
-	// As `make build` does, so that each finds what the other has compiled.
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-tags", "grpcnotrace", "-o", path, pluginPackage)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	args := []string{"build", "-buildvcs=false", "-tags", "grpcnotrace", "-o", path}
+	// As the caller was built, or as `make build` does, so that what is compiled is found.
+	if raceDetector {
+		args = append(args, "-race")
+	} else {
+		args = append(args, "-trimpath")
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, pluginPackage)...)
+	if !raceDetector {
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	}
 	output, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("building the plugin: %w\n%s", err, output)

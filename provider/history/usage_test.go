@@ -2,6 +2,7 @@ package history
 
 import (
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"testing"
@@ -126,10 +127,10 @@ func sumsAgree(t *testing.T, h History, by string) {
 // TestExample: the week is the same every time, its sums agree, and no Droplet runs two jobs.
 func TestExample(t *testing.T) {
 	h := Example(1)
-	if diff := cmp.Diff(h, Example(1)); diff != "" {
-		t.Error(diff)
+	if !reflect.DeepEqual(h, Example(1)) {
+		t.Error("it is another each time")
 	}
-	if cmp.Equal(h, Example(2)) {
+	if reflect.DeepEqual(h, Example(2)) {
 		t.Error("the seed does nothing")
 	}
 	for _, by := range []string{"", ByProject, ByPipeline, BySize, ByHour} {

@@ -176,7 +176,7 @@ func TestUserDataHasNoCarriageReturns(t *testing.T) {
 // A file of 10,000 lines is migrated as one of ten is, each token to a file of its own.
 func TestTenThousandLines(t *testing.T) {
 	text := "concurrent = 5\n"
-	const runners = 600
+	const runners = 200
 	for n := range runners {
 		one := strings.TrimPrefix(runnerWith("    IdleCount = 1\n    # a comment\n"), "concurrent = 5\n")
 		text += strings.ReplaceAll(one, "0123456789abcdef", fmt.Sprintf("%016x", n)) + "\n\n[[runners]]\n  executor = \"shell\"\n\n"

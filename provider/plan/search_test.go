@@ -31,13 +31,13 @@ func weeks(n, jobs int) *Past {
 var present = Setup{Policies: []Policy{{IdleTime: 20 * time.Minute}}, Capacity: 1, MaxUses: 20, MaxInstances: 60, UpdateInterval: time.Minute}
 
 func TestSearch(t *testing.T) {
-	p := weeks(1, 3000)
+	p := weeks(1, 1500)
 	p.Model = Run(present, p.Work, true)
-	a, err := Search(t.Context(), p, present, nil, time.UTC, 200)
+	a, err := Search(t.Context(), p, present, nil, time.UTC, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(a.Choices) == 0 || len(a.Choices) > 5 || a.Tried > 200 {
+	if len(a.Choices) == 0 || len(a.Choices) > 5 || a.Tried > 100 {
 		t.Fatalf("%d choices of %d tries", len(a.Choices), a.Tried)
 	}
 	for i, c := range a.Choices {
