@@ -170,8 +170,8 @@ var (
 // elsewhere are names that docs may use and that belong to something other than the plugin and [runners.autoscaler].
 var elsewhere = []string{
 	"assign_resource", "ssh_key", // of DigitalOcean's scopes
-	"droplet_limit",                                                                                    // of DigitalOcean's account
-	"use_slot_cgroups", "slot_cgroup_template", "reservation_throttling", "vm_isolation", "log_format", // the runner's, which nothing here reads
+	"droplet_limit",                   // of DigitalOcean's account
+	"log_format",                      // the runner's, which nothing here reads
 	"vpc_nat_gateways", "nat_gateway", // of DigitalOcean's API
 	"runner_name", "system_id", // labels of the runner's metrics
 	"--volume", "--env", // of docker

@@ -24,10 +24,10 @@ func (p *parser) keys() []key {
 			help: "The group: the prefix of every Droplet's name, and part of its tag `fleeting-group:<name>`. 1 to 45 characters of " +
 				"a-z, 0-9 and `-`, with a letter or a digit at both ends, and not `-doctor` at the end. One manager, one name."},
 		{name: "token", value: value{maybeEmpty.schema, p.token}, fallback: "required, or token_file, or the environment",
-			help: "DigitalOcean's token. One of `token`, `token_file` and the environment's `DIGITALOCEAN_TOKEN` and " +
-				"`DIGITALOCEAN_ACCESS_TOKEN` is required; the first that is set counts."},
+			help: "DigitalOcean's token. The first that is set counts: `token`, `token_file`, `DIGITALOCEAN_TOKEN` or " +
+				"`DIGITALOCEAN_ACCESS_TOKEN` of the environment."},
 		{name: "token_file", value: value{maybeEmpty.schema, p.tokenFile}, fallback: "the environment",
-			help: "The path of a file that holds the token alone. It is read again after a 401, so a token is rotated without a restart."},
+			help: "The path of a file that contains only the token. It is read again after a 401, so a token is rotated without a restart."},
 		{name: "api_url", value: value{apiURLs.schema, p.apiURL},
 			fallback: `"` + defaultAPIURL + `"`,
 			help:     "The API: https, or http to a loopback host. Also from the environment, `DIGITALOCEAN_API_URL`."},
@@ -46,15 +46,14 @@ func (p *parser) keys() []key {
 		{name: "ssh_keys", value: list(0, sshKeys).into(&c.SSHKeys), fallback: "none",
 			help: "More SSH keys of the account that can log in to Droplets: ids or MD5 fingerprints."},
 		{name: "ssh_key_file", value: files.into(&c.SSHKeyFile), fallback: "none",
-			help: "The path of a private key that is used again after a restart; a missing file is created (ed25519, mode 0600). Without it, " +
-				"and without `connector_config.key_path`, each start creates a key in memory, and deletes it from the account at the end."},
+			help: "The path of a private key, which is created if it is missing (ed25519, mode 0600). Without it, and without " +
+				"`connector_config.key_path`, each start creates a key in memory, so a restart loses the Droplets."},
 
 		{name: "vpc_uuid", value: p.byRegion().into(&c.VPC), fallback: "the region's default VPC",
 			help: "The UUID of a VPC; with several regions a table of region = UUID, which may leave some out. One for a region that is not " +
 				"in `region` is refused."},
 		{name: "subnet_uuid", value: p.byRegion().and(p.withVPC).into(&c.Subnet), fallback: "the VPC's default subnet", needs: "vpc_uuid",
-			help: "The UUID of a subnet of the VPC, written as `vpc_uuid` is; a region with a subnet must have a `vpc_uuid`. Only a " +
-				"create checks it. DigitalOcean calls it a public preview."},
+			help: "The UUID of a subnet of the VPC, written as `vpc_uuid` is. Only a create checks it. A public preview of DigitalOcean."},
 		{name: "public_networking", value: boolean.into(&c.PublicNetworking), fallback: "true",
 			help: "Whether Droplets have public addresses. With false the runner must be in the VPC, with `use_external_addr = false`."},
 		{name: "ipv6", value: boolean.and(p.ipv6).into(&c.IPv6), fallback: "false",
@@ -69,7 +68,7 @@ func (p *parser) keys() []key {
 		{name: "user_data", value: userData.into(&c.UserData), fallback: "none",
 			help: "What cloud-init does at the first boot: at most 64 KiB of ASCII. Jobs can read it, so put no secrets in."},
 		{name: "user_data_file", value: files.and(p.userDataFile).into(&c.UserData), fallback: "none", excludes: "user_data",
-			help: "Instead of `user_data`: the path of a file with it. It is read at the start."},
+			help: "Instead of `user_data`: the path of a file, which is read at the start."},
 
 		{name: "tags", value: list(0, tags.and(freeTag)).into(&c.Tags), fallback: "none",
 			help: "More tags for every Droplet, for example for a firewall. `fleeting` and `fleeting-...` are the plugin's."},
@@ -81,8 +80,8 @@ func (p *parser) keys() []key {
 		{name: "max_creating", value: droplets.into(&c.MaxCreating), fallback: "no limit",
 			help: "The most Droplets being created at once, 1 to 100000. docker+machine called it MaxGrowthRate."},
 		{name: "max_hourly_cost", value: cost.into(&c.MaxHourlyCost), fallback: "no limit",
-			help: "The most USD an hour that the group's Droplets may cost together, by the price of the most expensive `size`: it lowers " +
-				"`max_instances`. From 0.001 to 100000, without backups and traffic."},
+			help: "The most USD an hour that the group's Droplets may cost, without backups and traffic: it lowers `max_instances`, by the " +
+				"price of the most expensive `size`. From 0.001 to 100000."},
 		{name: "create_timeout", value: timeouts.into(&c.CreateTimeout), fallback: `"10m"`,
 			help: "A Droplet that is not active after this time is deleted: from 30s to 24h."},
 	}

@@ -16,20 +16,17 @@ var update = flag.Bool("update", false, "write the table of docs/configuration.m
 // values are where the values of a key come from: what the documentation has beside the key, and editors do not need.
 var values = map[string]string{
 	"token":              "[How to create one](https://docs.digitalocean.com/reference/api/create-personal-access-token/), with [these scopes](security.md#the-token)",
-	"region":             "`doctl compute region list`, [availability](https://docs.digitalocean.com/platform/regional-availability/)",
-	"size":               "`doctl compute size list`, [sizes](https://docs.digitalocean.com/products/droplets/concepts/choosing-a-plan/)",
-	"image":              "`doctl compute image list-application --public`, `list-distribution --public`, your own with `list`; [images](https://docs.digitalocean.com/products/droplets/details/images/)",
+	"region":             "`doctl compute region list`",
+	"size":               "`doctl compute size list`",
+	"image":              "`doctl compute image list --public`, your own without `--public`",
 	"image_tag":          "[Golden images](golden-image.md)",
 	"ssh_keys":           "`doctl compute ssh-key list`",
 	"vpc_uuid":           "`doctl vpcs list`, [network](network.md)",
 	"public_networking":  "[Network](network.md#one-egress-address)",
-	"ipv6":               "[IPv6](https://docs.digitalocean.com/products/networking/ipv6/)",
-	"monitoring":         "[Monitoring](https://docs.digitalocean.com/products/monitoring/)",
-	"backups":            "[Backups](https://docs.digitalocean.com/products/backups/)",
 	"with_droplet_agent": "[The agent](https://docs.digitalocean.com/products/droplets/how-to/manage-agent/)",
 	"user_data":          "[User data](https://docs.digitalocean.com/products/droplets/how-to/provide-user-data/)",
 	"tags":               "[A firewall](security.md#a-firewall)",
-	"project_id":         "`doctl projects list`, [projects](https://docs.digitalocean.com/products/projects/)",
+	"project_id":         "`doctl projects list`",
 	"max_instances":      "`doctl account get` shows the account's limit",
 }
 
