@@ -31,16 +31,15 @@ on DigitalOcean's side.
 Each line is a finding, and where it was found:
   ok       as it should be
   note     worth knowing
-  warning  it will hurt some day
-  fault    it does not work, or not as it is written
+  warning  it will cause trouble some day
+  fault    it does not work, or not as written
   hint:    what to do about the finding above, to be pasted where possible
 
-Nothing is changed on the account. Which scopes the token has is shown by
-reads, and by requests with nothing in them: a Droplet without name, size and
-image cannot be made, and none has the id 0 and can be destroyed. --boot really
-makes a Droplet, in a group of its own, and destroys it whatever happens, also
-after Ctrl-C. It says first how long that may take. If it is killed, the next
-doctor shows what it left, for sweep.
+doctor changes nothing on the account. It learns the token's scopes from reads,
+and from writes that cannot succeed: a create without a name, the deletion of
+Droplet 0. --boot creates a Droplet in a group of its own, and deletes it even
+after a failure or Ctrl-C. It first says how long that may take. If it is
+killed, the next doctor shows what is left, and sweep deletes it.
 
 The exit code is 0 if there is nothing worse than notes, 3 with warnings, 4
 with faults, 1 if there is no config.toml to read, 2 if it was called wrongly.

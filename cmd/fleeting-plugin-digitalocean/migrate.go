@@ -23,22 +23,23 @@ func migrateCommand(t *terminal) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "migrate [config.toml]",
 		Short: "Turn docker+machine runners into docker-autoscaler ones",
-		Long: `Turn the docker+machine runners of a config.toml, those with docker-machine's
-digitalocean driver, into docker-autoscaler ones with this plugin. The new
-section takes the place of the old one, which stays below it as a comment,
-without its secrets. All else in the file stays byte for byte.
+		Long: `Convert the docker+machine runners of a config.toml that use docker-machine's
+digitalocean driver into docker-autoscaler runners with this plugin. The new
+section replaces the old one, which stays below it as a comment, without its
+secrets. The rest of the file does not change.
 
-Without a file it is the runner's own: $CONFIG_FILE, else
+The default file is the runner's: $CONFIG_FILE, else
 /etc/gitlab-runner/config.toml; - is standard input. The new file goes to
-standard output, what a person has to know to standard error, the worst first:
-  todo     the result does not work before this is done
-  lost     not carried over
-  check    carried over in another way: look at it
-and then what doctor says about the result, by the lines of the new file.
+standard output. Notes go to standard error, the worst first:
+  error    migrate cannot go on before you fix this
+  todo     the result does not work before you have done this
+  lost     not converted, or without effect
+  check    converted to something else: look at it
+  doctor   what doctor says about the result, by the lines of the new file
 
-It exits with 0 if all went well or there was nothing to do, with 1 if it
-failed and nothing was changed, with 2 if it was called wrongly, with 3 if the
-result does not work as it stands, or --check found something to migrate.`,
+The exit code is 0 if all is well or there is nothing to do, 1 after an error
+(nothing was changed), 2 for wrong flags, and 3 if the result does not work
+yet, or --check found something to migrate.`,
 		Example: `  $ sudo fleeting-plugin-digitalocean migrate --diff
   ...
   $ sudo gitlab-runner stop

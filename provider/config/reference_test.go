@@ -18,7 +18,7 @@ var values = map[string]string{
 	"token":              "[How to create one](https://docs.digitalocean.com/reference/api/create-personal-access-token/), with [these scopes](security.md#the-token)",
 	"region":             "`doctl compute region list`",
 	"size":               "`doctl compute size list`",
-	"image":              "`doctl compute image list --public`, your own without `--public`",
+	"image":              "`doctl compute image list-application --public`; your own: `doctl compute image list`",
 	"image_tag":          "[Golden images](golden-image.md)",
 	"ssh_keys":           "`doctl compute ssh-key list`",
 	"vpc_uuid":           "`doctl vpcs list`, [network](network.md)",

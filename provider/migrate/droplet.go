@@ -39,10 +39,10 @@ func (c *conversion) readOptions() (all []option) {
 		switch {
 		case isDriver && slices.Contains(driverOptions, name), daemonLists[o.key] != "", o.key == "tls-san", strings.HasPrefix(o.key, "swarm"):
 		case strings.HasPrefix(o.key, "engine-"):
-			c.note(Lost, o.line, o.key, "not carried over: Docker is the image's, or the distribution's package",
+			c.note(Lost, o.line, o.key, "not converted: Docker is part of the image, or the distribution's package",
 				"write what the daemon needs into "+daemonFile+" with write_files in user_data")
 		default:
-			c.note(Lost, o.line, o.key, "no option of docker-machine or its digitalocean driver", "")
+			c.note(Lost, o.line, o.key, "not an option of docker-machine or its digitalocean driver", "")
 		}
 		all = append(all, o)
 	}
@@ -75,14 +75,14 @@ func (c *conversion) droplets() imageClass {
 		c.note(Check, region.line, region.key, fmt.Sprintf("%q takes no new Droplets: region = %q", region.value, c.Region), "")
 	}
 	if c.Size = newSize(size.value); c.Size != size.value {
-		c.note(Check, size.line, size.key, fmt.Sprintf("%q is no size today: size = %q, with as much memory or more", size.value, c.Size),
+		c.note(Check, size.line, size.key, fmt.Sprintf("%q is no longer a size: size = %q, with as much memory or more", size.value, c.Size),
 			"doctl compute size list")
 	}
 	class := c.image()
 	c.Port, c.User, c.Ready = 22, "root", "docker info"
 	if o := c.option("ssh-user", "root"); !c.replaced && o.value != "root" {
 		c.User, c.Ready = o.value, "sudo docker info" // the group docker is younger than this session
-		c.note(Check, o.line, o.key, "the image needs this user, with the account's SSH keys and sudo; DigitalOcean's own have root alone", "")
+		c.note(Check, o.line, o.key, "the image needs this user, with the account's SSH keys and sudo; DigitalOcean's own have only root", "")
 	}
 	if n, err := strconv.ParseUint(c.option("ssh-port", "22").value, 10, 16); err == nil && !c.replaced {
 		c.Port = int(n)
@@ -127,13 +127,13 @@ var fingerprint = regexp.MustCompile(`^[0-9a-f]{2}(:[0-9a-f]{2}){15}$`)
 func (c *conversion) keys() {
 	file, o := c.option("ssh-key-path", ""), c.option("ssh-key-fingerprint", "")
 	if file.value != "" && !path.IsAbs(file.value) {
-		c.note(Todo, file.line, file.key, strconv.Quote(file.value)+" is no absolute path, and nothing expands ~", "write it from / on")
+		c.note(Todo, file.line, file.key, strconv.Quote(file.value)+" is not an absolute path, and ~ is not expanded", "write the path from /")
 	}
 	c.SSHKeyFile = cmp.Or(file.value, c.StateDir+"/"+c.Group+"-ssh-key")
 	switch key := strings.TrimPrefix(strings.ToLower(o.value), "md5:"); {
 	case o.value == "":
 	case !fingerprint.MatchString(key):
-		c.note(Lost, o.line, o.key, "no MD5 fingerprint, the only form that DigitalOcean takes",
+		c.note(Lost, o.line, o.key, "not an MD5 fingerprint, the only form that DigitalOcean accepts",
 			"ssh-keygen -E md5 -lf KEY.pub prints it; it belongs in ssh_keys")
 	case file.value != "":
 		c.SSHKeys, c.KeyPath, c.SSHKeyFile = []string{key}, file.value, ""
@@ -168,6 +168,6 @@ func (c *conversion) privateAddresses() {
 	if was := c.option("region", "nyc3").value; was != c.Region {
 		level, gone = Todo, fmt.Sprintf(", which is in %s, not in %s", was, c.Region)
 	}
-	c.note(level, line, "", "private addresses: "+c.Private+". Droplets reach them from the same VPC alone"+gone,
-		"set vpc_uuid to that VPC (doctl vpcs list), unless it is the region's default; use_external_addr = false with the runner in it, too")
+	c.note(level, line, "", "private addresses: "+c.Private+". Droplets reach them only from the same VPC"+gone,
+		"set vpc_uuid to that VPC (doctl vpcs list), unless it is the region's default")
 }

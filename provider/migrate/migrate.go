@@ -66,12 +66,12 @@ func (r Result) Mask(text string) string {
 // Level is what a Note asks of a person.
 type Level string
 
-// The levels, the worst first. What is carried over as it was has no Note.
+// The levels, the worst first. What stays as it was has no Note.
 const (
 	Error Level = "error" // nothing can be migrated before this is fixed
 	Todo  Level = "todo"  // the result does not work before this is done
-	Lost  Level = "lost"  // not carried over, or without effect
-	Check Level = "check" // carried over in another way: look at it
+	Lost  Level = "lost"  // not converted, or without effect
+	Check Level = "check" // converted to something else: look at it
 )
 
 // Note is about one setting of the old file. It never holds a secret.

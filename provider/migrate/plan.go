@@ -172,11 +172,11 @@ func (c *conversion) withoutEqual() {
 			c.note(Lost, e.line, e.name, "docker+machine does not know it", "")
 		case e.path == "cache."+key && slices.Contains(deadCache, key) && dead == "":
 			dead = e.name
-			c.note(Lost, e.line, dead, "the runner ignores it and its like here since 12.0", "move them to [runners.cache.s3]")
+			c.note(Lost, e.line, dead, "the runner ignores this and the other S3 keys here since 12.0", "move them to [runners.cache.s3]")
 		}
 	}
 	if c.old.Machine.MachineOptionsWithName != nil {
-		c.note(Lost, c.line("machine.machineoptionswithname"), "MachineOptionsWithName", "not carried over: user_data is the same for all Droplets",
+		c.note(Lost, c.line("machine.machineoptionswithname"), "MachineOptionsWithName", "not converted: user_data is the same for all Droplets",
 			"a Droplet's host name is its name: user_data can use $(hostname) in runcmd")
 	}
 }

@@ -29,7 +29,7 @@ const (
 	daemonFile  = "/etc/docker/daemon.json"
 )
 
-// daemonLists are the options of the Docker daemon that are carried over, and their keys in daemon.json.
+// daemonLists are the options of the Docker daemon that are converted, and their keys in daemon.json.
 var daemonLists = map[string]string{"engine-registry-mirror": "registry-mirrors", "engine-insecure-registry": "insecure-registries"}
 
 // newCloudConfig returns what Droplets of this image need. daemon is daemon.json; port is that of SSH.

@@ -50,7 +50,7 @@ func (c *conversion) write() string {
 			edits = append(edits, edit{e.span, ""})
 		case renamed[e.path] != "" && c.get(renamed[e.path]) == nil:
 			edits = append(edits, edit{e.nameAt, renamed[e.path]})
-			c.note(Check, e.line, e.name, "runners of today call it "+renamed[e.path], "")
+			c.note(Check, e.line, e.name, "the runner now calls it "+renamed[e.path], "")
 		}
 		at = e.end
 	}
