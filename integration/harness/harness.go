@@ -173,7 +173,7 @@ func work(ctx context.Context, o Options, f foreman) (faults []string) {
 	}
 	switch err := f.carryOut(ctx, o.Plan); {
 	case errors.Is(err, context.DeadlineExceeded):
-		return []string{fmt.Sprintf("the plan was not through after %s: give it more time, or fewer jobs", o.Timeout)}
+		return []string{fmt.Sprintf("the run took longer than %s: give it more time, or fewer jobs", o.Timeout)}
 	case err != nil:
 		return []string{"interrupted before the plan was through"}
 	}

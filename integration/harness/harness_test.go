@@ -88,7 +88,7 @@ func TestARunThatIsCutShortLeavesNothing(t *testing.T) {
 			failed = append(failed, c.Text)
 		}
 	}
-	if len(failed) != 2 || !strings.Contains(failed[0], "12 of 12 jobs did not run exactly once") || failed[1] != "the plan was not through after 5s: give it more time, or fewer jobs" {
+	if len(failed) != 2 || !strings.Contains(failed[0], "12 of 12 jobs did not run exactly once") || failed[1] != "the run took longer than 5s: give it more time, or fewer jobs" {
 		t.Errorf("failed checks: %q", failed)
 	}
 }
