@@ -40,7 +40,7 @@ docs: ## write what the docs have from the code and from measurements; run their
 	TUNING=1 go test -run TestTuning ./provider -update
 	go run ./cmd/fleeting-plugin-digitalocean plan --example --svg docs/plan.svg >/dev/null
 	TZ=UTC go run ./cmd/fleeting-plugin-digitalocean report --example --by project --svg docs/report.svg >/dev/null
-	TEST_LONG=1 go test -race -count=1 -v -run TestCommandsInDocs ./integration
+	TEST_LONG=1 go test -race -count=1 -v -run 'TestLogRe|TestCommandsInDocs' ./integration -update
 
 lint: $(LINT) ## check style, imports and formatting
 	$(LINT) run ./...

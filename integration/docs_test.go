@@ -163,7 +163,7 @@ func TestRunnerKeysInConfiguration(t *testing.T) {
 
 var (
 	underscored = regexp.MustCompile(`\b[a-z0-9]+(_[a-z0-9]+)+\b`)
-	flag        = regexp.MustCompile("(?m)(?:^|[\\s(`])(--[a-z][a-z-]+)")
+	dashed      = regexp.MustCompile("(?m)(?:^|[\\s(`])(--[a-z][a-z-]+)")
 	ours        = regexp.MustCompile("^`(--|fleeting-plugin-digitalocean |doctor |ls |rm |sweep |migrate )")
 )
 
@@ -199,7 +199,7 @@ func knownNames(t *testing.T) map[string]bool {
 	}
 	for _, verb := range []string{"doctor", "ls", "rm", "sweep", "migrate", "report", "plan"} {
 		help, err := exec.CommandContext(t.Context(), binary, verb, "--help").Output()
-		flags := flag.FindAllStringSubmatch(string(help), -1)
+		flags := dashed.FindAllStringSubmatch(string(help), -1)
 		if err != nil || len(flags) == 0 {
 			t.Errorf("%s --help: %v", verb, err)
 		}
@@ -227,7 +227,7 @@ func TestDocsNameWhatExists(t *testing.T) {
 				names = append(names, key[1])
 			}
 			if ours.MatchString(span) {
-				for _, f := range flag.FindAllStringSubmatch(span, -1) {
+				for _, f := range dashed.FindAllStringSubmatch(span, -1) {
 					names = append(names, f[1])
 				}
 			}

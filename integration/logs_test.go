@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"flag"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -167,6 +168,43 @@ func logLines(t *testing.T) map[string]bool {
 	return lines
 }
 
+// updateLogs is a flag of the tests, as make docs gives it.
+var updateLogs = flag.Bool("update", false, "write the tables of docs/logs.md")
+
+// logTable holds the table of docs/logs.md under that head to rows, which the code has: each without its last cell, the
+// meaning, which only the doc has. With -update it writes the table: it keeps the meanings, and drops rows that are gone.
+func logTable(t *testing.T, head string, rows []string) {
+	t.Helper()
+	const path = "docs/logs.md"
+	doc := readDoc(t, path)
+	at := strings.Index(doc, head)
+	if at < 0 {
+		t.Fatalf("%s has no table %s", path, head)
+	}
+	old, _, _ := strings.Cut(strings.TrimSpace(doc[at:]), "\n\n")
+	meanings := map[string]string{}
+	for line := range strings.Lines(old) {
+		cells := strings.TrimSuffix(strings.TrimSpace(line), " |")
+		if last := strings.LastIndex(cells, " | "); last > 0 {
+			meanings[cells[:last]] = cells[last+len(" | "):]
+		}
+	}
+	table := head + "\n|" + strings.Repeat("---|", strings.Count(head, "|")-1)
+	for _, row := range rows {
+		table += "\n" + row + " | " + meanings[row] + " |"
+		if meanings[row] == "" {
+			t.Errorf("%s: say what this means, or - if it says all: %s", path, row)
+		}
+	}
+	if table != old && !*updateLogs {
+		t.Errorf("%s is stale: run make docs\n%s", path, cmp.Diff(old, table))
+	} else if table != old {
+		if err := os.WriteFile(filepath.Join("..", path), []byte(strings.Replace(doc, old, table, 1)), 0o644); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // sameSet fails unless the code and a doc have the same.
 func sameSet(t *testing.T, code, doc map[string]bool, what, path string) {
 	t.Helper()
@@ -176,21 +214,16 @@ func sameSet(t *testing.T, code, doc map[string]bool, what, path string) {
 }
 
 // Every line that the plugin can log is explained to operators, at its level, and no other is; the lines that docs show
-// are of the code.
+// are of the code. Not parallel: with -update it writes what others read.
 func TestLogReference(t *testing.T) {
-	t.Parallel()
-	lines := logLines(t)
-	documented := map[string]bool{}
-	rows := regexp.MustCompile("(?m)^\\| (trace|debug|info|warn|error) \\| `([^`]+)` \\| [^|]+ \\|$")
-	for _, row := range rows.FindAllStringSubmatch(readDoc(t, "docs/logs.md"), -1) {
-		documented[row[1]+" "+row[2]] = true
-	}
-	sameSet(t, lines, documented, "lines", "docs/logs.md")
 	messages := map[string]bool{}
-	for line := range lines {
-		_, message, _ := strings.Cut(line, " ")
+	rows := map[string][]string{} // by level
+	for _, line := range slices.Sorted(maps.Keys(logLines(t))) {
+		level, message, _ := strings.Cut(line, " ")
 		messages[message] = true
+		rows[level] = append(rows[level], "| "+level+" | `"+message+"`")
 	}
+	logTable(t, "| level | line | meaning, and what to do |", slices.Concat(rows["error"], rows["warn"], rows["info"], rows["debug"], rows["trace"]))
 	for path, doc := range docs(t) {
 		for _, f := range fences(doc) {
 			for example := range strings.Lines(f.text) {
@@ -202,14 +235,13 @@ func TestLogReference(t *testing.T) {
 	}
 }
 
-// The table of reasons has all that end a Droplet's life.
+// The table of reasons has all that end a Droplet's life. Not parallel, as above.
 func TestLogReasons(t *testing.T) {
-	t.Parallel()
 	s := readSource(t, "instancegroup")
 	given := map[string]bool{}
 	give := func(e ast.Expr) {
 		if text, ok := s.literal(e); ok && text != "" {
-			given[text] = true
+			given["| `"+text+"`"] = true
 		} else if !ok && nameIn(e) != "why" { // handed on
 			t.Errorf("the reason %s is no literal", nameIn(e))
 		}
@@ -228,13 +260,7 @@ func TestLogReasons(t *testing.T) {
 			}
 		}
 	})
-	documented := map[string]bool{}
-	_, table, _ := strings.Cut(readDoc(t, "docs/logs.md"), "| reason | what happened |")
-	table, _, _ = strings.Cut(table, "\n\n")
-	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(table, -1) {
-		documented[row[1]] = true
-	}
-	sameSet(t, given, documented, "reasons", "docs/logs.md")
+	logTable(t, "| reason | what happened |", slices.Sorted(maps.Keys(given)))
 }
 
 // The table of scopes names every request that the plugin makes, and, where DigitalOcean's specification is at hand,
