@@ -183,17 +183,15 @@ func logTable(t *testing.T, head string, rows []string) {
 	}
 	old, _, _ := strings.Cut(strings.TrimSpace(doc[at:]), "\n\n")
 	meanings := map[string]string{}
-	for line := range strings.Lines(old) {
-		cells := strings.TrimSuffix(strings.TrimSpace(line), " |")
-		if last := strings.LastIndex(cells, " | "); last > 0 {
-			meanings[cells[:last]] = cells[last+len(" | "):]
-		}
+	for _, row := range regexp.MustCompile("(?m)(`[^`]+`) \\| ([^|]+) \\|$").FindAllStringSubmatch(old, -1) {
+		meanings[row[1]] = row[2]
 	}
 	table := head + "\n|" + strings.Repeat("---|", strings.Count(head, "|")-1)
 	for _, row := range rows {
-		table += "\n" + row + " | " + meanings[row] + " |"
-		if meanings[row] == "" {
-			t.Errorf("%s: say what this means, or - if it says all: %s", path, row)
+		text := row[strings.Index(row, "`"):]
+		table += "\n" + row + " | " + meanings[text] + " |"
+		if meanings[text] == "" {
+			t.Errorf("%s: say what this means, or - if it says all: %s", path, text)
 		}
 	}
 	if table != old && !*updateLogs {

@@ -117,15 +117,15 @@ type day struct {
 	usd             float64
 }
 
-func (c tuning) work(t *testing.T, sim *dosim.Sim) day {
-	runner, err := taskscaler.New(t.Context(), configured(t, sim, options{"size": "s-2vcpu-4gb", "max_instances": tuningLimit}),
+func (c tuning) work(t *testing.T, sim *dosim.Sim, more ...taskscaler.Option) day {
+	runner, err := taskscaler.New(t.Context(), configured(t, sim, options{"size": "s-2vcpu-4gb", "max_instances": tuningLimit}), append(more,
 		taskscaler.WithReservations(), taskscaler.WithMaxUseCount(c.uses), taskscaler.WithMaxInstances(tuningLimit),
 		taskscaler.WithUpdateInterval(30*time.Second), taskscaler.WithLogger(hclog.NewNullLogger()),
 		taskscaler.WithDeleteInstancesOnShutdown(),
 		taskscaler.WithInstanceUpFunc(func(taskscaler.Taskscaler, taskscaler.UpFuncInstance) error {
 			time.Sleep(readyTakes)
 			return nil
-		}))
+		}))...)
 	if err != nil {
 		t.Fatal(err)
 	}
