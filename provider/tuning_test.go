@@ -20,7 +20,7 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
-var update = flag.Bool("update", false, "write the table of docs/tutorial.md")
+var update = flag.Bool("update", false, "write what TestTuning measures into docs/tutorial.md and docs/dashboard.svg")
 
 // tuningEnv has TestTuning run, which takes half a minute. `make docs` sets it.
 const tuningEnv = "TUNING"
@@ -75,7 +75,7 @@ func TestTuning(t *testing.T) {
 	table, stale := head, len(rows) != len(tunings)
 	for i, c := range tunings {
 		onAccount(t, dosim.Options{Latency: 150 * time.Millisecond, ListLag: 2 * time.Second}, func(t *testing.T, sim *dosim.Sim) {
-			d := c.work(t, sim)
+			d := c.work(t, sim, func(int) int { return jobsOfPush })
 			table += c.row(d)
 			stale = stale || !alike(rows[i], c.row(d))
 		})
@@ -117,7 +117,7 @@ type day struct {
 	usd             float64
 }
 
-func (c tuning) work(t *testing.T, sim *dosim.Sim, more ...taskscaler.Option) day {
+func (c tuning) work(t *testing.T, sim *dosim.Sim, jobsOf func(push int) int, more ...taskscaler.Option) day {
 	runner, err := taskscaler.New(t.Context(), configured(t, sim, options{"size": "s-2vcpu-4gb", "max_instances": tuningLimit}), append(more,
 		taskscaler.WithReservations(), taskscaler.WithMaxUseCount(c.uses), taskscaler.WithMaxInstances(tuningLimit),
 		taskscaler.WithUpdateInterval(30*time.Second), taskscaler.WithLogger(hclog.NewNullLogger()),
@@ -144,7 +144,7 @@ func (c tuning) work(t *testing.T, sim *dosim.Sim, more ...taskscaler.Option) da
 	time.Sleep(9 * time.Hour)
 	for push := 0; time.Since(midnight) <= 17*time.Hour; push++ {
 		pushed := time.Now()
-		for n := range jobsOfPush {
+		for n := range jobsOf(push) {
 			key := fmt.Sprint(push, "-", n)
 			for runner.Reserve(key) != nil {
 				time.Sleep(askEvery)
