@@ -111,7 +111,7 @@ func TestTuningDashboard(t *testing.T) {
 func drawn(t *testing.T, c chart.Chart, series map[string][]chart.Point) chart.Chart {
 	t.Helper()
 	c.X = chart.Axis{Name: "hour", From: shown, To: until}
-	c.Text, c.Series = c.Title+", on average:", slices.Clone(c.Series)
+	c.Text, c.Series = c.Title+":", slices.Clone(c.Series)
 	below := map[float64]float64{}
 	for i, s := range slices.Backward(c.Series) {
 		s.Steps, s.Points = true, series[s.Name]
@@ -126,12 +126,15 @@ func drawn(t *testing.T, c chart.Chart, series map[string][]chart.Point) chart.C
 		}
 		if len(s.Points) == 0 {
 			t.Errorf("%s: the dashboard shows no %s", c.Title, s.Name)
-		} else if mean := sum / float64(len(s.Points)); math.Abs(mean) >= 1 { // smaller ones differ
-			c.Text += fmt.Sprintf(" %s %.1f,", s.Name, mean)
 		}
+		c.Text += " " + s.Name
+		if mean := sum / float64(len(s.Points)); mean >= 1 { // smaller ones differ from run to run
+			c.Text += fmt.Sprintf(" %.1f on average", mean)
+		}
+		c.Text += ","
 		c.Series[i] = s
 	}
-	c.Text = strings.TrimSuffix(c.Text, ",") + ";"
+	c.Text = strings.TrimSuffix(c.Text, ",") + "."
 	return c
 }
 
