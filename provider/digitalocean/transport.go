@@ -68,6 +68,12 @@ const (
 	readPause = 250 * time.Millisecond
 )
 
+// once is the key of a context whose reads are not repeated.
+type once struct{}
+
+// Once returns a context whose reads are sent once: for a caller that repeats them itself, at a pace.
+func Once(ctx context.Context) context.Context { return context.WithValue(ctx, once{}, true) }
+
 // repeatReads repeats a GET that failed in a way that time may heal. Nothing
 // else is ever repeated here: a POST that was carried out and not answered
 // would make Droplets twice.
@@ -77,12 +83,15 @@ func (r repeatReads) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodGet {
 		return r.base.RoundTrip(req)
 	}
-	pause := readPause
+	tries, pause := readTries, readPause
+	if req.Context().Value(once{}) != nil {
+		tries = 1
+	}
 	for try := 1; ; try++ {
 		ctx, cancel := context.WithTimeout(req.Context(), readTimeout)
 		resp, err := r.base.RoundTrip(req.WithContext(ctx))
 		cancel() // wire has read the body
-		if try == readTries || !temporary(resp, err) {
+		if try == tries || !temporary(resp, err) {
 			return resp, err
 		}
 		select {

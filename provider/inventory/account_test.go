@@ -42,6 +42,7 @@ func TestUnlisted(t *testing.T) {
 		"GET /v2/account/keys: 403 times forever":                       instancegroup.ErrForbidden,
 		"GET /v2/account/keys: 429 header Retry-After=30 times forever": instancegroup.ErrRateLimited,
 		"GET /v2/tags: 503 times forever":                               instancegroup.ErrUnconfirmed,
+		"GET /v2/droplets?type=gpus: 403 times forever":                 nil,
 		"GET /v2/droplets?type=gpus: 422 times forever":                 nil,
 		"GET /v2/droplets?type=gpus: 404 times forever":                 nil,
 	} {
@@ -70,7 +71,6 @@ func TestUnlisted(t *testing.T) {
 	}
 	for fault, class := range map[string]error{
 		"GET /v2/droplets?type=gpus: 401 times forever": instancegroup.ErrUnauthorized,
-		"GET /v2/droplets?type=gpus: 403 times forever": instancegroup.ErrForbidden,
 		"GET /v2/droplets?type=gpus: 503 times forever": instancegroup.ErrUnconfirmed,
 		"GET /v2/droplets: 403 times forever":           instancegroup.ErrForbidden,
 	} {

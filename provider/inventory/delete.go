@@ -37,6 +37,10 @@ const (
 	// after a pause that doubles up to five times: hammering got accounts blocked.
 	acceptedPause, refusedPause = time.Minute, 5 * time.Second
 
+	// What is not found, though it was listed and not deleted, has to be missing for so long:
+	// somebody else deletes it, or the answer lags.
+	missingFor = 10 * time.Second
+
 	// stepBound is what reading and deleting may take together. So what is deleted was read just before.
 	stepBound = 30 * time.Second
 )
@@ -91,7 +95,11 @@ func Delete(ctx context.Context, api *digitalocean.Client, droplets []instancegr
 				case Permanent(why):
 					return why
 				}
-				if err := sleep(deleting, max(pollFirst, min(pollMost, time.Since(began)/10))); err != nil {
+				pause := max(pollFirst, min(pollMost, time.Since(began)/10))
+				if !t.missing.IsZero() {
+					pause = max(pause, missingFor)
+				}
+				if err := sleep(deleting, pause); err != nil {
 					return err
 				}
 			}
@@ -114,8 +122,9 @@ type target struct {
 	gone bool
 	why  error // of the last request about it that failed, or why it is left alone
 
-	tries int       // deletions
-	next  time.Time // none is asked for before then
+	tries   int       // deletions
+	next    time.Time // none is asked for before then
+	missing time.Time // since when it is not found; zero = it was there
 }
 
 func (t *target) due() bool { return !time.Now().Before(t.next) }
@@ -124,9 +133,14 @@ func (t *target) due() bool { return !time.Now().Before(t.next) }
 func (t *target) step(ctx context.Context, api *digitalocean.Client, due bool) (gone bool, why error) {
 	ctx, cancel := context.WithTimeout(ctx, stepBound)
 	defer cancel()
-	now, err := api.Get(ctx, t.ID)
+	now, err := api.Get(digitalocean.Once(ctx), t.ID)
+	if !errors.Is(err, instancegroup.ErrNotFound) {
+		t.missing = time.Time{}
+	} else if t.missing.IsZero() {
+		t.missing = time.Now()
+	}
 	switch group := instancegroup.GroupOf(t.Droplet); {
-	case errors.Is(err, instancegroup.ErrNotFound):
+	case !t.missing.IsZero() && (t.tries > 0 || time.Since(t.missing) >= missingFor):
 		return true, nil
 	case err != nil:
 		return false, err

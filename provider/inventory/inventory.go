@@ -21,14 +21,15 @@ type Found struct {
 }
 
 // Look lists the Droplets of a group, or of all groups if group is "". DigitalOcean has
-// a list of its own for GPU Droplets, which an account may not know.
+// a list of its own for GPU Droplets, which an account may not know, or not be granted: the other
+// list needs the same scope.
 func Look(ctx context.Context, api *digitalocean.Client, group string) (Found, error) {
 	tag := instancegroup.CommonTag
 	if group != "" {
 		tag = instancegroup.GroupTag(group)
 	}
 	l, err := api.List(ctx, tag, true)
-	if errors.Is(err, instancegroup.ErrInvalid) || errors.Is(err, instancegroup.ErrNotFound) {
+	if errors.Is(err, instancegroup.ErrInvalid) || errors.Is(err, instancegroup.ErrNotFound) || errors.Is(err, instancegroup.ErrForbidden) {
 		l, err = api.List(ctx, tag, false)
 	}
 	if err != nil {
