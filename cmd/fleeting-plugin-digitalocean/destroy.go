@@ -55,13 +55,8 @@ func approve(ctx context.Context, t *terminal, all []group, yes bool, timeout sp
 func (g group) whose(ctx context.Context, timeout span) (string, error) {
 	ctx, cancel := bounded(ctx, timeout)
 	defer cancel()
-	api, err := g.open()
-	if err != nil {
-		return "", err
-	}
-	defer api.Close()
-	a, err := api.Account(ctx)
-	return fmt.Sprintf("%q, %s", a.Name, a.Email), err
+	a, err := g.api.Account(ctx)
+	return fmt.Sprintf("%q, %s", a.Name, clean(a.Email)), err
 }
 
 // destroy destroys the groups' Droplets until ctx ends, and returns what is left of them. All accounts
@@ -116,12 +111,7 @@ func deleteAll(ctx context.Context, groups []group, progress func([]inventory.Re
 	if len(droplets) == 0 {
 		return nil, nil
 	}
-	api, err := groups[0].open()
-	if err != nil {
-		return left, err
-	}
-	defer api.Close()
-	left, err = inventory.Delete(ctx, api, droplets, progress)
+	left, err = inventory.Delete(ctx, groups[0].api, droplets, progress)
 	if ctx.Err() != nil {
 		err = ended(ctx)
 	}

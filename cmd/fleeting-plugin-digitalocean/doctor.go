@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/doctor"
@@ -214,7 +215,7 @@ func (d diagnosing) one(ctx context.Context, t *terminal, p target, quiet bool) 
 	} else {
 		if !d.offline && p.Account.Token.Source != "" {
 			var err error
-			if api, err = (group{Account: p.Account}).open(); err != nil {
+			if api, err = provider.Client(p.Account.APIURL, p.Account.Token, nil); err != nil {
 				return found, err
 			}
 			defer api.Close()

@@ -31,17 +31,40 @@ type choice struct {
 // group is one group, the account that it is on, and what of it is to be destroyed.
 type group struct {
 	config.Account
-	from      string // where it was found, for messages
+	from      string               // where it was found, for messages
+	api       *digitalocean.Client // that all groups of the account share
 	droplets  []instancegroup.Droplet
 	leftovers []*leftover // of sweep, the Droplets among them
 }
 
 // find returns the groups that were chosen. With an error they are those whose account is known all the same.
 //
+// Invariant: which groups share an account is found out here, and their client reads the token once: a file
+// that has another account's token by the time a person has answered would show every Droplet gone.
+// (TestScripts, rm-other-token)
+func (c choice) find() ([]group, error) {
+	groups, unread := c.chosen()
+	for i := range groups {
+		g := &groups[i]
+		same := slices.IndexFunc(groups[:i], func(o group) bool { return sameAccount(o.Account, g.Account) })
+		if same >= 0 {
+			g.api = groups[same].api
+			continue
+		}
+		var err error
+		if g.api, err = provider.Client(g.APIURL, g.Token, nil); err != nil {
+			return nil, err
+		}
+	}
+	return groups, unread
+}
+
+// chosen returns the groups that were chosen, as find does.
+//
 // Invariant: a group is looked for on every account that has a runner with it, and never on one
 // that may be another's: one that is not in the file, since it was renamed there, may be of any
 // runner. (TestScripts, unread-runner)
-func (c choice) find() ([]group, error) {
+func (c choice) chosen() ([]group, error) {
 	byHand, err := c.withoutFile()
 	switch {
 	case err != nil:
@@ -75,7 +98,7 @@ func (c choice) find() ([]group, error) {
 			found = append(found, groups...) // of several accounts, maybe
 			continue
 		}
-		if len(byAccount(groups)) > 1 {
+		if slices.ContainsFunc(groups, func(g group) bool { return !sameAccount(g.Account, groups[0].Account) }) {
 			return nil, hinted{misuse(fmt.Sprintf("%s has no group %q, and more than one account", file.Path, name)),
 				"say whose account it is on with --runner NAME"}
 		}
@@ -287,11 +310,6 @@ func (g group) fault(err error) error {
 	return fmt.Errorf("group %s: %w", g.Name, err)
 }
 
-// open returns a client of the group's account. Its Close is the caller's to call.
-func (g group) open() (*digitalocean.Client, error) {
-	return provider.Client(g.APIURL, g.Token, nil)
-}
-
 // sameAccount reports whether two groups are on one account: by one token. Two tokens may
 // be of one account too, which nothing tells.
 func sameAccount(a, b config.Account) bool {
@@ -303,7 +321,7 @@ func sameAccount(a, b config.Account) bool {
 // byAccount are the groups of each account.
 func byAccount(groups []group) (accounts [][]group) {
 	for _, g := range groups {
-		i := slices.IndexFunc(accounts, func(a []group) bool { return sameAccount(a[0].Account, g.Account) })
+		i := slices.IndexFunc(accounts, func(a []group) bool { return a[0].api == g.api })
 		if i < 0 {
 			accounts = append(accounts, nil)
 			i = len(accounts) - 1

@@ -184,12 +184,7 @@ func look(ctx context.Context, groups []group, whole bool) (all []looked) {
 }
 
 func (g group) look(ctx context.Context) (inventory.Found, error) {
-	api, err := g.open()
-	if err != nil {
-		return inventory.Found{}, g.fault(err)
-	}
-	defer api.Close()
-	found, err := inventory.Look(ctx, api, g.Name)
+	found, err := inventory.Look(ctx, g.api, g.Name)
 	if err != nil {
 		err = g.fault(err)
 	}

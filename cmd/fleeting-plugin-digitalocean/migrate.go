@@ -12,6 +12,7 @@ import (
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
 
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/doctor"
 	migration "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/migrate"
@@ -240,7 +241,7 @@ func (m *migrating) one(ctx context.Context, t *terminal, s doctor.Subject) ([]d
 		found, _ := doctor.Examine(ctx, nil, s)
 		return found, nil
 	}
-	api, err := (group{Account: s.Account}).open()
+	api, err := provider.Client(s.Account.APIURL, s.Account.Token, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -136,18 +136,13 @@ func (s *sweeping) look(ctx context.Context, groups []group) ([]*swept, error) {
 	var faults []error
 	defer s.t.done()
 	for _, account := range byAccount(groups) {
-		api, err := account[0].open()
-		if err != nil {
-			return nil, account[0].fault(err)
-		}
-		defer api.Close()
 		var shared inventory.Account
 		warned := map[string]bool{} // what is said of an account is not said for each group
 		for _, g := range account {
 			w := &swept{Group: g.Name, Leftovers: []*leftover{}, group: g}
 			all = append(all, w)
 			s.t.step("group %s: looking for leftovers", g.Name)
-			err := s.lookAt(ctx, api, &shared, w)
+			err := s.lookAt(ctx, &shared, w)
 			if ctx.Err() != nil {
 				return all, nil
 			}
@@ -167,7 +162,7 @@ func (s *sweeping) look(ctx context.Context, groups []group) ([]*swept, error) {
 	return all, errors.Join(faults...)
 }
 
-func (s *sweeping) lookAt(ctx context.Context, api *digitalocean.Client, shared *inventory.Account, w *swept) error {
+func (s *sweeping) lookAt(ctx context.Context, shared *inventory.Account, w *swept) error {
 	here, err := state.Peek(ctx, w.group.APIURL, w.Group)
 	switch {
 	case err != nil:
@@ -179,7 +174,7 @@ func (s *sweeping) lookAt(ctx context.Context, api *digitalocean.Client, shared 
 	case here.Ignored != nil:
 		s.t.say("warning", "group %s: what this host knows of it is ignored: %v", w.Group, here.Ignored)
 	}
-	l, err := shared.Find(ctx, api, w.Group, here.DeadRuns())
+	l, err := shared.Find(ctx, w.group.api, w.Group, here.DeadRuns())
 	if err != nil {
 		return err
 	}
@@ -331,17 +326,12 @@ func (g group) removeRest(ctx context.Context, left []instancegroup.Droplet) err
 	if slices.ContainsFunc(g.leftovers, isLeft) {
 		return nil
 	}
-	api, err := g.open()
-	if err != nil {
-		return g.fault(err)
-	}
-	defer api.Close()
 	var faults []error
 	for _, l := range g.leftovers {
 		if l.Deleted {
 			continue
 		}
-		err := l.found.Remove(ctx, api)
+		err := l.found.Remove(ctx, g.api)
 		switch l.Deleted = err == nil; {
 		case ctx.Err() != nil:
 			return g.fault(ended(ctx)) // what failed of that is its doing
