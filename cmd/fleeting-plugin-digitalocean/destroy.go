@@ -118,24 +118,32 @@ func deleteAll(ctx context.Context, groups []group, progress func([]inventory.Re
 	return left, err
 }
 
-// undeleted says which Droplets of a group are left, and why: err, or what went wrong with the first of them.
+// undeleted says which Droplets of a group are left, and why: by err, or by what went wrong with each of them.
 func (g group) undeleted(left []inventory.Remaining, err error) error {
-	var why error
-	var names []string
+	var reasons []error
+	names := map[string][]string{} // by the reason
 	for _, x := range left {
-		if instancegroup.GroupOf(x.Droplet) == g.Name {
-			names = append(names, x.Name)
-			why = cmp.Or(why, x.Why)
+		if instancegroup.GroupOf(x.Droplet) != g.Name {
+			continue
 		}
+		why := cmp.Or(err, x.Why)
+		switch {
+		case inventory.LeftAlone(x.Why):
+			why = x.Why
+		case errors.As(err, new(overdue)) && x.Why != nil:
+			why = fmt.Errorf("%w: %w", err, x.Why)
+		}
+		if names[why.Error()] == nil {
+			reasons = append(reasons, why)
+		}
+		names[why.Error()] = append(names[why.Error()], x.Name)
 	}
-	if len(names) == 0 {
-		return nil
+	for i, why := range reasons {
+		these := names[why.Error()]
+		reasons[i] = g.fault(fmt.Errorf("%s not confirmed to be gone, and may be billed: %s: %w",
+			count(len(these), "Droplet"), strings.Join(these, " "), why))
 	}
-	if errors.As(err, new(overdue)) && why != nil {
-		err = fmt.Errorf("%w: %w", err, why)
-	}
-	return g.fault(fmt.Errorf("%s not confirmed to be gone, and may be billed: %s: %w",
-		count(len(names), "Droplet"), strings.Join(names, " "), cmp.Or(err, why)))
+	return errors.Join(reasons...)
 }
 
 // bounded bounds what a command asks of DigitalOcean.

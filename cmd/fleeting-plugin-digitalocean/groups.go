@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider"
@@ -33,6 +34,7 @@ type group struct {
 	config.Account
 	from      string               // where it was found, for messages
 	api       *digitalocean.Client // that all groups of the account share
+	listed    time.Time            // when the Droplets were, by DigitalOcean's clock
 	droplets  []instancegroup.Droplet
 	leftovers []*leftover // of sweep, the Droplets among them
 }

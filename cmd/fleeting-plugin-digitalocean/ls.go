@@ -103,7 +103,13 @@ func (l *listing) once(ctx context.Context, groups []group) error {
 	l.t.done()
 	for _, f := range found {
 		if f.err != nil {
+			if ctx.Err() != nil {
+				f.err = ended(ctx)
+			}
 			faults = append(faults, f.err)
+			if l.t.format == asJSON {
+				r.Groups = append(r.Groups, reportedGroup{Name: f.Name, Droplets: []reportedDroplet{}, Error: f.err.Error()})
+			}
 			continue
 		}
 		byName := map[string][]instancegroup.Droplet{}
@@ -118,7 +124,7 @@ func (l *listing) once(ctx context.Context, groups []group) error {
 			r.add(name, byName[name], f.Now)
 		}
 	}
-	if len(faults) < len(found) { // one of several groups is better than none
+	if len(faults) < len(found) || l.t.format == asJSON { // one of several groups is better than none
 		l.show(r)
 	}
 	for _, f := range found {

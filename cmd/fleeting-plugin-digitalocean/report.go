@@ -23,6 +23,7 @@ type reportedGroup struct {
 	USDPerHour float64           `json:"usd_per_hour"`
 	USDSoFar   float64           `json:"usd_so_far"`
 	Droplets   []reportedDroplet `json:"droplets"`
+	Error      string            `json:"error,omitempty"` // why they are not known
 }
 
 type reportedDroplet struct {

@@ -81,27 +81,72 @@ func (r *removing) run(ctx context.Context, names []string) error {
 	}
 	chosen, err := r.choose(ctx, groups, names)
 	if err != nil {
+		r.result(nil, nil)
 		return err
 	}
 	r.show(ctx, chosen)
+	var untouched []instancegroup.Droplet
+	for _, g := range chosen {
+		untouched = append(untouched, g.droplets...)
+	}
 	if r.dryRun {
-		var left []instancegroup.Droplet
-		for _, g := range chosen {
-			left = append(left, g.droplets...)
-		}
-		return r.end(chosen, left, nil)
+		r.result(chosen, untouched)
+		return nil
 	}
 	approved, err := approve(ctx, r.t, chosen, r.yes, r.timeout)
 	if err != nil {
+		r.result(chosen, untouched)
 		return err
 	}
 	ctx, cancel := bounded(ctx, r.timeout)
 	defer cancel()
 	left, err := destroy(ctx, r.t, approved)
-	return r.end(approved, left, err)
+	if r.all && err == nil {
+		left, err = r.again(ctx, approved)
+	}
+	destroyed := r.result(approved, left)
+	switch {
+	case inventory.Permanent(err):
+		return err // whose hint is about the token
+	case err != nil:
+		return hinted{err, showLeft}
+	case r.t.format != asJSON:
+		fmt.Fprintln(r.t.out, count(destroyed, "Droplet"), "gone")
+	}
+	return nil
 }
 
-const showNames = program + " ls shows the names"
+// again finds what the list before lacked, and adds it to the groups: the pages of a long list shift while
+// Droplets come and go. What was made since is not meant.
+func (r *removing) again(ctx context.Context, approved []group) (left []instancegroup.Droplet, err error) {
+	r.t.waits("asking DigitalOcean again")
+	all := look(ctx, approved, false)
+	r.t.done()
+	var faults []error
+	for _, f := range all {
+		i := slices.IndexFunc(approved, func(g group) bool { return g.Name == f.Name && g.api == f.api })
+		g, n := &approved[i], len(left)
+		for _, d := range f.Owned {
+			if !d.Created.After(g.listed) && !slices.ContainsFunc(g.droplets, func(o instancegroup.Droplet) bool { return o.ID == d.ID }) {
+				left, g.droplets = append(left, d), append(g.droplets, d)
+			}
+		}
+		switch {
+		case ctx.Err() != nil:
+			faults = append(faults, g.fault(fmt.Errorf("whether the list lacked some is not known: %w", ended(ctx))))
+		case f.err != nil:
+			faults = append(faults, fmt.Errorf("whether the list lacked some is not known: %w", f.err))
+		case len(left) > n:
+			faults = append(faults, g.fault(fmt.Errorf("%s that the list lacked, and not destroyed: run it again", count(len(left)-n, "more Droplet"))))
+		}
+	}
+	return left, errors.Join(faults...)
+}
+
+const (
+	showNames = program + " ls shows the names"
+	showLeft  = program + " ls shows what is left"
+)
 
 // choose finds the Droplets of names, or all if there are none. A name that is not
 // there is an error: it may be a slip. A group that cannot be listed is one too.
@@ -143,7 +188,7 @@ func (r *removing) choose(ctx context.Context, groups []group, names []string) (
 				f.droplets = append(f.droplets, d)
 			}
 		}
-		if len(f.droplets) > 0 {
+		if f.listed = f.Now; len(f.droplets) > 0 {
 			chosen = append(chosen, f.group)
 		}
 	}
@@ -192,13 +237,13 @@ func pid(n int) string {
 	return strconv.Itoa(n)
 }
 
-// end says what became of it.
-func (r *removing) end(approved []group, left []instancegroup.Droplet, err error) error {
+// result is what became of it, as JSON if that is asked for.
+func (r *removing) result(groups []group, left []instancegroup.Droplet) (destroyed int) {
 	result := struct {
 		Destroyed []reportedDroplet `json:"destroyed"`
 		Left      []reportedDroplet `json:"left"` // by --dry-run, or may be gone, which was not confirmed
 	}{[]reportedDroplet{}, []reportedDroplet{}}
-	for _, g := range approved {
+	for _, g := range groups {
 		for _, d := range g.droplets {
 			to := &result.Destroyed
 			if slices.ContainsFunc(left, func(l instancegroup.Droplet) bool { return l.ID == d.ID }) {
@@ -209,14 +254,6 @@ func (r *removing) end(approved []group, left []instancegroup.Droplet, err error
 	}
 	if r.t.format == asJSON {
 		r.t.json(result)
-	} else if err == nil && !r.dryRun {
-		fmt.Fprintln(r.t.out, count(len(result.Destroyed), "Droplet"), "gone")
 	}
-	switch {
-	case inventory.Permanent(err):
-		return err // whose hint is about the token
-	case err != nil:
-		return hinted{err, program + " ls shows what is left"}
-	}
-	return nil
+	return len(result.Destroyed)
 }

@@ -107,12 +107,13 @@ func (s *sweeping) run(ctx context.Context) error {
 	defer cancel()
 	all, err := s.look(looking, groups)
 	if looking.Err() != nil {
-		return fmt.Errorf("%w: nothing was destroyed", ended(looking))
+		err = fmt.Errorf("%w: nothing was destroyed", ended(looking))
+	} else {
+		if s.t.format != asJSON {
+			s.show(all)
+		}
+		err = errors.Join(err, s.remove(ctx, all))
 	}
-	if s.t.format != asJSON {
-		s.show(all)
-	}
-	err = errors.Join(err, s.remove(ctx, all))
 	if s.t.format == asJSON {
 		s.t.json(struct {
 			Groups []*swept `json:"groups"`
@@ -144,6 +145,7 @@ func (s *sweeping) look(ctx context.Context, groups []group) ([]*swept, error) {
 			s.t.step("group %s: looking for leftovers", g.Name)
 			err := s.lookAt(ctx, &shared, w)
 			if ctx.Err() != nil {
+				w.Error = ended(ctx).Error()
 				return all, nil
 			}
 			if err != nil {
@@ -331,13 +333,21 @@ func (g group) removeRest(ctx context.Context, left []instancegroup.Droplet) err
 		if l.Deleted {
 			continue
 		}
-		err := l.found.Remove(ctx, g.api)
-		switch l.Deleted = err == nil; {
-		case ctx.Err() != nil:
-			return g.fault(ended(ctx)) // what failed of that is its doing
-		case err != nil:
+		err := ctx.Err()
+		if err == nil {
+			one, cancel := context.WithTimeout(ctx, removeBound)
+			err = l.found.Remove(one, g.api)
+			cancel()
+		}
+		if ctx.Err() != nil && err != nil {
+			err = ended(ctx) // what failed of that is its doing
+		}
+		if l.Deleted = err == nil; !l.Deleted {
 			faults = append(faults, g.fault(fmt.Errorf("%s: %w", l.found, err)))
 		}
 	}
 	return errors.Join(faults...)
 }
+
+// removeBound is how long one that is not answered keeps the others waiting.
+const removeBound = 20 * time.Second

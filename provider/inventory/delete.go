@@ -90,7 +90,7 @@ func Delete(ctx context.Context, api *digitalocean.Client, droplets []instancegr
 				progress(remaining())
 				mu.Unlock()
 				switch {
-				case gone, errors.Is(why, errKept), errors.Is(why, errForeign):
+				case gone, LeftAlone(why):
 					return nil
 				case Permanent(why):
 					return why
@@ -170,6 +170,9 @@ func sleep(ctx context.Context, d time.Duration) error {
 		return ctx.Err()
 	}
 }
+
+// LeftAlone reports whether err is that a Droplet is none to delete any more.
+func LeftAlone(err error) bool { return errors.Is(err, errKept) || errors.Is(err, errForeign) }
 
 // Permanent reports whether err is one that time does not heal.
 func Permanent(err error) bool {
