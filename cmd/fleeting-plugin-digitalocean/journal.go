@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"strings"
@@ -39,6 +40,9 @@ func (j *journal) flags(cmd *cobra.Command) {
 // read reads a history, and says what could not be used.
 func (j *journal) read(ctx context.Context, t *terminal) (history.History, error) {
 	if j.example {
+		if j.since.Duration > 0 || j.file != "" || j.jobs != "" {
+			return history.History{}, misuse("--example is a week of its own: it goes without --since, --journal and --jobs")
+		}
 		return history.Example(1), nil
 	}
 	o := history.Options{Progress: func(lines int64, at time.Time) {
@@ -64,7 +68,7 @@ func (j *journal) read(ctx context.Context, t *terminal) (history.History, error
 	if ctx.Err() != nil {
 		return h, errInterrupted
 	}
-	if errors.Is(err, history.ErrForeign) && !errors.As(err, new(hinted)) {
+	if (errors.Is(err, history.ErrForeign) || errors.As(err, new(*fs.PathError))) && !errors.As(err, new(hinted)) {
 		err = hinted{err, "give --journal FILE with what journalctl -u gitlab-runner -o json writes on the runner's host"}
 	}
 	if err != nil {

@@ -111,7 +111,7 @@ func (m *migrating) run(ctx context.Context, t *terminal) (code int, err error) 
 		}
 	}
 	r := migration.Migrate(m.path, file.text, options)
-	report := migrated{File: m.path, Runners: r.Runners, ToMigrate: len(r.Groups), Works: r.Works(), Notes: r.Notes}
+	report := migrated{File: m.path, Runners: r.Runners, ToMigrate: len(r.Groups), Works: r.Works(), Notes: append([]migration.Note{}, r.Notes...)}
 	for _, s := range r.Secrets {
 		report.TokenFiles = append(report.TokenFiles, s.File)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"regexp"
 	"slices"
@@ -157,6 +158,9 @@ func (p *planning) setting() (setting, error) {
 		policies = []runnerconfig.Policy{{IdleTime: 20 * time.Minute}}
 	} else {
 		file, err := p.choice.load()
+		if errors.As(err, new(noConfig)) && errors.Is(err, fs.ErrNotExist) {
+			err = hinted{err, "name the runner's file with --config FILE; plan --example needs none"}
+		}
 		if err != nil {
 			return s, err
 		}
