@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
 )
 
@@ -127,6 +128,7 @@ func (l *listing) once(ctx context.Context, groups []group) error {
 	if len(faults) < len(found) || l.t.format == asJSON { // one of several groups is better than none
 		l.show(r)
 	}
+	l.t.unread(found)
 	for _, f := range found {
 		for _, d := range f.Strangers {
 			l.t.say("note", "Droplet %d (%s) carries a tag of the plugin's but is of none of its groups, "+
@@ -187,6 +189,15 @@ func look(ctx context.Context, groups []group, whole bool) (all []looked) {
 		}
 	}
 	return all
+}
+
+// unread warns of what was not looked for, once for each account.
+func (t *terminal) unread(all []looked) {
+	for i, f := range all {
+		if f.Unread != nil && !slices.ContainsFunc(all[:i], func(o looked) bool { return o.Unread != nil && o.api == f.api }) {
+			t.say("warning", "not looked for: %v", digitalocean.Explain(f.Unread, f.Token.Source))
+		}
+	}
 }
 
 func (g group) look(ctx context.Context) (inventory.Found, error) {

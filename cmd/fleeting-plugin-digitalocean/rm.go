@@ -161,6 +161,7 @@ func (r *removing) choose(ctx context.Context, groups []group, names []string) (
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("%w: nothing was destroyed", ended(ctx))
 	}
+	r.t.unread(all)
 	why := map[string]error{} // of each name and id that is there; nil = it can be destroyed
 	note := func(d instancegroup.Droplet, err error) { why[d.Name], why[strconv.FormatInt(d.ID, 10)] = err, err }
 	wanted := func(d instancegroup.Droplet) bool {

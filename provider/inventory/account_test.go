@@ -34,15 +34,15 @@ func client(t *testing.T, sim *dosim.Sim) *digitalocean.Client {
 }
 
 // Keys or tags that cannot be listed are named, and hide no Droplets. They are asked for once,
-// also if that fails: DigitalOcean allows 10 lists of keys a minute. Where it refuses
-// the list of GPU Droplets there are none.
+// also if that fails: DigitalOcean allows 10 lists of keys a minute. Where it does not know
+// the list of GPU Droplets there are none; one that it does not grant is named too.
 func TestUnlisted(t *testing.T) {
 	for fault, class := range map[string]error{
 		"": nil,
 		"GET /v2/account/keys: 403 times forever":                       instancegroup.ErrForbidden,
 		"GET /v2/account/keys: 429 header Retry-After=30 times forever": instancegroup.ErrRateLimited,
 		"GET /v2/tags: 503 times forever":                               instancegroup.ErrUnconfirmed,
-		"GET /v2/droplets?type=gpus: 403 times forever":                 nil,
+		"GET /v2/droplets?type=gpus: 403 times forever":                 instancegroup.ErrForbidden,
 		"GET /v2/droplets?type=gpus: 422 times forever":                 nil,
 		"GET /v2/droplets?type=gpus: 404 times forever":                 nil,
 	} {

@@ -130,6 +130,9 @@ func (a *Account) Find(ctx context.Context, api *digitalocean.Client, group stri
 	l := sort(group, dead, found.Owned, a.keys, a.tags)
 	l.Now = found.Now
 	l.Unread = a.unread
+	if found.Unread != nil {
+		l.Unread = append([]error{found.Unread}, a.unread...)
+	}
 	return l, nil
 }
 
