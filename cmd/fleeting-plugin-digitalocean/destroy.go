@@ -121,25 +121,29 @@ func deleteAll(ctx context.Context, groups []group, progress func([]inventory.Re
 // undeleted says which Droplets of a group are left, and why: by err, or by what went wrong with each of them.
 func (g group) undeleted(left []inventory.Remaining, err error) error {
 	var reasons []error
-	names := map[string][]string{} // by the reason
+	var keys []string
+	names := map[string][]string{} // by the kind of reason: the first of it stands for all
 	for _, x := range left {
 		if instancegroup.GroupOf(x.Droplet) != g.Name {
 			continue
 		}
-		why := cmp.Or(err, x.Why)
+		why, key := cmp.Or(err, x.Why), fmt.Sprint(x.Why)
+		if e, ok := errors.AsType[*instancegroup.CloudError](x.Why); ok {
+			key = fmt.Sprint(e.Op, e.Class)
+		}
 		switch {
 		case inventory.LeftAlone(x.Why):
 			why = x.Why
 		case errors.As(err, new(overdue)) && x.Why != nil:
 			why = fmt.Errorf("%w: %w", err, x.Why)
 		}
-		if names[why.Error()] == nil {
-			reasons = append(reasons, why)
+		if names[key] == nil {
+			reasons, keys = append(reasons, why), append(keys, key)
 		}
-		names[why.Error()] = append(names[why.Error()], x.Name)
+		names[key] = append(names[key], x.Name)
 	}
 	for i, why := range reasons {
-		these := names[why.Error()]
+		these := names[keys[i]]
 		reasons[i] = g.fault(fmt.Errorf("%s not confirmed to be gone, and may be billed: %s: %w",
 			count(len(these), "Droplet"), strings.Join(these, " "), why))
 	}

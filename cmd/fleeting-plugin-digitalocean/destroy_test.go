@@ -18,15 +18,20 @@ import (
 // Each Droplet that is left has its own reason, and those of other groups are not told of.
 func TestUndeleted(t *testing.T) {
 	busy, down := errors.New("busy"), errors.New("down")
+	spent := func(message string) error {
+		return &instancegroup.CloudError{Op: "GET /v2/droplets/{id}", Class: instancegroup.ErrRateLimited, Message: message}
+	}
 	left := func(name string, why error) inventory.Remaining {
 		return inventory.Remaining{Droplet: instancegroup.Droplet{Name: name, Tags: []string{"fleeting", "fleeting-group:ci"}}, Why: why}
 	}
-	all := []inventory.Remaining{left("ci-w4n27k2m9a", busy), left("ci-w4n27k2m9b", down), left("ci-w4n27k2m9c", busy), left("ci-w4n27k2m9d", nil)}
+	all := []inventory.Remaining{left("ci-w4n27k2m9a", busy), left("ci-w4n27k2m9b", down), left("ci-w4n27k2m9c", busy), left("ci-w4n27k2m9d", nil),
+		left("ci-w4n27k2m9e", spent("wait 11s")), left("ci-w4n27k2m9f", spent("wait 12s"))}
 	g := group{Account: config.Account{Name: "ci"}}
 	err := g.undeleted(all, overdue{time.Minute, "1m"})
 	for _, want := range []string{
 		"2 Droplets not confirmed to be gone, and may be billed: ci-w4n27k2m9a ci-w4n27k2m9c: DigitalOcean was not done within 1m (--timeout): busy",
 		": ci-w4n27k2m9b: DigitalOcean was not done within 1m (--timeout): down",
+		": ci-w4n27k2m9e ci-w4n27k2m9f: DigitalOcean was not done within 1m (--timeout): GET /v2/droplets/{id}: wait 11s",
 		": ci-w4n27k2m9d: DigitalOcean was not done within 1m (--timeout)",
 	} {
 		if err == nil || !strings.Contains(err.Error()+"\n", want+"\n") {

@@ -17,14 +17,24 @@ import (
 // flags are those that say which groups a command is about.
 func (c *choice) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&c.config, "config", "", "the runner's `FILE` (default $CONFIG_FILE, else /etc/gitlab-runner/config.toml, "+
-		"or ~/.gitlab-runner/config.toml for others than root)")
-	f.StringVar(&c.runner, "runner", "", "the group of this [[runners]] only, by its `NAME`")
+	f.Func("config", "the runner's `FILE` (default $CONFIG_FILE, else /etc/gitlab-runner/config.toml, "+
+		"or ~/.gitlab-runner/config.toml for others than root)", given(&c.config))
+	f.Func("runner", "the group of this [[runners]] only, by its `NAME`", given(&c.runner))
 	f.StringArrayVarP(&c.groups, "group", "g", nil, "this group only, by its `NAME`; may be repeated")
-	f.StringVar(&c.tokenFile, "token-file", "", "without a config.toml: a `FILE` with the account's token, - for standard input "+
-		"(default $DIGITALOCEAN_TOKEN, else $DIGITALOCEAN_ACCESS_TOKEN)")
+	f.Func("token-file", "without a config.toml: a `FILE` with the account's token, - for standard input "+
+		"(default $DIGITALOCEAN_TOKEN, else $DIGITALOCEAN_ACCESS_TOKEN)", given(&c.tokenFile))
 	_ = cmd.RegisterFlagCompletionFunc("group", c.complete(writtenName))
 	_ = cmd.RegisterFlagCompletionFunc("runner", c.complete(func(r runnerconfig.Runner) string { return r.Name }))
+}
+
+// given is a flag that has a value if it is there: a shell's empty variable would be another account.
+func given(to *string) func(string) error {
+	return func(v string) error {
+		if *to = v; v == "" {
+			return errors.New("must not be empty")
+		}
+		return nil
+	}
 }
 
 // formats are the values of -o. A command says which of them it takes.
