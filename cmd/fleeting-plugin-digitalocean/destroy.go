@@ -104,9 +104,7 @@ func destroy(ctx context.Context, t *terminal, groups []group) (left []instanceg
 func deleteAll(ctx context.Context, groups []group, progress func([]inventory.Remaining)) (left []inventory.Remaining, err error) {
 	var droplets []instancegroup.Droplet
 	for _, g := range groups {
-		for _, d := range g.droplets {
-			droplets, left = append(droplets, d), append(left, inventory.Remaining{Droplet: d})
-		}
+		droplets = append(droplets, g.droplets...)
 	}
 	if len(droplets) == 0 {
 		return nil, nil
