@@ -317,6 +317,9 @@ func (e *exam) leftovers(ctx context.Context) {
 		e.addAt(Warning, asked, digitalocean.Hint(err), "the group's Droplets could not be listed: %v", err)
 		return
 	}
+	if there.Unread != nil {
+		e.addAt(Warning, asked, "where GPU Droplets were used, look for them in the console", "not looked for: %v", there.Unread)
+	}
 	for _, d := range there.Kept {
 		e.addAt(Note, asked, fmt.Sprintf("when it is not needed any more: doctl compute droplet delete %d", d.ID),
 			"Droplet %s (%d) is kept by the tag %s: it is billed, %s USD an hour, and counts for max_instances until a person deletes it",

@@ -210,6 +210,9 @@ func TestLive(t *testing.T) {
 			"scopes fault GET /v2/account" + give + "account:read", "catalog fault 17 | " + seeDocs}},
 		"sizes:read": {"", fails("GET /v2/sizes", 403), []string{
 			"scopes warning GET /v2/sizes?per_page=1" + give + "sizes:read", "cost ok 28"}},
+		"no GPUs": {"", func(a *account, _ *Subject) {
+			a.Inject(dosim.Fault{Op: "GET /v2/droplets", Query: "type=gpus", Status: 403, Times: -1})
+		}, []string{"leftovers warning tag fleeting-group:ci | where GPU Droplets were used, look for them in the console"}},
 		"no catalog": {"", fails("GET /v2/regions", 500), []string{"scopes note scopes", "catalog fault GET /v2/regions" + later, "cost ok 28"}},
 
 		"unknown slugs": {`["fra1", "nyc3"] => "fra7"
