@@ -98,6 +98,14 @@ func (d Droplet) External() string {
 	return d.PublicIPv6
 }
 
+// Age returns how old the Droplet is; 0 = unknown, too.
+func (d Droplet) Age(now time.Time) time.Duration {
+	if d.Created.IsZero() {
+		return 0
+	}
+	return max(0, now.Sub(d.Created))
+}
+
 // List is a complete answer to Cloud.List.
 type List struct {
 	Droplets []Droplet // by ascending id

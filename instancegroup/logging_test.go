@@ -35,6 +35,14 @@ func TestRepeatedFailuresAreCounted(t *testing.T) {
 	equal(t, "22", strings.Repeat(" ", 19)+"t and 2 more", some(append(make([]string, 19), "t", "u", "v")))
 }
 
+// What has no date that can be read is not 292 years old: --older-than would take it.
+func TestAge(t *testing.T) {
+	now := time.Now()
+	equal(t, "unknown", time.Duration(0), Droplet{}.Age(now))
+	equal(t, "an hour", time.Hour, Droplet{Created: now.Add(-time.Hour)}.Age(now))
+	equal(t, "a clock that is slow", time.Duration(0), Droplet{Created: now.Add(time.Second)}.Age(now))
+}
+
 func TestCost(t *testing.T) {
 	for age, want := range map[time.Duration]float64{0: 0.01, time.Minute: 0.01, time.Hour: 0.6, 90 * time.Minute: 0.9} {
 		equal(t, age.String(), want, Cents(Cost(0.6, age)))

@@ -36,7 +36,7 @@ func (c *choice) completeDroplets(cmd *cobra.Command, had []string, begun string
 	for _, f := range look(ctx, groups, false) {
 		for _, d := range f.Owned {
 			if strings.HasPrefix(d.Name, begun) && !slices.Contains(had, d.Name) {
-				names = append(names, fmt.Sprintf("%s\t%s, %s old", d.Name, d.Status, age(f.Now.Sub(d.Created))))
+				names = append(names, fmt.Sprintf("%s\t%s, %s old", d.Name, d.Status, age(d.Age(f.Now))))
 			}
 		}
 	}

@@ -50,7 +50,7 @@ func (r *report) add(name string, droplets []instancegroup.Droplet, now time.Tim
 		line := reported(d, now)
 		g.Droplets = append(g.Droplets, line)
 		g.USDPerHour += d.PriceHourly
-		g.USDSoFar += instancegroup.Cost(d.PriceHourly, now.Sub(d.Created))
+		g.USDSoFar += instancegroup.Cost(d.PriceHourly, d.Age(now))
 	}
 	g.USDPerHour, g.USDSoFar = instancegroup.Cents(g.USDPerHour), instancegroup.Cents(g.USDSoFar)
 	r.Groups = append(r.Groups, g)
@@ -59,7 +59,7 @@ func (r *report) add(name string, droplets []instancegroup.Droplet, now time.Tim
 }
 
 func reported(d instancegroup.Droplet, now time.Time) reportedDroplet {
-	age := max(0, now.Sub(d.Created))
+	age := d.Age(now)
 	return reportedDroplet{
 		Name: d.Name, ID: d.ID, State: d.Status, Kept: instancegroup.Kept(d), Size: d.Size, Region: d.Region,
 		External: d.External(), Internal: d.PrivateIPv4, Created: d.Created, AgeSeconds: int(age.Seconds()),

@@ -195,7 +195,7 @@ func (s *sweeping) sift(l inventory.Leftovers, w *swept) {
 	for _, x := range l.All {
 		one := &leftover{Kind: x.Kind, Name: x.Name, Doubt: x.Doubt, found: x}
 		if x.Kind == inventory.DropletKind {
-			age := l.Now.Sub(x.Droplet.Created)
+			age := x.Droplet.Age(l.Now)
 			if age < s.olderThan.Duration {
 				spared[x.Run] = true
 				w.Younger.Droplets++
