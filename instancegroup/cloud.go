@@ -195,7 +195,7 @@ var (
 	ErrQuota        = errors.New("the account's Droplet limit is reached")
 	ErrKey          = errors.New("an SSH key is not known to the account")
 	ErrInvalid      = errors.New("the request was refused")
-	ErrRateLimited  = errors.New("the token's requests are spent") // 429, or not sent; RetryAfter says when to try
+	ErrRateLimited  = errors.New("the token's rate limit is reached") // 429, or not sent; RetryAfter says when to try
 	ErrUnauthorized = errors.New("the token was refused")
 	ErrOtherAccount = errors.New("the token is another account's") // not sent
 	ErrForbidden    = errors.New("the token lacks a scope")

@@ -258,7 +258,7 @@ func (g *Group) recordDeletes(ctx context.Context, all []answer, now time.Time) 
 		l.notBefore = now.Add(max(deletionTakes, l.notBefore.Sub(now))) // lists would only show that this takes its time
 	}
 	g.warnAll("DigitalOcean did not delete Droplets; each is tried again until it does", failed, now)
-	g.warnAll("the token's requests are spent, by this plugin or by others; deletes wait", limited, now)
+	g.warnAll("the token's rate limit is reached; deletes wait", limited, now)
 }
 
 // accepted notes that DigitalOcean accepted i's deletion. Called with mu held.

@@ -124,7 +124,7 @@ func TestRateLimitedDeletesWait(t *testing.T) {
 				t.Errorf("%d attempts in two minutes, each told to wait for 20 s", n)
 			}
 			r.repeats(0, "WARN", "did not delete")
-			if n := r.log.count("WARN", "the token's requests are spent", "deletes wait"); n < 1 || n > 2 {
+			if n := r.log.count("WARN", "the token's rate limit is reached", "deletes wait"); n < 1 || n > 2 {
 				t.Errorf("logged %d times in two minutes", n)
 			}
 			r.heal(op)

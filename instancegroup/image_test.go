@@ -48,7 +48,7 @@ func TestImageTag(t *testing.T) {
 	}
 	story(t, "none at all, and none in one region", s, func(r *runner) {
 		_, err := r.increase(1)
-		equal(r.t, "error", "create 1 Droplets: find the newest image with the tag golden: "+
+		equal(r.t, "error", "create Droplets: find the newest image with the tag golden: "+
 			"no private image with the tag golden is in a region of the group; next attempt in 5s", fmt.Sprint(err))
 		r.refused(1)
 		r.requests("images", 1)

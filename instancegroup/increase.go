@@ -212,7 +212,7 @@ func (g *Group) fitQuota(ctx context.Context, a *attempt, err error) (again bool
 	}
 	fit, explained := left/2, fmt.Sprintf("this group has %d Droplets", ours)
 	if u := *a.usage; u.Limit > 0 {
-		explained = fmt.Sprintf("the account's limit is %d Droplets: this group has %d, and there are %d others on the account", u.Limit, ours, u.Others)
+		explained = fmt.Sprintf("the account's Droplet limit is %d: this group has %d, and the account has %d others", u.Limit, ours, u.Others)
 		if free := max(0, u.Limit-u.Others-ours); free < left {
 			fit = free
 		}
@@ -358,13 +358,13 @@ func (g *Group) conclude(accepted, n int, refusal error, now time.Time) error {
 		return nil
 	case errors.Is(refusal, ErrRateLimited):
 		// No refusal: the runner asks again, and is not to be told of an error.
-		g.warnFailed("the token's requests are spent, by this plugin or by others; creates wait", refusal, 1, now,
+		g.warnFailed("the token's rate limit is reached; creates wait", refusal, 1, now,
 			"droplets", n-accepted, "next_in", retryAfter(refusal).Round(time.Second))
 		return nil
 	case refusal == nil:
 		refusal = errors.New("no time was left for another attempt, or the plugin is shutting down")
 	}
-	refusal = fmt.Errorf("create %d Droplets: %w", n-accepted, refusal)
+	refusal = fmt.Errorf("create Droplets: %w", refusal)
 	g.placements.backoff.failed(refusal, now)
 	if times, due := g.limit.failure("create", refusal, 1, now); due {
 		g.log.Error("Droplets were refused; the group backs off before it asks again", "accepted", accepted, "refused", n-accepted,

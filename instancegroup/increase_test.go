@@ -155,15 +155,15 @@ func TestCreatesThatCannotBeAfforded(t *testing.T) {
 		spent := fault{err: later(ErrRateLimited, 20*time.Second)}
 		r.script("create", spent, spent)
 		r.wantOf(30, 10)
-		r.says("WARN", "the token's requests are spent", "droplets=20", "next_in=20s")
+		r.says("WARN", "the token's rate limit is reached", "droplets=20", "next_in=20s")
 		r.want(20) // at once
 		r.breakOp("create", spent)
 		for range 119 {
 			r.wantOf(1, 0)
 			time.Sleep(time.Second)
 		}
-		r.repeats(2, "WARN", "the token's requests are spent")
-		r.says("the token's requests are spent", "times=61")
+		r.repeats(2, "WARN", "the token's rate limit is reached")
+		r.says("the token's rate limit is reached", "times=61")
 		r.repeats(0, "refused")
 	})
 }
@@ -211,7 +211,7 @@ func TestQuota(t *testing.T) {
 					r.t.Errorf("Increase(%d) = %d, %v; want %d", wanted, n, err, want)
 				}
 				if u := c.usage; want == 0 && u != nil && u.Limit > 0 && !strings.Contains(err.Error(), fmt.Sprintf(
-					"the account's limit is %d Droplets: this group has %d, and there are %d others on the account", u.Limit, r.Count(), u.Others)) {
+					"the account's Droplet limit is %d: this group has %d, and the account has %d others", u.Limit, r.Count(), u.Others)) {
 					r.t.Errorf("it is not explained: %v", err)
 				}
 				wanted -= n

@@ -115,7 +115,7 @@ func TestUnknownRefusalTriesAllPlacements(t *testing.T) {
 		r.script("create", refuse("one"), refuse("two"), refuse("three"))
 		r.tries("at first", func() {
 			_, err := r.increase(1)
-			equal(r.t, "error", "create 1 Droplets: s-1 in nyc1: POST: 422 odd one; s-1 in ams3: POST: 422 odd two; "+
+			equal(r.t, "error", "create Droplets: s-1 in nyc1: POST: 422 odd one; s-1 in ams3: POST: 422 odd two; "+
 				"s-1 in fra1: POST: 422 odd three; next attempt in 5s", fmt.Sprint(err))
 		}, ps...)
 		r.tries("at once again", func() { r.refused(1) })

@@ -119,7 +119,7 @@ func TestInitFaults(t *testing.T) {
 					if (err == nil) != goesOn && (fault.Status != 429 || !goesOn) {
 						t.Errorf("error %v; Init is to go on: %v", err, goesOn)
 					}
-					if err != nil && strings.Contains(err.Error(), "something between here and it answered") != (fault.Body == dosim.HTMLBody) {
+					if err != nil && strings.Contains(err.Error(), "a proxy or gateway answered") != (fault.Body == dosim.HTMLBody) {
 						t.Error(err)
 					}
 					sim.ClearFaults()

@@ -25,7 +25,7 @@ func doctorCommand(t *terminal) *cobra.Command {
 	d := diagnosing{timeout: span{2 * time.Minute, "2m"}}
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Find what would go wrong, before a job does",
+		Short: "Check configuration, host, token and account; compute costs",
 		Long: `Find what would go wrong before a job does: in config.toml, on this host, and
 on DigitalOcean's side.
 

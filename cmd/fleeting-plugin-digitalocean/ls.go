@@ -131,8 +131,8 @@ func (l *listing) once(ctx context.Context, groups []group) error {
 	l.t.unread(found)
 	for _, f := range found {
 		for _, d := range f.Strangers {
-			l.t.say("note", "Droplet %d (%s) carries a tag of the plugin's but is of none of its groups, "+
-				"by its name or its other tags: somebody else tagged it", d.ID, clean(d.Name))
+			l.t.say("note", "Droplet %d (%s) has a tag of the plugin, but not a name or not the other tags of a group: "+
+				"somebody else tagged it", d.ID, clean(d.Name))
 		}
 	}
 	if ctx.Err() != nil {

@@ -137,7 +137,7 @@ line plugin = "..." in config.toml.`,
 func versionCommand(t *terminal) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
-		Short: "Print what this build is",
+		Short: "Print version, revision and platform",
 		Args:  noArgs(""),
 		Run: func(cmd *cobra.Command, _ []string) {
 			v := provider.Version
@@ -212,7 +212,7 @@ install it for bash, fish and zsh.`,
 }
 
 func configCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "What belongs to config.toml", Args: knownCommand, RunE: help}
+	cmd := &cobra.Command{Use: "config", Short: "Help with config.toml", Args: knownCommand, RunE: help}
 	cmd.AddCommand(&cobra.Command{
 		Use:   "schema",
 		Short: "Print a JSON schema of plugin_config, for TOML editors",

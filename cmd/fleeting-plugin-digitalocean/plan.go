@@ -31,7 +31,7 @@ func planCommand(t *terminal) *cobra.Command {
 	p := planning{journal: journal{usual: 14 * 24 * time.Hour}}
 	cmd := &cobra.Command{
 		Use:   "plan",
-		Short: "What idle_count and idle_time should be, from what really happened",
+		Short: "Compute a better idle_count and idle_time from the past",
 		Long: `Say what the policy should be. The jobs and boots of the past are replayed
 through a model of the runner's autoscaler: first with the present policy, which
 shows how well the model fits what was measured, then with hundreds of others.

@@ -20,20 +20,20 @@ func sweepCommand(t *terminal) *cobra.Command {
 	s := sweeping{t: t, timeout: span{15 * time.Minute, "15m"}}
 	cmd := &cobra.Command{
 		Use:   "sweep --group NAME",
-		Short: "Destroy what no process looks after any more",
-		Long: `Find what no living process looks after any more, and destroy it: Droplets,
-SSH keys and tags of plugin processes that have ended.
+		Short: "Find and destroy what no plugin process manages any more",
+		Long: `Find what no plugin process manages any more, and destroy it: Droplets, SSH
+keys and tags of plugin processes that have ended.
 
 It lists what it finds, and asks, once for each account. Without --yes and
 with nobody to ask it only lists. A group that a process on this host manages
-is left to it. What a process of another host made may be a living manager's:
-nothing on the account distinguishes that from a dead one. So it is shown, and
-destroyed only with --include-unknown-managers. Stop that manager first. A
-Droplet with the tag fleeting-keep is never destroyed.
+is left out. What another host made is shown, and destroyed only with
+--include-unknown-managers: nothing on the account shows whether its manager
+still runs. Stop that manager first. A Droplet with the tag fleeting-keep is
+never destroyed.
 
 It exits with 0 if nothing was found, with 3 if something was, destroyed or
 not, with 1 if it failed or could not look at everything, with 2 if it was
-called wrongly: so that a cron job or a scheduled pipeline can alarm.`,
+called wrongly: so a cron job or a scheduled pipeline can alert.`,
 		Example: `  $ fleeting-plugin-digitalocean sweep --token-file token -g ci --older-than 12h
   KIND     NAME                    AGE    USD/H    LEFT BY
   droplet  ci-w4n27k2m9q           14h3m  0.03571  an unknown manager
@@ -45,7 +45,7 @@ called wrongly: so that a cron job or a scheduled pipeline can alarm.`,
 	}
 	s.flags(cmd)
 	f := cmd.Flags()
-	f.BoolVar(&s.unknown, "include-unknown-managers", false, "also destroy what may be a living manager's on another host")
+	f.BoolVar(&s.unknown, "include-unknown-managers", false, "also destroy what a manager on another host may still use")
 	f.Var(&s.olderThan, "older-than", "Droplets of that age only, by DigitalOcean's clock")
 	f.BoolVarP(&s.yes, "yes", "y", false, "do not ask")
 	f.BoolVar(&s.dryRun, "dry-run", false, "only list what is found")
@@ -171,7 +171,7 @@ func (s *sweeping) lookAt(ctx context.Context, shared *inventory.Account, w *swe
 		return err
 	case here.Held:
 		w.Managed = pid(here.PID)
-		s.t.say("note", "group %s is managed on this host, by plugin process %s, which looks after what is its own", w.Group, w.Managed)
+		s.t.say("note", "group %s: plugin process %s on this host manages it, so nothing of it is swept", w.Group, w.Managed)
 		return nil
 	case here.Ignored != nil:
 		s.t.say("warning", "group %s: what this host knows of it is ignored: %v", w.Group, here.Ignored)

@@ -21,7 +21,7 @@ func usageCommand(t *terminal) *cobra.Command {
 	r := reporting{journal: journal{usual: 7 * 24 * time.Hour}}
 	cmd := &cobra.Command{
 		Use:   "report",
-		Short: "What Droplets did and cost, by the runner's journal",
+		Short: "Sum up what Droplets did and cost",
 		Long: `Say what Droplets did and cost: how long they ran jobs, were idle and booted,
 and how long jobs waited for them. It reads the runner's journal, which has the
 plugin's lines too, and asks nobody else: it needs no token.

@@ -63,7 +63,7 @@ func (c *Client) verify(ctx context.Context, same Account, known []int64) error 
 		return nil
 	default:
 		return otherAccount("the token is now one of the account or team %q (%s), and the Droplets are those of %q (%s): "+
-			"put a token of the latter where this one came from", found.Name, found.ID, same.Name, same.ID)
+			"put a token of that team where this one came from", found.Name, found.ID, same.Name, same.ID)
 	}
 	for _, id := range known {
 		if _, err := c.Get(ctx, id); !errors.Is(err, ig.ErrNotFound) {

@@ -87,7 +87,7 @@ func TestOtherAccount(t *testing.T) {
 	}{
 		{"the same team, known by its id", "A1", "A2", account, list, 0, nil, ""},
 		{"another team, known by its id", "A1", "B2", account, list, 0, ig.ErrOtherAccount,
-			`not sent: the token is now one of the account or team "Team B" (uuid-B), and the Droplets are those of "Team A" (uuid-A): put a token of the latter`},
+			`not sent: the token is now one of the account or team "Team B" (uuid-B), and the Droplets are those of "Team A" (uuid-A): put a token of that team`},
 		{"the same team, known by a Droplet", "A1", "a2", account, list, 0, nil, ""},
 		{"another team, known by a Droplet", "A1", "b2", account, list, 0, ig.ErrOtherAccount, byDroplet + "1 2 3"},
 		{"the same team, without account:read at the start", "a1", "A2", account, list, 0, nil, ""},

@@ -118,7 +118,7 @@ func (b *budget) take(k kind) (tries bool, err error) {
 	now := time.Now()
 	b.expire(now)
 	if wait := max(b.held[k].Sub(now), b.waitOfHour(k, now), b.waitOfMinute(k, now)); wait > 0 {
-		return false, &ig.CloudError{Class: ig.ErrRateLimited, RetryAfter: wait, Message: fmt.Sprintf("not sent: the token's requests are spent "+
+		return false, &ig.CloudError{Class: ig.ErrRateLimited, RetryAfter: wait, Message: fmt.Sprintf("not sent: the token's rate limit is reached "+
 			"(%d a minute, %d an hour), the next can be sent in %s", perMinute, perHour, wait.Round(time.Second))}
 	}
 	b.sent = append(b.sent, sending{now, k})

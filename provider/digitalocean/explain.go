@@ -39,7 +39,7 @@ func Hint(err error) string {
 		if e.RetryAfter > 0 {
 			wait = e.RetryAfter.Round(time.Second).String()
 		}
-		return "the token's requests are spent, by this or by others; try again in " + wait
+		return "the token's rate limit is reached; try again in " + wait
 	case errors.Is(e, ig.ErrUnsent):
 		return "look at HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and plugin_config.api_url"
 	case errors.Is(e, ig.ErrUnauthorized):

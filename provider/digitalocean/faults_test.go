@@ -200,7 +200,7 @@ func TestClassify(t *testing.T) {
 }
 
 func TestMessages(t *testing.T) {
-	const between = "not DigitalOcean's API but something between here and it answered, with status 422 and "
+	const between = "a proxy or gateway answered, not DigitalOcean's API: status 422, "
 	for _, tt := range []struct{ name, body, contentType, want string }{
 		{"DigitalOcean's own", `{"id":"x","message":"No, because."}`, "", "No, because."},
 		{"an id alone", `{"id":"not_found"}`, "", "no message"},

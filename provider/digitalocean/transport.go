@@ -132,7 +132,7 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	case err != nil:
 		return nil, err
 	case !fromAPI(resp, body):
-		return nil, fmt.Errorf("not DigitalOcean's API but something between here and it answered, with status %d and content type %q",
+		return nil, fmt.Errorf("a proxy or gateway answered, not DigitalOcean's API: status %d, content type %q",
 			resp.StatusCode, resp.Header.Get("Content-Type"))
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))

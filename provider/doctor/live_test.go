@@ -180,7 +180,7 @@ func TestLive(t *testing.T) {
 			"token fault GET /v2/account | look at HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and api_url"}},
 		"an outage": {"", fails("GET /v2/account", 503), []string{"token fault GET /v2/account" + later}},
 		"too many requests": {"", fails("GET /v2/account", 429), []string{
-			"token fault GET /v2/account | the token's requests are spent, by this or by others; try again in a minute"}},
+			"token fault GET /v2/account | the token's rate limit is reached; try again in a minute"}},
 		"an account in trouble": {"", func(a *account, _ *Subject) {
 			a.SetAccount(func(a *dosim.Account) {
 				a.Status, a.StatusMessage, a.EmailVerified = "warning", "Your card has expired.", false
