@@ -90,7 +90,7 @@ func (g *Group) age(i *instance, now time.Time) time.Duration {
 // warnStranger warns once of a Droplet that has the group's tag and is not ours.
 func (g *Group) warnStranger(d Droplet, now time.Time) {
 	if HasTag(d, GroupTag(g.Name)) && g.limit.due(fmt.Sprint("foreign ", d.ID), forever, now) {
-		g.log.Warn("a Droplet has the group's tag but not a name of the group, or not the tag "+CommonTag+": it is left alone, and the runner does not see it",
+		g.log.Warn("a Droplet with the group's tag is not the group's, by its name or its other tags: it is left alone",
 			"name", d.Name, "id", d.ID, "usd_per_hour", d.PriceHourly)
 	}
 }
@@ -102,7 +102,7 @@ func (g *Group) warnHourly(now time.Time) {
 		g.log.Warn("Droplets are kept by the tag "+KeepTag+": they are billed and count for max_instances until a person deletes them", summary(kept)...)
 	}
 	if foreign := g.listing.foreign; len(foreign) > 0 && g.limit.due("second manager", time.Hour, now) {
-		g.log.Error("Droplets of this group were made by another plugin process after this one began: a second manager uses the same name, or one that died made them late. "+
-			"They are left alone, and billed. Give each manager a name of its own", summary(foreign)...)
+		g.log.Error("another plugin process made Droplets of this group after this one began: they are left alone, and billed",
+			append(summary(foreign), "hint", "a second manager uses the same name, or a dead one made them late: give each manager a name of its own")...)
 	}
 }

@@ -94,7 +94,7 @@ func TestOwnership(t *testing.T) {
 			r.counts(ours)
 			for i, m := range strangers {
 				if i < 5 { // with the group's tag: somebody may take it for the group's
-					r.says("WARN", "not a name of the group", "name="+m.Name, "usd_per_hour=0.01")
+					r.says("WARN", "is not the group's", "name="+m.Name, "usd_per_hour=0.01")
 				}
 				r.decrease(m.Name) // as if the runner knew it
 			}

@@ -257,7 +257,7 @@ func (g *Group) isGone(i *instance, before phase, now time.Time) {
 	fields := g.fields(i, now)
 	switch {
 	case i.reason == keptReason:
-		g.log.Warn("a person keeps a Droplet: it is left alone, and reported to the runner as gone; it is billed, and counts for max_instances", fields...)
+		g.log.Warn("a person keeps a Droplet: the runner is told that it is gone; it is billed, and counts for max_instances", fields...)
 		g.listing.kept = append(g.listing.kept, i.droplet)
 	case before == deleting:
 		g.log.Info("Droplet is gone", fields...)

@@ -40,7 +40,7 @@ func Find(ctx context.Context, cloud Cloud, log Logger, group string, gpus bool,
 		failed := err
 		f.gpus = false
 		if list, err = cloud.List(ctx, tag, false); err == nil {
-			log.Warn("GPU Droplets cannot be listed: no configured size is one, so the plugin goes on, and does not see those of an earlier configuration",
+			log.Warn("GPU Droplets cannot be listed: those of an earlier configuration are not seen",
 				"request_id", requestID(failed), "err", failed)
 		}
 	}

@@ -91,7 +91,7 @@ func TestCopiedManager(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(book.lines("[WARN]  ignoring what earlier plugin processes remembered")) != 1 {
+		if len(book.lines("[WARN]  the state file is not used")) != 1 {
 			t.Error(book)
 		}
 		warned := book.lines("[WARN]  took over Droplets of plugin processes that this host does not know")

@@ -167,7 +167,7 @@ func (s *survey) logPlan() {
 		}
 	}
 	if s.config.MaxHourlyCost > 0 && p.MaxInstances > 0 && p.Dearest != nil { // else the configuration has faults of its own
-		s.log.Info("max_hourly_cost is in force; max_instances in [runners.autoscaler] must not be more than its max_instances",
+		s.log.Info("max_hourly_cost is in force: max_instances in [runners.autoscaler] must not be higher than here",
 			"max_hourly_cost", s.config.MaxHourlyCost, "most_expensive_size", p.Dearest.Slug, "usd_per_hour", p.Dearest.PriceHourly,
 			"max_instances", p.MaxInstances, "limited_by", p.LimitedBy)
 	}

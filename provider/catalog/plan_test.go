@@ -52,7 +52,7 @@ const (
 	notNow  = "[WARN]  a placement is not available now; it stays in the list: "
 	never   = "[WARN]  a placement can never work and is left out: "
 	unread  = "[WARN]  the token may not read what DigitalOcean offers, so size, region and image are not checked: err="
-	inForce = "[INFO]  max_hourly_cost is in force; max_instances in [runners.autoscaler] must not be more than its max_instances: max_hourly_cost="
+	inForce = "[INFO]  max_hourly_cost is in force: max_instances in [runners.autoscaler] must not be higher than here: max_hourly_cost="
 )
 
 // TestPlan: which placements are tried, how many Droplets there may be, and the exact

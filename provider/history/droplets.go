@@ -18,7 +18,7 @@ const (
 	msgGone            = "Droplet is gone"
 	msgVanished        = "a Droplet vanished: it is reported to the runner as gone"
 	msgNeverMade       = "a Droplet was never created: it is reported to the runner as gone"
-	msgKept            = "a person keeps a Droplet: it is left alone, and reported to the runner as gone; it is billed, and counts for max_instances"
+	msgKept            = "a person keeps a Droplet: the runner is told that it is gone; it is billed, and counts for max_instances"
 	msgTookOver        = "took over the Droplets of earlier plugin processes"
 	msgTookOverUnknown = "took over Droplets of plugin processes that this host does not know: if their manager is alive, " +
 		"stop one of the two or give it a plugin_config.name of its own"

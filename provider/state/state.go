@@ -68,7 +68,7 @@ func (h home) open(ctx context.Context, log hclog.Logger, apiURL, group string, 
 		return nil, err
 	}
 	if ignored != nil {
-		log.Warn("ignoring what earlier plugin processes remembered: Droplets of theirs are taken over as unknown ones", "file", path, "err", ignored)
+		log.Warn("the state file is not used: Droplets of earlier plugin processes count as unknown", "file", path, "err", ignored)
 	}
 	if h.hostErr == nil {
 		s.path = path
@@ -168,7 +168,7 @@ func (s *State) write() {
 	}
 	err := s.doc.write(s.path)
 	if err != nil && !s.failing {
-		s.log.Warn("could not write the state file: a plugin process after this one may not know what it left", "file", s.path, "err", err)
+		s.log.Warn("could not write the state file: the next plugin process may not know this one's Droplets", "file", s.path, "err", err)
 	}
 	s.failing = err != nil
 }

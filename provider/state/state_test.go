@@ -161,7 +161,7 @@ func TestIgnoredFiles(t *testing.T) {
 			if len(s.DeadRuns()) > 0 || s.Droplets() != nil || s.doc.Refused != nil {
 				t.Errorf("believed: %+v", s.doc)
 			}
-			want := fmt.Sprintf("[WARN]  ignoring what earlier plugin processes remembered: Droplets of theirs are taken over as unknown ones: file=%s err=%q\n", h.file(), test.want)
+			want := fmt.Sprintf("[WARN]  the state file is not used: Droplets of earlier plugin processes count as unknown: file=%s err=%q\n", h.file(), test.want)
 			if log.String() != want {
 				t.Errorf("got  %s\nwant %s", &log, want)
 			}
@@ -208,7 +208,7 @@ func TestWrites(t *testing.T) {
 			t.Errorf("after a failed write: %v", got)
 		}
 		os.RemoveAll(filepath.Dir(obstacle))
-		warning := "[WARN]  could not write the state file: a plugin process after this one may not know what it left: file=" + h.file() + " err="
+		warning := "[WARN]  could not write the state file: the next plugin process may not know this one's Droplets: file=" + h.file() + " err="
 		if strings.Count(log.String(), warning) != n+1 || strings.Count(log.String(), "\n") != n+1 {
 			t.Fatalf("logged %s", &log)
 		}
