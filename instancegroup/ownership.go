@@ -90,7 +90,7 @@ func (g *Group) age(i *instance, now time.Time) time.Duration {
 // warnStranger warns once of a Droplet that has the group's tag and is not ours.
 func (g *Group) warnStranger(d Droplet, now time.Time) {
 	if HasTag(d, GroupTag(g.Name)) && g.limit.due(fmt.Sprint("foreign ", d.ID), forever, now) {
-		g.log.Warn("a Droplet with the group's tag is not the group's, by its name or its other tags: it is left alone",
+		g.log.Warn("somebody gave the group's tag to a Droplet that is not the group's: it is left alone",
 			"name", d.Name, "id", d.ID, "usd_per_hour", d.PriceHourly)
 	}
 }

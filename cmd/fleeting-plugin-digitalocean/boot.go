@@ -86,7 +86,7 @@ func bootOne(ctx context.Context, t *terminal, api *digitalocean.Client, s docto
 	if cost != nil && cost.IdleSize != "" {
 		price = fmt.Sprintf("%s at %.5f USD an hour", cost.IdleSize, cost.IdleSizeUSDPerHour)
 	}
-	t.say("note", "making one Droplet, %s, in the group %s: it is billed for 60 seconds or 0.01 USD at the least, and destroyed whatever happens; "+
+	t.say("note", "making one Droplet, %s, in the group %s: it is billed for 60 seconds or 0.01 USD at the least, and deleted whatever happens; "+
 		"all of it takes %d minutes at most", price, b.report.Group, longest(s))
 	err := b.run(ctx)
 	b.clean(context.WithoutCancel(ctx))
@@ -200,7 +200,7 @@ func (b *booting) clean(ctx context.Context) {
 	began := time.Now()
 	if b.started {
 		if err := b.destroy(ctx); err != nil {
-			b.t.say("warning", "the Droplet could not be destroyed: %v", err)
+			b.t.say("warning", "the Droplet could not be deleted: %v", err)
 		} else if b.report.Droplet != "" {
 			b.report.GoneSeconds = seconds(time.Since(began))
 		}
@@ -242,7 +242,7 @@ func (b *booting) destroy(ctx context.Context) error {
 		if err == nil && len(states) == 0 {
 			return nil
 		}
-		b.step("group %s: destroying the Droplet%s", b.report.Group, because(err))
+		b.step("group %s: deleting the Droplet%s", b.report.Group, because(err))
 		if _, derr := b.plugin.Decrease(ctx, slices.Sorted(maps.Keys(states))); derr != nil {
 			err = cmp.Or(err, derr)
 		}

@@ -110,7 +110,7 @@ func (b *booting) findings(ctx context.Context, err error) (found []doctor.Findi
 	case len(r.Left) > 0:
 		add(doctor.Fault, b.subject.Sweep(r.Group), "this is left, and Droplets are billed: %s", strings.Join(r.Left, ", "))
 	case r.Droplet != "":
-		add(doctor.OK, "", "it is destroyed, and nothing is left of it")
+		add(doctor.OK, "", "it is deleted, and nothing is left of it")
 	default:
 		add(doctor.OK, "", "nothing is left of it")
 	}

@@ -37,7 +37,7 @@ func approve(ctx context.Context, t *terminal, all []group, yes bool, timeout sp
 		}
 		ok := yes
 		if !yes {
-			if ok, err = t.confirm(ctx, fmt.Sprintf("Destroy %s of %s?", what, groupNames(here))); err != nil {
+			if ok, err = t.confirm(ctx, fmt.Sprintf("Delete %s of %s?", what, groupNames(here))); err != nil {
 				return nil, err
 			}
 		}
@@ -46,7 +46,7 @@ func approve(ctx context.Context, t *terminal, all []group, yes bool, timeout sp
 		}
 	}
 	if len(all) > 0 && len(approved) == 0 {
-		return nil, errors.New("nothing was destroyed")
+		return nil, errors.New("nothing was deleted")
 	}
 	return approved, nil
 }

@@ -33,14 +33,15 @@ Each line is a finding, and where it was found:
   ok       as it should be
   note     worth knowing
   warning  it will cause trouble some day
-  fault    it does not work, or not as written
+  fault    it does not work, or not as it is written
   hint:    what to do about the finding above, to be pasted where possible
 
-doctor changes nothing on the account. It learns the token's scopes from reads,
-and from writes that cannot succeed: a create without a name, the deletion of
-Droplet 0. --boot creates a Droplet in a group of its own, and deletes it even
-after a failure or Ctrl-C. It first says how long that may take. If it is
-killed, the next doctor shows what is left, and sweep deletes it.
+It changes nothing on the account. It finds out the token's scopes with reads,
+and with writes that cannot succeed, such as the deletion of Droplet 0.
+
+--boot makes a real Droplet in a group of its own, and deletes it even after a
+failure or Ctrl-C. If it is killed, the next doctor shows what it left, for
+sweep.
 
 The exit code is 0 if there is nothing worse than notes, 3 with warnings, 4
 with faults, 1 if there is no config.toml to read, 2 if it was called wrongly.
@@ -57,7 +58,7 @@ A DigitalOcean that cannot be asked is a fault.`,
 	}
 	d.flags(cmd)
 	cmd.Flags().BoolVar(&d.offline, "offline", false, "ask DigitalOcean nothing")
-	cmd.Flags().BoolVar(&d.boot, "boot", false, "make one Droplet, measure how long it takes until jobs can run on it, and destroy it")
+	cmd.Flags().BoolVar(&d.boot, "boot", false, "make one Droplet, measure how long it takes until jobs can run on it, and delete it")
 	cmd.Flags().Var(&d.timeout, "timeout", "ask DigitalOcean about a group no longer than that; --boot takes its own time")
 	t.formatFlags(cmd, "text", asJSON)
 	return cmd

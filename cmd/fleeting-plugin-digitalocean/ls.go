@@ -29,10 +29,10 @@ func lsCommand(t *terminal) *cobra.Command {
 		Long: `List the Droplets of the plugin's groups, and what they cost: those of all
 [[runners]] in config.toml that use this plugin, unless flags say otherwise.
 
-Costs are what the Droplets' prices say since each was created: by the second,
-a minute or a cent at least. Backups, snapshots and traffic are not in them.
+The cost of a Droplet is its price since it was created, by the second, at
+least a minute or a cent. Backups, snapshots and traffic are not included.
 "kept" are Droplets with the tag fleeting-keep, which the plugin and its
-commands never destroy. With -o wide, RUN is the plugin process that made a
+commands never delete. With -o wide, RUN is the plugin process that made a
 Droplet.
 
 It exits with 0, with 1 if not all groups could be listed, with 2 if it was

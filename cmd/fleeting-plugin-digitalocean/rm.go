@@ -21,16 +21,14 @@ func rmCommand(t *terminal) *cobra.Command {
 	r := removing{t: t, timeout: span{15 * time.Minute, "15m"}}
 	cmd := &cobra.Command{
 		Use:   "rm {NAME | ID}... | --all",
-		Short: "Destroy Droplets, and wait until they are gone",
-		Long: `Destroy Droplets of the plugin's groups, and wait until DigitalOcean shows
+		Short: "Delete Droplets, and wait until they are gone",
+		Long: `Delete Droplets of the plugin's groups, and wait until DigitalOcean shows
 them gone.
 
-It shows on standard error what is to be destroyed and whose account it is on,
-and asks, once for each account. Only what a group made can be named: a
-Droplet that merely carries its tag is refused, and so is one with the tag
-fleeting-keep. A job that runs on a Droplet fails with it. While a runner
-manages the group it makes new ones as its policy says: stop it first to be
-rid of all.
+It shows on standard error what it will delete, and on whose account, and asks
+once for each account. It refuses a Droplet that no group made, and one with
+the tag fleeting-keep. A job that runs on a Droplet fails. A runner that manages
+the group makes new ones, as its policy says: stop it first to delete all.
 
 It exits with 0 when all are gone, with 1 if some are not, with 2 if it was
 called wrongly.`,
@@ -40,7 +38,7 @@ called wrongly.`,
   ci-w4n27k2m9q  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571
   1 Droplet: 0.03571 USD an hour, 0.01 USD so far
   account: "acme", jane@example.com (token from plugin_config.token_file ...)
-  Destroy 1 Droplet of group ci? [y/N] y
+  Delete 1 Droplet of group ci? [y/N] y
   1 Droplet gone`,
 		RunE: func(cmd *cobra.Command, names []string) error { return r.run(cmd.Context(), names) },
 	}
@@ -49,7 +47,7 @@ called wrongly.`,
 	f.BoolVar(&r.all, "all", false, "every Droplet of the group")
 	f.BoolVar(&r.allGroups, "all-groups", false, "with --all: of every group in config.toml, where it has several")
 	f.BoolVarP(&r.yes, "yes", "y", false, "do not ask; needed where there is nobody to ask")
-	f.BoolVar(&r.dryRun, "dry-run", false, "only show what would be destroyed")
+	f.BoolVar(&r.dryRun, "dry-run", false, "only show what would be deleted")
 	f.Var(&r.timeout, "timeout", "give up after that; what was asked for may still be carried out")
 	t.formatFlags(cmd, asTable, asWide, asJSON)
 	cmd.ValidArgsFunction = r.completeDroplets
@@ -137,7 +135,7 @@ func (r *removing) again(ctx context.Context, approved []group) (left []instance
 		case f.err != nil:
 			faults = append(faults, fmt.Errorf("whether the list lacked some is not known: %w", f.err))
 		case len(left) > n:
-			faults = append(faults, g.fault(fmt.Errorf("%s that the list lacked, and not destroyed: run it again", count(len(left)-n, "more Droplet"))))
+			faults = append(faults, g.fault(fmt.Errorf("%s that the list lacked, and not deleted: run it again", count(len(left)-n, "more Droplet"))))
 		}
 	}
 	return left, errors.Join(faults...)
@@ -159,7 +157,7 @@ func (r *removing) choose(ctx context.Context, groups []group, names []string) (
 	all := look(ctx, groups, false)
 	r.t.done()
 	if ctx.Err() != nil {
-		return nil, fmt.Errorf("%w: nothing was destroyed", ended(ctx))
+		return nil, fmt.Errorf("%w: nothing was deleted", ended(ctx))
 	}
 	r.t.unread(all)
 	why := map[string]error{} // of each name and id that is there; nil = it can be destroyed
@@ -207,9 +205,9 @@ func (r *removing) choose(ctx context.Context, groups []group, names []string) (
 	case err == nil:
 		return chosen, nil
 	case unknown:
-		return nil, fmt.Errorf("%w\nnothing was destroyed", err)
+		return nil, fmt.Errorf("%w\nnothing was deleted", err)
 	default:
-		return nil, hinted{fmt.Errorf("%w\nnothing was destroyed", err), showNames}
+		return nil, hinted{fmt.Errorf("%w\nnothing was deleted", err), showNames}
 	}
 }
 
@@ -241,12 +239,12 @@ func pid(n int) string {
 // result is what became of it, as JSON if that is asked for.
 func (r *removing) result(groups []group, left []instancegroup.Droplet) (destroyed int) {
 	result := struct {
-		Destroyed []reportedDroplet `json:"destroyed"`
-		Left      []reportedDroplet `json:"left"` // by --dry-run, or may be gone, which was not confirmed
+		Deleted []reportedDroplet `json:"deleted"`
+		Left    []reportedDroplet `json:"left"` // by --dry-run, or may be gone, which was not confirmed
 	}{[]reportedDroplet{}, []reportedDroplet{}}
 	for _, g := range groups {
 		for _, d := range g.droplets {
-			to := &result.Destroyed
+			to := &result.Deleted
 			if slices.ContainsFunc(left, func(l instancegroup.Droplet) bool { return l.ID == d.ID }) {
 				to = &result.Left
 			}
@@ -256,5 +254,5 @@ func (r *removing) result(groups []group, left []instancegroup.Droplet) (destroy
 	if r.t.format == asJSON {
 		r.t.json(result)
 	}
-	return len(result.Destroyed)
+	return len(result.Deleted)
 }

@@ -20,18 +20,18 @@ func sweepCommand(t *terminal) *cobra.Command {
 	s := sweeping{t: t, timeout: span{15 * time.Minute, "15m"}}
 	cmd := &cobra.Command{
 		Use:   "sweep --group NAME",
-		Short: "Find and destroy what no plugin process manages any more",
-		Long: `Find what no plugin process manages any more, and destroy it: Droplets, SSH
+		Short: "Find and delete what no plugin process manages any more",
+		Long: `Find what no plugin process manages any more, and delete it: Droplets, SSH
 keys and tags of plugin processes that have ended.
 
 It lists what it finds, and asks, once for each account. Without --yes and
 with nobody to ask it only lists. A group that a process on this host manages
-is left out. What another host made is shown, and destroyed only with
+is left out. What another host made is shown, and deleted only with
 --include-unknown-managers: nothing on the account shows whether its manager
 still runs. Stop that manager first. A Droplet with the tag fleeting-keep is
-never destroyed.
+never deleted.
 
-It exits with 0 if nothing was found, with 3 if something was, destroyed or
+It exits with 0 if nothing was found, with 3 if something was, deleted or
 not, with 1 if it failed or could not look at everything, with 2 if it was
 called wrongly: so a cron job or a scheduled pipeline can alert.`,
 		Example: `  $ fleeting-plugin-digitalocean sweep --token-file token -g ci --older-than 12h
@@ -45,7 +45,7 @@ called wrongly: so a cron job or a scheduled pipeline can alert.`,
 	}
 	s.flags(cmd)
 	f := cmd.Flags()
-	f.BoolVar(&s.unknown, "include-unknown-managers", false, "also destroy what a manager on another host may still use")
+	f.BoolVar(&s.unknown, "include-unknown-managers", false, "also delete what a manager on another host may still use")
 	f.Var(&s.olderThan, "older-than", "Droplets of that age only, by DigitalOcean's clock")
 	f.BoolVarP(&s.yes, "yes", "y", false, "do not ask")
 	f.BoolVar(&s.dryRun, "dry-run", false, "only list what is found")
@@ -107,7 +107,7 @@ func (s *sweeping) run(ctx context.Context) error {
 	defer cancel()
 	all, err := s.look(looking, groups)
 	if looking.Err() != nil {
-		err = fmt.Errorf("%w: nothing was destroyed", ended(looking))
+		err = fmt.Errorf("%w: nothing was deleted", ended(looking))
 	} else {
 		if s.t.format != asJSON {
 			s.show(all)
@@ -275,7 +275,7 @@ func (s *sweeping) remove(ctx context.Context, all []*swept) error {
 	case len(found) == 0 || s.dryRun:
 		return nil
 	case !s.yes && !s.t.asks:
-		s.t.say("hint", "nothing was destroyed, since there is nobody to ask: add --yes")
+		s.t.say("hint", "nothing was deleted, since there is nobody to ask: add --yes")
 		return nil
 	}
 	approved, err := approve(ctx, s.t, found, s.yes, s.timeout)
@@ -289,7 +289,7 @@ func (s *sweeping) remove(ctx context.Context, all []*swept) error {
 	for _, g := range approved {
 		own, err := state.Try(ctx, newLog(s.t), g.APIURL, g.Name)
 		if held, ok := errors.AsType[*state.HeldError](err); ok {
-			err = fmt.Errorf("plugin process %s manages it on this host since just now, so nothing of it was destroyed", pid(held.PID))
+			err = fmt.Errorf("plugin process %s manages it on this host since just now, so nothing of it was deleted", pid(held.PID))
 		}
 		if err != nil {
 			faults = append(faults, g.fault(err))
@@ -312,7 +312,7 @@ func (s *sweeping) remove(ctx context.Context, all []*swept) error {
 		}
 	}
 	if s.t.format != asJSON {
-		fmt.Fprintf(s.t.out, "destroyed %d of %s\n", destroyed, count(n, "leftover"))
+		fmt.Fprintf(s.t.out, "deleted %d of %s\n", destroyed, count(n, "leftover"))
 	}
 	return errors.Join(faults...)
 }

@@ -195,7 +195,7 @@ func (t *terminal) failed(err error) int {
 var errInterrupted = errors.New("interrupted")
 
 // errUntouched is one that had destroyed nothing by then.
-var errUntouched = fmt.Errorf("%w: nothing was destroyed", errInterrupted)
+var errUntouched = fmt.Errorf("%w: nothing was deleted", errInterrupted)
 
 // misuse is a command line that makes no sense.
 type misuse string
@@ -269,7 +269,7 @@ func cut(s string, most int) string {
 // confirm asks a person; nobody answers for a script. Ctrl-C is an answer too.
 func (t *terminal) confirm(ctx context.Context, question string) (yes bool, err error) {
 	if !t.asks {
-		return false, hinted{misuse("nothing was destroyed: there is nobody to ask"), "give --yes"}
+		return false, hinted{misuse("nothing was deleted: there is nobody to ask"), "give --yes"}
 	}
 	fmt.Fprintf(t.err, "%s [y/N] ", clean(question))
 	answered := make(chan string, 1)

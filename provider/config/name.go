@@ -30,7 +30,7 @@ func CheckName(name string) error {
 
 func notBoot(name string) (string, error) {
 	if strings.HasSuffix(name, bootSuffix) {
-		return "", errors.New("must not end in -doctor, as the groups do that doctor --boot makes and destroys")
+		return "", errors.New("must not end in -doctor, as the groups do that doctor --boot makes and deletes")
 	}
 	return name, nil
 }

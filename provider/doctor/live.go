@@ -299,7 +299,7 @@ func (e *exam) quota(ctx context.Context) {
 	const higher = "ask DigitalOcean for a higher limit: https://cloud.digitalocean.com/account/team/droplet_limit_increase"
 	switch {
 	case most > free && free == 0:
-		e.addAt(Fault, "GET /v2/account", "destroy some, or "+higher, "%s: there is room for none of this group", room)
+		e.addAt(Fault, "GET /v2/account", "delete some, or "+higher, "%s: there is room for none of this group", room)
 	case most > free:
 		e.addAt(Warning, "GET /v2/account", fmt.Sprintf("max_instances = %d, or %s", free, higher),
 			"%s: there is room for %d, and max_instances is %d", room, free, most)

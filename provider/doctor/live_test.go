@@ -281,7 +281,7 @@ limit = 20 => limit = 28`,
 		"others on the account": {"", all(has("web", "web-aaaa7k2m9a", "web-aaaa7k2m9b"), func(a *account, _ *Subject) { a.SetDropletLimit(10) }),
 			[]string{"quota warning GET /v2/account | max_instances = 8, or " + higher}},
 		"a full account": {"", all(has("web", "web-aaaa7k2m9a"), func(a *account, _ *Subject) { a.SetDropletLimit(1) }),
-			[]string{"quota fault GET /v2/account | destroy some, or " + higher}},
+			[]string{"quota fault GET /v2/account | delete some, or " + higher}},
 
 		"Droplets of a manager":  {"", all(held, has("ci", "ci-aaaa7k2m9a")), []string{"leftovers ok" + group}},
 		"Droplets of a dead run": {"", all(dead, has("ci", "ci-aaaa7k2m9a")), []string{"leftovers warning" + group + sweep}},

@@ -45,7 +45,7 @@ func (e *exam) policies() {
 // policy checks a policy by itself; key is its own, and ends in a dot.
 func (e *exam) policy(key string, p runnerconfig.Policy) {
 	e.when(p.IdleTime == 0, Warning, key+"idle_time", `idle_time = "10m"`,
-		"idle_time is not set, which is 0s: a Droplet is destroyed as soon as its job ends, and the next job waits for another")
+		"idle_time is not set, which is 0s: a Droplet is deleted as soon as its job ends, and the next job waits for another")
 	capacity, most := e.capacity(), e.maxInstances()
 	if room := most * capacity; room > 0 && p.IdleCount > room {
 		e.add(Warning, key+"idle_count", fmt.Sprintf("idle_count = %d", room),

@@ -251,10 +251,10 @@ func (e *exam) restart() {
 			"without ssh_key_file each start makes a new key, which does not open the Droplets that state_storage keeps over a restart")
 	case a.DeleteInstancesOnShutdown:
 		e.add(Note, "autoscaler.state_storage", storage,
-			"without state_storage a runner that crashed destroys every Droplet that it finds when it starts again")
+			"without state_storage a runner that crashed deletes every Droplet that it finds when it starts again")
 	default:
 		e.add(Warning, "autoscaler.state_storage", storage,
-			"without state_storage a restarted runner destroys every Droplet that it finds, and makes new ones")
+			"without state_storage a restarted runner deletes every Droplet that it finds, and makes new ones")
 	}
 }
 

@@ -20,7 +20,7 @@ type need struct {
 var needs = []need{
 	{"droplet:read", Fault, "the plugin cannot find its Droplets: it does not start", nil},
 	{"droplet:create", Fault, "no Droplet can be made", nil},
-	{"droplet:delete", Fault, "no Droplet can be destroyed: each is billed until a person does it", nil},
+	{"droplet:delete", Fault, "no Droplet can be deleted: each is billed until a person does it", nil},
 	{"tag:create", Fault, "Droplets cannot be tagged, and none is made without", nil},
 	{"tag:read", Fault, "the plugin cannot find its Droplets by their tags: it does not start", nil},
 	{"regions:read", Warning, "regions are not checked, and droplet:create requires it", nil},
@@ -33,8 +33,8 @@ var needs = []need{
 	{"ssh_key:delete", Warning, "each start leaves its public key on the account", Subject.generatesKey},
 	{"account:read", Fault, "max_instances must be set in plugin_config: the account's limit cannot be read", Subject.unlimited},
 	{"account:read", Note, "the account's Droplet limit is not checked", func(s Subject) bool { return !s.unlimited() }},
-	{"droplet:update", Note, "many Droplets at once are destroyed by a request each", nil},
-	{"tag:delete", Note, "tags by which Droplets were destroyed stay on the account", nil},
+	{"droplet:update", Note, "many Droplets at once are deleted by a request each", nil},
+	{"tag:delete", Note, "tags by which Droplets were deleted stay on the account", nil},
 	{"vpc:read", Warning, "the VPC is not checked", usesVPC},
 	{"project:assign_resource", Warning, "Droplets stay in the default project", func(s Subject) bool { return s.Config.ProjectID != "" }},
 }
