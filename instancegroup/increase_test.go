@@ -186,6 +186,7 @@ func TestQuota(t *testing.T) {
 		{"the account cannot be read", 3, 10, nil, []int{2, 1, 0}, []int{10, 5, 2, 8, 4, 2, 1, 7, 3, 1}},
 		{"the limit is unknown", 3, 10, &Usage{}, []int{2, 1, 0}, []int{10, 5, 2, 8, 4, 2, 1, 7, 3, 1}},
 		{"some of several creates fit", 25, 30, &Usage{}, []int{25, 0}, nil},
+		{"one of two creates fits", 10, 20, &Usage{}, []int{10, 0}, []int{10, 10, 5, 2, 1, 10, 5, 2, 1}},
 	} {
 		story(t, c.name, spec(nil), func(r *runner) {
 			room := c.room
