@@ -58,7 +58,8 @@ bench: build ## measure what the docs claim, and write docs/performance.md: 12 m
 	go run ./cmd/bench -plugin $(PLUGIN) -out docs/performance.md
 
 runner-test: $(GITLAB_RUNNER) $(GITLAB_RUNNER_OLD) ## run the plugin with a real runner: GITLAB_RUNNER, and GITLAB_RUNNER_OLD to upgrade from
-	GITLAB_RUNNER="$(abspath $(GITLAB_RUNNER))" GITLAB_RUNNER_OLD="$(abspath $(GITLAB_RUNNER_OLD))" \
+	@[ -n "$(GITLAB_RUNNER)" ] || { echo "not run: GITLAB_RUNNER=/path/to/gitlab-runner make runner-test"; exit 0; }; \
+		GITLAB_RUNNER="$(abspath $(GITLAB_RUNNER))" GITLAB_RUNNER_OLD="$(abspath $(GITLAB_RUNNER_OLD))" \
 		go test -count=1 -v -timeout 30m -run TestRunner$$ ./integration/runner
 
 # The one of the official image, such as build/gitlab-runner-v18.6.6.
