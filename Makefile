@@ -28,8 +28,10 @@ help: ## list the targets
 build: ## build the plugin into bin/
 	@CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags $(TAGS) -ldflags "$(LDFLAGS)" -o $(PLUGIN) ./cmd/fleeting-plugin-digitalocean
 
-demo: build ## watch the plugin scale a simulated DigitalOcean, with real jobs
-	go run ./cmd/demo -plugin $(PLUGIN)
+demo: ## watch the plugin scale a simulated DigitalOcean, with real jobs
+	@echo "building: the first time takes minutes"
+	@$(MAKE) -s build
+	@CGO_ENABLED=0 go run -trimpath -tags $(TAGS) ./cmd/demo -plugin $(PLUGIN)
 
 # Without vet, which is lint's. More packages at once than processors, since some wait for other processes.
 test: ## run the tests, with the race detector; make verify has those that take long

@@ -93,8 +93,30 @@ func (d *dashboard) frame(s harness.Sample, width int) []string {
 		fit(fmt.Sprintf("%18s  %d of %d done, %d running, %d failed", "jobs", s.Done, d.jobs, s.Running, s.Failed), width),
 		fit(fmt.Sprintf("%18s  %s", "requests", requestCounts(s.Requests)), width),
 		fit(fmt.Sprintf("%18s  $%.4f", "cost so far", s.Dollars), width),
+		fit(fmt.Sprintf("%18s  %s", "waiting for", waitsFor(s, d.jobs)), width),
 		faint+fit(fmt.Sprintf("%18s  %s", "plugin", d.logLine()), width)+reset,
 	)
+}
+
+// waitsFor says what a run of so many jobs waits for.
+func waitsFor(s harness.Sample, jobs int) string {
+	switch done := s.Done + s.Failed; {
+	case s.Queued > 0 && s.Creating > 0:
+		return fmt.Sprintf("%d Droplets to boot, for %d jobs", s.Creating, s.Queued)
+	case s.Queued > 0:
+		return fmt.Sprintf("a Droplet for %d jobs", s.Queued)
+	case s.Running > 0:
+		return fmt.Sprintf("%d jobs to end", s.Running)
+	case done >= jobs && s.Idle == 0:
+		return "the last Droplets to be deleted"
+	case done >= jobs && s.Idle <= s.IdleCount:
+		return "the end: idle_count Droplets stay until the runner stops"
+	case s.Idle > s.IdleCount:
+		return "idle_time to be over: then idle Droplets are deleted"
+	case s.Creating > 0:
+		return "Droplets to boot, for idle_count"
+	}
+	return "the next jobs"
 }
 
 // bar shows a count as a number and as blocks.

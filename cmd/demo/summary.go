@@ -18,7 +18,7 @@ func writeSummary(w io.Writer, r *harness.Report, colour bool) {
 		fmt.Fprintf(w, "%14s  %s\n", name, fmt.Sprintf(format, args...))
 	}
 	fmt.Fprintln(w)
-	row("jobs", "%d in %s; queued for %s at the median, %s at the 95th percentile, before a Droplet took them",
+	row("jobs", "%d in %s; queued %s (median), %s (95th percentile)",
 		len(r.Jobs), seconds(r.Elapsed), seconds(r.Wait(0.5)), seconds(r.Wait(0.95)))
 	row("Droplets", "%d made, at most %d at once", len(r.Droplets), r.MostDroplets())
 	if r.MaxInstances > 0 && r.Elapsed > 0 {
@@ -27,11 +27,10 @@ func writeSummary(w io.Writer, r *harness.Report, colour bool) {
 			seconds(used), 100*used.Seconds()/always.Seconds(), seconds(always), r.MaxInstances)
 	}
 	if n := len(r.Droplets); n > 0 {
-		row("requests", "%s; %.1f per Droplet", requestCounts(r.Requests), float64(r.RequestCount())/float64(n))
-	} else {
-		row("requests", "%s", requestCounts(r.Requests))
+		row("per Droplet", "%.1f requests", float64(r.RequestCount())/float64(n))
 	}
-	row("cost", "$%.4f as DigitalOcean bills it: by the second, each Droplet for a minute or $0.01 at least", r.Dollars)
+	row("requests", "%s", requestCounts(r.Requests))
+	row("cost", "$%.4f; DigitalOcean bills a Droplet for 60 s or $0.01 at least", r.Dollars)
 	fmt.Fprintln(w)
 
 	for _, c := range r.Checks {
@@ -86,7 +85,7 @@ func requestKind(operation string) string {
 	return "other"
 }
 
-// printOverrides says in one line what of plugin_config the demo replaced.
+// printOverrides says what of plugin_config the demo replaced.
 func printOverrides(w io.Writer, overrides []string) {
-	fmt.Fprintf(w, "as configured, except for: %s; delete_instances_on_shutdown = true\n", strings.Join(overrides, "; "))
+	fmt.Fprintf(w, "as configured, except for:\n  %s\n", strings.Join(append(overrides, "delete_instances_on_shutdown = true"), "\n  "))
 }

@@ -48,7 +48,7 @@ func TestDashboardRedrawsInPlaceAndGivesTheCursorBack(t *testing.T) {
 	}
 	out.Reset()
 	d.update(busySample)
-	if lines != 10 || !strings.HasPrefix(out.String(), "\x1b[10A\r") || strings.Count(out.String(), "\n") != lines {
+	if lines != 11 || !strings.HasPrefix(out.String(), "\x1b[11A\r") || strings.Count(out.String(), "\n") != lines {
 		t.Errorf("after a frame of %d lines the next is %q", lines, out.String())
 	}
 	out.Reset()
@@ -80,13 +80,30 @@ func TestPlainLinesComeOnChangeAndAtMostOnceASecond(t *testing.T) {
 	}
 }
 
+func TestWaitsFor(t *testing.T) {
+	for want, s := range map[string]harness.Sample{
+		"Droplets to boot, for idle_count":                         {Creating: 2, IdleCount: 2},
+		"the next jobs":                                            {Idle: 2, IdleCount: 2},
+		"4 Droplets to boot, for 9 jobs":                           {Queued: 9, Creating: 4, Busy: 2, Running: 2},
+		"a Droplet for 9 jobs":                                     {Queued: 9, Busy: 6, Running: 6},
+		"3 jobs to end":                                            {Running: 3, Busy: 3, Idle: 3, IdleCount: 2},
+		"idle_time to be over: then idle Droplets are deleted":     {Done: 5, Idle: 3, IdleCount: 2},
+		"the end: idle_count Droplets stay until the runner stops": {Done: 19, Failed: 1, Idle: 2, IdleCount: 2},
+		"the last Droplets to be deleted":                          {Done: 20, Deleting: 2, IdleCount: 2},
+	} {
+		if got := waitsFor(s, 20); got != want {
+			t.Errorf("waiting for %q, want %q", got, want)
+		}
+	}
+}
+
 func TestSummary(t *testing.T) {
 	var out bytes.Buffer
 	writeSummary(&out, exampleReport(), false)
 	writeSummary(&out, &harness.Report{Elapsed: time.Second, Checks: []harness.Check{{Text: "interrupted"}}}, false) // nothing ran
 	for _, want := range []string{
-		" queued for 1.0 s at the median, 3.0 s at the 95th percentile", " 12.0 s, 30% of the 40.0 s of max_instances = 4 always on\n",
-		" 16: 9 list, 2 create, 2 other, 1 delete, 1 key, 1 tag; 8.0 per Droplet\n", " $0.0200 ", "\n  ok   all jobs ran\n", "\n  FAIL interrupted\n",
+		"; queued 1.0 s (median), 3.0 s (95th percentile)\n", " 12.0 s, 30% of the 40.0 s of max_instances = 4 always on\n",
+		" 16: 9 list, 2 create, 2 other, 1 delete, 1 key, 1 tag\n", " 8.0 requests\n", " $0.0200;", "\n  ok   all jobs ran\n", "\n  FAIL interrupted\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("lacks %q:\n%s", want, &out)

@@ -58,6 +58,12 @@ func check(f *runnerconfig.File) (*Config, error) {
 	if c.Autoscaler.PluginConfig == nil {
 		return nil, fmt.Errorf("%s: runners.autoscaler.plugin_config is missing: it names the group, region, size and image", path)
 	}
+	for key, value := range c.Autoscaler.PluginConfig {
+		if n, ok := value.(int64); ok && strings.EqualFold(key, "max_instances") && n < int64(c.Autoscaler.MaxInstances) {
+			return nil, fmt.Errorf("%s: max_instances = %d of [runners.autoscaler] is more than max_instances = %d of [runners.autoscaler.plugin_config], "+
+				"so the runner would not start: raise the latter, too", path, c.Autoscaler.MaxInstances, n)
+		}
+	}
 	if c.Concurrent < 1 {
 		return nil, fmt.Errorf("%s: concurrent is %d: no job can run; the usual value is max_instances x capacity_per_instance", path, c.Concurrent)
 	}

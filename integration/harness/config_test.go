@@ -66,6 +66,8 @@ func TestConfigErrorsAndNotes(t *testing.T) {
 		{"[[runners.autoscaler.policy]]\n", "[[runners]]\n[runners.autoscaler]\n[[runners.autoscaler.policy]]\n", "error: config.toml: 2 [[runners]] have"},
 		{minimal, "concurrent = 1\n[[runners]]\nexecutor = \"shell\"\n", "error: config.toml: no [[runners]] has a [runners.autoscaler] section"},
 		{"[runners.autoscaler.plugin_config]\n      name = \"ci\"\n", "", "error: config.toml: runners.autoscaler.plugin_config is missing"},
+		{"      name = \"ci\"\n", "      name = \"ci\"\n      max_instances = 2\n",
+			"error: config.toml: max_instances = 3 of [runners.autoscaler] is more than max_instances = 2 of [runners.autoscaler.plugin_config]"},
 		{"idle_count = 1", "idle_cout = 1", "note: config.toml:10: runners.0.autoscaler.policy.0.idle_cout is ignored"},
 		{"limit = 3", "limit = 2", "note: concurrent and limit allow 2 jobs at once, max_instances x capacity_per_instance is 3"},
 	} {
