@@ -147,33 +147,31 @@ func print(w io.Writer, rows []row) error {
 
 const preface = `# Performance
 
-` + "`make bench`" + ` measures this and writes this page. It prints more than is shown here, and fails if a target is missed.
+` + "`make bench`" + ` writes this page, prints more, and fails if a target is missed.
 
-The fleets run in virtual time, with the runner's own autoscaler, the plugin, and a simulated DigitalOcean: 5,000 requests an hour,
-250 a minute, a round trip of 150 ms, and Droplets that boot in 30 s. The last two rows are the real binary, in real time.
+The fleets run in virtual time, with the runner's own autoscaler and a simulated DigitalOcean: a round trip takes 150 ms, a boot 30 s. The
+last two rows are the real binary, in real time.
 
-"Data age" is how old the list of Droplets is that the runner sees. "429" counts requests that DigitalOcean refused because the token
-had used up its requests.
+"Data age" is the age of the list of Droplets that the runner sees. A "429" is a request refused for exceeding the token's limit.
 
 `
 
 const epilogue = `
-How many Droplets one token carries depends on how long they live:
-[the largest fleet of one token](design.md#the-largest-fleet-of-one-token).
+See also [the largest fleet of one token](design.md#the-largest-fleet-of-one-token).
 `
 
 // asked are the rows of docs/performance.md: what a user asks, and the row that answers it.
 var asked = []struct{ question, row string }{
-	{"How fast do 100 Droplets come and go?", "0 -> 100 -> 0"},
-	{"How fast do 1,000?", "0 -> 1000 -> 0"},
-	{"What does an idle group of 1,000 request in an hour?", "1000 Droplets, Update every 2 s, 1 h"},
-	{"And one of 5,000?", "5000 Droplets, Update every 2 s, 1 h"},
-	{"2,000 Droplets, each for one job of 10 to 20 minutes, in the third hour", "churn: 2000 Droplets, jobs of 10 to 20 min"},
-	{"The same, while other programs use half of the token's requests", "churn: 2000 Droplets, jobs of 10 to 20 min, others send 2500/h"},
-	{"5,000 Droplets, each for one job of 10 to 20 minutes, in the third hour", "churn: 5000 Droplets, jobs of 10 to 20 min"},
+	{"100 Droplets come and go", "0 -> 100 -> 0"},
+	{"1,000 Droplets come and go", "0 -> 1000 -> 0"},
+	{"1,000 idle Droplets, one hour", "1000 Droplets, Update every 2 s, 1 h"},
+	{"5,000 idle Droplets, one hour", "5000 Droplets, Update every 2 s, 1 h"},
+	{"2,000 Droplets, one job of 10 to 20 minutes each, in the third hour", "churn: 2000 Droplets, jobs of 10 to 20 min"},
+	{"The same, while others use half of the token's requests", "churn: 2000 Droplets, jobs of 10 to 20 min, others send 2500/h"},
+	{"The same with 5,000, alone", "churn: 5000 Droplets, jobs of 10 to 20 min"},
 	{"Two groups of 500 on one token", "two groups of 500 on one token, Update every 2 s, 1 h"},
-	{"CPU and memory of the plugin with 1,000 Droplets", "a process with 1000 Droplets, Update every 2 s"},
-	{"CPU and memory of the plugin with 5,000 Droplets", "a process with 5000 Droplets, Update every 2 s"},
+	{"CPU and memory with 1,000 Droplets", "a process with 1000 Droplets, Update every 2 s"},
+	{"CPU and memory with 5,000 Droplets", "a process with 5000 Droplets, Update every 2 s"},
 }
 
 // page is docs/performance.md.
