@@ -168,7 +168,7 @@ var asked = []struct{ question, row string }{
 	{"5,000 idle Droplets, one hour", "5000 Droplets, Update every 2 s, 1 h"},
 	{"2,000 Droplets, one job of 10 to 20 minutes each, in the third hour", "churn: 2000 Droplets, jobs of 10 to 20 min"},
 	{"The same, while others use half of the token's requests", "churn: 2000 Droplets, jobs of 10 to 20 min, others send 2500/h"},
-	{"The same with 5,000, alone", "churn: 5000 Droplets, jobs of 10 to 20 min"},
+	{"5,000 Droplets, the same jobs", "churn: 5000 Droplets, jobs of 10 to 20 min"},
 	{"Two groups of 500 on one token", "two groups of 500 on one token, Update every 2 s, 1 h"},
 	{"CPU and memory with 1,000 Droplets", "a process with 1000 Droplets, Update every 2 s"},
 	{"CPU and memory with 5,000 Droplets", "a process with 5000 Droplets, Update every 2 s"},
