@@ -21,69 +21,67 @@ func (p *parser) keys() []key {
 	c := &p.config
 	return []key{
 		{name: "name", value: names.and(notBoot).into(&c.Name), fallback: "required", example: `name = "ci"`,
-			help: "The group: the prefix of every Droplet's name, and part of its tag `fleeting-group:<name>`. 1 to 45 characters of " +
-				"a-z, 0-9 and `-`, with a letter or a digit at both ends, and not `-doctor` at the end. One manager, one name."},
+			help: "The group: the prefix of its Droplets' names, and in their tag `fleeting-group:<name>`. 1 to 45 of a-z, 0-9 and `-`, " +
+				"a letter or digit at both ends, no `-doctor` at the end. One manager, one name."},
 		{name: "token", value: value{maybeEmpty.schema, p.token}, fallback: "required, or token_file, or the environment",
-			help: "DigitalOcean's token. The first that is set counts: `token`, `token_file`, `DIGITALOCEAN_TOKEN` or " +
-				"`DIGITALOCEAN_ACCESS_TOKEN` of the environment."},
+			help: "DigitalOcean's token. The first that is set counts: `token`, `token_file`, `DIGITALOCEAN_TOKEN`, " +
+				"`DIGITALOCEAN_ACCESS_TOKEN`."},
 		{name: "token_file", value: value{maybeEmpty.schema, p.tokenFile}, fallback: "the environment",
-			help: "The path of a file that contains only the token. It is read again after a 401, so a token is rotated without a restart."},
+			help: "A file that contains only the token. It is read again after a 401: no restart for a new token."},
 		{name: "api_url", value: value{apiURLs.schema, p.apiURL},
 			fallback: `"` + defaultAPIURL + `"`,
-			help:     "The API: https, or http to a loopback host. Also from the environment, `DIGITALOCEAN_API_URL`."},
+			help:     "The API: https, or http to a loopback host. Environment: `DIGITALOCEAN_API_URL`."},
 
 		{name: "region", value: list(1, slugs).into(&c.Regions), fallback: "required", example: `region = "nyc3"`,
-			help: "The slug of a region, or a list of them, tried in order."},
+			help: "A slug, or a list of them, tried in order."},
 		{name: "size", value: list(1, slugs).into(&c.Sizes), fallback: "required", example: `size = "s-2vcpu-4gb"`,
-			help: "The slug of a size, or a list of them, tried in order."},
+			help: "A slug, or a list of them, tried in order."},
 		{name: "image", value: images.into(&c.Image), fallback: "required, or image_tag",
 			example: `image = "ubuntu-24-04-x64"`, unless: "image_tag",
-			help: "The image of new Droplets: a slug, or the id of a snapshot."},
+			help: "A slug, or the id of a snapshot."},
 		{name: "image_tag", value: tags.into(&c.ImageTag), fallback: "none", excludes: "image",
-			help: "Instead of `image`: the newest private image that carries this tag and is in the region, looked up again every " +
-				"10 minutes."},
+			help: "Instead of `image`: the newest private image with this tag in the region, looked up every 10 minutes."},
 
 		{name: "ssh_keys", value: list(0, sshKeys).into(&c.SSHKeys), fallback: "none",
-			help: "More SSH keys of the account that can log in to Droplets: ids or MD5 fingerprints."},
+			help: "More keys of the account that can log in: ids or MD5 fingerprints."},
 		{name: "ssh_key_file", value: files.into(&c.SSHKeyFile), fallback: "none",
-			help: "The path of a private key, which is created if it is missing (ed25519, mode 0600). Without it, and without " +
-				"`connector_config.key_path`, each start creates a key in memory, so a restart loses the Droplets."},
+			help: "A private key, created if it is missing (ed25519, mode 0600). Without it and `connector_config.key_path` each start " +
+				"creates a key in memory: a restart loses the Droplets."},
 
 		{name: "vpc_uuid", value: p.byRegion().into(&c.VPC), fallback: "the region's default VPC",
-			help: "The UUID of a VPC; with several regions a table of region = UUID, which may leave some out. One for a region that is not " +
-				"in `region` is refused."},
+			help: "A VPC's UUID; with several regions a table of region = UUID. It may leave some of `region` out, and have no others."},
 		{name: "subnet_uuid", value: p.byRegion().and(p.withVPC).into(&c.Subnet), fallback: "the VPC's default subnet", needs: "vpc_uuid",
-			help: "The UUID of a subnet of the VPC, written as `vpc_uuid` is. Only a create checks it. A public preview of DigitalOcean."},
+			help: "A subnet of the VPC, written as `vpc_uuid` is. Only a create checks it. A public preview of DigitalOcean."},
 		{name: "public_networking", value: boolean.into(&c.PublicNetworking), fallback: "true",
-			help: "Whether Droplets have public addresses. With false the runner must be in the VPC, with `use_external_addr = false`."},
+			help: "With false, Droplets have no public address: the runner must be in the VPC, with `use_external_addr = false`."},
 		{name: "ipv6", value: boolean.and(p.ipv6).into(&c.IPv6), fallback: "false",
 			help: "A public IPv6 address too."},
 
 		{name: "monitoring", value: boolean.into(&c.Monitoring), fallback: "false",
 			help: "DigitalOcean's metrics agent, free of charge."},
 		{name: "backups", value: boolean.into(&c.Backups), fallback: "false",
-			help: "Backups by DigitalOcean, which cost extra and are of little use here."},
+			help: "They cost extra, and are of little use here."},
 		{name: "with_droplet_agent", value: optional(boolean).into(&c.WithDropletAgent), fallback: "where the image has it",
-			help: "The agent for DigitalOcean's web console: true requires it, false leaves it out."},
+			help: "The agent for the web console: true requires it, false leaves it out."},
 		{name: "user_data", value: userData.into(&c.UserData), fallback: "none",
-			help: "What cloud-init does at the first boot: at most 64 KiB of ASCII. Jobs can read it, so put no secrets in."},
+			help: "For cloud-init at the first boot: at most 64 KiB of ASCII. Jobs can read it: no secrets."},
 		{name: "user_data_file", value: files.and(p.userDataFile).into(&c.UserData), fallback: "none", excludes: "user_data",
-			help: "Instead of `user_data`: the path of a file, which is read at the start."},
+			help: "Instead of `user_data`: a file, read at the start."},
 
 		{name: "tags", value: list(0, tags.and(freeTag)).into(&c.Tags), fallback: "none",
-			help: "More tags for every Droplet, for example for a firewall. `fleeting` and `fleeting-...` are the plugin's."},
+			help: "More tags, for example for a firewall. `fleeting` and `fleeting-...` are the plugin's."},
 		{name: "project_id", value: uuids.into(&c.ProjectID), fallback: "the account's default project",
-			help: "The UUID of the project that Droplets are assigned to. If that fails, the plugin logs a warning."},
+			help: "The UUID of the Droplets' project. A failed assignment is only a warning in the log."},
 
 		{name: "max_instances", value: droplets.into(&c.MaxInstances), fallback: "the account's limit",
-			help: "The most Droplets at once, 1 to 100000. The runner's own `max_instances` must not be more."},
+			help: "The most Droplets, 1 to 100000. The runner's `max_instances` must not be more."},
 		{name: "max_creating", value: droplets.into(&c.MaxCreating), fallback: "no limit",
-			help: "The most Droplets being created at once, 1 to 100000. docker+machine called it MaxGrowthRate."},
+			help: "The most Droplets being created at once, 1 to 100000."},
 		{name: "max_hourly_cost", value: cost.into(&c.MaxHourlyCost), fallback: "no limit",
-			help: "The most USD an hour that the group's Droplets may cost, without backups and traffic: it lowers `max_instances`, by the " +
-				"price of the most expensive `size`. From 0.001 to 100000."},
+			help: "The most USD an hour for the group's Droplets, without backups and traffic, 0.001 to 100000. It lowers `max_instances`, " +
+				"by the price of the most expensive `size`."},
 		{name: "create_timeout", value: timeouts.into(&c.CreateTimeout), fallback: `"10m"`,
-			help: "A Droplet that is not active after this time is deleted: from 30s to 24h."},
+			help: "A Droplet that is not active by then is deleted. 30s to 24h."},
 	}
 }
 
