@@ -21,7 +21,7 @@ func (p *parser) keys() []key {
 	c := &p.config
 	return []key{
 		{name: "name", value: names.and(notBoot).into(&c.Name), fallback: "required", example: `name = "ci"`,
-			help: "The group: the prefix of its Droplets' names, and in their tag `fleeting-group:<name>`. 1 to 45 of a-z, 0-9 and `-`, " +
+			help: "The group: the prefix of its Droplets' names, and part of their tag `fleeting-group:<name>`. 1 to 45 of a-z, 0-9 and `-`, " +
 				"a letter or digit at both ends, no `-doctor` at the end. One manager, one name."},
 		{name: "token", value: value{maybeEmpty.schema, p.token}, fallback: "required, or token_file, or the environment",
 			help: "DigitalOcean's token. The first that is set counts: `token`, `token_file`, `DIGITALOCEAN_TOKEN`, " +
@@ -45,13 +45,13 @@ func (p *parser) keys() []key {
 		{name: "ssh_keys", value: list(0, sshKeys).into(&c.SSHKeys), fallback: "none",
 			help: "More keys of the account that can log in: ids or MD5 fingerprints."},
 		{name: "ssh_key_file", value: files.into(&c.SSHKeyFile), fallback: "none",
-			help: "A private key, created if it is missing (ed25519, mode 0600). Without it and `connector_config.key_path` each start " +
-				"creates a key in memory: a restart loses the Droplets."},
+			help: "A private key, created if it is missing (ed25519, mode 0600). If neither it nor `connector_config.key_path` is set, " +
+				"each start creates a key in memory: a restart loses the Droplets."},
 
 		{name: "vpc_uuid", value: p.byRegion().into(&c.VPC), fallback: "the region's default VPC",
-			help: "A VPC's UUID; with several regions a table of region = UUID. It may leave some of `region` out, and have no others."},
+			help: "A VPC's UUID; with several regions a table of region = UUID. It may leave some of `region` out, but has no others."},
 		{name: "subnet_uuid", value: p.byRegion().and(p.withVPC).into(&c.Subnet), fallback: "the VPC's default subnet", needs: "vpc_uuid",
-			help: "A subnet of the VPC, written as `vpc_uuid` is. Only a create checks it. A public preview of DigitalOcean."},
+			help: "A subnet of the VPC, written as `vpc_uuid` is. Only a create checks it. A public preview."},
 		{name: "public_networking", value: boolean.into(&c.PublicNetworking), fallback: "true",
 			help: "With false, Droplets have no public address: the runner must be in the VPC, with `use_external_addr = false`."},
 		{name: "ipv6", value: boolean.and(p.ipv6).into(&c.IPv6), fallback: "false",
@@ -60,7 +60,7 @@ func (p *parser) keys() []key {
 		{name: "monitoring", value: boolean.into(&c.Monitoring), fallback: "false",
 			help: "DigitalOcean's metrics agent, free of charge."},
 		{name: "backups", value: boolean.into(&c.Backups), fallback: "false",
-			help: "They cost extra, and are of little use here."},
+			help: "Backups cost extra, and are of little use here."},
 		{name: "with_droplet_agent", value: optional(boolean).into(&c.WithDropletAgent), fallback: "where the image has it",
 			help: "The agent for the web console: true requires it, false leaves it out."},
 		{name: "user_data", value: userData.into(&c.UserData), fallback: "none",

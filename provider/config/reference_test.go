@@ -27,7 +27,7 @@ var values = map[string]string{
 	"user_data":          "[User data](https://docs.digitalocean.com/products/droplets/how-to/provide-user-data/)",
 	"tags":               "[A firewall](security.md#a-firewall)",
 	"project_id":         "`doctl projects list`",
-	"max_instances":      "`doctl account get` shows the account's limit",
+	"max_instances":      "`doctl account get`",
 }
 
 // reference is the table of keys as Markdown.
