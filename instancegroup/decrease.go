@@ -57,7 +57,7 @@ func (g *Group) mark(names []string) (batch, error) {
 			marked = append(marked, i)
 		}
 	}
-	g.gatherDeletes(marked, now)
+	g.batchDeletes(marked, now)
 	return g.claim(marked, now), nil
 }
 
@@ -101,9 +101,9 @@ func (d deletion) sent(accepted bool, wait time.Duration, now time.Time) deletio
 // Invariant: the delete tag is put only on what is to be deleted, and nothing is
 // deleted by it while a person keeps what has it. (TestDeleteByTag, TestKept)
 type deletions struct {
-	gathered time.Time // when the deletes are sent that gather, if that is to come
-	tagged   bool      // the delete tag may be on the account, until Shutdown
-	noTag    time.Time // nothing is deleted by it before then
+	flush  time.Time // when the deletes that wait for others are sent, if that is to come
+	tagged bool      // the delete tag may be on the account, until Shutdown
+	noTag  time.Time // nothing is deleted by it before then
 }
 
 const (
@@ -113,9 +113,9 @@ const (
 	// it sooner.
 	byTagFrom, byTagFromScarce = concurrency + 1, 3
 
-	// gatherDeletesFor is how long deletes wait for others when requests are
+	// batchDeletesFor is how long deletes wait for others when requests are
 	// scarce: Droplets are billed by the second, so that costs next to nothing.
-	gatherDeletesFor = 15 * time.Second
+	batchDeletesFor = 15 * time.Second
 
 	// deletionTakes is how long a Droplet stays in lists after its DELETE was
 	// accepted: some seconds.
@@ -128,20 +128,20 @@ const (
 	noTagFor = 5 * time.Minute
 )
 
-// gatherDeletes lets DELETEs that nobody has tried to send yet wait for others if requests
+// batchDeletes lets DELETEs that nobody has tried to send yet wait for others if requests
 // are scarce, so that they leave by one tag. A later Update sends them. Called with
 // mu held.
-func (g *Group) gatherDeletes(is []*instance, now time.Time) {
+func (g *Group) batchDeletes(is []*instance, now time.Time) {
 	d := &g.deletions
 	if !g.listing.budget.scarce() || now.Before(d.noTag) {
 		return
 	}
-	if !now.Before(d.gathered) {
-		d.gathered = now.Add(gatherDeletesFor)
+	if !now.Before(d.flush) {
+		d.flush = now.Add(batchDeletesFor)
 	}
 	for _, i := range is {
 		if i.deletion == (deletion{}) && i.id != 0 {
-			i.deletion.next, i.deletion.waits = d.gathered, true
+			i.deletion.next, i.deletion.waits = d.flush, true
 		}
 	}
 }

@@ -18,9 +18,9 @@ const (
 	// is repeated. DigitalOcean knows a new key within seconds.
 	keyAttempts = 4
 
-	// gatherCreatesFor is how long creates wait to become ten, the most that one
+	// batchCreatesFor is how long creates wait to become ten, the most that one
 	// request takes, when requests are scarce.
-	gatherCreatesFor = 5 * time.Second
+	batchCreatesFor = 5 * time.Second
 )
 
 // Increase asks DigitalOcean for n more Droplets and returns how many it
@@ -75,16 +75,16 @@ func (g *Group) admit(n int) (take int, err error) {
 	if g.MaxCreating > 0 {
 		room = min(room, g.MaxCreating-g.instances.count(creating))
 	}
-	take, g.placements.gathering = gatherCreates(max(0, room), g.listing.budget, g.placements.gathering, now)
+	take, g.placements.batching = batchCreates(max(0, room), g.listing.budget, g.placements.batching, now)
 	if take < n {
 		g.log.Debug("fewer than asked for", "asked", n, "accepted", take, "limits_leave", max(0, room))
 	}
 	return take, nil
 }
 
-// gatherCreates returns how many of n Droplets are to be asked for now, given when the
+// batchCreates returns how many of n Droplets are to be asked for now, given when the
 // waiting for more began (zero = nobody waits), and when it begins for the rest.
-func gatherCreates(n int, b Budget, since, now time.Time) (take int, waits time.Time) {
+func batchCreates(n int, b Budget, since, now time.Time) (take int, waits time.Time) {
 	if !b.scarce() || n == 0 {
 		return n, time.Time{}
 	}
@@ -92,7 +92,7 @@ func gatherCreates(n int, b Budget, since, now time.Time) (take int, waits time.
 		since = now
 	}
 	switch whole := n / MaxNames * MaxNames; {
-	case whole == n, now.Sub(since) >= gatherCreatesFor:
+	case whole == n, now.Sub(since) >= batchCreatesFor:
 		return n, time.Time{}
 	case whole > 0:
 		return whole, now

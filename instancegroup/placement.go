@@ -26,7 +26,7 @@ type placements struct {
 	cooling map[Placement]cooldown // those that failed, until a Droplet of theirs runs
 	backoff backoff                // of the whole group
 
-	gathering time.Time // since when creates wait to become ten; zero = none does
+	batching time.Time // since when creates wait to become ten; zero = none does
 }
 
 // cooldown is a placement's: others are tried meanwhile.

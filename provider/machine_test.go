@@ -63,7 +63,7 @@ type machine struct {
 	tokenFile string
 	ended     []*process
 	strangers []dosim.Droplet
-	scarce    bool // requests are: creates and deletes gather
+	scarce    bool // requests are: creates and deletes go in batches
 }
 
 func (m *machine) run() {
