@@ -102,3 +102,15 @@ func TestFindingsAreClean(t *testing.T) {
 		}
 	}
 }
+
+func TestTail(t *testing.T) {
+	var last tail
+	for range 1000 {
+		if n, err := last.Write([]byte("0123456789")); n != 10 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if _, _ = last.Write([]byte("the end")); len(last) != 400 || !strings.HasSuffix(string(last), "789the end") || cap(last) > 2000 {
+		t.Errorf("%d bytes of %d: %q", len(last), cap(last), last)
+	}
+}

@@ -107,17 +107,28 @@ func runOver(ctx context.Context, client *ssh.Client, command string) error {
 	}
 	defer session.Close()
 	stop := context.AfterFunc(ctx, func() { client.Close() })
-	out, err := session.CombinedOutput(command)
+	var out, complaint tail
+	session.Stdout, session.Stderr = &out, &complaint
+	err = session.Run(command)
 	if !stop() {
 		err = context.Cause(ctx)
 	}
 	if err == nil {
 		return nil
 	}
-	const most = 400 // bytes
-	last := strings.Fields(strings.ToValidUTF8(string(out[max(0, len(out)-most):]), ""))
+	last := strings.Fields(strings.ToValidUTF8(string(out)+" "+string(complaint), ""))
 	if len(last) == 0 {
 		return fmt.Errorf("%s: %w", command, err)
 	}
 	return fmt.Errorf("%s: %w: %s", command, err, strings.Join(last, " "))
+}
+
+// tail keeps the last bytes of what is written to it.
+type tail []byte
+
+func (t *tail) Write(p []byte) (int, error) {
+	const most = 400
+	*t = append(*t, p...)
+	*t = (*t)[max(0, len(*t)-most):]
+	return len(p), nil
 }
