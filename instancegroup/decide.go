@@ -146,8 +146,9 @@ const (
 //
 // Invariant: only what is confirmed not to exist becomes gone. An answer to a
 // question that was asked before the instance was last known to exist proves
-// nothing. A list proves something only of what lists have had, or over a minute,
-// and one is not enough where entries can slip. (TestDecide, FuzzDecide)
+// nothing. A list proves something only of what lists have had for a minute or since
+// before it was active, or over a minute, and one is not enough where entries can slip.
+// (TestDecide, FuzzDecide)
 func decide(i instance, o observation, now time.Time, createTimeout time.Duration) (instance, action) {
 	switch {
 	case o.source == nobody:
@@ -239,7 +240,7 @@ func decideUnlisted(i instance, o observation) instance {
 		if long {
 			i.phase, i.reason = gone, "its create request was not confirmed, and it never appeared"
 		}
-	case deleted && i.listed() && o.asked.Sub(i.listedSince) >= unconfirmedFor:
+	case deleted && i.listed() && (!i.active.Before(i.listedSince) || o.asked.Sub(i.listedSince) >= unconfirmedFor):
 		slipped := o.unsure && first // perhaps
 		if !o.asked.Before(accepted) && !slipped {
 			i.phase = gone

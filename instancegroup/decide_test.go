@@ -108,6 +108,9 @@ func TestDecide(t *testing.T) {
 		{"deleted, in lists for 30 s, and the pause is over", deleting, "100 up, 130 no answer", "deleting/remove"},
 		{"deleted, known by a look-up and in lists for 59 s", unlisted, "10 up by id, 65 up, 124 absent", "deleting/look"},
 		{"deleted, known by a look-up and in lists for 60 s", unlisted, "10 up by id, 65 up, 125 absent", "gone"},
+		{"deleted soon after it was active", unlisted, "30 new, 60 up, 71 absent", "gone"},
+		{"deleted soon, never seen active", unlisted, "30 new, 71 absent", "deleting/look"},
+		{"deleted soon, active before lists had it", unlisted, "30 up by id, 60 up, 71 absent", "deleting/look"},
 		{"deleted, refused before that, and the pause is over", refusedFirst, "71 up, 130 no answer", "deleting"},
 		{"deleted, and refused when it was repeated", refused, "139 no answer", "deleting"},
 		{"deleted, and the pause after that refusal is over", refused, "140 no answer", "deleting/remove"},
@@ -216,7 +219,8 @@ func decideHolds(t *testing.T, seed uint64) {
 		del := i.deletion.accepted
 		over := func(since time.Time, d time.Duration) bool { return !since.IsZero() && o.asked.Sub(since) >= d }
 		neverMade := i.id == 0 && over(i.missing, time.Minute)
-		deleted := i.phase == deleting && !del.IsZero() && !o.asked.Before(del) && (!o.unsure || !i.missing.IsZero()) && over(i.listedSince, time.Minute)
+		deleted := i.phase == deleting && !del.IsZero() && !o.asked.Before(del) && (!o.unsure || !i.missing.IsZero()) &&
+			(over(i.listedSince, time.Minute) || over(i.listedSince, 0) && !i.active.Before(i.listedSince))
 		notFound := i.phase == deleting || !o.doubtful || over(i.notFound, 30*time.Second)
 		proof := o.source == lookUp && notFound || o.source == list && !o.doubtful && (neverMade || deleted)
 		never(!proof || !absent || ignored, "gone without a proof")
