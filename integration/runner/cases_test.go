@@ -323,7 +323,7 @@ func metrics(w *world) {
 		w.Fatalf("examples/monitoring has only %v", wanted)
 	}
 	w.eventually("metrics are there", 20*time.Second, func() error {
-		response, err := http.Get("http://" + w.listen() + "/metrics")
+		response, err := http.Get("http://" + w.address() + ":9252/metrics")
 		if err != nil {
 			return err
 		}
@@ -424,7 +424,7 @@ func verify(w *world) {
 		var g errgroup.Group
 		for name, text := range configurations(w.T) {
 			file := command + "-" + strings.ReplaceAll(name, "/", "-")
-			w.write(file, regexp.MustCompile(`(?m)^(\s*url\s*=\s*)".*?"`).ReplaceAllString(text, `${1}"`+w.url+`"`))
+			w.write(file, regexp.MustCompile(`(?m)^(\s*url\s*=\s*)".*?"`).ReplaceAllString(text, `${1}"`+w.server.URL+`"`))
 			g.Go(func() error {
 				out, err := w.say("", command, "--config", w.path(file))
 				return errors.Join(err, complaint(name, out))

@@ -17,6 +17,8 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
@@ -126,7 +128,7 @@ type world struct {
 	n       int // of this world, no other's
 	dir     string
 	gitlab  *coordinator.Server
-	url     string // of gitlab
+	server  *httptest.Server // of gitlab, for one runner after the other
 	sim     *dosim.Sim
 	fleet   *guest.Fleet
 	api     string // of sim
@@ -163,8 +165,7 @@ func newWorld(t *testing.T, p program, docker *guest.Docker) *world {
 		t.Fatal(err)
 	}
 	w.api = api
-	server := httptest.NewServer(w.gitlab)
-	w.url = server.URL
+	w.serve()
 	w.env = append(os.Environ(),
 		"DOCKER_CONFIG="+w.dir, "FLEETING_PLUGIN_PATH="+filepath.Join(w.dir, "plugins"),
 		"PATH="+filepath.Dir(plugin)+":"+os.Getenv("PATH"))
@@ -185,12 +186,23 @@ func newWorld(t *testing.T, p program, docker *guest.Docker) *world {
 				<-w.runner.ended
 			}
 		}
-		server.Close()
+		w.server.Close()
 		w.sim.Close()
 		stop()
 		w.fleet.Close()
 	})
 	return w
+}
+
+// serve has GitLab answer at an address of this world's own, where it can be again when a runner has ended.
+func (w *world) serve() {
+	w.Helper()
+	l, err := net.Listen("tcp", w.address()+":8080")
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.server = &httptest.Server{Listener: l, Config: &http.Server{Handler: w.gitlab}}
+	w.server.Start()
 }
 
 func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
@@ -273,7 +285,7 @@ func (w *world) configure(sections ...section) {
 	w.Helper()
 	var text strings.Builder
 	err := configTOML.Execute(&text, map[string]any{
-		"World": w, "Sections": sections, "Listen": w.listen(), "URL": w.url, "API": w.api, "Dir": w.dir, "Port": w.fleet.Port(),
+		"World": w, "Sections": sections, "Listen": w.address() + ":9252", "URL": w.server.URL, "API": w.api, "Dir": w.dir, "Port": w.fleet.Port(),
 	})
 	if err != nil {
 		w.Fatal(err)
@@ -281,9 +293,9 @@ func (w *world) configure(sections ...section) {
 	w.write("config.toml", text.String())
 }
 
-// listen is where the runner serves its metrics: at an address of this world's own.
-func (w *world) listen() string {
-	return fmt.Sprintf("127.%d.%d.%d:9252", 200+os.Getpid()%50, os.Getpid()/50%250, w.n%250+1)
+// address is one of this host that no other world has: the runner serves its metrics there, and GitLab listens.
+func (w *world) address() string {
+	return fmt.Sprintf("127.%d.%d.%d", 200+os.Getpid()%50, os.Getpid()/50%250, w.n%250+1)
 }
 
 // failure is a check that does not hold.
@@ -457,23 +469,26 @@ func (w *world) start(path string) {
 	w.runner = p
 }
 
-// stop has the runner end by a signal.
+// stop has the runner end by a signal. What it was asking GitLab for then is answered before anything else can be queued: a
+// job that GitLab gives to a runner that has ended is lost.
 func (w *world) stop(s syscall.Signal) {
 	w.runner.ending = true
 	_ = w.runner.Signal(s) // or it has ended
 	if s == syscall.SIGKILL {
 		<-w.runner.ended
-		return
+	} else {
+		check := map[syscall.Signal]string{syscall.SIGQUIT: "SIGQUIT ends the runner", syscall.SIGTERM: "SIGTERM ends the runner"}[s]
+		w.eventually(check, lifeLimit, func() error {
+			select {
+			case <-w.runner.ended:
+				return nil
+			default:
+				return errors.New("it still runs")
+			}
+		})
 	}
-	check := map[syscall.Signal]string{syscall.SIGQUIT: "SIGQUIT ends the runner", syscall.SIGTERM: "SIGTERM ends the runner"}[s]
-	w.eventually(check, lifeLimit, func() error {
-		select {
-		case <-w.runner.ended:
-			return nil
-		default:
-			return errors.New("it still runs")
-		}
-	})
+	w.server.Close()
+	w.serve()
 }
 
 // line is one of the runner's log: of the real one's, or of our fake's.
