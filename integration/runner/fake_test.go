@@ -13,7 +13,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"os/signal"
 	"slices"
 	"strings"
@@ -36,63 +35,45 @@ import (
 )
 
 // fakeEnv makes this test binary a gitlab-runner, of the runner's own libraries with as much around them as the suite asks
-// for. Its value is what is wrong with it: a fault of TestChecksCanFail, or "sound".
+// for.
 const fakeEnv = "TEST_BE_A_GITLAB_RUNNER"
 
-// beRunner does what a command line of gitlab-runner says: --log-format json COMMAND ...
-func beRunner(fault string, args []string) error {
-	command, path := args[2], ""
-	if i := slices.Index(args, "--config"); i > 0 {
-		path = args[i+1]
-	}
+// beRunner does what a command line of gitlab-runner says: --log-format json COMMAND ... --config FILE ...
+func beRunner(args []string) error {
+	path := args[slices.Index(args, "--config")+1]
 	config, err := loadFake(path)
-	if err != nil && path != "" {
+	if err != nil {
 		return err
 	}
-	switch command {
+	switch args[2] {
 	case "run":
-		return runFake(fault, path, config)
-	case "verify":
-		if fault == "complains" {
-			fmt.Println(`{"level":"warning","msg":"There might be a problem with your config"}`)
-		}
-		return nil
-	case "lint":
-		if len(config.Ignored) > 0 || fault == "is strict" {
-			return fmt.Errorf("unknown keys: %q", config.Ignored)
-		}
-		return nil
+		return runFake(config)
 	case "fleeting":
-		return fakeFleeting(fault, config, args[5:])
-	case "--help":
-		fmt.Println("COMMANDS:\n     lint    validate a config.toml")
-		return nil
+		return fakeFleeting(config, args[5:])
 	}
-	return fmt.Errorf("a fake gitlab-runner has no command %q", command)
+	return fmt.Errorf("a fake gitlab-runner has no command %q", args[2])
 }
 
 // fakeFleeting is `gitlab-runner fleeting`: install, list, or login --username NAME --password-stdin REGISTRY.
-func fakeFleeting(fault string, config *fakeConfig, args []string) error {
+func fakeFleeting(config *fakeConfig, args []string) error {
 	if args[0] == "login" {
 		password, err := io.ReadAll(os.Stdin)
-		if err == nil && fault != "forgets the password" {
+		if err == nil {
 			_, err = installer.Login(args[4], args[2], string(password))
 		}
 		return err
 	}
 	for _, r := range config.Runners {
-		if args[0] == "install" && fault != "installs nothing" {
+		if args[0] == "install" {
 			if err := installer.Install(context.Background(), r.Autoscaler.Plugin); err != nil {
 				return err
 			}
 		}
 		path, err := installer.LookPath(r.Autoscaler.Plugin, "")
-		if args[0] == "list" && err != nil {
+		if err != nil {
 			return err
 		}
-		if fault != "lists nothing" {
-			fmt.Printf("plugin: %s, path: %s\n", r.Autoscaler.Plugin, path)
-		}
+		fmt.Printf("plugin: %s, path: %s\n", r.Autoscaler.Plugin, path)
 	}
 	return nil
 }
@@ -100,16 +81,11 @@ func fakeFleeting(fault string, config *fakeConfig, args []string) error {
 // fakeConfig is a config.toml.
 type fakeConfig struct {
 	*runnerconfig.File
-	modified time.Time
-	own      struct{ Runners []struct{ URL, Token string } }
+	own struct{ Runners []struct{ URL, Token string } }
 }
 
-func loadFake(path string) (*fakeConfig, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	c := &fakeConfig{modified: info.ModTime()}
+func loadFake(path string) (c *fakeConfig, err error) {
+	c = &fakeConfig{}
 	if c.File, err = runnerconfig.Load(path); err == nil {
 		_, err = toml.DecodeFile(path, &c.own)
 	}
@@ -118,38 +94,31 @@ func loadFake(path string) (*fakeConfig, error) {
 
 // fake is a gitlab-runner that runs.
 type fake struct {
-	fault  string
-	path   string // of config.toml
 	log    hclog.Logger
 	jobs   sync.WaitGroup
 	abort  context.Context // of jobs
 	engine *docker.Engine  // of docker-autoscaler
 
 	mu      sync.Mutex // held while a plugin starts, as the runner does: nobody else takes jobs meanwhile
-	config  *fakeConfig
-	scalers map[string]*fakeScaler // by the runner's token
+	scalers map[string]*fakeScaler
 }
 
 type fakeScaler struct {
 	taskscaler.Taskscaler
-	plugin     *fleeting.Runner
-	metrics    *runnermetrics.Registry
-	configured *fakeConfig // whose policy counts
+	plugin  *fleeting.Runner
+	metrics *runnermetrics.Registry
 }
 
 // runFake is `gitlab-runner run`: it returns after SIGQUIT when its jobs have ended, and after SIGTERM when they are aborted.
-func runFake(fault, path string, config *fakeConfig) error {
-	if fault == "dies" {
-		return errors.New("that is its fault")
-	}
+func runFake(config *fakeConfig) error {
 	abort, abortJobs := context.WithCancel(context.Background())
 	defer abortJobs()
 	f := &fake{
-		fault: fault, path: path, config: config, scalers: map[string]*fakeScaler{}, abort: abort,
+		scalers: map[string]*fakeScaler{}, abort: abort,
 		log: hclog.New(&hclog.LoggerOptions{Output: os.Stderr, JSONFormat: true}),
 	}
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGQUIT, syscall.SIGTERM)
 	taking, stopTaking := context.WithCancel(abort)
 	defer stopTaking()
 	server := &http.Server{Addr: config.ListenAddress, Handler: http.HandlerFunc(f.serveMetrics), ReadHeaderTimeout: time.Minute}
@@ -163,26 +132,13 @@ func runFake(fault, path string, config *fakeConfig) error {
 			}
 			defer f.engine.Close() // what it leaves has a name of its own
 		}
-		loops.Go(func() { f.takeJobs(taking, i, config) })
+		loops.Go(func() { f.takeJobs(taking, r, config.own.Runners[i].URL, config.own.Runners[i].Token) })
 	}
-	reload := time.NewTicker(time.Second)
-	defer reload.Stop()
-	for taking.Err() == nil {
-		select {
-		case <-reload.C:
-			if fault != "reads no changed file" {
-				f.reload(false)
-			}
-		case s := <-signals:
-			switch {
-			case s == syscall.SIGHUP && fault != "ignores SIGHUP":
-				f.reload(true)
-			case s == syscall.SIGTERM && fault != "ignores SIGTERM", s == syscall.SIGQUIT && fault == "aborts at SIGQUIT":
-				abortJobs()
-			case s == syscall.SIGQUIT && fault != "ignores SIGQUIT":
-				stopTaking()
-			}
-		}
+	switch <-signals {
+	case syscall.SIGTERM:
+		abortJobs()
+	case syscall.SIGQUIT:
+		stopTaking()
 	}
 	loops.Wait()
 	f.jobs.Wait()
@@ -197,21 +153,9 @@ func runFake(fault, path string, config *fakeConfig) error {
 	return nil
 }
 
-// reload reads the file again if it is newer, or at all events.
-func (f *fake) reload(anyway bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if c, err := loadFake(f.path); err == nil && (anyway || c.modified.After(f.config.modified)) {
-		f.config = c
-	}
-}
-
 func (f *fake) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.fault == "shows no metrics" {
-		return
-	}
 	for _, s := range f.scalers {
 		s.metrics.ServeHTTP(w, r)
 	}
@@ -220,51 +164,24 @@ func (f *fake) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// scaler returns that of a [[runners]], with the policy as it is now, and starts it if need be.
-func (f *fake) scaler(i int) (*fakeScaler, error) {
+// scaler returns that of a [[runners]], and starts it if need be.
+func (f *fake) scaler(r runnerconfig.Runner) (s *fakeScaler, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.fault == "mixes groups" {
-		i = 0
-	}
-	r, token := f.config.Runners[i], f.config.own.Runners[i].Token
-	s := f.scalers[token]
-	if s == nil {
-		var err error
-		if s, err = f.start(r); err != nil {
-			if f.fault == "waits for the refused" {
-				time.Sleep(2 * faultLimit)
-			}
-			return nil, err
-		}
-		f.scalers[token] = s
-	}
-	if s.configured == f.config {
+	if s = f.scalers[r.Name]; s != nil {
 		return s, nil
 	}
-	s.configured = f.config
-	p := r.Autoscaler.Policy[0]
-	schedule := taskscaler.Schedule{IdleCount: p.IdleCount, IdleTime: p.IdleTime, PreemptiveMode: p.Preemptive()}
-	switch f.fault {
-	case "forgets idle_count":
-		schedule.IdleCount = 0
-	case "forgets idle_time":
-		schedule.IdleTime = time.Hour
+	if s, err = f.start(r); err != nil {
+		return nil, err
 	}
-	return s, s.ConfigureSchedule(schedule)
+	f.scalers[r.Name] = s
+	p := r.Autoscaler.Policy[0]
+	return s, s.ConfigureSchedule(taskscaler.Schedule{IdleCount: p.IdleCount, IdleTime: p.IdleTime, PreemptiveMode: p.Preemptive()})
 }
 
 // start starts the plugin of a [[runners]] and its autoscaling, with the runner's options. Callers hold f.mu.
 func (f *fake) start(r runnerconfig.Runner) (*fakeScaler, error) {
 	a := r.Autoscaler
-	if f.fault == "keeps the first token" {
-		token, err := os.ReadFile(a.PluginConfig["token_file"].(string))
-		if err != nil {
-			return nil, err
-		}
-		delete(a.PluginConfig, "token_file")
-		a.PluginConfig["token"] = string(token)
-	}
 	config, err := json.Marshal(a.PluginConfig)
 	if err != nil {
 		return nil, err
@@ -278,9 +195,6 @@ func (f *fake) start(r runnerconfig.Runner) (*fakeScaler, error) {
 	if s.plugin, err = fleeting.RunPlugin(path, config, fleeting.WithPluginLogger(log)); err != nil {
 		return nil, err
 	}
-	if f.fault == "forgets max_use_count" {
-		a.MaxUseCount = 0
-	}
 	options := []taskscaler.Option{
 		taskscaler.WithReservations(),
 		taskscaler.WithCapacityPerInstance(a.CapacityPerInstance),
@@ -289,7 +203,7 @@ func (f *fake) start(r runnerconfig.Runner) (*fakeScaler, error) {
 		taskscaler.WithInstanceGroupSettings(provider.Settings{ConnectorConfig: provider.ConnectorConfig{
 			ProtocolPort: a.Connector.ProtocolPort, Username: a.Connector.Username, Timeout: a.Connector.Timeout, Keepalive: a.Connector.Keepalive,
 		}}),
-		taskscaler.WithInstanceUpFunc(f.ready(a)),
+		taskscaler.WithInstanceUpFunc(ready(a)),
 		taskscaler.WithUpdateInterval(a.UpdateInterval),
 		taskscaler.WithUpdateIntervalWhenExpecting(a.UpdateIntervalWhenExpecting),
 		taskscaler.WithDeletionRetryInterval(a.DeletionRetryInterval),
@@ -300,10 +214,10 @@ func (f *fake) start(r runnerconfig.Runner) (*fakeScaler, error) {
 		taskscaler.WithFleetingMetricsCollector(s.metrics.Fleeting()),
 		taskscaler.WithAcquireDelay(200 * time.Millisecond),
 	}
-	if a.DeleteInstancesOnShutdown && f.fault != "leaves Droplets" || f.fault == "deletes Droplets" {
+	if a.DeleteInstancesOnShutdown {
 		options = append(options, taskscaler.WithDeleteInstancesOnShutdown())
 	}
-	if a.StateStorage.Enabled && f.fault != "forgets its state" {
+	if a.StateStorage.Enabled {
 		store, err := storage.NewFileStorage(a.StateStorage.Dir)
 		if err != nil {
 			return nil, err
@@ -320,20 +234,15 @@ func (f *fake) start(r runnerconfig.Runner) (*fakeScaler, error) {
 }
 
 // ready has a Droplet's ready command run, and sends away what is not known from before.
-func (f *fake) ready(a *runnerconfig.Autoscaler) taskscaler.UpFunc {
+func ready(a *runnerconfig.Autoscaler) taskscaler.UpFunc {
 	return func(_ taskscaler.Taskscaler, i taskscaler.UpFuncInstance) error {
 		if i.Cause == fleeting.CausePreexisted && (!i.Restored || len(i.Acquisitions) > 0) {
 			return errors.New("nothing is known of what runs on it")
 		}
-		var printed bytes.Buffer
-		err := connector.Run(context.Background(), i.Info, connector.ConnectorOptions{
-			RunOptions:  connector.RunOptions{Command: a.InstanceReadyCommand, Stdout: &printed},
+		return connector.Run(context.Background(), i.Info, connector.ConnectorOptions{
+			RunOptions:  connector.RunOptions{Command: a.InstanceReadyCommand},
 			DialOptions: connector.DialOptions{UseExternalAddr: true},
 		})
-		if err != nil && f.fault == "logs what ready commands print" {
-			err = fmt.Errorf("%w: %s", err, &printed)
-		}
-		return err
 	}
 }
 
@@ -343,8 +252,7 @@ type fakeJob struct {
 	Token string
 	Steps []struct{ Script []string }
 
-	fake *fake
-	url  string // of the job
+	url string // of the job
 
 	mu  sync.Mutex
 	log []byte // that the coordinator has
@@ -353,11 +261,8 @@ type fakeJob struct {
 func (j *fakeJob) Write(p []byte) (int, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.fake.fault == "cuts logs" && bytes.Contains(p, []byte("finished")) {
-		return len(p), nil
-	}
 	header := http.Header{"Job-Token": {j.Token}, "Content-Range": {fmt.Sprintf("%d-%d", len(j.log), len(j.log)+len(p)-1)}}
-	if status, _, _ := j.fake.send(context.Background(), "PATCH", j.url+"/trace", header, p); status != http.StatusAccepted {
+	if status, _, _ := send(context.Background(), "PATCH", j.url+"/trace", header, p); status != http.StatusAccepted {
 		return 0, fmt.Errorf("the coordinator takes no log: status %d", status)
 	}
 	j.log = append(j.log, p...)
@@ -371,23 +276,23 @@ func (j *fakeJob) report(state string) {
 		"output": map[string]any{"checksum": fmt.Sprintf("crc32:%08x", crc32.ChecksumIEEE(j.log)), "bytesize": len(j.log)},
 	})
 	if err == nil {
-		j.fake.send(context.Background(), "PUT", j.url, nil, body)
+		send(context.Background(), "PUT", j.url, nil, body)
 	}
 }
 
 // takeJobs asks for the jobs of a [[runners]], and runs them.
-func (f *fake) takeJobs(ctx context.Context, i int, config *fakeConfig) {
-	r, own, lastUpdate := config.Runners[i], config.own.Runners[i], ""
+func (f *fake) takeJobs(ctx context.Context, r runnerconfig.Runner, gitlab, token string) {
+	lastUpdate := ""
 	for ctx.Err() == nil {
 		wait := time.Second
-		if s, err := f.scaler(i); err != nil {
-			f.log.Error("no autoscaling", "runner", i, "error", err)
+		if s, err := f.scaler(r); err != nil {
+			f.log.Error("no autoscaling", "runner", r.Name, "error", err)
 		} else if key := rand.Text(); s.Reserve(key) == nil {
-			ask := fmt.Appendf(nil, `{"token": %q, "last_update": %q}`, own.Token, lastUpdate)
-			status, header, answer := f.send(ctx, "POST", own.URL+"/api/v4/jobs/request", nil, ask)
-			job := &fakeJob{fake: f}
+			ask := fmt.Appendf(nil, `{"token": %q, "last_update": %q}`, token, lastUpdate)
+			status, header, answer := send(ctx, "POST", gitlab+"/api/v4/jobs/request", nil, ask)
+			job := &fakeJob{}
 			if status == http.StatusCreated && json.Unmarshal(answer, job) == nil {
-				wait, job.url = 0, fmt.Sprintf("%s/api/v4/jobs/%d", own.URL, job.ID)
+				wait, job.url = 0, fmt.Sprintf("%s/api/v4/jobs/%d", gitlab, job.ID)
 				f.jobs.Go(func() { f.run(s, key, job, r.Executor) })
 			} else {
 				s.Unreserve(key)
@@ -404,28 +309,17 @@ func (f *fake) takeJobs(ctx context.Context, i int, config *fakeConfig) {
 // run runs a job, and reports its end.
 func (f *fake) run(s *fakeScaler, key string, job *fakeJob, executor string) {
 	err := f.work(s, key, job, executor)
-	switch {
-	case f.abort.Err() != nil && f.fault == "reports no aborted job":
-	case err != nil || f.fault == "reports no success":
+	if err != nil {
 		f.log.Error("job failed", "job", job.ID, "error", err)
 		job.report("failed")
-	default:
+	} else {
 		job.report("success")
-	}
-	if f.fault == "reports two ends" {
-		job.report("failed")
 	}
 }
 
 // work runs a job's script on a Droplet.
 func (f *fake) work(s *fakeScaler, key string, job *fakeJob, executor string) error {
 	script := strings.Join(job.Steps[0].Script, "\n") + "\n"
-	if f.fault == "runs jobs itself" {
-		s.Unreserve(key)
-		cmd := exec.CommandContext(f.abort, "bash", "-c", script)
-		cmd.Stdout = job
-		return cmd.Run()
-	}
 	acquisition, err := s.Acquire(f.abort, key)
 	if err != nil {
 		s.Unreserve(key)
@@ -446,9 +340,6 @@ func (f *fake) work(s *fakeScaler, key string, job *fakeJob, executor string) er
 	defer droplet.Close()
 	acquisition.HealthSuccess()
 	fmt.Fprintf(job, "Instance %s connected\n", info.ID)
-	if f.fault == "dawdles" {
-		time.Sleep((slack + 1) * startLimit)
-	}
 	if executor == "docker-autoscaler" {
 		return f.engine.Run(ctx, droplet, docker.Job{Key: key, Script: script, Log: job})
 	}
@@ -456,7 +347,7 @@ func (f *fake) work(s *fakeScaler, key string, job *fakeJob, executor string) er
 }
 
 // send asks the coordinator. Without an answer the status is 0.
-func (f *fake) send(ctx context.Context, method, url string, header http.Header, body []byte) (int, http.Header, []byte) {
+func send(ctx context.Context, method, url string, header http.Header, body []byte) (int, http.Header, []byte) {
 	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, nil
