@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"encoding/json"
 	"regexp"
 	"slices"
 	"strings"
@@ -82,27 +81,5 @@ func TestCIReleases(t *testing.T) {
 func TestNotes(t *testing.T) {
 	if out, err := inModule(t.Context(), nil, ".ci/notes", "99.0.0"); err == nil || !strings.Contains(out, `write a section "## [99.0.0] - YYYY-MM-DD"`) {
 		t.Errorf("%v\n%s", err, out)
-	}
-}
-
-// Renovate pins images, and finds the versions in the Makefile.
-func TestRenovate(t *testing.T) {
-	var file struct {
-		Extends        []string `json:"extends"`
-		CustomManagers []struct {
-			MatchStrings []string `json:"matchStrings"`
-		} `json:"customManagers"`
-	}
-	if err := json.Unmarshal([]byte(readDoc(t, ".gitlab/renovate.json")), &file); err != nil {
-		t.Fatal(err)
-	}
-	if !slices.Contains(file.Extends, "docker:pinDigests") {
-		t.Errorf("extends %v", file.Extends)
-	}
-	makefile := readDoc(t, "Makefile")
-	versions := len(regexp.MustCompile(`(?m)^\w+_VERSION :=`).FindAllString(makefile, -1))
-	pattern := strings.ReplaceAll(file.CustomManagers[0].MatchStrings[0], "(?<", "(?P<")
-	if found := len(regexp.MustCompile(pattern).FindAllString(makefile, -1)); found != versions || found < 2 {
-		t.Errorf("it finds %d of %d versions", found, versions)
 	}
 }

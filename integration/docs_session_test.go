@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -119,60 +118,24 @@ func newSession(t *testing.T, w *world) *session {
 	return &session{requests, bufio.NewReader(output), end}
 }
 
-// ask sends a request to the shell.
-func (s *session) ask(mode, command string) error {
-	_, err := fmt.Fprintf(s.requests, "%s\x00%s\x00", mode, command)
-	return err
-}
-
-// answer reads what the shell has to say to the request.
-func (s *session) answer() (printed string, status int, err error) {
-	printed, err = s.answers.ReadString(0)
-	if err != nil {
-		return printed, 0, fmt.Errorf("the command ended the shell, or took more than %s: %w", mostTime, err)
-	}
-	line, err := s.answers.ReadString('\n')
-	if err != nil {
-		return printed, 0, err
-	}
-	status, err = strconv.Atoi(strings.TrimSpace(line))
-	return strings.TrimSuffix(printed, "\x00"), status, err
-}
-
 // mostTime is how long a command may take.
 const mostTime = 2 * time.Minute
 
 // run runs a command to its end.
 func (s *session) run(command string) (printed string, status int, err error) {
 	defer time.AfterFunc(mostTime, s.end).Stop()
-	if err := s.ask("run", command); err != nil {
+	if _, err := fmt.Fprintf(s.requests, "%s\x00", command); err != nil {
 		return "", 0, err
 	}
-	return s.answer()
-}
-
-// serve runs a command that goes on until it is interrupted, which it is once it has
-// printed what matches.
-func (s *session) serve(command string, until *regexp.Regexp) (printed string, err error) {
-	defer time.AfterFunc(mostTime, s.end).Stop()
-	if err := s.ask("serve", command); err != nil {
-		return "", err
+	printed, err = s.answers.ReadString(0)
+	if err != nil {
+		return printed, 0, fmt.Errorf("the command ended the shell, or took more than %s: %w", mostTime, err)
 	}
-	if printed, _, err = s.answer(); err != nil {
-		return printed, err
+	line, err := s.answers.ReadString('\n')
+	if err == nil {
+		status, err = strconv.Atoi(strings.TrimSpace(line))
 	}
-	for !until.MatchString(printed) {
-		line, err := s.answers.ReadString('\n')
-		printed += line
-		if err != nil {
-			return printed, fmt.Errorf("it ended before it printed %s: %w", until, err)
-		}
-	}
-	if err := s.ask("stop", ""); err != nil {
-		return printed, err
-	}
-	rest, _, err := s.answer()
-	return printed + rest, err
+	return strings.TrimSuffix(printed, "\x00"), status, err
 }
 
 // gitLabRunnerEnv makes this test binary a stand-in for gitlab-runner. With PORT

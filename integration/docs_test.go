@@ -85,49 +85,21 @@ func TestDocsLinkToWhatExists(t *testing.T) {
 	}
 }
 
-// outward are the sites that docs link to, and what their paths look like.
-var outward = map[string]*regexp.Regexp{
-	"docs.gitlab.com":         regexp.MustCompile(`^/(runner|ci|api|user|administration)/([a-z0-9_-]+/)*$`),
-	"docs.digitalocean.com":   regexp.MustCompile(`^/(products|platform|reference)/([a-z0-9-]+/)+$`),
-	"cloud.digitalocean.com":  regexp.MustCompile(`^/[a-z]+(/[a-z]+)*$`),
-	"gitlab.com":              regexp.MustCompile(`^/(fleeting-digitalocean/fleeting-plugin-digitalocean|gitlab-org/[a-z/-]+)(/-/[A-Za-z0-9_./-]+)?$`),
-	"developer.hashicorp.com": regexp.MustCompile(`^/packer(/[a-z-]+)*$`),
-	"prometheus.io":           regexp.MustCompile(`^/docs/([a-z_]+/)*$`),
-	"status.digitalocean.com": regexp.MustCompile(`^/?$`),
-	"slugs.do-api.dev":        regexp.MustCompile(`^/?$`),
-	"semver.org":              regexp.MustCompile(`^(/spec/v2\.0\.0\.html)?$`),
-	"keepachangelog.com":      regexp.MustCompile(`^/en/1\.1\.0/$`),
-	"www.sigstore.dev":        regexp.MustCompile(`^/?$`),
-}
-
-// A link to another site has the form of that site's pages; nothing is fetched. One to a file of ours leads to it.
+// A link to another site is https, and one to a file of ours leads to it. Nothing is fetched.
 func TestOutwardLinks(t *testing.T) {
 	t.Parallel()
 	pages := docs(t)
 	pages["CHANGELOG.md"] = readDoc(t, "CHANGELOG.md")
-	found := map[string]bool{}
 	for path, doc := range pages {
 		for _, link := range regexp.MustCompile(`\]\(([a-z]+:[^)]*)\)`).FindAllStringSubmatch(doc, -1) {
 			u, err := url.Parse(link[1])
-			if err != nil || u.Scheme != "https" || u.RawQuery != "" {
-				t.Errorf("%s: %s is not https, or has a query (%v)", path, link[1], err)
-				continue
-			}
-			form, ok := outward[u.Host]
-			if !ok || !form.MatchString(u.Path) {
-				t.Errorf("%s: %s is on no site of this test's list, or has not the form of its pages", path, link[1])
-			}
-			found[u.Host] = true
-			if file, ok := strings.CutPrefix(u.Path, "/fleeting-digitalocean/fleeting-plugin-digitalocean/-/blob/main/"); ok {
+			if err != nil || u.Scheme != "https" {
+				t.Errorf("%s: %s is not https (%v)", path, link[1], err)
+			} else if file, ours := strings.CutPrefix(u.Path, "/fleeting-digitalocean/fleeting-plugin-digitalocean/-/blob/main/"); ours {
 				if _, err := os.Stat(filepath.Join("..", file)); err != nil {
 					t.Errorf("%s: %s: %v", path, link[1], err)
 				}
 			}
-		}
-	}
-	for _, host := range []string{"docs.gitlab.com", "docs.digitalocean.com"} {
-		if !found[host] {
-			t.Errorf("no doc links to %s", host)
 		}
 	}
 }

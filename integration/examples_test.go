@@ -145,16 +145,6 @@ type mount struct {
 	MountPath string `yaml:"mountPath"`
 }
 
-// The docs, and what releases, name the same place.
-func TestReference(t *testing.T) {
-	t.Parallel()
-	for _, path := range []string{"Makefile", "docs/install.md"} {
-		if !strings.Contains(readDoc(t, path), reference) {
-			t.Errorf("%s does not name %s", path, reference)
-		}
-	}
-}
-
 // The values for GitLab's chart: the init container puts the plugin where the runner
 // looks for it, and the runner's configuration is one that the plugin accepts.
 func TestKubernetesExample(t *testing.T) {
@@ -205,38 +195,6 @@ func TestKubernetesExample(t *testing.T) {
 		path, _ := a.PluginConfig[key].(string)
 		if !slices.ContainsFunc(values.VolumeMounts, func(m mount) bool { return strings.HasPrefix(path, m.MountPath+"/") }) {
 			t.Errorf("%s %q is in no volume", key, path)
-		}
-	}
-	for _, fault := range faultsIn(t, values.Runners.Config) {
-		t.Error(fault)
-	}
-}
-
-// packerOptions are those of packer's DigitalOcean builder, with the communicator's
-// that matter (the builder's documentation, v1.4).
-var packerOptions = strings.Fields(`api_token api_url region size image private_networking monitoring droplet_agent ipv6
-	snapshot_name snapshot_regions state_timeout snapshot_timeout droplet_name user_data user_data_file tags vpc_uuid
-	connect_with_private_ip ssh_key_id ssh_username ssh_private_key_file`)
-
-// The golden image's template has options that packer's builder has, and the scripts that it names are there.
-func TestPackerTemplate(t *testing.T) {
-	t.Parallel()
-	template := readDoc(t, "examples/packer/golden.pkr.hcl")
-	_, source, _ := strings.Cut(template, "\nsource \"digitalocean\" \"golden\" {\n")
-	source, _, _ = strings.Cut(source, "\n}\n")
-	options := regexp.MustCompile(`(?m)^  (\w+) +=`).FindAllStringSubmatch(source, -1)
-	if len(options) < 5 {
-		t.Errorf("found only the options %v", options)
-	}
-	for _, o := range options {
-		if !slices.Contains(packerOptions, o[1]) {
-			t.Errorf("the builder has no option %s", o[1])
-		}
-	}
-	for _, script := range []string{"provision.sh", "tag-snapshot.sh"} {
-		info, err := os.Stat(filepath.Join("../examples/packer", script))
-		if err != nil || info.Mode()&0o111 == 0 || !strings.Contains(template, `"`+script+`"`) {
-			t.Errorf("the template does not run %s: %v", script, err)
 		}
 	}
 }

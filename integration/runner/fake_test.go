@@ -269,8 +269,11 @@ func (j *fakeJob) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// report tells how the job ended.
+// report tells how the job ended. What of the log is under way comes first: GitLab refuses the end of a job whose log it has not as
+// the runner has it.
 func (j *fakeJob) report(state string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	body, err := json.Marshal(map[string]any{
 		"token": j.Token, "state": state, "failure_reason": "runner_system_failure",
 		"output": map[string]any{"checksum": fmt.Sprintf("crc32:%08x", crc32.ChecksumIEEE(j.log)), "bytesize": len(j.log)},

@@ -3,11 +3,8 @@
 # so that what commands write below /etc, /usr/local, /var/lib and the checkout, and
 # what they leave running, goes when it does.
 #
-# Requests come on fd 3, each a mode and a command, both ended by a NUL; the answer
-# is what the command prints, a NUL, its exit status, and a newline.
-#   run    evaluates the command in this very shell
-#   serve  starts it in the background; the answer is then its process group
-#   stop   interrupts that
+# Commands come on fd 3, each ended by a NUL, and are evaluated in this very shell. The
+# answer is what the command prints, a NUL, its exit status, and a newline.
 set -eu
 checkout=$PWD own=/mnt
 mount -t tmpfs -o mode=755 tmpfs "$own"
@@ -24,24 +21,9 @@ PATH=$checkout/integration/testdata/host/bin:/usr/local/bin:$PATH
 set +eu
 
 status=0
-while IFS= read -r -d '' mode <&3 && IFS= read -r -d '' command <&3; do
-	case $mode in
-	run)
-		(exit "$status") # what $? is to the command
-		eval "$command" </dev/null 3<&- 2>&1
-		status=$?
-		;;
-	serve)
-		set -m
-		eval "$command" </dev/null 3<&- 2>&1 &
-		set +m
-		status=$!
-		;;
-	stop)
-		kill -INT -- "-$status"
-		wait "$status"
-		status=0
-		;;
-	esac
+while IFS= read -r -d '' command <&3; do
+	(exit "$status") # what $? is to the command
+	eval "$command" </dev/null 3<&- 2>&1
+	status=$?
 	printf '\0%d\n' "$status"
 done
