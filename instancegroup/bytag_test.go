@@ -2,6 +2,7 @@ package instancegroup
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
@@ -19,8 +20,8 @@ func (r *runner) deletedWith(want string) {
 }
 
 // scarce leaves so much of the token's hour.
-func (r *runner) scarce(remaining, recent int) {
-	r.account.limit, r.remaining, r.recent = 5000, remaining, recent
+func (r *runner) scarce(remaining int) {
+	r.account.limit, r.remaining = 5000, remaining
 	r.run(10 * time.Second)
 }
 
@@ -32,13 +33,16 @@ func TestDeleteByTag(t *testing.T) {
 		want         string
 		deaf         int
 	}{
-		{10, 5000, "0 to tag, 0 by tag, 10 by id", 0}, {11, 5000, "1 to tag, 1 by tag, 0 by id", 0}, {101, 5000, "2 to tag, 1 by tag, 0 by id", 0}, {2, 2500, "0 to tag, 0 by tag, 2 by id", 0}, {3, 2500, "1 to tag, 1 by tag, 0 by id", 0},
+		{10, 5000, "0 to tag, 0 by tag, 10 by id", 0},
+		{11, 5000, "1 to tag, 1 by tag, 0 by id", 0},
+		{101, 5000, "2 to tag, 1 by tag, 0 by id", 0},
+		{2, 2500, "0 to tag, 0 by tag, 2 by id", 0},
+		{3, 2500, "1 to tag, 1 by tag, 0 by id", 0},
 		{20, 5000, "1 to tag, 1 by tag, 20 by id", 1}, // what was not carried out goes by id, after a minute
 	} {
 		story(t, fmt.Sprintf("%d of %d", c.n, c.remaining), spec(nil), func(r *runner) {
-			r.add(machine{Droplet: Droplet{Name: "ci-web", Tags: []string{CommonTag, GroupTag("ci")}}, foreign: true})
 			names := r.up(c.n + 5)
-			r.scarce(c.remaining, 0)
+			r.scarce(c.remaining)
 			r.deaf(c.deaf, names[:c.n]...)
 			r.decrease(names[:c.n]...)
 			r.run(50 * time.Second)
@@ -49,8 +53,10 @@ func TestDeleteByTag(t *testing.T) {
 				r.t.Errorf("the first request to tag makes the tag, and the second did not wait for it")
 			}
 			r.living(5)
-			for _, name := range names[c.n:] {
-				equal(r.t, "tagged to be deleted", false, HasTag(r.only(name).Droplet, DeleteTag("ci")))
+			for _, call := range r.received("tagging") {
+				for _, name := range names[c.n:] {
+					equal(r.t, "to be deleted", false, slices.Contains(call.ids, r.only(name).ID))
+				}
 			}
 			r.allTold(names[:c.n], Creating, Running, Deleting, Deleted)
 		})
@@ -100,7 +106,7 @@ func TestDeleteByTagFallsBack(t *testing.T) {
 func TestDeletesGather(t *testing.T) {
 	story(t, "when requests are scarce", spec(nil), func(r *runner) {
 		names := r.up(140)
-		r.scarce(2500, 0)
+		r.scarce(2500)
 		for _, name := range names[:4] {
 			r.deletedWith("0 to tag, 0 by tag, 0 by id")
 			r.decrease(name)
@@ -119,17 +125,24 @@ func TestDeletesGather(t *testing.T) {
 	})
 	story(t, "with requests to spare", spec(nil), func(r *runner) {
 		names := r.up(5)
-		r.scarce(2501, 0)
+		r.scarce(2501)
 		r.decrease(names...)
 		r.requests("delete", 5)
 	})
 	story(t, "a tag is of no use", spec(nil), func(r *runner) {
 		names := r.up(20)
 		r.breakOp("tagging", fault{err: refusal(ErrForbidden)})
-		r.scarce(2500, 0)
+		r.scarce(2500)
 		r.decrease(names[:5]...)
 		r.run(18 * time.Second) // the first find out
 		r.decrease(names[5:7]...)
 		r.deletedWith("1 to tag, 0 by tag, 7 by id")
+	})
+	story(t, "until Shutdown", spec(nil), func(r *runner) {
+		r.scarce(2500)
+		r.decrease(r.up(20)...)
+		r.within(8*time.Second, "Shutdown", func() { r.stops(true) })
+		r.living(0)
+		r.deletedWith("1 to tag, 1 by tag, 0 by id")
 	})
 }

@@ -18,9 +18,7 @@ func TestProject(t *testing.T) {
 			equal(r.t, "project", "p-1", c.tag)
 			for _, id := range c.ids {
 				assigned++
-				if c.at.Sub(r.machine[id].born) < r.createLag {
-					r.t.Errorf("%d was assigned before any list had it", id)
-				}
+				equal(r.t, "assigned before any list had it", false, c.at.Sub(r.machine[id].born) < r.createLag)
 			}
 		}
 		equal(r.t, "assigned", 120, assigned)
@@ -46,13 +44,11 @@ func TestProject(t *testing.T) {
 	story(t, "one that does not answer holds up one Update a minute, for seconds", s, func(r *runner) {
 		r.breakOp("project", fault{hang: true})
 		r.want(1)
-		began := time.Now()
-		for range 5 {
-			r.update()
-		}
-		if took := time.Since(began); took > 10*time.Second {
-			r.t.Errorf("5 Updates took %s", took)
-		}
+		r.within(10*time.Second, "five Updates", func() {
+			for range 5 {
+				r.update()
+			}
+		})
 		r.requests("project", 1)
 	})
 }

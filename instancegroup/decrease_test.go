@@ -2,6 +2,7 @@ package instancegroup
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 )
@@ -72,37 +73,16 @@ func TestIgnoredDeletesArePaced(t *testing.T) {
 	}
 }
 
-// When nothing else is there no list is asked for before DELETEs can have been
-// carried out.
-func TestNoListWhileAllIsBeingDeleted(t *testing.T) {
-	for n, lists := range map[int]int{3: 0, 2: 1} {
-		scenario(t, spec(nil), func(r *runner) {
-			names := r.up(3)
-			time.Sleep(2 * time.Second) // a list is due
-			before := r.asked("list")
-			r.decrease(names[:n]...)
-			r.run(2 * time.Second)
-			r.requests("list", before+lists)
-			r.run(4 * time.Second)
-			r.running(3 - n)
-			equal(t, "instances shown", 3-n, len(r.states))
-		})
-	}
-}
-
 // A DELETE whose answer is lost is not sent twice at once by Decrease and Update.
 func TestDeleteIsClaimed(t *testing.T) {
 	scenario(t, spec(nil), func(r *runner) {
 		name := r.up(1)[0]
 		r.script("delete", fault{hang: true})
-		done := make(chan bool)
-		go func() {
-			r.undestroyed(name)
-			done <- true
-		}()
+		var asked sync.WaitGroup
+		asked.Go(func() { r.undestroyed(name) })
 		r.run(10 * time.Second)
 		r.requests("delete", 1)
-		<-done
+		asked.Wait()
 		r.run(20 * time.Second)
 		r.told(name, Creating, Running, Deleting, Deleted)
 	})
@@ -111,23 +91,23 @@ func TestDeleteIsClaimed(t *testing.T) {
 // What the token cannot afford waits for its next request, by tag or by id. That
 // is no error, since nobody refused it, nor does it slow what follows.
 func TestRateLimitedDeletesWait(t *testing.T) {
-	for n, op := range map[int]string{1: "delete", 9: "delete", 30: "tagging"} {
+	for n, c := range map[int]struct {
+		op   string
+		sent int // at once
+	}{1: {"delete", 1}, 9: {"delete", 9}, 30: {"tagging", 1}} {
 		scenario(t, spec(nil), func(r *runner) {
 			names := r.up(n)
-			r.breakOp(op, fault{err: later(ErrRateLimited, 20*time.Second)})
+			r.breakOp(c.op, fault{err: later(ErrRateLimited, 20*time.Second)})
 			r.decrease(names...)
 			r.run(15 * time.Second)
-			sent := map[int]int{1: 1, 9: 9, 30: 1}[n]
-			equal(t, "requests while there is no room", sent, r.asked("tagging")+r.asked("delete"))
+			equal(t, "requests while there is no room", c.sent, r.asked("tagging")+r.asked("delete"))
 			r.run(105 * time.Second)
-			if n := r.asked(op); n > 7*sent {
-				t.Errorf("%d attempts in two minutes, each told to wait for 20 s", n)
-			}
+			equal(t, "more than one attempt in 20 s", false, r.asked(c.op) > 7*c.sent)
 			r.repeats(0, "WARN", "did not delete")
 			if n := r.log.count("WARN", "the token's rate limit is reached", "deletes wait"); n < 1 || n > 2 {
 				t.Errorf("logged %d times in two minutes", n)
 			}
-			r.heal(op)
+			r.heal(c.op)
 			r.run(30 * time.Second)
 			r.allTold(names, Creating, Running, Deleting, Deleted)
 		})

@@ -59,81 +59,65 @@ func TestDroplet(t *testing.T) {
 // address alone is not shown as running before it has the public one, which the
 // runner would dial, for up to half a minute.
 func TestRunningWaitsForThePublicAddress(t *testing.T) {
+	const public, private = "192.0.2.9", "10.0.0.9"
 	for _, c := range []struct {
-		what    string
-		public  bool          // public_networking
-		with    Droplet       // what it has first
-		after   time.Duration // until it has all
-		running time.Duration // from then on it is; from a list on that is 2 s later at most
+		what             string
+		public           bool          // public_networking
+		first            Droplet       // what it has first
+		after, runsAfter time.Duration // until it has both; until it is running, or up to 5 s more: 2 s between lists
 	}{
-		{"public, 10 s after the private one", true, Droplet{PrivateIPv4: "10.0.0.9"}, 10 * time.Second, 10 * time.Second},
-		{"public, never", true, Droplet{PrivateIPv4: "10.0.0.9"}, time.Hour, 30 * time.Second},
-		{"private, at once", false, Droplet{PrivateIPv4: "10.0.0.9"}, time.Hour, 0},
-		{"private, after a public one that nobody asked for", false, Droplet{PublicIPv4: "192.0.2.9"}, 10 * time.Second, 10 * time.Second},
+		{"public, 10 s after the private one", true, Droplet{PrivateIPv4: private}, 10 * time.Second, 10 * time.Second},
+		{"public, never", true, Droplet{PrivateIPv4: private}, time.Hour, 30 * time.Second},
+		{"private, at once", false, Droplet{PrivateIPv4: private}, time.Hour, 0},
+		{"private, after a public one that nobody asked for", false, Droplet{PublicIPv4: public}, 10 * time.Second, 10 * time.Second},
 	} {
-		s := spec(func(s *Settings) { s.Template.PublicNetworking = c.public })
-		story(t, c.what, s, func(r *runner) {
+		story(t, c.what, spec(func(s *Settings) { s.Template.PublicNetworking = c.public }), func(r *runner) {
 			r.want(1)
 			r.update()
 			name := r.names()[0]
+			has := func(d Droplet) {
+				r.alter(func(m *machine) { m.Status, m.PublicIPv4, m.PrivateIPv4 = StatusActive, d.PublicIPv4, d.PrivateIPv4 }, name)
+			}
+			has(c.first)
 			began := time.Now()
-			r.alter(func(m *machine) {
-				m.Status = StatusActive
-				m.PublicIPv4, m.PublicIPv6, m.PrivateIPv4 = c.with.PublicIPv4, c.with.PublicIPv6, c.with.PrivateIPv4
-			}, name)
 			for r.states[name] == Creating && time.Since(began) < 2*time.Minute {
-				r.update()
-				if time.Since(began) >= c.after {
-					r.alter(func(m *machine) { m.PublicIPv4, m.PrivateIPv4 = "192.0.2.9", "10.0.0.9" }, name)
+				if r.update(); time.Since(began) >= c.after {
+					has(Droplet{PublicIPv4: public, PrivateIPv4: private})
 				}
 				if r.states[name] == Creating {
 					time.Sleep(2 * time.Second)
 				}
 			}
-			if took := time.Since(began); took < c.running || took > c.running+5*time.Second {
-				r.t.Errorf("running after %s, want %s", took, c.running)
+			if took := time.Since(began); took < c.runsAfter || took > c.runsAfter+5*time.Second {
+				r.t.Errorf("running after %s, want %s", took, c.runsAfter)
 			}
 			r.told(name, Creating, Running)
 			warned := r.log.count("WARN", "lacks the kind of address", name, "public_networking=true") == 1
 			equal(r.t, "warned", c.after == time.Hour && c.public, warned)
 			d, err := r.Droplet(ctx, name)
-			if err != nil || c.after < time.Hour && (d.External() != "192.0.2.9" || d.PrivateIPv4 != "10.0.0.9") {
+			if err != nil || c.after < time.Hour && (d.External() != public || d.PrivateIPv4 != private) {
 				r.t.Errorf("%+v, %v", d, err)
 			}
 		})
 	}
-}
-
-func TestExternal(t *testing.T) {
-	for want, d := range map[string]Droplet{
-		"192.0.2.1":   {PublicIPv4: "192.0.2.1", PublicIPv6: "2001:db8::1"},
-		"2001:db8::1": {PublicIPv6: "2001:db8::1", PrivateIPv4: "10.0.0.1"},
-		"":            {PrivateIPv4: "10.0.0.1"},
-	} {
-		equal(t, "external address", want, d.External())
-	}
+	equal(t, "external address", "2001:db8::1", Droplet{PublicIPv6: "2001:db8::1", PrivateIPv4: private}.External())
 }
 
 func TestHealth(t *testing.T) {
 	scenario(t, spec(nil), func(r *runner) {
 		name := r.up(1)[0]
 		before := len(r.calls)
-		says := func(want string) {
-			t.Helper()
-			if err := r.Health(name); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
-				t.Errorf("%v, want %q", err, want)
+		equal(t, "healthy", nil, r.Health(name))
+		equal(t, "requests for it", 0, len(r.calls)-before)
+		r.alter(func(m *machine) { m.Status = StatusOff }, name)
+		for _, c := range []struct {
+			after time.Duration
+			says  string
+		}{{2, "is powered off"}, {32, "is being deleted: powered off"}, {10, "is not in group ci"}} {
+			r.run(c.after * time.Second)
+			if err := r.Health(name); err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%v, want %q", err, c.says)
 			}
 		}
-		says("")
-		if len(r.calls) != before {
-			t.Error("Health asked DigitalOcean")
-		}
-		r.change(r.only(name).ID, func(m *machine) { m.Status = StatusOff })
-		r.run(2 * time.Second)
-		says("is powered off")
-		r.run(32 * time.Second)
-		says("is being deleted: powered off")
-		r.run(10 * time.Second)
-		says("is not in group ci")
 	})
 }

@@ -25,7 +25,6 @@ type account struct {
 	perPage   int           // Droplets per list request
 	limit     int           // hourly budget; 0 = not told
 	remaining int
-	recent    int // of what changes something
 	usage     Usage
 	images    []TaggedImage
 	clock     time.Duration // DigitalOcean's clock minus the bubble's
@@ -115,7 +114,7 @@ func (a *account) heal(op string) {
 
 // receive notes a call and lets its time pass. apply does what the call asks
 // for, unless the script says otherwise, or refuses it.
-func (a *account) receive(ctx context.Context, c call, apply func() error) error {
+func receive[T any](ctx context.Context, a *account, c call, apply func() (T, error)) (answer T, err error) {
 	a.mu.Lock()
 	c.at = time.Now()
 	a.calls = append(a.calls, c)
@@ -126,28 +125,38 @@ func (a *account) receive(ctx context.Context, c call, apply func() error) error
 		f = *p
 	}
 	a.mu.Unlock()
+	var none T
 	if pause(ctx, a.latency) != nil {
-		return tooLate
+		return none, tooLate
 	}
 	if f.applied {
 		a.mu.Lock()
-		err := apply()
+		answer, err = apply()
 		a.mu.Unlock()
 		f.err = cmp.Or(f.err, err)
 	}
 	if f.hang {
 		<-ctx.Done()
-		return tooLate
+		return none, tooLate
 	}
-	return f.err
+	if f.err != nil {
+		return none, f.err
+	}
+	return answer, nil
 }
 
-func (a *account) List(ctx context.Context, tag string, gpus bool) (l List, err error) {
+// done is a call that has no answer but an error.
+func (a *account) done(ctx context.Context, c call, apply func()) error {
+	_, err := receive(ctx, a, c, func() (bool, error) { apply(); return true, nil })
+	return err
+}
+
+func (a *account) List(ctx context.Context, tag string, gpus bool) (List, error) {
 	date := time.Now().Add(a.clock)
 	if gpus && a.noGPUs != nil {
 		a.script("list", *a.noGPUs)
 	}
-	err = a.receive(ctx, call{op: "list", tag: tag, gpus: gpus}, func() error {
+	return receive(ctx, a, call{op: "list", tag: tag, gpus: gpus}, func() (l List, err error) {
 		now := time.Now()
 		for _, m := range a.machine {
 			shown := now.Sub(m.born) >= a.createLag && (m.lives() || now.Sub(m.gone) < a.deleteLag)
@@ -158,25 +167,18 @@ func (a *account) List(ctx context.Context, tag string, gpus bool) (l List, err 
 		slices.SortFunc(l.Droplets, func(x, y Droplet) int { return int(x.ID - y.ID) })
 		l.Requests = max(1, (len(l.Droplets)+a.perPage-1)/a.perPage)
 		l.Date = date
-		l.Budget = Budget{Limit: a.limit, Remaining: a.remaining, Others: a.limit - a.remaining, Recent: a.recent}
-		return nil
+		l.Budget = Budget{Limit: a.limit, Remaining: a.remaining, Others: a.limit - a.remaining}
+		return l, nil
 	})
-	if err != nil {
-		return List{}, err
-	}
-	return l, nil
 }
 
-func (a *account) Get(ctx context.Context, id int64) (d Droplet, err error) {
-	err = a.receive(ctx, call{op: "get", id: id}, func() error {
-		m := a.machine[id]
-		if m == nil || !m.lives() {
-			return refusal(ErrNotFound)
+func (a *account) Get(ctx context.Context, id int64) (Droplet, error) {
+	return receive(ctx, a, call{op: "get", id: id}, func() (Droplet, error) {
+		if m := a.machine[id]; m != nil && m.lives() {
+			return a.now(m), nil
 		}
-		d = a.now(m)
-		return nil
+		return Droplet{}, refusal(ErrNotFound)
 	})
-	return d, err
 }
 
 func (a *account) Create(ctx context.Context, r CreateRequest) (Created, error) {
@@ -186,7 +188,7 @@ func (a *account) Create(ctx context.Context, r CreateRequest) (Created, error) 
 	return a.create(ctx, r)
 }
 
-func (a *account) create(ctx context.Context, r CreateRequest) (c Created, err error) {
+func (a *account) create(ctx context.Context, r CreateRequest) (Created, error) {
 	a.atMost(MaxNames, len(r.Names), "names in one create")
 	a.mu.Lock()
 	for _, n := range r.Names {
@@ -196,19 +198,15 @@ func (a *account) create(ctx context.Context, r CreateRequest) (c Created, err e
 		a.sent[n] = true
 	}
 	a.mu.Unlock()
-	err = a.receive(ctx, call{op: "create", CreateRequest: r}, func() error {
+	return receive(ctx, a, call{op: "create", CreateRequest: r}, func() (Created, error) {
+		c := Created{RequestID: "req-create"}
 		for _, n := range r.Names {
 			d := a.put(&machine{Droplet: Droplet{Name: n, Tags: slices.Clone(r.Tags), Region: r.Region, Size: r.Size}})
 			d.PublicIPv4, d.PrivateIPv4 = "", "" // not yet
 			c.Droplets = append(c.Droplets, d)
 		}
-		c.RequestID = "req-create"
-		return nil
+		return c, nil
 	})
-	if err != nil {
-		return Created{}, err
-	}
-	return c, nil
 }
 
 func (a *account) atMost(most, n int, what string) {
@@ -218,13 +216,13 @@ func (a *account) atMost(most, n int, what string) {
 }
 
 func (a *account) Delete(ctx context.Context, id int64) (string, error) {
-	return "req-delete", a.receive(ctx, call{op: "delete", id: id}, func() error {
+	return receive(ctx, a, call{op: "delete", id: id}, func() (string, error) {
 		m := a.machine[id]
 		if m == nil || !m.lives() {
-			return refusal(ErrNotFound)
+			return "", refusal(ErrNotFound)
 		}
 		a.deliver(m)
-		return nil
+		return "req-delete", nil
 	})
 }
 
@@ -241,7 +239,7 @@ func (a *account) deliver(m *machine) {
 
 func (a *account) TagDroplets(ctx context.Context, tag string, ids []int64) error {
 	a.atMost(MaxTagged, len(ids), "Droplets are tagged at once")
-	return a.receive(ctx, call{op: "tagging", tag: tag, ids: ids}, func() error {
+	return a.done(ctx, call{op: "tagging", tag: tag, ids: ids}, func() {
 		for _, id := range ids {
 			if m := a.machine[id]; m != nil && m.lives() {
 				if m.foreign {
@@ -250,7 +248,6 @@ func (a *account) TagDroplets(ctx context.Context, tag string, ids []int64) erro
 				m.Tags = append(slices.Clone(m.Tags), tag)
 			}
 		}
-		return nil
 	})
 }
 
@@ -258,25 +255,23 @@ func (a *account) DeleteTagged(ctx context.Context, tag string) (string, error) 
 	if !IsDeleteTag(tag) {
 		a.t.Errorf("destroyed by the tag %s", tag)
 	}
-	return "req-bulk", a.receive(ctx, call{op: "bulk", tag: tag}, func() error {
+	return "req-bulk", a.done(ctx, call{op: "bulk", tag: tag}, func() {
 		for _, m := range a.machine {
 			if m.lives() && HasTag(m.Droplet, tag) {
 				a.deliver(m)
 			}
 		}
-		return nil
 	})
 }
 
 func (a *account) RemoveTag(ctx context.Context, tag string) error {
-	return a.receive(ctx, call{op: "tag", tag: tag}, func() error {
+	return a.done(ctx, call{op: "tag", tag: tag}, func() {
 		for _, m := range a.machine {
 			if m.foreign && m.lives() && HasTag(m.Droplet, tag) {
 				a.t.Errorf("tag %s was taken off %s, which is not the group's", tag, m.Name)
 			}
 			m.untag(tag)
 		}
-		return nil
 	})
 }
 
@@ -290,23 +285,15 @@ func (a *account) deleteTag(tag string) {
 
 func (a *account) AssignProject(ctx context.Context, project string, ids []int64) error {
 	a.atMost(MaxAssign, len(ids), "Droplets in one assignment")
-	return a.receive(ctx, call{op: "project", tag: project, ids: ids}, func() error { return nil })
+	return a.done(ctx, call{op: "project", tag: project, ids: ids}, func() {})
 }
 
-func (a *account) TaggedImages(ctx context.Context, tag string) (found []TaggedImage, err error) {
-	err = a.receive(ctx, call{op: "images", tag: tag}, func() error {
-		found = slices.Clone(a.images)
-		return nil
-	})
-	return found, err
+func (a *account) TaggedImages(ctx context.Context, tag string) ([]TaggedImage, error) {
+	return receive(ctx, a, call{op: "images", tag: tag}, func() ([]TaggedImage, error) { return slices.Clone(a.images), nil })
 }
 
-func (a *account) Usage(ctx context.Context, _ string) (u Usage, err error) {
-	err = a.receive(ctx, call{op: "usage"}, func() error {
-		u = a.usage
-		return nil
-	})
-	return u, err
+func (a *account) Usage(ctx context.Context, _ string) (Usage, error) {
+	return receive(ctx, a, call{op: "usage"}, func() (Usage, error) { return a.usage, nil })
 }
 
 // put adds a machine, with what it does not say filled in. Called with mu held.

@@ -1,12 +1,10 @@
 package instancegroup
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -14,22 +12,19 @@ import (
 // the first Update without another list.
 func TestStart(t *testing.T) {
 	s := spec(func(s *Settings) { s.MaxInstances, s.DeadRuns = 6, []string{"dead", "dea2"} })
-	prepared(t, s, func(a *account) {
-		runs := a.add(owned("dead", "runni1"))
-		a.change(runs.ID, func(m *machine) { m.PublicIPv4 = "" }) // how it was to be dialed nobody knows
-		off := owned("dea2", "power1")
-		off.Status = StatusOff
-		a.add(off)
-		stuck := owned("othe", "stuck1")
-		stuck.stuck = true
-		a.add(stuck)
-		doomed := owned("othe", "doome1")
+	unstarted(t, s, func(r *runner) {
+		runs := r.add(owned("dead", "runni1"))
+		r.change(runs.ID, func(m *machine) { m.PublicIPv4 = "" }) // how it was to be dialed nobody knows
+		off, stuck, doomed := owned("dea2", "power1"), owned("othe", "stuck1"), owned("othe", "doome1")
+		off.Status, stuck.stuck = StatusOff, true
 		doomed.Tags = append(doomed.Tags, DeleteTag("ci")) // its DELETE may still be carried out, under a job
-		a.add(doomed)
+		for _, m := range []machine{off, stuck, doomed} {
+			r.add(m)
+		}
 		time.Sleep(time.Hour)
-		a.add(owned("dea2", "newbo1"))
-		a.add(machine{Droplet: Droplet{Name: "web", Tags: []string{GroupTag("ci")}}, foreign: true})
-	}, func(r *runner) {
+		r.add(owned("dea2", "newbo1"))
+		r.add(machine{Droplet: Droplet{Name: "web", Tags: []string{GroupTag("ci")}}, foreign: true})
+		r.start(nil)
 		r.counts(5)
 		equal(t, "hourly", 0.05, r.Hourly())
 		r.says("INFO", "took over the Droplets of earlier plugin processes", "droplets=3", "usd_per_hour=0.03", "ci-dea2newbo1 ci-dea2power1 ci-deadrunni1")
@@ -89,62 +84,47 @@ func TestFindRemembered(t *testing.T) {
 	}
 }
 
-// bounded starts a group with the time of an Init.
-func (r *runner) bounded(gpus bool, remembered map[string]int64) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	found, err := Find(ctx, r.account, r.log, "ci", gpus, remembered)
-	if err == nil {
-		r.Group = Start(r.Settings, r.account, r.log, found)
-	}
-	return err
-}
-
 // What is remembered and does not exist any more is dropped. What could not be
 // looked up may exist: it counts, and is looked up later.
 func TestFindRememberedIsGoneOrUnknown(t *testing.T) {
-	for what, c := range map[string]struct {
+	for _, c := range []struct {
+		what  string
 		lives bool
 		f     fault
 		count int
 		told  []State
 	}{
-		"404":              {false, fault{applied: true}, 0, nil},
-		"failed, it lives": {true, fault{err: unconfirmed}, 3, []State{Creating, Running}},
-		"failed, is gone":  {false, fault{err: refusal(ErrRateLimited)}, 3, []State{Creating, Deleted}},
-		"hangs, it lives":  {true, fault{hang: true}, 3, []State{Creating, Running}},
+		{"404", false, fault{applied: true}, 0, nil},
+		{"failed, it lives", true, fault{err: unconfirmed}, 3, []State{Creating, Running}},
+		{"failed, is gone", false, fault{err: refusal(ErrRateLimited)}, 3, []State{Creating, Deleted}},
+		{"hangs, it lives", true, fault{hang: true}, 3, []State{Creating, Running}},
 	} {
-		t.Run(what, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				a := newAccount(t)
-				remembered := map[string]int64{}
-				for i := range 3 {
-					m := owned("dead", fmt.Sprint("aaaaa", i))
-					if m.hidden = true; !c.lives {
-						m.gone = time.Now()
-					}
-					d := a.add(m)
-					remembered[d.Name] = d.ID
+		unstarted(t, spec(func(s *Settings) { s.MaxInstances = 4 }), func(r *runner) {
+			r.t.Log(c.what)
+			remembered := map[string]int64{}
+			for i := range 3 {
+				m := owned("dead", fmt.Sprint("aaaaa", i))
+				if m.hidden = true; !c.lives {
+					m.gone = time.Now()
 				}
-				time.Sleep(time.Minute)
-				a.breakOp("get", c.f)
-				r := newRunner(t, spec(func(s *Settings) { s.MaxInstances = 4 }), a)
-				if err := r.bounded(false, remembered); err != nil {
-					t.Fatal(err)
-				}
-				r.counts(c.count)
-				r.wantOf(4, 4-c.count)
-				names := slices.Sorted(maps.Keys(remembered))
-				if c.lives { // that lists lack it proves nothing of its DELETE
-					r.deaf(1, names[0])
-					r.decrease(names[0])
-					names = names[1:]
-				}
-				r.run(10 * time.Second)
-				a.heal("get")
-				r.run(45 * time.Second) // lists alone would want a minute before they mean anything
-				r.allTold(names, c.told...)
-			})
+				d := r.add(m)
+				remembered[d.Name] = d.ID
+			}
+			time.Sleep(time.Minute)
+			r.breakOp("get", c.f)
+			r.start(remembered)
+			r.counts(c.count)
+			r.wantOf(4, 4-c.count)
+			names := slices.Sorted(maps.Keys(remembered))
+			if c.lives { // that lists lack it proves nothing of its DELETE
+				r.deaf(1, names[0])
+				r.decrease(names[0])
+				names = names[1:]
+			}
+			r.run(10 * time.Second)
+			r.heal("get")
+			r.run(45 * time.Second) // lists alone would want a minute before they mean anything
+			r.allTold(names, c.told...)
 		})
 	}
 }
@@ -152,18 +132,14 @@ func TestFindRememberedIsGoneOrUnknown(t *testing.T) {
 // Whatever becomes of the list of GPU Droplets, it keeps no group from starting
 // that has no GPU size. It is logged once what that means.
 func TestStartWithoutGPUList(t *testing.T) {
-	for _, f := range []fault{{err: refusal(ErrInvalid)}, {err: unconfirmed}, {err: refusal(ErrRateLimited)}} {
-		synctest.Test(t, func(t *testing.T) {
-			a := newAccount(t)
-			a.noGPUs = &f
-			a.add(owned("dead", "aaaaa1"))
-			r := newRunner(t, spec(nil), a)
-			if r.bounded(true, nil) == nil {
+	for _, class := range []error{ErrInvalid, ErrUnconfirmed, ErrRateLimited} {
+		unstarted(t, spec(nil), func(r *runner) {
+			r.noGPUs = &fault{err: refusal(class)}
+			r.add(owned("dead", "aaaaa1"))
+			if r.tryStart(true, nil) == nil {
 				t.Error("with a GPU size it is needed")
 			}
-			if err := r.bounded(false, nil); err != nil {
-				t.Fatal(err)
-			}
+			r.start(nil)
 			r.counts(1)
 			r.run(time.Minute)
 			r.says("WARN", "GPU Droplets cannot be listed")
@@ -175,14 +151,12 @@ func TestStartWithoutGPUList(t *testing.T) {
 // any more: a list without them would call them gone once they are deleted.
 func TestGPUDropletsOfEarlierRun(t *testing.T) {
 	for _, lag := range []time.Duration{0, 65 * time.Second} { // which is found by its id
-		synctest.Test(t, func(t *testing.T) {
-			a := newAccount(t)
+		unstarted(t, spec(nil), func(r *runner) {
 			m := owned("dead", "aaaaa1")
 			m.Size, m.Region, m.deafTo = "gpu-h100x1-80gb", "nyc2", 1
-			d := a.add(m)
-			a.createLag = lag
+			d := r.add(m)
+			r.createLag = lag
 			time.Sleep(time.Minute)
-			r := newRunner(t, spec(nil), a)
 			r.start(map[string]int64{d.Name: d.ID})
 			r.run(10 * time.Second)
 			looked := r.asked("get")
@@ -200,11 +174,10 @@ func TestGPUDropletsOfEarlierRun(t *testing.T) {
 // Lists lag: what was taken over and is gone may be in a later list again. It is
 // not shown as a new instance.
 func TestGoneIsNotTakenOverAgain(t *testing.T) {
-	const name = "ci-deadaaaaa1"
-	prepared(t, spec(nil), func(a *account) {
-		a.add(owned("dead", "aaaaa1"))
+	unstarted(t, spec(nil), func(r *runner) {
+		name := r.add(owned("dead", "aaaaa1")).Name
 		time.Sleep(time.Minute)
-	}, func(r *runner) {
+		r.start(nil)
 		r.run(4 * time.Second)
 		r.decrease(name)
 		r.run(10 * time.Second)
@@ -214,24 +187,5 @@ func TestGoneIsNotTakenOverAgain(t *testing.T) {
 		r.run(10 * time.Second)
 		r.told(name, Running, Deleting, Deleted)
 		r.counts(0)
-	})
-}
-
-// TestForget: what the last process remembered turns out to be on another account.
-func TestForget(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := spec(nil)
-		remembered := map[string]int64{}
-		for i := range findsAtOnce + 10 { // more than Find looks up
-			remembered[fmt.Sprintf("ci-dead%06d", i)] = int64(1000 + i)
-		}
-		a, log := newAccount(t), &journal{}
-		f, err := Find(ctx, a, log, "ci", false, remembered)
-		if err != nil {
-			t.Fatal(err)
-		}
-		equal(t, "unless it is forgotten", 10, Start(s, a, log, f).Count())
-		f.Forget()
-		equal(t, "forgotten", 0, Start(s, a, log, f).Count())
 	})
 }

@@ -53,26 +53,21 @@ func TestKept(t *testing.T) {
 		})
 	}
 
-	t.Run("before the start", func(t *testing.T) {
-		var kept Droplet
-		prepared(t, s, func(a *account) {
-			m := owned("dead", "aaaaa1")
-			m.Tags = append(m.Tags, "Fleeting-Keep")
-			kept = a.add(m)
-			a.add(owned("dead", "aaaaa2"))
-			time.Sleep(time.Minute)
-		}, func(r *runner) {
-			r.log.lines = nil
-			r.start(map[string]int64{kept.Name: kept.ID})
-			r.counts(2)
-			r.run(time.Minute)
-			r.wantOf(3, 1)
-			r.told(kept.Name)
-			r.says("WARN", "Droplets are kept", kept.Name)
-			r.unkeep(kept.ID) // then it is one that an earlier process left
-			r.run(time.Minute)
-			r.told(kept.Name, Running)
-		})
+	unstarted(t, s, func(r *runner) { // before the start
+		m := owned("dead", "aaaaa1")
+		m.Tags = append(m.Tags, "Fleeting-Keep")
+		kept := r.add(m)
+		r.add(owned("dead", "aaaaa2"))
+		time.Sleep(time.Minute)
+		r.start(map[string]int64{kept.Name: kept.ID})
+		r.counts(2)
+		r.run(time.Minute)
+		r.wantOf(3, 1)
+		r.told(kept.Name)
+		r.says("WARN", "Droplets are kept", kept.Name)
+		r.unkeep(kept.ID) // then it is one that an earlier process left
+		r.run(time.Minute)
+		r.told(kept.Name, Running)
 	})
 
 	// By id and by tag; the DELETE that was accepted before was not carried out.

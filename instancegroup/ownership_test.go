@@ -87,7 +87,7 @@ func TestOwnership(t *testing.T) {
 			}
 			if before {
 				time.Sleep(time.Minute)
-				r.start()
+				r.start(nil)
 			}
 			r.run(2 * time.Minute)
 			r.running(ours)
@@ -112,22 +112,21 @@ func TestOwnership(t *testing.T) {
 		r.told(name, Creating, Running)
 	})
 
+	// An earlier process's that lists lacked at Start is taken over, by DigitalOcean's clock.
 	for _, skew := range []time.Duration{-time.Hour, 0, time.Hour} {
-		t.Run(fmt.Sprintf("an earlier process's that lists lacked at Start is taken over, by DigitalOcean's clock (%s)", skew), func(t *testing.T) {
-			prepared(t, spec(nil), func(a *account) {
-				a.clock, a.createLag = skew, 10*time.Second
-				a.add(owned("othe", "aaaaa1"))
-				time.Sleep(5 * time.Second)
-			}, func(r *runner) {
-				time.Sleep(2 * time.Second)
-				m := owned("othe", "bbbbb1")
-				m.foreign = true
-				r.add(m)
-				r.run(time.Minute)
-				r.told("ci-otheaaaaa1", Creating, Running) // not stuck for an hour
-				equal(t, "shown", []string{"ci-otheaaaaa1"}, r.names())
-				r.says("WARN", "that this host does not know", "ci-otheaaaaa1", "usd_per_hour=0.01")
-			})
+		unstarted(t, spec(nil), func(r *runner) {
+			r.clock, r.createLag = skew, 10*time.Second
+			r.add(owned("othe", "aaaaa1"))
+			time.Sleep(5 * time.Second)
+			r.start(nil)
+			time.Sleep(2 * time.Second)
+			m := owned("othe", "bbbbb1")
+			m.foreign = true
+			r.add(m)
+			r.run(time.Minute)
+			r.told("ci-otheaaaaa1", Creating, Running) // not stuck for an hour
+			equal(t, "shown", []string{"ci-otheaaaaa1"}, r.names())
+			r.says("WARN", "that this host does not know", "ci-otheaaaaa1", "usd_per_hour=0.01")
 		})
 	}
 
@@ -157,10 +156,10 @@ func TestOwnership(t *testing.T) {
 // named with its price: once an hour, and when the group stops. What has left the
 // account is named no more.
 func TestSecondManager(t *testing.T) {
-	prepared(t, spec(nil), func(a *account) {
-		a.add(owned("othe", "aaaaa1")) // what it had before our Start is taken over, and no more than that
+	unstarted(t, spec(nil), func(r *runner) {
+		r.add(owned("othe", "aaaaa1")) // what it had before our Start is taken over, and no more than that
 		time.Sleep(time.Minute)
-	}, func(r *runner) {
+		r.start(nil)
 		time.Sleep(2 * time.Second)
 		var last int64
 		for i := range 4 {
@@ -210,17 +209,14 @@ func TestDuplicates(t *testing.T) {
 			r.living(0)
 		})
 	}
-	t.Run("at Start", func(t *testing.T) {
-		var low Droplet
-		prepared(t, spec(nil), func(a *account) {
-			low = a.add(owned("dead", "aaaaa1"))
-			a.add(owned("dead", "aaaaa1"))
-			time.Sleep(time.Minute)
-		}, func(r *runner) {
-			r.run(10 * time.Second)
-			equal(t, "the one that stays", low.ID, r.only(low.Name).ID)
-			r.told(low.Name, Running)
-			r.says("Droplet will be deleted", "a second Droplet of the name "+low.Name)
-		})
+	unstarted(t, spec(nil), func(r *runner) { // two at Start
+		low := r.add(owned("dead", "aaaaa1"))
+		r.add(owned("dead", "aaaaa1"))
+		time.Sleep(time.Minute)
+		r.start(nil)
+		r.run(10 * time.Second)
+		equal(t, "the one that stays", low.ID, r.only(low.Name).ID)
+		r.told(low.Name, Running)
+		r.says("Droplet will be deleted", "a second Droplet of the name "+low.Name)
 	})
 }

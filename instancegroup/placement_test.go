@@ -268,17 +268,14 @@ func TestGroupThatLosesBacksOff(t *testing.T) {
 		r.latency = 0
 		lose := func(wait string) {
 			r.want(1)
-			time.Sleep(2 * time.Second)
-			for len(r.states) > 0 || r.pending > 0 {
-				r.update()
-			}
+			r.run(6 * time.Second)
 			_, err := r.increase(1)
 			if err == nil || !strings.HasSuffix(err.Error(), "next attempt in "+wait) || !strings.Contains(err.Error(), "never ran") {
 				r.t.Errorf("after a loss: %v; want the next attempt in %s", err, wait)
 			}
 			time.Sleep(backoffMost)
 		}
-		for _, wait := range []string{"5s", "10s", "20s", "40s"} {
+		for _, wait := range []string{"3s", "8s", "18s", "38s"} { // 2 s after it was found out
 			lose(wait)
 		}
 		l.in = nil
@@ -294,11 +291,7 @@ func TestGroupThatLosesBacksOff(t *testing.T) {
 		r.run(r.boot + 10*time.Second)
 		r.running(2)
 		l.in = []string{"nyc1"}
-		r.want(1)
-		r.run(6 * time.Second)
-		r.refused(1)
-		time.Sleep(5 * time.Second)
-		r.want(1) // the pauses begin anew
+		lose("3s") // the pauses begin anew
 	})
 }
 

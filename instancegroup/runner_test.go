@@ -54,21 +54,18 @@ func spec(change func(s *Settings)) Settings {
 	return s
 }
 
-// scenario runs f in a bubble of its own, with a started group on account a. At
-// the end of f nothing of the group may be running.
-func scenario(t *testing.T, s Settings, f func(r *runner)) {
+// unstarted runs f in a bubble of its own, with a group that f starts. At the end of
+// f nothing of the group may be running.
+func unstarted(t *testing.T, s Settings, f func(r *runner)) {
 	t.Helper()
-	prepared(t, s, func(*account) {}, f)
+	synctest.Test(t, func(t *testing.T) { f(newRunner(t, s, newAccount(t))) })
 }
 
-// prepared is a scenario on an account that is prepared before the group starts.
-func prepared(t *testing.T, s Settings, prepare func(a *account), f func(r *runner)) {
+// scenario is one with a started group.
+func scenario(t *testing.T, s Settings, f func(r *runner)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		a := newAccount(t)
-		prepare(a)
-		r := newRunner(t, s, a)
-		r.start()
+	unstarted(t, s, func(r *runner) {
+		r.start(nil)
 		f(r)
 	})
 }
@@ -88,17 +85,21 @@ func newRunner(t *testing.T, s Settings, a *account) *runner {
 }
 
 // start begins a Group, as a new plugin process does that remembers Droplets.
-func (r *runner) start(remembered ...map[string]int64) {
+func (r *runner) start(remembered map[string]int64) {
 	r.t.Helper()
-	all := map[string]int64{}
-	for _, m := range remembered {
-		maps.Copy(all, m)
-	}
-	found, err := Find(ctx, r.account, r.log, r.Name, r.GPUs, all)
-	if err != nil {
+	if err := r.tryStart(r.GPUs, remembered); err != nil {
 		r.t.Fatalf("Find: %v", err)
 	}
-	r.Group = Start(r.Settings, r.account, r.log, found)
+}
+
+func (r *runner) tryStart(gpus bool, remembered map[string]int64) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second) // an Init's
+	defer cancel()
+	found, err := Find(ctx, r.account, r.log, r.Name, gpus, remembered)
+	if err == nil {
+		r.Group = Start(r.Settings, r.account, r.log, found)
+	}
+	return err
 }
 
 // successor starts the next process of this host, which remembers Droplets.

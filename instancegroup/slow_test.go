@@ -15,29 +15,16 @@ func TestActsThoughAnswersAreSlow(t *testing.T) {
 			names := r.up(4)
 			r.run(time.Minute)
 			r.latency = latency
-			until := func(what string, bound time.Duration, done func() bool) {
-				for began := time.Now(); !done(); time.Sleep(2 * time.Second) {
-					if time.Since(began) > bound {
-						r.t.Fatalf("not within %s: %s; shown %v", bound, what, r.states)
-					}
-					r.update()
-					lists := r.received("list")
-					if old := time.Since(lists[len(lists)-1].at); old > staleMost {
-						r.t.Errorf("a list was %s old", old)
-					}
-				}
-			}
-			forgotten := func(name string) func() bool { return func() bool { return r.states[name] == "" } }
 			r.vanish(names[0])
-			until("one deleted from outside is found out", time.Minute, forgotten(names[0]))
+			r.slowly(time.Minute, func() bool { return r.states[names[0]] == "" })
 			_, _ = r.tryDecrease(names[1])
-			until("one deleted by the runner is proved gone", time.Minute, forgotten(names[1]))
+			r.slowly(time.Minute, func() bool { return r.states[names[1]] == "" })
 			r.requests("delete", 1)
 			r.alter(func(m *machine) { m.Status = StatusOff }, names[2])
-			until("one that is powered off is deleted", 2*time.Minute, forgotten(names[2]))
+			r.slowly(2*time.Minute, func() bool { return r.states[names[2]] == "" })
 			r.requests("delete", 2)
 			r.want(1)
-			until("a new one runs", time.Minute, func() bool { return len(r.in(Running)) == 2 })
+			r.slowly(time.Minute, func() bool { return len(r.in(Running)) == 2 })
 		})
 	}
 	// Of these a list shows none, so that it takes a second one: a look-up, which is cut
@@ -47,10 +34,7 @@ func TestActsThoughAnswersAreSlow(t *testing.T) {
 			names := r.up(3)
 			r.latency = latency
 			r.decrease(names...)
-			for began := time.Now(); len(r.states) > 0 && time.Since(began) < 2*time.Minute; time.Sleep(2 * time.Second) {
-				r.update()
-			}
-			equal(r.t, "shown after two minutes", map[string]State{}, r.states)
+			r.slowly(2*time.Minute, func() bool { return len(r.states) == 0 })
 		})
 	}
 	// An Update whose list took so long that there was no time for its actions is
@@ -66,4 +50,19 @@ func TestActsThoughAnswersAreSlow(t *testing.T) {
 		r.update()
 		r.requests("list", before+2)
 	})
+}
+
+// slowly updates until that is done, within bound, and sees that no list is too old.
+func (r *runner) slowly(bound time.Duration, done func() bool) {
+	r.t.Helper()
+	for began := time.Now(); !done(); time.Sleep(2 * time.Second) {
+		if time.Since(began) > bound {
+			r.t.Fatalf("not within %s; shown %v", bound, r.states)
+		}
+		r.update()
+		lists := r.received("list")
+		if old := time.Since(lists[len(lists)-1].at); old > staleMost {
+			r.t.Errorf("a list was %s old", old)
+		}
+	}
 }
