@@ -19,37 +19,37 @@ func TestDroplet(t *testing.T) {
 				t.Errorf("%v, want %q", err, want)
 			}
 		}
+		next := func() string {
+			r.want(1)
+			r.update()
+			return r.in(Creating)[0]
+		}
 		says("ci-nosuch0000", "instance ci-nosuch0000 is not in group ci")
 		r.script("create", fault{err: unconfirmed})
-		r.want(1)
-		r.update()
-		says(r.names()[0], "its create was not confirmed, so it has no address yet")
+		says(next(), "its create was not confirmed, so it has no address yet")
 		r.run(70 * time.Second)
 
-		r.want(1)
-		r.update()
-		name := r.in(Creating)[0]
+		name := next()
 		says(name, "is new and has no address yet")
 		r.breakOp("get", fault{hang: true})
 		says(name, "look up its address: OP: no answer in time")
 		r.heal("get")
 		time.Sleep(r.boot)
-		for range 2 {
+		dials := func(when string) {
+			t.Helper()
 			if d, err := r.Droplet(ctx, name); err != nil || d.PublicIPv4 == "" || d.ID != r.only(name).ID {
-				t.Errorf("when it is active: %+v, %v", d, err)
+				t.Errorf("%s: %+v, %v", when, d, err)
 			}
-			r.requests("get", 3)
-			r.run(4 * time.Second) // lists have it
 		}
+		dials("when it is active")
+		r.run(4 * time.Second)
+		dials("when lists have it")
+		r.requests("get", 3)
 		r.alter(func(m *machine) { m.Status, m.PublicIPv4, m.PrivateIPv4 = StatusActive, "", "" }, name)
 		r.run(4 * time.Second)
-		if d, err := r.Droplet(ctx, name); err != nil || d.PublicIPv4 == "" {
-			t.Errorf("when an answer lacks its networks: %+v, %v", d, err)
-		}
+		dials("when an answer lacks its networks")
 
-		r.want(1)
-		r.update()
-		name = r.in(Creating)[0]
+		name = next()
 		r.vanish(name)
 		says(name, "look up its address: OP: 422 not found")
 	})

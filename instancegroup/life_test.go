@@ -27,16 +27,13 @@ func TestUnconfirmedCreate(t *testing.T) {
 			r.script("create", f)
 			r.want(3)
 			r.run(time.Minute)
-			r.running(3)
 			r.living(3)
 			r.allTold(r.names(), Creating, Running)
 		})
-	}
-	// Asked to destroy such a name, the group destroys whatever appears of it.
-	for _, applied := range []bool{true, false} {
-		scenario(t, spec(nil), func(r *runner) {
+		// Asked to destroy such a name, the group destroys whatever appears of it.
+		story(t, name+", applied, and to be destroyed", spec(nil), func(r *runner) {
 			r.createLag = 20 * time.Second
-			r.script("create", fault{applied: applied, err: unconfirmed})
+			r.script("create", f)
 			r.want(2)
 			r.update()
 			r.decrease(r.names()...)

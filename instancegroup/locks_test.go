@@ -1,7 +1,6 @@
 package instancegroup
 
 import (
-	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -56,13 +55,12 @@ func TestSave(t *testing.T) {
 			t.Helper()
 			truth := map[string]int64{}
 			for _, m := range r.machine {
-				if m.gone.IsZero() && m.Name != "by-hand" && !Kept(m.Droplet) {
+				if m.lives() && !m.foreign && !Kept(m.Droplet) {
 					truth[m.Name] = m.ID
 				}
 			}
-			if !maps.Equal(saved, truth) || calls != want {
-				t.Errorf("%s: saved %v in %d calls, want %v in %d", what, saved, calls, truth, want)
-			}
+			equal(t, what, truth, saved)
+			equal(t, what+": calls", want, calls)
 			calls = 0
 		}
 		r.add(machine{Droplet: Droplet{Name: "by-hand", Tags: []string{CommonTag, GroupTag("ci")}}, foreign: true})
@@ -77,7 +75,7 @@ func TestSave(t *testing.T) {
 		check("a list has what was not confirmed", 1)
 
 		names := r.in(Running)
-		r.change(r.only(names[0]).ID, r.destroyed)
+		r.vanish(names[0])
 		r.run(10 * time.Second)
 		check("one vanished", 1)
 
@@ -86,7 +84,7 @@ func TestSave(t *testing.T) {
 		r.run(10 * time.Second)
 		check("one is gone", 1)
 
-		r.change(r.only(names[2]).ID, func(m *machine) { m.Tags = append(m.Tags, KeepTag) })
+		r.keep(r.only(names[2]).ID)
 		r.run(4 * time.Second)
 		check("a person keeps one", 1)
 	})
