@@ -51,15 +51,10 @@ func TestListDuringCreate(t *testing.T) {
 		scenario(t, spec(nil), func(r *runner) {
 			time.Sleep(10 * time.Second)
 			r.answersLate(4*time.Second, fails)
-			done := make(chan int)
-			go func() {
-				n, _ := r.Increase(ctx, 2)
-				done <- n
-			}()
-			r.run(3 * time.Second) // lists have the Droplets, the answer is not there
-			equal(t, "shown before Increase has returned", 0, len(r.states))
-			r.pending = <-done
-			equal(t, "accepted, as lists have shown", 2, r.pending)
+			r.wantDuring(2, func() { // as lists have shown
+				r.run(3 * time.Second) // lists have the Droplets, the answer is not there
+				equal(t, "shown before Increase has returned", 0, len(r.states))
+			})
 			r.run(30 * time.Second)
 			r.running(2)
 			r.living(2)

@@ -152,6 +152,18 @@ func (r *runner) wantOf(n, accepted int) {
 	}
 }
 
+// wantDuring asks for n and must get them, while f goes on.
+func (r *runner) wantDuring(n int, f func()) {
+	r.t.Helper()
+	accepted := 0
+	var increase sync.WaitGroup
+	increase.Go(func() { accepted, _ = r.Increase(ctx, n) })
+	f()
+	increase.Wait()
+	equal(r.t, "accepted", n, accepted)
+	r.pending += accepted
+}
+
 // refused asks for n and must get none, with an error.
 func (r *runner) refused(n int) {
 	r.t.Helper()
