@@ -8,8 +8,6 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,7 +16,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/registry"
 
@@ -29,66 +26,21 @@ import (
 // of a loopback address, since fleeting's installer cannot read a registry that
 // names a port.
 type testRegistry struct {
-	host     string // "127.0.0.153"
-	cert     string // a file, for SSL_CERT_FILE
-	registry http.Handler
+	host string // "127.0.0.153"
+	cert string // a file, for SSL_CERT_FILE
 
 	mu    sync.Mutex
 	fault func(w http.ResponseWriter, r *http.Request) bool // answers instead of the registry, if it returns true
 }
 
 // registryRequired makes it an error, not a reason to skip, that there can be no
-// registry: where tests run as root, with Debian's docker-registry.
+// registry.
 const registryRequired = "TEST_REGISTRY"
 
 // newRegistry serves go-containerregistry's registry, which keeps all in memory.
 func newRegistry(t *testing.T) *testRegistry {
 	t.Helper()
 	long(t)
-	return serveRegistry(t, registry.New(registry.Logger(log.New(io.Discard, "", 0))))
-}
-
-// newDebianRegistry serves the registry that Debian packages, Docker's own, which
-// keeps all in files.
-func newDebianRegistry(t *testing.T) *testRegistry {
-	t.Helper()
-	long(t)
-	program, err := exec.LookPath("docker-registry")
-	if err != nil {
-		skipOrFail(t, "docker-registry is not installed (Debian: apt-get install docker-registry)")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
-	dir := t.TempDir()
-	config := filepath.Join(dir, "config.yml")
-	content := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s/data}}\nhttp: {addr: %s}\n", dir, address)
-	if err := os.WriteFile(config, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program, "serve", config)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // ours
-		_ = cmd.Wait()         // killed
-	})
-	eventually(t, 10*time.Second, func() error {
-		c, err := net.DialTimeout("tcp", address, time.Second)
-		if err == nil {
-			c.Close()
-		}
-		return err
-	})
-	return serveRegistry(t, httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: address}))
-}
-
-func serveRegistry(t *testing.T, handler http.Handler) *testRegistry {
-	t.Helper()
 	if runtime.GOOS != "linux" {
 		skipOrFail(t, "elsewhere programs do not heed SSL_CERT_FILE")
 	}
@@ -100,20 +52,18 @@ func serveRegistry(t *testing.T, handler http.Handler) *testRegistry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &testRegistry{host: host, cert: filepath.Join(t.TempDir(), "cert.pem"), registry: handler}
 	secure, ca, err := dosim.ListenTLS(l, "http/1.1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(r.cert, ca, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	r := &testRegistry{host: host, cert: save(t, "cert.pem", string(ca))}
+	images := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	server := dosim.NewHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.mu.Lock()
 		fault := r.fault
 		r.mu.Unlock()
 		if fault == nil || !fault(w, req) {
-			handler.ServeHTTP(w, req)
+			images.ServeHTTP(w, req)
 		}
 	}))
 	server.ErrorLog = log.New(io.Discard, "", 0) // clients that have heard enough

@@ -15,50 +15,41 @@ import (
 // same bytes.
 func TestReleaseAndInstall(t *testing.T) {
 	t.Parallel()
-	for name, serve := range map[string]func(*testing.T) *testRegistry{
-		"go-containerregistry": newRegistry, "docker-registry": newDebianRegistry,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := serve(t)
-			for _, version := range []string{"0.1.0", "0.2.0"} {
-				out, err := r.release(t, standInOf, version)
-				if want := "latest is " + version + "\n"; err != nil || !strings.HasSuffix(out, want) {
-					t.Fatalf("release: %v\n%s", err, out)
-				}
+	r := newRegistry(t)
+	for _, version := range []string{"0.1.0", "0.2.0"} {
+		out, err := r.release(t, standInOf, version)
+		if want := "latest is " + version + "\n"; err != nil || !strings.HasSuffix(out, want) {
+			t.Fatalf("release: %v\n%s", err, out)
+		}
+	}
+	// A version that is there is not replaced, not even by the same.
+	before := r.tags(t)
+	out, err := r.release(t, standInOf, "0.2.0")
+	if err != nil || !strings.Contains(out, ":0.2.0 is in the registry already, and is not replaced\n") || !maps.Equal(before, r.tags(t)) {
+		t.Errorf("%v, tags %v, were %v\n%s", err, r.tags(t), before, out)
+	}
+	plugins := t.TempDir()
+	for constraint, version := range map[string]string{":0.1": "0.1.0", ":latest": "0.2.0", ":0": "0.2.0", "": "0.2.0", ":0.1.0": "0.1.0", ":0.2": "0.2.0"} {
+		path := r.install(t, plugins, constraint)
+		if sumOf(t, path) != sumOf(t, builtIn(standInOf(t, version))) {
+			t.Errorf("%q is not %s", constraint, version)
+		}
+		// The licences come along.
+		for _, file := range []string{"LICENSE", "NOTICE"} {
+			if info, err := os.Stat(filepath.Join(filepath.Dir(path), file)); err != nil || info.Size() == 0 {
+				t.Errorf("%q: %s: %v", constraint, file, err)
 			}
-			// A version that is there is not replaced, not even by the same.
-			before := r.tags(t)
-			out, err := r.release(t, standInOf, "0.2.0")
-			if err != nil || !strings.Contains(out, ":0.2.0 is in the registry already, and is not replaced\n") || !maps.Equal(before, r.tags(t)) {
-				t.Errorf("%v, tags %v, were %v\n%s", err, r.tags(t), before, out)
-			}
-			plugins := t.TempDir()
-			for _, c := range []struct{ constraint, version string }{
-				{":0.1", "0.1.0"}, {":latest", "0.2.0"}, {":0", "0.2.0"}, {"", "0.2.0"}, {":0.1.0", "0.1.0"}, {":0.2", "0.2.0"},
-			} {
-				path := r.install(t, plugins, c.constraint)
-				if sumOf(t, path) != sumOf(t, builtIn(standInOf(t, c.version))) {
-					t.Errorf("%q is not %s", c.constraint, c.version)
-				}
-				// The licences come along.
-				for _, file := range []string{"LICENSE", "NOTICE"} {
-					if info, err := os.Stat(filepath.Join(filepath.Dir(path), file)); err != nil || info.Size() == 0 {
-						t.Errorf("%q: %s: %v", c.constraint, file, err)
-					}
-				}
-			}
+		}
+	}
 
-			// An older line is kept up: its own tag moves, the others stay.
-			if out, err := r.release(t, standInOf, "0.1.1"); err != nil || !strings.HasSuffix(out, "latest is 0.2.0\n") {
-				t.Fatalf("release: %v\n%s", err, out)
-			}
-			for constraint, version := range map[string]string{":0.1": "0.1.1", ":latest": "0.2.0", ":0": "0.2.0"} {
-				if path := r.install(t, t.TempDir(), constraint); !strings.Contains(path, "/"+version+"/") {
-					t.Errorf("%q is %s, want %s", constraint, path, version)
-				}
-			}
-		})
+	// An older line is kept up: its own tag moves, the others stay.
+	if out, err := r.release(t, standInOf, "0.1.1"); err != nil || !strings.HasSuffix(out, "latest is 0.2.0\n") {
+		t.Fatalf("release: %v\n%s", err, out)
+	}
+	for constraint, version := range map[string]string{":0.1": "0.1.1", ":latest": "0.2.0", ":0": "0.2.0"} {
+		if path := r.install(t, t.TempDir(), constraint); !strings.Contains(path, "/"+version+"/") {
+			t.Errorf("%q is %s, want %s", constraint, path, version)
+		}
 	}
 }
 
