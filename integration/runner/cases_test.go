@@ -43,6 +43,7 @@ type testCase struct {
 	run       func(*world)
 	container bool // it needs a Docker Engine
 	real      bool // of a fake runner it would say nothing of the plugin
+	long      bool // with a fake runner it takes long, and differs little from another
 }
 
 func cases() []testCase {
@@ -59,7 +60,7 @@ func cases() []testCase {
 		{name: "kill -9", signal: syscall.SIGKILL},
 		{name: "kill -9 of the plugin", signal: syscall.SIGKILL, plugin: true},
 	} {
-		all = append(all, testCase{name: "stop: " + s.name, run: s.run})
+		all = append(all, testCase{name: "stop: " + s.name, run: s.run, long: s.name != "kill -9"})
 		s.state = true
 		all = append(all, testCase{name: "stop: " + s.name + ", with state_storage", run: s.run})
 	}
