@@ -68,7 +68,7 @@ func TestIgnoredDeletesArePaced(t *testing.T) {
 			}
 			equal(t, "DELETEs", "0s 1m0s 3m0s 7m0s 15m0s 25m0s", r.times("delete", began, 10*time.Second))
 			r.told(name, Creating, Running, Deleting, Deleted)
-			r.repeats(5, "WARN DigitalOcean accepted the deletion of a Droplet and did not carry it out", name, "usd_per_hour=0.01")
+			r.repeats(5, "WARN", "DigitalOcean accepted the deletion of a Droplet and did not carry it out", name, "usd_per_hour=0.01")
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package instancegroup
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
 )
 
@@ -25,7 +27,7 @@ type runner struct {
 	*account
 	*Group
 	Settings
-	log *journal
+	log journal
 
 	pending int // accepted by Increase, and not shown yet
 	states  map[string]State
@@ -58,7 +60,11 @@ func spec(change func(s *Settings)) Settings {
 // f nothing of the group may be running.
 func unstarted(t *testing.T, s Settings, f func(r *runner)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { f(newRunner(t, s, newAccount(t))) })
+	synctest.Test(t, func(t *testing.T) {
+		r := newRunner(t, s, newAccount(t))
+		f(r)
+		r.repeats(0, hclog.MissingKey) // a field without a name
+	})
 }
 
 // scenario is one with a started group.
@@ -77,11 +83,7 @@ func story(t *testing.T, name string, s Settings, f func(r *runner)) {
 }
 
 func newRunner(t *testing.T, s Settings, a *account) *runner {
-	log := &journal{}
-	return &runner{
-		t: t, account: a, Settings: s, log: log,
-		states: map[string]State{}, history: map[string][]State{},
-	}
+	return &runner{t: t, account: a, Settings: s, log: newJournal(), states: map[string]State{}, history: map[string][]State{}}
 }
 
 // start begins a Group, as a new plugin process does that remembers Droplets.
@@ -391,35 +393,20 @@ func owned(run, random string) machine {
 
 // journal is a Logger that keeps its lines.
 type journal struct {
-	mu    sync.Mutex
-	lines []string
+	hclog.Logger
+	text *bytes.Buffer
 }
 
-func (j *journal) add(level, msg string, args []any) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	line := level + " " + msg
-	for i := 0; i+1 < len(args); i += 2 {
-		line += fmt.Sprintf(" %v=%v", args[i], args[i+1])
-	}
-	if len(args)%2 != 0 {
-		panic("odd arguments: " + line)
-	}
-	j.lines = append(j.lines, line)
+func newJournal() journal {
+	j := journal{text: &bytes.Buffer{}}
+	j.Logger = hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: j.text, DisableTime: true})
+	return j
 }
-
-func (j *journal) Debug(msg string, args ...any) { j.add("DEBUG", msg, args) }
-func (j *journal) Info(msg string, args ...any)  { j.add("INFO", msg, args) }
-func (j *journal) Warn(msg string, args ...any)  { j.add("WARN", msg, args) }
-func (j *journal) Error(msg string, args ...any) { j.add("ERROR", msg, args) }
 
 // count returns how many lines have all of the words.
-func (j *journal) count(words ...string) int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	n := 0
-	for _, l := range j.lines {
-		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(l, w) }) {
+func (j journal) count(words ...string) (n int) {
+	for line := range strings.Lines(j.text.String()) {
+		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
 			n++
 		}
 	}
@@ -436,7 +423,7 @@ func (r *runner) says(words ...string) {
 func (r *runner) repeats(want int, words ...string) {
 	r.t.Helper()
 	if n := r.log.count(words...); n != want {
-		r.t.Errorf("%d log lines have %q, want %d:\n%s", n, words, want, strings.Join(r.log.lines, "\n"))
+		r.t.Errorf("%d log lines have %q, want %d:\n%s", n, words, want, r.log.text)
 	}
 }
 

