@@ -68,6 +68,7 @@ func TestDecide(t *testing.T) {
 		{"listed, absent, and nothing new", listed, "1 absent, 2 no answer", "running/look"},
 
 		{"looked up 9 s ago", listed, "1 absent, 2 404 too, 3 up, 4 absent, 11 no answer", "running"},
+		{"looked up 10 s ago", listed, "1 absent, 2 404 too, 3 up, 4 absent, 12 no answer", "running/look"},
 		{"known by a look-up, and absent for 59 s", listed, "1 absent, 2 up by id, 3 absent, 62 absent", "running"},
 		{"known by a look-up, and absent for 60 s", listed, "1 absent, 2 up by id, 3 absent, 63 absent", "running/look"},
 		{"known by a look-up, and doubtful", listed, "1 absent, 2 up by id, 3 doubtful, 63 doubtful", "running"},
@@ -207,12 +208,15 @@ func decideHolds(t *testing.T, seed uint64) {
 	never(next.phase < i.phase, "a phase led back")
 	never(kept && next.phase != gone, "a person keeps it, and it is not gone for us")
 	never(ignored && !reflect.DeepEqual(i, next), "nothing was learned, and something has changed")
-	never(absent && o.source == list && o.doubtful && (next.phase != i.phase || next.missing != i.missing), "a doubtful list concludes something")
-	del, over := i.deletion.accepted, func(since time.Time, d time.Duration) bool { return !since.IsZero() && o.asked.Sub(since) >= d }
+	concluded := next.phase != i.phase || next.missing != i.missing
+	never(absent && o.source == list && o.doubtful && concluded, "a doubtful list concludes something")
+	over := func(since time.Time, d time.Duration) bool { return !since.IsZero() && o.asked.Sub(since) >= d }
+	del := i.deletion.accepted
 	if next.phase == gone && i.phase != gone && !kept {
 		neverMade := i.id == 0 && over(i.missing, time.Minute)
-		deleted := i.phase == deleting && !del.IsZero() && !o.asked.Before(del) && (!o.unsure || !i.missing.IsZero()) &&
-			(over(i.listedSince, time.Minute) || over(i.listedSince, 0) && !i.active.Before(i.listedSince))
+		slipped := o.unsure && i.missing.IsZero()
+		inLists := over(i.listedSince, time.Minute) || over(i.listedSince, 0) && !i.active.Before(i.listedSince)
+		deleted := i.phase == deleting && over(del, 0) && !slipped && inLists
 		notFound := i.phase == deleting || !o.doubtful || over(i.notFound, 30*time.Second)
 		proof := o.source == lookUp && notFound || o.source == list && !o.doubtful && (neverMade || deleted)
 		never(!proof || !absent || ignored, "gone without a proof")

@@ -38,7 +38,8 @@ func TestRefusedDeletesArePaced(t *testing.T) {
 		began := time.Now()
 		for time.Since(began) < 17*time.Minute {
 			_, err := r.tryDecrease(name)
-			equal(t, "error", "delete 1 Droplets: DigitalOcean accepted none yet; the plugin goes on trying (each failure is in the log)", fmt.Sprint(err))
+			equal(t, "error", fmt.Sprint(err),
+				"delete 1 Droplets: DigitalOcean accepted none yet; the plugin goes on trying (each failure is in the log)")
 			time.Sleep(time.Second)
 		}
 		r.says("WARN", "did not delete", name, "times=4", "request_id=req-42")

@@ -29,6 +29,8 @@ type account struct {
 	images    []TaggedImage
 	clock     time.Duration // DigitalOcean's clock minus the bubble's
 	noGPUs    *fault        // of every list of GPU Droplets
+	loses     string        // a region whose creates are accepted, and whose Droplets are gone at once
+	neverBoot bool          // these Droplets are not gone, and never boot
 	// creates, unless nil, stands around what a create does.
 	creates func(ctx context.Context, q CreateRequest, create creator) (Created, error)
 
@@ -201,7 +203,11 @@ func (a *account) create(ctx context.Context, r CreateRequest) (Created, error) 
 	return receive(ctx, a, call{op: "create", CreateRequest: r}, func() (Created, error) {
 		c := Created{RequestID: "req-create"}
 		for _, n := range r.Names {
-			d := a.put(&machine{Droplet: Droplet{Name: n, Tags: slices.Clone(r.Tags), Region: r.Region, Size: r.Size}})
+			m := &machine{Droplet: Droplet{Name: n, Tags: slices.Clone(r.Tags), Region: r.Region, Size: r.Size}}
+			if m.stuck = r.Region == a.loses; m.stuck && !a.neverBoot {
+				m.gone = time.Now()
+			}
+			d := a.put(m)
 			d.PublicIPv4, d.PrivateIPv4 = "", "" // not yet
 			c.Droplets = append(c.Droplets, d)
 		}

@@ -27,7 +27,8 @@ func TestStart(t *testing.T) {
 		r.start(nil)
 		r.counts(5)
 		equal(t, "hourly", 0.05, r.Hourly())
-		r.says("INFO", "took over the Droplets of earlier plugin processes", "droplets=3", "usd_per_hour=0.03", "ci-dea2newbo1 ci-dea2power1 ci-deadrunni1")
+		r.says("INFO", "took over the Droplets of earlier plugin processes", "droplets=3", "usd_per_hour=0.03",
+			"ci-dea2newbo1 ci-dea2power1 ci-deadrunni1")
 		r.says("WARN", "that this host does not know", "droplets=2", "usd_per_hour=0.02", "ci-othedoome1 ci-othestuck1")
 		equal(t, "shown at first", 5, len(r.update()))
 		equal(t, "requests of Find, Start and the first Update", []int{1, 1 + 2}, []int{r.asked("list"), len(r.calls)}) // two DELETEs

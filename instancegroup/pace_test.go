@@ -36,8 +36,11 @@ func TestListInterval(t *testing.T) {
 // seconds to become ten.
 func TestScarceCreatesGather(t *testing.T) {
 	for scarce, bs := range map[bool][]Budget{
-		false: {{}, {Remaining: -1, Others: 9000}, {Limit: 5000, Remaining: 2501, Others: 2500}, {Limit: 5000, Remaining: 4000, Others: 1000, Recent: 125}},
-		true:  {{Limit: 5000, Remaining: 2500}, {Limit: 5000, Remaining: 4000, Others: 1000, Recent: 126}},
+		false: {
+			{}, {Remaining: -1, Others: 9000}, {Limit: 5000, Remaining: 2501, Others: 2500},
+			{Limit: 5000, Remaining: 4000, Others: 1000, Recent: 125},
+		},
+		true: {{Limit: 5000, Remaining: 2500}, {Limit: 5000, Remaining: 4000, Others: 1000, Recent: 126}},
 	} {
 		for _, b := range bs {
 			equal(t, fmt.Sprintf("%+v is scarce", b), scarce, b.scarce())

@@ -1,10 +1,8 @@
 package instancegroup
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -145,7 +143,9 @@ func TestSizeLimit(t *testing.T) {
 // count; but it does not get the next creates.
 func TestUnconfirmedPlacementCoolsDown(t *testing.T) {
 	ps := regions("nyc1", "ams3")
-	for name, f := range map[string]fault{"5xx": {err: unconfirmed}, "hangs": {hang: true}, "5xx, applied": {err: unconfirmed, applied: true}} {
+	for name, f := range map[string]fault{
+		"5xx": {err: unconfirmed}, "hangs": {hang: true}, "5xx, applied": {err: unconfirmed, applied: true},
+	} {
 		story(t, name, in(ps...), func(r *runner) {
 			r.script("create", f)
 			r.goesTo("at first", ps[0])
@@ -198,39 +198,14 @@ func TestRefusedIncreaseBacksOff(t *testing.T) {
 	})
 }
 
-// loser is an account that accepts every create, and loses what it accepted in
-// some regions: the Droplets are gone when booting began, or never boot.
-type loser struct {
-	in    []string
-	stuck bool
-}
-
-// losing runs a group whose Droplets are lost in some regions.
-func losing(t *testing.T, name string, s Settings, l loser, f func(*runner, *loser)) {
-	s.CreateTimeout = 30 * time.Second
-	story(t, name, s, func(r *runner) {
-		r.creates = func(ctx context.Context, q CreateRequest, create creator) (Created, error) {
-			c, err := create(ctx, q)
-			for _, d := range c.Droplets {
-				if slices.Contains(l.in, q.Region) {
-					r.change(d.ID, func(m *machine) {
-						if m.stuck = true; !l.stuck {
-							m.gone = time.Now()
-						}
-					})
-				}
-			}
-			return c, err
-		}
-		f(r, &l)
-	})
-}
-
 // What a placement accepts and then loses counts against it as a refusal does,
 // once for all that were lost together: the next creates go elsewhere.
 func TestPlacementThatLosesCoolsDown(t *testing.T) {
-	for _, stuck := range []bool{false, true} {
-		losing(t, fmt.Sprint("stuck ", stuck), in(regions("nyc1", "nyc3")...), loser{[]string{"nyc1"}, stuck}, func(r *runner, _ *loser) {
+	s := in(regions("nyc1", "nyc3")...)
+	s.CreateTimeout = 30 * time.Second
+	for _, neverBoot := range []bool{false, true} {
+		story(t, fmt.Sprint("they never boot: ", neverBoot), s, func(r *runner) {
+			r.loses, r.neverBoot = "nyc1", neverBoot
 			for began := time.Now(); time.Since(began) < 2*time.Minute; time.Sleep(2 * time.Second) {
 				if missing := 20 - len(r.states); missing > 0 {
 					r.want(missing) // it is never refused: there is another placement
@@ -252,33 +227,33 @@ func TestPlacementThatLosesCoolsDown(t *testing.T) {
 // A placement that loses and is the only one backs off as one that refuses does. A
 // Droplet that runs ends both.
 func TestGroupThatLosesBacksOff(t *testing.T) {
-	losing(t, "until when", in(regions("nyc1")...), loser{in: []string{"nyc1"}}, func(r *runner, l *loser) {
-		r.latency = 0
+	scenario(t, spec(nil), func(r *runner) {
+		r.latency, r.loses = 0, "nyc1"
 		lose := func(wait string) {
 			r.want(1)
 			r.run(6 * time.Second)
 			_, err := r.increase(1)
 			if err == nil || !strings.HasSuffix(err.Error(), "next attempt in "+wait) || !strings.Contains(err.Error(), "never ran") {
-				r.t.Errorf("after a loss: %v; want the next attempt in %s", err, wait)
+				t.Errorf("after a loss: %v; want the next attempt in %s", err, wait)
 			}
 			time.Sleep(backoffMost)
 		}
 		for _, wait := range []string{"3s", "8s", "18s", "38s"} { // 2 s after it was found out
 			lose(wait)
 		}
-		l.in = nil
+		r.loses = ""
 		r.want(1) // it boots while another is lost, which it says nothing of
-		l.in = []string{"nyc1"}
+		r.loses = "nyc1"
 		r.want(1)
 		r.run(6*time.Second + r.boot)
 		r.running(1)
 		r.refused(1)
 		time.Sleep(backoffMost)
-		l.in = nil
+		r.loses = ""
 		r.want(1)
 		r.run(r.boot + 10*time.Second)
 		r.running(2)
-		l.in = []string{"nyc1"}
+		r.loses = "nyc1"
 		lose("3s") // the pauses begin anew
 	})
 }

@@ -64,7 +64,8 @@ func TestShutdown(t *testing.T) {
 		before := r.asked("delete")
 		r.stops(false)
 		r.requests("delete", before+6) // three for each
-		r.says("WARN", "did not accept the deletion of Droplets: they stay", "droplets=2", names[0], names[1], "usd_per_hour=0.02", "rm --all --group ci")
+		r.says("WARN", "did not accept the deletion of Droplets: they stay", "droplets=2", names[0], names[1], "usd_per_hour=0.02",
+			"rm --all --group ci")
 		r.repeats(0, "until the next start takes them over") // the hint would be what the runner has asked for
 	})
 
