@@ -81,7 +81,6 @@ func TestParentDies(t *testing.T) {
 		{name: "kill", signal: syscall.SIGKILL},
 		{name: "kill-wrapped", signal: syscall.SIGKILL, wrapped: true},
 		{name: "term-group", signal: syscall.SIGTERM, group: true},
-		{name: "quit-group", signal: syscall.SIGQUIT, group: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

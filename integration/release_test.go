@@ -29,7 +29,9 @@ func TestReleaseAndInstall(t *testing.T) {
 		t.Errorf("%v, tags %v, were %v\n%s", err, r.tags(t), before, out)
 	}
 	plugins := t.TempDir()
-	for constraint, version := range map[string]string{":0.1": "0.1.0", ":latest": "0.2.0", ":0": "0.2.0", "": "0.2.0", ":0.1.0": "0.1.0", ":0.2": "0.2.0"} {
+	for constraint, version := range map[string]string{
+		":0.1": "0.1.0", ":latest": "0.2.0", ":0": "0.2.0", "": "0.2.0", ":0.1.0": "0.1.0", ":0.2": "0.2.0",
+	} {
 		path := r.install(t, plugins, constraint)
 		if sumOf(t, path) != sumOf(t, builtIn(standInOf(t, version))) {
 			t.Errorf("%q is not %s", constraint, version)
@@ -156,7 +158,8 @@ func TestHalfWrittenUpload(t *testing.T) {
 				t.Errorf("0.1.0 is in the registry: %v, want %v", tagged, c.tagged)
 			}
 			plugins := t.TempDir()
-			if out, err := r.artifact(t.Context(), plugins, "install", r.repository()+":latest"); err == nil || !strings.Contains(out, "getting image: fetching index: ") {
+			out, err = r.artifact(t.Context(), plugins, "install", r.repository()+":latest")
+			if err == nil || !strings.Contains(out, "getting image: fetching index: ") {
 				t.Errorf("install: %v\n%s", err, out)
 			}
 			assertNothingInstalled(t, plugins)

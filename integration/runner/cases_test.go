@@ -438,9 +438,9 @@ func verify(w *world) {
 
 // complaint is what the runner has against a configuration.
 func complaint(name, out string) error {
+	complains := regexp.MustCompile(`"level":"(warning|error|fatal|panic)"|(WARNING|ERROR|FATAL|PANIC): |problem with your config|jsonschema`)
 	for said := range strings.SplitSeq(out, "\n") {
-		// Whoever is not root hears that, too.
-		if regexp.MustCompile(`"level":"(warning|error|fatal|panic)"|(WARNING|ERROR|FATAL|PANIC): |problem with your config|jsonschema`).MatchString(said) && !strings.Contains(said, "user-mode") {
+		if complains.MatchString(said) && !strings.Contains(said, "user-mode") { // it tells that to all who are not root
 			return fmt.Errorf("%s: the runner complains: %s", name, said)
 		}
 	}

@@ -277,7 +277,8 @@ func (w *world) configure(sections ...section) {
 	w.Helper()
 	var text strings.Builder
 	err := configTOML.Execute(&text, map[string]any{
-		"World": w, "Sections": sections, "Listen": w.address() + ":9252", "URL": w.server.URL, "API": w.api, "Dir": w.dir, "Port": w.fleet.Port(),
+		"World": w, "Sections": sections, "Listen": w.address() + ":9252", "URL": w.server.URL, "API": w.api,
+		"Dir": w.dir, "Port": w.fleet.Port(),
 	})
 	if err != nil {
 		w.Fatal(err)
