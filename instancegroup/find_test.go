@@ -190,3 +190,18 @@ func TestGoneIsNotTakenOverAgain(t *testing.T) {
 		r.counts(0)
 	})
 }
+
+// TestForget: what the last process remembered turns out to be on another account.
+func TestForget(t *testing.T) {
+	unstarted(t, spec(nil), func(r *runner) {
+		remembered := map[string]int64{}
+		for i := range findsAtOnce + 10 { // more than Find looks up
+			remembered[fmt.Sprintf("ci-dead%06d", i)] = int64(1000 + i)
+		}
+		f, err := Find(ctx, r.account, r.log, r.Name, false, remembered)
+		equal(t, "error of Find", nil, err)
+		equal(t, "unless it is forgotten", 10, Start(r.Settings, r.account, r.log, f).Count())
+		f.Forget()
+		equal(t, "forgotten", 0, Start(r.Settings, r.account, r.log, f).Count())
+	})
+}
