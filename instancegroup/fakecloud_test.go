@@ -26,6 +26,7 @@ type account struct {
 	limit     int           // hourly budget; 0 = not told
 	remaining int
 	usage     Usage
+	room      *int // for how many Droplets more the limit has room; a create is carried out or refused as a whole
 	images    []TaggedImage
 	clock     time.Duration // DigitalOcean's clock minus the bubble's
 	noGPUs    *fault        // of every list of GPU Droplets
@@ -201,6 +202,12 @@ func (a *account) create(ctx context.Context, r CreateRequest) (Created, error) 
 	}
 	a.mu.Unlock()
 	return receive(ctx, a, call{op: "create", CreateRequest: r}, func() (Created, error) {
+		if a.room != nil {
+			if len(r.Names) > *a.room {
+				return Created{}, refusal(ErrQuota)
+			}
+			*a.room -= len(r.Names)
+		}
 		c := Created{RequestID: "req-create"}
 		for _, n := range r.Names {
 			m := &machine{Droplet: Droplet{Name: n, Tags: slices.Clone(r.Tags), Region: r.Region, Size: r.Size}}

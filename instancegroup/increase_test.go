@@ -187,18 +187,8 @@ func TestQuota(t *testing.T) {
 		{"one of two creates fits", 10, 20, &Usage{}, []int{10, 0}, []int{10, 10, 5, 2, 1, 10, 5, 2, 1}},
 	} {
 		story(t, c.name, spec(nil), func(r *runner) {
-			room := c.room
-			r.creates = func(ctx context.Context, q CreateRequest, create creator) (Created, error) {
-				r.account.mu.Lock()
-				if len(q.Names) > room { // one create is carried out or refused as a whole
-					r.scripts["create"] = append(r.scripts["create"], fault{err: refusal(ErrQuota)})
-				} else {
-					room -= len(q.Names)
-				}
-				r.account.mu.Unlock()
-				return create(ctx, q)
-			}
-			var u Usage
+			r.room = new(c.room)
+			u := Usage{}
 			if c.usage != nil {
 				u = *c.usage
 				r.usage = u
