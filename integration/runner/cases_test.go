@@ -42,8 +42,7 @@ type testCase struct {
 	name      string
 	run       func(*world)
 	container bool // it needs a Docker Engine
-	real      bool // of a fake runner it would say nothing of the plugin
-	long      bool // with a fake runner it takes long, and differs little from another
+	long      bool // with a fake runner it runs in make verify only: it takes long, and differs little from another
 }
 
 func cases() []testCase {
@@ -51,8 +50,8 @@ func cases() []testCase {
 		{name: "instance: a burst of 20", run: burst},
 		{name: "idle_count and idle_time", run: idle},
 		{name: "max_use_count", run: maxUse},
-		{name: "reload: the file changes", run: func(w *world) { reload(w, false) }, real: true},
-		{name: "reload: SIGHUP", run: func(w *world) { reload(w, true) }, real: true},
+		{name: "reload: the file changes", run: func(w *world) { reload(w, false) }},
+		{name: "reload: SIGHUP", run: func(w *world) { reload(w, true) }, long: true},
 	}
 	for _, s := range []stopping{
 		{name: "SIGQUIT", signal: syscall.SIGQUIT},
@@ -66,14 +65,14 @@ func cases() []testCase {
 	}
 	return append(all,
 		testCase{name: "docker-autoscaler: a burst of 20", run: containers, container: true},
-		testCase{name: "upgrade", run: upgrade, real: true},
+		testCase{name: "upgrade", run: upgrade, long: true},
 		testCase{name: "two groups", run: twoGroups},
 		testCase{name: "refused sections", run: refused},
 		testCase{name: "token rotation", run: rotation},
 		testCase{name: "ready command", run: readyCommand},
 		testCase{name: "metrics", run: metrics},
 		testCase{name: "fleeting install, list, login", run: install},
-		testCase{name: "verify and lint", run: verify, real: true},
+		testCase{name: "verify and lint", run: verify},
 	)
 }
 
@@ -89,7 +88,7 @@ func burst(w *world) {
 // shell; our fake brings an image of its own.
 func containers(w *world) {
 	a := section{Name: "a", Executor: "docker-autoscaler", Max: 10, Image: "none", Helper: "none"}
-	if !w.program.fake {
+	if w.program.fake == "" {
 		version, err := w.say("", "--version")
 		if err != nil {
 			w.Fatal(err)
@@ -276,12 +275,12 @@ func rotation(w *world) {
 	const token = "dop_v1_the-next-one"
 	w.sim.SetToken(token)
 	w.write("token", token)
-	w.done(w.queue(2, "a", 0.1))
+	w.doneAs("a new token is taken", w.queue(2, "a", 0.1))
 	w.rotations++
 	w.configure(a)
 	w.stop(syscall.SIGQUIT)
 	w.start(w.program.path)
-	w.done(w.queue(1, "a", 0.1))
+	w.doneAs("a new token is taken", w.queue(1, "a", 0.1))
 }
 
 // readyCommand has a ready command fail until a file is there: what of it is in the log is all that one on call has.

@@ -13,6 +13,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"os/signal"
 	"slices"
 	"strings"
@@ -35,45 +36,63 @@ import (
 )
 
 // fakeEnv makes this test binary a gitlab-runner, of the runner's own libraries with as much around them as the suite asks
-// for.
+// for. Its value is what is wrong with it: a fault of TestChecksCanFail, or "sound".
 const fakeEnv = "TEST_BE_A_GITLAB_RUNNER"
 
-// beRunner does what a command line of gitlab-runner says: --log-format json COMMAND ... --config FILE ...
-func beRunner(args []string) error {
-	path := args[slices.Index(args, "--config")+1]
+// beRunner does what a command line of gitlab-runner says: --log-format json COMMAND ...
+func beRunner(fault string, args []string) error {
+	command, path := args[2], ""
+	if i := slices.Index(args, "--config"); i > 0 {
+		path = args[i+1]
+	}
 	config, err := loadFake(path)
-	if err != nil {
+	if err != nil && path != "" {
 		return err
 	}
-	switch args[2] {
+	switch command {
 	case "run":
-		return runFake(config)
+		return runFake(fault, path, config)
+	case "verify":
+		if fault == "complains" {
+			fmt.Println(`{"level":"warning","msg":"There might be a problem with your config"}`)
+		}
+		return nil
+	case "lint":
+		if len(config.Ignored) > 0 || fault == "is strict" {
+			return fmt.Errorf("unknown keys: %q", config.Ignored)
+		}
+		return nil
 	case "fleeting":
-		return fakeFleeting(config, args[5:])
+		return fakeFleeting(fault, config, args[5:])
+	case "--help":
+		fmt.Println("COMMANDS:\n     lint    validate a config.toml")
+		return nil
 	}
-	return fmt.Errorf("a fake gitlab-runner has no command %q", args[2])
+	return fmt.Errorf("a fake gitlab-runner has no command %q", command)
 }
 
 // fakeFleeting is `gitlab-runner fleeting`: install, list, or login --username NAME --password-stdin REGISTRY.
-func fakeFleeting(config *fakeConfig, args []string) error {
+func fakeFleeting(fault string, config *fakeConfig, args []string) error {
 	if args[0] == "login" {
 		password, err := io.ReadAll(os.Stdin)
-		if err == nil {
+		if err == nil && fault != "forgets the password" {
 			_, err = installer.Login(args[4], args[2], string(password))
 		}
 		return err
 	}
 	for _, r := range config.Runners {
-		if args[0] == "install" {
+		if args[0] == "install" && fault != "installs nothing" {
 			if err := installer.Install(context.Background(), r.Autoscaler.Plugin); err != nil {
 				return err
 			}
 		}
 		path, err := installer.LookPath(r.Autoscaler.Plugin, "")
-		if err != nil {
+		if args[0] == "list" && err != nil {
 			return err
 		}
-		fmt.Printf("plugin: %s, path: %s\n", r.Autoscaler.Plugin, path)
+		if fault != "lists nothing" {
+			fmt.Printf("plugin: %s, path: %s\n", r.Autoscaler.Plugin, path)
+		}
 	}
 	return nil
 }
@@ -81,11 +100,16 @@ func fakeFleeting(config *fakeConfig, args []string) error {
 // fakeConfig is a config.toml.
 type fakeConfig struct {
 	*runnerconfig.File
-	own struct{ Runners []struct{ URL, Token string } }
+	modified time.Time
+	own      struct{ Runners []struct{ URL, Token string } }
 }
 
-func loadFake(path string) (c *fakeConfig, err error) {
-	c = &fakeConfig{}
+func loadFake(path string) (*fakeConfig, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	c := &fakeConfig{modified: info.ModTime()}
 	if c.File, err = runnerconfig.Load(path); err == nil {
 		_, err = toml.DecodeFile(path, &c.own)
 	}
@@ -94,31 +118,38 @@ func loadFake(path string) (c *fakeConfig, err error) {
 
 // fake is a gitlab-runner that runs.
 type fake struct {
+	fault  string
+	path   string // of config.toml
 	log    hclog.Logger
 	jobs   sync.WaitGroup
 	abort  context.Context // of jobs
 	engine *docker.Engine  // of docker-autoscaler
 
 	mu      sync.Mutex // held while a plugin starts, as the runner does: nobody else takes jobs meanwhile
-	scalers map[string]*fakeScaler
+	config  *fakeConfig
+	scalers map[string]*fakeScaler // by the runner's token
 }
 
 type fakeScaler struct {
 	taskscaler.Taskscaler
-	plugin  *fleeting.Runner
-	metrics *runnermetrics.Registry
+	plugin     *fleeting.Runner
+	metrics    *runnermetrics.Registry
+	configured *fakeConfig // whose policy counts
 }
 
 // runFake is `gitlab-runner run`: it returns after SIGQUIT when its jobs have ended, and after SIGTERM when they are aborted.
-func runFake(config *fakeConfig) error {
+func runFake(fault, path string, config *fakeConfig) error {
+	if fault == "dies" {
+		return errors.New("that is its fault")
+	}
 	abort, abortJobs := context.WithCancel(context.Background())
 	defer abortJobs()
 	f := &fake{
-		scalers: map[string]*fakeScaler{}, abort: abort,
+		fault: fault, path: path, config: config, scalers: map[string]*fakeScaler{}, abort: abort,
 		log: hclog.New(&hclog.LoggerOptions{Output: os.Stderr, JSONFormat: true}),
 	}
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGQUIT, syscall.SIGTERM)
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP)
 	taking, stopTaking := context.WithCancel(abort)
 	defer stopTaking()
 	server := &http.Server{Addr: config.ListenAddress, Handler: http.HandlerFunc(f.serveMetrics), ReadHeaderTimeout: time.Minute}
@@ -132,13 +163,26 @@ func runFake(config *fakeConfig) error {
 			}
 			defer f.engine.Close() // what it leaves has a name of its own
 		}
-		loops.Go(func() { f.takeJobs(taking, r, config.own.Runners[i].URL, config.own.Runners[i].Token) })
+		loops.Go(func() { f.takeJobs(taking, i, config) })
 	}
-	switch <-signals {
-	case syscall.SIGTERM:
-		abortJobs()
-	case syscall.SIGQUIT:
-		stopTaking()
+	reload := time.NewTicker(time.Second)
+	defer reload.Stop()
+	for taking.Err() == nil {
+		select {
+		case <-reload.C:
+			if fault != "reads no changed file" {
+				f.reload(false)
+			}
+		case s := <-signals:
+			switch {
+			case s == syscall.SIGHUP && fault != "ignores SIGHUP":
+				f.reload(true)
+			case s == syscall.SIGTERM && fault != "ignores SIGTERM", s == syscall.SIGQUIT && fault == "aborts at SIGQUIT":
+				abortJobs()
+			case s == syscall.SIGQUIT && fault != "ignores SIGQUIT":
+				stopTaking()
+			}
+		}
 	}
 	loops.Wait()
 	f.jobs.Wait()
@@ -153,9 +197,21 @@ func runFake(config *fakeConfig) error {
 	return nil
 }
 
+// reload reads the file again if it is newer, or at all events.
+func (f *fake) reload(anyway bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c, err := loadFake(f.path); err == nil && (anyway || c.modified.After(f.config.modified)) {
+		f.config = c
+	}
+}
+
 func (f *fake) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.fault == "shows no metrics" {
+		return
+	}
 	for _, s := range f.scalers {
 		s.metrics.ServeHTTP(w, r)
 	}
@@ -164,24 +220,51 @@ func (f *fake) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// scaler returns that of a [[runners]], and starts it if need be.
-func (f *fake) scaler(r runnerconfig.Runner) (s *fakeScaler, err error) {
+// scaler returns that of a [[runners]], with the policy as it is now, and starts it if need be.
+func (f *fake) scaler(i int) (*fakeScaler, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if s = f.scalers[r.Name]; s != nil {
+	if f.fault == "mixes groups" {
+		i = 0
+	}
+	r, token := f.config.Runners[i], f.config.own.Runners[i].Token
+	s := f.scalers[token]
+	if s == nil {
+		var err error
+		if s, err = f.start(r); err != nil {
+			if f.fault == "waits for the refused" {
+				time.Sleep(2 * faultLimit)
+			}
+			return nil, err
+		}
+		f.scalers[token] = s
+	}
+	if s.configured == f.config {
 		return s, nil
 	}
-	if s, err = f.start(r); err != nil {
-		return nil, err
-	}
-	f.scalers[r.Name] = s
+	s.configured = f.config
 	p := r.Autoscaler.Policy[0]
-	return s, s.ConfigureSchedule(taskscaler.Schedule{IdleCount: p.IdleCount, IdleTime: p.IdleTime, PreemptiveMode: p.Preemptive()})
+	schedule := taskscaler.Schedule{IdleCount: p.IdleCount, IdleTime: p.IdleTime, PreemptiveMode: p.Preemptive()}
+	switch f.fault {
+	case "forgets idle_count":
+		schedule.IdleCount = 0
+	case "forgets idle_time":
+		schedule.IdleTime = time.Hour
+	}
+	return s, s.ConfigureSchedule(schedule)
 }
 
 // start starts the plugin of a [[runners]] and its autoscaling, with the runner's options. Callers hold f.mu.
 func (f *fake) start(r runnerconfig.Runner) (*fakeScaler, error) {
 	a := r.Autoscaler
+	if f.fault == "keeps the first token" {
+		token, err := os.ReadFile(a.PluginConfig["token_file"].(string))
+		if err != nil {
+			return nil, err
+		}
+		delete(a.PluginConfig, "token_file")
+		a.PluginConfig["token"] = string(token)
+	}
 	config, err := json.Marshal(a.PluginConfig)
 	if err != nil {
 		return nil, err
@@ -195,6 +278,9 @@ func (f *fake) start(r runnerconfig.Runner) (*fakeScaler, error) {
 	if s.plugin, err = fleeting.RunPlugin(path, config, fleeting.WithPluginLogger(log)); err != nil {
 		return nil, err
 	}
+	if f.fault == "forgets max_use_count" {
+		a.MaxUseCount = 0
+	}
 	options := []taskscaler.Option{
 		taskscaler.WithReservations(),
 		taskscaler.WithCapacityPerInstance(a.CapacityPerInstance),
@@ -203,7 +289,7 @@ func (f *fake) start(r runnerconfig.Runner) (*fakeScaler, error) {
 		taskscaler.WithInstanceGroupSettings(provider.Settings{ConnectorConfig: provider.ConnectorConfig{
 			ProtocolPort: a.Connector.ProtocolPort, Username: a.Connector.Username, Timeout: a.Connector.Timeout, Keepalive: a.Connector.Keepalive,
 		}}),
-		taskscaler.WithInstanceUpFunc(ready(a)),
+		taskscaler.WithInstanceUpFunc(f.ready(a)),
 		taskscaler.WithUpdateInterval(a.UpdateInterval),
 		taskscaler.WithUpdateIntervalWhenExpecting(a.UpdateIntervalWhenExpecting),
 		taskscaler.WithDeletionRetryInterval(a.DeletionRetryInterval),
@@ -214,10 +300,10 @@ func (f *fake) start(r runnerconfig.Runner) (*fakeScaler, error) {
 		taskscaler.WithFleetingMetricsCollector(s.metrics.Fleeting()),
 		taskscaler.WithAcquireDelay(200 * time.Millisecond),
 	}
-	if a.DeleteInstancesOnShutdown {
+	if a.DeleteInstancesOnShutdown && f.fault != "leaves Droplets" || f.fault == "deletes Droplets" {
 		options = append(options, taskscaler.WithDeleteInstancesOnShutdown())
 	}
-	if a.StateStorage.Enabled {
+	if a.StateStorage.Enabled && f.fault != "forgets its state" {
 		store, err := storage.NewFileStorage(a.StateStorage.Dir)
 		if err != nil {
 			return nil, err
@@ -234,15 +320,20 @@ func (f *fake) start(r runnerconfig.Runner) (*fakeScaler, error) {
 }
 
 // ready has a Droplet's ready command run, and sends away what is not known from before.
-func ready(a *runnerconfig.Autoscaler) taskscaler.UpFunc {
+func (f *fake) ready(a *runnerconfig.Autoscaler) taskscaler.UpFunc {
 	return func(_ taskscaler.Taskscaler, i taskscaler.UpFuncInstance) error {
 		if i.Cause == fleeting.CausePreexisted && (!i.Restored || len(i.Acquisitions) > 0) {
 			return errors.New("nothing is known of what runs on it")
 		}
-		return connector.Run(context.Background(), i.Info, connector.ConnectorOptions{
-			RunOptions:  connector.RunOptions{Command: a.InstanceReadyCommand},
+		var printed bytes.Buffer
+		err := connector.Run(context.Background(), i.Info, connector.ConnectorOptions{
+			RunOptions:  connector.RunOptions{Command: a.InstanceReadyCommand, Stdout: &printed},
 			DialOptions: connector.DialOptions{UseExternalAddr: true},
 		})
+		if err != nil && f.fault == "logs what ready commands print" {
+			err = fmt.Errorf("%w: %s", err, &printed)
+		}
+		return err
 	}
 }
 
@@ -252,7 +343,8 @@ type fakeJob struct {
 	Token string
 	Steps []struct{ Script []string }
 
-	url string // of the job
+	fake *fake
+	url  string // of the job
 
 	mu  sync.Mutex
 	log []byte // that the coordinator has
@@ -261,8 +353,11 @@ type fakeJob struct {
 func (j *fakeJob) Write(p []byte) (int, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.fake.fault == "cuts logs" && bytes.Contains(p, []byte("finished")) {
+		return len(p), nil
+	}
 	header := http.Header{"Job-Token": {j.Token}, "Content-Range": {fmt.Sprintf("%d-%d", len(j.log), len(j.log)+len(p)-1)}}
-	if status, _, _ := send(context.Background(), "PATCH", j.url+"/trace", header, p); status != http.StatusAccepted {
+	if status, _, _ := j.fake.send(context.Background(), "PATCH", j.url+"/trace", header, p); status != http.StatusAccepted {
 		return 0, fmt.Errorf("the coordinator takes no log: status %d", status)
 	}
 	j.log = append(j.log, p...)
@@ -279,23 +374,23 @@ func (j *fakeJob) report(state string) {
 		"output": map[string]any{"checksum": fmt.Sprintf("crc32:%08x", crc32.ChecksumIEEE(j.log)), "bytesize": len(j.log)},
 	})
 	if err == nil {
-		send(context.Background(), "PUT", j.url, nil, body)
+		j.fake.send(context.Background(), "PUT", j.url, nil, body)
 	}
 }
 
 // takeJobs asks for the jobs of a [[runners]], and runs them.
-func (f *fake) takeJobs(ctx context.Context, r runnerconfig.Runner, gitlab, token string) {
-	lastUpdate := ""
+func (f *fake) takeJobs(ctx context.Context, i int, config *fakeConfig) {
+	r, own, lastUpdate := config.Runners[i], config.own.Runners[i], ""
 	for ctx.Err() == nil {
 		wait := time.Second
-		if s, err := f.scaler(r); err != nil {
-			f.log.Error("no autoscaling", "runner", r.Name, "error", err)
+		if s, err := f.scaler(i); err != nil {
+			f.log.Error("no autoscaling", "runner", i, "error", err)
 		} else if key := rand.Text(); s.Reserve(key) == nil {
-			ask := fmt.Appendf(nil, `{"token": %q, "last_update": %q}`, token, lastUpdate)
-			status, header, answer := send(ctx, "POST", gitlab+"/api/v4/jobs/request", nil, ask)
-			job := &fakeJob{}
+			ask := fmt.Appendf(nil, `{"token": %q, "last_update": %q}`, own.Token, lastUpdate)
+			status, header, answer := f.send(ctx, "POST", own.URL+"/api/v4/jobs/request", nil, ask)
+			job := &fakeJob{fake: f}
 			if status == http.StatusCreated && json.Unmarshal(answer, job) == nil {
-				wait, job.url = 0, fmt.Sprintf("%s/api/v4/jobs/%d", gitlab, job.ID)
+				wait, job.url = 0, fmt.Sprintf("%s/api/v4/jobs/%d", own.URL, job.ID)
 				f.jobs.Go(func() { f.run(s, key, job, r.Executor) })
 			} else {
 				s.Unreserve(key)
@@ -312,17 +407,28 @@ func (f *fake) takeJobs(ctx context.Context, r runnerconfig.Runner, gitlab, toke
 // run runs a job, and reports its end.
 func (f *fake) run(s *fakeScaler, key string, job *fakeJob, executor string) {
 	err := f.work(s, key, job, executor)
-	if err != nil {
+	switch {
+	case f.abort.Err() != nil && f.fault == "reports no aborted job":
+	case err != nil || f.fault == "reports no success":
 		f.log.Error("job failed", "job", job.ID, "error", err)
 		job.report("failed")
-	} else {
+	default:
 		job.report("success")
+	}
+	if f.fault == "reports two ends" {
+		job.report("failed")
 	}
 }
 
 // work runs a job's script on a Droplet.
 func (f *fake) work(s *fakeScaler, key string, job *fakeJob, executor string) error {
 	script := strings.Join(job.Steps[0].Script, "\n") + "\n"
+	if f.fault == "runs jobs itself" {
+		s.Unreserve(key)
+		cmd := exec.CommandContext(f.abort, "bash", "-c", script)
+		cmd.Stdout = job
+		return cmd.Run()
+	}
 	acquisition, err := s.Acquire(f.abort, key)
 	if err != nil {
 		s.Unreserve(key)
@@ -343,6 +449,9 @@ func (f *fake) work(s *fakeScaler, key string, job *fakeJob, executor string) er
 	defer droplet.Close()
 	acquisition.HealthSuccess()
 	fmt.Fprintf(job, "Instance %s connected\n", info.ID)
+	if f.fault == "dawdles" {
+		time.Sleep((slack + 1) * startLimit)
+	}
 	if executor == "docker-autoscaler" {
 		return f.engine.Run(ctx, droplet, docker.Job{Key: key, Script: script, Log: job})
 	}
@@ -350,7 +459,7 @@ func (f *fake) work(s *fakeScaler, key string, job *fakeJob, executor string) er
 }
 
 // send asks the coordinator. Without an answer the status is 0.
-func send(ctx context.Context, method, url string, header http.Header, body []byte) (int, http.Header, []byte) {
+func (f *fake) send(ctx context.Context, method, url string, header http.Header, body []byte) (int, http.Header, []byte) {
 	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, nil

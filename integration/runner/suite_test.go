@@ -4,10 +4,11 @@
 // GitLab's place, and the simulated DigitalOcean. What it asserts is measured there: at the jobs and the account's ledger.
 //
 // GITLAB_RUNNER=/path/to/gitlab-runner make runner-test. Without it the suite runs with a fake one, made of the runner's
-// own libraries.
+// own libraries, and with every fault that the fake can have, each of which one check has to notice.
 package runner
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -27,6 +28,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -44,12 +46,14 @@ import (
 type program struct {
 	path string
 	old  string // an older one, to upgrade from; "" = there is none
-	fake bool
+	fake string // what is wrong with it, if it is our fake; "" = it is real
+
+	fails string // the check that is to fail
 }
 
 // bound is how long this program may take for what a real runner has d for.
 func (p program) bound(d time.Duration) time.Duration {
-	if p.fake {
+	if p.fake != "" {
 		d *= slack
 	}
 	return d
@@ -62,8 +66,8 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(fakeEnv) != "" {
-		if err := beRunner(os.Args[1:]); err != nil {
+	if fault := os.Getenv(fakeEnv); fault != "" {
+		if err := beRunner(fault, os.Args[1:]); err != nil {
 			fmt.Fprintf(os.Stderr, `{"level":"fatal","msg":%q}`+"\n", err)
 			os.Exit(1)
 		}
@@ -111,6 +115,9 @@ const (
 	lifeLimit  = time.Minute      // for what else has to happen
 )
 
+// faultLimit is how long a check waits that is expected to fail.
+const faultLimit = 10 * time.Second
+
 // slack is how much longer a fake may take: dozens of them run at once, on a machine that has other things to do.
 const slack = 3
 
@@ -130,6 +137,7 @@ type world struct {
 	rotations int // of the runners' own tokens
 
 	runner *process // the last that was started
+	figure string   // what was measured
 }
 
 var worlds atomic.Int32
@@ -161,8 +169,8 @@ func newWorld(t *testing.T, p program, docker *guest.Docker) *world {
 	w.env = append(os.Environ(),
 		"DOCKER_CONFIG="+w.dir, "FLEETING_PLUGIN_PATH="+filepath.Join(w.dir, "plugins"),
 		"PATH="+filepath.Dir(plugin)+":"+os.Getenv("PATH"))
-	if p.fake {
-		w.env = append(w.env, fakeEnv+"=1")
+	if p.fake != "" {
+		w.env = append(w.env, fakeEnv+"="+p.fake)
 	}
 	if docker != nil {
 		w.env = append(w.env, "DOCKER_HOST="+docker.Host)
@@ -173,7 +181,7 @@ func newWorld(t *testing.T, p program, docker *guest.Docker) *world {
 			_ = w.runner.Signal(syscall.SIGTERM)
 			select {
 			case <-w.runner.ended:
-			case <-time.After(10 * time.Second):
+			case <-time.After(faultLimit):
 				_ = w.runner.Kill()
 				<-w.runner.ended
 			}
@@ -291,32 +299,44 @@ func (w *world) address() string {
 	return fmt.Sprintf("127.%d.%d.%d", 200+os.Getpid()%50, os.Getpid()/50%250, w.n%250+1)
 }
 
-// check fails the case if a check does not hold.
+// failure is a check that does not hold.
+type failure struct {
+	check string
+	err   error
+}
+
+// checked has the name of every check that was made.
+var checked sync.Map
+
+// check ends the case if a check does not hold.
 func (w *world) check(name string, err error) {
-	w.Helper()
+	checked.Store(name, true)
 	if err != nil {
-		w.Fatalf("%s: %v\n%s", name, err, w.tail())
+		panic(failure{name, err})
 	}
 }
 
 // require checks what is known.
 func (w *world) require(name string, holds bool, format string, args ...any) {
-	w.Helper()
+	var err error
 	if !holds {
-		w.check(name, fmt.Errorf(format, args...))
+		err = fmt.Errorf(format, args...)
 	}
+	w.check(name, err)
 }
 
 // eventually checks what has to come true.
 func (w *world) eventually(check string, within time.Duration, holds func() error) {
-	w.Helper()
-	within = w.program.bound(within)
+	if within = w.program.bound(within); w.program.fails == check {
+		within = faultLimit
+	}
 	deadline := time.After(within)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		err := holds()
 		if err == nil {
+			w.check(check, nil)
 			return
 		}
 		if w.runner != nil && !w.runner.ending {
@@ -324,6 +344,7 @@ func (w *world) eventually(check string, within time.Duration, holds func() erro
 			case <-w.runner.ended:
 				w.check("the runner lives", fmt.Errorf("it has ended: %w", cmp.Or(w.runner.err, errors.New("with status 0"))))
 			default:
+				w.check("the runner lives", nil)
 			}
 		}
 		select {
@@ -332,6 +353,22 @@ func (w *world) eventually(check string, within time.Duration, holds func() erro
 			w.check(check, fmt.Errorf("after %s: %w", within, err))
 		}
 	}
+}
+
+// try runs a case, and returns the check that it failed by.
+func (w *world) try(run func(*world)) (failed *failure) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case failure:
+			failed = &r
+		default:
+			panic(r)
+		}
+	}()
+	run(w)
+	w.end()
+	return nil
 }
 
 // end stops the runner, after which nothing is to be left.
@@ -457,9 +494,12 @@ func (w *world) stop(s syscall.Signal) {
 
 // line is one of the runner's log: of the real one's, or of our fake's.
 type line struct {
+	Time     time.Time
+	FakeTime time.Time `json:"@timestamp"`
 	Msg      string
 	FakeMsg  string `json:"@message"`
-	Instance string // of the runner's own lines
+	Name     string // of a Droplet, to the plugin
+	Instance string // and to the runner
 }
 
 // lines are those of a message in the runner's log.
@@ -468,9 +508,14 @@ func (w *world) lines(message string) (lines []line) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	for text := range bytes.Lines(content) {
+	scanner := bufio.NewScanner(bytes.NewReader(content))
+	scanner.Buffer(nil, 1<<20)
+	for scanner.Scan() {
 		var l line
-		if json.Unmarshal(text, &l) == nil && (l.Msg == message || l.FakeMsg == message) {
+		if json.Unmarshal(scanner.Bytes(), &l) == nil && (l.Msg == message || l.FakeMsg == message) {
+			if l.Time.IsZero() {
+				l.Time = l.FakeTime
+			}
 			lines = append(lines, l)
 		}
 	}
@@ -505,14 +550,20 @@ func (w *world) queue(n int, section string, seconds float64) []int {
 }
 
 // done waits for jobs, which are to succeed, and to start in time.
-func (w *world) done(ids []int) {
-	w.Helper()
-	w.eventually("jobs succeed", lifeLimit, func() error {
+func (w *world) done(ids []int) { w.doneAs("jobs succeed", ids) }
+
+// doneAs is done, with a check of its own for jobs that never end.
+func (w *world) doneAs(check string, ids []int) {
+	w.eventually(check, lifeLimit, func() error {
 		for _, j := range w.gitlab.Jobs(ids...) {
-			w.require("jobs succeed", j.State != "failed", "job %d failed: %s, log %q", j.ID, j.Reason, j.Log)
-			if j.State != "success" {
-				return fmt.Errorf("job %d is %s, log %q", j.ID, j.State, j.Log)
+			if j.State == "success" {
+				continue
 			}
+			err := fmt.Errorf("job %d is %s %s, log %q", j.ID, j.State, j.Reason, j.Log)
+			if j.Done() {
+				w.check("jobs succeed", err)
+			}
+			return err
 		}
 		return nil
 	})
@@ -527,19 +578,24 @@ func (w *world) done(ids []int) {
 type ran struct {
 	job     coordinator.Job
 	bill    dosim.Bill
+	active  time.Time // its Droplet, as the plugin logs it
 	started time.Time // zero: its image has no date
 }
 
 // runs are jobs that have run.
 func (w *world) runs(ids []int) (runs []ran) {
+	active := w.lines("Droplet is active")
 	for _, j := range w.gitlab.Jobs(ids...) {
 		r := ran{job: j}
 		for _, b := range w.sim.Ledger() {
 			if strings.Contains(string(j.Log), b.Name) {
-				r.bill = b
+				r.bill, r.active = b, b.Created.Add(bootTime)
 			}
 		}
 		w.require("jobs run on Droplets", r.bill.Name != "", "the log of job %d names none: %q", j.ID, j.Log)
+		if i := slices.IndexFunc(active, func(l line) bool { return l.Name == r.bill.Name }); i >= 0 {
+			r.active = active[i].Time
+		}
 		if m := started.FindSubmatch(j.Log); m != nil {
 			s, _ := strconv.ParseInt(string(m[1]), 10, 64)
 			ns, _ := strconv.ParseInt(string(m[2]), 10, 64) // none if the image's date has none
@@ -550,16 +606,41 @@ func (w *world) runs(ids []int) (runs []ran) {
 	return runs
 }
 
-// startedInTime checks that jobs have not waited for anything but a Droplet.
+// startedInTime checks that jobs have not waited for anything but a Droplet, and prints how long each step took.
 func (w *world) startedInTime(ids []int) {
+	increases := w.lines("increasing instances")
+	steps := map[string][]time.Duration{}
+	names := []string{"queued → taken", "→ increase", "→ create", "→ active", "→ started", "on an idle Droplet: taken → started"}
 	for _, r := range w.runs(ids) {
-		since := r.bill.Created.Add(bootTime)
+		moments := []time.Time{r.job.Queued, r.job.Taken}
+		if r.bill.Created.After(r.job.Taken) {
+			increase := r.job.Taken
+			for _, l := range increases {
+				if l.Time.Before(r.bill.Created) && l.Time.After(increase) {
+					increase = l.Time
+				}
+			}
+			moments = append(moments, increase, r.bill.Created, r.active)
+		}
+		for i := range len(moments) - 1 {
+			steps[names[i]] = append(steps[names[i]], moments[i+1].Sub(moments[i]))
+		}
+		if r.started.IsZero() {
+			continue
+		}
+		name, since := names[4], r.active
 		if r.job.Taken.After(since) {
-			since = r.job.Taken
+			name, since = names[5], r.job.Taken
 		}
 		waited := r.started.Sub(since)
-		w.require("jobs start in time", r.started.IsZero() || waited <= w.program.bound(startLimit),
-			"job %d waited for %s on a Droplet that was ready", r.job.ID, waited)
+		w.require("jobs start in time", waited <= w.program.bound(startLimit), "job %d waited for %s on a Droplet that was ready", r.job.ID, waited)
+		steps[name] = append(steps[name], waited)
+	}
+	w.figure += fmt.Sprintf("\njobs: %d; ", len(ids))
+	for _, name := range names {
+		if s := steps[name]; len(s) > 0 {
+			w.figure += fmt.Sprintf("%s %.2f-%.2f s (%d)  ", name, slices.Min(s).Seconds(), slices.Max(s).Seconds(), len(s))
+		}
 	}
 }
 
@@ -601,20 +682,16 @@ func TestRunner(t *testing.T) {
 	succeed(t, program{path: path, old: os.Getenv("GITLAB_RUNNER_OLD")})
 }
 
-// TestFake runs the suite with a fake gitlab-runner, with TEST_LONG=1 all of it that says something of the plugin.
+// TestFake runs the suite with a fake gitlab-runner that has no fault; with TEST_LONG=1 all of it.
 func TestFake(t *testing.T) {
 	t.Parallel()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	succeed(t, program{path: self, fake: true})
+	succeed(t, fakeOf(t, "sound"))
 }
 
 // succeed has every case go well.
 func succeed(t *testing.T, p program) {
 	for _, c := range cases() {
-		if p.fake && (c.real || c.long && os.Getenv("TEST_LONG") == "") {
+		if p.fake != "" && c.long && os.Getenv("TEST_LONG") == "" {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) {
@@ -627,8 +704,80 @@ func succeed(t *testing.T, p program) {
 				}
 			}
 			w := newWorld(t, p, engine)
-			c.run(w)
-			w.end()
+			if f := w.try(c.run); f != nil {
+				t.Errorf("%s: %v\n%s", f.check, f.err, w.tail())
+			}
+			t.Log(w.figure)
 		})
 	}
+}
+
+// TestChecksCanFail runs cases with fakes that have a fault each, which the check that it is there for notices; and no
+// check of the suite is without one.
+func TestChecksCanFail(t *testing.T) {
+	if os.Getenv("TEST_LONG") == "" {
+		t.Skip("make verify runs it, with TEST_LONG=1")
+	}
+	t.Parallel()
+	all := cases()
+	proven := map[string]bool{}
+	for _, c := range []struct{ fault, name, check string }{
+		{"dies", "metrics", "the runner lives"},
+		{"reports no success", "metrics", "jobs succeed"},
+		{"cuts logs", "metrics", "logs are whole"},
+		{"reports two ends", "metrics", "no rule is broken"},
+		{"shows no metrics", "metrics", "metrics are there"},
+		{"ignores SIGQUIT", "metrics", "SIGQUIT ends the runner"},
+		{"ignores SIGTERM", "stop: SIGTERM, with state_storage", "SIGTERM ends the runner"},
+		{"reports no aborted job", "stop: SIGTERM, with state_storage", "SIGTERM's jobs are reported"},
+		{"aborts at SIGQUIT", "stop: SIGQUIT, with state_storage", "SIGQUIT waits for jobs"},
+		{"deletes Droplets", "stop: SIGQUIT, with state_storage", "Droplets stay"},
+		{"forgets its state", "stop: SIGQUIT, with state_storage", "state_storage decides"},
+		{"leaves Droplets", "reload: SIGHUP", "nothing is left"},
+		{"ignores SIGHUP", "reload: SIGHUP", "SIGHUP is obeyed"},
+		{"reads no changed file", "reload: the file changes", "a changed file is read"},
+		{"dawdles", "refused sections", "jobs start in time"},
+		{"waits for the refused", "refused sections", "refused sections hold nobody up"},
+		{"runs jobs itself", "max_use_count", "jobs run on Droplets"},
+		{"forgets max_use_count", "max_use_count", "max_use_count is kept"},
+		{"forgets idle_count", "idle_count and idle_time", "idle_count is kept"},
+		{"forgets idle_time", "idle_count and idle_time", "idle_time is kept"},
+		{"mixes groups", "two groups", "a group has its own jobs"},
+		{"keeps the first token", "token rotation", "a new token is taken"},
+		{"logs what ready commands print", "ready command", "a ready command's status is logged, its output not"},
+		{"complains", "verify and lint", "verify"},
+		{"is strict", "verify and lint", "lint"},
+		{"forgets the password", "fleeting install, list, login", "fleeting login"},
+		{"installs nothing", "fleeting install, list, login", "fleeting install"},
+		{"lists nothing", "fleeting install, list, login", "fleeting list"},
+	} {
+		proven[c.check] = true
+		t.Run(c.fault, func(t *testing.T) {
+			t.Parallel()
+			p := fakeOf(t, c.fault)
+			p.fails = c.check
+			w := newWorld(t, p, nil)
+			of := all[slices.IndexFunc(all, func(o testCase) bool { return o.name == c.name })]
+			if f := w.try(of.run); f == nil || f.check != c.check {
+				t.Errorf("with a runner that %s, %q fails by %+v, want the check %q\n%s", c.fault, c.name, f, c.check, w.tail())
+			}
+		})
+	}
+	t.Cleanup(func() { // when all of the above is through
+		checked.Range(func(name, _ any) bool {
+			if !proven[name.(string)] {
+				t.Errorf("no fault shows that the check %q can fail", name)
+			}
+			return true
+		})
+	})
+}
+
+func fakeOf(t *testing.T, fault string) program {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return program{path: self, old: self, fake: fault}
 }
