@@ -253,7 +253,8 @@ func TestLockIsHeld(t *testing.T) {
 func TestAllFaultsAtOnce(t *testing.T) {
 	sample := options{"max_instances": "10", "region": nil, "regoin": "nyc3", "size": "s-2vcpu-4g"} // of README.md
 	const (
-		most   = `plugin_config.max_instances: must be a whole number from 1 to 100000, not "10"; did you mean 10, without quotes?`
+		region = `plugin_config.region: is required; for example region = "nyc3"`
+		most   = `plugin_config.max_instances: must be a whole number from 1 to 100000, not "10"`
 		regoin = `plugin_config.regoin: unknown key; did you mean "region"?`
 		size   = `plugin_config.size: DigitalOcean has no size "s-2vcpu-4g"; did you mean "s-2vcpu-4gb"`
 	)
@@ -265,12 +266,12 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		want      []string // beginnings of lines
 		asks      bool
 	}{
-		{"all", nil, provider.ConnectorConfig{}, dosim.Fault{Op: "-"}, []string{most, regoin, size}, true},
-		{"an outage", nil, provider.ConnectorConfig{}, dosim.Fault{Op: "*", Status: 503, Times: -1}, []string{most, regoin, "GET /v2/sizes: 503 "}, true},
-		{"no name", options{"name": nil}, provider.ConnectorConfig{}, dosim.Fault{Op: "-"}, []string{"plugin_config.name: is required", most, regoin}, false},
-		{"no token", options{"token": 5}, provider.ConnectorConfig{}, dosim.Fault{Op: "-"}, []string{"plugin_config.token: ", most, regoin}, false},
-		{"no API", options{"api_url": "ftp://x"}, provider.ConnectorConfig{}, dosim.Fault{Op: "-"}, []string{"plugin_config.api_url: ", most, regoin}, false},
-		{"the connector", nil, provider.ConnectorConfig{OS: "windows"}, dosim.Fault{Op: "-"}, []string{"connector_config.os: ", most, regoin}, false},
+		{"all", nil, provider.ConnectorConfig{}, dosim.Fault{Op: "-"}, []string{region, most, regoin, size}, true},
+		{"an outage", nil, provider.ConnectorConfig{}, dosim.Fault{Op: "*", Status: 503, Times: -1}, []string{region, most, regoin, "GET /v2/sizes: 503 "}, true},
+		{"no name", options{"name": nil}, provider.ConnectorConfig{}, dosim.Fault{Op: "-"}, []string{"plugin_config.name: is required", region, most, regoin}, false},
+		{"no token", options{"token": 5}, provider.ConnectorConfig{}, dosim.Fault{Op: "-"}, []string{"plugin_config.token: ", region, most, regoin}, false},
+		{"no API", options{"api_url": "ftp://x"}, provider.ConnectorConfig{}, dosim.Fault{Op: "-"}, []string{"plugin_config.api_url: ", region, most, regoin}, false},
+		{"the connector", nil, provider.ConnectorConfig{OS: "windows"}, dosim.Fault{Op: "-"}, []string{"connector_config.os: ", region, most, regoin}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {

@@ -24,7 +24,7 @@ func ParseAccount(data []byte, host Host) (Account, error) {
 	c, err := Parse(data, host)
 	faults, _ := errors.AsType[Faults](err)
 	faults = slices.DeleteFunc(faults, func(f Fault) bool {
-		return f.Text == missing && f.Key == "name" || !(Faults{f}).Has("name", "token", "token_file", "api_url")
+		return f.Key == "name" && f.Text == errMissing.Error() || !(Faults{f}).Has("name", "token", "token_file", "api_url")
 	})
 	if len(faults) > 0 {
 		return Account{}, faults
@@ -46,98 +46,74 @@ func (t Token) Read() (Secret, error) {
 	if t.File == "" {
 		return t.Value, nil
 	}
-	secret, err := readChecked(ThisHost(), t.File, maxTokenFile, checkToken)
+	token, err := readChecked(ThisHost(), t.File, maxTokenFile, checkToken)
 	if err != nil {
 		return Secret{}, fmt.Errorf("%s %w", t.Source, err)
 	}
-	return secret, nil
+	return NewSecret(token), nil
 }
 
 // maxTokenFile bounds what is read of a token file, in bytes. A token has some 71.
 const maxTokenFile = 64 << 10
 
 // checkToken accepts what can be sent in a header. Its error follows the source in a sentence.
-func checkToken(content string) (Secret, error) {
+func checkToken(content string) (string, error) {
 	token := strings.TrimSpace(content)
 	if token == "" {
-		return Secret{}, errors.New("is empty: put the token into it")
+		return "", errors.New("is empty: put the token into it")
 	}
 	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return Secret{}, errors.New("holds something other than a token, which is printable ASCII without spaces")
+		return "", errors.New("holds something other than a token, which is printable ASCII without spaces")
 	}
-	return NewSecret(token), nil
+	return token, nil
 }
 
-// maybeEmpty is a token or a token_file. Empty counts as not set: both are often filled in by templates, which leave them
-// empty where the environment has the token.
-var maybeEmpty = kind[string]{object{"type": "string"}, func(v any) (string, error) {
-	text, ok := v.(string)
-	if !ok && v != nil {
-		return "", mustBe("a string", v)
+// findToken leaves it to tryTokenFile where there is a file.
+func (p *parser) findToken() (err error) {
+	t := &p.config.Token
+	if !t.Value.IsZero() {
+		t.Source = "plugin_config.token"
+		return nil
 	}
-	return strings.TrimSpace(text), nil
-}}
-
-func (p *parser) token(v any) error {
-	token, err := maybeEmpty.check(v)
-	if token != "" {
-		p.config.Token, err = tokenFrom("plugin_config.token", token)
+	if p.has("token_file") {
+		return nil
 	}
-	return err
-}
-
-func tokenFrom(source, content string) (Token, error) {
-	secret, err := checkToken(content)
-	if err != nil {
-		return Token{}, err
-	}
-	return Token{Value: secret, Source: source}, nil
-}
-
-// tokenFile also goes on to the environment, the sources that come after it.
-func (p *parser) tokenFile(v any) error {
-	file, err := maybeEmpty.check(v)
-	if err != nil || p.config.Token.Source != "" || p.isFaulty("token") {
-		return err // an earlier source has it, or a fault says why it does not
-	}
-	if file == "" {
-		p.key = "token"
-		return p.tokenFromEnvironment()
-	}
-	if _, err := files.check(file); err != nil {
-		return err
-	}
-	if _, err := readChecked(p.host, file, maxTokenFile, checkToken); err != nil {
-		return fmt.Errorf("%s %w", quote(file), err)
-	}
-	p.config.Token = Token{File: file, Source: "plugin_config.token_file " + file}
-	return nil
-}
-
-func (p *parser) tokenFromEnvironment() (err error) {
 	for _, name := range []string{"DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN"} {
-		if token := strings.TrimSpace(p.host.Getenv(name)); token != "" {
-			source := "the environment variable " + name
-			if p.config.Token, err = tokenFrom(source, token); err != nil {
-				err = fmt.Errorf("%s %w", source, err)
+		if content := p.host.Getenv(name); strings.TrimSpace(content) != "" {
+			token, err := checkToken(content)
+			if err != nil {
+				return fmt.Errorf("the environment variable %s %w", name, err)
 			}
-			return err
+			*t = Token{Value: NewSecret(token), Source: "the environment variable " + name}
+			return nil
 		}
 	}
 	return errors.New("is required: set token or token_file, or the environment variable DIGITALOCEAN_TOKEN or DIGITALOCEAN_ACCESS_TOKEN")
 }
 
+func (p *parser) tryTokenFile() error {
+	t := &p.config.Token
+	if t.Source != "" || p.faults.Has("token") {
+		t.File = "" // an earlier source has it, or a fault says why it does not
+	}
+	if t.File == "" {
+		return nil
+	}
+	if _, err := readChecked(p.host, t.File, maxTokenFile, checkToken); err != nil {
+		return fmt.Errorf("%s %w", quote(t.File), err)
+	}
+	t.Source = "plugin_config.token_file " + t.File
+	return nil
+}
+
 const defaultAPIURL = "https://api.digitalocean.com"
 
-var apiURLs = kind[string]{object{"type": "string", "pattern": "^[hH][tT][tT][pP][sS]?://[^?#]+$"}, text.and(normalURL).check}
-
-// apiURL falls back to the environment. After a fault there is no URL: the token is not for another host.
-func (p *parser) apiURL(v any) error {
+// defaultURL comes from the environment, or is DigitalOcean's. After a fault there is none: the token is not for another host.
+func (p *parser) defaultURL() (err error) {
 	const variable = "DIGITALOCEAN_API_URL"
-	if v != nil {
-		return apiURLs.into(&p.config.APIURL).read(v)
+	if p.has("api_url") {
+		return nil
 	}
-	var err error
 	if p.config.APIURL, err = normalURL(cmp.Or(strings.TrimSpace(p.host.Getenv(variable)), defaultAPIURL)); err != nil {
 		err = fmt.Errorf("the environment variable %s %w", variable, err)
 	}

@@ -96,9 +96,9 @@ func TestAccount(t *testing.T) {
 	for data, want := range map[string]string{
 		`{"name": "ci", "token": "t", "colour": 1, "max_instances": 0, "user_data_file": "/missing"}`: "ci https://api.digitalocean.com",
 		`{"token": "t", "api_url": "https://EXAMPLE.com:443/"}`:                                       " https://example.com",
-		`{"name": "CI", "tokn": "t", "api_url": 5, "size": 5}`: `plugin_config.name: must be 1 to 45 characters of a-z, 0-9 and -, with a letter or a digit at both ends, not "CI"
-plugin_config.api_url: must be a string, not 5
-plugin_config.tokn: unknown key; did you mean "token"?`,
+		`{"name": "ci-doctor", "tokn": "t", "api_url": 5, "size": 5}`: `plugin_config.name: must not end in -doctor, as the groups do that doctor --boot makes and deletes; for example name = "ci"
+plugin_config.token: is required: set token or token_file, or the environment variable DIGITALOCEAN_TOKEN or DIGITALOCEAN_ACCESS_TOKEN
+plugin_config.api_url: must be a string, not 5`,
 		`[]`: "plugin_config: must be a table",
 	} {
 		a, err := ParseAccount([]byte(data), emptyHost)

@@ -5,7 +5,18 @@
 // can know, such as whether a size exists, is left to Init.
 package config
 
-import "time"
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+)
 
 // Config is what a plugin_config says. What its keys mean and which values they take is in keys.go.
 type Config struct {
@@ -42,8 +53,7 @@ type Image struct {
 	ID   int64
 }
 
-// Parse reads the JSON that the runner makes of plugin_config. Keys may be in any case, as in the rest of
-// config.toml. Empty input counts as an empty table.
+// Parse reads the JSON that the runner makes of plugin_config. Empty input counts as an empty table.
 //
 // It reads the files that the keys token_file and user_data_file name, and the environment variables that stand in for
 // token and api_url, all through host. The error is always a [Faults]. The Config that comes with it has what could be
@@ -52,15 +62,70 @@ type Image struct {
 //
 //	!faults.Has("token", "token_file", "api_url")
 func Parse(data []byte, host Host) (Config, error) {
-	p, err := newParser(data, host)
-	if err != nil {
-		return Config{}, Faults{{Text: err.Error()}}
+	var given map[string]any
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber() // an id may be beyond what a float holds
+	if err := decoder.Decode(&given); err != nil && !errors.Is(err, io.EOF) {
+		return Config{}, Faults{{Text: "must be a table"}}
 	}
+	maps.DeleteFunc(given, func(name string, v any) bool {
+		return v == "" && (name == "token" || name == "token_file") // templates leave them empty where the environment has the token
+	})
+	p := &parser{host: host, given: given, config: Config{PublicNetworking: true, CreateTimeout: 10 * time.Minute}}
 	for _, k := range p.keys() {
 		p.read(k)
 	}
-	if faults := append(p.faults, p.unknown...); len(faults) > 0 {
-		return p.config, faults
+	p.findUnknown()
+	if len(p.faults) > 0 {
+		return p.config, p.faults
 	}
 	return p.config, nil
+}
+
+// parser carries one call of [Parse] from key to key.
+type parser struct {
+	host   Host
+	given  map[string]any // values are strings, bools, json.Numbers, []any and map[string]any
+	config Config
+	faults Faults
+}
+
+// has reports whether the user gave the key. No key is the empty one.
+func (p *parser) has(name string) bool { return p.given[name] != nil }
+
+// read reads one key, given or not.
+func (p *parser) read(k key) {
+	field := reflect.ValueOf(k.field).Elem()
+	before := reflect.New(field.Type()).Elem()
+	before.Set(field)
+	var err error
+	switch v := p.given[k.name]; {
+	case v != nil && p.has(k.excludes):
+		err = fmt.Errorf("excludes %s: set one of the two", k.excludes)
+	case v != nil:
+		err = p.store(k, v)
+	case k.required && k.instead == "":
+		err = errMissing
+	case k.required && !p.has(k.instead):
+		err = fmt.Errorf("is required, unless %s is set", k.instead)
+	}
+	if err == nil && k.then != nil {
+		err = k.then()
+	}
+	if err != nil {
+		field.Set(before) // as if it were not given
+		p.faults = append(p.faults, Fault{k.name, err.Error(), k.hint})
+	}
+}
+
+var errMissing = errors.New("is required")
+
+func (p *parser) findUnknown() {
+	known := Keys()
+	free := slices.DeleteFunc(Keys(), p.has)
+	for _, name := range slices.Sorted(maps.Keys(p.given)) {
+		if !slices.Contains(known, name) {
+			p.faults = append(p.faults, Fault{strings.Trim(quote(name), `"`), "unknown key", DidYouMean(name, free)})
+		}
+	}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -22,21 +23,16 @@ func (f Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Has reports whether one of these keys has a fault, be it that its name is misspelt or that nothing could be read.
+// Has reports whether one of these keys has a fault, be it that nothing could be read.
 func (f Faults) Has(keys ...string) bool {
-	return slices.ContainsFunc(f, func(fault Fault) bool {
-		return fault.Key == "" || slices.ContainsFunc(keys, func(key string) bool {
-			return key == fault.Key || slices.Contains(fault.Means, key)
-		})
-	})
+	return slices.ContainsFunc(f, func(fault Fault) bool { return fault.Key == "" || slices.Contains(keys, fault.Key) })
 }
 
 // Fault is one thing that is wrong.
 type Fault struct {
-	Key   string   // as the user spells it; empty when plugin_config as a whole is at fault
-	Text  string   // what is wrong, following "plugin_config.<key>: "
-	Hint  string   // what to write instead, safe to paste; empty when there is no telling
-	Means []string // of an unknown key: the keys that it may mean
+	Key  string // as the user spells it; empty when plugin_config as a whole is at fault
+	Text string // what is wrong, following "plugin_config.<key>: "
+	Hint string // what to write instead, safe to paste; empty when there is no telling
 }
 
 // Error returns the fault as one line.
@@ -52,10 +48,19 @@ func (f Fault) Error() string {
 	return line
 }
 
-// hinted is an error with the Hint of the Fault that it becomes.
-type hinted struct {
-	error
-	hint string
+func mustBe(what string, v any) error { return fmt.Errorf("must be %s, not %s", what, show(v)) }
+
+// show returns a value as a fault repeats it: of lists and tables only what they are.
+func show(v any) string {
+	switch v := v.(type) {
+	case string:
+		return quote(v)
+	case []any:
+		return "a list"
+	case map[string]any:
+		return "a table"
+	}
+	return fmt.Sprint(v)
 }
 
 // tokenLike matches DigitalOcean's tokens: personal (dop), OAuth (doo) and refresh (dor) ones, also as [SafeName] spells
@@ -76,47 +81,30 @@ func quote(value string) string {
 	}
 	value = Redact(value)
 	if len(value) > shown {
-		return strconv.Quote(strings.ToValidUTF8(value[:shown], "")) + "..."
+		value = strings.ToValidUTF8(value[:shown], "") + "..."
 	}
 	return strconv.Quote(value)
 }
 
-var plainKey = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$`)
-
-// quoteKey is [quote] for a key, which needs no quotes unless it would need them in TOML.
-func quoteKey(name string) string {
-	if plainKey.MatchString(name) {
-		return Redact(name)
-	}
-	return quote(name)
-}
-
-// DidYouMean proposes up to three candidates that word may have been meant to be, or returns "" when there is none.
+// DidYouMean proposes up to three candidates, the nearest first, that word is a typo of, or that word is a part of, as old
+// slugs are of new ones. It returns "" when there is none.
 func DidYouMean(word string, candidates []string) string {
-	similar := near(word, candidates)
-	if len(similar) == 0 {
-		return ""
-	}
-	return `did you mean "` + strings.Join(similar, `" or "`) + `"?`
-}
-
-// near returns the candidates, at most three and the nearest first, that word is a typo of, or that word is a part of, as
-// old slugs are of new ones.
-func near(word string, candidates []string) (found []string) {
 	const longest = 100 // a bound on the work
-	if len(word) > longest {
-		return nil
-	}
-	distance := func(candidate string) int { return levenshtein.ComputeDistance(word, candidate) }
+	folded := strings.ToLower(word)
+	distance := func(candidate string) int { return levenshtein.ComputeDistance(folded, candidate) }
+	var near []string
 	for _, c := range candidates {
-		isTypo := distance(c) <= max(2, len(word)/4)
-		isPart := len(word) > 2 && strings.Contains(c, word)
+		isTypo := len(word) <= longest && distance(c) <= max(2, len(word)/4)
+		isPart := len(word) > 2 && strings.Contains(c, folded)
 		if c != word && (isTypo || isPart) {
-			found = append(found, c)
+			near = append(near, c)
 		}
 	}
-	slices.SortFunc(found, func(a, b string) int {
+	if near == nil {
+		return ""
+	}
+	slices.SortFunc(near, func(a, b string) int {
 		return cmp.Or(cmp.Compare(distance(a), distance(b)), cmp.Compare(a, b))
 	})
-	return found[:min(3, len(found))]
+	return `did you mean "` + strings.Join(near[:min(3, len(near))], `" or "`) + `"?`
 }

@@ -89,9 +89,8 @@ func TestWhatIsValidIsReturned(t *testing.T) {
 			func(c *Config) { c.Regions = nil }},
 		{`{"region": ["nyc3", "NYC1"], "vpc_uuid": {"nyc3": "5a4981aa-9653-4bd1-bef5-d6bff52042e4"}}`, "region",
 			func(c *Config) { c.Regions = nil }},
-		{`{"size": ["a", "a"], "image": 0, "tags": ["a", "fleeting"]}`, "size image tags", func(c *Config) { c.Sizes, c.Image = nil, Image{} }},
+		{`{"size": ["a", "A"], "image": 0, "tags": ["a", "fleeting"]}`, "size image tags", func(c *Config) { c.Sizes, c.Image = nil, Image{} }},
 		{`{"api_url": "http://example.com"}`, "api_url", func(c *Config) { c.APIURL = "" }},
-		{`{"api_url": "https://a.example", "API_URL": "https://b.example"}`, "api_url", func(c *Config) { c.APIURL = "" }},
 		{`{"token": "two words", "token_file": "/etc/do-token"}`, "token", func(c *Config) { c.Token = Token{} }},
 	} {
 		want := byDefault

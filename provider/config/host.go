@@ -34,13 +34,13 @@ func readFile(path string, limit int64) ([]byte, error) {
 }
 
 // readChecked reads a file and checks its content. The error follows the path in a sentence, and so leaves the path out.
-func readChecked[T any](host Host, path string, limit int64, check func(string) (T, error)) (none T, err error) {
+func readChecked(host Host, path string, limit int64, check func(string) (string, error)) (string, error) {
 	content, err := host.ReadFile(path, limit)
 	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
 		err = pathError.Err
 	}
 	if err != nil {
-		return none, fmt.Errorf("cannot be read: %w", err)
+		return "", fmt.Errorf("cannot be read: %w", err)
 	}
 	return check(string(content))
 }

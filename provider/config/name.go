@@ -15,8 +15,8 @@ const MaxName = 45
 const bootSuffix = "-doctor"
 
 // names are those of groups, of those of doctor --boot too.
-var names = matching(`^[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?(-doctor)?$`,
-	"1 to 45 characters of a-z, 0-9 and -, with a letter or a digit at both ends")
+var names = format{what: "1 to 45 characters of a-z, 0-9 and -, with a letter or a digit at both ends",
+	pattern: `^[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?(-doctor)?$`}
 
 // BootGroup returns the group of the Droplet that doctor --boot makes for a group. Two groups never share one.
 func BootGroup(name string) string { return name + bootSuffix }
@@ -24,15 +24,15 @@ func BootGroup(name string) string { return name + bootSuffix }
 // CheckName returns why no group can have the name, following the name's key in a sentence, or nil. It accepts the groups
 // of doctor --boot, which plugin_config may not name.
 func CheckName(name string) error {
-	_, err := names.check(name)
+	_, err := names.read(name)
 	return err
 }
 
-func notBoot(name string) (string, error) {
-	if strings.HasSuffix(name, bootSuffix) {
-		return "", errors.New("must not end in -doctor, as the groups do that doctor --boot makes and deletes")
+func (p *parser) notBoot() error {
+	if strings.HasSuffix(p.config.Name, bootSuffix) {
+		return errors.New("must not end in -doctor, as the groups do that doctor --boot makes and deletes")
 	}
-	return name, nil
+	return nil
 }
 
 var notInName = regexp.MustCompile(`[^a-z0-9]+`)

@@ -35,7 +35,11 @@ func reference() string {
 	var s strings.Builder
 	s.WriteString("| key | type | default | meaning |\n|---|---|---|---|\n")
 	for _, k := range new(parser).keys() {
-		fallback := regexp.MustCompile(`\b\w+_\w+\b`).ReplaceAllString(k.fallback, "`$0`") // a key
+		fallback := k.fallback
+		if k.required {
+			fallback = strings.TrimSuffix("required, or "+k.instead, ", or ")
+		}
+		fallback = regexp.MustCompile(`\b\w+_\w+\b`).ReplaceAllString(fallback, "`$0`") // a key
 		if json.Valid([]byte(k.fallback)) {
 			fallback = "`" + k.fallback + "`"
 		}
@@ -43,7 +47,7 @@ func reference() string {
 		if where := values[k.name]; where != "" {
 			help += " " + where + "."
 		}
-		fmt.Fprintf(&s, "| `%s` | %s | %s | %s |\n", k.name, strings.Join(typesOf(k.schema), " or "), fallback, help)
+		fmt.Fprintf(&s, "| `%s` | %s | %s | %s |\n", k.name, strings.Join(typesOf(k.schema()), " or "), fallback, help)
 	}
 	return s.String()
 }
@@ -101,7 +105,7 @@ func TestReferenceIsTrue(t *testing.T) {
 	missing := faultsOf(err)
 	byDefault := dump(accept(t, `{}`, emptyHost))
 	for _, k := range new(parser).keys() {
-		if want := strings.HasPrefix(k.fallback, "required"); missing.Has(k.name) != want || !strings.HasSuffix(k.help, ".") {
+		if want := k.required || strings.HasPrefix(k.fallback, "required"); missing.Has(k.name) != want || !strings.HasSuffix(k.help, ".") {
 			t.Errorf("%s: the reference says %q, without it the faults are\n%v", k.name, k.fallback, missing)
 		}
 		if json.Valid([]byte(k.fallback)) {

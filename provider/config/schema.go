@@ -3,32 +3,29 @@ package config
 import (
 	"bytes"
 	"encoding/json"
-	"maps"
 )
 
 // Schema returns a JSON Schema of a config.toml, for editors. Of the file it describes the plugin_config of runners that use
-// this plugin. What it refuses [Parse] refuses too, but for keys in capitals. It is draft-07, and means the same in draft-04
-// apart from if and then: TOML editors know no later one.
+// this plugin. What it refuses [Parse] refuses too. It is draft-07, and means the same in draft-04 apart from if and then: TOML editors know no later
+// one.
 func Schema() []byte {
 	table := object{"type": "object", "additionalProperties": false}
 	properties, dependencies := object{}, object{}
 	var required []string
 	for _, k := range new(parser).keys() {
-		property := maps.Clone(k.schema)
+		property := k.schema()
 		property["description"] = k.help
 		if json.Valid([]byte(k.fallback)) {
 			property["default"] = json.RawMessage(k.fallback)
 		}
 		properties[k.name] = property
 		switch {
-		case k.unless != "":
-			table["anyOf"] = []object{{"required": []string{k.name}}, {"required": []string{k.unless}}}
-		case k.example != "":
+		case k.instead != "":
+			table["anyOf"] = []object{{"required": []string{k.name}}, {"required": []string{k.instead}}}
+		case k.required:
 			required = append(required, k.name)
 		case k.excludes != "":
 			dependencies[k.name] = object{"not": object{"required": []string{k.excludes}}}
-		case k.needs != "":
-			dependencies[k.name] = []string{k.needs}
 		}
 	}
 	table["properties"], table["dependencies"], table["required"] = properties, dependencies, required
