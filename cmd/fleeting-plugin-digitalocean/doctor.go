@@ -252,20 +252,13 @@ func (d diagnosing) one(ctx context.Context, t *terminal, p target, quiet bool) 
 var atLine = regexp.MustCompile(`^(.*:\d+): (.*)$`)
 
 // unreadable is a config.toml that is no TOML, or not the runner's.
-func unreadable(path string, err error) (found []doctor.Finding) {
-	all, ok := errors.AsType[runnerconfig.Misfits](err)
-	if !ok {
-		all = runnerconfig.Misfits{err}
+func unreadable(path string, err error) []doctor.Finding {
+	f := doctor.Finding{Check: "config", Level: doctor.Fault, Where: path, What: strings.TrimPrefix(err.Error(), path+": "),
+		Hint: "the runner cannot read it either"}
+	if m := atLine.FindStringSubmatch(err.Error()); m != nil {
+		f.Where, f.What = m[1], m[2]
 	}
-	for _, err := range all {
-		f := doctor.Finding{Check: "config", Level: doctor.Fault, Where: path, What: strings.TrimPrefix(err.Error(), path+": "),
-			Hint: "the runner cannot read it either"}
-		if m := atLine.FindStringSubmatch(err.Error()); m != nil {
-			f.Where, f.What = m[1], m[2]
-		}
-		found = append(found, f)
-	}
-	return found
+	return []doctor.Finding{f}
 }
 
 // print shows the findings from one on, the first time below a title.

@@ -37,13 +37,12 @@ func TestErrors(t *testing.T) {
 		text string
 		want string
 	}{
-		"no TOML":     {"concurrent = \n[[runners]]\n", "error: config.toml:1: expected value but found '\\n' instead" + both},
+		"no TOML":     {"concurrent = \n[[runners]]\n", "error: config.toml:1: concurrent: expected value but found '\\n' instead" + both},
 		"no text":     {"\xff\xfe", "error: config.toml: invalid character at start of key: U+00FF 'ÿ'" + both},
-		"a key twice": {"concurrent = 1\nconcurrent = 2\n", "error: config.toml:2: Key 'concurrent' has already been defined." + both},
+		"a key twice": {"concurrent = 1\nconcurrent = 2\n", "error: config.toml:2: concurrent: Key 'concurrent' has already been defined." + both},
 		"what no runner reads": {
-			"[[runners]]\nlimit = \"5\"\nname = 5\n",
-			"error: config.toml:2: runners.limit: must be a whole number" + both +
-				"error: config.toml:3: runners.name: must be a string" + both,
+			"[[runners]]\nlimit = \"5\"\n",
+			"error: config.toml:2: runners.limit: incompatible types: TOML value has type string; destination has type integer" + both,
 		},
 		"a number in quotes": {
 			runnerWith("    IdleCount = \"1\"\n"),

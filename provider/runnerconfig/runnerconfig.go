@@ -2,12 +2,12 @@
 package runnerconfig
 
 import (
-	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path"
 	"regexp"
-	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -134,32 +134,74 @@ func Load(path string) (*File, error) {
 	return Parse(path, string(text))
 }
 
-// Parse is Load of a text; path is for messages. Values that the runner would not take all come in one error, [Misfits].
+// Fault is why a text is no config.toml.
+type Fault struct {
+	Path string
+	Line int // 0 = not known
+	Text string
+}
+
+// Error begins with path:line, which editors and terminals can follow.
+func (f Fault) Error() string {
+	if f.Line == 0 {
+		return f.Path + ": " + f.Text
+	}
+	return fmt.Sprintf("%s:%d: %s", f.Path, f.Line, f.Text)
+}
+
+// Parse is Load of a text; path is for messages. The error is a [Fault]: the first, as it is the runner's.
 func Parse(path, text string) (*File, error) {
-	f := &File{Path: path}
-	meta, err := toml.Decode(text, f)
+	f := &File{Path: path, lines: map[string]int{}}
+	meta, err := Decode(path, text, f)
 	if err != nil {
-		return nil, cmp.Or(misfits(path, text), positioned(path, text, err))
+		return nil, err
 	}
 	for i := range f.Runners {
 		f.Runners[i].Index = i
-	}
-	if f.lines, err = readLines(text); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	undecoded := map[string]bool{}
 	for _, key := range meta.Undecoded() {
 		undecoded[strings.ToLower(strings.Join(key, "."))] = true
 	}
-	for key := range f.lines {
-		name := index.ReplaceAllString(key, "")
-		if rest, ok := strings.CutPrefix(name, "runners.autoscaler."); ok && undecoded[name] && !notOurs.MatchString(rest) {
-			f.Ignored = append(f.Ignored, key)
+	at, line := 0, 1
+	err = Walk(text, func(i Item) {
+		if i.Start > at {
+			line, at = line+strings.Count(text[at:i.Start], "\n"), i.Start
 		}
+		if _, twice := f.lines[i.Key]; twice {
+			return
+		}
+		f.lines[i.Key] = line
+		name := index.ReplaceAllString(i.Key, "")
+		if rest, ok := strings.CutPrefix(name, "runners.autoscaler."); ok && i.Name != "" && undecoded[name] && !notOurs.MatchString(rest) {
+			f.Ignored = append(f.Ignored, i.Key)
+		}
+	})
+	if err != nil {
+		return nil, Fault{Path: path, Text: err.Error()}
 	}
-	slices.SortFunc(f.Ignored, func(a, b string) int { return cmp.Or(cmp.Compare(f.lines[a], f.lines[b]), cmp.Compare(a, b)) })
 	return f, nil
 }
+
+// Decode reads any part of a config.toml with the runner's own decoder. The error is a [Fault].
+func Decode(path, text string, into any) (toml.MetaData, error) {
+	meta, err := toml.Decode(text, into)
+	if err == nil {
+		return meta, nil
+	}
+	f := Fault{Path: path, Text: err.Error()}
+	if m := decoderFault.FindStringSubmatch(f.Text); m != nil {
+		f.Line, _ = strconv.Atoi(m[1])
+		f.Text = strings.TrimPrefix(m[2]+": "+m[3], ": ")
+	}
+	if pe, ok := errors.AsType[toml.ParseError](err); ok { // its line is one too far where a line ends too early
+		f.Line = 1 + strings.Count(text[:min(max(pe.Position.Start, 0), len(text))], "\n")
+	}
+	return meta, f
+}
+
+// decoderFault matches the decoder's errors: where, at which key, and what.
+var decoderFault = regexp.MustCompile(`(?s)^toml: line (\d+)(?: \(last key "([^"]*)"\))?: (.*)$`)
 
 // notOurs matches what is not decoded of [runners.autoscaler], and not ignored by the runner either.
 var notOurs = regexp.MustCompile(`^(plugin_config\..*|vm_isolation(\..*)?|reservation_throttling|instance_\w+_buckets)$`)
@@ -170,19 +212,18 @@ var index = regexp.MustCompile(`\.\d+\b`)
 // At returns path:line of a key, such as runners.0.autoscaler.max_instances; of one that is not there, of the closest table
 // around it.
 func (f *File) At(key string) string {
-	if line := f.line(key); line > 0 {
+	if line := f.Line(key); line > 0 {
 		return fmt.Sprintf("%s:%d", f.Path, line)
 	}
 	return f.Path
 }
 
-// line is that of At; 0 = there is none.
-func (f *File) line(key string) int {
-	for key = strings.ToLower(key); key != ""; {
+// Line is that of At; 0 = there is none.
+func (f *File) Line(key string) int {
+	for key = strings.ToLower(key); key != ""; key = key[:max(0, strings.LastIndex(key, "."))] {
 		if line, ok := f.lines[key]; ok {
 			return line
 		}
-		key = key[:max(0, strings.LastIndex(key, "."))]
 	}
 	return 0
 }
@@ -206,14 +247,4 @@ func (r Runner) OurPlugin() bool {
 	name, _, _ = strings.Cut(name, ":")
 	name, _, _ = strings.Cut(name, "@")
 	return strings.TrimSuffix(name, ".exe") == "fleeting-plugin-digitalocean"
-}
-
-// positioned rewrites an error of the TOML library as path:line: message, which editors and terminals can follow.
-func positioned(path, text string, err error) error {
-	if pe, ok := err.(toml.ParseError); ok { //nolint:errorlint // the library wraps nothing
-		// Its own line is one too far where a line ends too early.
-		line := 1 + strings.Count(text[:min(max(pe.Position.Start, 0), len(text))], "\n")
-		return fmt.Errorf("%s:%d: %s", path, line, pe.Message)
-	}
-	return fmt.Errorf("%s: %w", path, err)
 }
