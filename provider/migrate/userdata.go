@@ -13,9 +13,8 @@ import (
 
 // cloudConfig is what a Droplet's first boot does for cloud-init: what docker-machine did over SSH.
 type cloudConfig struct {
-	Packages []string    `yaml:"packages,omitempty"`
-	Files    []cloudFile `yaml:"write_files,omitempty"`
-	Run      []string    `yaml:"runcmd,omitempty"`
+	Files []cloudFile `yaml:"write_files,omitempty"`
+	Run   []string    `yaml:"runcmd"`
 }
 
 type cloudFile struct {
@@ -32,28 +31,19 @@ const (
 // daemonLists are the options of the Docker daemon that are converted, and their keys in daemon.json.
 var daemonLists = map[string]string{"engine-registry-mirror": "registry-mirrors", "engine-insecure-registry": "insecure-registries"}
 
-// newCloudConfig returns what Droplets of this image need. daemon is daemon.json; port is that of SSH.
-func newCloudConfig(daemon map[string][]string, image imageClass, user string, port int) (c cloudConfig) {
-	allow := "ufw allow ssh"
-	if port != 22 {
-		allow = fmt.Sprintf("ufw allow %d/tcp", port)
+// newCloudConfig returns what Droplets of an image need. daemon is daemon.json; port is that of SSH.
+func newCloudConfig(image string, daemon map[string][]string, user string, port int) (c cloudConfig) {
+	if !strings.HasPrefix(image, "docker-") {
+		const install = "DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y "
+		c.Run = []string{"command -v docker >/dev/null || (apt-get update && " + install + "docker.io)",
+			"command -v docker >/dev/null || " + install + "docker-cli"} // Debian 13 has the client apart
 	}
-	switch image {
-	case imagePlain:
-		c.Packages = []string{"docker.io"}                                                // cloud-init reads the lists of packages before
-		c.Run = []string{"command -v docker >/dev/null || apt-get install -y docker-cli"} // Debian 13's client
-	case imageWithDocker: // its firewall locks out a client that connects as often as a runner does
-		c.Run = []string{allow}
-	default:
-		c.Run = []string{"command -v docker >/dev/null || (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y docker.io)",
-			"if command -v ufw >/dev/null; then " + allow + "; fi"}
-	}
+	// The firewall of DigitalOcean's image with Docker locks out a client that connects as often as a runner does.
+	c.Run = append(c.Run, fmt.Sprintf("if command -v ufw >/dev/null; then ufw allow %d/tcp; fi", port))
 	if len(daemon) > 0 {
 		text, _ := json.MarshalIndent(daemon, "", "  ") // cannot fail
 		c.Files = []cloudFile{{Path: daemonFile, Content: string(text) + "\n"}}
-		if image != imagePlain { // files are written before packages are installed; a Docker that runs already has to read them
-			c.Run = append(c.Run, "systemctl restart docker")
-		}
+		c.Run = append(c.Run, "systemctl restart docker") // one of the image runs already, and has not read the file
 	}
 	if user != "root" {
 		c.Run = append(c.Run, "usermod -aG docker "+user)
@@ -61,32 +51,33 @@ func newCloudConfig(daemon map[string][]string, image imageClass, user string, p
 	return c
 }
 
-// boot makes user_data. A file of the user's is merged into it, so that there is one cloud-config.
-func (c *conversion) boot(class imageClass) {
+// userData returns user_data. A file of the user's is merged into it, so that there is one cloud-config.
+func (c *conversion) userData() string {
 	daemon := map[string][]string{}
 	for _, o := range c.options {
 		if list := daemonLists[o.key]; list != "" {
 			daemon[list] = append(daemon[list], o.value)
 		}
 	}
-	ours := newCloudConfig(daemon, class, c.User, c.Port)
-	text, _ := ours.mergedInto(cloudHeader) // cannot fail
-	if o := c.option("userdata", ""); o.value != "" {
-		both := ""
-		content, err := c.Host.ReadFile(o.value, maxUserData)
-		if err == nil {
-			both, err = ours.mergedInto(string(content))
-		} else {
-			err = errors.New("cannot be read here")
-		}
-		if err != nil {
-			c.note(Todo, o.line, o.key, fmt.Sprintf("%s %v: it is not in the new section", o.value, err), "merge it into user_data by hand")
-		} else {
-			text = both
-			c.note(Check, o.line, o.key, o.value+" is merged into user_data: the file itself has no effect any more", "")
-		}
+	ours := newCloudConfig(fmt.Sprint(c.Image), daemon, c.User, c.Port)
+	alone, _ := ours.mergedInto(cloudHeader) // cannot fail
+	o := c.option("userdata")
+	if o.value == "" {
+		return alone
 	}
-	c.UserData = c.multiline(text)
+	both := ""
+	content, err := c.Host.ReadFile(o.value, maxUserData)
+	if err != nil {
+		err = errors.New("cannot be read here")
+	} else {
+		both, err = ours.mergedInto(string(content))
+	}
+	if err != nil {
+		c.note(Todo, o.line, o.key, fmt.Sprintf("%s %v: it is not in the new section", o.value, err), "merge it into user_data by hand")
+		return alone
+	}
+	c.note(Check, o.line, o.key, o.value+" is merged into user_data: the file itself has no effect any more", "")
+	return both
 }
 
 // maxUserData is DigitalOcean's limit, in bytes.
