@@ -1,7 +1,6 @@
 package migrate
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -147,24 +146,6 @@ func TestGlobals(t *testing.T) {
 		if !strings.Contains(r.Text, want) {
 			t.Errorf("no %q in:\n%s", want, r.Text)
 		}
-	}
-}
-
-// A file of 10,000 lines is migrated as one of ten is, each token to a file of its own.
-func TestTenThousandLines(t *testing.T) {
-	text := "concurrent = 5\n"
-	const runners = 200
-	for n := range runners {
-		one := strings.TrimPrefix(runnerWith("    IdleCount = 1\n    # a comment\n"), "concurrent = 5\n")
-		text += strings.ReplaceAll(one, "0123456789abcdef", fmt.Sprintf("%016x", n)) + "\n\n[[runners]]\n  executor = \"shell\"\n\n"
-	}
-	r := Migrate("config.toml", text, none())
-	files := map[string]bool{}
-	for _, s := range r.Secrets {
-		files[s.File] = true
-	}
-	if r.Failed() || len(r.Groups) != runners || r.Runners != 2*runners || len(files) != runners {
-		t.Errorf("%d of %d runners, %d files for tokens", len(r.Groups), r.Runners, len(files))
 	}
 }
 

@@ -2,7 +2,6 @@ package migrate
 
 import (
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -84,48 +83,35 @@ func untouched(t tester, in string, r Result) {
 	}
 }
 
-// meaning decodes a text, without what is to differ, and with names in lower case.
-func meaning(t tester, text string) any {
+// meaning decodes a text, without what is to differ.
+func meaning(t tester, text string) map[string]any {
 	t.Helper()
 	var all map[string]any
 	if _, err := toml.Decode(text, &all); err != nil {
 		t.Fatal(err)
 	}
-	return lowered(all, "")
+	strip(all, "")
+	return all
 }
 
 var differs = []string{".runners.executor", ".runners.machine", ".runners.autoscaler", ".runners.request_concurrency",
 	".runners.pre_clone_script", ".runners.pre_get_sources_script", ".runners.post_clone_script", ".runners.post_get_sources_script",
 	".runners.docker.host", ".runners.docker.tls_verify", ".runners.docker.tls_cert_path"}
 
-func lowered(v any, path string) any {
-	switch v := v.(type) {
-	case map[string]any:
-		out := map[string]any{}
-		for name, value := range v {
-			name = strings.ToLower(name)
-			if at := path + "." + name; slices.Contains(differs, at) || at == ".runners.docker" && reflect.DeepEqual(value, map[string]any{"image": "alpine:latest"}) {
-				continue
-			}
-			value = lowered(value, path+"."+name)
-			table, isTable := value.(map[string]any)
-			switch other, twice := out[name].(map[string]any); {
-			case isTable && len(table) == 0:
-			case isTable && twice: // two spellings of a table are one
-				maps.Copy(other, table)
-			default:
-				out[name] = value
-			}
+// strip takes out what differs, what the new section has of its own, and tables with nothing else in them.
+func strip(table map[string]any, path string) {
+	for name, value := range table {
+		at := path + "." + strings.ToLower(name)
+		list, _ := value.([]map[string]any)
+		for _, one := range list {
+			strip(one, at)
 		}
-		return out
-	case []map[string]any:
-		var out []any
-		for _, one := range v {
-			out = append(out, lowered(one, path))
+		one, isTable := value.(map[string]any)
+		strip(one, at)
+		if slices.Contains(differs, at) || isTable && len(one) == 0 || at == ".runners.docker" && reflect.DeepEqual(one, map[string]any{"image": "alpine:latest"}) {
+			delete(table, name)
 		}
-		return out
 	}
-	return v
 }
 
 // Any text at all: no panic, and what holds always holds.
