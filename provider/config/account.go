@@ -68,27 +68,11 @@ func checkToken(content string) (string, error) {
 	return token, nil
 }
 
-// findToken leaves it to tryTokenFile where there is a file.
-func (p *parser) findToken() (err error) {
-	t := &p.config.Token
-	if !t.Value.IsZero() {
-		t.Source = "plugin_config.token"
-		return nil
+func (p *parser) tokenIsFrom() error {
+	if t := &p.config.Token; !t.Value.IsZero() {
+		t.Source = cmp.Or(p.variable, "plugin_config.token")
 	}
-	if p.has("token_file") {
-		return nil
-	}
-	for _, name := range []string{"DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN"} {
-		if content := p.host.Getenv(name); strings.TrimSpace(content) != "" {
-			token, err := checkToken(content)
-			if err != nil {
-				return fmt.Errorf("the environment variable %s %w", name, err)
-			}
-			*t = Token{Value: NewSecret(token), Source: "the environment variable " + name}
-			return nil
-		}
-	}
-	return errors.New("is required: set token or token_file, or the environment variable DIGITALOCEAN_TOKEN or DIGITALOCEAN_ACCESS_TOKEN")
+	return nil
 }
 
 func (p *parser) tryTokenFile() error {
@@ -108,16 +92,10 @@ func (p *parser) tryTokenFile() error {
 
 const defaultAPIURL = "https://api.digitalocean.com"
 
-// defaultURL comes from the environment, or is DigitalOcean's. After a fault there is none: the token is not for another host.
-func (p *parser) defaultURL() (err error) {
-	const variable = "DIGITALOCEAN_API_URL"
-	if p.has("api_url") {
-		return nil
-	}
-	if p.config.APIURL, err = normalURL(cmp.Or(strings.TrimSpace(p.host.Getenv(variable)), defaultAPIURL)); err != nil {
-		err = fmt.Errorf("the environment variable %s %w", variable, err)
-	}
-	return err
+// defaultURL is not used after a fault: the token is not for another host.
+func (p *parser) defaultURL() error {
+	p.config.APIURL = cmp.Or(p.config.APIURL, defaultAPIURL)
+	return nil
 }
 
 // normalURL checks the URL of the API, and returns it in one spelling, by which this host's plugins know that

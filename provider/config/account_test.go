@@ -97,7 +97,7 @@ func TestAccount(t *testing.T) {
 		`{"name": "ci", "token": "t", "colour": 1, "max_instances": 0, "user_data_file": "/missing"}`: "ci https://api.digitalocean.com",
 		`{"token": "t", "api_url": "https://EXAMPLE.com:443/"}`:                                       " https://example.com",
 		`{"name": "ci-doctor", "tokn": "t", "api_url": 5, "size": 5}`: `plugin_config.name: must not end in -doctor, as the groups do that doctor --boot makes and deletes; for example name = "ci"
-plugin_config.token: is required: set token or token_file, or the environment variable DIGITALOCEAN_TOKEN or DIGITALOCEAN_ACCESS_TOKEN
+plugin_config.token: is required, unless token_file is set; for example token_file = "/etc/gitlab-runner/digitalocean-token", or DIGITALOCEAN_TOKEN in the environment
 plugin_config.api_url: must be a string, not 5`,
 		`[]`: "plugin_config: must be a table",
 	} {

@@ -84,22 +84,30 @@ func Parse(data []byte, host Host) (Config, error) {
 
 // parser carries one call of [Parse] from key to key.
 type parser struct {
-	host   Host
-	given  map[string]any // values are strings, bools, json.Numbers, []any and map[string]any
-	config Config
-	faults Faults
+	host     Host
+	given    map[string]any // values are strings, bools, json.Numbers, []any and map[string]any
+	variable string         // of the environment, that the value that is being read is from; "" = it is given
+	config   Config
+	faults   Faults
 }
 
 // has reports whether the user gave the key. No key is the empty one.
-func (p *parser) has(name string) bool { return p.given[name] != nil }
+func (p *parser) has(name string) bool { return name != "" && p.given[name] != nil }
 
 // read reads one key, given or not.
 func (p *parser) read(k key) {
 	field := reflect.ValueOf(k.field).Elem()
 	before := reflect.New(field.Type()).Elem()
 	before.Set(field)
+	v := p.given[k.name]
+	p.variable = ""
+	for _, name := range k.environment {
+		if text := strings.TrimSpace(p.host.Getenv(name)); text != "" && v == nil && !p.has(k.instead) {
+			v, p.variable = text, "the environment variable "+name
+		}
+	}
 	var err error
-	switch v := p.given[k.name]; {
+	switch {
 	case v != nil && p.has(k.excludes):
 		err = fmt.Errorf("excludes %s: set one of the two", k.excludes)
 	case v != nil:
@@ -114,7 +122,7 @@ func (p *parser) read(k key) {
 	}
 	if err != nil {
 		field.Set(before) // as if it were not given
-		p.faults = append(p.faults, Fault{k.name, err.Error(), k.hint})
+		p.faults = append(p.faults, Fault{k.name, strings.TrimSpace(p.variable + " " + err.Error()), k.hint})
 	}
 }
 

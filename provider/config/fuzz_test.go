@@ -52,42 +52,27 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// checkBounds holds a Config that was accepted to the comments of its fields.
+// checkBounds holds a Config that was accepted to what the comments of its fields say beyond what the schema says of the keys.
 func checkBounds(t *testing.T, c Config) {
 	t.Helper()
-	matches := func(pattern string, all ...string) bool {
-		expression := regexp.MustCompile("^(" + pattern + ")$")
-		return !slices.ContainsFunc(all, func(one string) bool { return !expression.MatchString(one) })
+	known := func(uuids map[string]string, regions []string) bool {
+		return !slices.ContainsFunc(slices.Collect(maps.Keys(uuids)), func(r string) bool { return !slices.Contains(regions, r) })
 	}
 	once := func(all []string) bool {
 		return len(all) > 0 && len(slices.Compact(slices.Sorted(slices.Values(all)))) == len(all)
 	}
-	within := func(uuids, regions map[string]string) bool {
-		for region := range uuids {
-			if regions[region] == "" {
-				return false
-			}
-		}
-		return matches(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`, slices.Collect(maps.Values(uuids))...)
-	}
-	regions := map[string]string{}
-	for _, region := range c.Regions {
-		regions[region] = region
-	}
 	ours := regexp.MustCompile(`(?i)^fleeting(-|$)`).MatchString
 	normal, err := normalURL(c.APIURL)
 	for what, ok := range map[string]bool{
-		"a name":                    matches(`[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?`, c.Name) && !strings.HasSuffix(c.Name, "-doctor"),
+		"a name":                    c.Name != "" && !strings.HasSuffix(c.Name, "-doctor"),
 		"a token from one place":    c.Token.Value.IsZero() != (c.Token.File == "") && c.Token.Source != "",
-		"an API URL in one form":    err == nil && normal == c.APIURL && matches(`https?://.*[^/]`, c.APIURL),
-		"slugs, each once":          matches(`[a-z0-9][a-z0-9._-]{0,254}`, append(c.Regions, c.Sizes...)...) && once(c.Regions) && once(c.Sizes),
+		"an API URL in one form":    err == nil && normal == c.APIURL,
+		"slugs, each once":          once(c.Regions) && once(c.Sizes),
 		"an image or an image tag":  (c.Image == Image{}) == (c.ImageTag != "") && c.Image.ID >= 0 && (c.Image.Slug == "" || c.Image.ID == 0),
-		"SSH keys":                  matches(`[1-9][0-9]*|[0-9a-f]{2}(:[0-9a-f]{2}){15}`, c.SSHKeys...),
-		"subnets of VPCs":           within(c.VPC, regions) && within(c.Subnet, c.VPC),
+		"subnets of VPCs":           known(c.VPC, c.Regions) && known(c.Subnet, slices.Collect(maps.Keys(c.VPC))),
 		"IPv6 with public networks": c.PublicNetworking || !c.IPv6,
-		"user data":                 len(c.UserData) <= 64<<10 && matches(`[\x00-\x7f]*`, c.UserData),
-		"tags":                      matches(`[a-zA-Z0-9_:-]{1,255}`, c.Tags...) && !slices.ContainsFunc(c.Tags, ours),
-		"limits":                    min(c.MaxInstances, c.MaxCreating) >= 0 && max(c.MaxInstances, c.MaxCreating) <= 100_000 && c.MaxHourlyCost >= 0,
+		"user data":                 len(c.UserData) <= 64<<10 && !strings.ContainsFunc(c.UserData, func(r rune) bool { return r > 0x7f }),
+		"tags":                      !slices.ContainsFunc(c.Tags, ours),
 		"a timeout":                 c.CreateTimeout >= 30*time.Second && c.CreateTimeout <= 24*time.Hour,
 	} {
 		if !ok {

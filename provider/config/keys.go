@@ -13,36 +13,31 @@ type key struct {
 	help     string
 	hint     string // shown with each fault
 
-	required bool
-	instead  string // the key that may be given in place of a required one
-	excludes string // the key that must not be given with it
+	required    bool
+	instead     string   // the key that may be given in place of a required one
+	environment []string // the variables that hold it where it is not given
+	excludes    string   // the key that must not be given with it
 }
 
-// Bounds of numbers are far above any account's: they catch typos.
-const (
-	mostDroplets = 100_000
-	leastCost    = 0.001
-	mostCost     = 100_000
-)
-
 // keys are all keys, in the order of the documentation. They are read in this order, and their faults come in it, so a
-// key may look at what the keys above it have stored.
+// key may look at what the keys above it have stored. Bounds of numbers are far above any account's: they catch typos.
 func (p *parser) keys() []key {
 	c := &p.config
 	return []key{
 		{name: "name", field: &c.Name, text: names, then: p.notBoot, required: true, hint: `for example name = "ci"`,
 			help: "The group: the prefix of its Droplets' names, and part of their tag `fleeting-group:<name>`. 1 to 45 of a-z, 0-9 and `-`, " +
 				"a letter or digit at both ends, no `-doctor` at the end. One manager, one name."},
-		{name: "token", field: &c.Token.Value, text: format{check: checkToken}, then: p.findToken,
-			fallback: "required, or token_file, or the environment",
+		{name: "token", field: &c.Token.Value, text: format{check: checkToken}, then: p.tokenIsFrom,
+			required: true, instead: "token_file", environment: []string{"DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN"},
+			hint: `for example token_file = "/etc/gitlab-runner/digitalocean-token", or DIGITALOCEAN_TOKEN in the environment`,
 			help: "DigitalOcean's token. The first that is set counts: `token`, `token_file`, `DIGITALOCEAN_TOKEN`, " +
 				"`DIGITALOCEAN_ACCESS_TOKEN`."},
 		{name: "token_file", field: &c.Token.File, text: format{check: checkPath}, then: p.tryTokenFile,
 			fallback: "the environment",
 			help:     "A file that contains only the token. It is read again after a 401: no restart for a new token."},
 		{name: "api_url", field: &c.APIURL, text: format{pattern: "^[hH][tT][tT][pP][sS]?://[^?#]+$", check: normalURL}, then: p.defaultURL,
-			fallback: `"` + defaultAPIURL + `"`,
-			help:     "The API: https, or http to a loopback host. Environment: `DIGITALOCEAN_API_URL`."},
+			environment: []string{"DIGITALOCEAN_API_URL"}, fallback: `"` + defaultAPIURL + `"`,
+			help: "The API: https, or http to a loopback host. Environment: `DIGITALOCEAN_API_URL`."},
 
 		{name: "region", field: &c.Regions, text: slugs, required: true, hint: `for example region = "nyc3"`,
 			help: "A slug, or a list of them, tried in order."},
@@ -84,11 +79,11 @@ func (p *parser) keys() []key {
 		{name: "project_id", field: &c.ProjectID, text: uuids, fallback: "the account's default project",
 			help: "The UUID of the Droplets' project. A failed assignment is only a warning in the log."},
 
-		{name: "max_instances", field: &c.MaxInstances, least: 1, most: mostDroplets, fallback: "the account's limit",
+		{name: "max_instances", field: &c.MaxInstances, least: 1, most: 100_000, fallback: "the account's limit",
 			help: "The most Droplets, 1 to 100000. The runner's `max_instances` must not be more."},
-		{name: "max_creating", field: &c.MaxCreating, least: 1, most: mostDroplets, fallback: "no limit",
+		{name: "max_creating", field: &c.MaxCreating, least: 1, most: 100_000, fallback: "no limit",
 			help: "The most Droplets being created at once, 1 to 100000."},
-		{name: "max_hourly_cost", field: &c.MaxHourlyCost, least: leastCost, most: mostCost, fallback: "no limit",
+		{name: "max_hourly_cost", field: &c.MaxHourlyCost, least: 0.001, most: 100_000, fallback: "no limit",
 			help: "The most USD an hour for the group's Droplets, without backups and traffic, 0.001 to 100000. It lowers `max_instances`, " +
 				"by the price of the most expensive `size`."},
 		{name: "create_timeout", field: &c.CreateTimeout, fallback: `"10m"`,

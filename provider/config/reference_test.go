@@ -38,6 +38,9 @@ func reference() string {
 		fallback := k.fallback
 		if k.required {
 			fallback = strings.TrimSuffix("required, or "+k.instead, ", or ")
+			if k.environment != nil {
+				fallback += ", or the environment"
+			}
 		}
 		fallback = regexp.MustCompile(`\b\w+_\w+\b`).ReplaceAllString(fallback, "`$0`") // a key
 		if json.Valid([]byte(k.fallback)) {
@@ -105,7 +108,7 @@ func TestReferenceIsTrue(t *testing.T) {
 	missing := faultsOf(err)
 	byDefault := dump(accept(t, `{}`, emptyHost))
 	for _, k := range new(parser).keys() {
-		if want := k.required || strings.HasPrefix(k.fallback, "required"); missing.Has(k.name) != want || !strings.HasSuffix(k.help, ".") {
+		if want := k.required; missing.Has(k.name) != want || !strings.HasSuffix(k.help, ".") {
 			t.Errorf("%s: the reference says %q, without it the faults are\n%v", k.name, k.fallback, missing)
 		}
 		if json.Valid([]byte(k.fallback)) {

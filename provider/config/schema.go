@@ -20,6 +20,7 @@ func Schema() []byte {
 		}
 		properties[k.name] = property
 		switch {
+		case k.environment != nil: // of which a schema knows nothing
 		case k.instead != "":
 			table["anyOf"] = []object{{"required": []string{k.name}}, {"required": []string{k.instead}}}
 		case k.required:
