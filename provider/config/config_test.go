@@ -27,6 +27,7 @@ func TestSpellings(t *testing.T) {
 
 		`{"region": ["nyc3", "nyc3"]}`:            ``,
 		`{"image": "12"}`:                         `Image = "{Slug: ID:12}"`,
+		`{"image": "0"}`:                          `Image = "{Slug:0 ID:0}"`,
 		`{"ssh_keys": 12}`:                        `SSHKeys = "[12]"`,
 		`{"ssh_keys": ["512", 9007199254740993]}`: `SSHKeys = "[512 9007199254740993]"`,
 		`{"ssh_keys": "3B:16:bf:e4:8b:00:8b:b8:59:8c:a9:d3:f0:19:45:FA"}`: `SSHKeys = "[3b:16:bf:e4:8b:00:8b:b8:59:8c:a9:d3:f0:19:45:fa]"`,

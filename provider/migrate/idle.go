@@ -23,7 +23,7 @@ type policy struct {
 // worlds.
 func (c *conversion) readPolicies() (all []policy) {
 	root := c.runner.Machine.oldIdle
-	root.Periods, root.Timezone = []string{"* * * * * * *"}, ""
+	root.Periods = []string{"* * * * * * *"}
 	for i, old := range append([]oldIdle{root}, c.runner.Machine.Autoscaling...) {
 		path := "machine"
 		if i > 0 {

@@ -159,8 +159,10 @@ func (m *migration) run(path, text string) (changed string, err error) {
 				Hint: "replace it once the token is a new one"})
 		}
 	}
-	_, err = runnerconfig.Parse("a fault of this command, please report it: the result", changed)
-	return changed, err
+	if _, err = runnerconfig.Parse(path, changed); err != nil {
+		return "", runnerconfig.Fault{Text: "a fault of this command, please report it: the result cannot be read: " + err.Error()}
+	}
+	return changed, nil
 }
 
 // say files a note, without the secrets of the file.

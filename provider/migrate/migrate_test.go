@@ -53,8 +53,8 @@ func TestErrors(t *testing.T) {
 			":5: [runners.docker] is apart from its [[runners]]: move it to the runner's other tables",
 		},
 		"half-way there": {
-			runnerWith("  [runners.autoscaler]\n    plugin = \"x\"\n"),
-			":13: executor: is docker+machine, and the runner has [runners.autoscaler] already",
+			runnerWith("") + strings.TrimPrefix(runnerWith("  [runners.autoscaler]\n    plugin = \"x\"\n"), "concurrent = 5\n"),
+			":24: executor: is docker+machine, and the runner has [runners.autoscaler] already",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -95,6 +95,7 @@ func TestNotes(t *testing.T) {
 		{"", "digitalocean-userdata=/mime", "todo: config.toml:11: digitalocean-userdata: /mime is no cloud-config: it is not in the new section", "  - if command -v ufw >/dev/null; then ufw allow 22/tcp; fi"},
 		{"", "digitalocean-ssh-key-path=keys/id_rsa", "todo: config.toml:11: digitalocean-ssh-key-path: \"keys/id_rsa\" is not an absolute path, and ~ is not expanded", ""},
 		{"", "digitalocean-ssh-key-path=/root/id_rsa", "", `ssh_key_file = "/root/id_rsa"`},
+		{"", "digitalocean-ssh-key-fingerprint=MD5:3B:16:bf:e4:8b:00:8b:b8:59:8c:a9:d3:f0:19:45:fa", "", `ssh_keys = ["3b:16:bf:`},
 		{"", "digitalocean-ssh-key-fingerprint=SHA256:x", "lost: config.toml:11: digitalocean-ssh-key-fingerprint: not an MD5", ""},
 		{"", "engine-registry-mirror=http://10.1.2.3:5000", "check: config.toml:11: private addresses: 10.1.2.3 (engine-registry-mirror). Droplets reach", `# vpc_uuid = ""`},
 		{"", "engine-registry-mirror=https://203.0.113.7", "", `"https://203.0.113.7"`},
@@ -140,9 +141,10 @@ func TestNothingToMigrate(t *testing.T) {
 
 // What the global section says counts for each runner.
 func TestGlobals(t *testing.T) {
-	text := "machine.shutdown_drain.enabled = true\n" + strings.Replace(runnerWith("    IdleCount = 2\n"), "limit = 5", "limit = 0", 1)
+	text := "machine.shutdown_drain.enabled = true\n" + strings.Replace(
+		runnerWith("    IdleCount = 2\n    [[runners.machine.autoscaling]]\n      Periods = [\"* * 9 * * * *\"]\n      IdleCount = 3\n"), "limit = 5", "limit = 0", 1)
 	r := holds(t, text, none())
-	for _, want := range []string{"      max_instances = 7\n", "delete_instances_on_shutdown = true\n    shutdown_deletion_interval = \"10s\"\n    shutdown_deletion_retries = 3\n"} {
+	for _, want := range []string{"      max_instances = 8\n", "delete_instances_on_shutdown = true\n    shutdown_deletion_interval = \"10s\"\n    shutdown_deletion_retries = 3\n"} {
 		if !strings.Contains(r.Text, want) {
 			t.Errorf("no %q in:\n%s", want, r.Text)
 		}

@@ -124,6 +124,7 @@ func FuzzMigrate(f *testing.F) {
 	f.Add(runnerWith("    \"Idle.Count\" = 1\n"))
 	f.Add("[[runners]]\ndocker = false\nexecutor = \"docker+machine\"\nmachine.machinedriver = \"digitalocean\"\nmachine.machineoptions = [\"digitalocean-\"]\n")
 	f.Add("machine.shutdown_drain.enabled = true\n" + runnerWith(""))
+	f.Add(strings.Replace(runnerWith(""), "  limit", "  pre_clone_script = 'a'\n  pre_get_sources_script = 'b'\n  limit", 1))
 	f.Add("[[runners]]\n[[Runners]]\nexecutor = \"docker+machine\"\n")
 	f.Fuzz(func(t *testing.T, text string) { holds(t, text, none()) })
 }
@@ -145,7 +146,7 @@ func TestAnyRunners(t *testing.T) {
 			}
 			line(0, "[[runners]]")
 			line(1, `executor = "docker+machine"`)
-			line(1, `pre_build_script = """`+"\n  a\n      b\n\"\"\"")
+			line(1, `pre_build_script = """`+"\n  a\n      # b\"\"\"")
 			keys := []string{
 				`MachineName = ` + draw("name", `"ci-%s"`, `'x%sy'`, `"%s"`, `"Ümläut-%s"`),
 				"IdleCount = " + draw("idle", "0", "3"), "IdleTime = 60", `MachineDriver = "digitalocean"`,

@@ -168,9 +168,6 @@ func Parse(path, text string) (*File, error) {
 		if i.Start > at {
 			line, at = line+strings.Count(text[at:i.Start], "\n"), i.Start
 		}
-		if _, twice := f.lines[i.Key]; twice {
-			return
-		}
 		f.lines[i.Key] = line
 		name := index.ReplaceAllString(i.Key, "")
 		if rest, ok := strings.CutPrefix(name, "runners.autoscaler."); ok && i.Name != "" && undecoded[name] && !notOurs.MatchString(rest) {

@@ -28,7 +28,7 @@ listen_address = "127.0.0.1:9252"
   [runners.autoscaler]
     plugin = "fleeting-plugin-digitalocean"
     Max_Instances = 10
-    idle_seconds = "5m"
+    idle_seconds = ["5m", "6m"]
     connector_config = { username = "ci", use_external_address = true }
     [runners.autoscaler.plugin_config]
       name = "ci"
