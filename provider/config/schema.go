@@ -3,7 +3,14 @@ package config
 import (
 	"bytes"
 	"encoding/json"
+	"regexp"
 )
+
+const pluginName = `(^|[/\\])fleeting-plugin-digitalocean(\.exe)?([:@].*)?$`
+
+// IsPlugin reports whether the plugin of [runners.autoscaler] is this one: a path, a name in PATH, or an OCI reference with or
+// without a version.
+func IsPlugin(name string) bool { return regexp.MustCompile(pluginName).MatchString(name) }
 
 // Schema returns a JSON Schema of a config.toml, for editors. Of the file it describes the plugin_config of runners that use
 // this plugin. What it refuses [Parse] refuses too. It is draft-07, and means the same in draft-04 apart from if and then: TOML editors know no later
@@ -31,12 +38,11 @@ func Schema() []byte {
 	}
 	table["properties"], table["dependencies"], table["required"] = properties, dependencies, required
 
-	const ours = `(^|[/\\])fleeting-plugin-digitalocean(\.exe)?([:@].*)?$`
 	reference := object{"$ref": "#/definitions/plugin_config"}
 	autoscaler := object{
 		// Any plugin_config is fine here: it is where editors, which do not look into if and then, find what to propose.
 		"properties": object{"plugin_config": anyOf(reference, object{})},
-		"if":         object{"properties": object{"plugin": object{"pattern": ours}}, "required": []string{"plugin"}},
+		"if":         object{"properties": object{"plugin": object{"pattern": pluginName}}, "required": []string{"plugin"}},
 		"then":       object{"properties": object{"plugin_config": reference}},
 	}
 	runner := object{"properties": object{"autoscaler": autoscaler}}

@@ -4,14 +4,15 @@ package runnerconfig
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path"
+	"io/fs"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/BurntSushi/toml"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 )
 
 // File is the part of a config.toml that decides how its runners scale. What is not set is zero: the runner's defaults are
@@ -120,16 +121,12 @@ const maxFile = 16 << 20
 
 // Load reads a file. The error begins with the path, and with the line where TOML knows it.
 func Load(path string) (*File, error) {
-	info, err := os.Stat(path)
-	if err != nil {
+	text, err := config.ThisHost().ReadFile(path, maxFile)
+	if _, ok := errors.AsType[*fs.PathError](err); ok { // it has the path
 		return nil, err
 	}
-	if !info.Mode().IsRegular() || info.Size() > maxFile {
-		return nil, fmt.Errorf("%s: not a regular file of at most %d MiB", path, maxFile>>20)
-	}
-	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return nil, Fault{Path: path, Text: err.Error()}
 	}
 	return Parse(path, string(text))
 }
@@ -234,14 +231,5 @@ func (f *File) Has(key string) bool {
 // Key is the key of something of the runner, for At.
 func (r Runner) Key(rest string) string { return fmt.Sprintf("runners.%d.%s", r.Index, rest) }
 
-// OurPlugin reports whether the runner's plugin is this one: a path, a name in PATH, or an OCI reference with or without a
-// version.
-func (r Runner) OurPlugin() bool {
-	if r.Autoscaler == nil {
-		return false
-	}
-	name := path.Base(strings.ReplaceAll(r.Autoscaler.Plugin, `\`, "/"))
-	name, _, _ = strings.Cut(name, ":")
-	name, _, _ = strings.Cut(name, "@")
-	return strings.TrimSuffix(name, ".exe") == "fleeting-plugin-digitalocean"
-}
+// OurPlugin reports whether the runner's plugin is this one.
+func (r Runner) OurPlugin() bool { return r.Autoscaler != nil && config.IsPlugin(r.Autoscaler.Plugin) }

@@ -1,7 +1,6 @@
 package runnerconfig
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -121,16 +120,6 @@ func TestParseFaults(t *testing.T) {
 	}
 	if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("of a directory: %v", err)
-	}
-	big := filepath.Join(dir, "big")
-	if err := os.WriteFile(big, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(big, maxFile+1); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Load(big); err == nil || !strings.Contains(err.Error(), "at most 16 MiB") {
-		t.Errorf("of a huge file: %v", err)
 	}
 }
 
