@@ -40,17 +40,15 @@ func (d *document) findSecret(i runnerconfig.Item) {
 	d.masks = append(d.masks, edit{at, toTOML(text[:strings.LastIndex(text, secret)] + "[secret]")})
 }
 
-var secretWords = []string{"token", "secret", "password", "passwd", "accesskey", "apikey", "privatekey", "credential", "dsn", "auth",
-	"passphrase", "pwd"}
+var (
+	secretName = regexp.MustCompile(`token|secret|password|passwd|accesskey|apikey|privatekey|credential|dsn|auth|passphrase|pwd|pass$`)
+	plainName  = regexp.MustCompile(`^token(file|obtainedat|expiresat)$`)
+)
 
 // sounds reports whether the value of a key or an option is a secret, by its name.
-func sounds(key string) bool {
-	key = strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(key))
-	switch key {
-	case "digitaloceansshkeypath", "digitaloceansshkeyfingerprint", "tokenfile", "tokenobtainedat", "tokenexpiresat":
-		return false
-	}
-	return strings.HasSuffix(key, "pass") || slices.ContainsFunc(secretWords, func(word string) bool { return strings.Contains(key, word) })
+func sounds(name string) bool {
+	name = strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(name))
+	return secretName.MatchString(name) && !plainName.MatchString(name)
 }
 
 // redacted returns a text without the known secrets and what looks like one.
