@@ -9,7 +9,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	fleeting "gitlab.com/gitlab-org/fleeting/fleeting/provider"
@@ -120,7 +119,6 @@ func (b *booting) run(ctx context.Context) error {
 // start is Init, as the runner calls it.
 func (b *booting) start(ctx context.Context) error {
 	own := maps.Clone(b.subject.Runner.Autoscaler.PluginConfig)
-	maps.DeleteFunc(own, func(key string, _ any) bool { return strings.EqualFold(key, "name") })
 	own["name"] = b.name
 	data, err := json.Marshal(own)
 	if err == nil {

@@ -152,12 +152,8 @@ func groupOf(file *runnerconfig.File, r runnerconfig.Runner) (group, error) {
 
 // writtenName is a group's name as config.toml has it, whatever is wrong beside it.
 func writtenName(r runnerconfig.Runner) string {
-	for key, value := range r.Autoscaler.PluginConfig {
-		if name, ok := value.(string); ok && strings.EqualFold(key, "name") {
-			return name
-		}
-	}
-	return ""
+	name, _ := r.Autoscaler.PluginConfig["name"].(string)
+	return name
 }
 
 // runners returns the [[runners]] that use this plugin, or the one of them that was

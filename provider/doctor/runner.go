@@ -166,14 +166,10 @@ func (e *exam) groupName() {
 	}
 }
 
-// pluginKey returns a string of plugin_config, in which the case of keys does not matter.
+// pluginKey returns a string of plugin_config.
 func pluginKey(r runnerconfig.Runner, name string) string {
-	for key, value := range r.Autoscaler.PluginConfig {
-		if text, ok := value.(string); ok && strings.EqualFold(key, name) {
-			return text
-		}
-	}
-	return ""
+	text, _ := r.Autoscaler.PluginConfig[name].(string)
+	return text
 }
 
 // concurrent is the runner's, with its default.
