@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -18,13 +19,15 @@ type Account struct {
 	APIURL string
 }
 
-// ParseAccount is Parse that passes over the faults of keys that are not in an Account, and over a name that is not given.
-// With an error, a [Faults], the Account is zero.
+// ParseAccount is Parse that passes over the faults of keys that are not in an Account, and over a name that is not given. A
+// key that may be one of an Account, misspelt, is a fault: what is deleted must not depend on a token from elsewhere. With an
+// error, a [Faults], the Account is zero.
 func ParseAccount(data []byte, host Host) (Account, error) {
 	c, err := Parse(data, host)
 	faults, _ := errors.AsType[Faults](err)
 	faults = slices.DeleteFunc(faults, func(f Fault) bool {
-		return f.Key == "name" && f.Text == errMissing.Error() || !(Faults{f}).Has("name", "token", "token_file", "api_url")
+		of := func(key string) bool { return Faults{f}.Has(key) || strings.Contains(f.Hint, strconv.Quote(key)) }
+		return f.Key == "name" && f.Text == errMissing.Error() || !slices.ContainsFunc([]string{"name", "token", "token_file", "api_url"}, of)
 	})
 	if len(faults) > 0 {
 		return Account{}, faults

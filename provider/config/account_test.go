@@ -98,7 +98,8 @@ func TestAccount(t *testing.T) {
 		`{"token": "t", "api_url": "https://EXAMPLE.com:443/"}`:                                       " https://example.com",
 		`{"name": "ci-doctor", "tokn": "t", "api_url": 5, "size": 5}`: `plugin_config.name: must not end in -doctor, as the groups do that doctor --boot makes and deletes; for example name = "ci"
 plugin_config.token: is required, unless token_file is set; for example token_file = "/etc/gitlab-runner/digitalocean-token", or DIGITALOCEAN_TOKEN in the environment
-plugin_config.api_url: must be a string, not 5`,
+plugin_config.api_url: must be a string, not 5
+plugin_config.tokn: unknown key; did you mean "token"?`,
 		`[]`: "plugin_config: must be a table",
 	} {
 		a, err := ParseAccount([]byte(data), emptyHost)

@@ -13,8 +13,8 @@ const pluginName = `(^|[/\\])fleeting-plugin-digitalocean(\.exe)?([:@].*)?$`
 func IsPlugin(name string) bool { return regexp.MustCompile(pluginName).MatchString(name) }
 
 // Schema returns a JSON Schema of a config.toml, for editors. Of the file it describes the plugin_config of runners that use
-// this plugin. What it refuses [Parse] refuses too. It is draft-07, and means the same in draft-04 apart from if and then: TOML editors know no later
-// one.
+// this plugin. What it refuses [Parse] refuses too. It is draft-07, and means the same in draft-04 apart from if and then:
+// TOML editors know no later one.
 func Schema() []byte {
 	table := object{"type": "object", "additionalProperties": false}
 	properties, dependencies := object{}, object{}

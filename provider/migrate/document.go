@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -54,17 +55,15 @@ func scan(text string) (*document, error) {
 			s = &section{span: e.span, array: i.Name}
 			d.sections = append(d.sections, s)
 		case e.header && s == nil:
-			apart = runnerconfig.Fault{Line: 1 + strings.Count(text[:i.Start], "\n"), Text: "[" + i.Name + "] is apart from its [[runners]]: move it to the runner's other tables"}
+			apart = runnerconfig.Fault{Line: 1 + strings.Count(text[:i.Start], "\n"),
+				Text: "[" + i.Name + "] is apart from its [[runners]]: move it to the runner's other tables"}
 		}
 		if s != nil {
 			e.path = strings.TrimPrefix(strings.TrimPrefix(i.Key, runnerKey(len(d.sections)-1)), ".")
 			s.entries, s.end = append(s.entries, e), end
 		}
 	})
-	if err != nil {
-		return nil, runnerconfig.Fault{Text: err.Error()}
-	}
-	return d, apart
+	return d, cmp.Or(err, apart)
 }
 
 func runnerKey(index int) string { return "runners." + strconv.Itoa(index) }

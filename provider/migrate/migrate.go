@@ -98,7 +98,7 @@ func Migrate(path, text string, o Options) Result {
 	changed, err := m.run(path, text)
 	if err != nil { // mostly what the runner does not read either
 		f, _ := errors.AsType[runnerconfig.Fault](err)
-		m.say(Note{Level: Error, Line: f.Line, Text: f.Text, Hint: "fix the file first"})
+		m.say(Note{Level: Error, Line: f.Line, Text: cmp.Or(f.Text, err.Error()), Hint: "fix the file first"})
 	}
 	levels := []Level{Error, Todo, Lost, Check}
 	slices.SortStableFunc(m.notes, func(a, b Note) int {
@@ -150,12 +150,14 @@ func (m *migration) run(path, text string) (changed string, err error) {
 		}
 	}
 	if key := "metrics_server"; len(m.groups) > 0 && m.config.Has(key) {
-		m.say(Note{Level: Check, Line: m.config.Line(key), Key: key, Text: "the runner ignores it since 12.0", Hint: "its name is listen_address"})
+		m.say(Note{Level: Check, Line: m.config.Line(key), Key: key, Text: "the runner ignores it since 12.0",
+			Hint: "its name is listen_address"})
 	}
 	changed = edited(text, span{0, len(text)}, edits)
 	for _, t := range m.tokens {
 		if i := strings.Index(changed, t.Value.Reveal()); i >= 0 && len(t.Value.Reveal()) >= minRedact {
-			m.say(Note{Level: Check, Text: fmt.Sprintf("the access token stands on line %d of the new file too", 1+strings.Count(changed[:i], "\n")),
+			line := 1 + strings.Count(changed[:i], "\n")
+			m.say(Note{Level: Check, Text: fmt.Sprintf("the access token stands on line %d of the new file too", line),
 				Hint: "replace it once the token is a new one"})
 		}
 	}

@@ -89,7 +89,8 @@ func (c *conversion) droplets() {
 		}
 		if o := c.option("ssh-user"); o.value != "root" {
 			c.User, c.Ready = o.value, "sudo docker info" // the group docker is younger than this session
-			c.note(Check, o.line, o.key, "the image needs this user, with the account's SSH keys and sudo; DigitalOcean's own have only root", "")
+			c.note(Check, o.line, o.key,
+				"the image needs this user, with the account's SSH keys and sudo; DigitalOcean's own have only root", "")
 		}
 	}
 	c.keys()
@@ -109,7 +110,8 @@ func (c *conversion) image() (kept bool) {
 	switch gone, known := lookUpImage(o.value); {
 	case gone:
 		c.Image = dockerImage
-		c.note(Check, o.line, o.key, fmt.Sprintf("%q is gone, or has no Docker for apt, as of %s: image = %q, and the user root", o.value, tableDate, dockerImage),
+		c.note(Check, o.line, o.key,
+			fmt.Sprintf("%q is gone, or has no Docker for apt, as of %s: image = %q, and the user root", o.value, tableDate, dockerImage),
 			"doctl compute image list-application --public | grep -i docker")
 		return false
 	case notID == nil:
