@@ -37,7 +37,8 @@ func TestDeleteByTag(t *testing.T) {
 		{11, 5000, "1 to tag, 1 by tag, 0 by id", 0},
 		{101, 5000, "2 to tag, 1 by tag, 0 by id", 0},
 		{2, 2500, "0 to tag, 0 by tag, 2 by id", 0},
-		{3, 2500, "1 to tag, 1 by tag, 0 by id", 0},
+		{3, 2500, "0 to tag, 0 by tag, 3 by id", 0},
+		{4, 2500, "1 to tag, 1 by tag, 0 by id", 0},
 		{20, 5000, "1 to tag, 1 by tag, 20 by id", 1}, // what was not carried out goes by id, after a minute
 	} {
 		story(t, fmt.Sprintf("%d of %d", c.n, c.remaining), spec(nil), func(r *runner) {
@@ -143,6 +144,34 @@ func TestDeletesGather(t *testing.T) {
 		r.decrease(r.up(20)...)
 		r.within(8*time.Second, "Shutdown", func() { r.stops(true) })
 		r.living(0)
+		r.deletedWith("1 to tag, 1 by tag, 0 by id")
+	})
+}
+
+// Nothing is deleted by a tag that anything else has, and deletes do not wait for the
+// list that shows it.
+func TestDeleteTagOfStrangers(t *testing.T) {
+	tag := DeleteTag("ci")
+	for what, m := range map[string]machine{
+		"a name of its own":   {Droplet: Droplet{Name: "ci-database", Tags: []string{CommonTag, GroupTag("ci"), tag}}},
+		"only that tag":       {Droplet: Droplet{Name: "web", Tags: []string{tag}}},
+		"another group's":     {Droplet: Droplet{Name: "big-" + thisRun + "aaaaa1", Tags: []string{CommonTag, GroupTag("big"), tag}}},
+		"a person's, of ours": {Droplet: Droplet{Name: "ci-dead" + "aaaaa1", Tags: []string{CommonTag, GroupTag("ci"), tag, KeepTag}}},
+	} {
+		story(t, what, spec(nil), func(r *runner) {
+			names := r.up(12)
+			d := r.add(m)
+			r.decrease(names...)
+			r.deletedWith("0 to tag, 0 by tag, 12 by id")
+			r.run(20 * time.Second)
+			r.living(1)
+			r.says("WARN", "could not be deleted by one tag", d.Name)
+		})
+	}
+	story(t, "no request is left for a list", spec(nil), func(r *runner) {
+		names := r.up(12)
+		r.breakOp("list", fault{err: refusal(ErrRateLimited)})
+		r.decrease(names...)
 		r.deletedWith("1 to tag, 1 by tag, 0 by id")
 	})
 }

@@ -190,11 +190,10 @@ type Usage struct {
 // definite: what was asked for was not done.
 var (
 	ErrNotFound     = errors.New("not found")
-	ErrCapacity     = errors.New("no capacity for this size in this region")
 	ErrSizeLimit    = errors.New("the account's limit for this kind of size is reached") // "will exceed your GPU limit"
 	ErrQuota        = errors.New("the account's Droplet limit is reached")
 	ErrKey          = errors.New("an SSH key is not known to the account")
-	ErrInvalid      = errors.New("the request was refused")
+	ErrRefused      = errors.New("the request was refused")           // whatever the reason: there are texts without end
 	ErrRateLimited  = errors.New("the token's rate limit is reached") // 429, or not sent; RetryAfter says when to try
 	ErrUnauthorized = errors.New("the token was refused")
 	ErrOtherAccount = errors.New("the token is another account's") // not sent

@@ -99,7 +99,8 @@ func (d deletion) sent(accepted bool, wait time.Duration, now time.Time) deletio
 // deletions is how the group deletes. Guarded by Group.mu.
 //
 // Invariant: the delete tag is put only on what is to be deleted, and nothing is
-// deleted by it while a person keeps what has it. (TestDeleteByTag, TestKept)
+// deleted by it while anything else has it: what a person keeps, or a stranger's
+// Droplet with copied tags. (TestDeleteByTag, TestKept, TestDeleteTagOfStrangers)
 type deletions struct {
 	flush  time.Time // when the deletes that wait for others are sent, if that is to come
 	tagged bool      // the delete tag may be on the account, until Shutdown
@@ -109,9 +110,9 @@ type deletions struct {
 const (
 	// byTagFrom is how many Droplets are deleted by one tag rather than each by a
 	// request of its own. Fewer go by id: that takes a single round trip too, since
-	// so many are sent at once. When requests are scarce the tag's two are worth
+	// so many are sent at once. When requests are scarce the tag's three are worth
 	// it sooner.
-	byTagFrom, byTagFromScarce = concurrency + 1, 3
+	byTagFrom, byTagFromScarce = concurrency + 1, 4
 
 	// batchDeletesFor is how long deletes wait for others when requests are
 	// scarce: Droplets are billed by the second, so that costs next to nothing.
@@ -147,7 +148,10 @@ func (g *Group) batchDeletes(is []*instance, now time.Time) {
 }
 
 // batch is DELETEs that are claimed: nobody else sends them meanwhile.
-type batch struct{ byTag, byID []target }
+type batch struct {
+	byTag, byID []target
+	gpus        bool // GPU Droplets too may carry the tag
+}
 
 // claim takes those of is whose DELETE is due. Called with mu held.
 //
@@ -155,7 +159,7 @@ type batch struct{ byTag, byID []target }
 // by this process, or carried the group's tags and a minted name when it was taken
 // over; ids are never used twice. (TestOwnership)
 func (g *Group) claim(is []*instance, now time.Time) batch {
-	var b batch
+	b := batch{gpus: g.listing.gpus}
 	for _, i := range is {
 		if g.instances.byID[i.id] != i || !i.removable(now) {
 			continue
@@ -173,8 +177,7 @@ func (g *Group) claim(is []*instance, now time.Time) batch {
 	if g.listing.budget.scarce() {
 		from = byTagFromScarce
 	}
-	tagKept := func(k Droplet) bool { return HasTag(k, DeleteTag(g.Name)) } // from before it was kept
-	if len(b.byTag) < from || now.Before(d.noTag) || slices.ContainsFunc(g.listing.kept, tagKept) {
+	if len(b.byTag) < from || now.Before(d.noTag) {
 		return batch{byID: append(b.byTag, b.byID...)}
 	}
 	d.tagged = true
@@ -186,7 +189,7 @@ func (g *Group) send(ctx context.Context, b batch) record {
 	var request string
 	var noTag error
 	if len(b.byTag) > 0 {
-		if request, noTag = g.sendByTag(ctx, b.byTag); noTag != nil {
+		if request, noTag = g.sendByTag(ctx, b); noTag != nil {
 			b = batch{byID: append(b.byTag, b.byID...)}
 		}
 	}
@@ -209,13 +212,22 @@ func (g *Group) send(ctx context.Context, b batch) record {
 	}
 }
 
-// sendByTag deletes Droplets by the delete tag, which is put on nothing else: a
-// request to tag each 100 of them, the first of which makes the tag, and one to
+// sendByTag deletes Droplets by the delete tag: a request to see that nothing else
+// has it, one to tag each 100 of them, the first of which makes the tag, and one to
 // delete what carries it. An error means that each is to be deleted by its id.
-func (g *Group) sendByTag(ctx context.Context, ts []target) (request string, err error) {
+func (g *Group) sendByTag(ctx context.Context, b batch) (request string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, byTagBound)
 	defer cancel()
-	tag := DeleteTag(g.Name)
+	tag, ts := DeleteTag(g.Name), b.byTag
+	tagged, err := g.cloud.List(ctx, tag, b.gpus)
+	if err != nil && !errors.Is(err, ErrRateLimited) { // lists come last, and deletes do not wait for them
+		return "", err
+	}
+	for _, d := range tagged.Droplets { // of ours, those whose deletion takes its time
+		if !Owns(g.Name, d) || Kept(d) {
+			return "", fmt.Errorf("Droplet %s (%d) has the tag %s, and is not to be deleted", d.Name, d.ID, tag)
+		}
+	}
 	put := func(ts []target) error {
 		var ids []int64
 		for _, t := range ts {

@@ -34,7 +34,7 @@ func TestRefusedDeletesArePaced(t *testing.T) {
 	scenario(t, spec(nil), func(r *runner) {
 		r.latency = 0
 		name := r.up(1)[0]
-		r.breakOp("delete", fault{err: refusal(ErrInvalid)})
+		r.breakOp("delete", fault{err: refusal(ErrRefused)})
 		began := time.Now()
 		for time.Since(began) < 17*time.Minute {
 			_, err := r.tryDecrease(name)

@@ -133,7 +133,7 @@ func TestFindRememberedIsGoneOrUnknown(t *testing.T) {
 // Whatever becomes of the list of GPU Droplets, it keeps no group from starting
 // that has no GPU size. It is logged once what that means.
 func TestStartWithoutGPUList(t *testing.T) {
-	for _, class := range []error{ErrInvalid, ErrUnconfirmed, ErrRateLimited} {
+	for _, class := range []error{ErrRefused, ErrUnconfirmed, ErrRateLimited} {
 		unstarted(t, spec(nil), func(r *runner) {
 			r.noGPUs = &fault{err: refusal(class)}
 			r.add(owned("dead", "aaaaa1"))

@@ -31,8 +31,17 @@ func TestImageTag(t *testing.T) {
 		time.Sleep(time.Minute)
 		creates(r, 4, "nyc1")
 		r.requests("images", 2)
-		r.script("create", fault{err: refusal(ErrCapacity)})
+		r.script("create", fault{err: refusal(ErrRefused)})
 		creates(r, 1, "ams3")
+	})
+	story(t, "the newest is deleted", s, func(r *runner) {
+		r.images = []TaggedImage{image(1, "nyc1"), image(2, "nyc1")}
+		creates(r, 2, "nyc1")
+		r.images = r.images[:1]
+		r.script("create", fault{err: refusal(ErrRefused)})
+		r.refused(1) // the other region has none
+		time.Sleep(5 * time.Second)
+		creates(r, 1, "nyc1")
 	})
 	for name, f := range map[string]fault{"fails": {err: unconfirmed}, "hangs": {hang: true}} {
 		story(t, "look-up "+name, s, func(r *runner) {

@@ -15,8 +15,9 @@ const (
 	enoughTime = 5 * time.Second
 
 	// keyAttempts is how often a create that was refused for an unknown SSH key
-	// is repeated. DigitalOcean knows a new key within seconds.
-	keyAttempts = 4
+	// is repeated, after 1, 2 and 3 s: more would leave less than enoughTime.
+	// DigitalOcean knows a new key within seconds.
+	keyAttempts = 3
 
 	// batchCreatesFor is how long creates wait to become ten, the most that one
 	// request takes, when requests are scarce.
@@ -72,6 +73,9 @@ func (g *Group) admit(n int) (take int, err error) {
 		return 0, err
 	}
 	room := min(n, g.MaxInstances-g.count())
+	if g.placements.backoff.failures > 0 {
+		room = min(room, MaxNames) // one request shows whether it is over (TestOneRequestAfterRefusals)
+	}
 	if g.MaxCreating > 0 {
 		room = min(room, g.MaxCreating-g.instances.count(creating))
 	}
@@ -134,7 +138,7 @@ func (g *Group) tryPlacement(ctx context.Context, a *attempt) (again bool) {
 		return false
 	}
 	if image == (Image{}) {
-		a.refuse(at, &CloudError{Class: ErrCapacity, Op: "GET /v2/images",
+		a.refuse(at, &CloudError{Class: ErrRefused, Op: "GET /v2/images",
 			Message: fmt.Sprintf("no private image with the tag %s is in region %s", g.ImageTag, at.Region)})
 		return true
 	}
@@ -143,10 +147,11 @@ func (g *Group) tryPlacement(ctx context.Context, a *attempt) (again bool) {
 	switch {
 	case err == nil:
 
-	case errors.Is(err, ErrCapacity), errors.Is(err, ErrInvalid):
+	case errors.Is(err, ErrRefused), errors.Is(err, ErrNotFound):
 		// The texts of refusals vary and grow: with placements left, any is
 		// taken for the placement's. (TestUnknownRefusalTriesAllPlacements)
 		a.refuse(at, err)
+		g.serial.images.at = time.Time{} // the image may have been deleted: the next call looks for the newest
 
 	case errors.Is(err, ErrSizeLimit):
 		for _, p := range g.Placements {
@@ -302,7 +307,7 @@ func (g *Group) recordCreates(at Placement, creates []create) (accepted int, err
 	}
 	switch {
 	case worked:
-	case errors.Is(err, ErrCapacity), errors.Is(err, ErrInvalid):
+	case errors.Is(err, ErrRefused), errors.Is(err, ErrNotFound):
 		g.coolDown(at, now, now, "it refused", err)
 	case unconfirmed != nil && len(g.Placements) > 1:
 		g.coolDown(at, now, now, "it does not confirm creates", unconfirmed)

@@ -96,7 +96,7 @@ func TestIncreaseIsClampedToMaxCreating(t *testing.T) {
 // drop it, and the refusal is in the log.
 func TestPartialRefusal(t *testing.T) {
 	scenario(t, spec(nil), func(r *runner) {
-		r.script("create", fault{err: refusal(ErrInvalid)}, fault{err: refusal(ErrForbidden)})
+		r.script("create", fault{err: refusal(ErrRefused)}, fault{err: refusal(ErrForbidden)})
 		r.wantOf(30, 10)
 		r.says("ERROR", "Droplets were refused", "accepted=10", "refused=20", "next_in=5s", "request_id=req-42")
 		equal(t, "instances shown", 10, len(r.update()))
@@ -110,7 +110,7 @@ func TestPartialRefusal(t *testing.T) {
 func TestIncreaseNeverReusesAName(t *testing.T) {
 	scenario(t, in(Placement{"s-1", "nyc1"}, Placement{"s-1", "ams3"}, Placement{"s-2", "nyc1"}), func(r *runner) {
 		r.script("create",
-			fault{err: refusal(ErrCapacity)},     // next placement
+			fault{err: refusal(ErrRefused)},      // next placement
 			fault{err: refusal(ErrKey)},          // same placement again
 			fault{err: refusal(ErrUnauthorized)}, // again, with the token that is in its file now
 			fault{err: unconfirmed},              // accepted, perhaps
@@ -235,7 +235,7 @@ func TestUnknownKey(t *testing.T) {
 		says     string
 	}{
 		{"known at last", 2, 0, 3, 3 * time.Second, nil, ""},
-		{"never known", 99, 0, 4, 10 * time.Second, ErrKey, ""},
+		{"never known", 99, 0, 4, 6 * time.Second, ErrKey, ""},
 		{"cannot be uploaded again", 99, 2, 1, time.Second, ErrKey, "upload it again: no scope"},
 		{"no key at all", 0, 1, 0, 0, noScope, "SSH key for new Droplets: no scope"},
 	} {
@@ -267,6 +267,24 @@ func TestUnknownKey(t *testing.T) {
 	}
 }
 
+// After a refusal one request shows whether it is over, not one for every ten.
+func TestOneRequestAfterRefusals(t *testing.T) {
+	scenario(t, spec(nil), func(r *runner) {
+		r.breakOp("create", fault{err: refusal(ErrRefused)})
+		r.refused(100)
+		r.requests("create", 10)
+		time.Sleep(5 * time.Second)
+		r.refused(100)
+		r.requests("create", 11)
+		r.heal("create")
+		time.Sleep(10 * time.Second)
+		r.wantOf(100, 10)
+		r.run(30 * time.Second) // the first are active
+		r.want(90)
+		r.requests("create", 21)
+	})
+}
+
 // What could not be sent is not claimed to be accepted: of eleven batches ten
 // hang until the call's end, and the eleventh is never sent.
 func TestUnsentBatchesAreNotAccepted(t *testing.T) {
@@ -280,7 +298,7 @@ func TestUnsentBatchesAreNotAccepted(t *testing.T) {
 func TestNoAttemptIsBegunTooLate(t *testing.T) {
 	scenario(t, in(regions("nyc1", "ams3", "fra1")...), func(r *runner) {
 		r.latency = 5 * time.Second
-		r.breakOp("create", fault{err: refusal(ErrCapacity)})
+		r.breakOp("create", fault{err: refusal(ErrRefused)})
 		r.refused(1)
 		r.requests("create", 2) // a third would not end within 13 s
 	})

@@ -47,7 +47,7 @@ func TestUnconfirmedCreate(t *testing.T) {
 // A list that is under way during a create may have its Droplets already, or
 // not have them yet. Neither confuses anything.
 func TestListDuringCreate(t *testing.T) {
-	for _, fails := range []error{nil, unconfirmed, refusal(ErrInvalid)} {
+	for _, fails := range []error{nil, unconfirmed, refusal(ErrRefused)} {
 		scenario(t, spec(nil), func(r *runner) {
 			time.Sleep(10 * time.Second)
 			r.answersLate(4*time.Second, fails)

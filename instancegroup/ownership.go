@@ -31,6 +31,8 @@ func (g *Group) belongs(d Droplet, now time.Time) *instance {
 	case Kept(d):
 		g.listing.kept = append(g.listing.kept, d)
 		return nil
+	case g.instances.byName[d.Name] != nil: // a copy
+		return g.takeOver(d, now)
 	case run == g.Run || g.instances.ended[d.ID]:
 		return g.hide(d, "it appeared after it was given up", now)
 	case !slices.Contains(g.DeadRuns, run) && d.Created.After(g.listing.started):

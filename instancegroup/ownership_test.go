@@ -198,6 +198,7 @@ func TestDuplicates(t *testing.T) {
 			m.ID = id
 			r.add(m)
 			r.run(time.Minute)
+			r.says("Droplet will be deleted", "a second Droplet of the name "+name)
 			d, err := r.Droplet(ctx, name)
 			equal(r.t, "the one that stays, and is dialed", []int64{first, first}, []int64{r.only(name).ID, d.ID})
 			equal(r.t, "error", nil, err)

@@ -41,10 +41,9 @@ type cooldown struct {
 // request, or may cost its jobs the minute in which lists settle a name.
 const coolFirst, coolMost = time.Minute, 15 * time.Minute
 
-// next returns the first placement that is neither tried nor cooling down. When
-// all untried ones cool down it returns the one that is over first, but only as
-// the first attempt of a call: a group whose only placement fails still asks, at
-// the pace of its backoff.
+// next returns the first placement that is not tried yet: those that cool down come
+// last, the one that is over first before the others. So a call leaves none out, and a
+// group that is refused everywhere asks everywhere, at the pace of its backoff.
 func (p *placements) next(now time.Time, tried map[Placement]bool) (Placement, bool) {
 	var first Placement
 	var until time.Time
@@ -57,7 +56,7 @@ func (p *placements) next(now time.Time, tried map[Placement]bool) (Placement, b
 			first, until = at, c.until
 		}
 	}
-	return first, len(tried) == 0 && !until.IsZero()
+	return first, !until.IsZero()
 }
 
 // failed lets a placement cool down and returns for how long. What was sent no

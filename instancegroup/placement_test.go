@@ -41,29 +41,37 @@ func (r *runner) goesTo(when string, want ...Placement) {
 // that has no capacity cools down for a minute, doubling to a quarter of an hour.
 func TestCapacity(t *testing.T) {
 	ps := []Placement{{"s-1", "nyc1"}, {"s-1", "ams3"}, {"s-2", "nyc1"}, {"s-2", "ams3"}}
-	none := fault{err: refusal(ErrCapacity)}
+	none := fault{err: refusal(ErrRefused)}
 	story(t, "next placement", in(ps...), func(r *runner) {
 		r.script("create", none, none)
 		r.goesTo("two have no capacity", ps[:3]...)
 		r.says("WARN", "a placement cools down", "it refused", "size=s-1", "region=nyc1", "cooldown=1m0s")
 		time.Sleep(59 * time.Second)
-		r.goesTo("while they cool down", ps[2])
+		r.script("create", none)
+		r.goesTo("while they cool down", ps[2], ps[3])
+		r.goesTo("while three cool down", ps[3])
 		time.Sleep(2 * time.Second)
 		r.goesTo("afterwards", ps[0])
 		r.script("create", none)
 		r.tries("a part of a call", func() { r.want(20) }, ps[0], ps[0], ps[1])
 	})
+	story(t, "those that cool down come last", in(ps[:2]...), func(r *runner) {
+		r.script("create", none)
+		r.goesTo("one cools down", ps[:2]...)
+		r.script("create", none)
+		r.goesTo("the other has none left", ps[1], ps[0])
+	})
 	story(t, "all refuse, and cool down", in(ps...), func(r *runner) {
 		r.breakOp("create", none)
 		_, err := r.increase(1)
 		for _, p := range ps {
-			if !errors.Is(err, ErrCapacity) || !strings.Contains(err.Error(), p.String()) {
+			if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), p.String()) {
 				r.t.Errorf("error %v, want one that names %s", err, p)
 			}
 		}
 		r.repeats(4, "WARN", "a placement cools down")
 		time.Sleep(10 * time.Second)
-		r.tries("while all cool down", func() { r.refused(1) }, ps[0]) // which is over first
+		r.tries("while all cool down", func() { r.refused(1) }, ps...) // none is left out
 		r.heal("create")
 		time.Sleep(time.Minute)
 		r.want(1)
@@ -94,7 +102,7 @@ func TestCapacity(t *testing.T) {
 func TestUnknownRefusalTriesAllPlacements(t *testing.T) {
 	ps := regions("nyc1", "ams3", "fra1")
 	refuse := func(word string) fault {
-		return fault{err: &CloudError{Class: ErrInvalid, Op: "POST", Status: 422, Message: "odd " + word}}
+		return fault{err: &CloudError{Class: ErrRefused, Op: "POST", Status: 422, Message: "odd " + word}}
 	}
 	story(t, "one accepts", in(ps...), func(r *runner) {
 		r.script("create", refuse("one"), refuse("two"))

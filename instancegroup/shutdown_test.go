@@ -46,7 +46,7 @@ func TestShutdown(t *testing.T) {
 	story(t, "owed deletes", spec(nil), func(r *runner) {
 		names := r.up(4)
 		r.decrease(names[3])
-		r.breakOp("delete", fault{err: later(ErrInvalid, time.Hour)})
+		r.breakOp("delete", fault{err: later(ErrRefused, time.Hour)})
 		r.undestroyed(names[:3]...)
 		r.heal("delete")
 		before := r.asked("delete")
@@ -108,7 +108,7 @@ func TestShutdown(t *testing.T) {
 	for _, refused := range []bool{true, false} {
 		story(t, fmt.Sprintf("during an Increase, refused %v", refused), in(regions("nyc1", "ams3")...), func(r *runner) {
 			if refused {
-				r.script("create", fault{err: refusal(ErrCapacity)})
+				r.script("create", fault{err: refusal(ErrRefused)})
 			} else {
 				r.answersLate(2900*time.Millisecond, nil)
 			}

@@ -92,7 +92,7 @@ func TestRetryAfterIsBounded(t *testing.T) {
 	for _, c := range []struct {
 		op    string
 		class error
-	}{{"list", ErrRateLimited}, {"list", ErrUnconfirmed}, {"create", ErrInvalid}, {"delete", ErrRateLimited}, {"delete", ErrUnconfirmed}} {
+	}{{"list", ErrRateLimited}, {"list", ErrUnconfirmed}, {"create", ErrRefused}, {"delete", ErrRateLimited}, {"delete", ErrUnconfirmed}} {
 		for asks, want := range map[time.Duration]time.Duration{30 * time.Second: 30 * time.Second, time.Hour: time.Minute} {
 			story(t, fmt.Sprint(c, " ", asks), spec(nil), func(r *runner) {
 				name := r.up(1)[0]

@@ -48,7 +48,7 @@ func (c *Client) fail(op string, err error) error {
 
 // classify maps an answer's status and DigitalOcean's words to a class. The
 // phrases are those of public reports; godo drops the error id. They are no closed
-// list: any other refusal is ErrInvalid, and what is not known for a refusal is
+// list: any other refusal is ErrRefused, and what is not known for a refusal is
 // unconfirmed.
 func classify(status int, message string) error {
 	message = strings.ToLower(message)
@@ -72,12 +72,8 @@ func classify(status int, message string) error {
 		return ig.ErrForbidden
 	case has("invalid key identifiers"):
 		return ig.ErrKey
-	case has("not available", "unavailable", "no capacity",
-		// Init has checked both: if they are invalid now, they are gone from here.
-		"invalid size", "invalid image"):
-		return ig.ErrCapacity
 	}
-	return ig.ErrInvalid
+	return ig.ErrRefused
 }
 
 // unreachable reports whether err proves that no connection could be made.

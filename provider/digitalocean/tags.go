@@ -64,7 +64,7 @@ func (c *Client) TagDroplets(ctx context.Context, tag string, ids []int64) error
 // users and groups are on Droplets that are to live. (TestDeleteTaggedRefuses)
 func (c *Client) DeleteTagged(ctx context.Context, tag string) (string, error) {
 	if !ig.IsDeleteTag(tag) {
-		return "", &ig.CloudError{Class: ig.ErrInvalid, Op: opDeleteTagged, Status: http.StatusBadRequest,
+		return "", &ig.CloudError{Class: ig.ErrRefused, Op: opDeleteTagged, Status: http.StatusBadRequest,
 			Message: fmt.Sprintf("not sent: nothing is deleted by the tag %q", tag)}
 	}
 	return c.do(ctx, request{op: opDeleteTagged, query: url.Values{"tag_name": {tag}}})

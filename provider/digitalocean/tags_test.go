@@ -51,7 +51,7 @@ func TestDeleteTaggedRefuses(t *testing.T) {
 	var sent int
 	c := over(t, always(&sent, 204, ""))
 	for _, tag := range []string{"", "fleeting", "fleeting-group:ci", "fleeting-run:7k2m9qxa", "fleeting-delete:", "fleeting-delete:c i", "fleeting-delete:ci-7k2m&x"} {
-		if _, err := c.DeleteTagged(t.Context(), tag); !errors.Is(err, ig.ErrInvalid) {
+		if _, err := c.DeleteTagged(t.Context(), tag); !errors.Is(err, ig.ErrRefused) {
 			t.Errorf("%q: %v", tag, err)
 		}
 	}

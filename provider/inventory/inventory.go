@@ -34,7 +34,7 @@ func Look(ctx context.Context, api *digitalocean.Client, group string) (Found, e
 	if errors.Is(err, instancegroup.ErrForbidden) {
 		f.Unread = fmt.Errorf("GPU Droplets: %w", err)
 	}
-	if errors.Is(err, instancegroup.ErrInvalid) || errors.Is(err, instancegroup.ErrNotFound) || errors.Is(err, instancegroup.ErrForbidden) {
+	if errors.Is(err, instancegroup.ErrRefused) || errors.Is(err, instancegroup.ErrNotFound) || errors.Is(err, instancegroup.ErrForbidden) {
 		l, err = api.List(ctx, tag, false)
 	}
 	if err != nil {
