@@ -19,6 +19,7 @@ type listing struct {
 	starved  bool      // the last Update had not enough time for its actions: the next acts before it lists
 
 	failure   error     // why the last list failed; nil = it was complete
+	failures  int       // in a row
 	notBefore time.Time // no list before then: it would fail, or show nothing new
 
 	started  time.Time     // when Find began, by DigitalOcean's clock
@@ -39,6 +40,10 @@ const (
 	// from it when DigitalOcean does not. After that Update fails, which stops
 	// the runner from provisioning blindly.
 	staleMost = 60 * time.Second
+
+	// failedMost is the longest pause after a list that failed, which begins with
+	// perListRequest and doubles: an outage is not to use up the token's hour.
+	failedMost = 10 * time.Second
 
 	// listBound is how long Update may wait for a list. What it leaves of
 	// callBound is for the actions; an Update that had not enough time for them is
@@ -85,7 +90,7 @@ func (l *listing) due(now time.Time) bool {
 
 func (l *listing) succeeded(a *listAnswer) {
 	l.requests, l.budget, l.began = a.Requests, a.Budget, a.began
-	l.failure, l.notBefore = nil, time.Time{}
+	l.failure, l.failures, l.notBefore = nil, 0, time.Time{}
 	l.kept, l.foreign = nil, nil
 	if !a.Date.IsZero() {
 		l.skew = a.Date.Sub(a.began)
@@ -109,7 +114,8 @@ func (g *Group) listFailed(a *listAnswer, now time.Time) {
 		return
 	}
 	l.failure = fmt.Errorf("list the Droplets with the tag %s: %w", GroupTag(g.Name), a.err)
-	l.notBefore = now.Add(max(l.interval(), retryAfter(a.err)))
+	l.failures++
+	l.notBefore = now.Add(max(l.interval(), double(perListRequest, failedMost, l.failures), retryAfter(a.err)))
 	meanwhile := "the runner is shown the last list"
 	if l.stale(now) != nil {
 		meanwhile = "the runner is told so, and provisions nothing"
