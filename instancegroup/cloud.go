@@ -119,7 +119,7 @@ type List struct {
 type Budget struct {
 	Limit     int // an hour, as DigitalOcean last told; 0 = unknown
 	Remaining int // of it
-	Others    int // an hour, by other programs, at their present pace
+	Others    int // by other programs in the last hour
 
 	Changes int // ours: creates, deletes, tags
 	Recent  int // those of the last RecentSpan

@@ -24,7 +24,7 @@ func small() survey {
 		{Slug: "s-2vcpu-2gb", Regions: []string{"ams3", "fra1", "nyc3"}, Available: true, Disk: 60, PriceHourly: 0.027},
 		{Slug: "c-2", Regions: []string{"fra1", "nyc3"}, Available: false, Disk: 25, PriceHourly: 0.0625},
 		{Slug: "m-2vcpu-16gb", Regions: nil, Available: true, Disk: 50, PriceHourly: 0.125},
-		{Slug: "big-1", Regions: []string{"nyc3"}, Available: true, Disk: 720, PriceHourly: 3.39, GPU: true},
+		{Slug: "big-1", Regions: []string{"nyc3"}, Available: true, Disk: 720, PriceHourly: 3.39, GPUInfo: true},
 	})
 	s.regions = is([]digitalocean.Region{
 		{Slug: "ams2"}, {Slug: "ams3", Available: true}, {Slug: "fra1", Available: true},
@@ -84,7 +84,7 @@ func TestPlan(t *testing.T) {
 		// Without, the Droplets would be in no list that is asked for.
 		{name: "a GPU by its slug", change: func(s *survey) {
 			at("gpu-1", "nyc3")(s)
-			s.sizes.value[5].Slug, s.sizes.value[5].GPU = "gpu-1", false
+			s.sizes.value[5].Slug, s.sizes.value[5].GPUInfo = "gpu-1", nil
 		}, gpus: true},
 		{name: "a GPU by its slug, where nothing is known", change: func(s *survey) {
 			at("what gpu-1", "ever")(s)

@@ -43,17 +43,36 @@ func (c *Client) Account(ctx context.Context) (Account, error) {
 	if said.Team != nil && said.Team.UUID != "" {
 		a.ID, a.Name = said.Team.UUID, said.Team.Name
 	}
-	if ctx.Value(byToken{}) == nil {
-		c.auth.belongTo(a)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.account.ID == "" && ctx.Value(byToken{}) == nil {
+		c.account = a
 	}
 	return a, nil
 }
 
+// maxKnown is how many Droplets are remembered to know the account by: the youngest,
+// which live longest.
+const maxKnown = 10
+
+// know remembers Droplets that the account has, by ascending id.
+func (c *Client) know(droplets []ig.Droplet) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.known = nil
+	for _, d := range droplets[max(0, len(droplets)-maxKnown):] {
+		c.known = append(c.known, d.ID)
+	}
+}
+
 // verify asks whether the token of ctx is of the same account: by its id, or, where
 // that cannot be read, by some of its Droplets.
-func (c *Client) verify(ctx context.Context, same Account, known []int64) error {
+func (c *Client) verify(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
 	defer cancel()
+	c.mu.Lock()
+	same, known := c.account, c.known
+	c.mu.Unlock()
 	found, err := c.Account(ctx)
 	switch {
 	case err != nil && !errors.Is(err, ig.ErrForbidden): // without account:read
@@ -114,8 +133,8 @@ func (c *Client) Usage(ctx context.Context, tag string) (ig.Usage, error) {
 // total asks how many Droplets match query.
 func (c *Client) total(ctx context.Context, query url.Values) (int, error) {
 	query.Set("per_page", "1")
-	p, err := c.readPage(ctx, query)
-	return p.Meta.Total, err
+	p, err := readPage[droplet](ctx, c, opList, "droplets", query)
+	return p.total, err
 }
 
 // AssignProject implements instancegroup.Cloud.

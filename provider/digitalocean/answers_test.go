@@ -27,12 +27,10 @@ func TestAnswers(t *testing.T) {
 		{"an account", `{"account":{"uuid":"p","name":"Ann","droplet_limit":25,"status":"locked","status_message":"Pay.","email_verified":true,"email":"a@b.c"}}`, account,
 			Account{"p", "Ann", 25, "locked", "Pay.", true, "a@b.c"}},
 		{"a team", `{"account":{"uuid":"p","name":"Ann","team":{"uuid":"t","name":"T"},"status":"active"}}`, account, Account{"t", "T", 0, "active", "", false, ""}},
-		// A size is a GPU size by its gpu_info or its slug.
 		{"sizes", `{"sizes":[{"slug":"s-1vcpu-1gb","regions":["nyc3"],"available":true,"disk":25,"price_hourly":0.5,"gpu_info":null},
-			{"slug":"gpu-h100x1-80gb","gpu_info":{"count":1},"price_hourly":"3.39"},{"slug":"gpu-new","disk":"?"},{"slug":"h9-new","gpu_info":{"count":"?"}}]}`,
+			{"slug":"gpu-h100x1-80gb","price_hourly":"3.39"},{"slug":"h9","disk":"?","gpu_info":"?"}]}`,
 			func(ctx context.Context, c *Client) (any, error) { return c.Sizes(ctx) },
-			[]Size{{Slug: "s-1vcpu-1gb", Regions: []string{"nyc3"}, Available: true, Disk: 25, PriceHourly: 0.5},
-				{Slug: "gpu-h100x1-80gb", GPU: true}, {Slug: "gpu-new", GPU: true}, {Slug: "h9-new", GPU: true}}},
+			[]Size{{Slug: "s-1vcpu-1gb", Regions: []string{"nyc3"}, Available: true, Disk: 25, PriceHourly: 0.5}, {Slug: "gpu-h100x1-80gb"}, {Slug: "h9", GPUInfo: "?"}}},
 		// Contract sizes are in a region's sizes alone.
 		{"regions", `{"regions":[{"slug":"nyc3","available":true,"sizes":["gpu-h200x8-contracted"]}]}`,
 			func(ctx context.Context, c *Client) (any, error) { return c.Regions(ctx) }, []Region{{"nyc3", true, []string{"gpu-h200x8-contracted"}}}},

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
@@ -19,28 +21,22 @@ import (
 // before it is known to be of the same account. With another account's every
 // Droplet would be a 404, and be taken for gone. (TestOtherAccount)
 type authorizer struct {
-	base     http.RoundTripper
-	read     func() (string, error)
-	verify   func(byToken context.Context, same Account, known []int64) error
-	renewing chan struct{} // holds one value while somebody renews the token
+	base   http.RoundTripper
+	read   func() (string, error)
+	verify func(byToken context.Context) error
 
-	mu      sync.Mutex // guards all that follows; not held while anything is sent
-	token   secret     // in use; "" = none read yet
-	used    []secret   // every token so far: none may reach a message
-	account Account    // that the token in use is of; zero = unknown
-	known   []int64    // some Droplets of that account
-	foreign secret     // the token that was read last, if it is another account's
-	why     error      // says so
-	next    time.Time  // after a question that failed the next one is not asked before
+	mu    sync.Mutex // guards what follows; not held while anything is sent
+	token secret     // in use; "" = none read yet
+	seen  []secret   // every token so far: none may reach a message
+
+	renewing *semaphore.Weighted // of 1: a lock of what follows, whose waiting ends with a context
+	verified secret              // the token that verify was asked about last
+	verdict  error               // what it said
+	next     time.Time           // it is not asked about the same token before
 }
 
-const (
-	// renewPause is the pause after a question about a token that failed.
-	renewPause = 5 * time.Second
-
-	// maxKnown is how many Droplets are remembered to know the account by.
-	maxKnown = 10
-)
+// renewPause is the pause between two questions about one token.
+const renewPause = 5 * time.Second
 
 // secret cannot be printed.
 type secret string
@@ -56,9 +52,7 @@ func (a *authorizer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if token, ok := req.Context().Value(byToken{}).(secret); ok {
 		return a.send(req, token)
 	}
-	a.mu.Lock()
-	token := a.token
-	a.mu.Unlock()
+	token := a.current()
 	if token == "" {
 		var err error
 		if token, err = a.renew(req.Context(), ""); err != nil {
@@ -87,20 +81,22 @@ func (a *authorizer) send(req *http.Request, token secret) (*http.Response, erro
 	return a.base.RoundTrip(r)
 }
 
+func (a *authorizer) current() secret {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.token
+}
+
 // renew returns the token to use instead of one that was refused ("" = there is none
 // yet): a new one of the same account, or the refused one if there is no such. It
 // returns an error if there is one of another account.
 func (a *authorizer) renew(ctx context.Context, refused secret) (secret, error) {
-	select {
-	case a.renewing <- struct{}{}:
-		defer func() { <-a.renewing }()
-	case <-ctx.Done():
+	if a.renewing.Acquire(ctx, 1) != nil {
 		return refused, nil
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.token != refused {
-		return a.token, nil
+	defer a.renewing.Release(1)
+	if token := a.current(); token != refused {
+		return token, nil
 	}
 	s, err := a.read()
 	fresh := secret(s)
@@ -112,67 +108,40 @@ func (a *authorizer) renew(ctx context.Context, refused secret) (secret, error) 
 		return "", &ig.CloudError{Class: ig.ErrUnsent, Message: err.Error()}
 	case err != nil, fresh == refused: // the refusal is what counts
 		return refused, nil
-	case fresh == a.foreign:
-		return "", a.why
-	case time.Now().Before(a.next):
-		return refused, nil
 	}
-	if !slices.Contains(a.used, fresh) {
-		a.used = append(a.used, fresh)
-	}
-	if account, known := a.account, slices.Clone(a.known); refused != "" {
-		a.mu.Unlock()
-		err := a.verify(context.WithValue(ctx, byToken{}, fresh), account, known)
-		a.mu.Lock()
-		switch {
-		case errors.Is(err, ig.ErrOtherAccount):
-			a.foreign, a.why = fresh, err
-			return "", err
-		case err != nil:
+	a.see(fresh)
+	if refused != "" {
+		if fresh != a.verified || !time.Now().Before(a.next) {
+			a.verified, a.verdict = fresh, a.verify(context.WithValue(ctx, byToken{}, fresh))
 			a.next = time.Now().Add(renewPause)
+		}
+		switch {
+		case errors.Is(a.verdict, ig.ErrOtherAccount):
+			return "", a.verdict
+		case a.verdict != nil: // it could not be found out
 			return refused, nil
 		}
 	}
+	a.mu.Lock()
 	a.token = fresh
+	a.mu.Unlock()
 	return fresh, nil
 }
 
-// belongTo says which account the token is of.
-func (a *authorizer) belongTo(account Account) {
+// see remembers a token, before anything is sent with it.
+func (a *authorizer) see(token secret) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.account.ID == "" {
-		a.account = account
+	if !slices.Contains(a.seen, token) {
+		a.seen = append(a.seen, token)
 	}
-}
-
-// know remembers Droplets that an answer had, in place of all others if it is a
-// complete list. Of many the last ones are remembered: they are the youngest,
-// which live longest.
-func (a *authorizer) know(complete bool, droplets []ig.Droplet) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if complete {
-		a.known = nil
-	}
-	for _, d := range droplets[max(0, len(droplets)-maxKnown):] {
-		a.known = append(a.known, d.ID)
-	}
-	a.known = a.known[max(0, len(a.known)-maxKnown):]
-}
-
-// forget forgets Droplets that are being deleted.
-func (a *authorizer) forget(ids ...int64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.known = slices.DeleteFunc(a.known, func(id int64) bool { return slices.Contains(ids, id) })
 }
 
 // redact takes every token that was ever read out of s.
 func (a *authorizer) redact(s string) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, token := range a.used {
+	for _, token := range a.seen {
 		s = strings.ReplaceAll(s, string(token), "[secret]")
 	}
 	return s

@@ -27,12 +27,12 @@ import (
 type budget struct {
 	base http.RoundTripper
 
-	mu        sync.Mutex // guards all that follows
-	sent      []sending  // ours of the last hour, oldest first
-	limit     int        // an hour, by the last answer; 0 = unknown
-	remaining int        // of it, by the last answer
-	answered  time.Time  // when
-	others    others
+	mu        sync.Mutex       // guards all that follows
+	sent      []sending        // ours of the last hour, oldest first
+	limit     int              // an hour, by the last answer; 0 = unknown
+	remaining int              // of it, by the last answer
+	answered  time.Time        // when
+	others    int              // requests of other programs in the hour before that
 	held      [kinds]time.Time // until when; zero = not
 }
 
@@ -76,8 +76,8 @@ const (
 	// from creates and deletes, for a list of 10,000 Droplets: without one a minute
 	// the runner learns nothing.
 	keptFromAll     = 5
-	keptFromLookUps = 25
-	keptFromLists   = 50
+	keptFromLookUps = 20
+	keptFromLists   = 45
 	keptForLists    = 50
 
 	// holdWithout is how long a kind is held if a 429 does not say it.
@@ -157,16 +157,15 @@ func (b *budget) waitOfMinute(k kind, now time.Time) time.Duration {
 		}
 		return 0
 	}
-	room := perMinute - min(b.others.perHour/60, perMinute/2)
 	all := []kind{creates, changes, lookUps, lists}
-	atAll := until(room-keptFromAll, all...)
+	room := perMinute - keptFromAll - min(b.others/60, perMinute/2)
 	switch k {
 	case lookUps:
 		return until(room-keptFromLookUps, all...)
 	case lists:
-		return min(until(room-keptFromLists, all...), max(atAll, until(keptForLists, lists)))
+		return min(until(room-keptFromLists, all...), max(until(room, all...), until(keptForLists, lists)))
 	}
-	return max(atAll, until(room-keptFromAll-keptForLists, creates, changes))
+	return max(until(room, all...), until(room-keptForLists, creates, changes))
 }
 
 // note learns from the headers of an answer. Callers hold mu.
@@ -180,31 +179,12 @@ func (b *budget) note(h http.Header) {
 	b.expire(b.answered)
 	// Ours that are under way may be counted already, or not: they are not taken
 	// for others'.
-	b.others.note(max(0, limit-remaining-len(b.sent)), b.answered)
+	b.others = max(0, limit-remaining-len(b.sent))
 }
 
 // expire forgets what is older than an hour. Callers hold mu.
 func (b *budget) expire(now time.Time) {
 	b.sent = slices.DeleteFunc(b.sent, func(s sending) bool { return now.Sub(s.at) >= time.Hour })
-}
-
-// others is how many requests an hour other programs send: as many as in the hour
-// that has passed, or as the last span made that number grow by, which shows a
-// program that has just begun.
-type others struct {
-	perHour int
-	growth  int       // an hour, in the last span
-	begun   time.Time // of the span under way
-	at      int       // what the number was then
-}
-
-// note takes the number of the hour that ends now.
-func (o *others) note(count int, now time.Time) {
-	if took := now.Sub(o.begun); took >= ig.RecentSpan {
-		o.growth = int(time.Duration(count-o.at) * time.Hour / took)
-		o.begun, o.at = now, count
-	}
-	o.perHour = max(count, o.growth)
 }
 
 // report is the budget as a Group paces itself by it.
@@ -213,7 +193,7 @@ func (b *budget) report() ig.Budget {
 	defer b.mu.Unlock()
 	now := time.Now()
 	b.expire(now)
-	r := ig.Budget{Limit: b.limit, Remaining: b.remaining, Others: b.others.perHour}
+	r := ig.Budget{Limit: b.limit, Remaining: b.remaining, Others: b.others}
 	for _, s := range b.sent {
 		switch s.of {
 		case lookUps:

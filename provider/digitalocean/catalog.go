@@ -27,8 +27,11 @@ type Size struct {
 	Disk         int      `json:"disk"`          // GiB
 	PriceHourly  float64  `json:"price_hourly"`  // USD; 0 = unknown
 	PriceMonthly float64  `json:"price_monthly"` // USD for a Droplet that stays a month
-	GPU          bool     `json:"-"`             // by its slug, or because DigitalOcean says so
+	GPUInfo      any      `json:"gpu_info"`      // nil = not said to have GPUs
 }
+
+// GPU reports whether the size has GPUs, by what DigitalOcean says or by its slug.
+func (s Size) GPU() bool { return s.GPUInfo != nil || ig.GPUSize(s.Slug) }
 
 // Region is a region.
 type Region struct {
@@ -54,20 +57,7 @@ type Image struct {
 
 // Sizes returns all sizes on offer.
 func (c *Client) Sizes(ctx context.Context) ([]Size, error) {
-	type size struct {
-		Size
-		GPUInfo any `json:"gpu_info"`
-	}
-	sizes, err := getAll[size](ctx, c, opSizes, "sizes", nil)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]Size, len(sizes))
-	for i, s := range sizes {
-		out[i] = s.Size
-		out[i].GPU = s.GPUInfo != nil || ig.GPUSize(s.Slug)
-	}
-	return out, nil
+	return getAll[Size](ctx, c, opSizes, "sizes", nil)
 }
 
 // Regions returns all regions.

@@ -16,6 +16,7 @@ import (
 	"sync"
 
 	"github.com/digitalocean/godo"
+	"golang.org/x/sync/semaphore"
 
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
@@ -45,9 +46,11 @@ type Client struct {
 	base   http.RoundTripper
 	auth   *authorizer
 	budget *budget
+	pages  sync.Map // how many pages a list had last, by its request: int
 
-	made  sync.Map // tags that it has made
-	pages sync.Map // how many pages a list of Droplets had last, by its query: int
+	mu      sync.Mutex // guards what follows
+	account Account    // that the token is of; zero = unknown
+	known   []int64    // some Droplets of that account
 }
 
 var _ ig.Cloud = (*Client)(nil)
@@ -60,7 +63,7 @@ func New(o Options) (*Client, error) {
 	}
 	address := strings.TrimRight(o.URL, "/") + "/"
 	c.budget = &budget{base: wire{c.base}}
-	c.auth = &authorizer{base: c.budget, read: o.Token, verify: c.verify, renewing: make(chan struct{}, 1)}
+	c.auth = &authorizer{base: c.budget, read: o.Token, verify: c.verify, renewing: semaphore.NewWeighted(1)}
 	var err error
 	// Without godo's own retries, which repeat POSTs.
 	c.api, err = godo.New(&http.Client{Transport: repeatReads{c.auth}, CheckRedirect: refuseRedirects},
@@ -120,21 +123,23 @@ func (c *Client) do(ctx context.Context, r request) (requestID string, err error
 	return c.requestID(resp.Header.Get("x-request-id")), nil
 }
 
-// decode reads the thing, or the list, under name in an answer into v, unless it is
-// missing.
-func decode(body []byte, name string, v any) error {
-	var answer map[string]json.RawMessage
-	if err := json.Unmarshal(body, &answer); err != nil || answer[name] == nil {
-		return err
+// decode reads what is under name in an answer, a thing or a list, into v. Without it
+// the answer says nothing: a list that is missing is not an empty one.
+func decode(body []byte, name string, v any) (answer map[string]json.RawMessage, err error) {
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return nil, err
 	}
-	return lenient(json.Unmarshal(answer[name], v), "")
+	if answer[name] == nil {
+		return nil, fmt.Errorf("the answer has no %s", name)
+	}
+	return answer, lenient(json.Unmarshal(answer[name], v))
 }
 
 // lenient forgives an odd field of a thing, which encoding/json then leaves zero
 // while it decodes the rest: one that nothing needs must not fail a whole list.
-// What is needed its caller checks. The thing is under that path; "" = it is all.
-func lenient(err error, path string) error {
-	if odd, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && odd.Field != "" && strings.HasPrefix(odd.Field, path) {
+// What is needed its caller checks.
+func lenient(err error) error {
+	if odd, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && odd.Field != "" {
 		return nil
 	}
 	return err
@@ -148,7 +153,7 @@ func getOne[T any](ctx context.Context, c *Client, r request, name string, sound
 	if err != nil {
 		return none, err
 	}
-	if err = decode(body, name, &v); err == nil && !sound(v) {
+	if _, err = decode(body, name, &v); err == nil && !sound(v) {
 		err = fmt.Errorf("the answer has no %s", name)
 	}
 	if err != nil {

@@ -133,7 +133,7 @@ func (c *Client) Create(ctx context.Context, r ig.CreateRequest) (ig.Created, er
 		Droplets []droplet `json:"droplets"`
 		Droplet  droplet   `json:"droplet"` // of a create by a single name
 	}
-	if err := lenient(json.Unmarshal(said, &answer), ""); err != nil {
+	if err := lenient(json.Unmarshal(said, &answer)); err != nil {
 		return ig.Created{}, c.fail(opCreate, err)
 	}
 	created := ig.Created{RequestID: c.requestID(resp.Header.Get("x-request-id"))}
@@ -142,15 +142,13 @@ func (c *Client) Create(ctx context.Context, r ig.CreateRequest) (ig.Created, er
 			created.Droplets = append(created.Droplets, d.Droplet())
 		}
 	}
-	c.auth.know(false, created.Droplets)
+	if len(created.Droplets) > 0 {
+		c.know(created.Droplets)
+	}
 	return created, nil
 }
 
 // Delete implements instancegroup.Cloud.
 func (c *Client) Delete(ctx context.Context, id int64) (string, error) {
-	requestID, err := c.do(ctx, request{op: opDelete, name: fmt.Sprint(id)})
-	if err == nil {
-		c.auth.forget(id)
-	}
-	return requestID, err
+	return c.do(ctx, request{op: opDelete, name: fmt.Sprint(id)})
 }

@@ -2,10 +2,10 @@ package digitalocean
 
 import (
 	"cmp"
-	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -90,7 +90,7 @@ func explain(err error) string {
 	}
 	timeout, ok := errors.AsType[net.Error](err)
 	switch {
-	case errors.Is(err, context.DeadlineExceeded), ok && timeout.Timeout():
+	case ok && timeout.Timeout():
 		return "no answer in time: " + err.Error()
 	case errors.As(err, new(*json.SyntaxError)), errors.As(err, new(*json.UnmarshalTypeError)):
 		return "the answer cannot be understood: " + err.Error()
@@ -122,4 +122,45 @@ const maxRetryAfter = time.Minute
 func retryAfter(h http.Header) time.Duration {
 	n, _ := strconv.Atoi(h.Get("Retry-After"))
 	return time.Duration(max(0, min(n, int(maxRetryAfter/time.Second)))) * time.Second
+}
+
+// Explain adds to an error of DigitalOcean what its reader needs to fix it. source
+// says where the token comes from. Of a 403 DigitalOcean does not say which scope is
+// missing.
+func Explain(err error, source string) error {
+	e, ok := errors.AsType[*ig.CloudError](err)
+	switch {
+	case !ok:
+		return err
+	case errors.Is(e, ig.ErrUnauthorized):
+		return fmt.Errorf("%w: DigitalOcean refused the token. It came from %s: put a valid one there", err, source)
+	case errors.Is(e, ig.ErrOtherAccount):
+		return fmt.Errorf("%w: the token comes from %s", err, source)
+	case errors.Is(e, ig.ErrForbidden):
+		return fmt.Errorf("%w: the token from %s lacks a scope that this needs, %s", err, source, strings.Join(scopesOf[e.Op], " or "))
+	}
+	return err
+}
+
+// Hint says what a person can do when DigitalOcean does not do what it was asked. It is
+// "" for any other error.
+func Hint(err error) string {
+	e, ok := errors.AsType[*ig.CloudError](err)
+	switch {
+	case !ok:
+		return ""
+	case errors.Is(e, ig.ErrRateLimited):
+		wait := "a minute"
+		if e.RetryAfter > 0 {
+			wait = e.RetryAfter.Round(time.Second).String()
+		}
+		return "the token's rate limit is reached; try again in " + wait
+	case errors.Is(e, ig.ErrUnsent):
+		return "look at HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and plugin_config.api_url"
+	case errors.Is(e, ig.ErrUnauthorized):
+		return "make a token at https://cloud.digitalocean.com/account/api/tokens"
+	case errors.Is(e, ig.ErrForbidden):
+		return "fleeting-plugin-digitalocean doctor shows which scopes the token has, and what each is for"
+	}
+	return "try again in a minute; https://status.digitalocean.com shows outages"
 }

@@ -40,7 +40,7 @@ func TestFaults(t *testing.T) {
 		{"503 that asks for patience", dosim.Fault{Status: 503, Header: map[string]string{"Retry-After": "60"}}, ig.ErrUnconfirmed, false, time.Minute},
 		{"503 cut", dosim.Fault{Status: 503, Cut: true}, ig.ErrUnconfirmed, true, 0},
 		{"429", dosim.Fault{Status: 429}, ig.ErrRateLimited, false, 0},
-		{"429, come again soon", dosim.Fault{Status: 429, Header: map[string]string{"Retry-After": "1"}}, ig.ErrRateLimited, false, time.Second},
+		{"429, come again soon", dosim.Fault{Status: 429, Header: map[string]string{"Retry-After": "1"}}, ig.ErrRateLimited, true, time.Second},
 		{"429, come again later", dosim.Fault{Status: 429, Header: map[string]string{"Retry-After": "3600"}}, ig.ErrRateLimited, false, time.Minute},
 		{"400", dosim.Fault{Status: 400}, ig.ErrRefused, false, 0},
 		{"401", dosim.Fault{Status: 401}, ig.ErrUnauthorized, false, 0},
@@ -150,7 +150,7 @@ func TestNoAnswer(t *testing.T) {
 // A GET that fails once is not noticed.
 func TestReadsHeal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for _, fault := range []dosim.Fault{{Refused: true}, {Reset: true}, {Hang: true}, {Status: 503}, {Cut: true}} {
+		for _, fault := range []dosim.Fault{{Refused: true}, {Reset: true}, {Hang: true}, {Status: 503}, {Cut: true}, {Status: 429, Header: map[string]string{"Retry-After": "4"}}} {
 			sim := dosim.New(dosim.Options{Token: testToken})
 			fault.Op = "GET /v2/regions"
 			sim.Inject(fault)
@@ -218,15 +218,5 @@ func TestMessages(t *testing.T) {
 				t.Errorf("got %q, want %q; sent %d times", got, tt.want, sent)
 			}
 		})
-	}
-}
-
-func TestRetryAfter(t *testing.T) {
-	for header, want := range map[string]time.Duration{
-		"": 0, "0": 0, "-5": 0, "soon": 0, "1.5": 0, "7": 7 * time.Second, "3600": time.Minute, "99999999999999999999": time.Minute,
-	} {
-		if got := retryAfter(http.Header{"Retry-After": {header}}); got != want {
-			t.Errorf("Retry-After %q: %s, want %s", header, got, want)
-		}
 	}
 }

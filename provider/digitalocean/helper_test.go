@@ -91,6 +91,7 @@ func saying(t testing.TB, body string) *Client {
 type listing struct {
 	n       int
 	latency time.Duration // of an answer
+	strict  bool          // there is no page beyond the end
 
 	mu       sync.Mutex
 	requests int
@@ -109,6 +110,9 @@ func (l *listing) RoundTrip(r *http.Request) (*http.Response, error) {
 		return answer(200, pageOf(0, false)), nil
 	}
 	n, _ := strconv.Atoi(r.URL.Query().Get("page"))
+	if l.strict && (n-1)*perPage >= l.n {
+		return answer(404, `{"id":"not_found","message":"The resource you were accessing could not be found."}`), nil
+	}
 	var ids []int
 	for id := (n-1)*perPage + 1; id <= min(n*perPage, l.n); id++ {
 		ids = append(ids, id)

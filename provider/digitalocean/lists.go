@@ -34,11 +34,6 @@ const (
 	atOnce = 16
 )
 
-var (
-	errNoList  = errors.New("the answer has no list") // which is not an empty one
-	errEndless = fmt.Errorf("the list has more than %d pages", maxPages)
-)
-
 // List implements instancegroup.Cloud.
 func (c *Client) List(ctx context.Context, tag string, gpus bool) (ig.List, error) {
 	queries := []url.Values{{"tag_name": {tag}}}
@@ -62,7 +57,7 @@ func (c *Client) List(ctx context.Context, tag string, gpus bool) (ig.List, erro
 	}
 	l.Droplets = byID(slices.DeleteFunc(l.Droplets, func(d ig.Droplet) bool { return !ig.HasTag(d, tag) }))
 	l.Budget = c.budget.report()
-	c.auth.know(true, l.Droplets)
+	c.know(l.Droplets)
 	return l, nil
 }
 
@@ -80,16 +75,16 @@ func byID(droplets []ig.Droplet) []ig.Droplet {
 func (c *Client) list(ctx context.Context, query url.Values) (ig.List, error) {
 	var l ig.List
 	for again := false; ; again = true {
-		pages, err := c.readPages(ctx, query)
+		pages, err := readPages[droplet](ctx, c, opList, "droplets", query)
 		if err != nil {
 			return ig.List{}, err
 		}
 		l.Droplets, l.Date = nil, pages[0].date
 		l.Requests += len(pages)
-		total := pages[0].Meta.Total
+		total := pages[0].total
 		for _, p := range pages {
-			total = min(total, p.Meta.Total) // as Droplets go, it falls from page to page
-			for _, d := range p.Droplets {
+			total = min(total, p.total) // as Droplets go, it falls from page to page
+			for _, d := range p.entries {
 				// One that is found by a tag and shows none would be taken for somebody else's.
 				if !d.sound() || d.Tags == nil && query.Has("tag_name") {
 					return ig.List{}, c.fail(opList, errors.New("the answer has a Droplet without id, name, status or tags"))
@@ -108,113 +103,80 @@ func (c *Client) list(ctx context.Context, query url.Values) (ig.List, error) {
 	}
 }
 
+// getAll returns the entries of any other list, which are under name in the answers.
+func getAll[T any](ctx context.Context, c *Client, op, name string, query url.Values) ([]T, error) {
+	pages, err := readPages[T](ctx, c, op, name, query)
+	var all []T
+	for _, p := range pages {
+		all = append(all, p.entries...)
+	}
+	return all, err
+}
+
 // readPages reads as many pages as the list had last, together, then those that
 // they tell of. What is remembered too much is an empty page.
-func (c *Client) readPages(ctx context.Context, query url.Values) ([]page, error) {
+func readPages[T any](ctx context.Context, c *Client, op, name string, query url.Values) ([]page[T], error) {
+	key := op + "?" + query.Encode()
 	want := 1
-	if n, ok := c.pages.Load(query.Encode()); ok {
+	if n, ok := c.pages.Load(key); ok {
 		want = n.(int)
 	}
-	var pages []page
+	var pages []page[T]
 	for len(pages) < want {
-		next := make([]page, want-len(pages))
+		next := make([]page[T], want-len(pages))
 		var reads errgroup.Group
 		reads.SetLimit(atOnce)
 		for i := range next {
 			reads.Go(func() (err error) {
-				next[i], err = c.readPage(ctx, nth(query, len(pages)+i+1))
+				q := url.Values{"per_page": {strconv.Itoa(perPage)}, "page": {strconv.Itoa(len(pages) + i + 1)}}
+				maps.Copy(q, query)
+				next[i], err = readPage[T](ctx, c, op, name, q)
 				return err
 			})
 		}
 		if err := reads.Wait(); err != nil {
 			if errors.Is(err, ig.ErrNotFound) { // a page beyond the end
-				c.pages.Delete(query.Encode())
+				c.pages.Delete(key)
 			}
 			return nil, err
 		}
 		pages = append(pages, next...)
-		want = max(1, (pages[0].Meta.Total-1)/perPage+1)
-		if pages[len(pages)-1].more() {
+		want = max(1, (pages[0].total-1)/perPage+1)
+		if pages[len(pages)-1].more {
 			want = max(want, len(pages)+1)
 		}
 		if want > maxPages {
-			return nil, c.fail(opList, errEndless)
+			return nil, c.fail(op, fmt.Errorf("the list has more than %d pages", maxPages))
 		}
-		c.pages.Store(query.Encode(), want)
+		c.pages.Store(key, want)
 	}
 	return pages, nil
 }
 
-// page is one page of a list. Only one of Droplets is decoded whole.
-type page struct {
-	Droplets []droplet `json:"droplets"`
-	Links    struct {
-		Pages struct {
-			Next string `json:"next"`
-		} `json:"pages"`
-	} `json:"links"`
-	Meta struct {
-		Total int `json:"total"` // of all pages, as this one says; 0 = it does not
-	} `json:"meta"`
-	date time.Time // by DigitalOcean's clock; zero = unknown
+// page is one page of a list.
+type page[T any] struct {
+	entries []T
+	more    bool      // it names a next page
+	total   int       // of all pages, as this one says; 0 = it does not
+	date    time.Time // by DigitalOcean's clock; zero = unknown
 }
 
-func (p page) more() bool { return p.Links.Pages.Next != "" }
-
-func (c *Client) readPage(ctx context.Context, query url.Values) (page, error) {
-	resp, body, err := c.send(ctx, request{op: opList, query: query})
+func readPage[T any](ctx context.Context, c *Client, op, name string, query url.Values) (p page[T], err error) {
+	resp, body, err := c.send(ctx, request{op: op, query: query})
 	if err != nil {
-		return page{}, err
-	}
-	var p page
-	err = lenient(json.Unmarshal(body, &p), "droplets.")
-	if err == nil && p.Droplets == nil {
-		err = mustName(body, "droplets")
+		return page[T]{}, err
 	}
 	p.date, _ = http.ParseTime(resp.Header.Get("Date"))
-	return p, c.fail(opList, err)
-}
-
-// mustName returns an error if an answer neither names its list nor says that there is
-// nothing in it. One that is null is empty, as a server may write it.
-func mustName(body []byte, name string) error {
-	var answer map[string]json.RawMessage
-	var says struct{ Meta struct{ Total *int } }
-	err := cmp.Or(json.Unmarshal(body, &answer), json.Unmarshal(body, &says))
-	if err == nil && (answer[name] != nil || says.Meta.Total != nil && *says.Meta.Total == 0) {
-		return nil
+	answer, err := decode(body, name, &p.entries)
+	if err != nil {
+		return page[T]{}, c.fail(op, err)
 	}
-	return errNoList
-}
-
-// nth returns query for the nth page.
-func nth(query url.Values, n int) url.Values {
-	q := url.Values{"per_page": {strconv.Itoa(perPage)}, "page": {strconv.Itoa(n)}}
-	maps.Copy(q, query)
-	return q
-}
-
-// getAll reads all pages of any other list, whose entries are under name in the answers.
-func getAll[T any](ctx context.Context, c *Client, op, name string, query url.Values) ([]T, error) {
-	var all []T
-	for n := 1; n <= maxPages; n++ {
-		_, body, err := c.send(ctx, request{op: op, query: nth(query, n)})
-		if err != nil {
-			return nil, err
-		}
-		var p page
-		var entries []T
-		err = cmp.Or(json.Unmarshal(body, &p), decode(body, name, &entries))
-		if err == nil && entries == nil {
-			err = mustName(body, name)
-		}
-		if err != nil {
-			return nil, c.fail(op, err)
-		}
-		all = append(all, entries...)
-		if !p.more() {
-			return all, nil
-		}
+	var links struct{ Pages struct{ Next string } }
+	_ = json.Unmarshal(answer["links"], &links) // where there is one page it may be anything
+	var meta struct{ Total int }
+	if said := answer["meta"]; said != nil {
+		err = json.Unmarshal(said, &meta)
 	}
-	return nil, c.fail(op, errEndless)
+	p.more, p.total = links.Pages.Next != "", meta.Total
+	return p, c.fail(op, err)
 }

@@ -8,6 +8,18 @@ import (
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
+// scopesOf are the scopes that each request needs of a custom token: those of
+// DigitalOcean's specification; those that droplet:create requires; and what tags need
+// that are made, read or put on Droplets along the way.
+var scopesOf = map[string][]string{}
+
+// op is a request, by its method and path as in DigitalOcean's documentation, and its
+// scopes.
+func op(request string, scopes ...string) string {
+	scopesOf[request] = scopes
+	return request
+}
+
 // Scope is a scope of a custom token, and how the token answered for it.
 type Scope struct {
 	Name    string // such as droplet:create
@@ -23,32 +35,32 @@ type Scope struct {
 // Droplet has the id 0, no tag a space, a Droplet needs a name, a size and an image.
 // (TestScopesChangeNothing)
 type probe struct {
-	scope, op string
-	body      any
+	op   string
+	body any
 }
 
 var (
 	nothing   = struct{}{}
 	noTargets = map[string][]string{"resources": {}}
 
-	probes = []probe{
-		{"droplet:read", "GET /v2/droplets?per_page=1", nil},
-		{"droplet:create", "POST /v2/droplets", nothing},
-		{"droplet:delete", "DELETE /v2/droplets/0", nil},
-		{"droplet:update", "POST /v2/tags/no%20tag/resources", noTargets},
-		{"tag:read", "GET /v2/tags?per_page=1", nil},
-		{"tag:create", "POST /v2/tags", nothing},
-		{"tag:delete", "DELETE /v2/tags/no%20tag", nil},
-		{"regions:read", "GET /v2/regions?per_page=1", nil},
-		{"sizes:read", "GET /v2/sizes?per_page=1", nil},
-		{"image:read", "GET /v2/images?per_page=1", nil},
-		{"actions:read", "GET /v2/actions?per_page=1", nil},
-		{"account:read", "GET /v2/account", nil},
-		{"ssh_key:read", "GET /v2/account/keys/0", nil},
-		{"ssh_key:create", "POST /v2/account/keys", nothing},
-		{"ssh_key:delete", "DELETE /v2/account/keys/0", nil},
-		{"vpc:read", "GET /v2/vpcs?per_page=1", nil},
-		{"project:assign_resource", "POST /v2/projects/00000000-0000-0000-0000-000000000000/resources", noTargets},
+	probes = map[string]probe{
+		"droplet:read":            {"GET /v2/droplets?per_page=1", nil},
+		"droplet:create":          {"POST /v2/droplets", nothing},
+		"droplet:delete":          {"DELETE /v2/droplets/0", nil},
+		"droplet:update":          {"POST /v2/tags/no%20tag/resources", noTargets},
+		"tag:read":                {"GET /v2/tags?per_page=1", nil},
+		"tag:create":              {"POST /v2/tags", nothing},
+		"tag:delete":              {"DELETE /v2/tags/no%20tag", nil},
+		"regions:read":            {"GET /v2/regions?per_page=1", nil},
+		"sizes:read":              {"GET /v2/sizes?per_page=1", nil},
+		"image:read":              {"GET /v2/images?per_page=1", nil},
+		"actions:read":            {"GET /v2/actions?per_page=1", nil},
+		"account:read":            {"GET /v2/account", nil},
+		"ssh_key:read":            {"GET /v2/account/keys/0", nil},
+		"ssh_key:create":          {"POST /v2/account/keys", nothing},
+		"ssh_key:delete":          {"DELETE /v2/account/keys/0", nil},
+		"vpc:read":                {"GET /v2/vpcs?per_page=1", nil},
+		"project:assign_resource": {"POST /v2/projects/00000000-0000-0000-0000-000000000000/resources", noTargets},
 	}
 )
 
@@ -60,32 +72,20 @@ var (
 func (c *Client) Scopes(ctx context.Context, names ...string) ([]Scope, error) {
 	var out []Scope
 	for _, name := range names {
-		for _, p := range probes {
-			if p.scope != name {
-				continue
-			}
-			s, err := c.probe(ctx, p)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, s)
+		p := probes[name]
+		s := Scope{Name: name, Asked: p.op}
+		_, err := c.do(ctx, request{op: p.op, body: p.body})
+		e, failed := errors.AsType[*ig.CloudError](err)
+		switch {
+		case !failed, e.Status == http.StatusNotFound, e.Status == http.StatusBadRequest, e.Status == http.StatusUnprocessableEntity:
+		case errors.Is(e, ig.ErrUnauthorized), e.Status == 0:
+			return nil, err
+		case e.Status == http.StatusForbidden:
+			s.Missing = true
+		default:
+			s.Unknown = e.Error()
 		}
+		out = append(out, s)
 	}
 	return out, nil
-}
-
-func (c *Client) probe(ctx context.Context, p probe) (Scope, error) {
-	s := Scope{Name: p.scope, Asked: p.op}
-	_, err := c.do(ctx, request{op: p.op, body: p.body})
-	e, failed := errors.AsType[*ig.CloudError](err)
-	switch {
-	case !failed, e.Status == http.StatusNotFound, e.Status == http.StatusBadRequest, e.Status == http.StatusUnprocessableEntity:
-	case errors.Is(e, ig.ErrUnauthorized), e.Status == 0:
-		return Scope{}, err
-	case e.Status == http.StatusForbidden:
-		s.Missing = true
-	default:
-		s.Unknown = e.Error()
-	}
-	return s, nil
 }

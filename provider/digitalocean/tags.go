@@ -32,28 +32,20 @@ func (c *Client) CheckTagRead(ctx context.Context, tag string) error {
 	return err
 }
 
-// TagDroplets implements instancegroup.Cloud. It makes the tag if it has not made
-// it yet, or if somebody removed it.
+// TagDroplets implements instancegroup.Cloud. DigitalOcean answers 404 if the tag does
+// not exist: then it is made.
 func (c *Client) TagDroplets(ctx context.Context, tag string, ids []int64) error {
 	body := &godo.TagResourcesRequest{}
 	for _, id := range ids {
 		body.Resources = append(body.Resources, godo.Resource{ID: strconv.FormatInt(id, 10), Type: godo.DropletResourceType})
 	}
-	if ig.IsDeleteTag(tag) {
-		c.auth.forget(ids...)
-	}
-	var err error
-	for range 2 {
-		if _, made := c.made.Load(tag); !made {
-			if _, err := c.do(ctx, request{op: opCreateTag, body: &godo.TagCreateRequest{Name: tag}}); err != nil {
-				return err
-			}
-			c.made.Store(tag, true)
-		}
-		if _, err = c.do(ctx, request{op: opTagDroplets, name: tag, body: body}); !errors.Is(err, ig.ErrNotFound) {
+	put := request{op: opTagDroplets, name: tag, body: body}
+	_, err := c.do(ctx, put)
+	if errors.Is(err, ig.ErrNotFound) {
+		if _, err := c.do(ctx, request{op: opCreateTag, body: &godo.TagCreateRequest{Name: tag}}); err != nil {
 			return err
 		}
-		c.made.Delete(tag)
+		_, err = c.do(ctx, put)
 	}
 	return err
 }

@@ -113,7 +113,7 @@ func testTokenIsNeverRepeated(t *testing.T) {
 			echo := strings.Repeat(".", padding) + first + " " + second
 			for _, body := range []string{echo, "{}", fmt.Sprintf(`{"message":%q,"request_id":%q}`, echo, echo), fmt.Sprintf(`[%q]`, echo)} {
 				c := withToken(t, always(new(int), status, body, "x-request-id", echo, "Location", "https://"+first+".example/", "Retry-After", echo, "Content-Type", echo), &rotating{token: first})
-				c.auth.token, c.auth.used = second, []secret{first, second}
+				c.auth.token, c.auth.seen = second, []secret{first, second}
 				for _, o := range operations {
 					value, err := o.call(t.Context(), c)
 					if said := fmt.Sprintf("%+v %v", value, err); strings.Contains(said, "5e471e1f") {

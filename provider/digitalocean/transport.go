@@ -66,6 +66,9 @@ const (
 
 	// readPause is the pause after the first attempt. It doubles.
 	readPause = 250 * time.Millisecond
+
+	// readPatience is how long a read waits in all because it is asked to.
+	readPatience = 5 * time.Second
 )
 
 // once is the key of a context whose reads are not repeated.
@@ -83,7 +86,7 @@ func (r repeatReads) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodGet {
 		return r.base.RoundTrip(req)
 	}
-	tries, pause := readTries, readPause
+	tries, pause, patience := readTries, readPause, readPatience
 	if req.Context().Value(once{}) != nil {
 		tries = 1
 	}
@@ -91,11 +94,13 @@ func (r repeatReads) RoundTrip(req *http.Request) (*http.Response, error) {
 		ctx, cancel := context.WithTimeout(req.Context(), readTimeout)
 		resp, err := r.base.RoundTrip(req.WithContext(ctx))
 		cancel() // wire has read the body
-		if try == tries || !temporary(resp, err) {
-			return resp, err
+		asked, ok := temporary(resp, err)
+		if try == tries || !ok || asked > patience {
+			return resp, err // to wait longer is the caller's to plan
 		}
+		patience -= asked
 		select {
-		case <-time.After(pause):
+		case <-time.After(max(pause, asked)):
 		case <-req.Context().Done():
 			return resp, err
 		}
@@ -103,13 +108,18 @@ func (r repeatReads) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// temporary reports whether the same GET may fare better in a moment. An answer that
-// asks to wait longer is the caller's to plan by.
-func temporary(resp *http.Response, err error) bool {
+// temporary reports whether the same GET may fare better in a moment, and how long that
+// is if it is asked to wait.
+func temporary(resp *http.Response, err error) (asked time.Duration, ok bool) {
 	if err != nil {
-		return !errors.As(err, new(*ig.CloudError)) && !errors.Is(err, errTooLarge)
+		own, unsent := errors.AsType[*ig.CloudError](err)
+		if !unsent {
+			return 0, !errors.Is(err, errTooLarge)
+		}
+		return own.RetryAfter, own.RetryAfter > 0
 	}
-	return resp.StatusCode >= http.StatusInternalServerError && retryAfter(resp.Header) == 0
+	asked = retryAfter(resp.Header)
+	return asked, resp.StatusCode >= http.StatusInternalServerError || resp.StatusCode == http.StatusTooManyRequests && asked > 0
 }
 
 // wire sends a request exactly once and reads the whole answer. It lets nothing
