@@ -40,41 +40,24 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 
 	// What needs nobody else comes first: these faults are told at once.
 	connector, err := connectorConfig(settings.ConnectorConfig)
-	if err != nil {
-		return provider.ProviderInfo{}, g.withFaults(err)
+	keys, keyErr := loadCredentials(log, g.config, connector)
+	switch err := errors.Join(err, keyErr); {
+	case err != nil && g.faults != nil:
+		return provider.ProviderInfo{}, errors.Join(err, g.faults)
+	case err != nil:
+		return provider.ProviderInfo{}, err
+	case g.faults.Has("name", "token", "token_file", "api_url"):
+		return provider.ProviderInfo{}, g.faults // nobody else can be asked
 	}
 	if file := g.config.Token.File; file != "" {
 		warnIfReadable(log, file)
-	}
-	keys, err := loadCredentials(log, g.config, connector)
-	if err != nil {
-		return provider.ProviderInfo{}, g.withFaults(err)
-	}
-	if g.faults.Has("name", "token", "token_file", "api_url") {
-		return provider.ProviderInfo{}, g.faults // nobody else can be asked
 	}
 	st, err := state.Open(ctx, log, g.config.APIURL, g.config.Name)
 	if err != nil {
 		return provider.ProviderInfo{}, err
 	}
-
-	// With the token, which a person may correct in its file.
-	token, _ := g.config.Token.Read()
-	digest := fmt.Sprintf("%x", sha256.Sum256([]byte(g.digest+token.Reveal())))[:16]
-
-	// The runner starts a refused plugin again every few seconds, and holds one
-	// mutex for all its runners meanwhile: nothing is asked, and nothing waits.
-	if text, left, ok := st.Refused(digest); ok {
-		st.Drop()
-		return provider.ProviderInfo{}, fmt.Errorf("%s\n(DigitalOcean is asked again in %s)", text, left.Round(time.Second))
-	}
-	asked := time.Now()
-	r, maxSize, err := g.open(ctx, log, keys, st)
+	r, err := g.start(ctx, log, keys, st)
 	if err != nil {
-		err = g.explain(err)
-		if ctx.Err() == nil { // else nobody refused: there was not enough time
-			st.Refuse(asked, digest, err.Error())
-		}
 		st.Drop()
 		return provider.ProviderInfo{}, err
 	}
@@ -85,26 +68,36 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 	g.running.Store(r)
 	return provider.ProviderInfo{
 		ID:        "digitalocean/" + g.config.Name,
-		MaxSize:   maxSize,
+		MaxSize:   r.group.MaxInstances,
 		Version:   Version.String(),
 		BuildInfo: Version.BuildInfo(),
 	}, nil
 }
 
-// withFaults adds the faults of plugin_config to what stopped Init before them.
-func (g *InstanceGroup) withFaults(err error) error {
-	if g.faults == nil {
-		return err
+// start is open, unless that was refused a moment ago. The runner starts a refused plugin
+// again every few seconds, and holds one mutex for all its runners meanwhile: nothing is
+// asked then, and nothing waits.
+func (g *InstanceGroup) start(ctx context.Context, log hclog.Logger, keys *credentials, st *state.State) (*running, error) {
+	// With the token, which a person may correct in its file.
+	token, _ := g.config.Token.Read()
+	digest := fmt.Sprintf("%x", sha256.Sum256([]byte(g.digest+token.Reveal())))[:16]
+	if text, left, ok := st.Refused(digest); ok {
+		return nil, fmt.Errorf("%s\n(DigitalOcean is asked again in %s)", text, left.Round(time.Second))
 	}
-	return errors.Join(err, g.faults)
+	asked := time.Now()
+	r, err := g.open(ctx, log, keys, st)
+	err = g.explain(err)
+	if err != nil && ctx.Err() == nil { // else nobody refused: there was not enough time
+		st.Refuse(asked, digest, err.Error())
+	}
+	return r, err
 }
 
-// open does the part of Init that asks DigitalOcean: everything at once, and then
-// the SSH key.
-func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *credentials, st *state.State) (_ *running, maxSize int, err error) {
+// open asks DigitalOcean everything at once, and then sees to the SSH key.
+func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *credentials, st *state.State) (_ *running, err error) {
 	api, err := Client(g.config.APIURL, g.config.Token, g.transport)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
@@ -127,13 +120,13 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 	}
 	wg.Wait()
 	if g.faults != nil { // what only DigitalOcean knows is told with them, or why it could not be found out
-		return nil, 0, errors.Join(g.faults, plan.Fault, g.explain(surveyErr))
+		return nil, errors.Join(g.faults, plan.Fault, surveyErr)
 	}
 	if err := cmp.Or(surveyErr, findErr); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	if plan.MaxInstances == 0 {
-		return nil, 0, plan.Fault
+		return nil, plan.Fault
 	}
 	if elsewhere := st.OnAccount(plan.Account.ID); len(elsewhere) > 0 {
 		log.Error("the token is another account's than before: Droplets of this group stay on the other account, and are billed there",
@@ -169,7 +162,7 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 	}, api, log, found)
 	if plan.Fault != nil {
 		if group.Count() == 0 {
-			return nil, 0, plan.Fault
+			return nil, plan.Fault
 		}
 		// A refusal would leave them to nobody, and billed.
 		log.Error("no Droplet can be created as configured; the plugin starts anyway, for the Droplets that the group has",
@@ -180,11 +173,11 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 		if !keys.uploaded {
 			st.Forget()
 		}
-		return nil, 0, err
+		return nil, err
 	}
 	log.Info("group is ready", "run", run, "droplets", group.Count(), "usd_per_hour", group.Hourly(),
 		"max_instances", plan.MaxInstances, "placements", plan.String(), "ssh_key", keys.String())
-	return &running{keys: keys, api: api, group: group, state: st}, plan.MaxInstances, nil
+	return &running{keys: keys, api: api, group: group, state: st}, nil
 }
 
 // Client returns a client of the account that a token is of; a nil transport is the default. Its Close is the caller's to call.

@@ -56,7 +56,7 @@ func warnIfReadable(log hclog.Logger, path string) {
 	}
 }
 
-// makeKey writes a new key to path, unless somebody else makes one there first.
+// makeKey writes a new key to path.
 func makeKey(log hclog.Logger, path string) ([]byte, error) {
 	key, err := newKey()
 	if err != nil {
@@ -66,10 +66,7 @@ func makeKey(log hclog.Logger, path string) ([]byte, error) {
 		return nil, fmt.Errorf("make the key's directory: %w", err)
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return os.ReadFile(path)
-	}
-	if err != nil {
+	if err != nil { // somebody else may have made one a moment ago: the next start finds it
 		return nil, fmt.Errorf("make the key: %w", err)
 	}
 	_, werr := f.Write(key)
