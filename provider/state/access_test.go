@@ -58,22 +58,22 @@ func TestAccess(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	h := homeIn(filepath.Join(t.TempDir(), "a", "state"))
+	h := ciIn(filepath.Join(t.TempDir(), "a", "state"))
 	target := filepath.Join(t.TempDir(), "target")
 	must(os.WriteFile(target, []byte("theirs"), 0o600))
 	must(os.MkdirAll(h.dir, 0o700))
-	must(os.Symlink(target, h.file()+".new")) // ours to replace
+	must(os.Symlink(target, h.state+".new")) // ours to replace
 	s := h.mustOpen(t, io.Discard)
 	s.Begin("x7k2")
 	s.Drop()
-	content, err := os.ReadFile(h.file())
+	content, err := os.ReadFile(h.state)
 	must(err)
 	for _, test := range []struct {
 		path             string
 		mode, wide, want fs.FileMode
 		typ              string
 	}{
-		{h.dir, 0o700, 0o777, 0o755, "directory"}, {h.lock(), 0o600, 0o666, 0o600, "regular file"}, {h.file(), 0o600, 0o640, 0o600, "regular file"},
+		{h.dir, 0o700, 0o777, 0o755, "directory"}, {h.lock, 0o600, 0o666, 0o600, "regular file"}, {h.state, 0o600, 0o640, 0o600, "regular file"},
 	} {
 		info, err := os.Lstat(test.path)
 		if err != nil || info.Mode().Perm() != test.mode {
@@ -81,8 +81,8 @@ func TestAccess(t *testing.T) {
 		}
 		wantRefused := func(want string) {
 			t.Helper()
-			_, openErr := h.open(t.Context(), hclog.NewNullLogger(), api, "ci", true)
-			_, peekErr := h.peek(api, "ci")
+			_, openErr := h.open(t.Context(), hclog.NewNullLogger(), true)
+			_, peekErr := h.peek()
 			for _, err := range []error{openErr, peekErr} {
 				if err == nil || !strings.HasSuffix(err.Error(), want) {
 					t.Errorf("got  %v\nwant %s", err, want)
@@ -104,7 +104,7 @@ func TestAccess(t *testing.T) {
 		must(os.Remove(test.path))
 		must(os.Rename(moved, test.path))
 	}
-	if after, err := os.ReadFile(h.file()); err != nil || !bytes.Equal(after, content) {
+	if after, err := os.ReadFile(h.state); err != nil || !bytes.Equal(after, content) {
 		t.Errorf("what was refused has been changed to %s (%v)", after, err)
 	}
 	if content, err := os.ReadFile(target); string(content) != "theirs" {
@@ -119,7 +119,7 @@ func TestNoDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	const set = "; set StateDirectory=fleeting-plugin-digitalocean in the runner's systemd unit, or XDG_STATE_HOME to a directory that the runner's user can write to"
-	_, err := homeIn(filepath.Join(blocked, "state")).open(t.Context(), hclog.NewNullLogger(), api, "ci", true)
+	_, err := ciIn(filepath.Join(blocked, "state")).open(t.Context(), hclog.NewNullLogger(), true)
 	if want := "state directory: mkdir " + blocked + ": not a directory" + set; err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
@@ -130,7 +130,7 @@ func TestNoDirectory(t *testing.T) {
 	if err := os.Chmod(dir, 0o500); err != nil {
 		t.Fatal(err)
 	}
-	_, err = homeIn(dir).open(t.Context(), hclog.NewNullLogger(), api, "ci", true)
+	_, err = ciIn(dir).open(t.Context(), hclog.NewNullLogger(), true)
 	if err == nil || !strings.HasSuffix(err.Error(), "permission denied"+set) {
 		t.Errorf("not writable: %v", err)
 	}

@@ -32,12 +32,12 @@ type Refusal struct {
 
 // read returns state.json, which may not exist. ignored says why nothing in it is to be
 // believed: what another host calls dead may be a living manager's there.
-func (h home) read(path string) (doc document, ignored, err error) {
-	found, err := checkFile(path)
+func (h home) read() (doc document, ignored, err error) {
+	found, err := checkFile(h.state)
 	if err != nil || !found {
 		return document{}, nil, err
 	}
-	content, err := os.ReadFile(path)
+	content, err := os.ReadFile(h.state)
 	if err != nil {
 		return document{}, nil, err
 	}

@@ -15,16 +15,28 @@ import (
 
 const program = "fleeting-plugin-digitalocean"
 
-// home is where this host keeps the state of its groups.
+// home is where this host keeps the state of a group.
 type home struct {
-	dir     string
+	group   string
+	dir     string // of all groups
+	lock    string // a file there
+	state   string // state.json
 	host    string // its identity
 	hostErr error  // why that is not known now
 }
 
-func here(ctx context.Context) home {
-	host, err := thisHost.identity(ctx)
-	return home{directory(os.Geteuid() == 0), host, err}
+func here(ctx context.Context, apiURL, group string) home {
+	h := homeIn(directory(os.Geteuid() == 0), apiURL, group)
+	h.host, h.hostErr = thisHost.identity(ctx)
+	return h
+}
+
+// homeIn names the files. The group's name alone is not enough: a simulator may have a
+// group of that name too.
+func homeIn(dir, apiURL, group string) home {
+	sum := sha256.Sum256([]byte(apiURL))
+	base := filepath.Join(dir, fmt.Sprintf("%s-%x", group, sum[:4]))
+	return home{group: group, dir: dir, lock: base + ".lock", state: base + ".json"}
 }
 
 // directory returns the directory in which the state of all groups is.
@@ -47,14 +59,6 @@ func directory(root bool) string {
 		}
 	}
 	return filepath.Join("/var/lib", program)
-}
-
-// files returns the paths of a group's lock and state.json. Its name alone is not enough:
-// a simulator may have a group of that name too.
-func (h home) files(apiURL, group string) (lock, state string) {
-	sum := sha256.Sum256([]byte(apiURL))
-	base := filepath.Join(h.dir, fmt.Sprintf("%s-%x", group, sum[:4]))
-	return base + ".lock", base + ".json"
 }
 
 // sources are what identifies a host: two files and a URL.

@@ -55,24 +55,23 @@ func (e *HeldError) patience() time.Duration {
 	return 0
 }
 
-// acquire takes a lock.
-func acquire(ctx context.Context, path, group string) (*flock.Flock, error) {
-	if _, err := checkFile(path); err != nil {
-		return nil, fmt.Errorf("lock of group %q: %w", group, err)
+// acquire takes the lock.
+func (h home) acquire(ctx context.Context) (*flock.Flock, error) {
+	if _, err := checkFile(h.lock); err != nil {
+		return nil, fmt.Errorf("lock of group %q: %w", h.group, err)
 	}
-	lock := flock.New(path)
+	lock := flock.New(h.lock)
 	for began := time.Now(); ; {
 		locked, err := lock.TryLock()
 		if err != nil {
-			return nil, fmt.Errorf("lock of group %q: %s: %w; %s", group, path, err, setDirectory)
+			return nil, fmt.Errorf("lock of group %q: %s: %w; %s", h.group, h.lock, err, setDirectory)
 		}
 		if locked {
 			content, _ := json.Marshal(holder{os.Getpid(), os.Getppid()}) // numbers
-			_ = os.WriteFile(path, content, 0o600)                        // without it we are unknown to others
+			_ = os.WriteFile(h.lock, content, 0o600)                      // without it we are unknown to others
 			return lock, nil
 		}
-		held := heldBy(path)
-		held.Group = group
+		held := h.heldBy()
 		if time.Since(began) >= held.patience() {
 			return nil, held
 		}
@@ -84,15 +83,15 @@ func acquire(ctx context.Context, path, group string) (*flock.Flock, error) {
 	}
 }
 
-// isHeld reports whether somebody holds a lock, and who.
-func isHeld(path string) (held bool, pid int, err error) {
-	found, err := checkFile(path)
+// isHeld reports whether somebody holds the lock, and who.
+func (h home) isHeld() (held bool, pid int, err error) {
+	found, err := checkFile(h.lock)
 	if err != nil || !found {
 		return false, 0, err
 	}
 	// For a moment this is in the way of a manager that starts, which waits for a
 	// holder that it does not know.
-	lock := flock.New(path, flock.SetFlag(os.O_RDONLY))
+	lock := flock.New(h.lock, flock.SetFlag(os.O_RDONLY))
 	free, err := lock.TryRLock()
 	if err != nil {
 		return false, 0, err
@@ -100,7 +99,7 @@ func isHeld(path string) (held bool, pid int, err error) {
 	if free {
 		return false, 0, lock.Unlock()
 	}
-	return true, heldBy(path).PID, nil
+	return true, h.heldBy().PID, nil
 }
 
 // holder is how the holder of a lock writes itself into the lock's file.
@@ -109,20 +108,20 @@ type holder struct {
 	Parent int `json:"parent"` // a plugin's is its runner, while that lives
 }
 
-// heldBy returns what the holder of a lock is. It is unknown while the lock's file tells of
-// nobody, or still of the holder before.
-func heldBy(path string) *HeldError {
+// heldBy returns what the holder of the lock is. It is unknown while the lock's file tells
+// of nobody, or still of the holder before.
+func (h home) heldBy() *HeldError {
+	held := &HeldError{Group: h.group}
 	var wrote holder
-	content, err := os.ReadFile(path)
+	content, err := os.ReadFile(h.lock)
 	if err != nil || json.Unmarshal(content, &wrote) != nil {
-		return &HeldError{}
+		return held
 	}
-	parent, lives := parentOf(wrote.PID)
-	if !lives {
-		return &HeldError{}
+	if parent, lives := parentOf(wrote.PID); lives {
+		held.PID, held.Orphan = wrote.PID, parent != wrote.Parent
+		held.Sibling = !held.Orphan && parent == os.Getppid()
 	}
-	orphan := parent != wrote.Parent
-	return &HeldError{PID: wrote.PID, Orphan: orphan, Sibling: !orphan && parent == os.Getppid()}
+	return held
 }
 
 // parentOf asks /proc, which not every system has.

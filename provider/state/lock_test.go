@@ -42,19 +42,19 @@ func TestWaits(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := homeIn(t.TempDir())
+				h := ciIn(t.TempDir())
 				first := h.mustOpen(t, io.Discard)
 				if s := h.mustPeek(t); s.PID != self {
 					t.Errorf("it has written %+v", s)
 				}
 				content, err := json.Marshal(test.holds)
-				if err := errors.Join(err, os.WriteFile(h.lock(), content, 0o600)); err != nil {
+				if err := errors.Join(err, os.WriteFile(h.lock, content, 0o600)); err != nil {
 					t.Fatal(err)
 				}
 				refused := func(ctx context.Context, after time.Duration) error {
 					t.Helper()
 					began := time.Now()
-					_, err := h.open(ctx, hclog.NewNullLogger(), api, "ci", true)
+					_, err := h.open(ctx, hclog.NewNullLogger(), true)
 					test.err.Group = "ci"
 					if held, ok := errors.AsType[*HeldError](err); !ok || *held != test.err || time.Since(began) != after ||
 						!strings.Contains(held.Error(), strings.ReplaceAll(test.text, "%d", strconv.Itoa(held.PID))) {

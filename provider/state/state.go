@@ -39,17 +39,17 @@ type State struct {
 // makes it fail at once with a *HeldError; it waits up to 5 s for one whose runner has
 // ended. apiURL is in the spelling of package config.
 func Open(ctx context.Context, log hclog.Logger, apiURL, group string) (*State, error) {
-	return here(ctx).open(ctx, log, apiURL, group, true)
+	return here(ctx, apiURL, group).open(ctx, log, true)
 }
 
 // Try is Open for a command that must not run beside a manager. It makes no directory:
 // where there is none, nobody manages the group and nothing is remembered. It writes
 // nothing but its process id into the lock. Drop gives the lock up.
 func Try(ctx context.Context, log hclog.Logger, apiURL, group string) (*State, error) {
-	return here(ctx).open(ctx, log, apiURL, group, false)
+	return here(ctx, apiURL, group).open(ctx, log, false)
 }
 
-func (h home) open(ctx context.Context, log hclog.Logger, apiURL, group string, create bool) (*State, error) {
+func (h home) open(ctx context.Context, log hclog.Logger, create bool) (*State, error) {
 	s := &State{log: log}
 	found, err := h.check(create)
 	if err != nil {
@@ -58,20 +58,19 @@ func (h home) open(ctx context.Context, log hclog.Logger, apiURL, group string, 
 	if !found {
 		return s, nil
 	}
-	lock, path := h.files(apiURL, group)
-	if s.lock, err = acquire(ctx, lock, group); err != nil {
+	if s.lock, err = h.acquire(ctx); err != nil {
 		return nil, err
 	}
-	doc, ignored, err := h.read(path)
+	doc, ignored, err := h.read()
 	if err != nil {
 		s.Drop()
 		return nil, err
 	}
 	if ignored != nil {
-		log.Warn("the state file is not used: Droplets of earlier plugin processes count as unknown", "file", path, "err", ignored)
+		log.Warn("the state file is not used: Droplets of earlier plugin processes count as unknown", "file", h.state, "err", ignored)
 	}
 	if h.hostErr == nil {
-		s.path = path
+		s.path = h.state
 	}
 	s.doc, s.dead = doc, doc.Runs
 	s.doc.Version, s.doc.Host = version, h.host
@@ -175,10 +174,8 @@ func (s *State) write() {
 
 // Snapshot is what somebody who does not hold the lock can see.
 type Snapshot struct {
-	Runs     []string
-	Droplets map[string]int64
-	Refused  *Refusal // the last one, however old
-	Ignored  error    // why state.json is not believed, and the above is empty
+	document       // empty if it is not believed
+	Ignored  error // why it is not
 
 	Held bool // somebody holds the lock
 	PID  int  // the holder; 0 = unknown
@@ -196,33 +193,26 @@ func (s Snapshot) DeadRuns() []string {
 // Peek looks at the state of a group. It creates and changes nothing. Where nothing is,
 // the Snapshot is zero.
 func Peek(ctx context.Context, apiURL, group string) (Snapshot, error) {
-	return here(ctx).peek(apiURL, group)
+	return here(ctx, apiURL, group).peek()
 }
 
-func (h home) peek(apiURL, group string) (Snapshot, error) {
+func (h home) peek() (s Snapshot, err error) {
 	if found, err := h.check(false); err != nil || !found {
 		return Snapshot{}, err
 	}
-	lock, path := h.files(apiURL, group)
-	held, pid, err := isHeld(lock)
-	if err != nil {
-		return Snapshot{}, err
+	if s.Held, s.PID, err = h.isHeld(); err == nil {
+		s.document, s.Ignored, err = h.read()
 	}
-	doc, ignored, err := h.read(path)
-	if err != nil {
-		return Snapshot{}, err
-	}
-	return Snapshot{doc.Runs, doc.Droplets, doc.Refused, ignored, held, pid}, nil
+	return s, err
 }
 
 // Remove deletes the files of a group that no process will use again, such as that of a doctor --boot.
 func Remove(ctx context.Context, apiURL, group string) error {
-	h := here(ctx)
+	h := here(ctx, apiURL, group)
 	if found, err := h.check(false); err != nil || !found {
 		return err
 	}
-	lock, path := h.files(apiURL, group)
-	for _, file := range []string{lock, path} {
+	for _, file := range []string{h.lock, h.state} {
 		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

@@ -19,11 +19,16 @@ import (
 
 const api = "https://api.digitalocean.com"
 
-func homeIn(dir string) home { return home{dir: dir, host: "droplet-1"} }
+// ciIn is the group ci of a host with an identity.
+func ciIn(dir string) home {
+	h := homeIn(dir, api, "ci")
+	h.host = "droplet-1"
+	return h
+}
 
 func (h home) mustOpen(t *testing.T, log io.Writer) *State {
 	t.Helper()
-	s, err := h.open(t.Context(), hclog.New(&hclog.LoggerOptions{Output: log, DisableTime: true}), api, "ci", true)
+	s, err := h.open(t.Context(), hclog.New(&hclog.LoggerOptions{Output: log, DisableTime: true}), true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,20 +37,17 @@ func (h home) mustOpen(t *testing.T, log io.Writer) *State {
 
 func (h home) mustPeek(t *testing.T) Snapshot {
 	t.Helper()
-	s, err := h.peek(api, "ci")
+	s, err := h.peek()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-func (h home) lock() string { lock, _ := h.files(api, "ci"); return lock }
-func (h home) file() string { _, path := h.files(api, "ci"); return path }
-
 // TestRestarts: each process knows the ones before it, up to 256, and what the last had;
 // those that fail at their start push none out of memory.
 func TestRestarts(t *testing.T) {
-	h := homeIn(t.TempDir())
+	h := ciIn(t.TempDir())
 	var runs []string
 	var droplets map[string]int64
 	for i := range 350 {
@@ -81,7 +83,7 @@ func TestRestarts(t *testing.T) {
 
 // TestOnAccount: what was saved on another account is not looked for on this one.
 func TestOnAccount(t *testing.T) {
-	h := homeIn(t.TempDir())
+	h := ciIn(t.TempDir())
 	droplets := map[string]int64{"ci-x7k2m9qxab": 7}
 	for _, step := range []struct {
 		account         string
@@ -111,7 +113,7 @@ func TestRefusal(t *testing.T) {
 		{0, 0, "b2", false}, {0, 0, "a1", true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			h := homeIn(t.TempDir())
+			h := ciIn(t.TempDir())
 			s := h.mustOpen(t, io.Discard)
 			s.Refuse(time.Now().Add(-tt.after), "a1", "no")
 			if tt.begun {
@@ -146,11 +148,11 @@ func TestIgnoredFiles(t *testing.T) {
 		"unknown identity":           {ours, silent, "no answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := homeIn(t.TempDir())
+			h := ciIn(t.TempDir())
 			if h.hostErr = test.hostErr; h.hostErr != nil {
 				h.host = ""
 			}
-			if err := os.WriteFile(h.file(), []byte(test.content), 0o600); err != nil {
+			if err := os.WriteFile(h.state, []byte(test.content), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			if s := h.mustPeek(t); s.Ignored == nil || s.Ignored.Error() != test.want || s.Runs != nil || s.Droplets != nil || s.Refused != nil {
@@ -161,7 +163,7 @@ func TestIgnoredFiles(t *testing.T) {
 			if len(s.DeadRuns()) > 0 || s.Droplets() != nil || s.doc.Refused != nil {
 				t.Errorf("believed: %+v", s.doc)
 			}
-			want := fmt.Sprintf("[WARN]  the state file is not used: Droplets of earlier plugin processes count as unknown: file=%s err=%q\n", h.file(), test.want)
+			want := fmt.Sprintf("[WARN]  the state file is not used: Droplets of earlier plugin processes count as unknown: file=%s err=%q\n", h.state, test.want)
 			if log.String() != want {
 				t.Errorf("got  %s\nwant %s", &log, want)
 			}
@@ -171,7 +173,7 @@ func TestIgnoredFiles(t *testing.T) {
 			if test.hostErr != nil {
 				wantRuns = []string{"x7k2"}
 			}
-			if s := homeIn(h.dir).mustPeek(t); s.Ignored != nil || !slices.Equal(s.DeadRuns(), wantRuns) {
+			if s := ciIn(h.dir).mustPeek(t); s.Ignored != nil || !slices.Equal(s.DeadRuns(), wantRuns) {
 				t.Errorf("afterwards: %+v", s)
 			}
 		})
@@ -181,12 +183,12 @@ func TestIgnoredFiles(t *testing.T) {
 // TestWrites: whoever reads the file meanwhile has the old one; so have all while writes
 // fail, which is logged once.
 func TestWrites(t *testing.T) {
-	h := homeIn(t.TempDir())
+	h := ciIn(t.TempDir())
 	var log bytes.Buffer
 	s := h.mustOpen(t, &log)
 	defer s.Drop()
 	s.Begin("x7k2")
-	read, err := os.Open(h.file())
+	read, err := os.Open(h.state)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +200,7 @@ func TestWrites(t *testing.T) {
 	before := map[string]int64{"ci-x7k2m9qxab": 7}
 	for n := range 2 {
 		s.Save(before)
-		obstacle := filepath.Join(h.file()+".new", "x")
+		obstacle := filepath.Join(h.state+".new", "x")
 		if err := os.MkdirAll(obstacle, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -208,7 +210,7 @@ func TestWrites(t *testing.T) {
 			t.Errorf("after a failed write: %v", got)
 		}
 		os.RemoveAll(filepath.Dir(obstacle))
-		warning := "[WARN]  could not write the state file: the next plugin process may not know this one's Droplets: file=" + h.file() + " err="
+		warning := "[WARN]  could not write the state file: the next plugin process may not know this one's Droplets: file=" + h.state + " err="
 		if strings.Count(log.String(), warning) != n+1 || strings.Count(log.String(), "\n") != n+1 {
 			t.Fatalf("logged %s", &log)
 		}
