@@ -35,6 +35,8 @@ type Plan struct {
 
 	Sizes  map[string]digitalocean.Size  // by slug
 	Images map[string]digitalocean.Image // what Droplets boot, by configured region
+
+	regions map[string]digitalocean.Region // by slug
 }
 
 // Unfit is a placement in which no Droplet can be made: never, or only not now.
@@ -122,7 +124,7 @@ type survey struct {
 
 type images struct {
 	found []digitalocean.Image // the configured one, or those with the configured tag
-	slugs []string             // of public images, if the configured one cannot be used
+	slugs []string             // of public images, if there is none by the configured slug
 }
 
 // ask asks all that a Plan needs, side by side.
@@ -155,18 +157,17 @@ func findImages(ctx context.Context, api *digitalocean.Client, c config.Config) 
 		found, err := api.ImagesWithTag(ctx, c.ImageTag)
 		return images{found: found}, err
 	}
-	var out images
 	image, err := api.Image(ctx, instancegroup.Image(c.Image).String())
 	switch {
 	case err == nil:
-		out.found = []digitalocean.Image{image}
+		return images{found: []digitalocean.Image{image}}, nil
 	case !errors.Is(err, instancegroup.ErrNotFound):
 		return images{}, err
+	case c.Image.Slug == "":
+		return images{}, nil
 	}
-	if c.Image.Slug != "" && (err != nil || withdrawn(image)) {
-		out.slugs, _ = api.PublicSlugs(ctx) // a help, worth one more request
-	}
-	return out, nil
+	slugs, _ := api.PublicSlugs(ctx) // a help, worth one more request
+	return images{slugs: slugs}, nil
 }
 
 // unanswered returns why it could not be found out whether the configuration can work.

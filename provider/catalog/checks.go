@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -14,21 +15,26 @@ import (
 
 // check makes the plan, by every check.
 func (s *survey) check() {
-	s.plan = Plan{Account: s.account.value, Warnings: AccountWarnings(s.account.value), Sizes: map[string]digitalocean.Size{}, Images: map[string]digitalocean.Image{}}
+	s.plan = Plan{
+		Account: s.account.value, Warnings: AccountWarnings(s.account.value),
+		Sizes: map[string]digitalocean.Size{}, Images: map[string]digitalocean.Image{}, regions: map[string]digitalocean.Region{},
+	}
 	p := &s.plan
 	for _, size := range s.sizes.value {
 		p.Sizes[size.Slug] = size
+	}
+	for _, region := range s.regions.value {
+		p.regions[region.Slug] = region
+	}
+	for _, region := range s.config.Regions {
+		if image, ok := newest(s.images.value.found, region); ok {
+			p.Images[region] = image
+		}
 	}
 	for _, slug := range s.config.Sizes {
 		p.GPUs = p.GPUs || instancegroup.GPUSize(slug) || p.Sizes[slug].GPU() // also if sizes are not read
 		for _, region := range s.config.Regions {
 			p.Placements = append(p.Placements, instancegroup.Placement{Size: slug, Region: region})
-		}
-	}
-	p.Dearest = dearest(p.Sizes, s.config.Sizes)
-	for _, region := range s.config.Regions {
-		if image := s.image(region); image != nil {
-			p.Images[region] = *image
 		}
 	}
 
@@ -56,21 +62,14 @@ func (s *survey) check() {
 
 // checkSlugs finds the regions and sizes that do not exist.
 func (s *survey) checkSlugs() {
-	var regions, sizes []string
-	for _, region := range s.regions.value {
-		regions = append(regions, region.Slug)
-	}
-	for _, size := range s.sizes.value {
-		sizes = append(sizes, size.Slug)
-	}
 	for _, slug := range s.config.Regions {
-		if !slices.Contains(regions, slug) {
-			s.refuse("plugin_config.region: DigitalOcean has no region %q%s", slug, near(slug, regions))
+		if _, listed := s.plan.regions[slug]; !listed {
+			s.refuse("plugin_config.region: DigitalOcean has no region %q%s", slug, near(slug, slices.Collect(maps.Keys(s.plan.regions))))
 		}
 	}
 	for _, slug := range s.config.Sizes {
-		if !slices.Contains(sizes, slug) && !s.contracted(slug) {
-			s.refuse("plugin_config.size: DigitalOcean has no size %q%s", slug, near(slug, sizes))
+		if _, listed := s.plan.Sizes[slug]; !listed && !s.contracted(slug) {
+			s.refuse("plugin_config.size: DigitalOcean has no size %q%s", slug, near(slug, slices.Collect(maps.Keys(s.plan.Sizes))))
 		}
 	}
 }

@@ -9,16 +9,15 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 )
 
-// image returns the newest image that is in a region, or nil.
-func (s *survey) image(region string) *digitalocean.Image {
-	var newest *digitalocean.Image
-	for _, image := range s.images.value.found {
-		if slices.Contains(image.Regions, region) &&
-			(newest == nil || cmp.Or(newest.Created.Compare(image.Created), cmp.Compare(newest.ID, image.ID)) < 0) {
-			newest = &image
+// newest returns the newest image that is in a region.
+func newest(found []digitalocean.Image, region string) (image digitalocean.Image, ok bool) {
+	for _, i := range found {
+		if slices.Contains(i.Regions, region) &&
+			(!ok || cmp.Or(image.Created.Compare(i.Created), cmp.Compare(image.ID, i.ID)) < 0) {
+			image, ok = i, true
 		}
 	}
-	return newest
+	return image, ok
 }
 
 // booted returns the images that Droplets would boot.
@@ -47,8 +46,8 @@ func (s *survey) checkImage() {
 			status += fmt.Sprintf(", %.200q", image.ErrorMessage)
 		}
 		switch {
-		case withdrawn(image):
-			s.refuse("%s: %s: no Droplet can be made of it; choose another%s", key, status, near(image.Slug, s.images.value.slugs))
+		case image.Status == "deleted", image.Status == "retired":
+			s.refuse("%s: %s: no Droplet can be made of it; choose another", key, status)
 		case image.Status != "" && image.Status != "available":
 			s.warn("image", "wait for it, or choose another", "%s: it cannot be used yet, and creates will be refused until it is available", status)
 		}
@@ -71,16 +70,11 @@ func (s *survey) checkFeatures() {
 	}
 }
 
-// withdrawn reports whether an image will never be usable again.
-func withdrawn(i digitalocean.Image) bool { return i.Status == "deleted" || i.Status == "retired" }
-
-// reference is how a configuration names an image.
-func reference(i digitalocean.Image) string { return cmp.Or(i.Slug, strconv.FormatInt(i.ID, 10)) }
-
-// named adds to that the name that people know it by.
+// named is how a configuration names an image, and the name that people know it by.
 func named(i digitalocean.Image) string {
+	reference := cmp.Or(i.Slug, strconv.FormatInt(i.ID, 10))
 	if i.Name == "" {
-		return reference(i)
+		return reference
 	}
-	return fmt.Sprintf("%s (%.200q)", reference(i), i.Name)
+	return fmt.Sprintf("%s (%.200q)", reference, i.Name)
 }

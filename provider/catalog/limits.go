@@ -49,44 +49,38 @@ func (s *survey) limitNumber() {
 func (s *survey) limitCost() {
 	const key = "plugin_config.max_hourly_cost"
 	p, most := &s.plan, s.config.MaxHourlyCost
-	if most == 0 {
-		return
-	}
-	if s.sizes.err != nil {
+	dearest, unpriced := s.dearest()
+	p.Dearest = dearest
+	_, listed := p.Sizes[unpriced]
+	switch {
+	case most == 0:
+	case s.sizes.err != nil:
 		s.refuse("%s: DigitalOcean's prices could not be read, so it cannot be kept; "+
 			"give the token the scope sizes:read, or remove the key and limit max_instances", key)
-		return
-	}
-	for _, slug := range s.config.Sizes {
-		size, listed := p.Sizes[slug]
-		if size.PriceHourly <= 0 && (p.Unread || listed || s.contracted(slug)) { // else the size has a fault
-			s.refuse("%s: DigitalOcean tells no price of size %s, so it cannot be kept; "+
-				"take the size out of plugin_config.size, or remove the key and limit max_instances", key, slug)
-			return
+	case unpriced != "" && (p.Unread || listed || s.contracted(unpriced)):
+		s.refuse("%s: DigitalOcean tells no price of size %s, so it cannot be kept; "+
+			"take the size out of plugin_config.size, or remove the key and limit max_instances", key, unpriced)
+	case dearest == nil: // a size has a fault
+	case dearest.PriceHourly > most:
+		s.refuse("%s: %g USD an hour is less than one Droplet of size %s costs, %g", key, most, dearest.Slug, dearest.PriceHourly)
+	default:
+		// 0.3/0.1 is a little less than 3.
+		if affordable := int(most/dearest.PriceHourly + 1e-9); affordable < p.MaxInstances {
+			p.MaxInstances, p.LimitedBy = affordable, "max_hourly_cost"
 		}
-	}
-	if p.Dearest == nil {
-		return // a size has a fault
-	}
-	// 0.3/0.1 is a little less than 3.
-	affordable := int(most/p.Dearest.PriceHourly + 1e-9)
-	if affordable == 0 {
-		s.refuse("%s: %g USD an hour is less than one Droplet of size %s costs, %g", key, most, p.Dearest.Slug, p.Dearest.PriceHourly)
-	} else if affordable < p.MaxInstances {
-		p.MaxInstances, p.LimitedBy = affordable, "max_hourly_cost"
 	}
 }
 
-// dearest returns nil where a price is not known.
-func dearest(sizes map[string]digitalocean.Size, slugs []string) (most *digitalocean.Size) {
-	for _, slug := range slugs {
-		size := sizes[slug]
+// dearest returns the dearest of the configured sizes, or one whose price is not known.
+func (s *survey) dearest() (most *digitalocean.Size, unpriced string) {
+	for _, slug := range s.config.Sizes {
+		size := s.plan.Sizes[slug]
 		if size.PriceHourly <= 0 {
-			return nil
+			return nil, slug
 		}
 		if most == nil || size.PriceHourly > most.PriceHourly {
 			most = &size
 		}
 	}
-	return most
+	return most, ""
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 )
 
 // place checks every combination of size, region and image. One that can never work
@@ -21,7 +20,7 @@ func (s *survey) place() {
 		if why != "" {
 			p.Unfit = append(p.Unfit, Unfit{at, never, why})
 			lines = append(lines, fmt.Sprintf("\n  %s: %s", at, why))
-		} else if sizes := s.region(at.Region).Sizes; slices.Contains(sizes, at.Size) {
+		} else if sizes := p.regions[at.Region].Sizes; slices.Contains(sizes, at.Size) {
 			// The account may use it there.
 		} else if _, listed := p.Sizes[at.Size]; listed && len(sizes) > 0 {
 			s.warn("size", "take it out of the list, or ask DigitalOcean for it",
@@ -46,15 +45,15 @@ func (s *survey) place() {
 // nothing is known.
 func (s *survey) unfit(slug, region string) (why string, never bool) {
 	size, listed := s.plan.Sizes[slug]
-	image := s.image(region)
+	image, there := s.plan.Images[region]
 	switch {
-	case image == nil && s.config.ImageTag != "":
+	case !there && s.config.ImageTag != "":
 		return fmt.Sprintf("no image with the tag %s is in %s: transfer one there", s.config.ImageTag, region), false
-	case image == nil:
+	case !there:
 		return fmt.Sprintf("image %s is not in %s; it is in %s", instancegroup.Image(s.config.Image), region, sorted(s.images.value.found[0].Regions)), true
 	case listed && size.Disk > 0 && size.Disk < image.MinDiskSize:
-		return fmt.Sprintf("image %s needs a disk of %d GiB, the size has %d", reference(*image), image.MinDiskSize, size.Disk), true
-	case !s.region(region).Available:
+		return fmt.Sprintf("image %s needs a disk of %d GiB, the size has %d", named(image), image.MinDiskSize, size.Disk), true
+	case !s.plan.regions[region].Available:
 		return "the region takes no new Droplets now", false
 	case listed && !size.Available:
 		return "the size is not on offer now", false
@@ -62,16 +61,6 @@ func (s *survey) unfit(slug, region string) (why string, never bool) {
 		return fmt.Sprintf("the size is not on offer there now; it is in %s", sorted(size.Regions)), false
 	}
 	return "", false
-}
-
-// region finds a region by its slug; one that is not listed is not available.
-func (s *survey) region(slug string) digitalocean.Region {
-	for _, region := range s.regions.value {
-		if region.Slug == slug {
-			return region
-		}
-	}
-	return digitalocean.Region{}
 }
 
 func sorted(slugs []string) string {
