@@ -188,13 +188,21 @@ func (k *credentials) close(ctx context.Context) error {
 // deleteBound is what the deletion of a key may take.
 const deleteBound = 8 * time.Second
 
-// delete takes a key off the account, if it is there. It is not tried again: the next
-// start deletes what stays.
-func (k *credentials) delete(ctx context.Context, fingerprint string) error {
+// delete takes a key off the account, if it is there. A failure is tried again a
+// second later, twice: a key that stays is one that somebody has to explain, and after
+// a 429 only one request of many is let through. (TestInitFaults)
+func (k *credentials) delete(ctx context.Context, fingerprint string) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, deleteBound)
 	defer cancel()
-	if err := k.api.DeleteKey(ctx, fingerprint); !errors.Is(err, instancegroup.ErrNotFound) {
-		return err
+	for range 3 {
+		if err = k.api.DeleteKey(ctx, fingerprint); err == nil || errors.Is(err, instancegroup.ErrNotFound) {
+			return nil
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return err
+		}
 	}
-	return nil
+	return err
 }

@@ -170,9 +170,6 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 	}
 	st.Begin(run)
 	if err := keys.open(ctx, api, run, stale); err != nil {
-		if !keys.uploaded {
-			st.Forget()
-		}
 		return nil, err
 	}
 	log.Info("group is ready", "run", run, "droplets", group.Count(), "usd_per_hour", group.Hourly(),

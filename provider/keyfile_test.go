@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
@@ -22,24 +21,13 @@ func TestKeyFile(t *testing.T) {
 		k, err := loadCredentials(book.logger(), config.Config{Name: "ci", SSHKeyFile: path}, provider.ConnectorConfig{})
 		return k, book.String(), err
 	}
-	var all sync.WaitGroup
-	made := make([]string, 8)
-	for i := range made {
-		all.Go(func() {
-			if k, _, err := load(path); err == nil { // one may find it half written, and is told so
-				made[i] = k.public
-			}
-		})
+	made, _, err := load(path)
+	if err != nil {
+		t.Fatal(err)
 	}
-	all.Wait()
 	k, log, err := load(path)
-	if err != nil || log != "" {
-		t.Fatalf("%v; log %q", err, log)
-	}
-	for _, public := range made {
-		if public != "" && public != k.public {
-			t.Errorf("two keys were made: %s and %s", public, k.public)
-		}
+	if err != nil || log != "" || k.public != made.public {
+		t.Fatalf("%v; log %q; made %s, kept %s", err, log, made.public, k.public)
 	}
 	if !strings.HasPrefix(k.public, "ssh-ed25519 ") {
 		t.Errorf("made a key of another kind: %s", k.public)

@@ -99,9 +99,10 @@ func (s *State) Refused(config string) (text string, left time.Duration, ok bool
 
 // Refuse remembers that an Init with this configuration (a hash) was refused. at is when
 // it began, not when it ended: an Init that failed because DigitalOcean is slow leaves
-// the next one so much more time.
+// the next one so much more time. It takes back Begin: those that fail at their start
+// push no other out of memory.
 func (s *State) Refuse(at time.Time, config, text string) {
-	s.doc.Refused = &Refusal{At: at, Config: config, Text: text}
+	s.doc.Refused, s.doc.Runs = &Refusal{At: at, Config: config, Text: text}, s.dead
 	s.write()
 }
 
@@ -131,13 +132,6 @@ func (s *State) OnAccount(id string) (elsewhere map[string]int64) {
 func (s *State) Begin(run string) {
 	runs := append(slices.Clip(s.dead), run)
 	s.doc.Runs, s.doc.Refused = runs[max(0, len(runs)-maxRuns):], nil
-	s.write()
-}
-
-// Forget takes back Begin: the process ends before it made anything. So those that fail
-// at their start push no other out of memory.
-func (s *State) Forget() {
-	s.doc.Runs = s.dead
 	s.write()
 }
 

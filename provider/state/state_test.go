@@ -58,7 +58,7 @@ func TestRestarts(t *testing.T) {
 		run := fmt.Sprintf("r%03d", i)
 		s.Begin(run)
 		if i%4 == 0 {
-			s.Forget()
+			s.Refuse(time.Now(), "a1", "no")
 			s.Drop()
 			continue
 		}
