@@ -143,6 +143,18 @@ func TestInitFaults(t *testing.T) {
 	}
 }
 
+// TestInitWaitsForAMoment: a 429 that asks for a short wait does not refuse Init.
+func TestInitWaitsForAMoment(t *testing.T) {
+	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
+		afterDeath(t, sim)
+		sim.Inject(dosim.Fault{Op: "GET *", Status: 429, Header: map[string]string{"Retry-After": "2"}, Times: -1})
+		time.AfterFunc(time.Second, sim.ClearFaults)
+		if d := took(func() { _ = start(t, sim, full).Shutdown(t.Context()) }); d > 10*time.Second {
+			t.Errorf("it took %s", d)
+		}
+	})
+}
+
 // TestSlowStart: Init over a slow API and the first Update, which has something to
 // do at once, fit into the runner's minute together.
 func TestSlowStart(t *testing.T) {
