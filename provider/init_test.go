@@ -283,7 +283,8 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		{"no name", options{"name": nil}, provider.ConnectorConfig{}, dosim.Fault{Op: "-"}, []string{"plugin_config.name: is required", region, most, regoin}, false},
 		{"no token", options{"token": 5}, provider.ConnectorConfig{}, dosim.Fault{Op: "-"}, []string{"plugin_config.token: ", region, most, regoin}, false},
 		{"no API", options{"api_url": "ftp://x"}, provider.ConnectorConfig{}, dosim.Fault{Op: "-"}, []string{"plugin_config.api_url: ", region, most, regoin}, false},
-		{"the connector", nil, provider.ConnectorConfig{OS: "windows"}, dosim.Fault{Op: "-"}, []string{"connector_config.os: ", region, most, regoin}, false},
+		{"the connector", nil, provider.ConnectorConfig{OS: "windows", Key: []byte("x")}, dosim.Fault{Op: "-"},
+			[]string{"connector_config.os: ", "connector_config.key_path: ", region, most, regoin}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
