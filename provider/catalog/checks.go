@@ -32,7 +32,7 @@ func (s *survey) check() {
 		}
 	}
 	for _, slug := range s.config.Sizes {
-		p.GPUs = p.GPUs || instancegroup.GPUSize(slug) || p.Sizes[slug].GPU() // also if sizes are not read
+		p.GPUs = p.GPUs || instancegroup.GPUSize(slug) || digitalocean.HasGPUs(p.Sizes[slug]) // also if sizes are not read
 		for _, region := range s.config.Regions {
 			p.Placements = append(p.Placements, instancegroup.Placement{Size: slug, Region: region})
 		}

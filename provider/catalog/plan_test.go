@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/digitalocean/godo"
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
 
@@ -24,7 +25,7 @@ func small() survey {
 		{Slug: "s-2vcpu-2gb", Regions: []string{"ams3", "fra1", "nyc3"}, Available: true, Disk: 60, PriceHourly: 0.027},
 		{Slug: "c-2", Regions: []string{"fra1", "nyc3"}, Available: false, Disk: 25, PriceHourly: 0.0625},
 		{Slug: "m-2vcpu-16gb", Regions: nil, Available: true, Disk: 50, PriceHourly: 0.125},
-		{Slug: "big-1", Regions: []string{"nyc3"}, Available: true, Disk: 720, PriceHourly: 3.39, GPUInfo: true},
+		{Slug: "big-1", Regions: []string{"nyc3"}, Available: true, Disk: 720, PriceHourly: 3.39, GPUInfo: &godo.GPUInfo{}},
 	})
 	s.regions = is([]digitalocean.Region{
 		{Slug: "ams2"}, {Slug: "ams3", Available: true}, {Slug: "fra1", Available: true},

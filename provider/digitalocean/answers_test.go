@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/digitalocean/godo"
 	"github.com/google/go-cmp/cmp"
 
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
@@ -30,10 +31,10 @@ func TestAnswers(t *testing.T) {
 		{"sizes", `{"sizes":[{"slug":"s-1vcpu-1gb","regions":["nyc3"],"available":true,"disk":25,"price_hourly":0.5,"gpu_info":null},
 			{"slug":"gpu-h100x1-80gb","price_hourly":"3.39"},{"slug":"h9","disk":"?","gpu_info":"?"}]}`,
 			func(ctx context.Context, c *Client) (any, error) { return c.Sizes(ctx) },
-			[]Size{{Slug: "s-1vcpu-1gb", Regions: []string{"nyc3"}, Available: true, Disk: 25, PriceHourly: 0.5}, {Slug: "gpu-h100x1-80gb"}, {Slug: "h9", GPUInfo: "?"}}},
+			[]Size{{Slug: "s-1vcpu-1gb", Regions: []string{"nyc3"}, Available: true, Disk: 25, PriceHourly: 0.5}, {Slug: "gpu-h100x1-80gb"}, {Slug: "h9", GPUInfo: &godo.GPUInfo{}}}},
 		// Contract sizes are in a region's sizes alone.
 		{"regions", `{"regions":[{"slug":"nyc3","available":true,"sizes":["gpu-h200x8-contracted"]}]}`,
-			func(ctx context.Context, c *Client) (any, error) { return c.Regions(ctx) }, []Region{{"nyc3", true, []string{"gpu-h200x8-contracted"}}}},
+			func(ctx context.Context, c *Client) (any, error) { return c.Regions(ctx) }, []Region{{Slug: "nyc3", Available: true, Sizes: []string{"gpu-h200x8-contracted"}}}},
 		{"VPCs", `{"vpcs":[{"id":"v","region":"nyc3","ip_range":"10.116.0.0/20","default":true}]}`,
 			func(ctx context.Context, c *Client) (any, error) { return c.VPCs(ctx) }, []VPC{{"v", "nyc3", "10.116.0.0/20", true}}},
 		{"a VPC", `{"vpc":{"id":"v","region":"nyc3"}}`, func(ctx context.Context, c *Client) (any, error) { return c.VPCRegion(ctx, "v") }, "nyc3"},

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/digitalocean/godo"
+
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
@@ -19,26 +21,15 @@ var (
 	opVPC     = op("GET /v2/vpcs/{id}", "vpc:read")
 )
 
-// Size is a Droplet size on offer.
-type Size struct {
-	Slug         string   `json:"slug"`
-	Regions      []string `json:"regions"` // where it can be had now
-	Available    bool     `json:"available"`
-	Disk         int      `json:"disk"`          // GiB
-	PriceHourly  float64  `json:"price_hourly"`  // USD; 0 = unknown
-	PriceMonthly float64  `json:"price_monthly"` // USD for a Droplet that stays a month
-	GPUInfo      any      `json:"gpu_info"`      // nil = not said to have GPUs
-}
+// Size and Region are godo's. Contract sizes are only in a Region's Sizes, which the
+// account may use there.
+type (
+	Size   = godo.Size
+	Region = godo.Region
+)
 
-// GPU reports whether the size has GPUs, by what DigitalOcean says or by its slug.
-func (s Size) GPU() bool { return s.GPUInfo != nil || ig.GPUSize(s.Slug) }
-
-// Region is a region.
-type Region struct {
-	Slug      string   `json:"slug"`
-	Available bool     `json:"available"`
-	Sizes     []string `json:"sizes"` // that the account may use there; contract sizes are in no other list
-}
+// HasGPUs reports whether a size has GPUs, by what DigitalOcean says or by its slug.
+func HasGPUs(s Size) bool { return s.GPUInfo != nil || ig.GPUSize(s.Slug) }
 
 // Image is an image that Droplets can boot.
 type Image struct {
