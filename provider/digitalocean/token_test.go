@@ -62,21 +62,6 @@ func TestTokenRotation(t *testing.T) {
 	}
 }
 
-// A 401 that is not DigitalOcean's says nothing about the token.
-func TestTokenAfterForeign401(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sent, token := 0, &rotating{token: "old"}
-		c := withToken(t, always(&sent, 401, dosim.HTMLBody, "Content-Type", "text/html"), token)
-		for range 3 {
-			_, _ = c.Delete(t.Context(), 1)
-			_, _ = c.Regions(t.Context())
-		}
-		if token.reads != 1 {
-			t.Errorf("the token was read %d times, want once", token.reads)
-		}
-	})
-}
-
 func TestTokenCannotBeRead(t *testing.T) {
 	sim := dosim.New(dosim.Options{Token: "old"})
 	defer sim.Close()
