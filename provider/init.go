@@ -86,7 +86,6 @@ func (g *InstanceGroup) start(ctx context.Context, log hclog.Logger, keys *crede
 	}
 	asked := time.Now()
 	r, err := g.open(ctx, log, keys, st)
-	err = g.explain(err)
 	if err != nil && ctx.Err() == nil { // else nobody refused: there was not enough time
 		st.Refuse(asked, digest, err.Error())
 	}
@@ -186,6 +185,7 @@ func Client(url string, token config.Token, transport http.RoundTripper) (*digit
 			t, err := token.Read()
 			return t.Reveal(), err
 		},
+		Source:    token.Source,
 		Transport: transport,
 	})
 }

@@ -224,7 +224,7 @@ func TestRefusedInit(t *testing.T) {
 			t.Errorf("another group: %v", err)
 		}
 		token = "wrong"
-		if _, _, err := attempt(good); err == nil || !strings.Contains(err.Error(), "refused the token") {
+		if _, _, err := attempt(good); err == nil || !strings.Contains(err.Error(), "Unable to authenticate you") {
 			t.Errorf("a wrong token: %v", err)
 		}
 		token = dosim.DefaultToken

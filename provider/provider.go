@@ -80,7 +80,7 @@ func (g *InstanceGroup) Update(ctx context.Context, fn func(instance string, sta
 	if r == nil {
 		return errNotInitialized
 	}
-	return g.explain(r.group.Update(ctx, func(id string, s instancegroup.State) { fn(id, provider.State(s)) }))
+	return r.group.Update(ctx, func(id string, s instancegroup.State) { fn(id, provider.State(s)) })
 }
 
 // Increase requests n more Droplets and returns how many were accepted. If any
@@ -91,8 +91,7 @@ func (g *InstanceGroup) Increase(ctx context.Context, n int) (int, error) {
 	if r == nil {
 		return 0, errNotInitialized
 	}
-	accepted, err := r.group.Increase(ctx, n)
-	return accepted, g.explain(err)
+	return r.group.Increase(ctx, n)
 }
 
 // Decrease deletes instances and returns those that are on their way out.
@@ -101,8 +100,7 @@ func (g *InstanceGroup) Decrease(ctx context.Context, instances []string) ([]str
 	if r == nil {
 		return nil, errNotInitialized
 	}
-	succeeded, err := r.group.Decrease(ctx, instances)
-	return succeeded, g.explain(err)
+	return r.group.Decrease(ctx, instances)
 }
 
 // ConnectInfo returns how to reach an instance. It asks DigitalOcean nothing if a
@@ -116,7 +114,7 @@ func (g *InstanceGroup) ConnectInfo(ctx context.Context, instance string) (provi
 	defer cancel()
 	d, err := r.group.Droplet(ctx, instance)
 	if err != nil {
-		return provider.ConnectInfo{}, g.explain(err)
+		return provider.ConnectInfo{}, err
 	}
 	return provider.ConnectInfo{
 		ConnectorConfig: r.connector,
@@ -169,11 +167,6 @@ func (g *InstanceGroup) Shutdown(ctx context.Context) error {
 		r.state.Drop()
 	})
 	return g.shutdownErr
-}
-
-// explain adds to an error of DigitalOcean what its reader needs to fix it.
-func (g *InstanceGroup) explain(err error) error {
-	return digitalocean.Explain(err, g.config.Token.Source)
 }
 
 var errNotInitialized = errors.New("the plugin has not been initialized")

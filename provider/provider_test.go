@@ -191,7 +191,7 @@ func TestWrongToken(t *testing.T) {
 		check := func(err error, says, from string) {
 			t.Helper()
 			says += ": 401 Unable to authenticate you"
-			from += ": DigitalOcean refused the token. It came from plugin_config.token: put a valid one there"
+			from = ": the token comes from plugin_config.token: put a valid one there" + from
 			if err == nil || !strings.Contains(err.Error(), says) || !strings.HasSuffix(err.Error(), from) {
 				t.Errorf("got  %v\nwant ...%s...%s", err, says, from)
 			}

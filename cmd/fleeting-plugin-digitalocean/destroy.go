@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
 )
 
@@ -23,7 +22,7 @@ func approve(ctx context.Context, t *terminal, all []group, yes bool, timeout sp
 		case ctx.Err() != nil:
 			return nil, errUntouched
 		case err != nil:
-			who = fmt.Sprintf("not known (%v)", digitalocean.Explain(err, here[0].Token.Source))
+			who = fmt.Sprintf("not known (%v)", err)
 		}
 		t.say("account", "%s (token from %s)", who, here[0].Token.Source)
 		droplets, others := 0, 0

@@ -301,7 +301,6 @@ func renamed(a config.Account, name string) (group, error) {
 
 // fault says about which group an error is. That of a whole account has no name.
 func (g group) fault(err error) error {
-	err = digitalocean.Explain(err, g.Token.Source)
 	if g.Name == "" {
 		return err
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
 )
 
@@ -195,7 +194,7 @@ func look(ctx context.Context, groups []group, whole bool) (all []looked) {
 func (t *terminal) unread(all []looked) {
 	for i, f := range all {
 		if f.Unread != nil && !slices.ContainsFunc(all[:i], func(o looked) bool { return o.Unread != nil && o.api == f.api }) {
-			t.say("warning", "not looked for: %v", digitalocean.Explain(f.Unread, f.Token.Source))
+			t.say("warning", "not looked for: %v", f.Unread)
 		}
 	}
 }

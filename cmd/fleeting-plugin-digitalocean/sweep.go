@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/state"
 )
@@ -181,7 +180,7 @@ func (s *sweeping) lookAt(ctx context.Context, shared *inventory.Account, w *swe
 		return err
 	}
 	for _, err := range l.Unread {
-		w.Unread = append(w.Unread, digitalocean.Explain(err, w.group.Token.Source).Error())
+		w.Unread = append(w.Unread, err.Error())
 	}
 	s.sift(l, w)
 	return nil

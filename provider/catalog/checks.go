@@ -42,9 +42,9 @@ func (s *survey) check() {
 		// Creating Droplets needs these scopes too, so it may well fail; but that is for
 		// DigitalOcean to say.
 		p.Unread = true
-		s.log.Warn("the token may not read what DigitalOcean offers, so size, region and image are not checked", "err", s.explain(err))
+		s.log.Warn("the token may not read what DigitalOcean offers, so size, region and image are not checked", "err", err)
 		if s.config.ImageTag != "" && s.images.err != nil { // there is nothing to boot, whatever else may not be read
-			s.refuse("plugin_config.image_tag: images could not be looked up: %s", s.explain(s.images.err))
+			s.refuse("plugin_config.image_tag: images could not be looked up: %s", s.images.err)
 		}
 	} else {
 		s.checkSlugs()
@@ -99,7 +99,7 @@ func (s *survey) checkVPCs() {
 		case errors.Is(a.err, instancegroup.ErrNotFound):
 			s.refuse("plugin_config.vpc_uuid: the account has no VPC %s", uuid)
 		case a.err != nil:
-			s.log.Warn("could not look up the VPC", "vpc_uuid", uuid, "err", s.explain(a.err))
+			s.log.Warn("could not look up the VPC", "vpc_uuid", uuid, "err", a.err)
 		case a.asked && a.value != region:
 			s.refuse("plugin_config.vpc_uuid: VPC %s is in %s, not in %s", uuid, a.value, region)
 		}
@@ -114,7 +114,7 @@ func (s *survey) checkKeys() {
 		case errors.Is(err, instancegroup.ErrNotFound):
 			s.refuse("plugin_config.ssh_keys: the account has no key %s", key)
 		case err != nil:
-			s.log.Warn("could not look up an SSH key", "key", key, "err", s.explain(err))
+			s.log.Warn("could not look up an SSH key", "key", key, "err", err)
 		}
 	}
 }
@@ -142,11 +142,6 @@ func (s *survey) refuse(format string, args ...any) {
 
 func (s *survey) warn(key, hint, format string, args ...any) {
 	s.plan.Warnings = append(s.plan.Warnings, Warning{key, fmt.Sprintf(format, args...), hint})
-}
-
-// explain makes a text that stands alone: what the token lacks is in it.
-func (s *survey) explain(err error) string {
-	return digitalocean.Explain(err, s.config.Token.Source).Error()
 }
 
 // logPlan says what Init's log should have of a plan.

@@ -8,7 +8,7 @@ func (s *survey) limit() {
 	s.limitNumber()
 	s.limitCost()
 	if s.tagRead.err != nil { // all Droplets of the group would seem to be gone
-		s.refuse("the plugin finds its Droplets by their tags, which it may not read: %s", s.explain(s.tagRead.err))
+		s.refuse("the plugin finds its Droplets by their tags, which it may not read: %s", s.tagRead.err)
 	}
 	if len(s.refused) > refused {
 		p.MaxInstances, p.LimitedBy = 0, ""
@@ -21,7 +21,7 @@ func (s *survey) limitNumber() {
 	p, configured := &s.plan, s.config.MaxInstances
 	limit, err := s.account.value.DropletLimit, s.account.err
 	if err != nil {
-		s.log.Warn("the account could not be read, so its status and its Droplet limit are not checked", "err", s.explain(err))
+		s.log.Warn("the account could not be read, so its status and its Droplet limit are not checked", "err", err)
 	}
 	switch {
 	case s.faults.Has("max_instances"):
@@ -32,7 +32,7 @@ func (s *survey) limitNumber() {
 				"max_instances is %d, and the account's Droplet limit %d: creates beyond that will be refused", configured, limit)
 		}
 	case err != nil:
-		s.refuse("%s: must be set, since the account's Droplet limit could not be read: %s", key, s.explain(err))
+		s.refuse("%s: must be set, since the account's Droplet limit could not be read: %s", key, err)
 	case limit <= 0:
 		s.refuse("%s: must be set, since the account's Droplet limit reads %d", key, limit)
 	default:

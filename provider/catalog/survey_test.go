@@ -26,7 +26,7 @@ func TestSurveyAsksOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := config.Config{Token: config.Token{Source: "the environment"}, Regions: []string{"fra1", "nyc3"},
+		c := config.Config{Regions: []string{"fra1", "nyc3"},
 			Sizes: []string{"s-2vcpu-4gb"}, Image: config.Image{Slug: "docker-20-04"}, SSHKeys: []string{"12", "13"},
 			VPC: map[string]string{"nyc3": "00000006-0f0c-4000-8000-000000000006", "fra1": "00000064-0f0c-4000-8000-000000000064"}}
 		var r Reader

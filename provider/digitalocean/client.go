@@ -28,7 +28,8 @@ type Options struct {
 
 	// Token returns the token. It is called for the first request, and after a
 	// 401, so that a token in a file can be rotated while we run.
-	Token func() (string, error)
+	Token  func() (string, error)
+	Source string // where the token comes from, for messages
 
 	// Transport carries the requests; nil = a transport of the Client's own,
 	// which honours HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE.
@@ -43,6 +44,7 @@ type Options struct {
 // whole list.
 type Client struct {
 	api    *godo.Client
+	source string
 	base   http.RoundTripper
 	auth   *authorizer
 	budget *budget
@@ -57,7 +59,7 @@ var _ ig.Cloud = (*Client)(nil)
 
 // New makes a Client. It sends nothing.
 func New(o Options) (*Client, error) {
-	c := &Client{base: o.Transport}
+	c := &Client{base: o.Transport, source: o.Source}
 	if c.base == nil {
 		c.base = newTransport()
 	}

@@ -20,12 +20,29 @@ import (
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
-// fail turns what went wrong with a request into a CloudError. What is one already
-// is of our own making: the request was not sent.
+// fail turns what went wrong with a request into a CloudError, and adds what its reader
+// needs to fix it.
 func (c *Client) fail(op string, err error) error {
 	if err == nil {
 		return nil
 	}
+	e := c.cloudError(op, err)
+	switch {
+	case errors.Is(e, ig.ErrUnauthorized):
+		return fmt.Errorf("%w: the token comes from %s: put a valid one there", e, c.source)
+	case errors.Is(e, ig.ErrOtherAccount):
+		return fmt.Errorf("%w: the token comes from %s", e, c.source)
+	case errors.Is(e, ig.ErrForbidden): // DigitalOcean does not say which scope is missing
+		if scopes := scopesOf[op]; scopes != nil {
+			return fmt.Errorf("%w: the token from %s lacks a scope that this needs, %s", e, c.source, strings.Join(scopes, " or "))
+		}
+	}
+	return e
+}
+
+// cloudError classifies err. What is a CloudError already is of our own making: the
+// request was not sent.
+func (c *Client) cloudError(op string, err error) *ig.CloudError {
 	e := &ig.CloudError{Op: op, Class: ig.ErrUnconfirmed}
 	if answer, ok := errors.AsType[*godo.ErrorResponse](err); ok {
 		e.Status = answer.Response.StatusCode
@@ -122,24 +139,6 @@ const maxRetryAfter = time.Minute
 func retryAfter(h http.Header) time.Duration {
 	n, _ := strconv.Atoi(h.Get("Retry-After"))
 	return time.Duration(max(0, min(n, int(maxRetryAfter/time.Second)))) * time.Second
-}
-
-// Explain adds to an error of DigitalOcean what its reader needs to fix it. source
-// says where the token comes from. Of a 403 DigitalOcean does not say which scope is
-// missing.
-func Explain(err error, source string) error {
-	e, ok := errors.AsType[*ig.CloudError](err)
-	switch {
-	case !ok:
-		return err
-	case errors.Is(e, ig.ErrUnauthorized):
-		return fmt.Errorf("%w: DigitalOcean refused the token. It came from %s: put a valid one there", err, source)
-	case errors.Is(e, ig.ErrOtherAccount):
-		return fmt.Errorf("%w: the token comes from %s", err, source)
-	case errors.Is(e, ig.ErrForbidden):
-		return fmt.Errorf("%w: the token from %s lacks a scope that this needs, %s", err, source, strings.Join(scopesOf[e.Op], " or "))
-	}
-	return err
 }
 
 // Hint says what a person can do when DigitalOcean does not do what it was asked. It is

@@ -15,23 +15,29 @@ import (
 // What a person is told: where the token comes from, every scope that a request needs,
 // since DigitalOcean does not say which is missing, and what to do next.
 func TestExplain(t *testing.T) {
+	c := newClient(t, Options{Source: "the file"})
 	for _, tt := range []struct {
-		err                   error
-		wantExplain, wantHint string // its end, and a part
+		op       string
+		class    error
+		end      string // of the error
+		wantHint string // a part
 	}{
-		{&ig.CloudError{Class: ig.ErrForbidden, Op: opDelete}, ": the token from the file lacks a scope that this needs, droplet:delete", "doctor shows which scopes"},
-		{&ig.CloudError{Class: ig.ErrForbidden, Op: opSizes}, " lacks a scope that this needs, sizes:read or regions:read", "doctor shows which scopes"},
-		{&ig.CloudError{Class: ig.ErrUnauthorized}, "It came from the file: put a valid one there", "cloud.digitalocean.com/account/api/tokens"},
-		{&ig.CloudError{Class: ig.ErrOtherAccount}, "the token comes from the file", "try again"},
-		{&ig.CloudError{Class: ig.ErrRateLimited, RetryAfter: 20 * time.Second, Message: "x"}, "x", "try again in 20s"},
-		{&ig.CloudError{Class: ig.ErrUnsent, Message: "x"}, "x", "api_url"},
-		{&ig.CloudError{Class: ig.ErrUnconfirmed, Message: "x"}, "x", "status.digitalocean.com"},
-		{errors.New("another"), "another", ""},
+		{opDelete, ig.ErrForbidden, "x: the token from the file lacks a scope that this needs, droplet:delete", "doctor shows which scopes"},
+		{opSizes, ig.ErrForbidden, "x: the token from the file lacks a scope that this needs, sizes:read or regions:read", "doctor shows which scopes"},
+		{"GET /v2/actions", ig.ErrForbidden, "x", "doctor shows which scopes"},
+		{opGet, ig.ErrUnauthorized, "x: the token comes from the file: put a valid one there", "cloud.digitalocean.com/account/api/tokens"},
+		{opGet, ig.ErrOtherAccount, "x: the token comes from the file", "try again"},
+		{opGet, ig.ErrRateLimited, "x", "try again in 20s"},
+		{opGet, ig.ErrUnsent, "x", "api_url"},
+		{opGet, ig.ErrUnconfirmed, "x", "status.digitalocean.com"},
 	} {
-		err, hint := Explain(tt.err, "the file"), Hint(tt.err)
-		if !errors.Is(err, tt.err) || !strings.HasSuffix(err.Error(), tt.wantExplain) || !strings.Contains(hint, tt.wantHint) || (hint == "") != (tt.wantHint == "") {
-			t.Errorf("%v: %v; %s", tt.err, err, hint)
+		err := c.fail(tt.op, &ig.CloudError{Class: tt.class, RetryAfter: 20 * time.Second, Message: "x"})
+		if hint := Hint(err); !errors.Is(err, tt.class) || !strings.HasSuffix(err.Error(), tt.end) || !strings.Contains(hint, tt.wantHint) {
+			t.Errorf("%s: %v; %s", tt.op, err, hint)
 		}
+	}
+	if hint := Hint(errors.New("another")); hint != "" {
+		t.Error(hint)
 	}
 }
 

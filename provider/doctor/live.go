@@ -74,7 +74,7 @@ func (e *exam) token(ctx context.Context) {
 		e.addAt(OK, asked, "", "DigitalOcean accepts the token from %s", e.Account.Token.Source)
 	case errors.Is(err, instancegroup.ErrUnauthorized):
 		e.addAt(Fault, asked, "make a new token at https://cloud.digitalocean.com/account/api/tokens, and put it there",
-			"DigitalOcean refused the token from %s: %v", e.Account.Token.Source, err)
+			"DigitalOcean refused the token: %v", err)
 	case errors.Is(err, instancegroup.ErrRateLimited):
 		e.addAt(Fault, asked, digitalocean.Hint(err), "the token's requests are used up, so nothing more was asked: %v", err)
 	case c != nil && c.Status != 0:
