@@ -41,9 +41,8 @@ type credentials struct {
 	api  *digitalocean.Client
 	name string // on the account
 
-	busy     *semaphore.Weighted // of 1: a lock of what follows, and of the account's key, whose waiting ends with a context
-	uploaded bool                // the account may have it from us
-	closed   bool
+	busy   *semaphore.Weighted // of 1: a lock of what follows, and of the account's key, whose waiting ends with a context
+	closed bool
 }
 
 // loadCredentials finds or makes the pair. It asks DigitalOcean nothing.
@@ -158,10 +157,8 @@ func (k *credentials) ensure(ctx context.Context) error {
 			return fmt.Errorf("look up the SSH key %s: %w", k, err)
 		}
 	}
-	k.uploaded = true
 	// An answer that is lost is settled by a look-up.
 	if err := k.api.UploadKey(ctx, k.name, k.public); err != nil && k.api.HasKey(ctx, k.fingerprint) != nil {
-		k.uploaded = errors.Is(err, instancegroup.ErrUnconfirmed)
 		return fmt.Errorf("upload the SSH key %s: %w", k, err)
 	}
 	k.log.Info("SSH key is on the account", "name", k.name, "fingerprint", k.fingerprint)
@@ -174,7 +171,7 @@ func (k *credentials) close(ctx context.Context) error {
 	if err == nil {
 		defer k.busy.Release(1)
 		k.closed = true
-		if !k.generated || !k.uploaded {
+		if !k.generated {
 			return nil
 		}
 		if err = k.delete(ctx, k.fingerprint); err == nil {
