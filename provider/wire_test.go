@@ -39,23 +39,25 @@ var bounds = map[string]time.Duration{
 	"ConnectInfo": 10 * time.Second, "Shutdown": 20 * time.Second, "Init": 40 * time.Second, "Heartbeat": 0,
 }
 
-// call times a call, and makes of its error what the runner hears.
-func (w *wire) call(name string, f func() error) error {
+// call times a call, and makes of its error what the runner hears: without a value.
+func call[T any](w *wire, name string, f func() (T, error)) (value T, err error) {
+	var none T
+	closed := errors.New("rpc error: code = Unavailable desc = connection closed")
 	if w.dead.Load() {
-		return errors.New("rpc error: code = Unavailable desc = connection closed")
+		return none, closed
 	}
 	began := time.Now()
-	err := f()
+	value, err = f()
 	if took := time.Since(began); took > bounds[name] {
 		w.offend("%s took %s, more than %s", name, took, bounds[name])
 	}
 	if w.dead.Load() {
-		return errors.New("rpc error: code = Unavailable desc = connection closed")
+		return none, closed
 	}
 	if err != nil {
-		return errors.New("rpc error: code = Unknown desc = " + err.Error())
+		return none, errors.New("rpc error: code = Unknown desc = " + err.Error())
 	}
-	return nil
+	return value, nil
 }
 
 func (w *wire) offend(format string, args ...any) {
@@ -71,12 +73,8 @@ func (w *wire) offended() []string {
 	return slices.Clone(w.offences)
 }
 
-func (w *wire) Init(ctx context.Context, log hclog.Logger, s provider.Settings) (info provider.ProviderInfo, err error) {
-	err = w.call("Init", func() (err error) { info, err = w.InstanceGroup.Init(ctx, log, s); return })
-	if err != nil {
-		return provider.ProviderInfo{}, err
-	}
-	return info, nil
+func (w *wire) Init(ctx context.Context, log hclog.Logger, s provider.Settings) (provider.ProviderInfo, error) {
+	return call(w, "Init", func() (provider.ProviderInfo, error) { return w.InstanceGroup.Init(ctx, log, s) })
 }
 
 // protocolStates are what the protocol has a number for.
@@ -85,8 +83,8 @@ var protocolStates = []provider.State{provider.StateCreating, provider.StateRunn
 
 func (w *wire) Update(ctx context.Context, fn func(string, provider.State)) error {
 	shown := map[string]provider.State{}
-	err := w.call("Update", func() error {
-		return w.InstanceGroup.Update(ctx, func(id string, s provider.State) {
+	_, err := call(w, "Update", func() (struct{}, error) {
+		return struct{}{}, w.InstanceGroup.Update(ctx, func(id string, s provider.State) {
 			if !slices.Contains(protocolStates, s) {
 				w.offend("Update shows %s in the state %q, which is dropped on the wire", id, s)
 				return
@@ -117,44 +115,36 @@ func (w *wire) checkGone(id string, s provider.State) {
 	}
 }
 
-func (w *wire) Increase(ctx context.Context, n int) (succeeded int, err error) {
-	err = w.call("Increase", func() (err error) { succeeded, err = w.InstanceGroup.Increase(ctx, n); return })
-	if err != nil {
-		return 0, err
-	}
+func (w *wire) Increase(ctx context.Context, n int) (int, error) {
+	succeeded, err := call(w, "Increase", func() (int, error) { return w.InstanceGroup.Increase(ctx, n) })
 	if succeeded > n {
 		w.offend("Increase(%d) says %d, which panics older runners", n, succeeded)
 	}
-	return succeeded, nil
+	return succeeded, err
 }
 
-func (w *wire) Decrease(ctx context.Context, ids []string) (succeeded []string, err error) {
-	err = w.call("Decrease", func() (err error) { succeeded, err = w.InstanceGroup.Decrease(ctx, ids); return })
-	if err != nil {
-		return nil, err
-	}
+func (w *wire) Decrease(ctx context.Context, ids []string) ([]string, error) {
+	succeeded, err := call(w, "Decrease", func() ([]string, error) { return w.InstanceGroup.Decrease(ctx, ids) })
 	for _, id := range succeeded {
 		if !slices.Contains(ids, id) {
 			w.offend("Decrease answers %s, which was not asked for: older runners crash", id)
 		}
 	}
-	return succeeded, nil
+	return succeeded, err
 }
 
-func (w *wire) ConnectInfo(ctx context.Context, id string) (info provider.ConnectInfo, err error) {
-	err = w.call("ConnectInfo", func() (err error) { info, err = w.InstanceGroup.ConnectInfo(ctx, id); return })
-	if err != nil {
-		return provider.ConnectInfo{}, err
-	}
-	return info, nil
+func (w *wire) ConnectInfo(ctx context.Context, id string) (provider.ConnectInfo, error) {
+	return call(w, "ConnectInfo", func() (provider.ConnectInfo, error) { return w.InstanceGroup.ConnectInfo(ctx, id) })
 }
 
 func (w *wire) Heartbeat(ctx context.Context, id string) error {
-	return w.call("Heartbeat", func() error { return w.InstanceGroup.Heartbeat(ctx, id) })
+	_, err := call(w, "Heartbeat", func() (struct{}, error) { return struct{}{}, w.InstanceGroup.Heartbeat(ctx, id) })
+	return err
 }
 
 func (w *wire) Shutdown(ctx context.Context) error {
-	return w.call("Shutdown", func() error { return w.InstanceGroup.Shutdown(ctx) })
+	_, err := call(w, "Shutdown", func() (struct{}, error) { return struct{}{}, w.InstanceGroup.Shutdown(ctx) })
+	return err
 }
 
 // network is a plugin process's way to DigitalOcean. It ends with the process:
