@@ -81,8 +81,8 @@ func (g *InstanceGroup) start(ctx context.Context, log hclog.Logger, keys *crede
 	// With the token, which a person may correct in its file.
 	token, _ := g.config.Token.Read()
 	digest := fmt.Sprintf("%x", sha256.Sum256([]byte(g.digest+token.Reveal())))[:16]
-	if text, left, ok := st.Refused(digest); ok {
-		return nil, fmt.Errorf("%s\n(DigitalOcean is asked again in %s)", text, left.Round(time.Second))
+	if err := st.Refused(digest); err != nil {
+		return nil, err
 	}
 	asked := time.Now()
 	r, err := g.open(ctx, log, keys, st)

@@ -9,6 +9,7 @@ package state
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -82,19 +83,18 @@ func (h home) open(ctx context.Context, log hclog.Logger, create bool) (*State, 
 // already said no.
 const refusalRest = 30 * time.Second
 
-// Refused returns the text of a refusal that still stands, and for how long it will.
-// config is the one that this process was given: a person who corrected it must not be
-// shown the old error.
-func (s *State) Refused(config string) (text string, left time.Duration, ok bool) {
+// Refused returns a refusal that still stands. config is the one that this process was
+// given: a person who corrected it must not be shown the old error.
+func (s *State) Refused(config string) error {
 	r := s.doc.Refused
 	if r == nil || r.Config != config {
-		return "", 0, false
+		return nil
 	}
-	since := time.Since(r.At)
-	if since < 0 || since >= refusalRest { // below 0: the clock was set back
-		return "", 0, false
+	left := refusalRest - time.Since(r.At)
+	if left <= 0 || left > refusalRest { // more: the clock was set back
+		return nil
 	}
-	return r.Text, refusalRest - since, true
+	return fmt.Errorf("%s\n(DigitalOcean is asked again in %s)", r.Text, left.Round(time.Second))
 }
 
 // Refuse remembers that an Init with this configuration (a hash) was refused. at is when
