@@ -220,3 +220,32 @@ func TestMessages(t *testing.T) {
 		})
 	}
 }
+
+// What a person is told: where the token comes from, every scope that a request needs,
+// since DigitalOcean does not say which is missing, and what to do next.
+func TestExplain(t *testing.T) {
+	c := newClient(t, Options{Source: "the file"})
+	for _, tt := range []struct {
+		op       string
+		class    error
+		end      string // of the error
+		wantHint string // a part
+	}{
+		{opDelete, ig.ErrForbidden, "x: the token from the file lacks a scope that this needs, droplet:delete", "doctor shows which scopes"},
+		{opSizes, ig.ErrForbidden, "x: the token from the file lacks a scope that this needs, sizes:read or regions:read", "doctor shows which scopes"},
+		{"GET /v2/actions", ig.ErrForbidden, "x", "doctor shows which scopes"},
+		{opGet, ig.ErrUnauthorized, "x: the token comes from the file: put a valid one there", "cloud.digitalocean.com/account/api/tokens"},
+		{opGet, ig.ErrOtherAccount, "x: the token comes from the file", "try again"},
+		{opGet, ig.ErrRateLimited, "x", "try again in 20s"},
+		{opGet, ig.ErrUnsent, "x", "api_url"},
+		{opGet, ig.ErrUnconfirmed, "x", "status.digitalocean.com"},
+	} {
+		err := c.fail(tt.op, &ig.CloudError{Class: tt.class, RetryAfter: 20 * time.Second, Message: "x"})
+		if hint := Hint(err); !errors.Is(err, tt.class) || !strings.HasSuffix(err.Error(), tt.end) || !strings.Contains(hint, tt.wantHint) {
+			t.Errorf("%s: %v; %s", tt.op, err, hint)
+		}
+	}
+	if hint := Hint(errors.New("another")); hint != "" {
+		t.Error(hint)
+	}
+}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -90,5 +92,50 @@ func TestScopesUnclear(t *testing.T) {
 		if diff := cmp.Diff(tt.want, scopes); diff != "" || (err != nil) != (tt.want == nil) {
 			t.Errorf("%d: %v\n%s", tt.status, err, diff)
 		}
+	}
+}
+
+// Every operation has its scopes, which are in docs/security.md, in the rows that have
+// the operation or that are for every group.
+func TestScopesOfEveryOperation(t *testing.T) {
+	text, err := os.ReadFile("../../docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "| for | scopes |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	documented := map[string][]string{}
+	var every []string
+	spans := func(cell string) []string {
+		return strings.FieldsFunc(strings.Join(regexp.MustCompile("`[^`]+`").FindAllString(cell, -1), ""), func(r rune) bool { return r == '`' })
+	}
+	for row := range strings.Lines(table) {
+		columns := strings.Split(row, "|")
+		if len(columns) < 5 {
+			continue
+		}
+		scopes := spans(columns[2])
+		if strings.TrimSpace(columns[1]) == "every group" {
+			every = scopes
+		}
+		for _, op := range spans(columns[3]) {
+			documented[op] = append(documented[op], append(scopes, every...)...)
+		}
+	}
+	for op, row := range documented {
+		if len(scopesOf[op]) == 0 {
+			t.Errorf("%s has no scopes", op)
+		}
+		for _, s := range scopesOf[op] {
+			if !slices.Contains(row, s) {
+				t.Errorf("%s needs %s, and its row has %v", op, s, row)
+			}
+			if !slices.Contains(everyScope(), s) {
+				t.Errorf("doctor does not know the scope %s of %s", s, op)
+			}
+		}
+	}
+	if len(documented) != len(scopesOf) {
+		t.Errorf("%d operations in the docs, %d with scopes", len(documented), len(scopesOf))
 	}
 }
