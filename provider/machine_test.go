@@ -94,15 +94,7 @@ func (m *machine) run() {
 		"wait": func(rt *rapid.T) {
 			time.Sleep(time.Duration(rapid.IntRange(1, 90).Draw(rt, "seconds")) * time.Second)
 		},
-		"fault": func(rt *rapid.T) {
-			f := rapid.SampledFrom(machineFaults).Draw(rt, "fault")
-			f.Skip = rapid.IntRange(0, 2).Draw(rt, "skip")
-			f.Times = rapid.IntRange(1, 3).Draw(rt, "times")
-			if f.Behaviour == dosim.ListEmpty { // one bad moment: what two lists say alike is believed
-				f.Times = 1
-			}
-			m.sim.Inject(f)
-		},
+		"fault":     func(rt *rapid.T) { m.sim.Inject(m.fault(rt)) },
 		"destroy":   func(rt *rapid.T) { m.sim.Destroy(m.droplet(rt).ID) },
 		"power off": func(rt *rapid.T) { m.sim.PowerOff(m.droplet(rt).ID) },
 		"power on":  func(rt *rapid.T) { m.sim.PowerOn(m.droplet(rt).ID) },
@@ -161,43 +153,31 @@ func (m *machine) useToken(file, account string) {
 	m.sim.SetToken(account)
 }
 
-// machineFaults are what can befall a request. Lags are shorter than the minute
-// after which the plugin may draw conclusions.
-var machineFaults = func() []dosim.Fault {
-	var all []dosim.Fault
-	for _, op := range []string{"POST /v2/droplets", "DELETE /v2/droplets/{id}", "DELETE /v2/droplets", "POST /v2/tags/{tag}/resources",
-		"GET /v2/droplets", "GET /v2/droplets/{id}", "*"} {
-		for _, f := range []dosim.Fault{
-			{Refused: true}, {Reset: true}, {Reset: true, Applied: true}, {Hang: true, Applied: true}, {Cut: true},
-			{Status: http.StatusNotFound, Body: dosim.HTMLBody}, {Status: http.StatusInternalServerError}, {Status: http.StatusServiceUnavailable, Body: dosim.HTMLBody, Applied: true},
-			{Status: http.StatusTooManyRequests, Header: map[string]string{"Retry-After": "15"}}, {Status: http.StatusUnauthorized},
-		} {
-			f.Op = op
-			all = append(all, f)
-		}
+// machineOps are the requests of a life. Init's have TestInitFaults.
+var machineOps = []string{"POST /v2/droplets", "DELETE /v2/droplets/{id}", "DELETE /v2/droplets", "POST /v2/tags/{tag}/resources",
+	"GET /v2/droplets", "GET /v2/droplets/{id}", "*"}
+
+// fault draws one that ends, and tells no lies: a 404 of DigitalOcean's, or a Droplet that
+// nobody can find, is one that does not exist.
+func (m *machine) fault(rt *rapid.T) dosim.Fault {
+	f := rapid.SampledFrom(faults).Draw(rt, "fault")
+	ops := slices.DeleteFunc(slices.Clone(machineOps), func(op string) bool {
+		met := f
+		met.Op = op
+		return f.Op != "" && f.Op != op || !canMeet(met)
+	})
+	if len(ops) == 0 || f.Times < 0 || f.Status == http.StatusNotFound && f.Body == "" || f.Behaviour == dosim.LateToRise {
+		rt.Skip("not for a life")
 	}
-	for _, f := range []dosim.Fault{
-		{Behaviour: dosim.NeverSeen}, {Behaviour: dosim.FailsLater}, {Behaviour: dosim.StuckNew}, {Behaviour: dosim.LateInLists},
-		{Behaviour: dosim.DeleteIgnored}, {Behaviour: dosim.DeleteNewIgnored},
-		{Behaviour: dosim.FailsLater, Region: "nyc3"}, // a placement that accepts and loses
-		{Behaviour: dosim.ListLags}, {Behaviour: dosim.TagFilterLags}, {Behaviour: dosim.ListSkips}, {Behaviour: dosim.ListEmpty},
-	} {
-		f.Op, f.For = "POST /v2/droplets", 30*time.Second
-		if strings.HasPrefix(string(f.Behaviour), "delete") {
-			f.Op = "DELETE /v2/droplets/{id}"
-			all = append(all, f)
-			f.Op = "DELETE /v2/droplets" // by tag
-		} else if f.Behaviour == dosim.ListLags || f.Behaviour == dosim.TagFilterLags || f.Behaviour == dosim.ListSkips || f.Behaviour == dosim.ListEmpty {
-			f.Op = "GET /v2/droplets"
-		}
-		all = append(all, f)
+	f.Op = rapid.SampledFrom(ops).Draw(rt, "op")
+	f.Skip = rapid.IntRange(0, 2).Draw(rt, "skip")
+	f.Times = rapid.IntRange(1, 3).Draw(rt, "times")
+	f.First *= rapid.IntRange(0, 1).Draw(rt, "first")
+	if f.Behaviour == dosim.ListEmpty { // one bad moment: what two lists say alike is believed
+		f.Times = 1
 	}
-	for _, refusal := range []string{"Size is not available in this region.", "creating this/these droplet(s) will exceed your droplet limit",
-		"You specified an invalid image for Droplet creation.", "Something that nobody has seen yet."} {
-		all = append(all, dosim.Fault{Op: "POST /v2/droplets", Status: http.StatusUnprocessableEntity, Body: dosim.ErrorBody("unprocessable_entity", refusal)})
-	}
-	return append(all, dosim.PendingEvent())
-}()
+	return f
+}
 
 // launch starts the plugin as the runner does: again, until it is in. A new run
 // knows Droplets by their names, so whoever renamed one has to see to it.
