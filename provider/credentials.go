@@ -128,12 +128,19 @@ func (k *credentials) open(ctx context.Context, api *digitalocean.Client, run st
 
 // ids returns the keys to create Droplets with. refused says that DigitalOcean
 // did not know them a moment ago: a key that somebody took off the account is
-// then uploaded again.
+// then uploaded again, and done without if it is one of ssh_keys. (TestDeletedKey)
 func (k *credentials) ids(ctx context.Context, refused bool) ([]string, error) {
 	if refused {
 		if err := k.ensure(ctx); err != nil {
 			return nil, err
 		}
+		k.extra = slices.DeleteFunc(slices.Clone(k.extra), func(key string) bool {
+			gone := errors.Is(k.api.HasKey(ctx, key), instancegroup.ErrNotFound)
+			if gone {
+				k.log.Warn("plugin_config.ssh_keys has a key that the account does not know any more: Droplets are created without it", "key", key)
+			}
+			return gone
+		})
 	}
 	return append([]string{k.fingerprint}, k.extra...), nil
 }

@@ -118,6 +118,20 @@ func TestWhichKeyIsDeleted(t *testing.T) {
 	}
 }
 
+// TestDeletedKey: Droplets are created without a key of ssh_keys that somebody deleted.
+func TestDeletedKey(t *testing.T) {
+	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
+		stays, goes := sim.AddKey("stays", publicHalf(t, someKey(t))), sim.AddKey("goes", publicHalf(t, someKey(t)))
+		g := start(t, sim, options{"ssh_keys": []any{stays.ID, goes.ID}})
+		sim.DeleteKey(goes.ID)
+		increase(t, g, 1)
+		increase(t, g, 1)
+		if n := sim.RequestCounts()["POST /v2/droplets"]; n != 3 {
+			t.Errorf("%d creates, want one that is refused and two", n)
+		}
+	})
+}
+
 // TestKeysOfPeopleStay: of keys that others left, Init deletes those of plugin
 // processes of this host that have ended. A key of ssh_keys stays whatever its name,
 // and so does that of a manager elsewhere.

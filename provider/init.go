@@ -84,10 +84,9 @@ func (g *InstanceGroup) start(ctx context.Context, log hclog.Logger, keys *crede
 	if err := st.Refused(digest); err != nil {
 		return nil, err
 	}
-	asked := time.Now()
 	r, err := g.open(ctx, log, keys, st)
-	if err != nil && ctx.Err() == nil { // else nobody refused: there was not enough time
-		st.Refuse(asked, digest, err.Error())
+	if err != nil && !errors.Is(ctx.Err(), context.Canceled) { // which says nothing of DigitalOcean
+		st.Refuse(digest, err.Error(), ctx.Err() == nil) // else a key may have been uploaded
 	}
 	return r, err
 }

@@ -177,9 +177,9 @@ func TestSlowStart(t *testing.T) {
 	})
 }
 
-// TestRefusedInit: for half a minute from its beginning the next one says the same
+// TestRefusedInit: for half a minute from its end the next one says the same
 // at once, and asks nobody. A corrected one does not wait, and its success ends the
-// refusal. What nobody has answered is no refusal.
+// refusal. That it was not answered in time is one, that the runner gave up is none.
 func TestRefusedInit(t *testing.T) {
 	const latency = 4 * time.Second
 	file := filepath.Join(t.TempDir(), "do-token")
@@ -189,8 +189,8 @@ func TestRefusedInit(t *testing.T) {
 			if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			defer cancel()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer time.AfterFunc(patience, cancel).Stop()
 			before := len(sim.Requests())
 			g := configured(t, sim, o)
 			waited = took(func() { _, err = g.Init(ctx, hclog.NewNullLogger(), provider.Settings{}) })
@@ -204,21 +204,21 @@ func TestRefusedInit(t *testing.T) {
 			t.Errorf("where the runner gives up: %v after %s", err, waited)
 		}
 		patience = time.Hour
-		began := time.Now()
 		_, asked, refusal := attempt(wrong)
+		ended := time.Now()
 		if refusal == nil || asked == 0 {
 			t.Fatalf("the first: %v, %d requests", refusal, asked)
 		}
 		for _, at := range []time.Duration{10 * time.Second, 29 * time.Second} {
-			time.Sleep(time.Until(began.Add(at)))
+			time.Sleep(time.Until(ended.Add(at)))
 			want := fmt.Sprintf("%s\n(DigitalOcean is asked again in %s)", refusal, 30*time.Second-at)
 			if waited, asked, err := attempt(wrong); err == nil || err.Error() != want || waited != 0 || asked != 0 {
-				t.Errorf("%s after it began: after %s and %d requests\n%v\nwant\n%s", at, waited, asked, err, want)
+				t.Errorf("%s after it ended: after %s and %d requests\n%v\nwant\n%s", at, waited, asked, err, want)
 			}
 		}
-		time.Sleep(time.Until(began.Add(30 * time.Second)))
+		time.Sleep(time.Until(ended.Add(30 * time.Second)))
 		if _, asked, err := attempt(wrong); err == nil || err.Error() != refusal.Error() || asked == 0 {
-			t.Errorf("30 s after it began: %v, %d requests", err, asked)
+			t.Errorf("30 s after it ended: %v, %d requests", err, asked)
 		}
 		if _, _, err := attempt(options{"name": "another"}); err != nil {
 			t.Errorf("another group: %v", err)
@@ -233,6 +233,13 @@ func TestRefusedInit(t *testing.T) {
 		}
 		if _, asked, err := attempt(wrong); err == nil || err.Error() != refusal.Error() || asked == 0 {
 			t.Errorf("after a success: %v, %d requests", err, asked)
+		}
+		sim.Inject(dosim.Fault{Op: "GET /v2/droplets", Hang: true, Times: -1})
+		if waited, _, err := attempt(good); err == nil || waited > 40*time.Second {
+			t.Errorf("not answered: %v after %s", err, waited)
+		}
+		if waited, asked, err := attempt(good); err == nil || waited != 0 || asked != 0 {
+			t.Errorf("after one that was not answered: %v, %d requests, after %s", err, asked, waited)
 		}
 	})
 }

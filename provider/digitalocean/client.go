@@ -48,6 +48,7 @@ type Client struct {
 	base   http.RoundTripper
 	auth   *authorizer
 	budget *budget
+	made   sync.Map // tags, by name: bool
 	pages  sync.Map // how many pages a list had last, by its request: int
 
 	mu      sync.Mutex // guards what follows

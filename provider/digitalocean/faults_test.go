@@ -53,7 +53,7 @@ func TestFaults(t *testing.T) {
 		{"404 without a body", dosim.Fault{Status: 404, Body: dosim.EmptyBody}, ig.ErrUnconfirmed, true, 0},
 		{"404 with other JSON", dosim.Fault{Status: 404, Body: `{"error":"no route"}`}, ig.ErrUnconfirmed, true, 0},
 		{"422 with a message that is no text", dosim.Fault{Status: 422, Body: `{"message":[1]}`}, ig.ErrUnconfirmed, true, 0},
-		{"429 in HTML", dosim.Fault{Status: 429, Body: dosim.HTMLBody, Header: map[string]string{"Retry-After": "30"}}, ig.ErrUnconfirmed, true, 0},
+		{"429 in HTML", dosim.Fault{Status: 429, Body: dosim.HTMLBody, Header: map[string]string{"Retry-After": "30"}}, ig.ErrRateLimited, false, 30 * time.Second},
 		{"200 of a captive portal", dosim.Fault{Status: 200, Body: dosim.HTMLBody}, ig.ErrUnconfirmed, true, 0},
 		// The token goes nowhere but to the API, and a POST is not sent again.
 		{"302", dosim.Fault{Status: 302, Body: dosim.EmptyBody, Header: elsewhere}, ig.ErrUnconfirmed, false, 0},

@@ -32,21 +32,26 @@ func (c *Client) CheckTagRead(ctx context.Context, tag string) error {
 	return err
 }
 
-// TagDroplets implements instancegroup.Cloud. DigitalOcean answers 404 if the tag does
-// not exist: then it is made.
+// TagDroplets implements instancegroup.Cloud. It makes the tag if it has not made it
+// yet, or if somebody removed it.
 func (c *Client) TagDroplets(ctx context.Context, tag string, ids []int64) error {
 	body := &godo.TagResourcesRequest{}
 	for _, id := range ids {
 		body.Resources = append(body.Resources, godo.Resource{ID: strconv.FormatInt(id, 10), Type: godo.DropletResourceType})
 	}
-	put := request{op: opTagDroplets, name: tag, body: body}
-	_, err := c.do(ctx, put)
-	if errors.Is(err, ig.ErrNotFound) {
-		if _, err := c.do(ctx, request{op: opCreateTag, body: &godo.TagCreateRequest{Name: tag}}); err != nil {
+	var err error
+	for range 2 {
+		if _, made := c.made.LoadOrStore(tag, true); !made {
+			if _, err = c.do(ctx, request{op: opCreateTag, body: &godo.TagCreateRequest{Name: tag}}); err != nil {
+				break
+			}
+		}
+		if _, err = c.do(ctx, request{op: opTagDroplets, name: tag, body: body}); !errors.Is(err, ig.ErrNotFound) {
 			return err
 		}
-		_, err = c.do(ctx, put)
+		c.made.Delete(tag)
 	}
+	c.made.Delete(tag)
 	return err
 }
 

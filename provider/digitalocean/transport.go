@@ -141,7 +141,10 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case !fromAPI(resp, body):
+	case fromAPI(resp, body):
+	case resp.StatusCode == http.StatusTooManyRequests: // it was not let through, whoever says so
+		body = []byte(`{"message": "a proxy or gateway has a rate limit, not DigitalOcean's API"}`)
+	default:
 		return nil, fmt.Errorf("a proxy or gateway answered, not DigitalOcean's API: status %d, content type %q",
 			resp.StatusCode, resp.Header.Get("Content-Type"))
 	}

@@ -97,12 +97,14 @@ func (s *State) Refused(config string) error {
 	return fmt.Errorf("%s\n(DigitalOcean is asked again in %s)", r.Text, left.Round(time.Second))
 }
 
-// Refuse remembers that an Init with this configuration (a hash) was refused. at is when
-// it began, not when it ended: an Init that failed because DigitalOcean is slow leaves
-// the next one so much more time. It takes back Begin: those that fail at their start
-// push no other out of memory.
-func (s *State) Refuse(at time.Time, config, text string) {
-	s.doc.Refused, s.doc.Runs = &Refusal{At: at, Config: config, Text: text}, s.dead
+// Refuse remembers that an Init with this configuration (a hash) was refused. undone says
+// that it left nothing: that takes back Begin, so that those that fail at their start push
+// no other out of memory.
+func (s *State) Refuse(config, text string, undone bool) {
+	s.doc.Refused = &Refusal{At: time.Now(), Config: config, Text: text}
+	if undone {
+		s.doc.Runs = s.dead
+	}
 	s.write()
 }
 

@@ -58,7 +58,7 @@ func TestRestarts(t *testing.T) {
 		run := fmt.Sprintf("r%03d", i)
 		s.Begin(run)
 		if i%4 == 0 {
-			s.Refuse(time.Now(), "a1", "no")
+			s.Refuse("a1", "no", true)
 			s.Drop()
 			continue
 		}
@@ -116,7 +116,9 @@ func TestRefusal(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := ciIn(t.TempDir())
 			s := h.mustOpen(t, io.Discard)
-			s.Refuse(time.Now().Add(-tt.after), "a1", "no")
+			s.Refuse("a1", "no", true)
+			s.doc.Refused.At = time.Now().Add(-tt.after)
+			s.write()
 			if tt.begun {
 				s.Begin("x7k2")
 			}
