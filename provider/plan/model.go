@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"math"
 	"slices"
-	"sort"
 	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
@@ -86,54 +85,22 @@ func (o *Outcome) Wait(q float64) time.Duration {
 // The runner's own times, in milliseconds.
 const (
 	tick    = 1000 // the taskscaler decides
-	acquire = 2000 // a job looks for a free slot
+	look    = 2000 // a waiting job looks for a slot
 	update  = 2000 // update_interval_when_expecting
 	call    = 157  // a call of the plugin, and DigitalOcean's answer
+	pollLag = 370  // the runner asks for jobs at no tick of the taskscaler
 	never   = math.MaxInt64
 )
 
 // droplet is one as the runner sees it.
 type droplet struct {
-	born, active  int64
-	readyAt       int64 // never = it is not running yet
-	since         int64 // idle
-	busy, used    int
-	ready         bool // for jobs
-	removing      bool
-	deleted, gone int64 // never = not yet
-}
-
-// model is a run. What it has no event for does not change.
-type model struct {
-	Setup
-	w     *Work
-	trace bool
-	out   Outcome
-	now   int64
-
-	policy Policy
-	shift  int // the next
-
-	arrived int // jobs
-	taken   int // by the runner; the others wait at GitLab
-	waiting []waiter
-	ends    []ending // of the jobs that run, the last one first
-
-	list     []*droplet // in the order in which they were seen running
-	creating []*droplet
-	requests int
-	unused   []*droplet // to be used again
-
-	// The taskscaler's counts, of jobs: what Droplets have room for, and what they will not take any more.
-	idle, unavailable int
-	removing          int   // Droplets of list
-	accepted          int   // deletes of the runner's last update, which free their room ...
-	acceptedAt        int64 // ... then
-	idleSince         int64 // no Droplet is idle for longer
-
-	tickAt, pollAt, loopAt, listAt, readyAt int64
-	loopStart, loopEnd                      int64 // of the runner's last update
-	expecting                               bool
+	born, active int64
+	readyAt      int64
+	since        int64 // idle
+	gone         int64 // 0 = it is not deleted
+	busy, used   int
+	ready        bool // for jobs
+	removing     bool
 }
 
 // ending is when a job ends.
@@ -142,40 +109,71 @@ type ending struct {
 	d  *droplet
 }
 
-// waiter is a job that the runner has taken, and that looks for a slot every 2 s from then.
-type waiter struct {
-	phase int64 // of its looks
-	job   int
+// model is a run. Nothing changes between its events.
+type model struct {
+	Setup
+	w     *Work
+	trace bool
+	out   Outcome
+	now   int64
+
+	policy  Policy
+	shift   int      // the next
+	taken   int      // jobs that the runner has; those after them are at GitLab
+	waiting []Job    // for a slot
+	ends    []ending // of the jobs that run, the last one first
+
+	requests  int
+	creating  []*droplet
+	list      []*droplet // in the order in which they were seen running
+	preparing []*droplet // those of list that are not ready, likewise
+	removing  int        // those of list that are to be deleted, or are
+
+	// The taskscaler's counts, of jobs: what Droplets have room for, and what they will not take any more.
+	idle, unavailable int
+
+	takeAt, tickAt, roundAt int64
+	roundBegan, roundEnded  int64
 }
 
 // Run replays work.
 func Run(s Setup, w *Work, trace bool) Outcome {
-	m := &model{Setup: s, w: w, trace: trace, policy: fallback, pollAt: never, loopAt: never, listAt: never, readyAt: never}
-	m.loopEnd, m.Capacity, m.UpdateInterval = call, max(1, m.Capacity), max(m.UpdateInterval, update*time.Millisecond)
+	m := &model{Setup: s, w: w, trace: trace, policy: fallback, tickAt: tick, roundAt: call}
+	m.Capacity, m.UpdateInterval = max(1, m.Capacity), max(m.UpdateInterval, update*time.Millisecond)
 	if len(m.Shifts) == 0 && len(m.Policies) > 0 {
 		m.Shifts = []Shift{{}}
 	}
 	m.out.Waits = make([]int32, 0, len(w.Jobs))
 	for m.step() {
 	}
-	m.close()
+	for _, j := range append(m.waiting, w.Jobs[m.taken:]...) {
+		m.waited(j, w.Length)
+	}
+	for _, d := range slices.Concat(m.list, m.creating) {
+		if d.gone == 0 {
+			m.bill(d, w.Length)
+		}
+	}
+	slices.Sort(m.out.Waits)
 	return m.out
 }
 
 // step does what comes next, and reports whether there was something before the end.
 func (m *model) step() bool {
-	look, who := m.nextLook()
-	arrive, end, shift := int64(never), int64(never), int64(never)
-	if m.arrived < len(m.w.Jobs) {
-		arrive = m.w.Jobs[m.arrived].Arrive
-	}
+	end, shift, ready, lookAt := int64(never), int64(never), int64(never), int64(never)
 	if n := len(m.ends); n > 0 {
 		end = m.ends[n-1].at
 	}
 	if m.shift < len(m.Shifts) {
 		shift = m.Shifts[m.shift].At
 	}
-	m.now = min(arrive, end, shift, look, m.tickAt, m.pollAt, m.loopAt, m.listAt, m.readyAt)
+	if len(m.preparing) > 0 {
+		ready = m.preparing[0].readyAt
+	}
+	if len(m.waiting) > 0 && m.idle > 0 {
+		lookAt = up(m.now+1, look)
+	}
+	m.now = min(end, shift, ready, lookAt, m.takeAt, m.tickAt, m.roundAt)
 	if m.now >= m.w.Length {
 		return false
 	}
@@ -189,18 +187,18 @@ func (m *model) step() bool {
 		m.changed()
 	case end:
 		m.end()
-	case m.readyAt:
-		m.markReady()
-	case look:
-		m.start(who)
-	case arrive:
-		m.arrive()
-	case m.pollAt:
+	case ready:
+		d := m.preparing[0]
+		m.preparing = m.preparing[1:]
+		m.change(d, func() { d.ready = true })
+	case lookAt:
+		for len(m.waiting) > 0 && m.idle > 0 {
+			m.start()
+		}
+	case m.takeAt:
 		m.take()
-	case m.loopAt:
-		m.update()
-	case m.listAt:
-		m.see()
+	case m.roundAt:
+		m.round()
 	default:
 		m.scale()
 	}
@@ -213,63 +211,40 @@ func (m *model) changed() { m.tickAt = min(m.tickAt, up(m.now+1, tick)) }
 // up is the next multiple of step, t itself if it is one.
 func up(t, step int64) int64 { return t + (step-t%step)%step }
 
-// poll is when the runner asks for jobs, at t or later: at no tick of the taskscaler.
-func (w *Work) poll(t int64) int64 {
-	const phase = 370
-	return up(t-phase, int64(w.Poll)) + phase
-}
-
-func (m *model) arrive() {
-	m.arrived++
-	if m.w.Queued {
-		m.pollAt = min(m.pollAt, m.w.poll(m.now))
-	} else {
-		m.take()
-	}
-}
+// poll is when the runner asks for jobs, at t or later.
+func (w *Work) poll(t int64) int64 { return up(t-pollLag, int64(w.Poll)) + pollLag }
 
 // take is the runner's question for jobs: it takes those that it has room for.
 func (m *model) take() {
-	for m.taken < m.arrived && (m.MaxJobs == 0 || len(m.waiting)+len(m.ends) < m.MaxJobs) && m.reserve() {
-		w := waiter{m.now % acquire, m.taken}
-		m.taken++
-		i := sort.Search(len(m.waiting), func(i int) bool { return m.waiting[i].phase > w.phase })
-		m.waiting = slices.Insert(m.waiting, i, w)
-		m.changed()
-		if m.idle > 0 {
-			m.start(i)
+	for ; m.taken < len(m.w.Jobs); m.taken++ {
+		j := m.w.Jobs[m.taken]
+		if m.takeAt = j.Arrive; m.w.Queued || j.Arrive <= m.now {
+			m.takeAt = m.w.poll(max(j.Arrive, m.now+1))
 		}
+		if j.Arrive > m.now || !m.reserve() {
+			return
+		}
+		m.waiting = append(m.waiting, j)
+		if m.idle > 0 {
+			m.start()
+		}
+		m.changed()
 	}
-	m.pollAt = never
-	if m.taken < m.arrived {
-		m.pollAt = m.w.poll(m.now + 1)
-	}
+	m.takeAt = never
 }
 
-// reserve reports whether the taskscaler has room for one more.
+// reserve reports whether the runner has room for one more job.
 func (m *model) reserve() bool {
-	m.settle()
 	reserved := len(m.waiting)
 	switch {
+	case m.MaxJobs > 0 && reserved+len(m.ends) >= m.MaxJobs:
+		return false
 	case m.idle > reserved:
 		return true
 	case m.policy.IdleCount > 0 && m.policy.Preemptive:
 		return false
 	}
 	return m.MaxInstances == 0 || m.MaxInstances*m.Capacity > m.unavailable+len(m.ends)+reserved-m.idle
-}
-
-// nextLook returns when a waiting job next finds a slot, and which.
-func (m *model) nextLook() (at int64, who int) {
-	if len(m.waiting) == 0 || m.idle == 0 {
-		return never, 0
-	}
-	phase := m.now % acquire
-	who = sort.Search(len(m.waiting), func(i int) bool { return m.waiting[i].phase >= phase })
-	if who == len(m.waiting) {
-		return m.now - phase + acquire + m.waiting[0].phase, 0
-	}
-	return m.now - phase + m.waiting[who].phase, who
 }
 
 // room is how many jobs more a Droplet takes before it goes.
@@ -280,32 +255,45 @@ func (m *model) room(d *droplet) int {
 	return m.Capacity - d.busy
 }
 
-// count adds a Droplet to the counts, or with -1 takes it off them before it changes.
+// change changes a Droplet of list, and the counts with it.
+func (m *model) change(d *droplet, f func()) {
+	m.count(d, -1)
+	f()
+	m.count(d, 1)
+	m.changed()
+}
+
+// count adds a Droplet of list to the counts, or with -1 takes it off them.
 func (m *model) count(d *droplet, n int) {
-	room := m.room(d)
-	m.unavailable += n * (m.Capacity - d.busy - room)
-	if d.ready {
-		m.idle += n * room
+	switch room := m.room(d); {
+	case d.gone > 0:
+	case d.removing:
+		m.unavailable += n * m.Capacity
+	default:
+		m.unavailable += n * (m.Capacity - d.busy - room)
+		if d.ready {
+			m.idle += n * room
+		}
 	}
 }
 
 // start begins a job that waits, on the first Droplet with room for it.
-func (m *model) start(who int) {
+func (m *model) start() {
+	job := m.waiting[0]
+	m.waiting = m.waiting[1:]
 	d := m.list[slices.IndexFunc(m.list, func(d *droplet) bool { return d.ready && !d.removing && m.room(d) > 0 })]
-	job := m.w.Jobs[m.waiting[who].job]
-	m.waiting = slices.Delete(m.waiting, who, who+1)
-	m.count(d, -1)
-	d.busy++
-	d.used++
-	m.count(d, 1)
+	m.change(d, func() { d.busy++; d.used++ })
 	end := m.now + job.Takes
 	i, _ := slices.BinarySearchFunc(m.ends, end, func(e ending, at int64) int { return cmp.Compare(at, e.at) })
 	m.ends = slices.Insert(m.ends, i, ending{end, d})
-	m.out.Waits = append(m.out.Waits, int32(min(m.now-job.Arrive, math.MaxInt32)))
+	m.waited(job, m.now)
 	if m.trace {
 		m.out.Runs = append(m.out.Runs, Life{m.now, min(end, m.w.Length)})
 	}
-	m.changed()
+}
+
+func (m *model) waited(j Job, until int64) {
+	m.out.Waits = append(m.out.Waits, int32(min(until-j.Arrive, math.MaxInt32)))
 }
 
 // end ends a job.
@@ -313,72 +301,49 @@ func (m *model) end() {
 	last := len(m.ends) - 1
 	d := m.ends[last].d
 	m.ends = m.ends[:last]
-	m.count(d, -1)
-	d.busy--
-	m.count(d, 1)
+	m.change(d, func() { d.busy-- })
 	d.since = m.now
-	m.idleSince = min(m.idleSince, m.now)
 	if d.busy == 0 && m.room(d) == 0 {
 		m.remove(d)
 	}
-	m.changed()
 }
 
-// remove marks a Droplet for deletion by the runner's next update.
+// remove marks a Droplet for deletion by the runner's next round.
 func (m *model) remove(d *droplet) {
 	if !d.removing {
-		m.count(d, -1)
-		d.removing = true
+		m.change(d, func() { d.removing = true })
 		m.removing++
-		m.unavailable += m.Capacity // until the delete is accepted
-		m.wake(m.now)
-		m.changed()
-	}
-}
-
-// settle takes what has been deleted off the counts.
-func (m *model) settle() {
-	if m.acceptedAt <= m.now {
-		m.unavailable -= m.accepted * m.Capacity
-		m.accepted = 0
+		m.expect()
 	}
 }
 
 // scale is the taskscaler's decision, once a second.
 func (m *model) scale() {
 	m.tickAt = never
-	if m.listAt != never { // a call is under way: what it changes counts next time
-		m.tickAt = m.now + tick
-	}
-	m.settle()
 	have := len(m.list) - m.removing + len(m.creating) + m.requests
 	n := m.required(have, 0)
 	if n < 0 {
 		n = min(0, m.required(have, len(m.waiting)))
 	}
-	switch {
-	case n == 0:
-		return
-	case n > 0:
+	if n > 0 {
 		m.requests += n
-		m.wake(m.now)
+		m.expect()
+	}
+	if n >= 0 {
 		return
 	}
-	idle := m.policy.IdleTime.Milliseconds()
-	if m.idleSince+idle <= m.now {
-		m.idleSince = m.w.Length
-		for _, d := range m.list {
-			switch {
-			case d.busy > 0:
-			case n < 0 && (d.since+idle <= m.now || m.room(d) == 0):
-				m.remove(d) // one that is being removed counts too
-				n++
-			default:
-				m.idleSince = min(m.idleSince, d.since)
-			}
+	idle, expires := m.policy.IdleTime.Milliseconds(), m.w.Length
+	for _, d := range m.list {
+		switch {
+		case d.busy > 0:
+		case d.since+idle > m.now && m.room(d) > 0:
+			expires = min(expires, d.since+idle)
+		case n < 0:
+			m.remove(d) // one that is being removed counts too
+			n++
 		}
 	}
-	m.tickAt = min(m.tickAt, max(m.now+tick, up(m.idleSince+idle, tick)))
+	m.tickAt = min(m.tickAt, up(expires, tick))
 }
 
 // required is how many Droplets the taskscaler wants more than it has.
@@ -402,160 +367,72 @@ func (m *model) required(have, reserved int) int {
 	return n
 }
 
-// wake has the runner update when it can, at t or later. A round of its is a call, and
-// pauses of a second until the interval is over.
-func (m *model) wake(t int64) {
-	if m.listAt != never {
-		return // see does it
-	}
-	interval := m.UpdateInterval.Milliseconds()
-	if m.expecting {
-		interval = update
-	}
-	start, end := m.loopStart, m.loopEnd
-	if next, round := end+up(start+interval-end, tick), up(interval, tick)+call; next < t { // those without effect
-		start = next + (t-next-1)/round*round
-		end = start + call
-	}
-	if !m.expecting && t < end { // it is in one
-		m.loopStart, m.listAt = start, end
-		return
-	}
-	if !m.expecting { // until it does, which is now
-		interval = update
-	}
-	m.loopAt = min(m.loopAt, end+up(max(start+interval, t, end+1)-end, tick))
+// expect has the runner begin its next round sooner, because there is something to do, or to expect.
+func (m *model) expect() { m.roundAt = min(m.roundAt, m.next(update)) }
+
+// next is when the next round's first call is answered: the runner looks once a second whether the interval is over.
+func (m *model) next(interval int64) int64 {
+	return m.roundEnded + up(max(m.roundBegan+interval, m.now+1)-m.roundEnded, tick) + call
 }
 
-// update begins the runner's round: it deletes.
-func (m *model) update() {
-	m.loopAt, m.loopStart, m.listAt = never, m.now, m.now+call
-	m.settle()
+// round is the runner's update: it deletes, lists and creates.
+func (m *model) round() {
+	m.roundBegan, m.roundEnded = m.now-call, m.now
 	if m.removing > 0 {
 		for _, d := range m.list {
-			if d.removing && d.deleted == never {
-				m.listAt = m.now + 2*call
-				m.accepted++
-				m.acceptedAt = m.now + call
-				d.deleted, d.gone = m.acceptedAt, m.acceptedAt+int64(m.w.Gone)
-				m.bill(d)
+			if d.removing && d.gone == 0 {
+				m.roundEnded = m.now + call
+				m.change(d, func() { d.gone = m.now + int64(m.w.Gone) })
+				m.bill(d, d.gone)
 			}
 		}
+		before := len(m.list)
+		m.list = slices.DeleteFunc(m.list, func(d *droplet) bool { return d.gone > 0 && d.gone <= m.roundEnded })
+		m.removing -= before - len(m.list)
 	}
-	m.tickAt = min(m.tickAt, up(m.now+call, tick))
-}
-
-// bill ends a Droplet's life.
-func (m *model) bill(d *droplet) {
-	l := Life{d.born, min(d.gone, m.w.Length)}
-	m.out.USD += instancegroup.Cost(m.w.Price, time.Duration(l.To-l.From)*time.Millisecond)
-	if m.trace {
-		m.out.Lives = append(m.out.Lives, l)
-	}
-}
-
-// see is the rest of the round: it lists and creates.
-func (m *model) see() {
-	m.listAt, m.loopEnd = never, m.now
-	before, unseen := len(m.creating), 0
-	for _, d := range m.creating {
-		if d.active <= m.now {
-			d.readyAt = m.now + int64(m.w.Ready)
-			m.readyAt = min(m.readyAt, d.readyAt)
-			m.list = append(m.list, d)
-			m.idleSince = min(m.idleSince, d.since)
-			m.count(d, 1)
-		} else {
-			m.creating[unseen] = d
-			unseen++
+	m.creating = slices.DeleteFunc(m.creating, func(d *droplet) bool {
+		if d.active > m.roundEnded {
+			return false
 		}
-	}
-	m.creating = m.creating[:unseen]
-	if unseen < before {
-		m.changed()
-	}
-	need := int64(never)
-	if m.removing > 0 {
-		m.list = slices.DeleteFunc(m.list, func(d *droplet) bool {
-			switch {
-			case d.gone <= m.now:
-				m.unused = append(m.unused, d)
-				m.removing--
-				m.changed()
-			case d.deleted < never:
-				need = min(need, d.gone-call)
-			case d.removing:
-				need = min(need, m.now)
-			}
-			return d.gone <= m.now
-		})
-	}
+		d.readyAt = m.roundEnded + int64(m.w.Ready)
+		m.list, m.preparing = append(m.list, d), append(m.preparing, d)
+		m.count(d, 1)
+		return true
+	})
 	n := m.requests
 	if m.MaxInstances > 0 {
 		n = min(n, m.MaxInstances-len(m.list)-len(m.creating))
 	}
 	if n > 0 {
-		m.loopEnd += call
-		m.create(n, m.loopEnd)
+		m.roundEnded += call
+		m.create(n)
 	}
-	for _, d := range m.creating {
-		need = min(need, d.active-call)
+	interval := m.UpdateInterval.Milliseconds()
+	if len(m.creating) > 0 || m.requests > 0 || m.removing > 0 {
+		interval = update
 	}
-	m.expecting = len(m.creating) > 0 || m.requests > 0 || m.removing > 0
-	if need < never {
-		m.wake(max(need, m.loopEnd))
-	}
+	m.roundAt = m.next(interval)
+	m.changed()
 }
 
-func (m *model) create(n int, t int64) {
+func (m *model) create(n int) {
 	for range n {
-		var d *droplet
-		if last := len(m.unused) - 1; last >= 0 {
-			d, m.unused = m.unused[last], m.unused[:last]
-		} else {
-			d = &droplet{}
-		}
-		boot := 0
+		d := &droplet{born: m.roundEnded, active: m.roundEnded, since: m.roundEnded + update + call}
 		if len(m.w.Boots) > 0 {
-			boot = m.w.Boots[m.out.Made%len(m.w.Boots)]
+			d.active += int64(m.w.Boots[m.out.Made%len(m.w.Boots)])
 		}
-		*d = droplet{born: t, active: t + int64(boot), readyAt: never, since: t + update + call, deleted: never, gone: never}
-		m.out.Made++
 		m.creating = append(m.creating, d)
+		m.out.Made++
 	}
 	m.requests -= n
 	m.out.Most = max(m.out.Most, len(m.list)+len(m.creating))
 }
 
-// markReady lets jobs look for the Droplets that are ready now.
-func (m *model) markReady() {
-	m.readyAt = never
-	for _, d := range m.list {
-		switch {
-		case d.ready || d.removing:
-		case d.readyAt > m.now:
-			m.readyAt = min(m.readyAt, d.readyAt)
-		default:
-			m.count(d, -1)
-			d.ready = true
-			m.count(d, 1)
-		}
-	}
-	m.changed()
-}
-
-// close ends a run: what is not over lasts until the end.
-func (m *model) close() {
-	for ; m.taken < len(m.w.Jobs); m.taken++ {
-		m.waiting = append(m.waiting, waiter{job: m.taken})
-	}
-	for _, w := range m.waiting {
-		m.out.Waits = append(m.out.Waits, int32(min(m.w.Length-m.w.Jobs[w.job].Arrive, math.MaxInt32)))
-	}
-	slices.Sort(m.out.Waits)
-	for _, d := range slices.Concat(m.list, m.creating) {
-		if d.deleted == never {
-			m.bill(d)
-		}
+// bill ends a Droplet's life.
+func (m *model) bill(d *droplet, gone int64) {
+	l := Life{d.born, min(gone, m.w.Length)}
+	m.out.USD += instancegroup.Cost(m.w.Price, time.Duration(l.To-l.From)*time.Millisecond)
+	if m.trace {
+		m.out.Lives = append(m.out.Lives, l)
 	}
 }

@@ -131,7 +131,7 @@ func (p *Past) jobs(h history.History, droplets map[string]*history.Droplet) {
 	slices.Sort(p.Measured.Waits)
 	if slices.Sort(ready); len(ready) > 0 {
 		// The runner sees a Droplet every 2 s, a job looks for one every 2 s: a second each is in the median.
-		p.Work.Ready = max(0, ready[len(ready)/2]-(acquire+update)/2)
+		p.Work.Ready = max(0, ready[len(ready)/2]-(look+update)/2)
 	}
 }
 

@@ -178,8 +178,11 @@ type cloud struct {
 	since func() int64
 
 	mu  sync.Mutex
-	all []*droplet
+	all []*machine
 }
+
+// machine is one of its Droplets. Times are milliseconds; never = not yet.
+type machine struct{ born, active, deleted, gone int64 }
 
 func (c *cloud) Init(context.Context, hclog.Logger, provider.Settings) (provider.ProviderInfo, error) {
 	return provider.ProviderInfo{MaxSize: c.most}, nil
@@ -209,7 +212,7 @@ func (c *cloud) Increase(_ context.Context, n int) (int, error) {
 	defer c.mu.Unlock()
 	for range n {
 		now := c.since()
-		c.all = append(c.all, &droplet{born: now, active: now + int64(c.w.Boots[len(c.all)%len(c.w.Boots)]), deleted: never, gone: never})
+		c.all = append(c.all, &machine{born: now, active: now + int64(c.w.Boots[len(c.all)%len(c.w.Boots)]), deleted: never, gone: never})
 	}
 	return n, nil
 }
