@@ -1,31 +1,24 @@
 package main
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
-	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
 
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/chart"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/doctor"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/history"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/plan"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
-
-// policiesTried is how many policies plan replays the past through.
-const policiesTried = 500
 
 func planCommand(t *terminal) *cobra.Command {
 	p := planning{journal: journal{usual: 14 * 24 * time.Hour}}
@@ -75,9 +68,8 @@ type planning struct {
 // setting is a runner as it is configured.
 type setting struct {
 	plan.Setup
-	file   *runnerconfig.File // nil = --example
+	file   *runnerconfig.File
 	runner runnerconfig.Runner
-	group  string
 	active func(time.Time) int
 	zone   string // of the policies; "" = the host's
 }
@@ -90,12 +82,18 @@ func (p *planning) run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
+	loc := time.Local
+	if s.zone != "" {
+		if loc, err = time.LoadLocation(s.zone); err != nil {
+			return err
+		}
+	}
 	h, err := p.read(ctx, t)
 	if err != nil {
 		return err
 	}
 	s.Shifts = plan.Shifts(h.From, h.To, s.active)
-	past, err := plan.NewPast(h, s.group, s.Setup)
+	past, err := plan.NewPast(h, writtenName(s.runner), s.Setup)
 	if err != nil {
 		return hinted{err, program + " plan --example shows what it would say"}
 	}
@@ -109,117 +107,101 @@ func (p *planning) run(ctx context.Context, t *terminal) error {
 		r.show(t)
 		return exit(exitFound)
 	}
-	loc := time.Local
-	if s.zone != "" {
-		if loc, err = time.LoadLocation(s.zone); err != nil {
-			return err
-		}
-	}
-	t.waits("trying %d policies", policiesTried)
-	advice, err := plan.Search(ctx, past, s.Setup, sizes, loc, policiesTried)
+	t.waits("trying other policies")
+	r.Advice, err = plan.Search(ctx, past, s.Setup, sizes, loc)
 	t.done()
 	if err != nil {
 		return errInterrupted
 	}
-	chosen, err := r.advise(advice, p.label)
-	if err != nil {
+	if err := r.choose(p.label); err != nil {
 		return err
 	}
-	if chosen != nil {
-		r.Policy = blocks(chosen, s.zone)
-		r.Size = chosen.Size
-	}
-	if p.diff && chosen != nil {
-		if r.Diff, err = s.diff(r.Policy); err != nil {
-			return err
+	if r.chosen != nil {
+		r.Policy = blocks(r.chosen, s.zone)
+		if p.diff {
+			if r.Diff, err = s.diff(r.Policy); err != nil {
+				return err
+			}
 		}
 	}
 	r.show(t)
 	if p.svg != "" {
-		return draw(p.svg, pictures(past, advice, chosen, loc))
+		return draw(p.svg, r.costs(), r.week(past, loc))
 	}
 	return nil
 }
 
-// draw writes charts to a file.
-func draw(path string, charts []chart.Chart) error {
-	var b bytes.Buffer
-	if err := chart.Write(&b, charts...); err != nil {
-		return err
-	}
-	return os.WriteFile(path, b.Bytes(), 0o644)
-}
+// exampleConfig is that of history.Example.
+const exampleConfig = `
+concurrent = 1000
+[[runners]]
+  [runners.autoscaler]
+    plugin = "fleeting-plugin-digitalocean"
+  [runners.autoscaler.plugin_config]
+    name = "ci"
+  [[runners.autoscaler.policy]]
+    periods = ["* * * * *"]
+    timezone = "UTC"
+    idle_time = "20m"
+`
 
 // setting reads the present configuration.
-func (p *planning) setting() (setting, error) {
-	s := setting{Setup: plan.Setup{Capacity: 1, UpdateInterval: time.Minute}, zone: "UTC"}
-	var policies []runnerconfig.Policy
-	if p.example { // history.Example's
-		policies = []runnerconfig.Policy{{IdleTime: 20 * time.Minute}}
-	} else {
-		file, err := p.choice.load()
-		if errors.As(err, new(noConfig)) && errors.Is(err, fs.ErrNotExist) {
-			err = hinted{err, "name the runner's file with --config FILE; plan --example needs none"}
-		}
-		if err != nil {
-			return s, err
-		}
-		runners, err := p.choice.runners(file)
-		if err != nil {
-			return s, err
-		}
-		if len(runners) > 1 {
-			return s, hinted{misuse(file.Path + ": several [[runners]] use this plugin"), "give --runner NAME"}
-		}
-		s.file, s.runner, s.group, s.zone = file, runners[0], writtenName(runners[0]), ""
-		a := s.runner.Autoscaler
-		policies = a.Policy
-		s.Capacity, s.MaxUses, s.MaxInstances = max(1, a.CapacityPerInstance), a.MaxUseCount, a.MaxInstances
-		if a.UpdateInterval > 0 {
-			s.UpdateInterval = a.UpdateInterval
-		}
-		s.MaxJobs = max(1, file.Concurrent)
-		if s.runner.Limit > 0 {
-			s.MaxJobs = min(s.MaxJobs, s.runner.Limit)
-		}
+func (p *planning) setting() (s setting, err error) {
+	if p.example {
+		s.file, err = runnerconfig.Parse("", exampleConfig)
+	} else if s.file, err = p.choice.load(); errors.As(err, new(noConfig)) && errors.Is(err, fs.ErrNotExist) {
+		err = hinted{err, "name the runner's file with --config FILE; plan --example needs none"}
 	}
-	for _, q := range policies {
+	if err != nil {
+		return s, err
+	}
+	runners, err := p.choice.runners(s.file)
+	if err != nil {
+		return s, err
+	}
+	if len(runners) > 1 {
+		return s, hinted{misuse(s.file.Path + ": several [[runners]] use this plugin"), "give --runner NAME"}
+	}
+	s.runner = runners[0]
+	a := s.runner.Autoscaler
+	s.Setup = plan.Setup{Capacity: a.CapacityPerInstance, MaxUses: a.MaxUseCount, MaxInstances: a.MaxInstances,
+		MaxJobs: max(1, s.file.Concurrent), UpdateInterval: cmp.Or(a.UpdateInterval, time.Minute)}
+	if s.runner.Limit > 0 {
+		s.MaxJobs = min(s.MaxJobs, s.runner.Limit)
+	}
+	for _, q := range a.Policy {
 		s.Policies = append(s.Policies, plan.Policy{IdleCount: q.IdleCount, IdleTime: q.IdleTime, ScaleFactor: q.ScaleFactor,
 			ScaleFactorLimit: q.ScaleFactorLimit, Preemptive: q.Preemptive()})
-		if q.Timezone != "" {
-			s.zone = q.Timezone
-		}
+		s.zone = cmp.Or(q.Timezone, s.zone)
 	}
-	var err error
-	if s.active, err = doctor.Active(policies); err != nil {
+	if s.active, err = doctor.Active(a.Policy); err != nil {
 		return s, hinted{err, program + " doctor --offline"}
 	}
 	return s, nil
 }
 
+var speedup = regexp.MustCompile(`^([\w-]+)=([\d.]+)(?:@([\d.]+))?$`)
+
 // sizes are those of --speedup.
 func (p *planning) sizes(h history.History) (sizes []plan.Size, err error) {
 	for _, given := range p.speedups {
-		slug, text, ok := strings.Cut(given, "=")
-		text, usd, priced := strings.Cut(text, "@")
-		factor, err := strconv.ParseFloat(text, 64)
-		if !ok || slug == "" || err != nil || !(factor > 0 && factor < 1000) {
-			return nil, misuse(fmt.Sprintf("--speedup %q: write it as s-4vcpu-8gb=1.8", given))
+		var size plan.Size
+		if m := speedup.FindStringSubmatch(given); m != nil {
+			size.Slug = m[1]
+			size.Speedup, _ = strconv.ParseFloat(m[2], 64)
+			size.Price, _ = strconv.ParseFloat(m[3], 64)
 		}
-		size := plan.Size{Slug: slug, Speedup: factor}
+		if size.Speedup == 0 {
+			return nil, misuse(fmt.Sprintf("--speedup %q: write it as s-4vcpu-8gb=1.8, or s-4vcpu-8gb=1.8@0.07143", given))
+		}
 		for _, d := range h.Droplets {
-			if d.Size == slug && d.PriceHourly > 0 {
+			if d.Size == size.Slug && size.Price == 0 {
 				size.Price = d.PriceHourly
 			}
 		}
-		if priced {
-			if size.Price, err = strconv.ParseFloat(usd, 64); err != nil || !(size.Price > 0) {
-				return nil, misuse(fmt.Sprintf("--speedup %q: %q is no price in USD an hour", given, usd))
-			}
-		}
 		if size.Price == 0 {
-			return nil, hinted{fmt.Errorf("--speedup %s: no Droplet of that size is in the journal, so its price is not known", slug),
-				fmt.Sprintf("--speedup %s=%g@USD_AN_HOUR", slug, factor)}
+			return nil, hinted{fmt.Errorf("--speedup %s: no Droplet of that size is in the journal, so its price is not known", size.Slug),
+				fmt.Sprintf("--speedup %s=%g@USD_AN_HOUR", size.Slug, size.Speedup)}
 		}
 		sizes = append(sizes, size)
 	}
@@ -267,68 +249,35 @@ func period(b plan.Block) string {
 	}
 }
 
-// secret matches what a diff does not show.
-var secret = regexp.MustCompile(`(?mi)^(\s*[\w.-]*(?:token|password|secret|key)[\w.-]*\s*=\s*).*`)
-
-// masked is a configuration without its secrets, and without what a terminal would obey.
-func masked(text string) []byte {
-	text = secret.ReplaceAllString(text, `${1}"..."`)
-	return []byte(strings.Map(func(r rune) rune {
-		if r != '\n' && r != '\t' && !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, text))
-}
-
-// diff shows the policy in its place. Only policies that are tables of their own are replaced.
+// diff shows the policy in place of the present ones, and nothing else of the file, which has secrets.
 func (s setting) diff(policy string) (string, error) {
 	text, err := os.ReadFile(s.file.Path)
 	if err != nil {
 		return "", err
 	}
-	changed, err := withPolicy(string(text), s.runner.Index, policy)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", s.file.At(s.runner.Key("autoscaler.policy")), err)
-	}
-	return string(diff.Diff(s.file.Path, masked(string(text)), s.file.Path, masked(changed))), nil
-}
-
-// withPolicy replaces the [[runners.autoscaler.policy]] tables of the nth [[runners]].
-func withPolicy(text string, runner int, policy string) (string, error) {
-	var out []string
-	last, replaced, dropping := -1, -1, false
-	end := 0 // of the runner's [runners.autoscaler]
-	inside := false
-	for _, line := range strings.SplitAfter(text, "\n") {
-		header := strings.TrimSpace(line)
-		if strings.HasPrefix(header, "[") {
-			name := strings.Join(strings.Fields(strings.Trim(strings.TrimSpace(strings.SplitN(header, "#", 2)[0]), "[] ")), "")
-			if name == "runners" {
-				last++
+	var old strings.Builder
+	at, runner, inside := 0, -1, false
+	for n, line := range strings.Split(string(text), "\n") {
+		if header, _, _ := strings.Cut(strings.ReplaceAll(line, " ", ""), "#"); strings.HasPrefix(strings.TrimSpace(header), "[") {
+			name := strings.TrimSpace(header)
+			if name == "[[runners]]" {
+				runner++
 			}
-			mine := last == runner
-			dropping = mine && name == "runners.autoscaler.policy"
-			if dropping && replaced < 0 {
-				replaced = len(out)
-			}
-			inside = mine && name == "runners.autoscaler"
-		} else if inside && strings.HasPrefix(strings.ReplaceAll(header, " ", ""), "policy=") {
-			return "", errors.New("policy is written in one line: replace it by hand")
-		}
-		if !dropping {
-			out = append(out, line)
-			if last == runner && inside && header != "" {
-				end = len(out)
+			if inside = runner == s.runner.Index && name == "[[runners.autoscaler.policy]]"; inside && at == 0 {
+				at = n + 1
 			}
 		}
+		if inside && strings.TrimSpace(line) != "" {
+			fmt.Fprintf(&old, "-%s\n", clean(strings.TrimRight(line, "\r")))
+		}
 	}
-	at := replaced
-	if at < 0 {
-		at = end
-		policy = "\n" + policy
-	} else if at < len(out) {
-		policy += "\n"
+	where := fmt.Sprintf("line %d", at)
+	if at == 0 {
+		if len(s.runner.Autoscaler.Policy) > 0 {
+			return "", fmt.Errorf("%s: policy is written in one line: replace it by hand", s.file.At(s.runner.Key("autoscaler.policy")))
+		}
+		where = "after [runners.autoscaler], " + s.file.At(s.runner.Key("autoscaler"))
 	}
-	return strings.Join(slices.Insert(out, at, policy), ""), nil
+	added := "+" + strings.ReplaceAll(strings.TrimSuffix(policy, "\n"), "\n", "\n+") + "\n"
+	return fmt.Sprintf("--- %[1]s\n+++ %[1]s\n@@ %[2]s @@\n", s.file.Path, where) + old.String() + added, nil
 }

@@ -1,30 +1,31 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strings"
 	"time"
 
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/chart"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/plan"
 )
 
 // planReport is what plan says. Its JSON form is stable.
 type planReport struct {
-	From     time.Time    `json:"from"`
-	To       time.Time    `json:"to"`
-	Jobs     int          `json:"jobs"`
-	Size     string       `json:"size"`
-	Measured fit          `json:"measured"`
-	Model    fit          `json:"model"`
-	Held     []string     `json:"held_back,omitempty"`
-	Misfits  []string     `json:"misfits,omitempty"`
-	Tried    int          `json:"tried"`
-	Present  *planChoice  `json:"present,omitempty"`
-	Choices  []planChoice `json:"choices,omitempty"`
-	Best     string       `json:"best,omitempty"`   // a choice's label
-	Policy   string       `json:"policy,omitempty"` // to be pasted
-	Diff     string       `json:"diff,omitempty"`
+	From     time.Time `json:"from"`
+	To       time.Time `json:"to"`
+	Jobs     int       `json:"jobs"`
+	Size     string    `json:"size"` // of most Droplets
+	Measured fit       `json:"measured"`
+	Model    fit       `json:"model"`
+	Held     []string  `json:"held_back,omitempty"`
+	Misfits  []string  `json:"misfits,omitempty"`
+	*plan.Advice
+	Policy string `json:"policy,omitempty"` // to be pasted
+	Diff   string `json:"diff,omitempty"`
+
+	chosen *plan.Choice // nil = the present one stays
 }
 
 // fit is what the past was like, or what the model makes of it. Waits are in seconds.
@@ -39,57 +40,22 @@ func fitted(o *plan.Outcome) fit {
 	return fit{math.Round(o.USD*100) / 100, o.Wait(0.5).Seconds(), o.Wait(0.95).Seconds(), o.Made}
 }
 
-type planChoice struct {
-	Label       string  `json:"label"`
-	Size        string  `json:"size"`
-	USDPerMonth float64 `json:"usd_per_month"`
-	P50         float64 `json:"wait_p50"`
-	P95         float64 `json:"wait_p95"`
-	Longest     float64 `json:"wait_longest"`
-	Most        int     `json:"droplets_at_most"`
-	MaxUses     int     `json:"max_use_count"`
-	Why         string  `json:"why,omitempty"`
-	Policy      string  `json:"policy,omitempty"` // in short
-}
-
-// advise fills in what was found. chosen is the choice with that label, or the best; nil = the present one stays.
-func (r *planReport) advise(a *plan.Advice, label string) (chosen *plan.Choice, err error) {
-	r.Tried = a.Tried
-	present := inShort("now", &a.Present)
-	present.Why = "the present policy"
-	r.Present = &present
+// choose takes the choice with that label, or the best.
+func (r *planReport) choose(label string) error {
 	labels := []string{}
-	for i := range a.Choices {
-		c := inShort(letter(i), &a.Choices[i])
+	for i, c := range r.Choices {
 		labels = append(labels, c.Label)
-		r.Choices = append(r.Choices, c)
-		if strings.EqualFold(c.Label, label) || label == "" && i == a.Best {
-			chosen, r.Best = &a.Choices[i], c.Label
+		if strings.EqualFold(c.Label, cmp.Or(label, r.Best)) {
+			r.chosen = &r.Choices[i]
 		}
 	}
-	if label != "" && chosen == nil {
-		return nil, hinted{misuse(fmt.Sprintf("--choice %q: there is no such choice", label)), "--choice is one of " + strings.Join(labels, ", ")}
+	if r.chosen == nil && label != "" {
+		return hinted{misuse(fmt.Sprintf("--choice %q: there is no such choice", label)), "--choice is one of " + strings.Join(labels, ", ")}
 	}
-	return chosen, nil
-}
-
-func inShort(label string, c *plan.Choice) planChoice {
-	var policy []string
-	for _, b := range c.Blocks {
-		text := fmt.Sprintf("%d idle", b.IdleCount)
-		if b.ScaleFactor > 0 {
-			text += fmt.Sprintf(" x%g", b.ScaleFactor)
-		}
-		if b.From > 0 || b.To < 24 {
-			text += fmt.Sprintf(" %d-%dh", b.From, b.To)
-		}
-		policy = append(policy, text)
+	if r.chosen != nil {
+		r.Best = r.chosen.Label
 	}
-	if len(c.Blocks) > 0 {
-		policy = append(policy, fmt.Sprintf("%.0fm", c.Blocks[0].IdleTime.Minutes()))
-	}
-	return planChoice{Label: label, Size: c.Size, USDPerMonth: math.Round(c.USDPerMonth*100) / 100, P50: c.P50.Seconds(), P95: c.P95.Seconds(),
-		Longest: c.Longest.Seconds(), Most: c.Most, MaxUses: c.MaxUses, Why: c.Why, Policy: strings.Join(policy, ", ")}
+	return nil
 }
 
 func (r *planReport) show(t *terminal) {
@@ -122,41 +88,79 @@ func (r *planReport) table(b *strings.Builder, t *terminal) {
 	var rows [][]string
 	var codes []string
 	var why strings.Builder
-	for _, c := range append([]planChoice{*r.Present}, r.Choices...) {
-		policy := c.Policy
-		if c.MaxUses != r.Present.MaxUses {
-			policy += fmt.Sprintf(", %d uses", c.MaxUses)
-		}
-		if c.Size != r.Present.Size {
-			policy += ", " + c.Size
-		}
-		switch {
-		case policy == "":
-			policy = c.Why // the present one
-		case c.Why != "":
+	for _, c := range append([]plan.Choice{r.Present}, r.Choices...) {
+		if c.Policy != "" && c.Why != "" {
 			fmt.Fprintf(&why, "%s: %s\n", c.Label, c.Why)
 		}
 		rows = append(rows, []string{c.Label, fmt.Sprintf("%.2f", c.USDPerMonth), fmt.Sprintf("%.0f s", c.P50), fmt.Sprintf("%.0f s", c.P95),
-			fmt.Sprintf("%.0f s", c.Longest), fmt.Sprint(c.Most), policy})
+			fmt.Sprintf("%.0f s", c.Longest), fmt.Sprint(c.Most), cmp.Or(c.Policy, c.Why)})
 		codes = append(codes, map[bool]string{true: green}[c.Label == r.Best])
 	}
 	fmt.Fprintf(b, "\n%d policies were tried:\n\n", r.Tried)
 	b.WriteString(table([]string{"", "USD/MONTH", "WAIT P50", "P95", "LONGEST", "DROPLETS", "POLICY"}, 0, rows, codes, t.room(), t.colours))
 	b.WriteString(why.String())
+	c := r.chosen
 	switch {
-	case r.Best == "":
+	case c == nil:
 		b.WriteString("\nNone is better than the present policy; --choice LETTER shows the policy of one.\n")
+		return
 	case r.Diff != "":
-		fmt.Fprintf(b, "\n%s in config.toml:\n\n%s", r.Best, r.Diff)
+		fmt.Fprintf(b, "\n%s in config.toml:\n\n%s", c.Label, r.Diff)
 	default:
-		fmt.Fprintf(b, "\n%s in config.toml, in place of the policies of [runners.autoscaler]:\n\n%s", r.Best, r.Policy)
+		fmt.Fprintf(b, "\n%s in config.toml, in place of the policies of [runners.autoscaler]:\n\n%s", c.Label, r.Policy)
 	}
-	for _, c := range r.Choices {
-		if c.Label == r.Best && c.MaxUses != r.Present.MaxUses {
-			fmt.Fprintf(b, "\nand in [runners.autoscaler]: max_use_count = %d\n", c.MaxUses)
-		}
-		if c.Label == r.Best && c.Size != r.Present.Size {
-			fmt.Fprintf(b, "\nand in plugin_config: size = %q\n", c.Size)
-		}
+	if c.MaxUses != r.Present.MaxUses {
+		fmt.Fprintf(b, "\nand in [runners.autoscaler]: max_use_count = %d\n", c.MaxUses)
 	}
+	if c.Size != r.Present.Size {
+		fmt.Fprintf(b, "\nand in plugin_config: size = %q\n", c.Size)
+	}
+}
+
+// costs is a picture of cost against wait.
+func (r *planReport) costs() chart.Chart {
+	dots := func(choices ...plan.Choice) (points []chart.Point) {
+		for _, c := range choices {
+			points = append(points, chart.Point{X: c.USDPerMonth, Y: c.P95, Text: c.Label})
+		}
+		return points
+	}
+	return chart.Chart{
+		Title: "Wait against cost",
+		Text: fmt.Sprintf("The present policy costs %.2f USD a month, and 95 of 100 jobs wait %.0f s at most; the line joins the best of %d others.",
+			r.Present.USDPerMonth, r.Present.P95, r.Tried),
+		X: chart.Axis{Name: "USD a month"}, Y: chart.Axis{Name: "p95 wait in seconds"},
+		Series: []chart.Series{
+			{Name: "the best that was tried", Colour: chart.Grey, Shape: chart.Line, Steps: true, Points: dots(r.Front...)},
+			{Name: "choices", Colour: chart.Blue, Shape: chart.Dots, Points: dots(r.Choices...)},
+			{Name: "the present policy", Colour: chart.Red, Shape: chart.Dots, Points: dots(r.Present)},
+		},
+	}
+}
+
+// week is a picture of a typical week.
+func (r *planReport) week(past *plan.Past, loc *time.Location) chart.Chart {
+	hours := func(name string, colour chart.Colour, shape chart.Shape, lives []plan.Life) chart.Series {
+		s := chart.Series{Name: name, Colour: colour, Shape: shape, Steps: true}
+		week := past.Week(lives, loc)
+		for hour, n := range append(week, week[len(week)-1]) {
+			s.Points = append(s.Points, chart.Point{X: float64(hour), Y: n})
+		}
+		return s
+	}
+	week := chart.Chart{
+		Title: "A typical week", Text: "Jobs and Droplets at once, on average, in each hour of a week.",
+		Y: chart.Axis{Name: "at once"},
+		Series: []chart.Series{
+			hours("jobs", chart.Grey, chart.Area, past.Model.Runs),
+			hours("Droplets now", chart.Red, chart.Dashed, past.Model.Lives),
+		},
+	}
+	for day := range 7 {
+		week.X.Marks = append(week.X.Marks, chart.Mark{At: float64(24*day + 12), Text: time.Weekday((day + 1) % 7).String()[:3]})
+	}
+	if r.chosen != nil {
+		week.Series = append(week.Series, hours("Droplets as chosen", chart.Blue, chart.Line, r.chosen.Outcome().Lives))
+	}
+	return week
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/csv"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/chart"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/history"
 )
 
@@ -47,7 +49,7 @@ called wrongly.`,
 		return nil
 	})
 	_ = cmd.RegisterFlagCompletionFunc("by", cobra.FixedCompletions(keys, cobra.ShellCompDirectiveNoFileComp))
-	cmd.Flags().StringVar(&r.svg, "svg", "", "write a picture to `FILE`: what Droplets did over time, and with --by what each PART cost")
+	cmd.Flags().StringVar(&r.svg, "svg", "", "write a picture to `FILE`: what Droplets did over time")
 	t.formatFlags(cmd, asTable, asCSV, asJSON)
 	return cmd
 }
@@ -76,7 +78,7 @@ func (r *reporting) run(ctx context.Context, t *terminal) error {
 		fmt.Fprint(t.out, usageText(u, r.by, t.room(), t.colours))
 	}
 	if err == nil && r.svg != "" {
-		err = draw(r.svg, usagePictures(&h, u, r.by))
+		err = draw(r.svg, usagePicture(&h, &u))
 	}
 	return err
 }
@@ -94,8 +96,8 @@ func usageText(u history.Usage, by string, columns int, colours bool) string {
 	var b strings.Builder
 	show := func(rows [][]string) { b.WriteString("\n" + table(rows[0], 0, rows[1:], nil, columns, colours)) }
 	all := u.All
-	fmt.Fprintf(&b, "%s: %s, %d failed; %s, %d lost; %s\n", colour(colours, bold, between(u.From, u.To)), count(all.Jobs, "job"), all.Failed,
-		count(u.Droplets, "Droplet"), u.Lost, colour(colours, bold, fmt.Sprintf("%.2f USD", all.USD)))
+	fmt.Fprintf(&b, "%s: %s, %d failed; %s; %s\n", colour(colours, bold, between(u.From, u.To)), count(all.Jobs, "job"), all.Failed,
+		count(u.Droplets, "Droplet"), colour(colours, bold, fmt.Sprintf("%.2f USD", all.USD)))
 	part := func(name string, hours, usd float64) []string {
 		return []string{name, fmt.Sprintf("%.2f", hours), fmt.Sprintf("%.2f", usd), percent(usd, all.USD)}
 	}
@@ -167,4 +169,44 @@ func writeUsageCSV(t *terminal, u history.Usage, by string) error {
 	}
 	w.Flush()
 	return w.Error()
+}
+
+// usagePicture is what Droplets did over time. The highest area is drawn first: each hides the lower part of the one before.
+func usagePicture(h *history.History, u *history.Usage) chart.Chart {
+	hours := map[string]history.Row{}
+	for _, r := range h.Usage(history.ByTime, time.UTC).Rows {
+		hours[r.Key] = r
+	}
+	c := chart.Chart{
+		Title: "Droplets from " + between(u.From, u.To),
+		Text: fmt.Sprintf("In Droplet-hours, %.2f ran jobs, %.2f were idle and %.2f booted; %s in all.",
+			u.All.JobHours, u.All.IdleHours, u.All.BootHours, count(u.Droplets, "Droplet")),
+		Y: chart.Axis{Name: "Droplets, on average in an hour"},
+		Series: []chart.Series{
+			{Name: "booted", Colour: chart.Yellow, Shape: chart.Area, Steps: true},
+			{Name: "were idle", Colour: chart.Green, Shape: chart.Area, Steps: true},
+			{Name: "ran jobs", Colour: chart.Blue, Shape: chart.Area, Steps: true},
+		},
+	}
+	first, marked := u.From.Truncate(time.Hour), max(time.Hour, (u.To.Sub(u.From)/7).Truncate(time.Hour))
+	for at := first; at.Before(u.To); at = at.Add(time.Hour) {
+		r := hours[history.Hour(at)]
+		x := at.Sub(u.From).Hours()
+		for i, y := range []float64{r.JobHours + r.IdleHours + r.BootHours, r.JobHours + r.IdleHours, r.JobHours} {
+			c.Series[i].Points = append(c.Series[i].Points, chart.Point{X: x, Y: y}, chart.Point{X: x + 1, Y: y})
+		}
+		if at.Sub(first)%marked == 0 {
+			c.X.Marks = append(c.X.Marks, chart.Mark{At: x, Text: at.Local().Format("01-02 15:04")})
+		}
+	}
+	return c
+}
+
+// draw writes charts to a file.
+func draw(path string, charts ...chart.Chart) error {
+	var b bytes.Buffer
+	if err := chart.Write(&b, charts...); err != nil {
+		return err
+	}
+	return os.WriteFile(path, b.Bytes(), 0o644)
 }

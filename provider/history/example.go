@@ -49,14 +49,14 @@ func (h *History) push(rng *rand.Rand, at time.Time) {
 	project, pipeline := 100+rng.Int64N(4), 5000+int64(len(h.Jobs))
 	for range 1 + rng.IntN(6) {
 		received := at.Add(time.Duration(1+rng.IntN(4)) * time.Second)
-		h.Jobs = append(h.Jobs, Job{ID: 10_000 + int64(len(h.Jobs)), Project: project, Pipeline: pipeline, Runner: "example",
-			Queued: at, Received: received, Failed: rng.IntN(12) == 0})
+		h.Jobs = append(h.Jobs, Job{ID: 10_000 + int64(len(h.Jobs)), Project: project, Pipeline: pipeline,
+			AtGitLab: received.Sub(at), Received: received, Failed: rng.IntN(12) == 0})
 	}
 }
 
 // place gives each job a Droplet that is idle, or a new one. Received is in order.
 func (h *History) place(rng *rand.Rand) {
-	free := []time.Time{} // of each Droplet
+	var free []time.Time // since when each Droplet is
 	for n := range h.Jobs {
 		j := &h.Jobs[n]
 		on := -1

@@ -8,24 +8,22 @@ import "time"
 // History is what a span of time had of jobs and Droplets. All times are UTC.
 type History struct {
 	From, To time.Time
-	Lines    int64     // that were read
 	Jobs     []Job     // by Started; only those that had a Droplet
 	Droplets []Droplet // by Requested
 	Failures []Failure // to create Droplets, by placement
 	Problems []Problem // of the reading: counted, never fatal
 }
 
-// Job is one job of one runner.
+// Job is one job.
 type Job struct {
 	ID       int64
-	Project  int64     // 0 = unknown
-	Pipeline int64     // 0 = unknown: only GitLab's export has it
-	Runner   string    // its name or short token, as the log has it
-	Queued   time.Time // when it could have started, by GitLab; zero = unknown
-	Received time.Time // the runner took it
-	Started  time.Time // its Droplet was reached: what comes before is waiting
-	Ended    time.Time // zero = it was still running at the end
-	Droplet  string    // the name of the instance; "" = unknown
+	Project  int64         // 0 = unknown
+	Pipeline int64         // 0 = unknown: only GitLab's export has it
+	AtGitLab time.Duration // how long it waited until the runner took it; 0 = unknown
+	Received time.Time     // the runner took it
+	Started  time.Time     // its Droplet was reached: what comes before is waiting
+	Ended    time.Time     // zero = it was still running at the end
+	Droplet  string        // the name of the instance
 	Failed   bool
 }
 
@@ -37,7 +35,6 @@ type Droplet struct {
 	Active       time.Time // zero = it never was, or unknown
 	Gone         time.Time // zero = it was there at To
 	PriceHourly  float64   // USD; 0 = unknown
-	Lost         bool      // it vanished, or never became active
 }
 
 // Failure is why a placement made no Droplets, and how often it was logged.
@@ -50,7 +47,7 @@ type Failure struct {
 
 // Problem is something that a reading could not use, and how often.
 type Problem struct {
-	What  string // "lines that are cut"
+	What  string
 	Times int
-	First string // the first of them, shortened and escaped; "" = it says nothing more
+	First string // the begin of the first line; "" = it says nothing more
 }

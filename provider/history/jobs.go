@@ -2,8 +2,11 @@ package history
 
 import (
 	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -18,124 +21,105 @@ const (
 	msgRemoved   = "Removed job from processing list"
 )
 
-// jobKey is a job of a runner. Two runners of one process may serve two GitLabs, whose
-// jobs have the same ids.
-type jobKey struct {
-	runner string
-	id     int64
-}
-
-// restarted is a process of the runner that began: jobs that ran, and are not heard of
-// again, ended with the one before.
+// restarted is a process of the runner that begins: the jobs of the one before ended with it. So did Droplets of which no
+// later line speaks.
 func (r *reader) restarted(l line) bool {
-	for key := range r.running {
-		if r.stopped[key].IsZero() {
-			r.stopped[key] = l.at
+	for _, j := range r.running {
+		r.endJob(j, l.at, true)
+	}
+	for _, d := range r.droplets {
+		if d.ended.IsZero() {
+			d.ended = r.last
 		}
 	}
 	return true
 }
 
-// job is a line about a job.
+// job is a line about a job. Its id is enough: GitLab counts the jobs of all its runners.
 func (r *reader) job(l line) bool {
-	key := jobKey{l.field("runner"), l.number("job")}
-	if key.id == 0 {
-		return false
-	}
+	id := l.number("job")
 	if l.msg == msgReceived {
-		key.runner = strings.Clone(key.runner)
-		r.running[key] = &Job{ID: key.id, Runner: key.runner, Received: l.at}
-		r.latest[key.id] = key
-		return true
+		r.running[id] = &Job{ID: id, Received: l.at}
+		return id != 0
 	}
-	j := r.running[key]
-	if j == nil { // some lines have the runner's name, or nothing, instead of its token
-		key = r.latest[key.id]
-		j = r.running[key]
+	j := r.running[id]
+	if j == nil { // it began before the first line, or has ended
+		return id != 0
 	}
-	ended := l.msg == msgSucceeded || l.msg == msgFailed
-	if j == nil {
-		if ended && r.young(l.at) {
-			r.problem("jobs that began before the first line: left out", nil)
-		}
-		return true
-	}
-	delete(r.stopped, key)
-	if p := l.number("project"); p != 0 {
-		j.Project = p
-	}
-	switch {
-	case l.msg == msgAdded:
-		if queue := l.seconds("time_in_queue_seconds"); queue > 0 {
-			j.Queued = j.Received.Add(-queue)
-		}
-	case l.msg == msgDialing: // perhaps after it tried another Droplet
-		j.Started, j.Droplet = l.at, strings.Clone(l.field("instance-id"))
+	j.Project = cmp.Or(l.number("project"), j.Project)
+	switch l.msg {
+	case msgAdded:
+		j.AtGitLab = l.seconds("time_in_queue_seconds")
+	case msgDialing: // perhaps after it tried another Droplet
+		j.Started, j.Droplet = l.at, l.field("instance-id")
 		return j.Droplet != ""
-	case ended:
-		j.Ended, j.Failed = l.at, l.msg == msgFailed
-		if took := l.seconds("duration_s"); took > 0 {
-			j.believe(took, r)
+	case msgSucceeded, msgFailed:
+		took := l.seconds("duration_s") // by a clock that nobody sets
+		if took > 0 && (l.at.Sub(j.Received)-took).Abs() > clockStep {
+			r.problem("jobs across a change of the clock: their waits may be wrong", nil)
+			j.Received = l.at.Add(-took)
 		}
-		r.endJob(key, *j)
-	case l.msg == msgRemoved: // it has ended, nobody knows how
-		j.Ended, j.Failed = l.at, true
-		r.endJob(key, *j)
+		r.endJob(j, l.at, l.msg == msgFailed)
+	case msgRemoved: // it has ended, nobody knows how
+		r.endJob(j, l.at, true)
 	}
 	return true
 }
 
-// believe corrects the times of a job across a change of the clock. The runner
-// measures how long it took by another clock, which nobody sets.
-func (j *Job) believe(took time.Duration, r *reader) {
-	off := j.Ended.Sub(j.Received) - took
-	if off.Abs() <= clockStep {
-		return
-	}
-	r.problem("jobs across a change of the clock: their waits may be wrong", nil)
-	received := j.Ended.Add(-took)
-	if !j.Queued.IsZero() {
-		j.Queued = received.Add(j.Queued.Sub(j.Received))
-	}
-	if !j.Started.IsZero() {
-		wait := min(max(0, j.Started.Sub(j.Received)), took)
-		j.Started = received.Add(wait)
-	}
-	j.Received = received
-}
-
-func (r *reader) endJob(key jobKey, j Job) {
-	delete(r.running, key)
-	delete(r.stopped, key)
-	if r.latest[key.id] == key {
-		delete(r.latest, key.id)
-	}
+// endJob ends a job; zero = it runs on.
+func (r *reader) endJob(j *Job, at time.Time, failed bool) {
+	delete(r.running, j.ID)
 	switch {
-	case !r.young(j.Ended):
-	case j.Started.IsZero():
+	case r.old(at) || j.ID == 0:
+	case j.Droplet == "":
 		r.problem("jobs without a Droplet: of another executor, or ended before one was ready; left out", nil)
 	default:
-		if j.Started.Before(j.Received) {
+		j.Ended, j.Failed = at, failed
+		if j.Started.Before(j.Received) { // the clock was set
 			j.Started = j.Received
 		}
-		if !j.Ended.IsZero() && j.Ended.Before(j.Started) {
-			j.Ended = j.Started
+		if !at.IsZero() && j.Started.After(at) {
+			j.Started = at
 		}
-		r.jobs = append(r.jobs, j)
+		r.jobs = append(r.jobs, *j)
 	}
 }
 
 // allJobs returns the jobs that have ended, and those that run.
 func (r *reader) allJobs() []Job {
-	for key, j := range r.running {
-		if at := r.stopped[key]; !at.IsZero() {
-			j.Ended, j.Failed = at, true
-			r.problem("jobs that ended with the runner's process", nil)
-		}
-		r.endJob(key, *j)
+	for _, j := range r.running {
+		r.endJob(j, time.Time{}, false)
 	}
-	slices.SortFunc(r.jobs, func(a, b Job) int {
-		return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Runner, b.Runner))
-	})
+	slices.SortFunc(r.jobs, func(a, b Job) int { return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.ID, b.ID)) })
 	return r.jobs
+}
+
+var errNoExport = errors.New("it is not what GET /runners/:id/jobs answers: a JSON array of jobs, or several")
+
+// addExport adds what GitLab says of jobs: one array, or pages one after the other.
+func addExport(jobs []Job, in io.Reader) error {
+	byID := map[int64]*Job{}
+	for i := range jobs {
+		byID[jobs[i].ID] = &jobs[i]
+	}
+	d := json.NewDecoder(in)
+	for pages := 0; ; pages++ {
+		var page []struct {
+			ID       int64
+			Queued   float64 `json:"queued_duration"` // seconds until the runner took it
+			Pipeline struct{ ID int64 }
+			Project  struct{ ID int64 }
+		}
+		if err := d.Decode(&page); errors.Is(err, io.EOF) && pages > 0 {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("%w: %w", errNoExport, err)
+		}
+		for _, e := range page {
+			if j := byID[e.ID]; j != nil {
+				j.Pipeline, j.Project = max(0, e.Pipeline.ID), max(j.Project, e.Project.ID)
+				j.AtGitLab = cmp.Or(seconds(e.Queued), j.AtGitLab)
+			}
+		}
+	}
 }

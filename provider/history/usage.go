@@ -25,7 +25,6 @@ type Usage struct {
 	From     time.Time `json:"from"`
 	To       time.Time `json:"to"`
 	Droplets int       `json:"droplets"`
-	Lost     int       `json:"lost"` // that vanished, or never became active
 	All      Row       `json:"all"`
 	Queue    Waits     `json:"wait_with_gitlab"` // from when GitLab could have given a job
 	Queued   int       `json:"jobs_with_gitlab"` // whose wait there is known
@@ -58,65 +57,57 @@ type Waits struct {
 	Longest float64 `json:"longest"`
 }
 
-// Cost returns what a Droplet cost in USD between from and to. What is billed at least
-// is billed when it is made.
-func (d *Droplet) Cost(from, to time.Time) float64 {
-	begin, end := d.life(from, to)
-	switch {
-	case d.PriceHourly == 0 || end.Before(begin):
-		return 0
-	case d.Requested.Before(from):
-		return d.PriceHourly * end.Sub(begin).Hours()
+// Life is when a Droplet was there, since From.
+func (h *History) Life(d *Droplet) (from, to time.Duration) {
+	from, to = max(0, d.Requested.Sub(h.From)), h.To.Sub(h.From)
+	if !d.Gone.IsZero() {
+		to = min(to, d.Gone.Sub(h.From))
 	}
-	return instancegroup.Cost(d.PriceHourly, end.Sub(begin))
+	return from, to
 }
 
-// life is when a Droplet was there, between from and to.
-func (d *Droplet) life(from, to time.Time) (begin, end time.Time) {
-	begin, end = d.Requested, d.Gone
-	if begin.Before(from) {
-		begin = from
+// Cost is what a Droplet cost in USD from From to To. What is billed at least is billed when it is made.
+func (h *History) Cost(d *Droplet) float64 {
+	from, to := h.Life(d)
+	switch {
+	case d.PriceHourly == 0 || to < from:
+		return 0
+	case d.Requested.Before(h.From):
+		return d.PriceHourly * (to - from).Hours()
 	}
-	if end.IsZero() || end.After(to) {
-		end = to
-	}
-	return begin, end
+	return instancegroup.Cost(d.PriceHourly, to-from)
 }
 
 // Usage sums up a history. by is one of the constants, or "" for no rows; hours are
 // those of in.
 func (h *History) Usage(by string, in *time.Location) Usage {
-	u := Usage{From: h.From, To: h.To, Droplets: len(h.Droplets), Rows: []Row{}, Failures: append([]Failure{}, h.Failures...)}
-	s := sums{by: by, in: in, rows: map[string]*Row{}}
-	of := map[string][]*Job{} // by Droplet
-	for i := range h.Jobs {
-		of[h.Jobs[i].Droplet] = append(of[h.Jobs[i].Droplet], &h.Jobs[i])
+	s := sums{History: h, by: by, in: in, rows: map[string]*Row{}}
+	of := map[string][]Job{} // by Droplet
+	for _, j := range h.Jobs {
+		of[j.Droplet] = append(of[j.Droplet], j)
 	}
 	known := map[string]*Droplet{}
 	for i := range h.Droplets {
 		d := &h.Droplets[i]
 		known[d.Name] = d
-		if d.Lost {
-			u.Lost++
-		}
-		s.droplet(d, of[d.Name], h)
+		s.droplet(d, of[d.Name])
 	}
 	var queue []time.Duration
 	for i := range h.Jobs {
 		j := &h.Jobs[i]
 		s.job(j, known[j.Droplet])
-		if !j.Queued.IsZero() {
-			queue = append(queue, j.Started.Sub(j.Queued))
+		if j.AtGitLab > 0 {
+			queue = append(queue, j.AtGitLab+j.Started.Sub(j.Received))
 		}
 	}
-	u.Queue, u.Queued = waits(queue), len(queue)
-	u.All = s.all.rounded()
+	u := Usage{From: h.From, To: h.To, Droplets: len(h.Droplets), All: s.all.rounded(), Queue: waits(queue), Queued: len(queue),
+		Rows: []Row{}, Failures: append([]Failure{}, h.Failures...)}
 	for key, row := range s.rows {
 		row.Key = key
 		u.Rows = append(u.Rows, row.rounded())
 	}
 	slices.SortFunc(u.Rows, func(a, b Row) int {
-		if by == ByHour || by == ByTime {
+		if s.hourly() {
 			return cmp.Compare(a.Key, b.Key)
 		}
 		return cmp.Or(cmp.Compare(strings.Count(a.Key, "("), strings.Count(b.Key, "(")), // what is nobody's comes last
@@ -127,44 +118,46 @@ func (h *History) Usage(by string, in *time.Location) Usage {
 
 // sums are a Usage that grows.
 type sums struct {
+	*History
 	by   string
 	in   *time.Location
 	all  Row
 	rows map[string]*Row
 }
 
-// The keys of what is nobody's.
-const (
-	unknownKey = "unknown"
-	idleKey    = "(idle)"
-	bootKey    = "(booting)"
-)
+func (s *sums) hourly() bool { return s.by == ByHour || s.by == ByTime }
 
 // Hour is the key of a time's hour, with ByTime.
 func Hour(at time.Time) string { return at.UTC().Format("2006-01-02 15") }
 
-// row is the row of a time, for a job or, if j is nil, for what a Droplet did besides.
-func (s *sums) row(j *Job, d *Droplet, at time.Time, besides string) *Row {
-	key := besides
+// What Droplets do. Where rows are of jobs, the others are the keys of rows of their own.
+const (
+	ran    = ""
+	idle   = "(idle)"
+	booted = "(booting)"
+)
+
+// row is where something counts: a job, or what a Droplet did besides.
+func (s *sums) row(j *Job, d *Droplet, at time.Time, did string) *Row {
+	key := did
 	switch {
 	case s.by == "":
 		return &Row{}
-	case s.by == BySize:
-		key = unknownKey
-		if d != nil && d.Size != "" {
-			key = d.Size
-		}
 	case s.by == ByHour:
 		key = at.In(s.in).Format("15")
 	case s.by == ByTime:
 		key = Hour(at)
-	case j != nil:
+	case s.by == BySize:
+		key = "unknown"
+		if d != nil {
+			key = cmp.Or(d.Size, key)
+		}
+	case did == ran:
 		id := j.Project
 		if s.by == ByPipeline {
 			id = j.Pipeline
 		}
-		key = unknownKey
-		if id != 0 {
+		if key = "unknown"; id != 0 {
 			key = strconv.FormatInt(id, 10)
 		}
 	}
@@ -176,7 +169,7 @@ func (s *sums) row(j *Job, d *Droplet, at time.Time, besides string) *Row {
 
 // job counts a job, and how long it waited.
 func (s *sums) job(j *Job, d *Droplet) {
-	for _, r := range []*Row{&s.all, s.row(j, d, j.Received, "")} {
+	for _, r := range []*Row{&s.all, s.row(j, d, j.Received, ran)} {
 		r.Jobs++
 		if j.Failed {
 			r.Failed++
@@ -188,80 +181,79 @@ func (s *sums) job(j *Job, d *Droplet) {
 	}
 }
 
-// droplet divides the time of a Droplet, and its cost, among its jobs, booting and
-// being idle. Where jobs ran at the same time each has its part.
-func (s *sums) droplet(d *Droplet, jobs []*Job, h *History) {
-	begin, end := d.life(h.From, h.To)
-	cost := d.Cost(h.From, h.To)
-	if !end.After(begin) {
-		s.add(nil, d, begin, 0, cost, true)
+// droplet divides the time of a Droplet, and its cost, among booting, its jobs (by Started) and being idle.
+func (s *sums) droplet(d *Droplet, jobs []Job) {
+	from, to := s.Life(d)
+	cost := s.Cost(d)
+	if to <= from {
+		s.add(nil, d, s.From.Add(from), booted, 0, cost)
 		return
 	}
-	rate := cost / end.Sub(begin).Hours()
-	booted := begin
-	switch {
-	case !d.Active.IsZero():
-		booted = d.Active
-	case len(jobs) == 0 && (d.Lost || d.Gone.IsZero() && !d.Requested.Before(h.From)):
-		booted = end // never, or not yet
+	active := from
+	if !d.Requested.Before(s.From) {
+		active = to // not yet, or never
 	}
-	slices.SortFunc(jobs, func(a, b *Job) int { return a.Started.Compare(b.Started) })
-	var running []*Job
-	for at, next := begin, 0; at.Before(end); {
-		running = slices.DeleteFunc(running, func(j *Job) bool { return !j.Ended.IsZero() && !j.Ended.After(at) })
-		for ; next < len(jobs) && !jobs[next].Started.After(at); next++ {
-			if j := jobs[next]; j.Ended.IsZero() || j.Ended.After(at) {
-				running = append(running, j)
-			}
-		}
-		until := end
-		if s.by == ByHour || s.by == ByTime {
+	if !d.Active.IsZero() {
+		active = d.Active.Sub(s.From)
+	}
+	if len(jobs) > 0 {
+		active = min(active, jobs[0].Started.Sub(s.From))
+	}
+	active = min(max(active, from), to)
+	for at := from; at < to; {
+		until := to
+		if s.hourly() {
 			const quarter = 15 * time.Minute // in some zones hours begin at one
-			until = earlier(until, at.Truncate(quarter).Add(quarter), at)
+			begin := s.From.Add(at)
+			until = min(to, at+begin.Truncate(quarter).Add(quarter).Sub(begin))
 		}
-		if next < len(jobs) {
-			until = earlier(until, jobs[next].Started, at)
-		}
-		until = earlier(until, booted, at)
-		for _, j := range running {
-			until = earlier(until, j.Ended, at)
-		}
-		hours := until.Sub(at).Hours()
-		for _, j := range running {
-			n := float64(len(running))
-			s.add(j, d, at, hours/n, rate*hours/n, false)
-		}
-		if len(running) == 0 {
-			s.add(nil, d, at, hours, rate*hours, at.Before(booted))
-		}
+		s.part(d, jobs, at, until, min(max(at, active), until), cost/(to-from).Hours())
 		at = until
 	}
 }
 
-// earlier returns t if it is between after and until.
-func earlier(until, t, after time.Time) time.Time {
-	if t.After(after) && t.Before(until) {
-		return t
+// part is droplet of a part of its life. Jobs at the same time share it by how long they take of the part.
+func (s *sums) part(d *Droplet, jobs []Job, from, to, active time.Duration, rate float64) {
+	add := func(j *Job, did string, hours float64) {
+		if hours > 0 {
+			s.add(j, d, s.From.Add(from), did, hours, rate*hours)
+		}
 	}
-	return until
+	takes := func(j *Job) (begin, end time.Duration) {
+		end = to
+		if !j.Ended.IsZero() {
+			end = min(to, j.Ended.Sub(s.From))
+		}
+		begin = max(active, j.Started.Sub(s.From))
+		return begin, max(begin, end)
+	}
+	busy, sum, last := 0.0, 0.0, active
+	for i := range jobs {
+		begin, end := takes(&jobs[i])
+		sum += (end - begin).Hours()
+		busy += max(0, end-max(begin, last)).Hours()
+		last = max(last, end)
+	}
+	for i := range jobs {
+		begin, end := takes(&jobs[i])
+		add(&jobs[i], ran, (end-begin).Hours()*busy/sum)
+	}
+	add(nil, booted, (active - from).Hours())
+	add(nil, idle, (to-active).Hours()-busy)
 }
 
-// add adds what a Droplet did from then on, for that many hours: a job, or nothing.
-func (s *sums) add(j *Job, d *Droplet, at time.Time, hours, usd float64, booting bool) {
-	besides := idleKey
-	if booting {
-		besides = bootKey
-	}
-	for _, r := range []*Row{&s.all, s.row(j, d, at, besides)} {
+// add adds what a Droplet did from then on, for that many hours.
+func (s *sums) add(j *Job, d *Droplet, at time.Time, did string, hours, usd float64) {
+	for _, r := range []*Row{&s.all, s.row(j, d, at, did)} {
 		r.USD += usd
-		switch {
-		case j != nil:
+		switch did {
+		case ran:
 			r.JobHours += hours
 			r.USDJobs += usd
-		case booting:
+		case booted:
 			r.BootHours += hours
 			r.USDBoot += usd
-		default:
+		case idle:
 			r.IdleHours += hours
 			r.USDIdle += usd
 		}

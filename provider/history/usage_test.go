@@ -22,15 +22,15 @@ func TestUsage(t *testing.T) {
 		From: t0, To: at(120),
 		Droplets: []Droplet{
 			{Name: "a", Size: "s-1", Requested: t0, Active: at(10), Gone: at(60), PriceHourly: 0.6},
-			{Name: "lost", Size: "s-1", Requested: at(60), Gone: at(90), PriceHourly: 0.6, Lost: true},
+			{Name: "lost", Size: "s-1", Requested: at(60), Gone: at(90), PriceHourly: 0.6},
 			{Name: "new", Size: "s-2", Requested: at(119), PriceHourly: 0.06}, // a cent at least
 			{Name: "old", Requested: at(-6000), PriceHourly: 0.3},             // was there before, and stays
 			{Name: "ends", Requested: at(-60), Gone: t0.Add(10 * time.Second), PriceHourly: 0.36},
 			{Name: "free", Size: "?", Requested: t0}, // nobody knows its price
 		},
 		Jobs: []Job{
-			{ID: 1, Project: 5, Received: t0, Started: at(12), Ended: at(30), Droplet: "a", Queued: at(-1)},
-			{ID: 2, Project: 6, Received: at(20), Started: at(20), Ended: at(40), Droplet: "a", Failed: true}, // 10 minutes with the first
+			{ID: 1, Project: 5, Received: t0, Started: at(12), Ended: at(30), Droplet: "a", AtGitLab: time.Minute},
+			{ID: 2, Project: 6, Received: at(20), Started: at(20), Ended: at(40), Droplet: "a", Failed: true}, // at the same time as the first: 38 minutes in 28
 			{ID: 3, Received: at(-30), Started: at(-20), Droplet: "old"},                                      // runs all the time
 			{ID: 4, Received: at(1), Started: at(2), Ended: at(3), Droplet: "of another group"},
 		},
@@ -42,15 +42,15 @@ func TestUsage(t *testing.T) {
 	}
 	want := []Row{
 		row("unknown", 2, 0, 2, 0.6, 0, Waits{60, 600, 600}),
-		row("6", 1, 1, 0.25, 0.15, 0, Waits{}),
-		row("5", 1, 0, 13./60, 0.13, 1, Waits{720, 720, 720}),
-		{Key: bootKey, BootHours: 10./60 + 0.5 + 1./60 + 2, USDBoot: 0.1 + 0.3 + 0.01, USD: 0.1 + 0.3 + 0.01},
-		{Key: idleKey, IdleHours: 22./60 + 10./3600, USDIdle: 0.221, USD: 0.221},
+		row("6", 1, 1, 20./38*28/60, 20./38*0.28, 0, Waits{}),
+		row("5", 1, 0, 18./38*28/60, 18./38*0.28, 1, Waits{720, 720, 720}),
+		{Key: booted, BootHours: 10./60 + 0.5 + 1./60 + 2, USDBoot: 0.1 + 0.3 + 0.01, USD: 0.1 + 0.3 + 0.01},
+		{Key: idle, IdleHours: 22./60 + 10./3600, USDIdle: 0.221, USD: 0.221},
 	}
 	if diff := cmp.Diff(want, u.Rows, round, cmpopts.IgnoreUnexported(Row{})); diff != "" {
 		t.Error(diff)
 	}
-	if u.Lost != 1 || u.Droplets != 6 || u.All.Jobs != 4 || u.Queued != 1 || u.Queue.P50 != 780 || math.Abs(u.All.USD-1.511) > 1e-9 {
+	if u.Droplets != 6 || u.All.Jobs != 4 || u.Queued != 1 || u.Queue.P50 != 780 || math.Abs(u.All.USD-1.511) > 1e-9 {
 		t.Errorf("%+v", u)
 	}
 	if rows := h.Usage(BySize, time.UTC).Rows; len(rows) != 4 || rows[0].Key != "s-1" || math.Abs(rows[0].USD-0.9) > 1e-9 {
@@ -71,7 +71,8 @@ func TestCost(t *testing.T) {
 		usd     float64
 	}{{0.03571, time.Hour, 0.03571}, {0.03571, time.Minute, 0.01}, {3.6, 10 * time.Second, 0.06}, {3.6, 90 * time.Second, 0.09}} {
 		d := Droplet{Requested: t0, Gone: t0.Add(c.life), PriceHourly: c.perHour}
-		if got := d.Cost(t0, t0.Add(2*time.Hour)); math.Abs(got-c.usd) > 1e-9 {
+		h := History{From: t0, To: t0.Add(2 * time.Hour)}
+		if got := h.Cost(&d); math.Abs(got-c.usd) > 1e-9 {
 			t.Errorf("%s at %g: %g, want %g", c.life, c.perHour, got, c.usd)
 		}
 	}
@@ -101,7 +102,7 @@ func sumsAgree(t *testing.T, h History, by string) {
 	t.Helper()
 	u, usd, jobs := h.Usage(by, time.UTC), 0.0, 0
 	for _, d := range h.Droplets {
-		usd += d.Cost(h.From, h.To)
+		usd += h.Cost(&d)
 	}
 	near := func(what string, a, b float64) {
 		if math.Abs(a-b) > 0.005+1e-9*math.Abs(b) {
@@ -154,7 +155,7 @@ func TestReadsWhatWasLogged(t *testing.T) {
 	want := Example(3)
 	h, said := journalOf(want)
 	got := read(t, h, Options{Until: want.To})
-	got.From, got.Lines = want.From, 0
+	got.From = want.From
 	for i := range want.Jobs {
 		want.Jobs[i].Pipeline = 0 // the runner does not log it
 	}
@@ -177,13 +178,13 @@ func journalOf(h History) (journal string, usd float64) {
 	var all []entry
 	add := func(at time.Time, msg string, pairs ...any) {
 		if !at.IsZero() && !at.After(h.To) {
-			all = append(all, entry{at, msg, append(pairs, "runner", "example")})
+			all = append(all, entry{at, msg, pairs})
 		}
 	}
 	for _, j := range h.Jobs {
 		add(j.Received, "Checking for jobs... received", "job", j.ID)
 		add(j.Received, "Added job to processing list", "job", j.ID, "project", j.Project,
-			"time_in_queue_seconds", j.Received.Sub(j.Queued).Seconds())
+			"time_in_queue_seconds", j.AtGitLab.Seconds())
 		add(j.Started, "Dialing instance", "job", j.ID, "project", j.Project, "instance-id", j.Droplet)
 		msg := "Job succeeded"
 		if j.Failed && !j.Ended.IsZero() {

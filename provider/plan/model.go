@@ -379,16 +379,17 @@ func (m *model) next(interval int64) int64 {
 func (m *model) round() {
 	m.roundBegan, m.roundEnded = m.now-call, m.now
 	if m.removing > 0 {
-		for _, d := range m.list {
+		before := len(m.list)
+		m.list = slices.DeleteFunc(m.list, func(d *droplet) bool {
 			if d.removing && d.gone == 0 {
 				m.roundEnded = m.now + call
 				m.change(d, func() { d.gone = m.now + int64(m.w.Gone) })
 				m.bill(d, d.gone)
 			}
-		}
-		before := len(m.list)
-		m.list = slices.DeleteFunc(m.list, func(d *droplet) bool { return d.gone > 0 && d.gone <= m.roundEnded })
+			return d.gone > 0 && d.gone <= m.roundEnded
+		})
 		m.removing -= before - len(m.list)
+		m.changed()
 	}
 	m.creating = slices.DeleteFunc(m.creating, func(d *droplet) bool {
 		if d.active > m.roundEnded {
@@ -397,6 +398,7 @@ func (m *model) round() {
 		d.readyAt = m.roundEnded + int64(m.w.Ready)
 		m.list, m.preparing = append(m.list, d), append(m.preparing, d)
 		m.count(d, 1)
+		m.changed()
 		return true
 	})
 	n := m.requests
@@ -412,7 +414,6 @@ func (m *model) round() {
 		interval = update
 	}
 	m.roundAt = m.next(interval)
-	m.changed()
 }
 
 func (m *model) create(n int) {

@@ -25,15 +25,15 @@ func TestFit(t *testing.T) {
 func TestHeld(t *testing.T) {
 	h := history.Example(1)
 	setup := Setup{Policies: []Policy{{IdleTime: 20 * time.Minute}}, MaxJobs: 5, MaxInstances: 8}
-	p, err := NewPast(h, "", setup)
+	p, err := NewPast(h, "ci", setup)
 	if err != nil || len(p.Held) != 0 {
 		t.Errorf("%v, %q", err, p.Held)
 	}
 	for i := range h.Jobs {
-		h.Jobs[i].Queued = time.Time{}
+		h.Jobs[i].AtGitLab = 0
 	}
 	setup.Policies = append(setup.Policies, Policy{IdleCount: 1, Preemptive: true})
-	if p, err = NewPast(h, "", setup); err != nil {
+	if p, err = NewPast(h, "ci", setup); err != nil {
 		t.Fatal(err)
 	}
 	held := strings.Join(p.Held, "\n")
@@ -47,19 +47,17 @@ func TestHeld(t *testing.T) {
 // A history that no plan can be made from.
 func TestTooLittle(t *testing.T) {
 	whole := history.Example(1)
-	boots, prices, groups := history.Example(1), history.Example(1), history.Example(1)
+	boots, prices := history.Example(1), history.Example(1)
 	for i := range boots.Droplets {
 		boots.Droplets[i].Active = time.Time{}
 		prices.Droplets[i].PriceHourly = 0
 	}
-	groups.Droplets[3].Group = "other"
 	for want, h := range map[string]history.History{
 		"too few": {From: whole.From, To: whole.To},
 		"boot":    boots,
 		"price":   prices,
-		`"other"`: groups,
 	} {
-		if _, err := NewPast(h, "", Setup{}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := NewPast(h, "ci", Setup{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
