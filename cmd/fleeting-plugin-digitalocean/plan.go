@@ -239,14 +239,8 @@ func period(b plan.Block) string {
 			days = append(days, name)
 		}
 	}
-	switch text := strings.Join(days, ","); text {
-	case "sun,mon,tue,wed,thu,fri,sat":
-		return "* " + hours + " * * *"
-	case "mon,tue,wed,thu,fri":
-		return "* " + hours + " * * mon-fri"
-	default:
-		return "* " + hours + " * * " + text
-	}
+	short := strings.NewReplacer("sun,mon,tue,wed,thu,fri,sat", "*", "mon,tue,wed,thu,fri", "mon-fri")
+	return "* " + hours + " * * " + short.Replace(strings.Join(days, ","))
 }
 
 // diff shows the policy in place of the present ones, and nothing else of the file, which has secrets.

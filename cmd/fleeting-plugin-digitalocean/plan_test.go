@@ -12,14 +12,15 @@ import (
 // The policies of one runner are replaced, and nothing else of the file is shown.
 func TestPolicyDiff(t *testing.T) {
 	const head = "[[runners]]\n  token = \"glrt-1\"\n  [runners.autoscaler]\n    plugin = \"x\"\n"
+	const old = "  [[runners.autoscaler.policy]] # day\n    idle_count = 1\n\n  [[ runners.autoscaler.policy ]]\n    idle_count = 2\n"
+	const removed = "-  [[runners.autoscaler.policy]] # day\n-    idle_count = 1\n-  [[ runners.autoscaler.policy ]]\n-    idle_count = 2\n"
 	const other = "[[runners]]\n  [[runners.autoscaler.policy]]\n    idle_count = 9\n"
 	for name, c := range map[string]struct {
 		config string
 		runner int
 		want   string // "" = it cannot
 	}{
-		"replaced": {head + "  [[runners.autoscaler.policy]] # day\n    idle_count = 1\n\n  [[ runners.autoscaler.policy ]]\n    idle_count = 2\n  [runners.cache]\n" + other, 0,
-			"@@ line 5 @@\n-  [[runners.autoscaler.policy]] # day\n-    idle_count = 1\n-  [[ runners.autoscaler.policy ]]\n-    idle_count = 2\n+NEW\n+  1\n"},
+		"replaced":    {head + old + "  [runners.cache]\n" + other, 0, "@@ line 5 @@\n" + removed + "+NEW\n+  1\n"},
 		"the first":   {head + "  [runners.cache]\n" + other, 0, "@@ after [runners.autoscaler], config.toml:3 @@\n+NEW\n+  1\n"},
 		"of a second": {head + other, 1, "@@ line 6 @@\n-  [[runners.autoscaler.policy]]\n-    idle_count = 9\n+NEW\n+  1\n"},
 		"in a line":   {head + "    policy = [{ idle_count = 1 }]\n", 0, ""},

@@ -127,8 +127,8 @@ func (r *planReport) costs() chart.Chart {
 	}
 	return chart.Chart{
 		Title: "Wait against cost",
-		Text: fmt.Sprintf("The present policy costs %.2f USD a month, and 95 of 100 jobs wait %.0f s at most; the line joins the best of %d others.",
-			r.Present.USDPerMonth, r.Present.P95, r.Tried),
+		Text: fmt.Sprintf("The present policy costs %.2f USD a month, and 95 of 100 jobs wait %.0f s at most; "+
+			"the line joins the best of %d others.", r.Present.USDPerMonth, r.Present.P95, r.Tried),
 		X: chart.Axis{Name: "USD a month"}, Y: chart.Axis{Name: "p95 wait in seconds"},
 		Series: []chart.Series{
 			{Name: "the best that was tried", Colour: chart.Grey, Shape: chart.Line, Steps: true, Points: dots(r.Front...)},

@@ -35,7 +35,8 @@ var ErrForeign = errors.New("no line of it is gitlab-runner's, in a form that is
 // Droplets of it, not with its lines. What it cannot use it counts in Problems. Its
 // errors are those of the readers and of ctx, ErrForeign, and an export that is not one.
 func Read(ctx context.Context, journal io.Reader, o Options) (History, error) {
-	r := &reader{o: o, running: map[int64]*Job{}, droplets: map[string]*droplet{}, failures: map[Failure]int{}, problems: map[string]*Problem{}}
+	r := &reader{o: o, running: map[int64]*Job{}, droplets: map[string]*droplet{},
+		failures: map[Failure]int{}, problems: map[string]*Problem{}}
 	if err := r.lines(ctx, journal); err != nil {
 		return History{}, fmt.Errorf("read the journal, after line %d: %w", r.read, err)
 	}

@@ -287,7 +287,8 @@ func shown(h History, t0 time.Time) (lines []string) {
 // A line that is too long is shown, but not whole.
 func TestLongLine(t *testing.T) {
 	h := read(t, "{"+strings.Repeat("é", 3*maxLine)+"\n"+file(t, "json.log"), Options{})
-	if len(h.Jobs) != 2 || len(h.Problems) != 1 || h.Problems[0].Times != 1 || len(h.Problems[0].First) > maxFirst || !strings.HasPrefix(h.Problems[0].First, "{é") {
+	if len(h.Jobs) != 2 || len(h.Problems) != 1 || h.Problems[0].Times != 1 ||
+		len(h.Problems[0].First) > maxFirst || !strings.HasPrefix(h.Problems[0].First, "{é") {
 		t.Errorf("%d jobs, %+v", len(h.Jobs), h.Problems)
 	}
 }

@@ -3,15 +3,11 @@ package history
 import (
 	"math"
 	"reflect"
-	"slices"
-	"strconv"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
 // A Droplet is divided among what it did, and so is what it costs.
@@ -147,67 +143,4 @@ func TestExample(t *testing.T) {
 	if n := len(h.Jobs); n < 1000 || n > 10_000 || len(h.Droplets) < n/10 {
 		t.Errorf("%d jobs, %d Droplets", n, len(h.Droplets))
 	}
-}
-
-// What a history was is what is read of its lines; what it cost is what the plugin's
-// lines say.
-func TestReadsWhatWasLogged(t *testing.T) {
-	want := Example(3)
-	h, said := journalOf(want)
-	got := read(t, h, Options{Until: want.To})
-	got.From = want.From
-	for i := range want.Jobs {
-		want.Jobs[i].Pipeline = 0 // the runner does not log it
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Fatal(diff)
-	}
-	if usd := got.Usage("", time.UTC).All.USD; math.Abs(usd-said) > 0.005 {
-		t.Errorf("%v USD, the lines say %v", usd, said)
-	}
-}
-
-// journalOf is what a runner and the plugin log of a history, and what its Droplets
-// cost by these lines.
-func journalOf(h History) (journal string, usd float64) {
-	type entry struct {
-		at    time.Time
-		msg   string
-		pairs []any
-	}
-	var all []entry
-	add := func(at time.Time, msg string, pairs ...any) {
-		if !at.IsZero() && !at.After(h.To) {
-			all = append(all, entry{at, msg, pairs})
-		}
-	}
-	for _, j := range h.Jobs {
-		add(j.Received, "Checking for jobs... received", "job", j.ID)
-		add(j.Received, "Added job to processing list", "job", j.ID, "project", j.Project,
-			"time_in_queue_seconds", j.AtGitLab.Seconds())
-		add(j.Started, "Dialing instance", "job", j.ID, "project", j.Project, "instance-id", j.Droplet)
-		msg := "Job succeeded"
-		if j.Failed && !j.Ended.IsZero() {
-			msg = "Job failed: exit code 1"
-		}
-		add(j.Ended, msg, "job", j.ID, "duration_s", j.Ended.Sub(j.Received).Seconds())
-		add(j.Ended, "Removed job from processing list", "job", j.ID)
-	}
-	for _, d := range h.Droplets {
-		price := strconv.FormatFloat(d.PriceHourly, 'f', -1, 64)
-		add(d.Requested, msgRequested, "group", d.Group, "names", d.Name, "size", d.Size, "region", d.Region)
-		add(d.Active, msgActive, "group", d.Group, "name", d.Name, "after", d.Active.Sub(d.Requested).String(), "usd_per_hour", price)
-		age := h.To.Sub(d.Requested)
-		if !d.Gone.IsZero() {
-			age = d.Gone.Sub(d.Requested)
-			add(d.Gone, msgGone, "group", d.Group, "name", d.Name, "age", age.String(), "usd_per_hour", price)
-		}
-		usd += instancegroup.Cost(d.PriceHourly, age)
-	}
-	slices.SortStableFunc(all, func(a, b entry) int { return a.at.Compare(b.at) })
-	var l log
-	for _, e := range all {
-		l.at(e.at, e.msg, e.pairs...)
-	}
-	return l.String(), usd
 }

@@ -56,7 +56,8 @@ func NewPast(h history.History, group string, s Setup) (*Past, error) {
 	p.jobs(h, droplets)
 	switch {
 	case len(p.Work.Jobs) < 20:
-		return nil, fmt.Errorf("%d jobs of the group in %s are too few to plan from: give a longer --since", len(p.Work.Jobs), h.To.Sub(h.From).Round(time.Minute))
+		return nil, fmt.Errorf("%d jobs of the group in %s are too few to plan from: give a longer --since",
+			len(p.Work.Jobs), h.To.Sub(h.From).Round(time.Minute))
 	case len(p.Work.Boots) == 0:
 		return nil, fmt.Errorf("no Droplet's boot was logged: the journal has to contain the plugin's lines")
 	case hours == 0:
@@ -71,7 +72,9 @@ func NewPast(h history.History, group string, s Setup) (*Past, error) {
 
 // jobs fills in what jobs did, and how long a Droplet takes from active to its first.
 func (p *Past) jobs(h history.History, droplets map[string]*history.Droplet) {
-	mine := slices.DeleteFunc(slices.Clone(h.Jobs), func(j history.Job) bool { return droplets[j.Droplet] == nil || j.Received.Before(h.From) })
+	mine := slices.DeleteFunc(slices.Clone(h.Jobs), func(j history.Job) bool {
+		return droplets[j.Droplet] == nil || j.Received.Before(h.From)
+	})
 	queued := 0
 	for _, j := range mine {
 		if j.AtGitLab > 0 {
@@ -155,11 +158,12 @@ func (p *Past) checkFit() {
 		if model > measured {
 			why = high
 		}
-		p.Misfits = append(p.Misfits, fmt.Sprintf("%s: %.2f %s by the model, %.2f %s measured: the policy was another one for a part of the time, or %s",
-			what, model, unit, measured, unit, why))
+		p.Misfits = append(p.Misfits, fmt.Sprintf("%s: %.2f %s by the model, %.2f %s measured: "+
+			"the policy was another one for a part of the time, or %s", what, model, unit, measured, unit, why))
 	}
 	const refused = "Droplets could not be had"
-	off("cost", p.Model.USD, p.Measured.USD, 0.15, 0.05, "USD", "Droplets outlived it: restarts without state_storage, Droplets that a person keeps", refused)
+	off("cost", p.Model.USD, p.Measured.USD, 0.15, 0.05, "USD",
+		"Droplets outlived it: restarts without state_storage, Droplets that a person keeps", refused)
 	for _, q := range []float64{0.5, 0.95} {
 		off(fmt.Sprintf("wait p%.0f", 100*q), p.Model.Wait(q).Seconds(), p.Measured.Wait(q).Seconds(), 0.25, 5, "s",
 			refused, "concurrent, limit or max_instances were higher")
