@@ -133,6 +133,7 @@ type model struct {
 	idle, unavailable int
 
 	takeAt, tickAt, roundAt int64
+	listAt                  int64 // when the next of list is to be deleted, or is gone
 	roundBegan, roundEnded  int64
 }
 
@@ -313,6 +314,7 @@ func (m *model) remove(d *droplet) {
 	if !d.removing {
 		m.change(d, func() { d.removing = true })
 		m.removing++
+		m.listAt = m.now
 		m.expect()
 	}
 }
@@ -378,15 +380,20 @@ func (m *model) next(interval int64) int64 {
 // round is the runner's update: it deletes, lists and creates.
 func (m *model) round() {
 	m.roundBegan, m.roundEnded = m.now-call, m.now
-	if m.removing > 0 {
+	if m.removing > 0 && m.listAt <= m.roundEnded {
 		before := len(m.list)
+		m.listAt = never
 		m.list = slices.DeleteFunc(m.list, func(d *droplet) bool {
 			if d.removing && d.gone == 0 {
 				m.roundEnded = m.now + call
 				m.change(d, func() { d.gone = m.now + int64(m.w.Gone) })
 				m.bill(d, d.gone)
 			}
-			return d.gone > 0 && d.gone <= m.roundEnded
+			gone := d.gone > 0 && d.gone <= m.roundEnded
+			if d.gone > 0 && !gone {
+				m.listAt = min(m.listAt, d.gone)
+			}
+			return gone
 		})
 		m.removing -= before - len(m.list)
 		m.changed()
