@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,25 @@ func TestFit(t *testing.T) {
 		if (len(p.Misfits) == 0) != fits {
 			t.Errorf("idle_time %s: %s", idle, p.Misfits)
 		}
+	}
+}
+
+// Only the group's Droplets and jobs count, and a job arrives when GitLab could have given it.
+func TestPast(t *testing.T) {
+	h := history.Example(1)
+	h.Droplets[0].Group = "other"
+	p, err := NewPast(h, "ci", Setup{Policies: []Policy{{IdleTime: 20 * time.Minute}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var arrive []int64
+	for _, j := range h.Jobs {
+		if j.Droplet != h.Droplets[0].Name {
+			arrive = append(arrive, (j.Received.Sub(h.From) - j.AtGitLab).Milliseconds())
+		}
+	}
+	if len(p.Measured.Lives) != len(h.Droplets)-1 || len(p.Work.Jobs) != len(arrive) || p.Work.Jobs[0].Arrive != slices.Min(arrive) {
+		t.Errorf("%d Droplets, %d jobs, the first at %d ms", len(p.Measured.Lives), len(p.Work.Jobs), p.Work.Jobs[0].Arrive)
 	}
 }
 

@@ -250,9 +250,9 @@ func (a *Advice) choose() {
 	for part := 1; part < 4 && len(picked) < 5; part++ {
 		picked[last*part/4] = true
 	}
-	best := less
-	if same >= 0 {
-		best = same
+	best := same
+	if same < 0 {
+		best = less
 	}
 	for i, c := range a.Front {
 		if picked[i] {

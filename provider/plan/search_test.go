@@ -2,8 +2,10 @@ package plan
 
 import (
 	"cmp"
+	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -55,6 +57,23 @@ func TestSearch(t *testing.T) {
 	days := p.workHours(time.UTC)
 	if days.From != 8 || days.To != 18 || days.Days[time.Sunday] || !days.Days[time.Monday] {
 		t.Errorf("the hours of work are %+v", days)
+	}
+}
+
+// What is better than the present is named, and at most five choices are shown.
+func TestChoose(t *testing.T) {
+	a := Advice{Present: Choice{USDPerMonth: 100, P95: 60}}
+	for _, at := range [][2]float64{{50, 90}, {70, 62}, {80, 50}, {99, 40}, {150, 30}, {180, 20}, {200, 5}} {
+		a.Front = append(a.Front, Choice{USDPerMonth: at[0], P95: at[1], Blocks: []Block{{}}})
+	}
+	a.choose()
+	var got []string
+	for _, c := range a.Choices {
+		got = append(got, fmt.Sprintf("%s %g %s", c.Label, c.USDPerMonth, c.Why))
+	}
+	want := "A 50 ;B 70 the same wait for less;C 99 less wait for the same;D 150 ;E 200 "
+	if strings.Join(got, ";") != want || a.Best != "B" {
+		t.Errorf("%q, the best is %s", got, a.Best)
 	}
 }
 
