@@ -131,6 +131,7 @@ type model struct {
 
 	// The taskscaler's counts, of jobs: what Droplets have room for, and what they will not take any more.
 	idle, unavailable int
+	idleSince         int64 // no Droplet is idle for longer
 
 	takeAt, tickAt, roundAt int64
 	listAt                  int64 // when the next of list is to be deleted, or is gone
@@ -304,6 +305,7 @@ func (m *model) end() {
 	m.ends = m.ends[:last]
 	m.change(d, func() { d.busy-- })
 	d.since = m.now
+	m.idleSince = min(m.idleSince, m.now)
 	if d.busy == 0 && m.room(d) == 0 {
 		m.remove(d)
 	}
@@ -334,18 +336,21 @@ func (m *model) scale() {
 	if n >= 0 {
 		return
 	}
-	idle, expires := m.policy.IdleTime.Milliseconds(), m.w.Length
-	for _, d := range m.list {
-		switch {
-		case d.busy > 0:
-		case d.since+idle > m.now && m.room(d) > 0:
-			expires = min(expires, d.since+idle)
-		case n < 0:
-			m.remove(d) // one that is being removed counts too
-			n++
+	idle := m.policy.IdleTime.Milliseconds()
+	if m.idleSince+idle <= m.now {
+		m.idleSince = m.w.Length
+		for _, d := range m.list {
+			switch {
+			case d.busy > 0:
+			case n < 0 && (d.since+idle <= m.now || m.room(d) == 0):
+				m.remove(d) // one that is being removed counts too
+				n++
+			default:
+				m.idleSince = min(m.idleSince, d.since)
+			}
 		}
 	}
-	m.tickAt = min(m.tickAt, up(expires, tick))
+	m.tickAt = min(m.tickAt, up(max(m.idleSince+idle, m.now+1), tick))
 }
 
 // required is how many Droplets the taskscaler wants more than it has.
@@ -405,6 +410,7 @@ func (m *model) round() {
 		d.readyAt = m.roundEnded + int64(m.w.Ready)
 		m.list, m.preparing = append(m.list, d), append(m.preparing, d)
 		m.count(d, 1)
+		m.idleSince = min(m.idleSince, d.since)
 		m.changed()
 		return true
 	})
