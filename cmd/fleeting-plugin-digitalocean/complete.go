@@ -33,7 +33,7 @@ func (c *choice) completeDroplets(cmd *cobra.Command, had []string, begun string
 	ctx, cancel := context.WithTimeout(cmd.Context(), completeBound)
 	defer cancel()
 	groups, _ := c.find()
-	for _, f := range look(ctx, groups, false) {
+	for _, f := range look(ctx, groups) {
 		for _, d := range f.Owned {
 			if strings.HasPrefix(d.Name, begun) && !slices.Contains(had, d.Name) {
 				names = append(names, fmt.Sprintf("%s\t%s, %s old", d.Name, d.Status, age(d.Age(f.Now))))

@@ -1,42 +1,91 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
 )
 
-// approve says whose the accounts are, and asks a person once for each of them whether to destroy
-// what is there; yes stands for the answer. It returns what is to be destroyed after all.
-func approve(ctx context.Context, t *terminal, all []group, yes bool, timeout span) (approved []group, err error) {
+// destroying is what rm and sweep have in common: they look, show what they found, ask, delete, and report.
+type destroying struct {
+	choice
+	t           *terminal
+	yes, dryRun bool
+	timeout     span
+}
+
+func (d *destroying) flags(cmd *cobra.Command) {
+	d.choice.flags(cmd)
+	d.timeout = span{15 * time.Minute, "15m"}
+	f := cmd.Flags()
+	f.BoolVarP(&d.yes, "yes", "y", false, "do not ask; needed where there is nobody to ask")
+	f.BoolVar(&d.dryRun, "dry-run", false, "only show what would be deleted")
+	f.Var(&d.timeout, "timeout", "give up after that; what was asked for may still be carried out")
+}
+
+// item is a Droplet, an SSH key or a tag that is to be deleted. Its JSON form, which is stable, is sweep's.
+type item struct {
+	Kind       inventory.Kind `json:"kind"`
+	Name       string         `json:"name"`
+	ID         int64          `json:"id,omitempty"`
+	AgeSeconds int            `json:"age_seconds,omitempty"`
+	USDPerHour float64        `json:"usd_per_hour,omitempty"`
+	Doubt      string         `json:"doubt,omitempty"` // why it may be no leftover
+	Deleted    bool           `json:"deleted"`
+
+	found inventory.Leftover
+}
+
+func newItem(l inventory.Leftover, now time.Time) *item {
+	return &item{Kind: l.Kind, Name: l.Name, ID: l.Droplet.ID, AgeSeconds: int(l.Droplet.Age(now).Seconds()),
+		USDPerHour: l.Droplet.PriceHourly, Doubt: l.Doubt, found: l}
+}
+
+func (i *item) isDroplet() bool { return i.Kind == inventory.DropletKind }
+
+// droplets are those of groups that are to be deleted.
+func droplets(groups []group) (all []instancegroup.Droplet) {
+	for _, g := range groups {
+		for _, i := range g.items {
+			if i.isDroplet() {
+				all = append(all, i.found.Droplet)
+			}
+		}
+	}
+	return all
+}
+
+// approve says whose the accounts are, and asks a person once for each of them whether to delete
+// what is there; --yes stands for the answer. It returns what is to be deleted after all.
+func (d *destroying) approve(ctx context.Context, all []group) (approved []group, err error) {
 	for _, here := range byAccount(all) {
-		who, err := here[0].whose(ctx, timeout)
+		who, err := d.whose(ctx, here[0])
 		switch {
 		case ctx.Err() != nil:
 			return nil, errUntouched
 		case err != nil:
 			who = fmt.Sprintf("not known (%v)", err)
 		}
-		t.say("account", "%s (token from %s)", who, here[0].Token.Source)
-		droplets, others := 0, 0
+		d.t.say("account", "%s (token from %s)", who, here[0].Token.Source)
+		n, others := len(droplets(here)), 0
 		for _, g := range here {
-			droplets += len(g.droplets)
-			others += max(0, len(g.leftovers)-len(g.droplets))
+			others += len(g.items)
 		}
-		what := count(droplets, "Droplet")
-		if others > 0 {
+		what := count(n, "Droplet")
+		if others -= n; others > 0 {
 			what += " and " + count(others, "other leftover")
 		}
-		ok := yes
-		if !yes {
-			if ok, err = t.confirm(ctx, fmt.Sprintf("Delete %s of %s?", what, groupNames(here))); err != nil {
+		ok := d.yes
+		if !ok {
+			if ok, err = d.t.confirm(ctx, fmt.Sprintf("Delete %s of %s?", what, groupNames(here))); err != nil {
 				return nil, err
 			}
 		}
@@ -51,100 +100,92 @@ func approve(ctx context.Context, t *terminal, all []group, yes bool, timeout sp
 }
 
 // whose names the account.
-func (g group) whose(ctx context.Context, timeout span) (string, error) {
-	ctx, cancel := bounded(ctx, timeout)
+func (d *destroying) whose(ctx context.Context, g group) (string, error) {
+	ctx, cancel := bounded(ctx, d.timeout)
 	defer cancel()
 	a, err := g.api.Account(ctx)
 	return fmt.Sprintf("%q, %s", a.Name, clean(a.Email)), err
 }
 
-// destroy destroys the groups' Droplets until ctx ends, and returns what is left of them. All accounts
-// at once: one whose Droplets will not go keeps no other waiting, which is billed.
-func destroy(ctx context.Context, t *terminal, groups []group) (left []instancegroup.Droplet, err error) {
-	defer t.done()
-	total, gone, began := 0, 0, time.Now()
-	for _, g := range groups {
-		total += len(g.droplets)
-	}
-	var mu sync.Mutex // guards gone, left and faults
+// destroy deletes what groups have, Droplets first. An error says what may be left.
+func (d *destroying) destroy(ctx context.Context, groups []group) error {
+	ctx, cancel := bounded(ctx, d.timeout)
+	defer cancel()
 	var faults []error
-	var wg sync.WaitGroup
 	for _, here := range byAccount(groups) {
-		wg.Go(func() {
-			before := 0
-			for _, g := range here {
-				before += len(g.droplets)
-			}
-			remaining, err := deleteAll(ctx, here, func(now []inventory.Remaining) {
-				mu.Lock()
-				defer mu.Unlock()
-				gone, before = gone+before-len(now), len(now)
-				line := fmt.Sprintf("%d of %s gone", gone, count(total, "Droplet"))
-				if t.liveErr { // elsewhere it would be a line a second
-					line += "  " + time.Since(began).Round(time.Second).String()
-				}
-				t.step("%s", line)
-			})
-			mu.Lock()
-			defer mu.Unlock()
-			for _, x := range remaining {
-				left = append(left, x.Droplet)
-			}
-			for _, g := range here {
-				faults = append(faults, g.undeleted(remaining, err))
-			}
-		})
+		faults = append(faults, d.deleteDroplets(ctx, here))
 	}
-	wg.Wait()
-	return left, errors.Join(faults...)
+	for _, g := range groups {
+		faults = append(faults, g.deleteRest(ctx))
+	}
+	return errors.Join(faults...)
 }
 
-// deleteAll deletes the Droplets of an account's groups, which share the pace at which the token is used.
-func deleteAll(ctx context.Context, groups []group, progress func([]inventory.Remaining)) (left []inventory.Remaining, err error) {
-	var droplets []instancegroup.Droplet
-	for _, g := range groups {
-		droplets = append(droplets, g.droplets...)
+// deleteDroplets deletes the Droplets of an account's groups at the same time: one that does not go keeps no other waiting.
+func (d *destroying) deleteDroplets(ctx context.Context, here []group) error {
+	all := droplets(here)
+	if len(all) == 0 {
+		return nil
 	}
-	if len(droplets) == 0 {
-		return nil, nil
-	}
-	left, err = inventory.Delete(ctx, groups[0].api, droplets, progress)
+	progress := func(left int) { d.t.step("%d of %s gone", len(all)-left, count(len(all), "Droplet")) }
+	defer d.t.done()
+	progress(len(all))
+	left, err := inventory.Delete(ctx, here[0].api, all, progress)
 	if ctx.Err() != nil {
 		err = ended(ctx)
 	}
-	return left, err
+	var faults []error
+	for _, g := range here {
+		faults = append(faults, g.undeleted(left, err))
+	}
+	return errors.Join(faults...)
 }
 
-// undeleted says which Droplets of a group are left, and why: by err, or by what went wrong with each of them.
-func (g group) undeleted(left []inventory.Remaining, err error) error {
-	var reasons []error
-	var keys []string
-	names := map[string][]string{} // by the kind of reason: the first of it stands for all
-	for _, x := range left {
-		if instancegroup.GroupOf(x.Droplet) != g.Name {
+// undeleted notes which Droplets of a group are deleted, and says which are left, and why.
+func (g group) undeleted(left []inventory.Remaining, why error) error {
+	var names []string
+	var faults []error
+	for _, i := range g.items {
+		at := slices.IndexFunc(left, func(l inventory.Remaining) bool { return l.ID == i.ID })
+		i.Deleted = i.isDroplet() && at < 0
+		switch {
+		case i.Deleted || !i.isDroplet():
+			continue
+		case inventory.LeftAlone(left[at].Why):
+			faults = append(faults, g.fault(fmt.Errorf("%s: %w", i.Name, left[at].Why)))
+			continue
+		case names == nil && left[at].Why != nil && errors.As(why, new(overdue)): // the first one's stands for all
+			why = fmt.Errorf("%w: %w", why, left[at].Why)
+		}
+		names = append(names, i.Name)
+	}
+	if names != nil {
+		faults = append(faults, g.fault(fmt.Errorf("%s not confirmed to be gone, and may be billed: %s: %w",
+			count(len(names), "Droplet"), strings.Join(names, " "), why)))
+	}
+	return errors.Join(faults...)
+}
+
+// deleteRest deletes a group's keys and tags, unless a Droplet, which may need them, is left.
+func (g group) deleteRest(ctx context.Context) error {
+	if slices.ContainsFunc(g.items, func(i *item) bool { return i.isDroplet() && !i.Deleted }) {
+		return nil
+	}
+	var faults []error
+	for _, i := range g.items {
+		if i.Deleted {
 			continue
 		}
-		why, key := cmp.Or(err, x.Why), fmt.Sprint(x.Why)
-		if e, ok := errors.AsType[*instancegroup.CloudError](x.Why); ok {
-			key = fmt.Sprint(e.Op, e.Class)
+		err := i.found.Remove(ctx, g.api)
+		if i.Deleted = err == nil; i.Deleted {
+			continue
 		}
-		switch {
-		case inventory.LeftAlone(x.Why):
-			why = x.Why
-		case errors.As(err, new(overdue)) && x.Why != nil:
-			why = fmt.Errorf("%w: %w", err, x.Why)
+		if ctx.Err() != nil {
+			err = ended(ctx) // what failed of that is its doing
 		}
-		if names[key] == nil {
-			reasons, keys = append(reasons, why), append(keys, key)
-		}
-		names[key] = append(names[key], x.Name)
+		faults = append(faults, g.fault(fmt.Errorf("%s: %w", i.found, err)))
 	}
-	for i, why := range reasons {
-		these := names[keys[i]]
-		reasons[i] = g.fault(fmt.Errorf("%s not confirmed to be gone, and may be billed: %s: %w",
-			count(len(these), "Droplet"), strings.Join(these, " "), why))
-	}
-	return errors.Join(reasons...)
+	return errors.Join(faults...)
 }
 
 // bounded bounds what a command asks of DigitalOcean.

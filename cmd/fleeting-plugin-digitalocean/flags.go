@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
@@ -17,24 +16,14 @@ import (
 // flags are those that say which groups a command is about.
 func (c *choice) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.Func("config", "the runner's `FILE` (default $CONFIG_FILE, else /etc/gitlab-runner/config.toml, "+
-		"or ~/.gitlab-runner/config.toml for others than root)", given(&c.config))
-	f.Func("runner", "the group of this [[runners]] only, by its `NAME`", given(&c.runner))
+	f.StringVar(&c.config, "config", "", "the runner's `FILE` (default $CONFIG_FILE, else /etc/gitlab-runner/config.toml, "+
+		"or ~/.gitlab-runner/config.toml for others than root)")
+	f.StringVar(&c.runner, "runner", "", "the group of this [[runners]] only, by its `NAME`")
 	f.StringArrayVarP(&c.groups, "group", "g", nil, "this group only, by its `NAME`; may be repeated")
-	f.Func("token-file", "without a config.toml: a `FILE` with the account's token, - for standard input "+
-		"(default $DIGITALOCEAN_TOKEN, else $DIGITALOCEAN_ACCESS_TOKEN)", given(&c.tokenFile))
+	f.StringVar(&c.tokenFile, "token-file", "", "without a config.toml: a `FILE` with the account's token, - for standard input "+
+		"(default $DIGITALOCEAN_TOKEN, else $DIGITALOCEAN_ACCESS_TOKEN)")
 	_ = cmd.RegisterFlagCompletionFunc("group", c.complete(writtenName))
 	_ = cmd.RegisterFlagCompletionFunc("runner", c.complete(func(r runnerconfig.Runner) string { return r.Name }))
-}
-
-// given is a flag that has a value if it is there: a shell's empty variable would be another account.
-func given(to *string) func(string) error {
-	return func(v string) error {
-		if *to = v; v == "" {
-			return errors.New("must not be empty")
-		}
-		return nil
-	}
 }
 
 // formats are the values of -o. A command says which of them it takes.
@@ -55,13 +44,23 @@ func (t *terminal) formatFlags(cmd *cobra.Command, formats ...string) {
 	})
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().BoolFunc("json", "the same as -o json", func(v string) error {
-		on, err := strconv.ParseBool(v)
-		if on {
-			t.format = asJSON
+		if v != "true" {
+			return errors.New("it takes no value")
 		}
-		return err
+		t.format = asJSON
+		return nil
 	})
 	_ = cmd.Flags().MarkHidden("json")
+}
+
+// noArgs refuses arguments. instead says how to name what may have been meant, which is %s in it.
+func noArgs(instead string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		return misuse(cmd.Name() + " takes no arguments; " + strings.ReplaceAll(instead, "%s", args[0]))
+	}
 }
 
 // span is a flag's time, as it is written: a positive duration, which may also be in days.
@@ -85,41 +84,4 @@ func (s *span) Set(v string) error {
 	}
 	*s = span{d, v}
 	return nil
-}
-
-// wrong is a command line that cmd does not take.
-func wrong(cmd *cobra.Command, format string, args ...any) error {
-	return hinted{misuse(fmt.Sprintf(format, args...)), cmd.CommandPath() + " --help"}
-}
-
-// flagError says which flag is wrong, and what it takes.
-func flagError(cmd *cobra.Command, err error) error {
-	if cmd.HasSubCommands() { // what it was given before the flag is to be a command
-		if unknown := knownCommand(cmd, cmd.Flags().Args()); unknown != nil {
-			return unknown
-		}
-	}
-	invalid, ok := errors.AsType[*pflag.InvalidValueError](err)
-	if !ok {
-		return wrong(cmd, "%v", err)
-	}
-	why := "it is true or false"
-	if !errors.As(err, new(*strconv.NumError)) {
-		why = invalid.Unwrap().Error()
-	}
-	return wrong(cmd, "--%s %q: %s", invalid.GetFlag().Name, invalid.GetValue(), why)
-}
-
-// noArgs refuses arguments. instead says how to name what may have been meant.
-func noArgs(instead string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return nil
-		}
-		text := cmd.Name() + " takes no arguments"
-		if instead != "" {
-			text += "; " + fmt.Sprintf(instead, args[0])
-		}
-		return wrong(cmd, "%s", text)
-	}
 }

@@ -15,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
@@ -29,36 +28,34 @@ type choice struct {
 	whole                     bool // all groups of an account, whatever their names
 }
 
-// group is one group, the account that it is on, and what of it is to be destroyed.
+// group is one group, the account that it is on, and what of it is to be deleted.
 type group struct {
 	config.Account
-	from      string               // where it was found, for messages
-	api       *digitalocean.Client // that all groups of the account share
-	listed    time.Time            // when the Droplets were, by DigitalOcean's clock
-	droplets  []instancegroup.Droplet
-	leftovers []*leftover // of sweep, the Droplets among them
+	from   string               // where it was found, for messages
+	api    *digitalocean.Client // that all groups of the account share
+	listed time.Time            // when its Droplets were, by DigitalOcean's clock
+	items  []*item
 }
 
-// find returns the groups that were chosen. With an error they are those whose account is known all the same.
+// find returns the groups that were chosen, each once. With an error they are those whose account is known all the same.
 //
 // Invariant: which groups share an account is found out here, and their client reads the token once: a file
 // that has another account's token by the time a person has answered would show every Droplet gone.
 // (TestScripts, rm-other-token)
-func (c choice) find() ([]group, error) {
+func (c choice) find() (found []group, err error) {
 	groups, unread := c.chosen()
-	for i := range groups {
-		g := &groups[i]
-		same := slices.IndexFunc(groups[:i], func(o group) bool { return sameAccount(o.Account, g.Account) })
-		if same >= 0 {
-			g.api = groups[same].api
-			continue
-		}
-		var err error
-		if g.api, err = provider.Client(g.APIURL, g.Token, nil); err != nil {
+	for _, g := range groups {
+		i := slices.IndexFunc(found, func(o group) bool { return sameAccount(o.Account, g.Account) })
+		if i >= 0 {
+			g.api = found[i].api
+		} else if g.api, err = provider.Client(g.APIURL, g.Token, nil); err != nil {
 			return nil, err
 		}
+		if !slices.ContainsFunc(found, func(o group) bool { return o.Name == g.Name && o.api == g.api }) {
+			found = append(found, g)
+		}
 	}
-	return groups, unread
+	return found, unread
 }
 
 // chosen returns the groups that were chosen, as find does.
@@ -66,12 +63,11 @@ func (c choice) find() ([]group, error) {
 // Invariant: a group is looked for on every account that has a runner with it, and never on one
 // that may be another's: one that is not in the file, since it was renamed there, may be of any
 // runner. (TestScripts, unread-runner)
-func (c choice) chosen() ([]group, error) {
-	byHand, err := c.withoutFile()
-	switch {
-	case err != nil:
-		return nil, err
-	case byHand:
+func (c choice) chosen() (found []group, err error) {
+	if byHand, err := c.withoutFile(); err != nil || byHand {
+		if err != nil {
+			return nil, err
+		}
 		return c.byHand()
 	}
 	file, err := c.load()
@@ -85,20 +81,20 @@ func (c choice) chosen() ([]group, error) {
 	if len(c.groups) == 0 {
 		return groupsOf(file, runners)
 	}
-	var found []group
-	for _, name := range slices.Compact(slices.Sorted(slices.Values(c.groups))) {
+	for _, name := range c.groups {
 		other := func(r runnerconfig.Runner) bool { return writtenName(r) != name }
 		named := slices.DeleteFunc(slices.Clone(runners), other)
-		if len(named) == 0 {
-			named = runners
+		if len(named) > 0 {
+			groups, err := groupsOf(file, named) // of several accounts, maybe
+			if err != nil {
+				return nil, err
+			}
+			found = append(found, groups...)
+			continue
 		}
-		groups, err := groupsOf(file, named)
+		groups, err := groupsOf(file, runners)
 		if err != nil {
 			return nil, err
-		}
-		if groups[0].Name == name {
-			found = append(found, groups...) // of several accounts, maybe
-			continue
 		}
 		if slices.ContainsFunc(groups, func(g group) bool { return !sameAccount(g.Account, groups[0].Account) }) {
 			return nil, hinted{misuse(fmt.Sprintf("%s has no group %q, and more than one account", file.Path, name)),
@@ -113,15 +109,13 @@ func (c choice) chosen() ([]group, error) {
 	return found, nil
 }
 
-// groupsOf reads what runners say of their accounts. Two with one group are one. The error is of those that cannot be read.
+// groupsOf reads what runners say of their accounts. The error is of those that cannot be read.
 func groupsOf(file *runnerconfig.File, runners []runnerconfig.Runner) (found []group, err error) {
 	var faults []error
 	for _, r := range runners {
-		g, err := groupOf(file, r)
-		same := func(o group) bool { return o.Name == g.Name && sameAccount(o.Account, g.Account) }
-		if err != nil {
+		if g, err := groupOf(file, r); err != nil {
 			faults = append(faults, err)
-		} else if !slices.ContainsFunc(found, same) {
+		} else {
 			found = append(found, g)
 		}
 	}
@@ -133,10 +127,9 @@ func groupsOf(file *runnerconfig.File, runners []runnerconfig.Runner) (found []g
 
 // groupOf reads what a runner's plugin_config says of its account.
 func groupOf(file *runnerconfig.File, r runnerconfig.Runner) (group, error) {
-	from := file.At(r.Key("autoscaler.plugin_config"))
 	data, err := json.Marshal(r.Autoscaler.PluginConfig)
 	if err != nil { // a number that JSON does not have, such as inf
-		return group{}, fmt.Errorf("%s: plugin_config: %w", from, err)
+		return group{}, fmt.Errorf("%s: plugin_config: %w", file.At(r.Key("autoscaler.plugin_config")), err)
 	}
 	a, err := config.ParseAccount(data, config.ThisHost())
 	faults, _ := errors.AsType[config.Faults](err)
@@ -147,7 +140,7 @@ func groupOf(file *runnerconfig.File, r runnerconfig.Runner) (group, error) {
 	for _, f := range faults {
 		lines = append(lines, fmt.Errorf("%s: %w", file.At(r.Key("autoscaler.plugin_config."+f.Key)), f))
 	}
-	return group{Account: a, from: from}, errors.Join(lines...)
+	return group{Account: a}, errors.Join(lines...)
 }
 
 // writtenName is a group's name as config.toml has it, whatever is wrong beside it.
@@ -161,25 +154,18 @@ func writtenName(r runnerconfig.Runner) string {
 func (c choice) runners(file *runnerconfig.File) ([]runnerconfig.Runner, error) {
 	var found []runnerconfig.Runner
 	var names []string
-	old := 0
 	for _, r := range file.Runners {
-		if !r.OurPlugin() {
-			if strings.HasSuffix(r.Executor, "+machine") {
-				old++
+		if r.OurPlugin() {
+			names = append(names, r.Name)
+			if c.runner == "" || r.Name == c.runner {
+				found = append(found, r)
 			}
-			continue
-		}
-		names = append(names, r.Name)
-		if c.runner == "" || r.Name == c.runner {
-			found = append(found, r)
 		}
 	}
 	switch {
-	case len(names) == 0 && old > 0:
-		return nil, hinted{fmt.Errorf("%s: no [[runners]] has plugin = %q; %d use docker+machine", file.Path, program, old),
-			program + " migrate " + file.Path}
 	case len(names) == 0:
-		return nil, hinted{fmt.Errorf("%s: no [[runners]] has plugin = %q", file.Path, program), whichFile}
+		return nil, hinted{fmt.Errorf("%s: no [[runners]] has plugin = %q", file.Path, program),
+			whichFile + noFile + "; migrate converts docker+machine runners"}
 	case len(found) == 0:
 		return nil, hinted{misuse(fmt.Sprintf("%s: no [[runners]] that uses this plugin is named %q", file.Path, c.runner)),
 			"--runner is one of " + strings.Join(quoted(names), ", ")}
@@ -187,21 +173,29 @@ func (c choice) runners(file *runnerconfig.File) ([]runnerconfig.Runner, error) 
 	return found, nil
 }
 
-const whichFile = "name the runner's file with --config FILE, or give --token-file FILE and --group NAME"
+const (
+	whichFile = "name the runner's file with --config FILE"
+	noFile    = ", or give --token-file FILE and --group NAME"
+)
 
 // load reads the config.toml.
 func (c choice) load() (*runnerconfig.File, error) {
 	file, err := runnerconfig.Load(c.configFile())
-	switch cause, ok := errors.AsType[*fs.PathError](err); {
-	case err == nil:
-		return file, nil
-	case !ok:
-		return nil, hinted{err, program + " doctor --config " + c.configFile()}
-	case errors.Is(err, fs.ErrPermission):
-		return nil, hinted{noConfig{cause}, "sudo " + program + " ..."}
-	default:
-		return nil, hinted{noConfig{cause}, whichFile}
+	if cause, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, unopened(noConfig{cause}, whichFile+noFile)
 	}
+	if err != nil {
+		return nil, hinted{err, program + " doctor --config " + c.configFile()}
+	}
+	return file, nil
+}
+
+// unopened is a file that could not be opened, and what to do about it.
+func unopened(err error, hint string) error {
+	if errors.Is(err, fs.ErrPermission) {
+		hint = "sudo " + program + " ..."
+	}
+	return hinted{err, hint}
 }
 
 // noConfig is a config.toml that cannot be opened.
@@ -247,9 +241,6 @@ func (c choice) withoutFile() (bool, error) {
 	return errors.Is(err, fs.ErrNotExist), nil
 }
 
-// maxToken bounds what is read of a token on standard input, in bytes. A token has some 71.
-const maxToken = 64 << 10
-
 // byHand returns the groups that are chosen without a config.toml.
 func (c choice) byHand() (found []group, err error) {
 	if len(c.groups) == 0 && !c.whole {
@@ -257,7 +248,7 @@ func (c choice) byHand() (found []group, err error) {
 	}
 	given, source := map[string]string{"token_file": c.tokenFile}, "--token-file "+c.tokenFile
 	if fromStdin(c.tokenFile) { // once: a file would be read again
-		text, err := io.ReadAll(io.LimitReader(os.Stdin, maxToken))
+		text, err := io.ReadAll(os.Stdin)
 		if err != nil {
 			return nil, fmt.Errorf("standard input: %w", err)
 		}
@@ -268,9 +259,6 @@ func (c choice) byHand() (found []group, err error) {
 	}
 	data, _ := json.Marshal(given) // strings
 	a, err := config.ParseAccount(data, config.ThisHost())
-	if faults, ok := errors.AsType[config.Faults](err); ok && len(faults) == 1 && faults[0].Key != "api_url" && c.tokenFile != "" {
-		err = hinted{fmt.Errorf("--token-file %s", faults[0].Text), "give a file with nothing but the token in it"}
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -278,9 +266,9 @@ func (c choice) byHand() (found []group, err error) {
 		a.Token.Source = source
 	}
 	if c.whole {
-		return []group{{Account: a, from: "--token-file"}}, nil
+		return []group{{Account: a}}, nil
 	}
-	for _, name := range slices.Compact(slices.Sorted(slices.Values(c.groups))) {
+	for _, name := range c.groups {
 		g, err := renamed(a, name)
 		if err != nil {
 			return nil, err

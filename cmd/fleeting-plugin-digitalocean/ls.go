@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"time"
 
@@ -41,7 +40,7 @@ called wrongly.`,
   ci-w4n27k2m9q  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571
   ci-w4n2q8d3w0  new     s-2vcpu-4gb  fra1                 4s   0.03571
   2 Droplets: 0.07142 USD an hour, 0.02 USD so far`,
-		Args: noArgs("a group is named with --group %[1]s, an interval with --watch=%[1]s"),
+		Args: noArgs("a group is named with --group %s, an interval with --watch=%s"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return l.run(cmd.Context()) },
 	}
 	l.flags(cmd)
@@ -66,7 +65,7 @@ type listing struct {
 func (l *listing) run(ctx context.Context) error {
 	switch {
 	case l.whole && len(l.groups) > 0:
-		return hinted{misuse("--whole-account lists every group of the account, --group one of them"), program + " ls --help"}
+		return misuse("--whole-account lists every group of the account, --group one of them")
 	case l.watch.Duration > 0 && l.watch.Duration < watchMost:
 		return hinted{misuse(fmt.Sprintf("--watch %s is too often", l.watch.text)), fmt.Sprintf("give %s or more", watchMost)}
 	}
@@ -75,7 +74,6 @@ func (l *listing) run(ctx context.Context) error {
 		return unread
 	}
 	if l.watch.Duration == 0 {
-		l.t.waits("asking DigitalOcean")
 		return errors.Join(l.once(ctx, groups), unread)
 	}
 	for {
@@ -87,9 +85,6 @@ func (l *listing) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		if l.t.fault() != nil {
-			return nil // which is said at the end
-		}
 	}
 }
 
@@ -97,15 +92,15 @@ func (l *listing) run(ctx context.Context) error {
 func (l *listing) once(ctx context.Context, groups []group) error {
 	ctx, cancel := bounded(ctx, l.timeout)
 	defer cancel()
+	if l.whole {
+		groups = wholeAccounts(groups)
+	}
+	found := l.t.look(ctx, groups)
 	r := report{Groups: []reportedGroup{}}
 	var faults []error
-	found := look(ctx, groups, l.whole)
-	l.t.done()
+	had := map[string]bool{} // two tokens may be of one account, which nothing tells
 	for _, f := range found {
 		if f.err != nil {
-			if ctx.Err() != nil {
-				f.err = ended(ctx)
-			}
 			faults = append(faults, f.err)
 			if l.t.format == asJSON {
 				r.Groups = append(r.Groups, reportedGroup{Name: f.Name, Droplets: []reportedDroplet{}, Error: f.err.Error()})
@@ -116,9 +111,11 @@ func (l *listing) once(ctx context.Context, groups []group) error {
 		if !l.whole {
 			byName[f.Name] = nil // which may have none
 		}
-		for _, d := range slices.SortedFunc(slices.Values(slices.Concat(f.Owned, f.Kept)),
-			func(a, b instancegroup.Droplet) int { return cmp.Compare(a.ID, b.ID) }) {
-			byName[instancegroup.GroupOf(d)] = append(byName[instancegroup.GroupOf(d)], d)
+		for _, d := range f.all() {
+			if key := fmt.Sprint(f.APIURL, d.ID); !had[key] {
+				had[key] = true
+				byName[instancegroup.GroupOf(d)] = append(byName[instancegroup.GroupOf(d)], d)
+			}
 		}
 		for _, name := range slices.Sorted(maps.Keys(byName)) {
 			r.add(name, byName[name], f.Now)
@@ -127,7 +124,6 @@ func (l *listing) once(ctx context.Context, groups []group) error {
 	if len(faults) < len(found) || l.t.format == asJSON { // one of several groups is better than none
 		l.show(r)
 	}
-	l.t.unread(found)
 	for _, f := range found {
 		for _, d := range f.Strangers {
 			l.t.say("note", "Droplet %d (%s) has a tag of the plugin, but not a name or not the other tags of a group: "+
@@ -159,7 +155,7 @@ func (l *listing) show(r report) {
 		}
 		fmt.Fprintln(l.t.out, time.Now().Format(time.TimeOnly))
 	}
-	fmt.Fprint(l.t.out, r.text(l.t.format == asWide, l.t.live, l.t.colours, columns(os.Stdout)))
+	fmt.Fprint(l.t.out, r.text(l.t.format == asWide, l.t.room(), l.t.colours))
 }
 
 // looked is what DigitalOcean has of a group.
@@ -169,57 +165,48 @@ type looked struct {
 	err error // why it is not known
 }
 
-// look asks for the Droplets of groups, or, for the whole of their accounts, of all groups there.
-func look(ctx context.Context, groups []group, whole bool) (all []looked) {
-	had := seen{}
-	for _, account := range byAccount(groups) {
-		if whole {
-			account = account[:1]
-			account[0].Name = ""
+// look asks for the Droplets of groups.
+func look(ctx context.Context, groups []group) (all []looked) {
+	for _, g := range groups {
+		f := looked{group: g}
+		f.Found, f.err = inventory.Look(ctx, g.api, g.Name)
+		switch {
+		case f.err != nil && ctx.Err() != nil:
+			f.err = ended(ctx)
+		case f.err != nil:
+			f.err = g.fault(f.err)
 		}
-		for _, g := range account {
-			f := looked{group: g}
-			f.Found, f.err = g.look(ctx)
-			n := len(f.Owned) + len(f.Kept)
-			f.Owned, f.Kept = had.fresh(g, f.Owned), had.fresh(g, f.Kept)
-			if n == 0 || len(f.Owned)+len(f.Kept) > 0 { // else another token has listed them
-				all = append(all, f)
-			}
+		all = append(all, f)
+	}
+	return all
+}
+
+// look is look for a person, who is told what it could not look for.
+func (t *terminal) look(ctx context.Context, groups []group) []looked {
+	t.waits("asking DigitalOcean")
+	all := look(ctx, groups)
+	t.done()
+	for _, f := range all {
+		if f.Unread != nil {
+			t.warn("not looked for: %v", f.Unread)
 		}
 	}
 	return all
 }
 
-// unread warns of what was not looked for, once for each account.
-func (t *terminal) unread(all []looked) {
-	for i, f := range all {
-		if f.Unread != nil && !slices.ContainsFunc(all[:i], func(o looked) bool { return o.Unread != nil && o.api == f.api }) {
-			t.say("warning", "not looked for: %v", f.Unread)
-		}
+// wholeAccounts are all groups of the accounts, whatever their names.
+func wholeAccounts(groups []group) (accounts []group) {
+	for _, account := range byAccount(groups) {
+		account[0].Name = ""
+		accounts = append(accounts, account[0])
 	}
+	return accounts
 }
 
-func (g group) look(ctx context.Context) (inventory.Found, error) {
-	found, err := inventory.Look(ctx, g.api, g.Name)
-	if err != nil {
-		err = g.fault(err)
-	}
-	return found, err
-}
-
-// seen are the Droplets that one group or another had: two tokens may be of one account. Ids are
-// DigitalOcean's, not an account's.
-type seen map[string]bool
-
-// fresh returns those of droplets that no group had before.
-func (s seen) fresh(g group, droplets []instancegroup.Droplet) (fresh []instancegroup.Droplet) {
-	for _, d := range droplets {
-		if key := fmt.Sprint(g.APIURL, " ", d.ID); !s[key] {
-			s[key] = true
-			fresh = append(fresh, d)
-		}
-	}
-	return fresh
+// all are the Droplets of a group, also those that a person keeps, by id.
+func (f looked) all() []instancegroup.Droplet {
+	return slices.SortedFunc(slices.Values(slices.Concat(f.Owned, f.Kept)),
+		func(a, b instancegroup.Droplet) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 // count is a number of things.

@@ -4,15 +4,8 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io"
-	"maps"
 	"os"
 	"os/signal"
-	"runtime"
-	"slices"
-	"strconv"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -33,10 +26,9 @@ func main() {
 	}
 	t := newTerminal()
 	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
-	root := newRoot(t)
-	err := root.ExecuteContext(ctx)
+	cmd, err := newRoot(t).ExecuteContextC(ctx)
 	stop()
-	os.Exit(t.end(err))
+	os.Exit(t.end(cmd, err))
 }
 
 func newRoot(t *terminal) *cobra.Command {
@@ -53,8 +45,8 @@ scripts.`,
   NAME           STATE   SIZE         REGION  ADDRESS      AGE  USD/H
   ci-w4n27k2m9q  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571
   1 Droplet: 0.03571 USD an hour, 0.01 USD so far`,
-		Args:              knownCommand,
 		RunE:              help,
+		PersistentPreRunE: t.begin,
 		Version:           provider.Version.Version,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -62,44 +54,15 @@ scripts.`,
 	}
 	root.SetOut(t.out)
 	root.SetErr(t.err)
-	root.SetFlagErrorFunc(flagError)
 	root.SetUsageTemplate(usageTemplate)
 	root.SetVersionTemplate(provider.Version.Full())
-	root.PersistentFlags().BoolFunc("no-color", "no colours, as with NO_COLOR set", func(v string) error {
-		off, err := strconv.ParseBool(v)
-		if off {
-			t.colours, t.errColours = false, false
-		}
-		return err
+	root.PersistentFlags().BoolFunc("no-color", "no colours, as with NO_COLOR set", func(string) error {
+		t.colours, t.errColours = false, false
+		return nil
 	})
 	root.AddCommand(doctorCommand(t), lsCommand(t), rmCommand(t), sweepCommand(t), migrateCommand(t), usageCommand(t),
-		planCommand(t), configCommand(), serveCommand(), versionCommand(t), bootstrapCommand(), completionCommand(), manCommand())
-	root.InitDefaultHelpCmd()
-	helpCommand, _, _ := root.Find([]string{"help"})
-	helpCommand.Use, helpCommand.Long, helpCommand.RunE = "help [COMMAND]", "", helpOf
+		planCommand(t), configCommand(), serveCommand(), versionCommand(), bootstrapCommand(), manCommand())
 	return root
-}
-
-// helpOf is cobra's help, but for a word that it does not know.
-func helpOf(cmd *cobra.Command, words []string) error {
-	about, rest, err := cmd.Root().Find(words)
-	if err == nil && about.HasSubCommands() {
-		err = knownCommand(about, rest)
-	}
-	if err != nil {
-		return err
-	}
-	return about.Help()
-}
-
-// knownCommand refuses what is no command of cmd.
-func knownCommand(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	cmd.SuggestionsMinimumDistance = 2
-	meant := append(cmd.SuggestionsFor(args[0]), "--help")
-	return hinted{misuse(fmt.Sprintf("unknown command %q", args[0])), cmd.CommandPath() + " " + meant[0]}
 }
 
 // usageTemplate is cobra's, with flags that fit 80 columns, and the example last.
@@ -126,7 +89,7 @@ func serveCommand() *cobra.Command {
 		Short: "Serve the runner that started it",
 		Long: `Serve the runner that started it. GitLab Runner does that by itself, from the
 line plugin = "..." in config.toml.`,
-		Args: noArgs(""),
+		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return hinted{misuse("serve is for GitLab Runner, which starts it: nobody would be served"),
 				program + " doctor checks the runner's config.toml"}
@@ -134,29 +97,13 @@ line plugin = "..." in config.toml.`,
 	}
 }
 
-func versionCommand(t *terminal) *cobra.Command {
-	cmd := &cobra.Command{
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
 		Use:   "version",
 		Short: "Print version, revision and platform",
-		Args:  noArgs(""),
-		Run: func(cmd *cobra.Command, _ []string) {
-			v := provider.Version
-			if t.format != asJSON {
-				cmd.Print(v.Full())
-				return
-			}
-			t.json(struct {
-				Name     string `json:"name"`
-				Release  string `json:"release"`
-				Revision string `json:"revision,omitempty"`
-				BuiltAt  string `json:"built_at,omitempty"`
-				Go       string `json:"go"`
-				Platform string `json:"platform"`
-			}{v.Name, v.Version, v.Revision, v.BuiltAt, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH})
-		},
+		Args:  cobra.NoArgs,
+		Run:   func(cmd *cobra.Command, _ []string) { cmd.Print(provider.Version.Full()) },
 	}
-	t.formatFlags(cmd, "text", asJSON)
-	return cmd
 }
 
 func bootstrapCommand() *cobra.Command {
@@ -166,12 +113,7 @@ func bootstrapCommand() *cobra.Command {
 		Long: `Copy itself, in a container of the plugin, to where a runner in another
 container finds it: below $FLEETING_PLUGIN_PATH, which is /plugins where it is
 not set. REPOSITORY is what the runner's plugin = "..." has.`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return wrong(cmd, "bootstrap takes one argument, the plugin's repository")
-			}
-			return nil
-		},
+		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			os.Args = []string{os.Args[0], "bootstrap", args[0]}
 			plugin.Main(&provider.InstanceGroup{}, provider.Version) // ends the process if it fails
@@ -183,43 +125,15 @@ not set. REPOSITORY is what the runner's plugin = "..." has.`,
 // help is what a command of commands does by itself.
 func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 
-func completionCommand() *cobra.Command {
-	shells := map[string]func(*cobra.Command, io.Writer) error{
-		"bash":       func(root *cobra.Command, w io.Writer) error { return root.GenBashCompletionV2(w, true) },
-		"zsh":        (*cobra.Command).GenZshCompletion,
-		"fish":       func(root *cobra.Command, w io.Writer) error { return root.GenFishCompletion(w, true) },
-		"powershell": (*cobra.Command).GenPowerShellCompletionWithDesc,
-	}
-	names := slices.Sorted(maps.Keys(shells))
-	return &cobra.Command{
-		Use:   "completion SHELL",
-		Short: "Print the completion script of a shell",
-		Long: `Print the script by which a shell, bash, fish, powershell or zsh, completes
-commands, flags, and the names of your groups and Droplets. The packages
-install it for bash, fish and zsh.`,
-		Example: `  $ source <(fleeting-plugin-digitalocean completion bash)`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 || shells[args[0]] == nil {
-				return wrong(cmd, "completion takes one argument: %s", strings.Join(names, ", "))
-			}
-			return nil
-		},
-		ValidArgs: names,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return shells[args[0]](cmd.Root(), cmd.OutOrStdout())
-		},
-	}
-}
-
 func configCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Help with config.toml", Args: knownCommand, RunE: help}
+	cmd := &cobra.Command{Use: "config", Short: "Help with config.toml", Args: cobra.NoArgs, RunE: help}
 	cmd.AddCommand(&cobra.Command{
 		Use:   "schema",
 		Short: "Print a JSON schema of plugin_config, for TOML editors",
 		Example: `  $ fleeting-plugin-digitalocean config schema > digitalocean.schema.json
   $ head -1 config.toml
   #:schema ./digitalocean.schema.json`,
-		Args: noArgs(""),
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := cmd.OutOrStdout().Write(config.Schema())
 			return err

@@ -12,7 +12,6 @@ import (
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
 
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/doctor"
 	migration "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/migrate"
@@ -47,24 +46,19 @@ yet, or --check found something to migrate.`,
   $ sudo fleeting-plugin-digitalocean migrate --write
   ...
   wrote /etc/gitlab-runner/config.toml; the old file is ...`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			m.path = choice{config: cmp.Or(strings.Join(args, ""), m.path)}.configFile()
-			wrong := ""
 			switch {
-			case len(args) > 1:
-				wrong = fmt.Sprintf("migrate takes one file, not %d", len(args))
-			case len(args) == 1 && cmd.Flags().Changed("config"):
-				wrong = "migrate takes one file: with --config or without"
+			case len(args) == 1 && m.path != "":
+				return misuse("migrate takes one file: with --config or without")
 			case m.check && (m.write || m.diff):
-				wrong = "--check only reports: it goes with neither --write nor --diff"
-			case m.write && fromStdin(m.path):
-				wrong = "--write needs a file: what comes from standard input goes to standard output"
+				return misuse("--check only reports: it goes with neither --write nor --diff")
 			}
-			if wrong != "" {
-				return hinted{misuse(wrong), program + " migrate --help"}
+			m.path = choice{config: cmp.Or(strings.Join(args, ""), m.path)}.configFile()
+			if m.write && fromStdin(m.path) {
+				return misuse("--write needs a file: what comes from standard input goes to standard output")
 			}
-			code, err := m.run(cmd.Context(), t)
-			return cmp.Or(err, exit(code))
+			return m.run(cmd.Context(), t)
 		},
 	}
 	f := cmd.Flags()
@@ -72,7 +66,6 @@ yet, or --check found something to migrate.`,
 	f.BoolVar(&m.write, "write", false, "replace the file, and move its access tokens to files of their own; the old file stays beside it")
 	f.BoolVar(&m.diff, "diff", false, "show what changes, without secrets, in place of the new file")
 	f.BoolVar(&m.check, "check", false, "only report whether there is something to migrate")
-	f.BoolVar(&m.offline, "offline", false, "after --write, do not have doctor ask DigitalOcean")
 	f.StringVar(&m.tokenFile, "write-token-file", "", "the `FILE` that tokens are moved to (default digitalocean-token beside config.toml)")
 	t.formatFlags(cmd, "text", asJSON)
 	return cmd
@@ -80,8 +73,8 @@ yet, or --check found something to migrate.`,
 
 // migrating is what a migration is to do.
 type migrating struct {
-	write, diff, check, offline bool
-	path, tokenFile             string
+	write, diff, check bool
+	path, tokenFile    string
 }
 
 // migrated is a migration for scripts. It has no secrets.
@@ -98,15 +91,15 @@ type migrated struct {
 	Diff       string           `json:"diff,omitempty"`
 }
 
-func (m *migrating) run(ctx context.Context, t *terminal) (code int, err error) {
+func (m *migrating) run(ctx context.Context, t *terminal) error {
 	file, err := openConfig(m.path, t.in)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	options := migration.Options{TokenFile: file.beside("digitalocean-token"), StateDir: file.stateDir(), Host: config.ThisHost()}
 	if m.tokenFile != "" {
 		if options.TokenFile, err = filepath.Abs(m.tokenFile); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	r := migration.Migrate(m.path, file.text, options)
@@ -119,32 +112,32 @@ func (m *migrating) run(ctx context.Context, t *terminal) (code int, err error) 
 	}
 	if m.write && r.Changed {
 		if report.Backup, err = file.replace(r.Text, r.Secrets); err != nil {
-			return 0, err
+			return err
 		}
 		report.Written = true
 	}
 	if r.Changed && !m.check {
-		if report.Doctor, err = m.examine(ctx, t, r); err != nil {
-			t.say("warning", "doctor could not look at the result: %v", err)
+		if report.Doctor, err = m.examine(ctx, r); err != nil {
+			return err
 		}
 	}
 	report.Works = report.Works && doctor.Worst(report.Doctor) != doctor.Fault
 	if t.format == asJSON {
 		t.json(report)
-	} else {
-		m.print(t, r, report)
+	} else if err := m.print(t, r, report); err != nil {
+		return err
 	}
 	switch {
 	case r.Failed():
-		return exitFailed, nil
+		return status(exitFailed)
 	case !report.Works, m.check && r.Changed:
-		return exitFound, nil
+		return status(exitFound)
 	}
-	return exitOK, nil
+	return nil
 }
 
-// print says what a person has to know, and writes what was asked for.
-func (m *migrating) print(t *terminal, r migration.Result, report migrated) {
+// print says what a person has to know, and writes what was asked for. Its error is that a file which that goes to is not whole.
+func (m *migrating) print(t *terminal, r migration.Result, report migrated) (err error) {
 	hint := ""
 	for _, n := range r.Notes {
 		if (r.Failed() || m.check) && n.Level != migration.Error {
@@ -158,10 +151,10 @@ func (m *migrating) print(t *terminal, r migration.Result, report migrated) {
 	}
 	switch {
 	case r.Failed():
-		return
+		return nil
 	case m.check:
 		fmt.Fprintf(t.out, "%s: %s to migrate\n", m.path, count(len(r.Groups), "runner"))
-		return
+		return nil
 	case !r.Changed:
 		t.say("note", "%s: nothing to migrate: no [[runners]] has a docker+machine executor with the digitalocean driver", m.path)
 	default:
@@ -169,9 +162,9 @@ func (m *migrating) print(t *terminal, r migration.Result, report migrated) {
 	}
 	switch {
 	case m.diff:
-		_, _ = io.WriteString(t.out, report.Diff)
+		_, err = io.WriteString(t.out, report.Diff)
 	case !m.write:
-		_, _ = io.WriteString(t.out, r.Text)
+		_, err = io.WriteString(t.out, r.Text)
 	}
 	if report.Written {
 		fmt.Fprintf(t.out, "wrote %s; the old file is %s\n", m.path, report.Backup)
@@ -183,9 +176,11 @@ func (m *migrating) print(t *terminal, r migration.Result, report migrated) {
 		}
 		t.say("hint",
 			"the machines of docker-machine stay, and are billed: docker-machine ls --filter driver=digitalocean, then docker-machine rm")
+		t.say("hint", "%s doctor asks DigitalOcean too", program)
 	} else if report.TokenFiles != nil {
 		t.say("hint", "--write moves the access token to %s; without it put it there, with mode 0600", strings.Join(report.TokenFiles, ", "))
 	}
+	return err
 }
 
 // sayFindings shows what doctor has to complain about.
@@ -205,8 +200,8 @@ func sayFindings(t *terminal, findings []doctor.Finding) {
 	t.say("doctor", "%s, %s, %s", number(faults, "fault"), number(warnings, "warning"), number(notes, "note"))
 }
 
-// examine has doctor look at the result, once it is written also at DigitalOcean's side.
-func (m *migrating) examine(ctx context.Context, t *terminal, r migration.Result) (all []doctor.Finding, err error) {
+// examine has doctor look at the result. It asks DigitalOcean nothing.
+func (m *migrating) examine(ctx context.Context, r migration.Result) (all []doctor.Finding, err error) {
 	file, err := runnerconfig.Parse(m.path, r.Text)
 	if err != nil {
 		return nil, err
@@ -223,33 +218,10 @@ func (m *migrating) examine(ctx context.Context, t *terminal, r migration.Result
 		if !runner.OurPlugin() {
 			continue
 		}
-		p := read(ctx, file, runner, host)
-		if !slices.Contains(r.Groups, p.name) {
-			continue
-		}
-		found, err := m.one(ctx, t, p.Subject)
-		if all = append(all, found...); err != nil {
-			return all, err
+		if p := read(ctx, file, runner, host); slices.Contains(r.Groups, p.name) {
+			found, _ := doctor.Examine(ctx, nil, p.Subject)
+			all = append(all, found...)
 		}
 	}
 	return all, nil
-}
-
-func (m *migrating) one(ctx context.Context, t *terminal, s doctor.Subject) ([]doctor.Finding, error) {
-	if m.offline || !m.write || s.Account.Token.Source == "" {
-		found, _ := doctor.Examine(ctx, nil, s)
-		return found, nil
-	}
-	api, err := provider.Client(s.Account.APIURL, s.Account.Token, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer api.Close()
-	t.step("group %s: asking DigitalOcean", s.Account.Name)
-	defer t.done()
-	found, _ := doctor.Examine(ctx, api, s)
-	if ctx.Err() != nil {
-		return nil, errInterrupted // what failed because of that is no finding
-	}
-	return found, nil
 }

@@ -13,7 +13,7 @@ import (
 	migration "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/migrate"
 )
 
-// maxConfig bounds what is read of a config.toml, in bytes: more is none.
+// maxConfig bounds what is read of a config.toml, in bytes.
 const maxConfig = 16 << 20
 
 // configFile is a config.toml as it was read.
@@ -29,10 +29,7 @@ func fromStdin(path string) bool { return path == "-" || path == "/dev/stdin" }
 // openConfig reads a config.toml. A pipe that has a name is not opened: that can block for ever.
 func openConfig(path string, stdin io.Reader) (*configFile, error) {
 	if fromStdin(path) {
-		text, err := io.ReadAll(io.LimitReader(stdin, maxConfig+1))
-		if err == nil && len(text) > maxConfig {
-			err = fmt.Errorf("standard input: more than %d MiB", maxConfig>>20)
-		}
+		text, err := io.ReadAll(stdin)
 		return &configFile{text: string(text)}, err
 	}
 	var text []byte
@@ -44,21 +41,10 @@ func openConfig(path string, stdin io.Reader) (*configFile, error) {
 		err = cause.Err
 	}
 	if err != nil {
-		return nil, configHint(fmt.Errorf("%s: %w", path, err))
+		return nil, unopened(fmt.Errorf("%s: %w", path, err), whichFile)
 	}
 	info, err := os.Stat(real)
 	return &configFile{real, string(text), info}, err
-}
-
-// configHint is what to do about a config.toml that cannot be opened.
-func configHint(err error) error {
-	switch {
-	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
-		return hinted{err, "sudo " + program + " migrate ..."}
-	case errors.Is(err, fs.ErrNotExist):
-		return hinted{err, "name the runner's file: " + program + " migrate FILE"}
-	}
-	return err
 }
 
 // beside returns a file in the same directory; of standard input, that of GitLab's packages.
@@ -87,96 +73,76 @@ func (f *configFile) stateDir() string {
 func (f *configFile) replace(text string, secrets []migration.Secret) (backup string, err error) {
 	var made []string
 	defer func() {
+		if err == nil {
+			return
+		}
 		for _, path := range made {
-			if err != nil {
-				os.Remove(path)
-			}
+			os.Remove(path)
+		}
+		if errors.Is(err, fs.ErrPermission) {
+			err = unopened(err, "")
 		}
 	}()
-	// A file that may not be written to is not replaced either.
-	w, err := os.OpenFile(f.path, os.O_WRONLY, 0)
-	if err != nil {
-		return "", configHint(err)
+	create := func(path, text string, mode fs.FileMode) error {
+		err := f.create(path, text, mode)
+		if err == nil {
+			made = append(made, path)
+		}
+		return err
 	}
-	_ = w.Close() // nothing was written
-	fresh, err := os.CreateTemp(filepath.Dir(f.path), "."+filepath.Base(f.path)+".*")
-	if err != nil {
-		return "", configHint(err)
-	}
-	made = append(made, fresh.Name())
-	if err := f.fill(fresh, text, f.info.Mode().Perm()); err != nil {
+	fresh := f.path + ".migrated"
+	if err := create(fresh, text, f.info.Mode().Perm()); err != nil {
 		return "", err
 	}
 	for _, s := range secrets {
-		there, err := f.keepSecret(s)
+		err := create(s.File, s.Value.Reveal()+"\n", 0o600)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return "", hinted{err, "sudo install -d -m 700 " + filepath.Dir(s.File)}
+		case errors.Is(err, fs.ErrExist):
+			err = f.holds(s)
+		}
 		if err != nil {
 			return "", err
 		}
-		if !there {
-			made = append(made, s.File)
-		}
 	}
 	backup = f.path + ".before-migrate"
-	err = f.create(backup, f.text)
+	err = create(backup, f.text, 0o600)
 	for n := 2; errors.Is(err, fs.ErrExist); n++ {
 		backup = fmt.Sprintf("%s.before-migrate.%d", f.path, n)
-		err = f.create(backup, f.text)
+		err = create(backup, f.text, 0o600)
 	}
 	if err != nil {
 		return "", err
 	}
-	made = append(made, backup)
-
 	// The runner writes the file too, when one is registered.
 	if now, err := os.ReadFile(f.path); err != nil || string(now) != f.text {
 		return "", errors.Join(err, fmt.Errorf("%s was changed by somebody else meanwhile: run it again", f.path))
 	}
-	if err := os.Rename(fresh.Name(), f.path); err != nil {
-		return "", err
-	}
-	if dir, err := os.Open(filepath.Dir(f.path)); err == nil { // makes the rename last, where that can be
-		_ = dir.Sync()
-		_ = dir.Close()
-	}
-	return backup, nil
+	return backup, os.Rename(fresh, f.path)
 }
 
-// fill writes a new file to its end, with the owner of the config.toml. It closes it.
-func (f *configFile) fill(file *os.File, text string, mode fs.FileMode) error {
-	_, err := io.WriteString(file, text)
-	err = errors.Join(err, file.Chmod(mode), keepOwner(file, f.info), file.Sync(), file.Close())
-	if err != nil {
-		return fmt.Errorf("write %s: %w", file.Name(), err)
-	}
-	return nil
-}
-
-// create makes a file that only its owner, who is the config.toml's, can read.
-func (f *configFile) create(path, text string) error {
+// create makes a file, with the owner of the config.toml.
+func (f *configFile) create(path, text string, mode fs.FileMode) error {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	if err := f.fill(file, text, 0o600); err != nil {
+	_, err = io.WriteString(file, text)
+	err = errors.Join(err, file.Chmod(mode), keepOwner(file, f.info), file.Sync(), file.Close())
+	if err != nil {
 		os.Remove(path)
-		return err
+		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
 }
 
-// keepSecret writes a token to its file. there reports that it was in it already.
-func (f *configFile) keepSecret(s migration.Secret) (there bool, err error) {
-	err = f.create(s.File, s.Value.Reveal()+"\n")
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return false, hinted{err, "sudo install -d -m 700 " + filepath.Dir(s.File)}
-	case !errors.Is(err, fs.ErrExist):
-		return false, err
-	}
+// holds fails unless the secret is in its file already.
+func (f *configFile) holds(s migration.Secret) error {
 	text, err := config.ThisHost().ReadFile(s.File, 64<<10)
 	if err == nil && string(bytes.TrimSpace(text)) != s.Value.Reveal() {
 		err = hinted{fmt.Errorf("%s is there already, and has another token than %s", s.File, f.path),
 			"give --write-token-file, or move that one away"}
 	}
-	return true, err
+	return err
 }

@@ -90,10 +90,10 @@ func TestMigrateWithoutPermission(t *testing.T) {
 		file, dir fs.FileMode
 		want      string
 	}{
-		"unreadable":            {0o000, 0o777, "error: %s: permission denied\nhint: sudo fleeting-plugin-digitalocean migrate ...\n"},
-		"read-only":             {0o444, 0o777, "error: open %s: permission denied\nhint: sudo fleeting-plugin-digitalocean migrate ...\n"},
-		"read-only directory":   {0o666, 0o555, "permission denied\nhint: sudo fleeting-plugin-digitalocean migrate ...\n"},
-		"hidden in a directory": {0o666, 0o000, "permission denied\nhint: sudo fleeting-plugin-digitalocean migrate ...\n"},
+		"unreadable":            {0o000, 0o777, "error: %s: permission denied\nhint: sudo fleeting-plugin-digitalocean ...\n"},
+		"another's":             {0o666, 0o777, "which a new file cannot be given: "},
+		"read-only directory":   {0o666, 0o555, "permission denied\nhint: sudo fleeting-plugin-digitalocean ...\n"},
+		"hidden in a directory": {0o666, 0o000, "permission denied\nhint: sudo fleeting-plugin-digitalocean ...\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := openDir(t)
@@ -111,8 +111,8 @@ func TestMigrateWithoutPermission(t *testing.T) {
 			if err := os.Chmod(dir, tt.dir); err != nil {
 				t.Fatal(err)
 			}
-			stderr, code := asNobody(t, root, "migrate", "--offline", "--write", path)
-			if code != exitFailed || !strings.HasSuffix(stderr, strings.ReplaceAll(tt.want, "%s", path)) {
+			stderr, code := asNobody(t, root, "migrate", "--write", path)
+			if code != exitFailed || !strings.Contains(stderr, strings.ReplaceAll(tt.want, "%s", path)) {
 				t.Errorf("exit code %d, stderr:\n%s", code, stderr)
 			}
 			if err := os.Chmod(dir, 0o755); err != nil {

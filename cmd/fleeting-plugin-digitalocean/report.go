@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -68,27 +69,18 @@ func reported(d instancegroup.Droplet, now time.Time) reportedDroplet {
 	}
 }
 
-// text is a report as a person reads it. On a terminal (live) of so many columns the table
-// is cut to fit them, unless it is to be wide.
-func (r report) text(wide, live, colours bool, columns int) string {
+// text is a report as a person reads it. The table is cut to fit so many columns (0 = any number), unless it is to be wide.
+func (r report) text(wide bool, columns int, colours bool) string {
 	head := []string{"NAME", "STATE", "SIZE", "REGION", "ADDRESS", "AGE", "USD/H", "USD SO FAR", "IMAGE", "RUN", "ID"}
+	if wide {
+		columns = 0
+	} else {
+		head = head[:7]
+	}
 	var rows [][]string
 	var codes []string
-	named := map[string]int{}
 	for _, g := range r.Groups {
 		for _, d := range g.Droplets {
-			named[d.Name]++
-		}
-	}
-	for _, g := range r.Groups {
-		for _, d := range g.Droplets {
-			name, address := d.Name, d.External
-			if named[name] > 1 {
-				name = fmt.Sprintf("%s (%d)", name, d.ID)
-			}
-			if address == "" {
-				address = d.Internal
-			}
 			state, code := d.State, red
 			switch {
 			case d.Kept:
@@ -99,16 +91,10 @@ func (r report) text(wide, live, colours bool, columns int) string {
 				code = ""
 			}
 			codes = append(codes, code)
-			rows = append(rows, []string{name, state, d.Size, d.Region, address,
+			rows = append(rows, []string{d.Name, state, d.Size, d.Region, cmp.Or(d.External, d.Internal),
 				age(time.Duration(d.AgeSeconds) * time.Second), fmt.Sprintf("%.5f", d.USDPerHour),
 				fmt.Sprintf("%.2f", d.USDSoFar), d.Image, d.Run, fmt.Sprint(d.ID)})
 		}
-	}
-	if !wide {
-		head = head[:7]
-	}
-	if wide || !live {
-		columns = 0
 	}
 	var b strings.Builder
 	if r.Droplets > 0 {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +17,7 @@ import (
 )
 
 func rmCommand(t *terminal) *cobra.Command {
-	r := removing{t: t, timeout: span{15 * time.Minute, "15m"}}
+	r := removing{destroying: destroying{t: t}}
 	cmd := &cobra.Command{
 		Use:   "rm {NAME | ID}... | --all",
 		Short: "Delete Droplets, and wait until they are gone",
@@ -46,9 +45,6 @@ called wrongly.`,
 	f := cmd.Flags()
 	f.BoolVar(&r.all, "all", false, "every Droplet of the group")
 	f.BoolVar(&r.allGroups, "all-groups", false, "with --all: of every group in config.toml, where it has several")
-	f.BoolVarP(&r.yes, "yes", "y", false, "do not ask; needed where there is nobody to ask")
-	f.BoolVar(&r.dryRun, "dry-run", false, "only show what would be deleted")
-	f.Var(&r.timeout, "timeout", "give up after that; what was asked for may still be carried out")
 	t.formatFlags(cmd, asTable, asWide, asJSON)
 	cmd.ValidArgsFunction = r.completeDroplets
 	return cmd
@@ -56,10 +52,8 @@ called wrongly.`,
 
 // removing is what rm is to do.
 type removing struct {
-	choice
-	t                           *terminal
-	all, allGroups, yes, dryRun bool
-	timeout                     span
+	destroying
+	all, allGroups bool
 }
 
 func (r *removing) run(ctx context.Context, names []string) error {
@@ -79,66 +73,53 @@ func (r *removing) run(ctx context.Context, names []string) error {
 	}
 	chosen, err := r.choose(ctx, groups, names)
 	if err != nil {
-		r.result(nil, nil)
 		return err
 	}
 	r.show(ctx, chosen)
-	var untouched []instancegroup.Droplet
-	for _, g := range chosen {
-		untouched = append(untouched, g.droplets...)
+	if !r.dryRun {
+		err = r.remove(ctx, chosen)
 	}
-	if r.dryRun {
-		r.result(chosen, untouched)
-		return nil
+	gone := r.result(chosen)
+	if err == nil && !r.dryRun && r.t.format != asJSON {
+		fmt.Fprintln(r.t.out, count(gone, "Droplet"), "gone")
 	}
-	approved, err := approve(ctx, r.t, chosen, r.yes, r.timeout)
-	if err != nil {
-		r.result(chosen, untouched)
-		return err
-	}
-	ctx, cancel := bounded(ctx, r.timeout)
-	defer cancel()
-	left, err := destroy(ctx, r.t, approved)
-	if r.all && err == nil {
-		left, err = r.again(ctx, approved)
-	}
-	destroyed := r.result(approved, left)
-	switch {
-	case inventory.Permanent(err):
-		return err // whose hint is about the token
-	case err != nil:
-		return hinted{err, showLeft}
-	case r.t.format != asJSON:
-		fmt.Fprintln(r.t.out, count(destroyed, "Droplet"), "gone")
-	}
-	return nil
+	return err
 }
 
-// again finds what the list before lacked, and adds it to the groups: the pages of a long list shift while
-// Droplets come and go. What was made since is not meant.
-func (r *removing) again(ctx context.Context, approved []group) (left []instancegroup.Droplet, err error) {
-	r.t.waits("asking DigitalOcean again")
-	all := look(ctx, approved, false)
-	r.t.done()
+// remove deletes what is approved of what was chosen.
+func (r *removing) remove(ctx context.Context, chosen []group) error {
+	approved, err := r.approve(ctx, chosen)
+	if err != nil {
+		return err
+	}
+	err = r.destroy(ctx, approved)
+	if r.all && err == nil {
+		err = r.again(ctx, approved)
+	}
+	if err != nil && !inventory.Permanent(err) { // whose hint is about the token
+		return hinted{err, showLeft}
+	}
+	return err
+}
+
+// again finds what the list before lacked: the pages of a long list shift while Droplets come and go. What was made since is
+// not meant.
+func (r *removing) again(ctx context.Context, approved []group) error {
+	ctx, cancel := bounded(ctx, r.timeout)
+	defer cancel()
 	var faults []error
-	for _, f := range all {
-		i := slices.IndexFunc(approved, func(g group) bool { return g.Name == f.Name && g.api == f.api })
-		g, n := &approved[i], len(left)
-		for _, d := range f.Owned {
-			if !d.Created.After(g.listed) && !slices.ContainsFunc(g.droplets, func(o instancegroup.Droplet) bool { return o.ID == d.ID }) {
-				left, g.droplets = append(left, d), append(g.droplets, d)
-			}
+	for _, f := range r.t.look(ctx, approved) {
+		if f.err != nil {
+			faults = append(faults, fmt.Errorf("group %s: whether the list lacked some is not known: %w", f.Name, f.err))
 		}
-		switch {
-		case ctx.Err() != nil:
-			faults = append(faults, g.fault(fmt.Errorf("whether the list lacked some is not known: %w", ended(ctx))))
-		case f.err != nil:
-			faults = append(faults, fmt.Errorf("whether the list lacked some is not known: %w", f.err))
-		case len(left) > n:
-			faults = append(faults, g.fault(fmt.Errorf("%s that the list lacked, and not deleted: run it again", count(len(left)-n, "more Droplet"))))
+		more := slices.DeleteFunc(f.Owned, func(d instancegroup.Droplet) bool {
+			return d.Created.After(f.listed) || slices.ContainsFunc(f.items, func(i *item) bool { return i.ID == d.ID })
+		})
+		if len(more) > 0 {
+			faults = append(faults, f.fault(fmt.Errorf("%s that the list lacked, and not deleted: run it again", count(len(more), "more Droplet"))))
 		}
 	}
-	return left, errors.Join(faults...)
+	return errors.Join(faults...)
 }
 
 const (
@@ -153,18 +134,12 @@ const (
 func (r *removing) choose(ctx context.Context, groups []group, names []string) (chosen []group, err error) {
 	ctx, cancel := bounded(ctx, r.timeout)
 	defer cancel()
-	r.t.waits("asking DigitalOcean")
-	all := look(ctx, groups, false)
-	r.t.done()
+	all := r.t.look(ctx, groups)
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("%w: nothing was deleted", ended(ctx))
 	}
-	r.t.unread(all)
-	why := map[string]error{} // of each name and id that is there; nil = it can be destroyed
+	why := map[string]error{} // of each name and id that is there; nil = it can be deleted
 	note := func(d instancegroup.Droplet, err error) { why[d.Name], why[strconv.FormatInt(d.ID, 10)] = err, err }
-	wanted := func(d instancegroup.Droplet) bool {
-		return r.all || slices.Contains(names, d.Name) || slices.Contains(names, strconv.FormatInt(d.ID, 10))
-	}
 	var faults []error
 	for _, f := range all {
 		if f.err != nil {
@@ -183,42 +158,41 @@ func (r *removing) choose(ctx context.Context, groups []group, names []string) (
 		}
 		for _, d := range f.Owned {
 			note(d, nil)
-			if wanted(d) {
-				f.droplets = append(f.droplets, d)
+			if r.all || slices.Contains(names, d.Name) || slices.Contains(names, strconv.FormatInt(d.ID, 10)) {
+				f.items = append(f.items, newItem(inventory.Leftover{Kind: inventory.DropletKind, Name: d.Name, Droplet: d}, f.Now))
 			}
 		}
-		if f.listed = f.Now; len(f.droplets) > 0 {
+		if f.listed = f.Now; len(f.items) > 0 {
 			chosen = append(chosen, f.group)
 		}
 	}
-	unknown := len(faults) > 0
 	for _, n := range names {
 		err, there := why[n]
 		if !there {
 			err = fmt.Errorf("no Droplet %s in %s", n, groupNames(groups))
 		}
 		if err != nil {
-			faults = append(faults, err)
+			faults = append(faults, hinted{err, showNames})
 		}
 	}
-	switch err := errors.Join(faults...); {
-	case err == nil:
-		return chosen, nil
-	case unknown:
-		return nil, fmt.Errorf("%w\nnothing was deleted", err)
-	default:
-		return nil, hinted{fmt.Errorf("%w\nnothing was deleted", err), showNames}
+	if faults != nil {
+		return nil, fmt.Errorf("%w\nnothing was deleted", errors.Join(faults...))
 	}
+	return chosen, nil
 }
 
-// show shows what is to be destroyed: not on standard output, which may be a file.
+// show shows what is to be deleted: not on standard output, which may be a file.
 func (r *removing) show(ctx context.Context, chosen []group) {
 	var all report
 	for _, g := range chosen {
-		all.add(g.Name, g.droplets, time.Now())
+		all.add(g.Name, droplets([]group{g}), g.listed)
 	}
 	if all.Droplets > 0 {
-		_, _ = io.WriteString(r.t.err, all.text(r.t.format == asWide, r.t.liveErr, r.t.errColours, columns(os.Stderr)))
+		room := 0
+		if r.t.liveErr {
+			room = columns(os.Stderr)
+		}
+		_, _ = io.WriteString(r.t.err, all.text(r.t.format == asWide, room, r.t.errColours))
 	}
 	for _, g := range chosen {
 		if s, err := state.Peek(ctx, g.APIURL, g.Name); err == nil && s.Held { // an error hides only a warning
@@ -228,31 +202,31 @@ func (r *removing) show(ctx context.Context, chosen []group) {
 	}
 }
 
-// pid names a process.
-func pid(n int) string {
-	if n == 0 {
-		return "unknown"
-	}
-	return strconv.Itoa(n)
-}
-
 // result is what became of it, as JSON if that is asked for.
-func (r *removing) result(groups []group, left []instancegroup.Droplet) (destroyed int) {
+func (r *removing) result(groups []group) (gone int) {
 	result := struct {
 		Deleted []reportedDroplet `json:"deleted"`
 		Left    []reportedDroplet `json:"left"` // by --dry-run, or may be gone, which was not confirmed
 	}{[]reportedDroplet{}, []reportedDroplet{}}
 	for _, g := range groups {
-		for _, d := range g.droplets {
-			to := &result.Deleted
-			if slices.ContainsFunc(left, func(l instancegroup.Droplet) bool { return l.ID == d.ID }) {
-				to = &result.Left
+		for _, i := range g.items {
+			to := &result.Left
+			if i.Deleted {
+				to = &result.Deleted
 			}
-			*to = append(*to, reported(d, time.Now()))
+			*to = append(*to, reported(i.found.Droplet, g.listed))
 		}
 	}
 	if r.t.format == asJSON {
 		r.t.json(result)
 	}
 	return len(result.Deleted)
+}
+
+// pid names a process.
+func pid(n int) string {
+	if n == 0 {
+		return "unknown"
+	}
+	return strconv.Itoa(n)
 }

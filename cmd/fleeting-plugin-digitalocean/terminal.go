@@ -12,10 +12,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"unicode"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
@@ -31,7 +32,6 @@ import (
 //   - Colours, and lines that are written over, only on a terminal; no colours with
 //     NO_COLOR.
 //   - A command asks only before it destroys, and only a person.
-//   - What could not be written to standard output is a failure, unless the reader went.
 
 // The exit codes of all commands.
 const (
@@ -52,48 +52,50 @@ type terminal struct {
 	colours    bool // out shows them
 	errColours bool // err does
 
-	format string // of -o; "" = table
+	format string // of -o; "" = the command's first
+	taken  bool   // the command line makes sense as far as cobra checks it
 
 	mu       sync.Mutex
-	progress string // the line that is written over; "" = none is there
+	progress string          // the line that is written over; "" = none is there
+	warned   map[string]bool // what warn has said
 }
 
-// output is standard output, and what went wrong first in writing to it: a file on a
-// full disk must not look like all that there was to say.
-type output struct {
-	io.Writer
-	fault error
+// begin is before each command. A flag that is given has a value: a shell's empty variable would be another account.
+func (t *terminal) begin(cmd *cobra.Command, _ []string) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Value.Type() == "string" && f.Value.String() == "" {
+			err = fmt.Errorf("--%s must not be empty", f.Name)
+		}
+	})
+	t.taken = err == nil
+	return err
 }
 
-func (o *output) Write(p []byte) (int, error) {
-	n, err := o.Writer.Write(p)
-	if err != nil && o.fault == nil && !errors.Is(err, syscall.EPIPE) { // who closed the pipe has read enough
-		o.fault = err
-	}
-	return n, err
-}
-
-// fault is why not all of what there was to say could be written.
-func (t *terminal) fault() error {
-	if o, ok := t.out.(*output); ok {
-		return o.fault
-	}
-	return nil
-}
-
-// end says how a command ended, and returns its exit code.
-func (t *terminal) end(err error) int {
+// end says how a command ended, and what can be done about it if that is known. It returns the exit code.
+func (t *terminal) end(cmd *cobra.Command, err error) int {
 	t.done()
-	code := exitOK
 	if s, ok := errors.AsType[status](err); ok {
-		code = int(s)
-	} else if err != nil {
-		code = t.failed(err)
+		return int(s)
 	}
-	if err := t.fault(); err != nil {
-		return t.failed(fmt.Errorf("not all of what there was to say could be written: %w", err))
+	if err == nil {
+		return exitOK
 	}
-	return code
+	text, meant, _ := strings.Cut(err.Error(), "\n\nDid you mean this?\n") // as cobra has it
+	t.say("error", "%s", text)
+	misused := !t.taken || errors.As(err, new(misuse))
+	hint := digitalocean.Hint(err)
+	if h, ok := errors.AsType[hinted](err); ok {
+		hint = h.hint
+	} else if misused {
+		hint = cmd.CommandPath() + " " + append(strings.Fields(meant), "--help")[0]
+	}
+	if hint != "" {
+		t.say("hint", "%s", hint)
+	}
+	if misused {
+		return exitMisused
+	}
+	return exitFailed
 }
 
 // status is the exit code of a command that has said itself why.
@@ -110,7 +112,7 @@ func exit(code int) error {
 }
 
 func newTerminal() *terminal {
-	t := &terminal{in: bufio.NewReader(os.Stdin), out: &output{Writer: os.Stdout}, err: os.Stderr}
+	t := &terminal{in: bufio.NewReader(os.Stdin), out: os.Stdout, err: os.Stderr}
 	t.asks = term.IsTerminal(int(os.Stdin.Fd()))
 	t.live = term.IsTerminal(int(os.Stdout.Fd()))
 	t.liveErr = term.IsTerminal(int(os.Stderr.Fd()))
@@ -175,18 +177,16 @@ func clean(s string) string {
 	return b.String()
 }
 
-// failed says what went wrong, and what can be done about it if the error knows.
-func (t *terminal) failed(err error) int {
-	t.say("error", "%v", err)
-	if h, ok := errors.AsType[hinted](err); ok {
-		t.say("hint", "%s", h.hint)
-	} else if hint := digitalocean.Hint(err); hint != "" {
-		t.say("hint", "%s", hint)
+// warn says a warning, once.
+func (t *terminal) warn(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if t.warned == nil {
+		t.warned = map[string]bool{}
 	}
-	if errors.As(err, new(misuse)) {
-		return exitMisused
+	if !t.warned[text] {
+		t.say("warning", "%s", text)
 	}
-	return exitFailed
+	t.warned[text] = true
 }
 
 // errInterrupted is a command that a person, or systemd, has ended. Whatever fails

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io"
 	"os"
 	"reflect"
 	"strings"
@@ -39,16 +40,17 @@ func TestTerminal(t *testing.T) {
 }
 
 func TestExitCodes(t *testing.T) {
-	var errs strings.Builder
-	term := &terminal{err: &errs}
 	for err, want := range map[error]int{
+		nil:                                exitOK,
+		status(exitFound):                  exitFound,
 		errors.New("x"):                    exitFailed,
 		misuse("x"):                        exitMisused,
 		hinted{misuse("x"), "y"}:           exitMisused,
 		hinted{errors.New("x"), "y"}:       exitFailed,
 		errors.Join(misuse("x"), nil, nil): exitMisused,
 	} {
-		if got := term.failed(err); got != want {
+		term := &terminal{err: io.Discard, taken: true}
+		if got := term.end(&cobra.Command{}, err); got != want {
 			t.Errorf("%v: exit code %d, want %d", err, got, want)
 		}
 	}

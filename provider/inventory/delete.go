@@ -37,8 +37,8 @@ const (
 	// after a pause that doubles up to five times: hammering got accounts blocked.
 	acceptedPause, refusedPause = time.Minute, 5 * time.Second
 
-	// What is not found, though it was listed and not deleted, has to be missing for so long:
-	// somebody else deletes it, or the answer lags.
+	// What is not found, though it was listed and not deleted, is looked for once more after
+	// so long: somebody else deletes it, or the answer lags.
 	missingFor = 10 * time.Second
 
 	// stepBound is what reading and deleting may take together. So what is deleted was read just before.
@@ -46,8 +46,8 @@ const (
 )
 
 // Delete deletes Droplets of groups of one account, and repeats that until DigitalOcean
-// does not have them any more. progress is called now and then, one call at a time, with those
-// that it may still have.
+// does not have them any more. progress is called now and then, one call at a time, with how
+// many it may still have.
 //
 // It returns when all are gone, when the rest is left alone, when ctx ends, or when the
 // token may not do it; the last two are its error. What remains may still be on its way
@@ -55,65 +55,34 @@ const (
 //
 // Invariant: before each deletion the Droplet is read again, and left alone if it has
 // left its group or a person keeps it. (TestDeleteLeavesAlone)
-func Delete(ctx context.Context, api *digitalocean.Client, droplets []instancegroup.Droplet, progress func([]Remaining)) ([]Remaining, error) {
-	var all []*target
-	for _, d := range droplets {
-		all = append(all, &target{Droplet: d})
-	}
-	var mu sync.Mutex // guards gone and why
-	remaining := func() (left []Remaining) {
-		for _, t := range all {
-			if !t.gone {
-				left = append(left, Remaining{t.Droplet, t.why})
-			}
-		}
-		return left
-	}
+func Delete(ctx context.Context, api *digitalocean.Client, droplets []instancegroup.Droplet, progress func(left int)) ([]Remaining, error) {
+	all := make([]target, len(droplets))
+	left := len(all)
+	var mu sync.Mutex // guards left
 	limit := rate.NewLimiter(rate.Every(pace), burst)
 	group, deleting := errgroup.WithContext(ctx) // what is permanent for one is so for all
-	for _, t := range all {
+	for i := range all {
+		t := &all[i]
+		t.Droplet = droplets[i]
 		group.Go(func() error {
-			for began := time.Now(); ; {
-				requests := 1
-				if t.due() {
-					requests = 2
-				}
-				if err := sleep(deleting, limit.ReserveN(time.Now(), requests).Delay()); err != nil {
-					return err
-				}
-				gone, why := t.step(deleting, api, requests == 2)
-				if deleting.Err() != nil {
-					return deleting.Err() // which is all that is wrong
-				}
+			err := t.delete(deleting, api, limit)
+			if t.gone {
 				mu.Lock()
-				t.gone, t.why = gone, why
-				progress(remaining())
-				mu.Unlock()
-				switch {
-				case gone, LeftAlone(why):
-					return nil
-				case Permanent(why):
-					return why
-				}
-				pause := max(pollFirst, min(pollMost, time.Since(began)/10))
-				if !t.missing.IsZero() {
-					pause = max(pause, missingFor)
-				}
-				if err := sleep(deleting, pause); err != nil {
-					return err
-				}
+				defer mu.Unlock()
+				left--
+				progress(left)
 			}
+			return err
 		})
 	}
 	err := group.Wait()
-	left := remaining()
-	for i := range left {
-		if left[i].Why == nil && Permanent(err) {
-			left[i].Why = err
+	var remaining []Remaining
+	for _, t := range all {
+		if !t.gone {
+			remaining = append(remaining, Remaining{t.Droplet, t.why})
 		}
 	}
-	progress(left)
-	return left, err
+	return remaining, err
 }
 
 // target is one Droplet that is to be deleted, as it was chosen.
@@ -124,23 +93,49 @@ type target struct {
 
 	tries   int       // deletions
 	next    time.Time // none is asked for before then
-	missing time.Time // since when it is not found; zero = it was there
+	missing bool      // it was not found the last time
 }
 
-func (t *target) due() bool { return !time.Now().Before(t.next) }
+// delete repeats step until the Droplet is gone or left alone. Its error says why it cannot go on.
+func (t *target) delete(ctx context.Context, api *digitalocean.Client, limit *rate.Limiter) error {
+	for began := time.Now(); ; {
+		due, requests := !time.Now().Before(t.next), 1
+		if due {
+			requests = 2
+		}
+		if err := sleep(ctx, limit.ReserveN(time.Now(), requests).Delay()); err != nil {
+			return err
+		}
+		gone, why := t.step(ctx, api, due)
+		if ctx.Err() != nil {
+			return ctx.Err() // which is all that is wrong
+		}
+		t.gone, t.why = gone, why
+		switch {
+		case gone, LeftAlone(why):
+			return nil
+		case Permanent(why):
+			return why
+		}
+		pause := max(pollFirst, min(pollMost, time.Since(began)/10))
+		if t.missing {
+			pause = max(pause, missingFor)
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
 
-// step reads a Droplet, and deletes it if that is to be.
+// step reads a Droplet, and deletes it if that is due.
 func (t *target) step(ctx context.Context, api *digitalocean.Client, due bool) (gone bool, why error) {
 	ctx, cancel := context.WithTimeout(ctx, stepBound)
 	defer cancel()
 	now, err := api.Get(digitalocean.Once(ctx), t.ID)
-	if !errors.Is(err, instancegroup.ErrNotFound) {
-		t.missing = time.Time{}
-	} else if t.missing.IsZero() {
-		t.missing = time.Now()
-	}
+	before := t.missing
+	t.missing = errors.Is(err, instancegroup.ErrNotFound)
 	switch group := instancegroup.GroupOf(t.Droplet); {
-	case !t.missing.IsZero() && (t.tries > 0 || time.Since(t.missing) >= missingFor):
+	case t.missing && (before || t.tries > 0):
 		return true, nil
 	case err != nil:
 		return false, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
@@ -26,6 +27,7 @@ type Leftover struct {
 	Name    string
 	Droplet instancegroup.Droplet // if it is one
 	Run     string                // which made it; a tag has none
+	Created time.Time             // also of a key: when its run's youngest Droplet was; zero = not known
 	Doubt   string                // why it may be no leftover; "" = all runs that it may be of were on this host, and have ended
 
 	fingerprint string // of a key
@@ -92,7 +94,7 @@ const (
 // Invariant: however many groups there are, keys are listed once. DigitalOcean allows
 // that 10 times a minute. (TestUnlisted)
 type Account struct {
-	listed bool
+	once   sync.Once
 	keys   []digitalocean.Key
 	tags   []digitalocean.Tag
 	unread []error
@@ -101,10 +103,6 @@ type Account struct {
 // list asks for keys and tags. What fails is not asked for again: the next group would
 // fare no better.
 func (a *Account) list(ctx context.Context, api *digitalocean.Client) {
-	if a.listed {
-		return
-	}
-	a.listed = true
 	var err error
 	if a.keys, err = api.Keys(ctx); err != nil {
 		a.unread = append(a.unread, fmt.Errorf("SSH keys: %w", err))
@@ -123,13 +121,12 @@ func (a *Account) Find(ctx context.Context, api *digitalocean.Client, group stri
 	if err != nil {
 		return Leftovers{}, err
 	}
-	a.list(ctx, api)
+	a.once.Do(func() { a.list(ctx, api) })
 	if err := ctx.Err(); err != nil {
 		return Leftovers{}, err
 	}
 	l := sort(group, dead, found.Owned, a.keys, a.tags)
-	l.Now = found.Now
-	l.Unread = a.unread
+	l.Now, l.Unread = found.Now, a.unread
 	if found.Unread != nil {
 		l.Unread = append([]error{found.Unread}, a.unread...)
 	}
@@ -139,6 +136,7 @@ func (a *Account) Find(ctx context.Context, api *digitalocean.Client, group stri
 // sort picks a group's leftovers out of what the account has.
 func sort(group string, dead []string, droplets []instancegroup.Droplet, keys []digitalocean.Key, tags []digitalocean.Tag) Leftovers {
 	unknown := len(dead) == 0
+	youngest := map[string]time.Time{} // of each run
 	doubt := func(run string) string {
 		if slices.Contains(dead, run) {
 			return ""
@@ -149,11 +147,15 @@ func sort(group string, dead []string, droplets []instancegroup.Droplet, keys []
 	var l Leftovers
 	for _, d := range droplets {
 		run := instancegroup.RunOf(group, d.Name)
-		l.All = append(l.All, Leftover{Kind: DropletKind, Name: d.Name, Droplet: d, Run: run, Doubt: doubt(run)})
+		if d.Created.After(youngest[run]) {
+			youngest[run] = d.Created
+		}
+		l.All = append(l.All, Leftover{Kind: DropletKind, Name: d.Name, Droplet: d, Run: run, Created: d.Created, Doubt: doubt(run)})
 	}
 	for _, k := range keys {
 		if run, ok := instancegroup.RunOfKey(group, k.Name); ok {
-			l.All = append(l.All, Leftover{Kind: KeyKind, Name: k.Name, fingerprint: k.Fingerprint, Run: run, Doubt: doubt(run)})
+			l.All = append(l.All, Leftover{Kind: KeyKind, Name: k.Name, fingerprint: k.Fingerprint, Run: run,
+				Created: youngest[run], Doubt: doubt(run)})
 		}
 	}
 	for _, t := range tags {
