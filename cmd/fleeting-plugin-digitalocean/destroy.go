@@ -31,7 +31,18 @@ func (d *destroying) flags(cmd *cobra.Command) {
 	f.Var(&d.timeout, "timeout", "give up after that; what was asked for may still be carried out")
 }
 
-// item is a Droplet, an SSH key or a tag that is to be deleted. Its JSON form, which is stable, is sweep's.
+// removal is what rm or sweep found of a group, and what became of it. Its JSON form is stable.
+type removal struct {
+	Group   string   `json:"group"`
+	Managed string   `json:"managed_by,omitempty"` // the process on this host that looks after it
+	Found   []*item  `json:"found"`
+	Unread  []string `json:"not_looked_for,omitempty"` // and why
+	Error   string   `json:"error,omitempty"`          // why it is not all
+
+	group group
+}
+
+// item is a Droplet, an SSH key or a tag.
 type item struct {
 	Kind       inventory.Kind `json:"kind"`
 	Name       string         `json:"name"`
@@ -50,6 +61,25 @@ func newItem(l inventory.Leftover, now time.Time) *item {
 }
 
 func (i *item) isDroplet() bool { return i.Kind == inventory.DropletKind }
+
+// removals writes them as JSON.
+func (t *terminal) removals(all []*removal) {
+	t.json(struct {
+		Groups []*removal `json:"groups"`
+	}{all})
+}
+
+// deleted counts what is deleted of groups' items.
+func deleted(groups []group) (n, of int) {
+	for _, g := range groups {
+		for _, i := range g.items {
+			if of++; i.Deleted {
+				n++
+			}
+		}
+	}
+	return n, of
+}
 
 // droplets are those of groups that are to be deleted.
 func droplets(groups []group) (all []instancegroup.Droplet) {
@@ -75,13 +105,10 @@ func (d *destroying) approve(ctx context.Context, all []group) (approved []group
 			who = fmt.Sprintf("not known (%v)", err)
 		}
 		d.t.say("account", "%s (token from %s)", who, here[0].Token.Source)
-		n, others := len(droplets(here)), 0
-		for _, g := range here {
-			others += len(g.items)
-		}
+		n := len(droplets(here))
 		what := count(n, "Droplet")
-		if others -= n; others > 0 {
-			what += " and " + count(others, "other leftover")
+		if _, all := deleted(here); all > n {
+			what += " and " + count(all-n, "other leftover")
 		}
 		ok := d.yes
 		if !ok {

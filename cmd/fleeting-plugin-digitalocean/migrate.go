@@ -185,19 +185,16 @@ func (m *migrating) print(t *terminal, r migration.Result, report migrated) (err
 
 // sayFindings shows what doctor has to complain about.
 func sayFindings(t *terminal, findings []doctor.Finding) {
-	tally := map[string]int{}
+	times := map[doctor.Level]int{}
 	for _, f := range findings {
-		bad := string(doctor.Worst([]doctor.Finding{f}))
-		tally[bad]++
-		if bad == string(doctor.Fault) || bad == string(doctor.Warning) {
-			t.say("doctor", "%s: %s: %s", bad, f.Where, f.What)
-			for line := range strings.Lines(f.Hint) {
-				t.say("hint", "%s", strings.TrimSuffix(line, "\n"))
-			}
+		times[f.Level]++
+		if f.Level == doctor.Fault || f.Level == doctor.Warning {
+			t.say("doctor", "%s: %s: %s", f.Level, f.Where, f.What)
+			t.say("hint", "%s", f.Hint)
 		}
 	}
-	faults, warnings, notes := tally[string(doctor.Fault)], tally[string(doctor.Warning)], tally[string(doctor.Note)]
-	t.say("doctor", "%s, %s, %s", number(faults, "fault"), number(warnings, "warning"), number(notes, "note"))
+	t.say("doctor", "%s, %s, %s", number(times[doctor.Fault], "fault"), number(times[doctor.Warning], "warning"),
+		number(times[doctor.Note], "note"))
 }
 
 // examine has doctor look at the result. It asks DigitalOcean nothing.

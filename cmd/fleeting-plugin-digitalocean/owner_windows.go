@@ -8,6 +8,3 @@ import (
 // keepOwner has nothing to do: a new file has the owner and the rights of its
 // directory.
 func keepOwner(*os.File, fs.FileInfo) error { return nil }
-
-// ofRoot reports that a file belongs to root, whom Windows does not have.
-func ofRoot(fs.FileInfo) bool { return false }

@@ -11,6 +11,7 @@ import (
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	migration "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/migrate"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/state"
 )
 
 // maxConfig bounds what is read of a config.toml, in bytes.
@@ -62,7 +63,10 @@ func (f *configFile) beside(name string) string {
 // stateDir is where the runner of this file can keep what outlives a restart: root's in /var/lib, as GitLab's packages
 // have it, anybody else's beside the file.
 func (f *configFile) stateDir() string {
-	if f.path == "" || ofRoot(f.info) {
+	if f.path == "" {
+		return "/var/lib/gitlab-runner"
+	}
+	if uid, ok := state.OwnerOf(f.info); ok && uid == 0 {
 		return "/var/lib/gitlab-runner"
 	}
 	return filepath.ToSlash(f.beside("."))

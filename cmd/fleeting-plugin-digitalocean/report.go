@@ -162,14 +162,8 @@ func table(head []string, names int, rows [][]string, codes []string, most int, 
 
 // age is how long ago something was, in one or two units.
 func age(d time.Duration) string {
-	const day = 24 * time.Hour
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm", int(d.Minutes()))
-	case d < day:
-		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
+	if d < time.Minute {
+		return d.Truncate(time.Second).String()
 	}
-	return fmt.Sprintf("%dd%dh", int(d/day), int((d % day).Hours()))
+	return strings.TrimSuffix(d.Truncate(time.Minute).String(), "0s")
 }

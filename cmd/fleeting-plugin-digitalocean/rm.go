@@ -79,8 +79,14 @@ func (r *removing) run(ctx context.Context, names []string) error {
 	if !r.dryRun {
 		err = r.remove(ctx, chosen)
 	}
-	gone := r.result(chosen)
-	if err == nil && !r.dryRun && r.t.format != asJSON {
+	if r.t.format == asJSON {
+		all := []*removal{}
+		for _, g := range chosen {
+			all = append(all, &removal{Group: g.Name, Found: g.items})
+		}
+		r.t.removals(all)
+	} else if err == nil && !r.dryRun {
+		gone, _ := deleted(chosen)
 		fmt.Fprintln(r.t.out, count(gone, "Droplet"), "gone")
 	}
 	return err
@@ -138,28 +144,26 @@ func (r *removing) choose(ctx context.Context, groups []group, names []string) (
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("%w: nothing was deleted", ended(ctx))
 	}
-	why := map[string]error{} // of each name and id that is there; nil = it can be deleted
-	note := func(d instancegroup.Droplet, err error) { why[d.Name], why[strconv.FormatInt(d.ID, 10)] = err, err }
 	var faults []error
+	there := map[string]bool{} // names and ids
 	for _, f := range all {
 		if f.err != nil {
 			faults = append(faults, f.err)
-			continue
 		}
-		for _, d := range f.Strangers {
-			note(d, fmt.Errorf("%s carries a group's tag but not a name that the plugin made; it is left alone", d.Name))
-		}
-		for _, d := range f.Kept {
-			note(d, fmt.Errorf("%s has the tag %s: it is left alone until somebody takes that off", d.Name, instancegroup.KeepTag))
-			if r.all {
-				r.t.say("warning", "group %s: %s stays, and is billed, %.5f USD an hour: it has the tag %s",
-					f.Name, d.Name, d.PriceHourly, instancegroup.KeepTag)
+		for _, d := range slices.Concat(f.Owned, f.Kept, f.Strangers) {
+			id := strconv.FormatInt(d.ID, 10)
+			there[d.Name], there[id] = true, true
+			named := slices.Contains(names, d.Name) || slices.Contains(names, id)
+			if !named && !r.all {
+				continue
 			}
-		}
-		for _, d := range f.Owned {
-			note(d, nil)
-			if r.all || slices.Contains(names, d.Name) || slices.Contains(names, strconv.FormatInt(d.ID, 10)) {
+			switch err := refusal(d, f.Name); {
+			case err == nil:
 				f.items = append(f.items, newItem(inventory.Leftover{Kind: inventory.DropletKind, Name: d.Name, Droplet: d}, f.Now))
+			case named:
+				faults = append(faults, err)
+			default:
+				r.t.say("warning", "group %s: %v, and billed, %.5f USD an hour", f.Name, err, d.PriceHourly)
 			}
 		}
 		if f.listed = f.Now; len(f.items) > 0 {
@@ -167,18 +171,25 @@ func (r *removing) choose(ctx context.Context, groups []group, names []string) (
 		}
 	}
 	for _, n := range names {
-		err, there := why[n]
-		if !there {
-			err = fmt.Errorf("no Droplet %s in %s", n, groupNames(groups))
-		}
-		if err != nil {
-			faults = append(faults, hinted{err, showNames})
+		if !there[n] {
+			faults = append(faults, hinted{fmt.Errorf("no Droplet %s in %s", n, groupNames(groups)), showNames})
 		}
 	}
 	if faults != nil {
 		return nil, fmt.Errorf("%w\nnothing was deleted", errors.Join(faults...))
 	}
 	return chosen, nil
+}
+
+// refusal is why a Droplet that a list of the group has is left alone; nil = it is not.
+func refusal(d instancegroup.Droplet, group string) error {
+	switch {
+	case instancegroup.GroupOf(d) != group:
+		return fmt.Errorf("%s has a tag of the group but not a name that the plugin made: it is left alone", d.Name)
+	case instancegroup.Kept(d):
+		return fmt.Errorf("%s has the tag %s: it is left alone", d.Name, instancegroup.KeepTag)
+	}
+	return nil
 }
 
 // show shows what is to be deleted: not on standard output, which may be a file.
@@ -200,27 +211,6 @@ func (r *removing) show(ctx context.Context, chosen []group) {
 				"and the runner may ask for others", g.Name, pid(s.PID))
 		}
 	}
-}
-
-// result is what became of it, as JSON if that is asked for.
-func (r *removing) result(groups []group) (gone int) {
-	result := struct {
-		Deleted []reportedDroplet `json:"deleted"`
-		Left    []reportedDroplet `json:"left"` // by --dry-run, or may be gone, which was not confirmed
-	}{[]reportedDroplet{}, []reportedDroplet{}}
-	for _, g := range groups {
-		for _, i := range g.items {
-			to := &result.Left
-			if i.Deleted {
-				to = &result.Deleted
-			}
-			*to = append(*to, reported(i.found.Droplet, g.listed))
-		}
-	}
-	if r.t.format == asJSON {
-		r.t.json(result)
-	}
-	return len(result.Deleted)
 }
 
 // pid names a process.

@@ -56,17 +56,6 @@ type sweeping struct {
 	olderThan span
 }
 
-// swept is what a sweep found of a group, and what became of it. Its JSON form is stable.
-type swept struct {
-	Group     string   `json:"group"`
-	Managed   string   `json:"managed_by,omitempty"` // the process on this host that looks after it
-	Leftovers []*item  `json:"leftovers"`
-	Unread    []string `json:"not_looked_for,omitempty"` // and why
-	Error     string   `json:"error,omitempty"`          // why it is not all
-
-	group group
-}
-
 func (s *sweeping) run(ctx context.Context) error {
 	if len(s.groups) == 0 {
 		return hinted{misuse("sweep touches only groups that are named"), "give --group NAME; ls --whole-account shows which there are"}
@@ -88,16 +77,14 @@ func (s *sweeping) run(ctx context.Context) error {
 		err = errors.Join(err, s.remove(ctx, all))
 	}
 	if s.t.format == asJSON {
-		s.t.json(struct {
-			Groups []*swept `json:"groups"`
-		}{all})
+		s.t.removals(all)
 	}
 	switch {
 	case err != nil:
 		return err
-	case slices.ContainsFunc(all, func(w *swept) bool { return len(w.Leftovers) > 0 }):
+	case slices.ContainsFunc(all, func(w *removal) bool { return len(w.Found) > 0 }):
 		return status(exitFound)
-	case slices.ContainsFunc(all, func(w *swept) bool { return len(w.Unread) > 0 }):
+	case slices.ContainsFunc(all, func(w *removal) bool { return len(w.Unread) > 0 }):
 		return hinted{errors.New("nothing was found, but not everything could be looked at"),
 			"grant the token the scope that the warning names; after a 429 try again in a minute"}
 	}
@@ -105,8 +92,8 @@ func (s *sweeping) run(ctx context.Context) error {
 }
 
 // look looks for the leftovers of the groups.
-func (s *sweeping) look(ctx context.Context, groups []group) ([]*swept, error) {
-	all := []*swept{}
+func (s *sweeping) look(ctx context.Context, groups []group) ([]*removal, error) {
+	all := []*removal{}
 	var faults []error
 	accounts := map[*digitalocean.Client]*inventory.Account{}
 	defer s.t.done()
@@ -114,7 +101,7 @@ func (s *sweeping) look(ctx context.Context, groups []group) ([]*swept, error) {
 		if accounts[g.api] == nil {
 			accounts[g.api] = &inventory.Account{}
 		}
-		w := &swept{Group: g.Name, Leftovers: []*item{}, group: g}
+		w := &removal{Group: g.Name, Found: []*item{}, group: g}
 		all = append(all, w)
 		s.t.step("group %s: looking for leftovers", g.Name)
 		err := s.lookAt(ctx, accounts[g.api], w)
@@ -131,7 +118,7 @@ func (s *sweeping) look(ctx context.Context, groups []group) ([]*swept, error) {
 	return all, errors.Join(faults...)
 }
 
-func (s *sweeping) lookAt(ctx context.Context, account *inventory.Account, w *swept) error {
+func (s *sweeping) lookAt(ctx context.Context, account *inventory.Account, w *removal) error {
 	here, err := state.Peek(ctx, w.group.APIURL, w.Group)
 	switch {
 	case err != nil:
@@ -153,7 +140,7 @@ func (s *sweeping) lookAt(ctx context.Context, account *inventory.Account, w *sw
 	}
 	for _, l := range found.All {
 		if !s.spares(l, found.Now) {
-			w.Leftovers = append(w.Leftovers, newItem(l, found.Now))
+			w.Found = append(w.Found, newItem(l, found.Now))
 		}
 	}
 	return nil
@@ -172,10 +159,10 @@ func (s *sweeping) spares(l inventory.Leftover, now time.Time) bool {
 }
 
 // show lists what was found.
-func (s *sweeping) show(all []*swept) {
+func (s *sweeping) show(all []*removal) {
 	var rows [][]string
 	for _, w := range all {
-		for _, i := range w.Leftovers {
+		for _, i := range w.Found {
 			row := []string{string(i.Kind), i.Name, "", "", "this host"}
 			if i.isDroplet() {
 				row[2], row[3] = age(time.Duration(i.AgeSeconds)*time.Second), fmt.Sprintf("%.5f", i.USDPerHour)
@@ -190,7 +177,7 @@ func (s *sweeping) show(all []*swept) {
 		fmt.Fprint(s.t.out, table([]string{"KIND", "NAME", "AGE", "USD/H", "LEFT BY"}, 1, rows, nil, s.t.room(), s.t.colours))
 	}
 	for _, w := range all {
-		if len(w.Leftovers) > 0 || w.Managed != "" || len(w.Unread) > 0 || w.Error != "" {
+		if len(w.Found) > 0 || w.Managed != "" || len(w.Unread) > 0 || w.Error != "" {
 			continue
 		}
 		what := "nothing is left over"
@@ -202,12 +189,12 @@ func (s *sweeping) show(all []*swept) {
 }
 
 // remove deletes what was found. It holds the groups' locks meanwhile, but not while it asks: no manager on this host can start.
-func (s *sweeping) remove(ctx context.Context, all []*swept) error {
+func (s *sweeping) remove(ctx context.Context, all []*removal) error {
 	var found []group
 	doubtful := false
 	for _, w := range all {
 		g := w.group
-		for _, i := range w.Leftovers {
+		for _, i := range w.Found {
 			if i.Doubt == "" || s.unknown {
 				g.items = append(g.items, i)
 			} else {
@@ -247,16 +234,9 @@ func (s *sweeping) remove(ctx context.Context, all []*swept) error {
 		locked = append(locked, g)
 	}
 	err = errors.Join(append(faults, s.destroy(ctx, locked))...)
-	n, deleted := 0, 0
-	for _, g := range approved {
-		for _, i := range g.items {
-			if n++; i.Deleted {
-				deleted++
-			}
-		}
-	}
 	if s.t.format != asJSON {
-		fmt.Fprintf(s.t.out, "deleted %d of %s\n", deleted, count(n, "leftover"))
+		n, of := deleted(approved)
+		fmt.Fprintf(s.t.out, "deleted %d of %s\n", n, count(of, "leftover"))
 	}
 	return err
 }

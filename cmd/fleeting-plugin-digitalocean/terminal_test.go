@@ -59,7 +59,7 @@ func TestExitCodes(t *testing.T) {
 func TestAge(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "0s", 59 * time.Second: "59s", time.Minute: "1m", 59*time.Minute + 59*time.Second: "59m",
-		time.Hour: "1h0m", 23*time.Hour + 59*time.Minute: "23h59m", 24 * time.Hour: "1d0h", 49 * time.Hour: "2d1h",
+		time.Hour: "1h0m", 23*time.Hour + 59*time.Minute: "23h59m", 24 * time.Hour: "24h0m",
 	} {
 		if got := age(d); got != want {
 			t.Errorf("%s: %q, want %q", d, got, want)
@@ -145,7 +145,7 @@ func TestJSONIsDescribed(t *testing.T) {
 			look(of.Field(i).Type)
 		}
 	}
-	for _, form := range []any{report{}, swept{}, diagnosis{}, migrated{}, history.Usage{}, planReport{}} {
+	for _, form := range []any{report{}, removal{}, diagnosis{}, migrated{}, history.Usage{}, planReport{}} {
 		look(reflect.TypeOf(form))
 	}
 }

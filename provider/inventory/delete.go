@@ -3,6 +3,7 @@ package inventory
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,10 +14,15 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 )
 
-// Remaining is a Droplet that is not confirmed to be gone.
+// Remaining is a Droplet that is to be deleted, as it was chosen, and is not confirmed to be gone.
 type Remaining struct {
 	instancegroup.Droplet
-	Why error // what went wrong last; nil = DigitalOcean accepted its deletion, and still has it
+	Why error // what went wrong last, or why it is left alone; nil = DigitalOcean accepted its deletion, and still has it
+
+	gone    bool
+	tries   int       // deletions
+	next    time.Time // none is asked for before then
+	missing bool      // it was not found the last time
 }
 
 var (
@@ -56,17 +62,17 @@ const (
 // Invariant: before each deletion the Droplet is read again, and left alone if it has
 // left its group or a person keeps it. (TestDeleteLeavesAlone)
 func Delete(ctx context.Context, api *digitalocean.Client, droplets []instancegroup.Droplet, progress func(left int)) ([]Remaining, error) {
-	all := make([]target, len(droplets))
+	all := make([]Remaining, len(droplets))
 	left := len(all)
 	var mu sync.Mutex // guards left
 	limit := rate.NewLimiter(rate.Every(pace), burst)
 	group, deleting := errgroup.WithContext(ctx) // what is permanent for one is so for all
 	for i := range all {
-		t := &all[i]
-		t.Droplet = droplets[i]
+		r := &all[i]
+		r.Droplet = droplets[i]
 		group.Go(func() error {
-			err := t.delete(deleting, api, limit)
-			if t.gone {
+			err := r.delete(deleting, api, limit)
+			if r.gone {
 				mu.Lock()
 				defer mu.Unlock()
 				left--
@@ -76,41 +82,24 @@ func Delete(ctx context.Context, api *digitalocean.Client, droplets []instancegr
 		})
 	}
 	err := group.Wait()
-	var remaining []Remaining
-	for _, t := range all {
-		if !t.gone {
-			remaining = append(remaining, Remaining{t.Droplet, t.why})
-		}
-	}
-	return remaining, err
-}
-
-// target is one Droplet that is to be deleted, as it was chosen.
-type target struct {
-	instancegroup.Droplet
-	gone bool
-	why  error // of the last request about it that failed, or why it is left alone
-
-	tries   int       // deletions
-	next    time.Time // none is asked for before then
-	missing bool      // it was not found the last time
+	return slices.DeleteFunc(all, func(r Remaining) bool { return r.gone }), err
 }
 
 // delete repeats step until the Droplet is gone or left alone. Its error says why it cannot go on.
-func (t *target) delete(ctx context.Context, api *digitalocean.Client, limit *rate.Limiter) error {
+func (r *Remaining) delete(ctx context.Context, api *digitalocean.Client, limit *rate.Limiter) error {
 	for began := time.Now(); ; {
-		due, requests := !time.Now().Before(t.next), 1
+		due, requests := !time.Now().Before(r.next), 1
 		if due {
 			requests = 2
 		}
 		if err := sleep(ctx, limit.ReserveN(time.Now(), requests).Delay()); err != nil {
 			return err
 		}
-		gone, why := t.step(ctx, api, due)
+		gone, why := r.step(ctx, api, due)
 		if ctx.Err() != nil {
 			return ctx.Err() // which is all that is wrong
 		}
-		t.gone, t.why = gone, why
+		r.gone, r.Why = gone, why
 		switch {
 		case gone, LeftAlone(why):
 			return nil
@@ -118,7 +107,7 @@ func (t *target) delete(ctx context.Context, api *digitalocean.Client, limit *ra
 			return why
 		}
 		pause := max(pollFirst, min(pollMost, time.Since(began)/10))
-		if t.missing {
+		if r.missing {
 			pause = max(pause, missingFor)
 		}
 		if err := sleep(ctx, pause); err != nil {
@@ -128,14 +117,14 @@ func (t *target) delete(ctx context.Context, api *digitalocean.Client, limit *ra
 }
 
 // step reads a Droplet, and deletes it if that is due.
-func (t *target) step(ctx context.Context, api *digitalocean.Client, due bool) (gone bool, why error) {
+func (r *Remaining) step(ctx context.Context, api *digitalocean.Client, due bool) (gone bool, why error) {
 	ctx, cancel := context.WithTimeout(ctx, stepBound)
 	defer cancel()
-	now, err := api.Get(digitalocean.Once(ctx), t.ID)
-	before := t.missing
-	t.missing = errors.Is(err, instancegroup.ErrNotFound)
-	switch group := instancegroup.GroupOf(t.Droplet); {
-	case t.missing && (before || t.tries > 0):
+	now, err := api.Get(digitalocean.Once(ctx), r.ID)
+	before := r.missing
+	r.missing = errors.Is(err, instancegroup.ErrNotFound)
+	switch group := instancegroup.GroupOf(r.Droplet); {
+	case r.missing && (before || r.tries > 0):
 		return true, nil
 	case err != nil:
 		return false, err
@@ -144,15 +133,15 @@ func (t *target) step(ctx context.Context, api *digitalocean.Client, due bool) (
 	case instancegroup.Kept(now):
 		return false, errKept
 	case !due:
-		return false, t.why
+		return false, r.Why
 	}
-	_, err = api.Delete(ctx, t.ID)
+	_, err = api.Delete(ctx, r.ID)
 	pause := refusedPause
 	if err == nil {
 		pause = acceptedPause
 	}
-	t.next = time.Now().Add(pause << min(t.tries, 5))
-	t.tries++
+	r.next = time.Now().Add(pause << min(r.tries, 5))
+	r.tries++
 	return false, err
 }
 
