@@ -29,14 +29,14 @@ func (c *choice) complete(of func(runnerconfig.Runner) string) cobra.CompletionF
 }
 
 // completeDroplets completes the names of the groups' Droplets.
-func (c *choice) completeDroplets(cmd *cobra.Command, had []string, begun string) (names []string, _ cobra.ShellCompDirective) {
+func (d *destroying) completeDroplets(cmd *cobra.Command, had []string, begun string) (names []string, _ cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), completeBound)
 	defer cancel()
-	groups, _ := c.find()
-	for _, f := range look(ctx, groups) {
-		for _, d := range f.Owned {
-			if strings.HasPrefix(d.Name, begun) && !slices.Contains(had, d.Name) {
-				names = append(names, fmt.Sprintf("%s\t%s, %s old", d.Name, d.Status, age(d.Age(f.Now))))
+	groups, _ := d.find()
+	for _, f := range d.t.look(ctx, groups) {
+		for _, x := range f.Owned {
+			if strings.HasPrefix(x.Name, begun) && !slices.Contains(had, x.Name) {
+				names = append(names, fmt.Sprintf("%s\t%s, %s old", x.Name, x.Status, age(x.Age(f.Now))))
 			}
 		}
 	}

@@ -64,10 +64,11 @@ func (c choice) find() (found []group, err error) {
 // that may be another's: one that is not in the file, since it was renamed there, may be of any
 // runner. (TestScripts, unread-runner)
 func (c choice) chosen() (found []group, err error) {
-	if byHand, err := c.withoutFile(); err != nil || byHand {
-		if err != nil {
-			return nil, err
-		}
+	byHand, err := c.withoutFile()
+	if err != nil {
+		return nil, err
+	}
+	if byHand {
 		return c.byHand()
 	}
 	file, err := c.load()
@@ -82,31 +83,34 @@ func (c choice) chosen() (found []group, err error) {
 		return groupsOf(file, runners)
 	}
 	for _, name := range c.groups {
-		other := func(r runnerconfig.Runner) bool { return writtenName(r) != name }
-		named := slices.DeleteFunc(slices.Clone(runners), other)
-		if len(named) > 0 {
-			groups, err := groupsOf(file, named) // of several accounts, maybe
-			if err != nil {
-				return nil, err
-			}
-			found = append(found, groups...)
-			continue
+		named := slices.DeleteFunc(slices.Clone(runners), func(r runnerconfig.Runner) bool { return writtenName(r) != name })
+		if len(named) == 0 {
+			named = runners
 		}
-		groups, err := groupsOf(file, runners)
+		groups, err := groupsOf(file, named)
+		if err == nil && groups[0].Name != name {
+			groups, err = renamed(groups, name)
+		}
 		if err != nil {
 			return nil, err
 		}
-		if slices.ContainsFunc(groups, func(g group) bool { return !sameAccount(g.Account, groups[0].Account) }) {
-			return nil, hinted{misuse(fmt.Sprintf("%s has no group %q, and more than one account", file.Path, name)),
-				"say whose account it is on with --runner NAME"}
-		}
-		g, err := renamed(groups[0].Account, name)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, g)
+		found = append(found, groups...) // of several accounts, maybe
 	}
 	return found, nil
+}
+
+// renamed is a group of the account that others are on, if that is one.
+func renamed(others []group, name string) ([]group, error) {
+	g := others[0]
+	if err := config.CheckName(name); err != nil {
+		return nil, misuse("--group: " + err.Error())
+	}
+	if slices.ContainsFunc(others, func(o group) bool { return !sameAccount(o.Account, g.Account) }) {
+		return nil, hinted{misuse(fmt.Sprintf("config.toml has no group %q, and more than one account", name)),
+			"say whose account it is on with --runner NAME"}
+	}
+	g.Name, g.from = name, "--group"
+	return []group{g}, nil
 }
 
 // groupsOf reads what runners say of their accounts. The error is of those that cannot be read.
@@ -265,26 +269,18 @@ func (c choice) byHand() (found []group, err error) {
 	if c.tokenFile != "" {
 		a.Token.Source = source
 	}
+	account := []group{{Account: a}}
 	if c.whole {
-		return []group{{Account: a}}, nil
+		return account, nil
 	}
 	for _, name := range c.groups {
-		g, err := renamed(a, name)
+		g, err := renamed(account, name)
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, g)
+		found = append(found, g...)
 	}
 	return found, nil
-}
-
-// renamed is another group of a's account.
-func renamed(a config.Account, name string) (group, error) {
-	if err := config.CheckName(name); err != nil {
-		return group{}, misuse("--group: " + err.Error())
-	}
-	a.Name = name
-	return group{Account: a, from: "--group"}, nil
 }
 
 // fault says about which group an error is. That of a whole account has no name.

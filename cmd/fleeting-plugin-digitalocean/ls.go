@@ -111,7 +111,9 @@ func (l *listing) once(ctx context.Context, groups []group) error {
 		if !l.whole {
 			byName[f.Name] = nil // which may have none
 		}
-		for _, d := range f.all() {
+		all := slices.Concat(f.Owned, f.Kept)
+		slices.SortFunc(all, func(a, b instancegroup.Droplet) int { return cmp.Compare(a.ID, b.ID) })
+		for _, d := range all {
 			if key := fmt.Sprint(f.APIURL, d.ID); !had[key] {
 				had[key] = true
 				byName[instancegroup.GroupOf(d)] = append(byName[instancegroup.GroupOf(d)], d)
@@ -165,8 +167,10 @@ type looked struct {
 	err error // why it is not known
 }
 
-// look asks for the Droplets of groups.
-func look(ctx context.Context, groups []group) (all []looked) {
+// look asks for the Droplets of groups, and says what it could not look for.
+func (t *terminal) look(ctx context.Context, groups []group) (all []looked) {
+	t.waits("asking DigitalOcean")
+	defer t.done()
 	for _, g := range groups {
 		f := looked{group: g}
 		f.Found, f.err = inventory.Look(ctx, g.api, g.Name)
@@ -175,21 +179,10 @@ func look(ctx context.Context, groups []group) (all []looked) {
 			f.err = ended(ctx)
 		case f.err != nil:
 			f.err = g.fault(f.err)
-		}
-		all = append(all, f)
-	}
-	return all
-}
-
-// look is look for a person, who is told what it could not look for.
-func (t *terminal) look(ctx context.Context, groups []group) []looked {
-	t.waits("asking DigitalOcean")
-	all := look(ctx, groups)
-	t.done()
-	for _, f := range all {
-		if f.Unread != nil {
+		case f.Unread != nil:
 			t.warn("not looked for: %v", f.Unread)
 		}
+		all = append(all, f)
 	}
 	return all
 }
@@ -201,12 +194,6 @@ func wholeAccounts(groups []group) (accounts []group) {
 		accounts = append(accounts, account[0])
 	}
 	return accounts
-}
-
-// all are the Droplets of a group, also those that a person keeps, by id.
-func (f looked) all() []instancegroup.Droplet {
-	return slices.SortedFunc(slices.Values(slices.Concat(f.Owned, f.Kept)),
-		func(a, b instancegroup.Droplet) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 // count is a number of things.

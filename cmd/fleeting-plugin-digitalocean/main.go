@@ -45,7 +45,6 @@ scripts.`,
   NAME           STATE   SIZE         REGION  ADDRESS      AGE  USD/H
   ci-w4n27k2m9q  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571
   1 Droplet: 0.03571 USD an hour, 0.01 USD so far`,
-		RunE:              help,
 		PersistentPreRunE: t.begin,
 		Version:           provider.Version.Version,
 		SilenceErrors:     true,
@@ -122,11 +121,9 @@ not set. REPOSITORY is what the runner's plugin = "..." has.`,
 	}
 }
 
-// help is what a command of commands does by itself.
-func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-
 func configCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Help with config.toml", Args: cobra.NoArgs, RunE: help}
+	cmd := &cobra.Command{Use: "config", Short: "Help with config.toml", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	cmd.AddCommand(&cobra.Command{
 		Use:   "schema",
 		Short: "Print a JSON schema of plugin_config, for TOML editors",

@@ -48,25 +48,21 @@ type reportedDroplet struct {
 func (r *report) add(name string, droplets []instancegroup.Droplet, now time.Time) {
 	g := reportedGroup{Name: name, Droplets: []reportedDroplet{}}
 	for _, d := range droplets {
-		line := reported(d, now)
-		g.Droplets = append(g.Droplets, line)
+		age := d.Age(now)
+		cost := instancegroup.Cost(d.PriceHourly, age)
+		g.Droplets = append(g.Droplets, reportedDroplet{
+			Name: d.Name, ID: d.ID, State: d.Status, Kept: instancegroup.Kept(d), Size: d.Size, Region: d.Region,
+			External: d.External(), Internal: d.PrivateIPv4, Created: d.Created, AgeSeconds: int(age.Seconds()),
+			USDPerHour: d.PriceHourly, USDSoFar: instancegroup.Cents(cost), Image: d.Image.String(),
+			Run: instancegroup.RunOf(instancegroup.GroupOf(d), d.Name),
+		})
 		g.USDPerHour += d.PriceHourly
-		g.USDSoFar += instancegroup.Cost(d.PriceHourly, d.Age(now))
+		g.USDSoFar += cost
 	}
 	g.USDPerHour, g.USDSoFar = instancegroup.Cents(g.USDPerHour), instancegroup.Cents(g.USDSoFar)
 	r.Groups = append(r.Groups, g)
 	r.Droplets += len(droplets)
 	r.USDPerHour, r.USDSoFar = instancegroup.Cents(r.USDPerHour+g.USDPerHour), instancegroup.Cents(r.USDSoFar+g.USDSoFar)
-}
-
-func reported(d instancegroup.Droplet, now time.Time) reportedDroplet {
-	age := d.Age(now)
-	return reportedDroplet{
-		Name: d.Name, ID: d.ID, State: d.Status, Kept: instancegroup.Kept(d), Size: d.Size, Region: d.Region,
-		External: d.External(), Internal: d.PrivateIPv4, Created: d.Created, AgeSeconds: int(age.Seconds()),
-		USDPerHour: d.PriceHourly, USDSoFar: instancegroup.Cents(instancegroup.Cost(d.PriceHourly, age)), Image: d.Image.String(),
-		Run: instancegroup.RunOf(instancegroup.GroupOf(d), d.Name),
-	}
 }
 
 // text is a report as a person reads it. The table is cut to fit so many columns (0 = any number), unless it is to be wide.

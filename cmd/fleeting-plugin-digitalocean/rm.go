@@ -116,7 +116,7 @@ func (r *removing) again(ctx context.Context, approved []group) error {
 	var faults []error
 	for _, f := range r.t.look(ctx, approved) {
 		if f.err != nil {
-			faults = append(faults, fmt.Errorf("group %s: whether the list lacked some is not known: %w", f.Name, f.err))
+			faults = append(faults, fmt.Errorf("whether the list lacked some is not known: %w", f.err))
 		}
 		more := slices.DeleteFunc(f.Owned, func(d instancegroup.Droplet) bool {
 			return d.Created.After(f.listed) || slices.ContainsFunc(f.items, func(i *item) bool { return i.ID == d.ID })
