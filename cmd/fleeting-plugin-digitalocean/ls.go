@@ -98,7 +98,7 @@ func (l *listing) once(ctx context.Context, groups []group) error {
 	found := l.t.look(ctx, groups)
 	r := report{Groups: []reportedGroup{}}
 	var faults []error
-	had := map[string]bool{} // two tokens may be of one account, which nothing tells
+	had := map[int64]bool{} // two tokens may be of one account, which nothing tells
 	for _, f := range found {
 		if f.err != nil {
 			faults = append(faults, f.err)
@@ -114,8 +114,8 @@ func (l *listing) once(ctx context.Context, groups []group) error {
 		all := slices.Concat(f.Owned, f.Kept)
 		slices.SortFunc(all, func(a, b instancegroup.Droplet) int { return cmp.Compare(a.ID, b.ID) })
 		for _, d := range all {
-			if key := fmt.Sprint(f.APIURL, d.ID); !had[key] {
-				had[key] = true
+			if !had[d.ID] {
+				had[d.ID] = true
 				byName[instancegroup.GroupOf(d)] = append(byName[instancegroup.GroupOf(d)], d)
 			}
 		}

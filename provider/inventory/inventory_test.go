@@ -15,19 +15,22 @@ import (
 // doubt, and what is of another group is none.
 func TestSort(t *testing.T) {
 	dead := []string{"d0a0", "d0b0"}
+	at := func(hour int) time.Time { return time.Date(2026, 11, 29, hour, 0, 0, 0, time.UTC) }
 	l := sort("ci", dead,
-		[]instancegroup.Droplet{{ID: 1, Name: "ci-d0a07k2m9q"}, {ID: 2, Name: "ci-x7k27k2m9q"}},
+		[]instancegroup.Droplet{{ID: 1, Name: "ci-d0a07k2m9q", Created: at(8)},
+			{ID: 2, Name: "ci-x7k27k2m9q", Created: at(9)}, {ID: 3, Name: "ci-x7k27k2m9r", Created: at(6)}},
 		[]digitalocean.Key{{Name: "fleeting-ci-d0b07k2m9q"}, {Name: "fleeting-ci-x7k27k2m9q"}, {Name: "fleeting-ci-operator"},
 			{Name: "fleeting-ci-big-d0b07k2m9q"}, {Name: "fleeting-ci-d0b07k2m9qx"}, {Name: "somebody's"}},
 		[]digitalocean.Tag{{Name: "fleeting"}, {Name: "fleeting-group:ci"}, {Name: "fleeting-keep"}, {Name: "prod"},
 			{Name: "Fleeting-Delete:CI"}, {Name: "fleeting-delete:ci", Carriers: 1}, {Name: "fleeting-delete:ci-big"}, {Name: "fleeting-delete:c"}})
 	var got []string
 	for _, x := range l.All {
-		got = append(got, fmt.Sprintf("%s %s %s", x, x.Run, x.Doubt))
+		got = append(got, fmt.Sprintf("%s %s %d %s", x, x.Run, x.Created.Hour(), x.Doubt))
 	}
-	want := []string{"Droplet ci-d0a07k2m9q (1) d0a0 ", "Droplet ci-x7k27k2m9q (2) x7k2 " + elsewhere,
-		"SSH key fleeting-ci-d0b07k2m9q d0b0 ", "SSH key fleeting-ci-x7k27k2m9q x7k2 " + elsewhere,
-		"tag Fleeting-Delete:CI  " + inUse}
+	want := []string{"Droplet ci-d0a07k2m9q (1) d0a0 8 ", "Droplet ci-x7k27k2m9q (2) x7k2 9 " + elsewhere,
+		"Droplet ci-x7k27k2m9r (3) x7k2 6 " + elsewhere,
+		"SSH key fleeting-ci-d0b07k2m9q d0b0 0 ", "SSH key fleeting-ci-x7k27k2m9q x7k2 9 " + elsewhere,
+		"tag Fleeting-Delete:CI  0 " + inUse}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%q\nwant\n%q", got, want)
 	}
