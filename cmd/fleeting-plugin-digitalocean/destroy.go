@@ -100,7 +100,7 @@ func (d *destroying) approve(ctx context.Context, all []group) (approved []group
 		who, err := d.whose(ctx, here[0])
 		switch {
 		case ctx.Err() != nil:
-			return nil, errUntouched
+			return nil, untouched(errInterrupted)
 		case err != nil:
 			who = fmt.Sprintf("not known (%v)", err)
 		}
@@ -134,16 +134,17 @@ func (d *destroying) whose(ctx context.Context, g group) (string, error) {
 	return fmt.Sprintf("%q, %s", a.Name, clean(a.Email)), err
 }
 
-// destroy deletes what groups have, Droplets first. An error says what may be left.
+// destroy deletes what groups have, Droplets first. Each account gets the time of --timeout: one that is stuck costs no other
+// its turn. An error says what may be left.
 func (d *destroying) destroy(ctx context.Context, groups []group) error {
-	ctx, cancel := bounded(ctx, d.timeout)
-	defer cancel()
 	var faults []error
 	for _, here := range byAccount(groups) {
+		ctx, cancel := bounded(ctx, d.timeout)
 		faults = append(faults, d.deleteDroplets(ctx, here))
-	}
-	for _, g := range groups {
-		faults = append(faults, g.deleteRest(ctx))
+		for _, g := range here {
+			faults = append(faults, g.deleteRest(ctx))
+		}
+		cancel()
 	}
 	return errors.Join(faults...)
 }

@@ -178,6 +178,8 @@ func (c choice) runners(file *runnerconfig.File) ([]runnerconfig.Runner, error) 
 }
 
 const (
+	showGroups = "give --group NAME; ls --whole-account shows which there are"
+
 	whichFile = "name the runner's file with --config FILE"
 	noFile    = ", or give --token-file FILE and --group NAME"
 )
@@ -248,7 +250,7 @@ func (c choice) withoutFile() (bool, error) {
 // byHand returns the groups that are chosen without a config.toml.
 func (c choice) byHand() (found []group, err error) {
 	if len(c.groups) == 0 && !c.whole {
-		return nil, hinted{misuse("without a config.toml the group has to be named"), "give --group NAME; ls --whole-account shows which there are"}
+		return nil, hinted{misuse("without a config.toml the group has to be named"), showGroups}
 	}
 	given, source := map[string]string{"token_file": c.tokenFile}, "--token-file "+c.tokenFile
 	if fromStdin(c.tokenFile) { // once: a file would be read again

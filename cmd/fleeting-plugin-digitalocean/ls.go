@@ -73,11 +73,12 @@ func (l *listing) run(ctx context.Context) error {
 	if len(groups) == 0 {
 		return unread
 	}
-	if l.watch.Duration == 0 {
-		return errors.Join(l.once(ctx, groups), unread)
-	}
 	for {
-		if err := errors.Join(l.once(ctx, groups), unread); err != nil && ctx.Err() == nil {
+		err := errors.Join(l.once(ctx, groups), unread)
+		if l.watch.Duration == 0 {
+			return err
+		}
+		if err != nil && ctx.Err() == nil {
 			l.t.say("error", "%v", err) // the next list may work
 		}
 		select {

@@ -103,7 +103,8 @@ func (m *migrating) run(ctx context.Context, t *terminal) error {
 		}
 	}
 	r := migration.Migrate(m.path, file.text, options)
-	report := migrated{File: m.path, Runners: r.Runners, ToMigrate: len(r.Groups), Works: r.Works(), Notes: append([]migration.Note{}, r.Notes...)}
+	report := migrated{File: m.path, Runners: r.Runners, ToMigrate: len(r.Groups), Works: r.Works(),
+		Notes: append([]migration.Note{}, r.Notes...)}
 	for _, s := range r.Secrets {
 		report.TokenFiles = append(report.TokenFiles, s.File)
 	}

@@ -63,13 +63,12 @@ func (f *configFile) beside(name string) string {
 // stateDir is where the runner of this file can keep what outlives a restart: root's in /var/lib, as GitLab's packages
 // have it, anybody else's beside the file.
 func (f *configFile) stateDir() string {
-	if f.path == "" {
-		return "/var/lib/gitlab-runner"
+	if f.path != "" {
+		if uid, ok := state.OwnerOf(f.info); !ok || uid != 0 {
+			return filepath.ToSlash(f.beside("."))
+		}
 	}
-	if uid, ok := state.OwnerOf(f.info); ok && uid == 0 {
-		return "/var/lib/gitlab-runner"
-	}
-	return filepath.ToSlash(f.beside("."))
+	return "/var/lib/gitlab-runner"
 }
 
 // replace puts text in the place of the file, in one step, with its mode and owner, after the secrets are in their files

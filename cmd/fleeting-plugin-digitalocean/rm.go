@@ -142,7 +142,7 @@ func (r *removing) choose(ctx context.Context, groups []group, names []string) (
 	defer cancel()
 	all := r.t.look(ctx, groups)
 	if ctx.Err() != nil {
-		return nil, fmt.Errorf("%w: nothing was deleted", ended(ctx))
+		return nil, untouched(ended(ctx))
 	}
 	var faults []error
 	there := map[string]bool{} // names and ids

@@ -58,7 +58,7 @@ type sweeping struct {
 
 func (s *sweeping) run(ctx context.Context) error {
 	if len(s.groups) == 0 {
-		return hinted{misuse("sweep touches only groups that are named"), "give --group NAME; ls --whole-account shows which there are"}
+		return hinted{misuse("sweep touches only groups that are named"), showGroups}
 	}
 	unheard()
 	groups, err := s.find()
@@ -69,7 +69,7 @@ func (s *sweeping) run(ctx context.Context) error {
 	defer cancel()
 	all, err := s.look(looking, groups)
 	if looking.Err() != nil {
-		err = fmt.Errorf("%w: nothing was deleted", ended(looking))
+		err = untouched(ended(looking))
 	} else {
 		if s.t.format != asJSON {
 			s.show(all)

@@ -194,8 +194,8 @@ func (t *terminal) warn(format string, args ...any) {
 // at DigitalOcean's health. (TestScripts, interrupted)
 var errInterrupted = errors.New("interrupted")
 
-// errUntouched is one that had destroyed nothing by then.
-var errUntouched = fmt.Errorf("%w: nothing was deleted", errInterrupted)
+// untouched is an error that came before anything was deleted.
+func untouched(err error) error { return fmt.Errorf("%w: nothing was deleted", err) }
 
 // misuse is a command line that makes no sense.
 type misuse string
@@ -280,7 +280,7 @@ func (t *terminal) confirm(ctx context.Context, question string) (yes bool, err 
 	select {
 	case <-ctx.Done():
 		fmt.Fprintln(t.err)
-		return false, errUntouched
+		return false, untouched(errInterrupted)
 	case answer := <-answered:
 		a := strings.ToLower(strings.TrimSpace(answer))
 		return a == "y" || a == "yes", nil

@@ -30,7 +30,7 @@ func TestSort(t *testing.T) {
 	want := []string{"Droplet ci-d0a07k2m9q (1) d0a0 8 ", "Droplet ci-x7k27k2m9q (2) x7k2 9 " + elsewhere,
 		"Droplet ci-x7k27k2m9r (3) x7k2 6 " + elsewhere,
 		"SSH key fleeting-ci-d0b07k2m9q d0b0 0 ", "SSH key fleeting-ci-x7k27k2m9q x7k2 9 " + elsewhere,
-		"tag Fleeting-Delete:CI  0 " + inUse}
+		"tag Fleeting-Delete:CI  0 " + elsewhere}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%q\nwant\n%q", got, want)
 	}

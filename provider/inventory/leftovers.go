@@ -81,12 +81,9 @@ func (l Leftovers) Doubtful() bool {
 	return slices.ContainsFunc(l.All, func(one Leftover) bool { return one.Doubt != "" })
 }
 
-// The doubts: the account alone does not distinguish a living manager of another host
+// elsewhere is the doubt: the account alone does not distinguish a living manager of another host
 // from a dead one.
-const (
-	elsewhere = "the plugin process that made it is not known on this host: a living manager elsewhere may look after it"
-	inUse     = "a living manager elsewhere may use it"
-)
+const elsewhere = "no plugin process that has ended on this host made it: a living manager elsewhere may use it"
 
 // Account is what groups share on an account: its SSH keys and its tags. The zero value
 // is ready for use, by one goroutine.
@@ -100,18 +97,6 @@ type Account struct {
 	unread []error
 }
 
-// list asks for keys and tags. What fails is not asked for again: the next group would
-// fare no better.
-func (a *Account) list(ctx context.Context, api *digitalocean.Client) {
-	var err error
-	if a.keys, err = api.Keys(ctx); err != nil {
-		a.unread = append(a.unread, fmt.Errorf("SSH keys: %w", err))
-	}
-	if a.tags, err = api.Tags(ctx); err != nil {
-		a.unread = append(a.unread, fmt.Errorf("tags: %w", err))
-	}
-}
-
 // Find looks for the leftovers of a group. dead are the runs of this host that are known
 // to have ended (state.State and state.Snapshot have them); what is of any other run is
 // returned with a doubt. An error says that nothing was found out; what hides nothing
@@ -121,15 +106,24 @@ func (a *Account) Find(ctx context.Context, api *digitalocean.Client, group stri
 	if err != nil {
 		return Leftovers{}, err
 	}
-	a.once.Do(func() { a.list(ctx, api) })
+	a.once.Do(func() { // what fails is not asked for again: the next group would fare no better
+		var err error
+		if a.keys, err = api.Keys(ctx); err != nil {
+			a.unread = append(a.unread, fmt.Errorf("SSH keys: %w", err))
+		}
+		if a.tags, err = api.Tags(ctx); err != nil {
+			a.unread = append(a.unread, fmt.Errorf("tags: %w", err))
+		}
+	})
 	if err := ctx.Err(); err != nil {
 		return Leftovers{}, err
 	}
 	l := sort(group, dead, found.Owned, a.keys, a.tags)
-	l.Now, l.Unread = found.Now, a.unread
+	l.Now = found.Now
 	if found.Unread != nil {
-		l.Unread = append([]error{found.Unread}, a.unread...)
+		l.Unread = append(l.Unread, found.Unread)
 	}
+	l.Unread = append(l.Unread, a.unread...)
 	return l, nil
 }
 
@@ -164,7 +158,7 @@ func sort(group string, dead []string, droplets []instancegroup.Droplet, keys []
 		}
 		tag := Leftover{Kind: TagKind, Name: t.Name}
 		if unknown {
-			tag.Doubt = inUse
+			tag.Doubt = elsewhere
 		}
 		l.All = append(l.All, tag)
 	}
