@@ -31,10 +31,7 @@ The cost of a Droplet is its price since it was created, by the second, at
 least a minute or a cent. Backups, snapshots and traffic are not included.
 "kept" are Droplets with the tag fleeting-keep, which the plugin and its
 commands never delete. With -o wide, RUN is the plugin process that made a
-Droplet.
-
-It exits with 0, with 1 if not all groups could be listed, with 2 if it was
-called wrongly.`,
+Droplet.`,
 		Example: `  $ sudo fleeting-plugin-digitalocean ls
   NAME           STATE   SIZE         REGION  ADDRESS      AGE  USD/H
   ci-w4n27k2m9q  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571

@@ -27,10 +27,7 @@ them gone.
 It shows on standard error what it will delete, and on whose account, and asks
 once for each account. It refuses a Droplet that no group made, and one with
 the tag fleeting-keep. A job that runs on a Droplet fails. A runner that manages
-the group makes new ones, as its policy says: stop it first to delete all.
-
-It exits with 0 when all are gone, with 1 if some are not, with 2 if it was
-called wrongly.`,
+the group makes new ones, as its policy says: stop it first to delete all.`,
 		Example: `  $ sudo systemctl stop gitlab-runner
   $ sudo fleeting-plugin-digitalocean rm --all
   NAME           STATE   SIZE         REGION  ADDRESS      AGE  USD/H

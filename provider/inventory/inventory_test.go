@@ -25,12 +25,12 @@ func TestSort(t *testing.T) {
 			{Name: "Fleeting-Delete:CI"}, {Name: "fleeting-delete:ci", Carriers: 1}, {Name: "fleeting-delete:ci-big"}, {Name: "fleeting-delete:c"}})
 	var got []string
 	for _, x := range l.All {
-		got = append(got, fmt.Sprintf("%s %s %d %s", x, x.Run, x.Created.Hour(), x.Doubt))
+		got = append(got, fmt.Sprintf("%s %d %s", x, x.Created.Hour(), x.Doubt))
 	}
-	want := []string{"Droplet ci-d0a07k2m9q (1) d0a0 8 ", "Droplet ci-x7k27k2m9q (2) x7k2 9 " + elsewhere,
-		"Droplet ci-x7k27k2m9r (3) x7k2 6 " + elsewhere,
-		"SSH key fleeting-ci-d0b07k2m9q d0b0 0 ", "SSH key fleeting-ci-x7k27k2m9q x7k2 9 " + elsewhere,
-		"tag Fleeting-Delete:CI  0 " + elsewhere}
+	want := []string{"Droplet ci-d0a07k2m9q (1) 8 ", "Droplet ci-x7k27k2m9q (2) 9 " + elsewhere,
+		"Droplet ci-x7k27k2m9r (3) 6 " + elsewhere,
+		"SSH key fleeting-ci-d0b07k2m9q 0 ", "SSH key fleeting-ci-x7k27k2m9q 9 " + elsewhere,
+		"tag Fleeting-Delete:CI 0 " + elsewhere}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%q\nwant\n%q", got, want)
 	}

@@ -26,8 +26,7 @@ type Leftover struct {
 	Kind    Kind
 	Name    string
 	Droplet instancegroup.Droplet // if it is one
-	Run     string                // which made it; a tag has none
-	Created time.Time             // also of a key: when its run's youngest Droplet was; zero = not known
+	Created time.Time             // of a key that of the youngest Droplet of its plugin process; zero = not known
 	Doubt   string                // why it may be no leftover; "" = all runs that it may be of were on this host, and have ended
 
 	fingerprint string // of a key
@@ -144,12 +143,11 @@ func sort(group string, dead []string, droplets []instancegroup.Droplet, keys []
 		if d.Created.After(youngest[run]) {
 			youngest[run] = d.Created
 		}
-		l.All = append(l.All, Leftover{Kind: DropletKind, Name: d.Name, Droplet: d, Run: run, Created: d.Created, Doubt: doubt(run)})
+		l.All = append(l.All, Leftover{Kind: DropletKind, Name: d.Name, Droplet: d, Created: d.Created, Doubt: doubt(run)})
 	}
 	for _, k := range keys {
 		if run, ok := instancegroup.RunOfKey(group, k.Name); ok {
-			l.All = append(l.All, Leftover{Kind: KeyKind, Name: k.Name, fingerprint: k.Fingerprint, Run: run,
-				Created: youngest[run], Doubt: doubt(run)})
+			l.All = append(l.All, Leftover{Kind: KeyKind, Name: k.Name, fingerprint: k.Fingerprint, Created: youngest[run], Doubt: doubt(run)})
 		}
 	}
 	for _, t := range tags {
