@@ -160,5 +160,6 @@ func LeftAlone(err error) bool { return errors.Is(err, errKept) || errors.Is(err
 
 // Permanent reports whether err is one that time does not heal.
 func Permanent(err error) bool {
-	return errors.Is(err, instancegroup.ErrUnauthorized) || errors.Is(err, instancegroup.ErrForbidden) || errors.Is(err, instancegroup.ErrOtherAccount)
+	return errors.Is(err, instancegroup.ErrUnauthorized) || errors.Is(err, instancegroup.ErrForbidden) ||
+		errors.Is(err, instancegroup.ErrOtherAccount)
 }
