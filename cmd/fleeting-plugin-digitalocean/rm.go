@@ -143,9 +143,10 @@ func (r *removing) choose(ctx context.Context, groups []group, names []string) (
 	}
 	var faults []error
 	there := map[string]bool{} // names and ids
+	unknown := false           // a group could not be listed: what is not there may be in it
 	for _, f := range all {
 		if f.err != nil {
-			faults = append(faults, f.err)
+			faults, unknown = append(faults, f.err), true
 		}
 		for _, d := range slices.Concat(f.Owned, f.Kept, f.Strangers) {
 			id := strconv.FormatInt(d.ID, 10)
@@ -168,7 +169,7 @@ func (r *removing) choose(ctx context.Context, groups []group, names []string) (
 		}
 	}
 	for _, n := range names {
-		if !there[n] {
+		if !there[n] && !unknown {
 			faults = append(faults, hinted{fmt.Errorf("no Droplet %s in %s", n, groupNames(groups)), showNames})
 		}
 	}
