@@ -9,9 +9,11 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	fleeting "gitlab.com/gitlab-org/fleeting/fleeting/provider"
+	"golang.org/x/crypto/ssh"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider"
@@ -27,37 +29,35 @@ const (
 	lookEvery = time.Second
 	leftEvery = 10 * time.Second // DigitalOcean lets SSH keys be listed 10 times a minute
 
-	createBound  = 90 * time.Second
-	activeBound  = 15 * time.Minute
+	createBound  = 2 * time.Minute  // the plugin has a shorter one
 	sshBound     = 10 * time.Minute // connector_config.timeout's default
-	readyBound   = 15 * time.Minute // the runner has none of its own
-	dockerBound  = time.Minute
+	commandBound = 15 * time.Minute // the runner has none of its own
 	destroyBound = 5 * time.Minute
-	leftBound    = 12 * time.Second // lists lag behind
-	pluginBound  = 80 * time.Second // what has bounds of its own: Init, one Increase, ConnectInfo, Shutdown
+	verifyBound  = 30 * time.Second
 )
 
-// boundsOf are how long each step may take; 0 = it is not made.
-func boundsOf(s doctor.Subject) (b struct{ create, active, ssh, ready, docker time.Duration }) {
-	a := s.Runner.Autoscaler
-	b.create, b.active, b.ssh = createBound, min(activeBound, s.Config.CreateTimeout+30*time.Second), sshBound
-	if a.Connector.Timeout > 0 {
-		b.ssh = min(b.ssh, a.Connector.Timeout)
-	}
-	if a.InstanceReadyCommand != "" {
-		b.ready = readyBound
-	}
-	if s.Runner.Executor == "docker-autoscaler" {
-		b.docker = dockerBound
-	}
-	return b
+// bootReport is how long a test Droplet took. Its JSON form is stable.
+type bootReport struct {
+	Group       string     `json:"group"`
+	Droplet     string     `json:"droplet,omitempty"`
+	Size        string     `json:"size,omitempty"`
+	Region      string     `json:"region,omitempty"`
+	Steps       []bootStep `json:"steps"`
+	GoneSeconds float64    `json:"gone_seconds,omitempty"` // from the end of the steps until it was gone
+	Left        []string   `json:"left"`
 }
 
-// longest is how many minutes a boot takes if every step ends just in time.
-func longest(s doctor.Subject) int {
-	b := boundsOf(s)
-	return int(math.Ceil((pluginBound + b.create + b.active + b.ssh + b.ready + b.docker + destroyBound + leftBound).Minutes()))
+// bootStep is one step of its life, each after the one before; create is the POST.
+type bootStep struct {
+	Name    string  `json:"name"`
+	Seconds float64 `json:"seconds"`
+	Error   string  `json:"error,omitempty"`
+
+	hint string // what to look at if it failed
 }
+
+// seconds is a duration to a hundredth of a second.
+func seconds(d time.Duration) float64 { return math.Round(d.Seconds()*100) / 100 }
 
 // booting is one test Droplet: the plugin's own InstanceGroup is driven as the runner drives it, in a group of its own, of at
 // most one Droplet.
@@ -69,57 +69,40 @@ type booting struct {
 	t       *terminal
 	subject doctor.Subject
 	api     *digitalocean.Client
-	name    string // of the group, of which plugin_config's name would be the part before -doctor
-	plugin  provider.InstanceGroup
-	started bool // Init succeeded
 	report  *bootReport
-	began   time.Time // the create
+
+	plugin provider.InstanceGroup
+	info   fleeting.ConnectInfo // once the Droplet is active
+	client *ssh.Client          // once somebody is let in
 }
 
 // bootOne makes a Droplet, measures it, and destroys it.
-func bootOne(ctx context.Context, t *terminal, api *digitalocean.Client, s doctor.Subject, cost *doctor.Cost) (*bootReport, []doctor.Finding) {
+func bootOne(ctx context.Context, t *terminal, api *digitalocean.Client, s doctor.Subject, cost *doctor.Cost) (
+	*bootReport, []doctor.Finding) {
 	unheard() // the Droplet is to be destroyed
 	name := doctor.NewBootName(s.Account.Name)
-	b := &booting{t: t, subject: s, api: api, name: name, report: &bootReport{Group: config.BootGroup(name), Steps: []bootStep{}, Left: []string{}}}
+	b := &booting{t: t, subject: s, api: api, report: &bootReport{Group: config.BootGroup(name), Steps: []bootStep{}, Left: []string{}}}
 	price := "at a price that is not known"
 	if cost != nil && cost.IdleSize != "" {
 		price = fmt.Sprintf("%s at %.5f USD an hour", cost.IdleSize, cost.IdleSizeUSDPerHour)
 	}
-	t.say("note", "making one Droplet, %s, in the group %s: it is billed for 60 seconds or 0.01 USD at the least, and deleted whatever happens; "+
-		"all of it takes %d minutes at most", price, b.report.Group, longest(s))
-	err := b.run(ctx)
-	b.clean(context.WithoutCancel(ctx))
+	t.say("note", "making one Droplet, %s, in the group %s: "+
+		"it is billed for 60 seconds or 0.01 USD at the least, and deleted whatever happens", price, b.report.Group)
+	t.step("group %s: starting the plugin", b.report.Group)
+	err := b.start(ctx, name)
+	if err == nil {
+		b.run(ctx)
+		b.destroy(context.WithoutCancel(ctx))
+	}
+	b.verify(context.WithoutCancel(ctx))
 	t.done()
 	return b.report, b.findings(ctx, err)
 }
 
-// run is everything up to the first job.
-func (b *booting) run(ctx context.Context) error {
-	b.step("group %s: starting the plugin", b.report.Group)
-	if err := b.start(ctx); err != nil {
-		return stepError{"start", err}
-	}
-	bounds := boundsOf(b.subject)
-	b.began = time.Now()
-	var id string
-	err := b.measure(ctx, "create", bounds.create, b.create)
-	if err == nil {
-		err = b.measure(ctx, "active", bounds.active, func(ctx context.Context) (err error) { id, err = b.active(ctx); return err })
-	}
-	if err != nil {
-		return err
-	}
-	info, err := b.plugin.ConnectInfo(ctx, id)
-	if err != nil {
-		return stepError{"SSH", err}
-	}
-	return b.connect(ctx, info)
-}
-
-// start is Init, as the runner calls it.
-func (b *booting) start(ctx context.Context) error {
+// start is Init, as the runner calls it. name is the group's, as plugin_config would have it before its ending -doctor.
+func (b *booting) start(ctx context.Context, name string) error {
 	own := maps.Clone(b.subject.Runner.Autoscaler.PluginConfig)
-	own["name"] = b.name
+	own["name"] = name
 	data, err := json.Marshal(own)
 	if err == nil {
 		err = b.plugin.UnmarshalJSON(data)
@@ -136,53 +119,93 @@ func (b *booting) start(ctx context.Context) error {
 	}
 	// Not to be cut off: what it has uploaded by then would stay.
 	_, err = b.plugin.Init(context.WithoutCancel(ctx), newLog(b.t), fleeting.Settings{ConnectorConfig: connector})
-	b.started = err == nil
-	return cmp.Or(err, ctx.Err())
+	return err
 }
 
-// create asks for the Droplet until the plugin accepts that. It is not cut off: an answer that is lost has to be settled by
-// lists for a minute.
-func (b *booting) create(ctx context.Context) error {
-	for {
-		b.began = time.Now()
-		n, err := b.plugin.Increase(context.WithoutCancel(ctx), 1)
-		if err != nil || n > 0 {
-			return cmp.Or(err, ctx.Err())
+// run takes the steps up to the first job, until one fails, and measures each.
+func (b *booting) run(ctx context.Context) {
+	a := b.subject.Runner.Autoscaler
+	docker := ""
+	if b.subject.Runner.Executor == "docker-autoscaler" {
+		docker = "docker info"
+	}
+	for _, s := range []struct {
+		name  string
+		bound time.Duration
+		do    func(context.Context) error // nil = it is not taken
+		hint  string
+	}{
+		{"create", createBound, b.create, ""},
+		{"active", b.subject.Config.CreateTimeout + time.Minute, b.active,
+			"raise create_timeout if the image takes that long; else give DigitalOcean's support the Droplet's name"},
+		{"SSH", cmp.Or(a.Connector.Timeout, sshBound), b.dial,
+			"can this host reach the address (firewall, use_external_addr, ufw of the image)? " +
+				"Does the image let username in with a key that DigitalOcean puts into root's authorized_keys?"},
+		{"ready command", commandBound, b.command(a.InstanceReadyCommand),
+			"make a Droplet by hand with this image and user_data, and run it there"},
+		{"Docker", commandBound, b.command(docker), "is Docker in the image, or installed by user_data, and may username use it?"},
+	} {
+		if s.do == nil {
+			continue
 		}
-		const spent = "the token's requests are used up"
-		b.t.step("group %s: waiting: %s", b.report.Group, spent)
-		if pause(ctx, lookEvery) != nil {
-			return errors.New("none was asked for: " + spent)
+		step := bootStep{Name: s.name, hint: s.hint}
+		err := b.measure(ctx, &step, s.bound, s.do)
+		b.report.Steps = append(b.report.Steps, step)
+		if err != nil {
+			break
 		}
+	}
+	if b.client != nil {
+		b.client.Close()
 	}
 }
 
-// active waits until the plugin shows the Droplet as running.
-func (b *booting) active(ctx context.Context) (string, error) {
+// measure does one step within a bound, and takes its time.
+func (b *booting) measure(ctx context.Context, step *bootStep, bound time.Duration, do func(context.Context) error) error {
+	bounded, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("not within %s", bound))
+	defer cancel()
+	began := time.Now()
+	err := ctx.Err() // interrupted before it began
+	if err == nil {
+		err = do(bounded)
+	}
+	if step.Seconds = seconds(time.Since(began)); err != nil {
+		step.Error = err.Error()
+	}
+	return err
+}
+
+// create asks for the Droplet. It is not cut off: an answer that is lost has to be settled by lists for a minute.
+func (b *booting) create(ctx context.Context) error {
+	n, err := b.plugin.Increase(context.WithoutCancel(ctx), 1)
+	if err == nil && n == 0 {
+		err = errors.New("none was asked for: the token's requests are used up")
+	}
+	return err
+}
+
+// active waits until the plugin shows the Droplet as running, or gives it up after create_timeout.
+func (b *booting) active(ctx context.Context) error {
 	for {
 		states, err := b.look(ctx)
-		for _, id := range slices.Sorted(maps.Keys(states)) {
+		for id, state := range states { // there is one
 			b.report.Droplet = id
-			switch states[id] {
+			switch state {
 			case fleeting.StateRunning:
-				b.identify(ctx)
-				return id, nil
+				found, _ := inventory.Look(ctx, b.api, b.report.Group) // without it the report is shorter
+				for _, d := range found.Owned {
+					b.report.Size, b.report.Region = d.Size, d.Region
+				}
+				b.info, err = b.plugin.ConnectInfo(ctx, id)
+				return err
 			case fleeting.StateDeleting, fleeting.StateDeleted:
-				return "", errors.New("DigitalOcean accepted it, and it never became active")
+				return errors.New("DigitalOcean accepted it, and it never became active")
 			}
 		}
-		b.step("%s: waiting until it is active%s", cmp.Or(b.report.Droplet, "the Droplet"), because(err))
-		if pause(ctx, lookEvery) != nil {
-			return "", fmt.Errorf("%w%s", context.Cause(ctx), because(err))
+		b.t.step("%s: waiting until it is active%s", cmp.Or(b.report.Droplet, "the Droplet"), because(err))
+		if waited := pause(ctx, lookEvery); waited != nil {
+			return fmt.Errorf("%w%s", waited, because(err))
 		}
-	}
-}
-
-// identify adds to the report what the Droplet is.
-func (b *booting) identify(ctx context.Context) {
-	found, _ := inventory.Look(ctx, b.api, b.report.Group) // without it the report is shorter
-	for _, d := range found.Owned {
-		b.report.Size, b.report.Region, b.report.USDPerHour = d.Size, d.Region, d.PriceHourly
 	}
 }
 
@@ -193,120 +216,99 @@ func (b *booting) look(ctx context.Context) (map[string]fleeting.State, error) {
 	return states, err
 }
 
-// clean destroys whatever there is, and finds out whether anything is left.
-func (b *booting) clean(ctx context.Context) {
+// destroy destroys all instances, waits until DigitalOcean shows them gone, and shuts the plugin down.
+func (b *booting) destroy(ctx context.Context) {
 	began := time.Now()
-	if b.started {
-		if err := b.destroy(ctx); err != nil {
-			b.t.say("warning", "the Droplet could not be deleted: %v", err)
-		} else if b.report.Droplet != "" {
-			b.report.GoneSeconds = seconds(time.Since(began))
-		}
-		if err := b.plugin.Shutdown(ctx); err != nil {
-			b.t.say("warning", "%v", err)
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, leftBound)
+	bounded, cancel := context.WithTimeoutCause(ctx, destroyBound, fmt.Errorf("not within %s", destroyBound))
 	defer cancel()
-	b.step("group %s: looking whether anything is left", b.report.Group)
 	for {
-		var err error
-		if b.report.Left, err = b.left(ctx); err == nil && len(b.report.Left) == 0 {
+		states, err := b.look(bounded)
+		maps.DeleteFunc(states, func(_ string, s fleeting.State) bool { return s == fleeting.StateDeleted })
+		if err == nil && len(states) == 0 {
+			b.report.GoneSeconds = seconds(time.Since(began))
 			break
 		}
-		if pause(ctx, leftEvery) != nil {
-			if err != nil {
-				b.report.Left = append(b.report.Left, fmt.Sprintf("what is left is not known: %v", err))
+		b.t.step("group %s: deleting the Droplet%s", b.report.Group, because(err))
+		if _, derr := b.plugin.Decrease(bounded, slices.Sorted(maps.Keys(states))); derr != nil {
+			err = cmp.Or(err, derr)
+		}
+		if waited := pause(bounded, lookEvery); waited != nil {
+			b.t.say("warning", "the Droplet could not be deleted: %v%s", waited, because(err))
+			break
+		}
+	}
+	if err := b.plugin.Shutdown(ctx); err != nil {
+		b.t.say("warning", "%v", err)
+	}
+}
+
+// verify finds out what the account still has of the group. It looks twice, since lists lag behind. If that is nothing, it
+// removes the last traces: the group's tag and its state file.
+func (b *booting) verify(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, verifyBound)
+	defer cancel()
+	b.t.step("group %s: looking whether anything is left", b.report.Group)
+	for look := range 2 {
+		if look > 0 {
+			_ = pause(ctx, leftEvery)
+		}
+		var now inventory.Account
+		l, err := now.Find(ctx, b.api, b.report.Group, nil)
+		b.report.Left = []string{}
+		for _, x := range l.All {
+			b.report.Left = append(b.report.Left, x.String())
+		}
+		for _, unread := range l.Unread {
+			if !errors.Is(unread, instancegroup.ErrForbidden) { // else it would never be known; the scopes show it
+				err = errors.Join(err, unread)
 			}
+		}
+		if err != nil {
+			b.report.Left = append(b.report.Left, fmt.Sprintf("what is left is not known: %v", err))
+		}
+		if len(b.report.Left) == 0 {
+			_ = b.api.RemoveTag(ctx, instancegroup.GroupTag(b.report.Group)) // it costs nothing, and the token may not be allowed to
+			_ = state.Remove(ctx, b.subject.Account.APIURL, b.report.Group)  // nobody reads it again
 			return
 		}
 	}
-	// The last traces. They cost nothing, and the token may not be allowed to remove tags.
-	if err := b.api.RemoveTag(ctx, instancegroup.GroupTag(b.report.Group)); err != nil && !errors.Is(err, instancegroup.ErrNotFound) {
-		b.t.say("note", "the tag %s stays, which costs nothing: %v", instancegroup.GroupTag(b.report.Group), err)
-	}
-	if err := state.Remove(ctx, b.subject.Account.APIURL, b.report.Group); err != nil {
-		b.t.say("note", "%v", err)
-	}
 }
 
-// destroy destroys all instances, and waits until DigitalOcean shows them gone.
-func (b *booting) destroy(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, destroyBound, fmt.Errorf("not within %s", destroyBound))
-	defer cancel()
-	for {
-		states, err := b.look(ctx)
-		maps.DeleteFunc(states, func(_ string, s fleeting.State) bool { return s == fleeting.StateDeleted })
-		if err == nil && len(states) == 0 {
-			return nil
-		}
-		b.step("group %s: deleting the Droplet%s", b.report.Group, because(err))
-		if _, derr := b.plugin.Decrease(ctx, slices.Sorted(maps.Keys(states))); derr != nil {
-			err = cmp.Or(err, derr)
-		}
-		if pause(ctx, lookEvery) != nil {
-			return fmt.Errorf("%w%s", context.Cause(ctx), because(err))
-		}
+// findings is a test Droplet's life in words. unstarted is why the plugin did not start.
+func (b *booting) findings(ctx context.Context, unstarted error) (found []doctor.Finding) {
+	r := b.report
+	add := func(level doctor.Level, hint, format string, args ...any) {
+		found = append(found, doctor.Finding{Check: "boot", Level: level, Where: "group " + r.Group,
+			What: fmt.Sprintf(format, args...), Hint: hint})
 	}
-}
-
-// left returns what the account still has of the group. Keys and tags it removes, where the plugin did not.
-func (b *booting) left(ctx context.Context) ([]string, error) {
-	left := []string{}
-	var now inventory.Account
-	l, err := now.Find(ctx, b.api, b.report.Group, nil)
-	for _, unread := range l.Unread {
-		if !errors.Is(unread, instancegroup.ErrForbidden) { // else it would never be known; the scopes show it
-			err = errors.Join(err, unread)
+	total, failed := 0.0, unstarted != nil
+	for _, s := range r.Steps {
+		total += s.Seconds
+		failed = failed || s.Error != ""
+		switch {
+		case s.Error == "":
+			add(doctor.OK, "", "%-13s %7.1f s", s.Name, s.Seconds)
+		case ctx.Err() == nil:
+			add(doctor.Fault, s.hint, "%s: %s, after %.1f s: %s", cmp.Or(r.Droplet, "no Droplet was made"), s.Name, s.Seconds, s.Error)
 		}
 	}
-	for _, x := range l.All {
-		if x.Kind == inventory.DropletKind || x.Remove(ctx, b.api) != nil {
-			left = append(left, x.String())
-		}
+	switch {
+	case ctx.Err() != nil:
+		add(doctor.Warning, "", "interrupted, so it is not known whether jobs can run")
+	case unstarted != nil:
+		add(doctor.Fault, "", "the plugin does not start: %v", unstarted)
+	case !failed:
+		add(doctor.OK, "", "%s, %s in %s, could take a job %.1f s after it was asked for", r.Droplet, r.Size, r.Region, total)
 	}
-	return left, err
-}
-
-// stepError is why a step failed.
-type stepError struct {
-	step string
-	error
-}
-
-func (e stepError) Unwrap() error { return e.error }
-
-// measure does one step within a bound, and takes its time.
-func (b *booting) measure(ctx context.Context, name string, bound time.Duration, do func(context.Context) error) error {
-	if bound == 0 {
-		return nil
+	if r.GoneSeconds > 0 {
+		add(doctor.OK, "", "%-13s %7.1f s", "gone", r.GoneSeconds)
 	}
-	bounded, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("not within %s", bound))
-	defer cancel()
-	began := time.Now()
-	err := do(bounded)
-	if began.Before(b.began) { // it had to wait before it could begin
-		began = b.began
+	if len(r.Left) > 0 {
+		add(doctor.Fault, b.subject.Sweep(r.Group), "this is left, and Droplets are billed: %s", strings.Join(r.Left, ", "))
+	} else {
+		add(doctor.OK, "", "nothing is left of it")
 	}
-	s := bootStep{Name: name, BeganSeconds: seconds(began.Sub(b.began)), Seconds: seconds(time.Since(began))}
-	if ctx.Err() != nil {
-		err = errInterrupted
-	}
-	if err != nil {
-		s.Error = err.Error()
-		err = stepError{name, err}
-	}
-	b.report.Steps = append(b.report.Steps, s)
-	return err
-}
-
-// step shows how far it is; on a terminal with the time since the create.
-func (b *booting) step(format string, args ...any) {
-	line := fmt.Sprintf(format, args...)
-	if b.t.liveErr && !b.began.IsZero() {
-		line += fmt.Sprintf(" (%s)", age(time.Since(b.began)))
-	}
-	b.t.step("%s", line)
+	return found
 }
 
 func because(err error) string {
@@ -316,12 +318,12 @@ func because(err error) string {
 	return ": " + err.Error()
 }
 
-// pause waits; the error says that there is no more time.
+// pause waits; the error says why there is no more time.
 func pause(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }

@@ -191,7 +191,7 @@ func (c choice) load() (*runnerconfig.File, error) {
 		return nil, unopened(noConfig{cause}, whichFile+noFile)
 	}
 	if err != nil {
-		return nil, hinted{err, program + " doctor --config " + c.configFile()}
+		return nil, hinted{err, "the runner cannot read it either"}
 	}
 	return file, nil
 }

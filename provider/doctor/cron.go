@@ -1,8 +1,8 @@
 package doctor
 
 import (
-	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,116 +18,91 @@ type period struct {
 	wraps  string    // a range that wraps, "" = none
 }
 
-// unreadable is a period that cannot be read, and what to write instead.
-type unreadable struct{ what, hint string }
-
-// field is one of the five: its name, its bounds, and the words for its numbers.
-type field struct {
+// fields are the five, with their bounds, and the words for their numbers.
+var fields = [5]struct {
 	name     string
 	min, max int
-	words    string
-}
-
-var fields = [5]field{
-	{"minute", 0, 59, ""},
-	{"hour", 0, 23, ""},
-	{"day of month", 1, 31, ""},
-	{"month", 1, 12, "jan feb mar apr may jun jul aug sep oct nov dec"},
-	{"day of week", 0, 7, "sun mon tue wed thu fri sat"},
+	words    []string
+}{
+	{"minute", 0, 59, nil},
+	{"hour", 0, 23, nil},
+	{"day of month", 1, 31, nil},
+	{"month", 1, 12, strings.Fields("jan feb mar apr may jun jul aug sep oct nov dec")},
+	{"day of week", 0, 7, strings.Fields("sun mon tue wed thu fri sat")},
 }
 
 // parsePeriod reads a period. Without a timezone it is in that of the host.
-func parsePeriod(text, timezone string) (period, *unreadable) {
-	const example = `periods = ["* 8-17 * * mon-fri"]`
+func parsePeriod(text, timezone string) (period, error) {
 	p := period{loc: time.Local}
 	if timezone != "" {
 		loc, err := time.LoadLocation(timezone)
 		if err != nil {
-			return period{}, &unreadable{fmt.Sprintf("timezone %q: this host does not know it", timezone), `timezone = "Europe/Berlin"`}
+			return period{}, fmt.Errorf("timezone %q: this host does not know it", timezone)
 		}
 		p.loc = loc
 	}
-	words := strings.Fields(text)
-	if len(words) != len(fields) {
-		const want = "period %q has %s, not 5: minute, hour, day of month, month, day of week"
-		u := &unreadable{fmt.Sprintf(want, text, plural(len(words), "field")), example}
-		if len(words) == 7 { // docker+machine's have seconds and a year
-			u.hint = fmt.Sprintf("periods = [%q]", strings.Join(words[1:6], " "))
-		}
-		return period{}, u
+	lists := strings.Fields(text)
+	if len(lists) != len(fields) {
+		return period{}, fmt.Errorf("period %q has %s, not 5: minute, hour, day of month, month, day of week", text, plural(len(lists), "field"))
 	}
-	for i, f := range fields {
-		set, wraps, err := f.parse(words[i])
-		if err != nil {
-			return period{}, &unreadable{fmt.Sprintf("period %q: %s: %v", text, f.name, err), example}
+	for i, list := range lists {
+		if err := p.parse(i, list); err != nil {
+			return period{}, fmt.Errorf("period %q: %s: %w", text, fields[i].name, err)
 		}
-		all, _, _ := f.parse("*")
-		p.fields[i], p.wraps = set, cmp.Or(p.wraps, wraps)
-		p.dated = p.dated || set != all && (i == 2 || i == 3)
 	}
+	p.dated = lists[2] != "*" || lists[3] != "*"
 	if p.fields[4]&(1|1<<7) != 0 { // 7 is Sunday too
 		p.fields[4] |= 1 | 1<<7
 	}
 	return p, nil
 }
 
-// parse reads a list such as 1,5-9,*/15.
-func (f field) parse(list string) (set uint64, wraps string, err error) {
-	stars := 0
-	for item := range strings.SplitSeq(list, ",") {
+// parse reads the list of a field, such as 1,5-9,*/15.
+func (p *period) parse(field int, list string) error {
+	f := fields[field]
+	items := strings.Split(list, ",")
+	if i := slices.Index(items, "*"); i >= 0 && slices.Contains(items[i+1:], "*") {
+		return fmt.Errorf("%q has * twice", list)
+	}
+	for _, item := range items {
 		text, step, stepped := strings.Cut(item, "/")
-		every := 1
-		if stepped {
-			if every, err = f.number(step); err != nil {
-				return 0, "", err
-			}
-			if every == 0 {
-				return 0, "", fmt.Errorf("the step of %q is 0", item)
-			}
-		} else if text == "*" {
-			if stars++; stars > 1 {
-				return 0, "", fmt.Errorf("%q has * twice", list)
-			}
+		first, last, ranged := strings.Cut(text, "-")
+		if !ranged {
+			last = first
 		}
-		from, to := f.min, f.max
+		from, to, every := f.min, f.max, 1
 		if text != "*" {
-			first, last, ranged := strings.Cut(text, "-")
-			if !ranged {
-				last = first
-			}
-			if from, err = f.number(first); err != nil {
-				return 0, "", err
-			}
-			if to, err = f.number(last); err != nil {
-				return 0, "", err
-			}
+			from, to = number(field, first), number(field, last)
+		}
+		if stepped {
+			every = number(field, step)
+		}
+		if from < 0 || to < 0 || every < 1 {
+			return fmt.Errorf("%q is not from %d to %d", item, f.min, f.max)
 		}
 		if from > to {
-			wraps, from, to = text, f.min, f.max
+			p.wraps, from, to = text, f.min, f.max
 		}
 		for n := from; n <= to; n++ {
 			if n%every == 0 {
-				set |= 1 << n
+				p.fields[field] |= 1 << n
 			}
 		}
 	}
-	return set, wraps, nil
+	return nil
 }
 
-func (f field) number(text string) (int, error) {
-	for i, word := range strings.Fields(f.words) {
-		if strings.EqualFold(text, word) {
-			return f.min + i, nil
-		}
+// number reads a number or a word of a field; -1 = it is neither.
+func number(field int, text string) int {
+	f := fields[field]
+	if i := slices.Index(f.words, strings.ToLower(text)); i >= 0 {
+		return f.min + i
 	}
 	n, err := strconv.ParseUint(text, 10, 8)
-	if err != nil {
-		return 0, fmt.Errorf("%q is no number", text)
+	if err != nil || int(n) < f.min || int(n) > f.max {
+		return -1
 	}
-	if int(n) < f.min || int(n) > f.max {
-		return 0, fmt.Errorf("%d is not from %d to %d", n, f.min, f.max)
-	}
-	return int(n), nil
+	return int(n)
 }
 
 // contains reports whether a moment is in the period.

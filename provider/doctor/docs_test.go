@@ -18,7 +18,7 @@ func TestChecksAreInTheDocs(t *testing.T) {
 	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z][a-z-]*)` \\| [^|]* \\|$").FindAllStringSubmatch(string(text), -1) {
 		documented = append(documented, row[1])
 	}
-	made := []string{"config"}
+	var made []string
 	for _, c := range checks {
 		made = append(made, c.name)
 	}

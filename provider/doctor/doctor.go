@@ -89,26 +89,22 @@ type exam struct {
 	check string               // the one that runs
 	found []Finding
 
+	hours       []float64    // of a week in which each policy applies; nil = not known
 	unreachable bool         // DigitalOcean accepts no request with the token
 	plan        catalog.Plan // zero = not known
 	cost        *Cost
 }
 
-// most is the most Droplets of the group; 0 = not known.
-func (e *exam) most() int {
-	if e.File == nil {
-		return e.plan.MaxInstances
-	}
-	return lower(e.maxInstances(), e.plan.MaxInstances)
-}
-
 // add adds a finding about a key below the runner, such as autoscaler.max_instances.
 func (e *exam) add(level Level, key, hint, format string, args ...any) {
-	where := ""
-	if e.File != nil {
-		where = e.File.At(e.Runner.Key(key))
+	e.addAt(level, e.File.At(e.Runner.Key(key)), hint, format, args...)
+}
+
+// when is add if something is so.
+func (e *exam) when(so bool, level Level, key, hint, format string, args ...any) {
+	if so {
+		e.add(level, key, hint, format, args...)
 	}
-	e.addAt(level, where, hint, format, args...)
 }
 
 // addAt adds a finding about anything else.
@@ -116,19 +112,10 @@ func (e *exam) addAt(level Level, where, hint, format string, args ...any) {
 	e.found = append(e.found, Finding{Check: e.check, Level: level, Where: where, What: fmt.Sprintf(format, args...), Hint: hint})
 }
 
-// when adds a finding about a key if something is so.
-func (e *exam) when(so bool, level Level, key, hint, format string, args ...any) {
-	if so {
-		e.add(level, key, hint, format, args...)
-	}
-}
-
 // What subjects checks are for.
-func anyGroup(Subject) bool      { return true }
-func hasFile(s Subject) bool     { return s.File != nil }
-func hasName(s Subject) bool     { return s.Account.Name != "" }
-func named(s Subject) bool       { return hasFile(s) && hasName(s) }
-func dockerGroup(s Subject) bool { return hasFile(s) && s.docker() }
+func anyGroup(Subject) bool  { return true }
+func hasFile(s Subject) bool { return s.File != nil }
+func hasName(s Subject) bool { return s.Account.Name != "" }
 
 // check is one that is made of every group that it is for. docs/commands.md says what each looks at.
 type check struct {
@@ -138,44 +125,31 @@ type check struct {
 	live    func(*exam, context.Context) // it asks DigitalOcean
 }
 
-// checks are all, in the order in which they are made. Of a file that cannot be read, and of a boot, the command adds "config" and
-// "boot".
+// checks are all, in the order in which they are made. The command adds "boot".
 var checks = []check{
 	{"version", hasFile, (*exam).version, nil},
 	{"executor", hasFile, (*exam).executor, nil},
-	{"docker", dockerGroup, (*exam).dockerTable, nil},
-	{"plugin", hasFile, (*exam).program, nil},
-	{"ignored-keys", hasFile, (*exam).ignoredKeys, nil},
-	{"values", hasFile, (*exam).values, nil},
+	{"plugin", hasFile, (*exam).plugin, nil},
+	{"keys", hasFile, (*exam).keys, nil},
 	{"plugin-config", hasFile, (*exam).pluginConfig, nil},
-	{"group-name", named, (*exam).groupName, nil},
 	{"jobs", hasFile, (*exam).jobs, nil},
-	{"polling", hasFile, (*exam).polling, nil},
-	{"max-instances", Subject.valid, (*exam).instances, nil},
 	{"policy", hasFile, (*exam).policies, nil},
 	{"restart", Subject.valid, (*exam).restart, nil},
 	{"shutdown", hasFile, (*exam).shutdown, nil},
 	{"ready-command", hasFile, (*exam).readyCommand, nil},
-	{"update-interval", hasFile, (*exam).updateInterval, nil},
-	{"use-count", hasFile, (*exam).useCount, nil},
+	{"updates", hasFile, (*exam).updates, nil},
 	{"connector", hasFile, (*exam).connector, nil},
 	{"user-data", Subject.valid, (*exam).userData, nil},
-	{"firewall", Subject.valid, (*exam).firewall, nil},
-	{"secret-files", hasFile, (*exam).secretFiles, nil},
-	{"key-file", hasFile, (*exam).keyFiles, nil},
-	{"state", anyGroup, (*exam).state, nil},
-	{"user", hasFile, (*exam).user, nil},
-	{"manager", anyGroup, (*exam).manager, nil},
+	{"secrets", hasFile, (*exam).secrets, nil},
+	{"host", anyGroup, (*exam).host, nil},
 
 	{"token", anyGroup, nil, (*exam).token},
-	{"account", anyGroup, nil, (*exam).account},
 	{"scopes", anyGroup, nil, (*exam).scopes},
 	{"catalog", Subject.valid, nil, (*exam).catalog},
 	{"image", Subject.valid, nil, (*exam).image},
 	{"vpc", usesVPC, nil, (*exam).vpc},
-	{"quota", hasName, nil, (*exam).quota},
+	{"quota", Subject.valid, nil, (*exam).quota},
 	{"leftovers", hasName, nil, (*exam).leftovers},
-	{"requests", anyGroup, nil, (*exam).requests},
 	{"cost", Subject.valid, (*exam).costs, nil},
 }
 
@@ -212,10 +186,17 @@ func NewBootName(name string) string { return bootPrefix(name) + instancegroup.N
 func isBootOf(name, group string) bool {
 	rest, ok := strings.CutPrefix(group, bootPrefix(name))
 	run, is := strings.CutSuffix(rest, config.BootGroup(""))
-	return ok && is && run != "" && !strings.Contains(run, "-")
+	return ok && is && !strings.Contains(run, "-")
 }
 
 // bootPrefix is short enough for a run behind it: together they are a group's name.
 func bootPrefix(name string) string {
 	return strings.TrimRight(name[:min(len(name), config.MaxName-len("-7k2m"))], "-") + "-"
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }

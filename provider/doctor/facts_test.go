@@ -33,7 +33,6 @@ func TestSinceIsInTheDocs(t *testing.T) {
 	}
 	known := maps.Clone(since)
 	known["failure_threshold"] = "18.3" // has no effect in any
-	known["preemptive_mode"] = preemptiveSince
 	if diff := cmp.Diff(known, documented); diff != "" {
 		t.Errorf("versions in doctor (-) and in docs/configuration.md (+):\n%s", diff)
 	}

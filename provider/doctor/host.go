@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
@@ -17,25 +18,19 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/state"
 )
 
 // Host is what of this host the checks go by. Look fills it in.
 type Host struct {
-	Now   time.Time
-	Owner string // the number of the user that config.toml belongs to; "" = this process's, or not known
-
+	Now           time.Time
 	RunnerVersion string // of gitlab-runner, such as "18.6.6"; "" = not known
-	RunnerFault   string // why not
+	PluginFault   string // why plugin = "..." leads to no program; "" = it does
 
-	Program Program
-	Secrets []SecretFile
-	Keys    []KeyFile
+	Readable  []string          // files with a secret in them that other users can read
+	KeyFaults map[string]string // why a private key cannot be used, by the key of config.toml that names it
 
 	StateFault error          // why the state directory cannot be used
-	Ignored    error          // why the state file is not believed
 	Holder     string         // the process id of the plugin that manages the group, "" = none does
 	DeadRuns   []string       // earlier plugin processes that have ended
 	Refused    *state.Refusal // the start that was refused last; nil = none was, or one went well since
@@ -43,36 +38,20 @@ type Host struct {
 	Addresses []netip.Addr // of this host
 }
 
-// SecretFile is a file with a secret in it.
-type SecretFile struct {
-	Path  string
-	Holds string // what, for messages
-	Mode  fs.FileMode
-	Plain string // the key of config.toml that holds it; "" = a file of its own
-}
-
-// KeyFile is a private key.
-type KeyFile struct {
-	Key, Path string // the key of config.toml that names it
-	Err       error  // why it cannot be used; nil = it can
-}
-
-// Look looks at this host, as far as the configuration of a group concerns it. It
-// changes nothing.
-func Look(ctx context.Context, file *runnerconfig.File, r runnerconfig.Runner, c config.Config, apiURL, group string) Host {
+// Look looks at this host, as far as the configuration of a group concerns it. It changes nothing.
+func Look(ctx context.Context, s Subject) Host {
 	h := Host{Now: time.Now()}
-	if file != nil {
-		if info, err := os.Stat(file.Path); err == nil {
-			if uid, ok := state.OwnerOf(info); ok && uid != os.Getuid() {
-				h.Owner = fmt.Sprint(uid)
-			}
-		}
-		h.RunnerVersion, h.RunnerFault = askRunner(ctx)
-		h.Program = findProgram(r.Autoscaler.Plugin)
-		h.lookAtFiles(file, r, c)
+	if s.File != nil {
+		h.RunnerVersion = askRunner(ctx)
+		h.PluginFault = findPlugin(s.Runner.Autoscaler.Plugin)
+		h.lookAtFiles(s)
 	}
-	if group != "" {
-		h.lookAtState(ctx, apiURL, group)
+	if s.Account.Name != "" {
+		seen, err := state.Peek(ctx, s.Account.APIURL, s.Account.Name)
+		h.StateFault, h.DeadRuns, h.Refused = err, seen.DeadRuns(), seen.Refused
+		if seen.Held { // 0 = not known
+			h.Holder = fmt.Sprint(seen.PID)
+		}
 	}
 	all, _ := net.InterfaceAddrs() // none: this host is in no VPC
 	for _, a := range all {
@@ -89,148 +68,144 @@ const runnerBound = 5 * time.Second
 var versionLine = regexp.MustCompile(`(?m)^Version:\s+v?(\d+\.\d+\.\d+)`)
 
 // askRunner asks the gitlab-runner in PATH for its version.
-func askRunner(ctx context.Context) (version, fault string) {
+func askRunner(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, runnerBound)
 	defer cancel()
-	path, err := exec.LookPath("gitlab-runner")
-	if err != nil {
-		return "", "gitlab-runner is not in PATH"
-	}
-	c := exec.CommandContext(ctx, path, "--version")
+	c := exec.CommandContext(ctx, "gitlab-runner", "--version")
 	c.WaitDelay = time.Second // a child may keep the output open
-	out, err := c.Output()
+	out, _ := c.Output()
 	if m := versionLine.FindSubmatch(out); m != nil {
-		return string(m[1]), ""
+		return string(m[1])
 	}
-	if err != nil {
-		return "", path + " --version: " + err.Error()
-	}
-	return "", path + " --version shows none"
+	return ""
 }
 
-func (h *Host) lookAtFiles(file *runnerconfig.File, r runnerconfig.Runner, c config.Config) {
-	secret := func(path, holds, plain string) {
-		if info, err := os.Stat(path); err == nil && path != "" {
-			h.Secrets = append(h.Secrets, SecretFile{path, holds, info.Mode().Perm(), plain})
+// isPath reports whether plugin = "..." is a path, as the runner decides it of one that may not exist.
+func isPath(plugin string) bool { return filepath.IsAbs(plugin) || strings.HasPrefix(plugin, ".") }
+
+// findPlugin returns why the runner would find no program. Of an installed plugin it looks for any version.
+func findPlugin(plugin string) string {
+	_, err := exec.LookPath(plugin)
+	if err == nil {
+		return ""
+	} else if isPath(plugin) {
+		return err.Error()
+	}
+	repository, _, _ := strings.Cut(plugin, "@")
+	if i := strings.LastIndex(repository, ":"); i > strings.LastIndex(repository, "/") {
+		repository = repository[:i]
+	}
+	if first, _, slashed := strings.Cut(repository, "/"); !slashed {
+		repository = "registry.gitlab.com/gitlab-org/fleeting/plugins/" + repository
+	} else if !strings.Contains(first, ".") {
+		repository = "registry.gitlab.com/" + repository
+	}
+	dir := filepath.Join(pluginsDir(), filepath.FromSlash(repository))
+	found, _ := filepath.Glob(filepath.Join(dir, "*", "plugin*")) // none: nothing is installed
+	if len(found) > 0 {
+		return ""
+	}
+	return "it is neither in PATH nor installed in " + dir
+}
+
+// pluginsDir is the directory of the runner's installer.
+func pluginsDir() string {
+	base := os.Getenv("APPDATA") // on Windows
+	if home, err := os.UserHomeDir(); base == "" && err == nil {
+		base = filepath.Join(home, ".config")
+	}
+	return cmp.Or(os.Getenv("FLEETING_PLUGIN_PATH"), filepath.Join(base, "fleeting", "plugins"))
+}
+
+// lookAtFiles looks at the files with secrets. ssh_key_file may be missing: the first start makes it.
+func (h *Host) lookAtFiles(s Subject) {
+	keyPath := s.Runner.Autoscaler.Connector.KeyPath
+	files := []string{s.Config.Token.File, s.Config.SSHKeyFile, keyPath}
+	if s.plainSecret() {
+		files = append(files, s.File.Path)
+	}
+	for _, path := range files {
+		info, err := os.Stat(path)
+		if err == nil && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+			h.Readable = append(h.Readable, path)
 		}
 	}
-	connector := r.Autoscaler.Connector
-	if pluginKey(r, "token") != "" {
-		secret(file.Path, "plugin_config.token", "autoscaler.plugin_config.token")
+	h.KeyFaults = map[string]string{}
+	if err := checkKey(s.Config.SSHKeyFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		h.KeyFaults["autoscaler.plugin_config.ssh_key_file"] = err.Error()
 	}
-	if connector.Password != "" {
-		secret(file.Path, "connector_config.password", "autoscaler.connector_config.password")
-	}
-	secret(c.Token.File, "DigitalOcean's token", "")
-	for _, k := range []struct{ key, path string }{
-		{"autoscaler.plugin_config.ssh_key_file", c.SSHKeyFile}, {"autoscaler.connector_config.key_path", connector.KeyPath},
-	} {
-		if k.path != "" {
-			secret(k.path, "a private key", "")
-			h.Keys = append(h.Keys, KeyFile{k.key, k.path, checkKey(k.path)})
-		}
+	if err := checkKey(keyPath); err != nil {
+		h.KeyFaults["autoscaler.connector_config.key_path"] = err.Error()
 	}
 }
 
-// maxKey bounds what is read of a private key, in bytes.
-const maxKey = 64 << 10
-
-// checkKey returns why a private key cannot be used.
+// checkKey returns why a private key cannot be used. Where none is configured, it can.
 func checkKey(path string) error {
-	info, err := os.Stat(path) // before it is read: a pipe would block
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxKey {
-		return errors.New("it is no file of a private key")
+	if path == "" {
+		return nil
 	}
 	text, err := os.ReadFile(path)
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = ssh.ParsePrivateKey(text)
 	}
-	_, err = ssh.ParsePrivateKey(text)
 	return err
 }
 
-func (h *Host) lookAtState(ctx context.Context, apiURL, group string) {
-	s, err := state.Peek(ctx, apiURL, group)
-	h.StateFault, h.DeadRuns, h.Refused, h.Ignored = err, s.DeadRuns(), s.Refused, s.Ignored
-	if s.Held {
-		h.Holder = "unknown"
-		if s.PID != 0 {
-			h.Holder = fmt.Sprint(s.PID)
-		}
-	}
+// plainSecret reports whether a secret stands in config.toml itself.
+func (s Subject) plainSecret() bool {
+	return pluginKey(s.Runner, "token") != "" || s.Runner.Autoscaler.Connector.Password != ""
 }
 
-func (e *exam) secretFiles() {
-	secret := pluginKey(e.Runner, "token") != "" || e.Runner.Autoscaler.Connector.Password != ""
-	if level := strings.ToLower(e.File.LogLevel); secret && (level == "debug" || level == "trace") {
+// skipped matches what `gitlab-runner fleeting install` passes over without a word: a registry with a port, a version with a v.
+var skipped = regexp.MustCompile(`^[^/]*:\d+/|:v\d[^/]*$`)
+
+func (e *exam) plugin() {
+	const inPath = `plugin = "fleeting-plugin-digitalocean"`
+	name, fault := e.Runner.Autoscaler.Plugin, e.Host.PluginFault
+	level, hint := Warning, "sudo install fleeting-plugin-digitalocean /usr/local/bin/"
+	if skipped.MatchString(name) {
+		e.add(Fault, "autoscaler.plugin", inPath,
+			"plugin is %q: `gitlab-runner fleeting install` takes neither a registry with a port nor a version with a v, and does not say so", name)
+		return
+	} else if isPath(name) {
+		level, hint = Fault, inPath
+	} else if strings.Contains(name, "/") {
+		hint = "gitlab-runner fleeting install --upgrade && gitlab-runner fleeting list"
+	}
+	e.when(fault != "", level, "autoscaler.plugin", hint, "the runner finds no plugin %s: %s", name, fault)
+}
+
+func (e *exam) secrets() {
+	if level := strings.ToLower(e.File.LogLevel); e.plainSecret() && (level == "debug" || level == "trace") {
 		e.addAt(Warning, e.File.At("log_level"), `log_level = "info"`,
 			"log_level %q writes plugin_config.token and connector_config.password into the log", level)
 	}
-	for _, s := range e.Host.Secrets {
-		where := s.Path
-		if s.Plain != "" {
-			where = e.File.At(e.Runner.Key(s.Plain))
-		}
-		switch {
-		case s.Mode&0o077 != 0 && runtime.GOOS != "windows":
-			e.addAt(Warning, where, "chmod 600 "+s.Path, "other users of this host can read %s: %s has the mode %04o", s.Holds, s.Path, s.Mode)
-		case s.Plain == "autoscaler.plugin_config.token":
-			e.addAt(Note, where, `token_file = "/etc/gitlab-runner/digitalocean-token"`,
-				"the token is in config.toml: in a file of its own it can be replaced without a restart")
-		}
+	for _, path := range e.Host.Readable {
+		e.addAt(Warning, path, "chmod 600 "+path, "other users of this host can read it, and it has a secret in it")
 	}
-}
-
-func (e *exam) keyFiles() {
-	for _, k := range e.Host.Keys {
-		name, missing := lastPart(k.Key), errors.Is(k.Err, fs.ErrNotExist)
-		switch {
-		case k.Err == nil:
-		case missing && name == "ssh_key_file":
-			e.add(OK, k.Key, "", "%s %s does not exist yet: the first start makes it", name, k.Path)
-		case missing:
-			e.add(Fault, k.Key, "ssh-keygen -t ed25519 -N '' -f "+k.Path, "%s %s does not exist: the runner cannot start the plugin", name, k.Path)
-		default:
-			e.add(Fault, k.Key, "ssh-keygen -t ed25519 -N '' -f "+k.Path+".new", "%s %s cannot be used: %v", name, k.Path, k.Err)
-		}
-	}
-}
-
-func (e *exam) state() {
-	if err := e.Host.StateFault; err != nil {
-		what, hint, _ := strings.Cut(err.Error(), "; ")
-		e.addAt(Fault, "", cmp.Or(hint, "in the runner's unit: StateDirectory=fleeting-plugin-digitalocean"), "the plugin cannot start: %s", what)
-	}
-	if err := e.Host.Ignored; err != nil {
-		e.addAt(Note, "this host", "", "what earlier plugin processes remembered is ignored: %v; the next start begins anew", err)
-	}
-}
-
-func (e *exam) user() {
-	if owner := e.Host.Owner; owner != "" {
-		e.addAt(Note, e.File.Path, fmt.Sprintf("sudo -u '#%s' fleeting-plugin-digitalocean doctor", owner),
-			"it belongs to the user %s, and doctor runs as another: what it finds of files, HOME and locks may not be the runner's", owner)
+	for _, key := range []string{"autoscaler.plugin_config.ssh_key_file", "autoscaler.connector_config.key_path"} {
+		fault := e.Host.KeyFaults[key]
+		e.when(fault != "", Fault, key, "ssh-keygen -t ed25519 -N '' -f FILE makes a key", "%s cannot be used: %s", lastPart(key), fault)
 	}
 }
 
 // lately is how long a refused start is worth a word.
 const lately = 10 * time.Minute
 
-func (e *exam) manager() {
-	switch {
-	case e.Account.Name == "" || e.Host.StateFault != nil:
+func (e *exam) host() {
+	const here = "this host"
+	switch err := e.Host.StateFault; {
+	case err != nil:
+		what, hint, _ := strings.Cut(err.Error(), "; ")
+		e.addAt(Fault, here, cmp.Or(hint, "in the runner's unit: StateDirectory=fleeting-plugin-digitalocean"),
+			"the plugin cannot start: %s", what)
 	case e.Host.Holder != "":
-		e.addAt(OK, "this host", "", "process %s manages the group", e.Host.Holder)
-	default:
-		e.addAt(OK, "this host", "", "no process manages the group now")
+		e.addAt(OK, here, "", "process %s manages the group", e.Host.Holder)
+	case e.Account.Name != "":
+		e.addAt(OK, here, "", "no process manages the group now")
 	}
-	if r := e.Host.Refused; r != nil {
-		if ago := e.Host.Now.Sub(r.At); ago >= 0 && ago < lately {
-			e.addAt(Warning, "this host", "fix what it says; the runner starts the plugin again by itself",
-				"the start at %s was refused: %s", r.At.In(e.Host.Now.Location()).Format(time.TimeOnly), strings.ReplaceAll(r.Text, "\n", "; "))
-		}
+	if r := e.Host.Refused; r != nil && e.Host.Now.Sub(r.At) < lately {
+		e.addAt(Warning, here, "fix what it says; the runner starts the plugin again by itself",
+			"the start at %s was refused: %s", r.At.In(e.Host.Now.Location()).Format(time.TimeOnly), strings.ReplaceAll(r.Text, "\n", "; "))
 	}
 }

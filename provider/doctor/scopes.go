@@ -3,7 +3,6 @@ package doctor
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 )
@@ -58,30 +57,21 @@ func (e *exam) scopes(ctx context.Context) {
 		}
 		return e.api.Scopes(ctx, slices.Compact(names)...) // a scope's rows are beside each other
 	})
-	if err != nil {
-		e.addAt(Warning, "scopes", digitalocean.Hint(err), "the token's scopes could not be read: %v", err)
+	if e.unread(err, Warning, "the token's scopes") {
 		return
 	}
-	has, missing := 0, 0
-	var unconfirmed []string
-	for _, a := range all {
-		for _, n := range needs {
-			switch {
-			case n.scope != a.Name || n.when != nil && !n.when(e.Subject):
-			case a.Missing:
-				missing++
-				e.addAt(n.level, a.Asked, "give the token the scope "+a.Name, "the token lacks %s: %s", a.Name, n.without)
-			case a.Unknown != "":
-				unconfirmed = append(unconfirmed, a.Name+" ("+a.Unknown+")")
-			default:
-				has++
-			}
+	before := len(e.found)
+	for _, n := range needs {
+		i := slices.IndexFunc(all, func(s digitalocean.Scope) bool { return s.Name == n.scope })
+		switch s := all[i]; {
+		case n.when != nil && !n.when(e.Subject):
+		case s.Missing:
+			e.addAt(n.level, s.Asked, "give the token the scope "+n.scope, "the token lacks %s: %s", n.scope, n.without)
+		case s.Unknown != "":
+			e.addAt(Note, s.Asked, "", "it is not known whether the token has %s: %s", n.scope, s.Unknown)
 		}
 	}
-	if len(unconfirmed) > 0 {
-		e.addAt(Note, "scopes", "", "unconfirmed: %s", strings.Join(unconfirmed, ", "))
-	}
-	if missing+len(unconfirmed) == 0 {
-		e.addAt(OK, "scopes", "", "the token has the %d scopes that this group needs, as far as reads and empty requests show", has)
+	if len(e.found) == before {
+		e.addAt(OK, "scopes", "", "the token has the scopes that this group needs, as far as reads and empty requests show")
 	}
 }
