@@ -17,17 +17,17 @@ func (s *Sim) PowerOn(id int) { s.touch(id, func(m *machine, _ time.Time) { m.of
 
 // Lock is an administrator's lock: nobody can delete the Droplet until it is unlocked.
 func (s *Sim) Lock(id int, locked bool) {
-	s.touch(id, func(m *machine, _ time.Time) { m.locked = locked })
+	s.touch(id, func(m *machine, _ time.Time) { m.Locked = locked })
 }
 
 // Rename gives it another name.
 func (s *Sim) Rename(id int, name string) {
-	s.touch(id, func(m *machine, _ time.Time) { m.name = name })
+	s.touch(id, func(m *machine, _ time.Time) { m.Name = name })
 }
 
 // Tag puts a tag on it, which is made if it is new.
 func (s *Sim) Tag(id int, tag string) {
-	s.touch(id, func(m *machine, now time.Time) { s.makeTag(tag, now); m.tag(tag, now) })
+	s.touch(id, func(m *machine, now time.Time) { s.tags[tag] = true; m.tag(tag, now) })
 }
 
 // Untag takes a tag off it; the tag itself remains.
@@ -37,12 +37,7 @@ func (s *Sim) Untag(id int, tag string) {
 
 // Destroy ends it at once. One that is already on its way out goes when it would have gone.
 func (s *Sim) Destroy(id int) {
-	s.touch(id, func(m *machine, now time.Time) {
-		if m.gone.IsZero() {
-			m.gone = now
-			s.farewell(m)
-		}
-	})
+	s.touch(id, func(m *machine, now time.Time) { s.end(m, now) })
 }
 
 func (s *Sim) locked(do func()) {
@@ -67,41 +62,34 @@ func (s *Sim) touch(id int, change func(*machine, time.Time)) {
 func (s *Sim) AddDroplet(d Droplet) int {
 	s.mu.Lock()
 	now := s.now()
-	spec := launch{
+	model := machine{
 		region: s.region(cmp.Or(d.Region, "nyc3")),
 		size:   s.size(cmp.Or(d.Size, "s-1vcpu-1gb")),
 		image:  s.image(cmp.Or(d.Image, "ubuntu-24-04-x64")),
-		keys:   d.AuthorizedKeys, tags: d.Tags, userData: d.UserData, vpc: d.VPC, public: true, ipv6: d.PublicIPv6.IsValid(),
 	}
-	if spec.region == nil || spec.size == nil || spec.image == nil {
+	if model.region == nil || model.size == nil || model.image == nil {
 		s.mu.Unlock()
 		panic("dosim.AddDroplet: no such region, size or image in the catalog")
 	}
-	if spec.vpc == "" {
-		spec.vpc = s.defaultVPC(spec.region.Slug)
-	}
-	m := s.launch(d.Name, spec, now)
-	m.ready = now
+	model.AuthorizedKeys, model.UserData = d.AuthorizedKeys, d.UserData
+	model.VPC = cmp.Or(d.VPC, s.defaultVPC(model.region.Slug).ID)
+	m := s.launch(d.Name, model, now)
+	m.ReadyAt = now
 	if !d.ReadyAt.IsZero() {
-		m.ready = d.ReadyAt
+		m.ReadyAt = d.ReadyAt
 	}
 	if !d.Created.IsZero() {
-		m.created = d.Created
-		m.seen, m.listed = m.created, m.created
-		for i := range m.tagLog {
-			m.tagLog[i].at = m.created
-		}
+		m.Created, m.seen, m.listed = d.Created, d.Created, d.Created
 	}
-	if d.PublicIPv4.IsValid() {
-		m.public = d.PublicIPv4
+	for _, tag := range d.Tags {
+		s.tags[tag] = true
+		m.tag(tag, m.Created)
 	}
-	if d.PrivateIPv4.IsValid() {
-		m.private = d.PrivateIPv4
-	}
-	announce := s.welcome(m, now)
+	m.PublicIPv4, m.PrivateIPv4 = cmp.Or(d.PublicIPv4, m.PublicIPv4), cmp.Or(d.PrivateIPv4, m.PrivateIPv4)
+	announce := s.announce(m, now)
 	s.mu.Unlock()
 	announce()
-	return m.id
+	return m.ID
 }
 
 // AddKey puts a public key, in OpenSSH's format, on the account. It panics on one that cannot be parsed.
@@ -117,7 +105,7 @@ func (s *Sim) AddKey(name, pub string) Key {
 }
 
 // AddTag makes a tag that nothing carries, unless it is there.
-func (s *Sim) AddTag(name string) { s.locked(func() { s.makeTag(name, s.now()) }) }
+func (s *Sim) AddTag(name string) { s.locked(func() { s.tags[name] = true }) }
 
 // DeleteTag deletes a tag: whatever carried it no longer does.
 func (s *Sim) DeleteTag(name string) { s.locked(func() { s.dropTag(name, s.now()) }) }
@@ -129,27 +117,9 @@ func (s *Sim) DeleteKey(id int) {
 
 // AddImage puts an image, usually a new golden snapshot, into the catalog and returns its id. A nil Regions means
 // every region.
-func (s *Sim) AddImage(image Image) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := s.now()
-	if image.ID == 0 {
-		image.ID = s.images[len(s.images)-1].ID + 1
-	}
-	if image.Regions == nil {
-		image.Regions = slices.Clone(everywhere)
-	}
-	if image.Created.IsZero() {
-		image.Created = now
-	}
-	if image.Distribution == "" {
-		image.Distribution = "Ubuntu"
-	}
-	for _, tag := range image.Tags {
-		s.makeTag(tag, now)
-	}
-	s.images = append(s.images, &image)
-	return image.ID
+func (s *Sim) AddImage(image Image) (id int) {
+	s.locked(func() { id = s.addImage(image, s.now()) })
+	return id
 }
 
 // SetAccount changes what the account says of itself.

@@ -2,12 +2,13 @@ package dosim
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -43,19 +44,14 @@ type createRequest struct {
 	PublicNetworking *bool             `json:"public_networking"`
 }
 
-// launch is a create that was found to be in order.
-type launch struct {
-	region   *region
-	size     *size
-	image    *Image
-	keys     []string // OpenSSH
-	tags     []string
-	userData string
-	vpc      string
-	features []string
-	public   bool
-	ipv6     bool
+type actionLink struct {
+	ID   int    `json:"id"`
+	Rel  string `json:"rel"`
+	Href string `json:"href"`
 }
+
+// firstActionID is where action ids begin: of the creations of Droplets, one each.
+const firstActionID = 1_600_000_001
 
 // createDroplets is POST /v2/droplets, all or nothing [?]: one check for the whole request, as the wording of the
 // quota's message suggests.
@@ -68,21 +64,25 @@ func (s *Sim) createDroplets(c *call) reply {
 	if req.Names == nil {
 		names, single = []string{req.Name}, true
 	}
-	spec, rep, ok := s.check(c, req, names)
-	if !ok {
-		return rep
+	model, wrong := s.check(c.now, req, names)
+	if wrong != "" {
+		return c.unprocessable(wrong)
 	}
-	s.policeCreate(c.now, names, spec)
+	s.policeCreate(c.now, names, model)
 
 	droplets, actions := make([][]byte, 0, len(names)), make([]actionLink, 0, len(names))
 	for i, name := range names {
-		m := s.launch(name, spec, c.now)
+		m := s.launch(name, model, c.now)
+		if req.PublicNetworking != nil && !*req.PublicNetworking {
+			m.PublicIPv4 = netip.Addr{}
+		}
 		s.misbehave(c, m, i)
-		c.after = append(c.after, s.welcome(m, c.now))
+		c.after = append(c.after, s.announce(m, c.now))
 		shown := s.shape(m, s.appearance(m, c.now))
 		shown.VPCUUID = "" // DigitalOcean's answer has none yet
 		droplets = append(droplets, c.odd(jsonReply(0, shown).body, i))
-		actions = append(actions, actionLink{s.createAction(m), "create", fmt.Sprintf("%s/v2/actions/%d", c.base(), s.createAction(m))})
+		action := firstActionID + m.ID - s.opt.FirstDropletID
+		actions = append(actions, actionLink{action, "create", fmt.Sprintf("%s/v2/actions/%d", c.base(), action)})
 	}
 	links := map[string]any{"actions": actions}
 	if single {
@@ -92,69 +92,51 @@ func (s *Sim) createDroplets(c *call) reply {
 	return jsonReply(http.StatusAccepted, map[string]any{"droplets": json.RawMessage(all), "links": links})
 }
 
-// check finds what DigitalOcean would find wrong.
-func (s *Sim) check(c *call, req createRequest, names []string) (spec launch, rep reply, ok bool) {
-	no := func(message string) (launch, reply, bool) { return launch{}, c.unprocessable(message), false }
-	if len(names) > maxNames {
-		return no(MessageTooManyNames)
+// check returns the Droplet that each of the names is to become, or what DigitalOcean would find wrong.
+func (s *Sim) check(now time.Time, req createRequest, names []string) (model machine, wrong string) {
+	size, region, image := s.size(req.Size), s.region(req.Region), s.image(strings.Trim(string(req.Image), `"`))
+	keys, unknown := s.resolveKeys(req.SSHKeys, now)
+	network := s.defaultVPC(req.Region)
+	if req.VPCUUID != nil {
+		network = s.vpc(*req.VPCUUID)
 	}
-	if len(names) == 0 || slices.ContainsFunc(names, func(n string) bool { return len(n) > maxName || !hostname.MatchString(n) }) {
-		return no(MessageHostname)
-	}
-	spec.size = s.size(req.Size)
-	if spec.size == nil || !spec.size.Available {
-		return no(MessageInvalidSize)
-	}
-	imageRef := strings.Trim(string(req.Image), `"`)
-	if spec.image = s.image(imageRef); spec.image == nil || spec.image.status() != "available" {
-		return no(MessageInvalidImage)
-	}
-	switch spec.region = s.region(req.Region); {
-	case spec.region == nil || !spec.region.Available:
-		return no(MessageRegion)
-	case !slices.Contains(spec.size.Regions, req.Region):
-		return no(MessageSizeNotHere)
-	case !slices.Contains(spec.image.Regions, req.Region):
-		return no(MessageImageNotHere)
-	case spec.image.MinDisk > spec.size.Disk:
-		return no(MessageImageTooBig)
-	case spec.image.Custom && req.IPv6:
-		return no(MessageCustomIPv6)
-	case spec.image.Custom && req.Monitoring:
-		return no(MessageNoMonitoring)
-	}
-	var unknown []string
-	if spec.keys, unknown = s.resolveKeys(req.SSHKeys, c.now); unknown != nil {
-		return no(strings.Join(unknown, ", ") + " " + MessageInvalidKeys)
-	}
-	if len(req.UserData) > maxUserData {
-		return no(MessageUserData)
-	}
-	if slices.ContainsFunc(req.Tags, func(t string) bool { return len(t) > maxTag || !tagName.MatchString(t) }) {
-		return no(MessageInvalidTag)
-	}
-	spec.tags, spec.userData = req.Tags, req.UserData
-	spec.public, spec.ipv6 = req.PublicNetworking == nil || *req.PublicNetworking, req.IPv6
-	if spec.ipv6 && !spec.public {
-		return no(MessageNoAddress)
-	}
+	badName := func(n string) bool { return len(n) > maxName || !hostname.MatchString(n) }
+	badTag := func(t string) bool { return len(t) > maxTag || !tagName.MatchString(t) }
 	switch {
-	case req.VPCUUID == nil:
-		spec.vpc = s.defaultVPC(req.Region)
-	case *req.VPCUUID == "":
-		return launch{}, errorReply(500, c.id, defaultErrors[500]), false
-	default:
-		v := s.vpc(*req.VPCUUID)
-		if v == nil || v.Region != req.Region {
-			return no(MessageInvalidVPC)
-		}
-		spec.vpc = v.ID
+	case len(names) > maxNames:
+		return model, MessageTooManyNames
+	case len(names) == 0 || slices.ContainsFunc(names, badName):
+		return model, MessageHostname
+	case size == nil:
+		return model, MessageInvalidSize
+	case image == nil || image.Status != "available":
+		return model, MessageInvalidImage
+	case region == nil || !region.Available:
+		return model, MessageRegion
+	case !slices.Contains(size.Regions, req.Region):
+		return model, MessageSizeNotHere
+	case !slices.Contains(image.Regions, req.Region):
+		return model, MessageImageNotHere
+	case image.MinDisk > size.Disk:
+		return model, MessageImageTooBig
+	case image.Custom && req.IPv6:
+		return model, MessageCustomIPv6
+	case image.Custom && req.Monitoring:
+		return model, MessageNoMonitoring
+	case len(unknown) > 0:
+		return model, strings.Join(unknown, ", ") + " " + MessageInvalidKeys
+	case len(req.UserData) > maxUserData:
+		return model, MessageUserData
+	case slices.ContainsFunc(req.Tags, badTag):
+		return model, MessageInvalidTag
+	case req.IPv6 && req.PublicNetworking != nil && !*req.PublicNetworking:
+		return model, MessageNoAddress
+	case network == nil || network.Region != req.Region:
+		return model, MessageInvalidVPC
 	}
-	if message := s.overLimit(c.now, spec.size, len(names)); message != "" {
-		return no(message)
-	}
-	spec.features = features(req)
-	return spec, reply{}, true
+	model = machine{region: region, size: size, image: image}
+	model.AuthorizedKeys, model.Tags, model.UserData, model.VPC, model.Features = keys, req.Tags, req.UserData, network.ID, features(req)
+	return model, s.overLimit(now, size, len(names))
 }
 
 // overLimit says which limit n more Droplets of the size would exceed; it is empty if there is room.
@@ -163,13 +145,13 @@ func (s *Sim) overLimit(now time.Time, z *size, n int) string {
 	for _, m := range s.machines {
 		if m.exists(now) {
 			droplets++
-			if m.size.GPU != "" {
+			if m.size.GPU != nil {
 				gpus++
 			}
 		}
 	}
 	switch {
-	case z.GPU != "" && s.opt.GPULimit > 0 && gpus+n > s.opt.GPULimit:
+	case z.GPU != nil && s.opt.GPULimit > 0 && gpus+n > s.opt.GPULimit:
 		return MessageGPULimit
 	case droplets+n > s.limit:
 		return MessageDropletLimit
@@ -177,19 +159,23 @@ func (s *Sim) overLimit(now time.Time, z *size, n int) string {
 	return ""
 }
 
+// features are in the order of the alphabet.
 func features(req createRequest) []string {
-	on := []string{"private_networking"}
-	for feature, wanted := range map[string]bool{
-		"backups":       req.Backups,
-		"droplet_agent": req.WithDropletAgent == nil || *req.WithDropletAgent,
-		"ipv6":          req.IPv6,
-		"monitoring":    req.Monitoring,
+	var on []string
+	for _, f := range []struct {
+		name   string
+		wanted bool
+	}{
+		{"backups", req.Backups},
+		{"droplet_agent", req.WithDropletAgent == nil || *req.WithDropletAgent},
+		{"ipv6", req.IPv6},
+		{"monitoring", req.Monitoring},
+		{"private_networking", true},
 	} {
-		if wanted {
-			on = append(on, feature)
+		if f.wanted {
+			on = append(on, f.name)
 		}
 	}
-	slices.Sort(on)
 	return on
 }
 
@@ -207,27 +193,26 @@ func (s *Sim) resolveKeys(refs []json.RawMessage, now time.Time) (keys, unknown 
 	return keys, unknown
 }
 
-// launch makes a Droplet. Callers hold s.mu, and see to the hook.
-func (s *Sim) launch(name string, spec launch, now time.Time) *machine {
+// launch makes a Droplet after a model, which has all but what each has of its own. Callers hold s.mu, and call what
+// announce returns.
+func (s *Sim) launch(name string, model machine, now time.Time) *machine {
 	n := len(s.machines) + 1
-	m := &machine{
-		id: s.opt.FirstDropletID - 1 + n, name: name, region: spec.region, size: spec.size, image: spec.image,
-		vpc: spec.vpc, project: s.projects[0], keys: spec.keys, userData: spec.userData, features: spec.features,
-		created: now, ready: now.Add(s.opt.BootTime), seen: now, listed: now,
+	m, tags := &model, model.Tags
+	m.ID, m.Name, m.Project = s.opt.FirstDropletID-1+n, name, s.projects[0]
+	m.Region, m.Size, m.Image, m.PriceHourly = m.region.Slug, m.size.Slug, m.image.ref(), m.size.PriceHourly
+	m.Created, m.ReadyAt, m.seen, m.listed = now, now.Add(s.opt.BootTime), now, now
+	m.announced = make(chan struct{})
+	m.PublicIPv4, m.PrivateIPv4 = s.opt.Address(n)
+	if slices.Contains(m.Features, "ipv6") {
+		m.PublicIPv6 = addressV6(n)
 	}
-	m.public, m.private = s.opt.Address(n)
-	if !spec.public {
-		m.public = noAddress
-	}
-	if spec.ipv6 {
-		m.v6 = addressV6(n)
-	}
-	for _, tag := range spec.tags {
-		s.makeTag(tag, now)
+	m.Tags = nil
+	for _, tag := range tags {
+		s.tags[tag] = true
 		m.tag(tag, now)
 	}
 	s.machines = append(s.machines, m)
-	s.byID[m.id] = m
+	s.byID[m.ID] = m
 	return m
 }
 
@@ -241,15 +226,12 @@ func (s *Sim) misbehave(c *call, m *machine, i int) {
 		case NeverSeen:
 			m.phantom = true
 		case FailsLater:
-			after := f.For
-			if after == 0 {
-				after = s.opt.BootTime / 2
-			}
-			m.failed, m.ready, m.gone = true, time.Time{}, c.now.Add(after)
+			m.failed, m.ReadyAt = true, time.Time{}
+			s.end(m, c.now.Add(cmp.Or(f.For, s.opt.BootTime/2)))
 		case StuckNew:
-			m.ready = m.ready.Add(f.For)
+			m.ReadyAt = m.ReadyAt.Add(f.For)
 			if f.For == 0 {
-				m.ready = time.Time{}
+				m.ReadyAt = time.Time{}
 			}
 		case LateInLists:
 			m.listed = c.now.Add(f.For)
@@ -257,13 +239,4 @@ func (s *Sim) misbehave(c *call, m *machine, i int) {
 			m.seen = c.now.Add(f.For)
 		}
 	}
-}
-
-// idOf parses the {id} of a path; 0 is nobody's.
-func idOf(c *call) int {
-	id, err := strconv.Atoi(c.PathValue("id"))
-	if err != nil {
-		return 0
-	}
-	return id
 }

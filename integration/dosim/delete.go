@@ -1,23 +1,21 @@
 package dosim
 
-import "time"
-
 // deleteDroplet is DELETE /v2/droplets/{id}. While a Droplet that was deleted is still on its way out, another DELETE
 // finds a pending event [?].
 func (s *Sim) deleteDroplet(c *call) reply {
-	m := s.byID[idOf(c)]
-	if m == nil || !m.visible(c.now) {
+	m := s.visible(c.PathValue("id"), c.now)
+	if m == nil {
 		return c.notFound()
 	}
 	s.policeDelete(c.now, m)
-	if m.locked {
+	if m.Locked {
 		return c.unprocessable(MessageLocked)
 	}
 	if m.leaving() {
 		return c.unprocessable(MessagePendingEvent)
 	}
 	if !s.spared(c, m, 0) {
-		s.destroy(m, c.now)
+		s.end(m, c.now.Add(s.opt.DeleteTime))
 	}
 	return noContent()
 }
@@ -34,11 +32,11 @@ func (s *Sim) deleteByTag(c *call) reply {
 	s.policeDeleteByTag(c.now, tag)
 	i := 0
 	for _, m := range s.machines {
-		if !m.exists(c.now) || !m.tagged(tag) || m.leaving() || m.locked {
+		if !m.exists(c.now) || !m.tagged(tag) || m.leaving() || m.Locked {
 			continue
 		}
 		if !s.spared(c, m, i) {
-			s.destroy(m, c.now)
+			s.end(m, c.now.Add(s.opt.DeleteTime))
 		}
 		i++
 	}
@@ -53,12 +51,4 @@ func (s *Sim) spared(c *call, m *machine, i int) bool {
 		}
 	}
 	return false
-}
-
-// destroy lets the Droplet be gone after DeleteTime. One whose creation is failing anyway goes no later for it.
-func (s *Sim) destroy(m *machine, now time.Time) {
-	if m.gone.IsZero() {
-		m.gone = now.Add(s.opt.DeleteTime)
-		s.farewell(m)
-	}
 }

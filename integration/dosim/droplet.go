@@ -36,39 +36,25 @@ type Droplet struct {
 	PriceHourly float64 // US dollars
 }
 
-// machine is the simulator's own record of a Droplet. Sim.mu owns it.
+// machine is a Droplet and what only the simulator knows of it. Sim.mu owns it.
 type machine struct {
-	id      int
-	name    string
+	Droplet // but for its Status, which the clock tells
 	region  *region
 	size    *size
 	image   *Image
-	tags    []string    // in the order in which they were put on
 	tagLog  []tagChange // for a tag filter that is behind
-	vpc     string
-	project string
 
-	public, private, v6 netip.Addr
-	keys                []string
-	userData            string
-	features            []string
-
-	created time.Time
-	ready   time.Time // zero: never
-	gone    time.Time // zero: not in sight
 	seen    time.Time // GET by id answers 404 until then
 	listed  time.Time // lists miss it until then
 	phantom bool      // accepted, and never made
 	failed  bool      // accepted, and given up by DigitalOcean: not billed
 	off     bool
-	locked  bool
 
-	deletes []time.Time // DELETEs by id, for the police
+	deletes   []time.Time   // DELETEs by id, for the police
+	announced chan struct{} // closed when Hooks.Created has returned
 
-	announced bool       // Hooks.Created has returned
-	farewell  bool       // Hooks.Gone has been scheduled
-	wire      []byte     // its JSON as last shown
-	wireOf    appearance // which is right as long as it looks like this
+	wire   []byte     // its JSON as last shown
+	wireOf appearance // which is right as long as it looks like this
 }
 
 // tagChange says that the Droplet did or did not carry the tag from a moment on.
@@ -80,7 +66,7 @@ type tagChange struct {
 
 // exists reports whether the Droplet is there and billed at t.
 func (m *machine) exists(t time.Time) bool {
-	return !m.phantom && !t.Before(m.created) && (m.gone.IsZero() || t.Before(m.gone))
+	return !m.phantom && !t.Before(m.Created) && (m.Gone.IsZero() || t.Before(m.Gone))
 }
 
 // visible reports whether GET by id finds it.
@@ -93,7 +79,7 @@ func (m *machine) inList(now time.Time, lag time.Duration) bool {
 
 func (m *machine) status(now time.Time) string {
 	switch {
-	case m.ready.IsZero() || now.Before(m.ready):
+	case m.ReadyAt.IsZero() || now.Before(m.ReadyAt):
 		return "new"
 	case m.off:
 		return "off"
@@ -101,15 +87,10 @@ func (m *machine) status(now time.Time) string {
 	return "active"
 }
 
-// leaving reports whether a DELETE was accepted (or the creation is known to fail), so that it will be gone.
-func (m *machine) leaving() bool { return !m.gone.IsZero() && !m.failed }
+// leaving reports whether a DELETE was accepted, so that it will be gone.
+func (m *machine) leaving() bool { return !m.Gone.IsZero() && !m.failed }
 
-// addressed reports whether its addresses are known yet: they come up about a third into the boot.
-func (m *machine) addressed(now time.Time, boot time.Duration) bool {
-	return !now.Before(m.created.Add(boot / 3))
-}
-
-func (m *machine) tagged(tag string) bool { return slices.Contains(m.tags, tag) }
+func (m *machine) tagged(tag string) bool { return slices.Contains(m.Tags, tag) }
 
 // taggedAt answers from the past: whether it carried the tag at t.
 func (m *machine) taggedAt(tag string, t time.Time) bool {
@@ -124,26 +105,22 @@ func (m *machine) taggedAt(tag string, t time.Time) bool {
 
 func (m *machine) tag(tag string, now time.Time) {
 	if !m.tagged(tag) {
-		m.tags = append(m.tags, tag)
+		m.Tags = append(m.Tags, tag)
 		m.tagLog = append(m.tagLog, tagChange{now, tag, true})
 	}
 }
 
 func (m *machine) untag(tag string, now time.Time) {
-	if i := slices.Index(m.tags, tag); i >= 0 {
-		m.tags = slices.Delete(m.tags, i, i+1)
+	if i := slices.Index(m.Tags, tag); i >= 0 {
+		m.Tags = slices.Delete(m.Tags, i, i+1)
 		m.tagLog = append(m.tagLog, tagChange{now, tag, false})
 	}
 }
 
 func (m *machine) view(now time.Time) Droplet {
-	return Droplet{
-		ID: m.id, Name: m.name, Region: m.region.Slug, Size: m.size.Slug, Image: m.image.ref(),
-		Status: m.status(now), Locked: m.locked, Tags: slices.Clone(m.tags), VPC: m.vpc, Project: m.project,
-		PublicIPv4: m.public, PrivateIPv4: m.private, PublicIPv6: m.v6,
-		AuthorizedKeys: slices.Clone(m.keys), UserData: m.userData, Features: slices.Clone(m.features),
-		Created: m.created, ReadyAt: m.ready, Gone: m.gone, PriceHourly: m.size.PriceHourly,
-	}
+	d := m.Droplet
+	d.Status, d.Tags = m.status(now), slices.Clone(m.Tags)
+	return d
 }
 
 // Droplets is the ground truth: every Droplet that exists and is billed now, by ascending id, whatever lists say.
@@ -160,36 +137,33 @@ func (s *Sim) Droplets() []Droplet {
 	return all
 }
 
-// welcome returns what is to be done, without the lock, about a Droplet that came to be. Callers hold s.mu.
-func (s *Sim) welcome(m *machine, now time.Time) func() {
-	if m.phantom {
-		return func() {}
-	}
+// announce returns the call of the Created hook, which is made without the lock. Callers hold s.mu.
+func (s *Sim) announce(m *machine, now time.Time) func() {
 	view := m.view(now)
-	view.Gone = time.Time{} // a creation that will fail does not look like one
 	return func() {
-		if s.opt.Hooks.Created != nil {
+		if s.opt.Hooks.Created != nil && !m.phantom {
 			s.opt.Hooks.Created(view)
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		m.announced = true
-		s.farewell(m)
+		close(m.announced)
 	}
 }
 
-// farewell starts the goroutine that calls the Gone hook, once it is known when the Droplet will be gone. Callers
-// hold s.mu.
-func (s *Sim) farewell(m *machine) {
-	if s.opt.Hooks.Gone == nil || m.gone.IsZero() || !m.announced || m.farewell || s.closing.Err() != nil {
+// end has the Droplet be gone at a moment, unless it is on its way out already, and the Gone hook be called then.
+// Callers hold s.mu.
+func (s *Sim) end(m *machine, at time.Time) {
+	if !m.Gone.IsZero() {
 		return
 	}
-	m.farewell = true
-	wait := m.gone.Sub(s.now())
+	m.Gone = at
+	if s.opt.Hooks.Gone == nil || s.closing.Err() != nil {
+		return
+	}
+	wait := at.Sub(s.now())
 	s.timers.Go(func() {
 		if s.sleep(s.closing, wait) != nil {
 			return
 		}
+		<-m.announced
 		s.mu.Lock()
 		view := m.view(s.now())
 		s.mu.Unlock()

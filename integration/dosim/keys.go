@@ -76,11 +76,7 @@ func (s *Sim) createKey(c *call) reply {
 
 // getKey is GET /v2/account/keys/{id or fingerprint}.
 func (s *Sim) getKey(c *call) reply {
-	key := s.key(c.PathValue("id"))
-	if key == nil {
-		return c.notFound()
-	}
-	return jsonReply(http.StatusOK, map[string]*Key{"ssh_key": key})
+	return found(c, "ssh_key", s.key(c.PathValue("id")))
 }
 
 // deleteKey is DELETE /v2/account/keys/{id or fingerprint}. Droplets keep the keys that they were created with.

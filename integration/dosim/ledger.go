@@ -37,13 +37,13 @@ func (s *Sim) Ledger() []Bill {
 		if m.phantom {
 			continue
 		}
-		bill := Bill{ID: m.id, Name: m.name, Size: m.size.Slug, Tags: slices.Clone(m.tags), Created: m.created}
+		bill := Bill{ID: m.ID, Name: m.Name, Size: m.size.Slug, Tags: slices.Clone(m.Tags), Created: m.Created}
 		until := now
 		if !m.exists(now) {
-			bill.Gone, until = m.gone, m.gone
+			bill.Gone, until = m.Gone, m.Gone
 		}
 		if !m.failed {
-			bill.Seconds = max(leastSeconds, until.Sub(m.created).Seconds())
+			bill.Seconds = max(leastSeconds, until.Sub(m.Created).Seconds())
 			cents := bill.Seconds / 3600 * m.size.PriceHourly * 100
 			bill.Dollars = max(leastDollars, math.Round(cents*1e4)/1e6)
 		}

@@ -3,17 +3,27 @@ package dosim
 import (
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
 
 // getDroplet is GET /v2/droplets/{id}.
 func (s *Sim) getDroplet(c *call) reply {
-	m := s.byID[idOf(c)]
-	if m == nil || !m.visible(c.now) {
+	m := s.visible(c.PathValue("id"), c.now)
+	if m == nil {
 		return c.notFound()
 	}
 	return jsonReply(http.StatusOK, map[string]json.RawMessage{"droplet": c.odd(s.dropletJSON(m, c.now), 0)})
+}
+
+// visible finds the Droplet that the API shows under an id.
+func (s *Sim) visible(id string, now time.Time) *machine {
+	n, _ := strconv.Atoi(id) // 0 is nobody's
+	if m := s.byID[n]; m != nil && m.visible(now) {
+		return m
+	}
+	return nil
 }
 
 // listDroplets is GET /v2/droplets, by ascending id [?].
@@ -62,18 +72,10 @@ func (s *Sim) filter(c *call) (keep func(*machine) bool, rep reply, ok bool) {
 		tagsAt = tagsAt.Add(-f.For)
 	}
 	return func(m *machine) bool {
-		return (m.size.GPU != "") == (kind == "gpus") &&
-			(name == "" || strings.EqualFold(m.name, name)) &&
-			(tag == "" || m.carried(tag, c.now, tagsAt))
+		return (m.size.GPU != nil) == (kind == "gpus") &&
+			(name == "" || strings.EqualFold(m.Name, name)) &&
+			(tag == "" || m.taggedAt(tag, tagsAt))
 	}, reply{}, true
-}
-
-// carried reports whether the tag filter finds the Droplet: by its tags now, or by those it had then.
-func (m *machine) carried(tag string, now, then time.Time) bool {
-	if now.Equal(then) {
-		return m.tagged(tag)
-	}
-	return m.taggedAt(tag, then)
 }
 
 // shift moves the start of a page from page 2 on, as when Droplets came or went since the page before.

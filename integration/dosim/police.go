@@ -47,23 +47,23 @@ func (s *Sim) accuse(now time.Time, format string, args ...any) {
 	s.police.violations = append(s.police.violations, stamp(now)+" "+fmt.Sprintf(format, args...))
 }
 
-func (s *Sim) policeCreate(now time.Time, names []string, spec launch) {
-	if len(spec.keys) == 0 {
+func (s *Sim) policeCreate(now time.Time, names []string, model machine) {
+	if len(model.AuthorizedKeys) == 0 {
 		s.accuse(now, "created %s without SSH keys", strings.Join(names, ", "))
 	}
-	group := slices.IndexFunc(spec.tags, func(tag string) bool { return strings.HasPrefix(tag, tagGroup) })
+	group := slices.IndexFunc(model.Tags, func(tag string) bool { return strings.HasPrefix(tag, tagGroup) })
 	if group < 0 {
 		return
 	}
 	taken := map[string]bool{}
 	for _, m := range s.machines {
-		if m.exists(now) && m.tagged(spec.tags[group]) {
-			taken[m.name] = true
+		if m.exists(now) && m.tagged(model.Tags[group]) {
+			taken[m.Name] = true
 		}
 	}
 	for _, name := range names {
 		if taken[name] {
-			s.accuse(now, "created %s in %s, where a living Droplet has that name", name, spec.tags[group])
+			s.accuse(now, "created %s in %s, where a living Droplet has that name", name, model.Tags[group])
 		}
 		taken[name] = true
 	}
@@ -71,12 +71,12 @@ func (s *Sim) policeCreate(now time.Time, names []string, spec launch) {
 
 func (s *Sim) policeDelete(now time.Time, m *machine) {
 	if !m.tagged(tagFleeting) {
-		s.accuse(now, "deleted Droplet %d (%s), which is not tagged %q", m.id, m.name, tagFleeting)
+		s.accuse(now, "deleted Droplet %d (%s), which is not tagged %q", m.ID, m.Name, tagFleeting)
 	}
 	m.deletes = slices.DeleteFunc(m.deletes, func(t time.Time) bool { return now.Sub(t) >= time.Minute })
 	m.deletes = append(m.deletes, now)
 	if len(m.deletes) == maxDeletes+1 {
-		s.accuse(now, "deleted Droplet %d (%s) more than %d times in a minute", m.id, m.name, maxDeletes)
+		s.accuse(now, "deleted Droplet %d (%s) more than %d times in a minute", m.ID, m.Name, maxDeletes)
 	}
 }
 
@@ -86,7 +86,7 @@ func (s *Sim) policeDeleteByTag(now time.Time, tag string) {
 	}
 	for _, m := range s.machines {
 		if m.exists(now) && m.tagged(tag) && !m.tagged(tagFleeting) {
-			s.accuse(now, "deleted Droplet %d (%s) by the tag %q, and it is not tagged %q", m.id, m.name, tag, tagFleeting)
+			s.accuse(now, "deleted Droplet %d (%s) by the tag %q, and it is not tagged %q", m.ID, m.Name, tag, tagFleeting)
 		}
 	}
 }

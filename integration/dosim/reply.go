@@ -136,6 +136,14 @@ func (c *call) unprocessable(message string) reply {
 
 func (c *call) notFound() reply { return errorReply(404, c.id, defaultErrors[404]) }
 
+// found answers with what was looked up, under the key, or with 404.
+func found[T any](c *call, key string, v *T) reply {
+	if v == nil {
+		return c.notFound()
+	}
+	return jsonReply(http.StatusOK, map[string]*T{key: v})
+}
+
 // decode reads the JSON body into v, or answers 400.
 func (c *call) decode(v any) (reply, bool) {
 	if err := json.Unmarshal(c.body, v); err != nil {

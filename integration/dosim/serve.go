@@ -83,18 +83,23 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request, op string, h handler
 	if fault.carriedOut() {
 		rep = s.answer(c, h)
 	} else if !fault.Refused && !fault.Reset {
-		s.count(c)
+		s.answer(c, nil) // it weighs on the rate limits all the same
 	}
 	if fault.Applied {
 		s.pause(r, fault.Delay)
 	}
 	switch {
 	case fault.Refused:
-		refuse(w)
+		w.Header().Set(refused, "yes")
+		reset(w)
 	case fault.Reset:
 		reset(w)
 	case fault.Hang:
-		s.hang(r)
+		select {
+		case <-r.Context().Done():
+		case <-s.closing.Done():
+		}
+		panic(http.ErrAbortHandler)
 	case fault.answers():
 		rep = fault.answer(c.id)
 	}
@@ -106,8 +111,7 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request, op string, h handler
 func (s *Sim) arrive(c *call, op string) (Fault, int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.serial++
-	c.id = fakeUUID("4e9d", s.serial)
+	c.id = fakeUUID("4e9d", len(s.requests)+1)
 	fault, behaviours := s.meet(op, c)
 	c.behaviours = behaviours
 	var names []string
@@ -123,12 +127,12 @@ func (s *Sim) arrive(c *call, op string) (Fault, int) {
 	return fault, len(s.requests) - 1
 }
 
-// answer carries the operation out: behind authentication and rate limits, under the lock, hooks after it.
+// answer carries the operation out, if there is one: behind authentication and rate limits, under the lock, hooks after it.
 func (s *Sim) answer(c *call, h handler) reply {
 	s.mu.Lock()
 	c.now = s.now()
 	rep, ok := s.admit(c)
-	if ok {
+	if ok && h != nil {
 		rep = h(c)
 	}
 	s.mu.Unlock()
@@ -136,14 +140,6 @@ func (s *Sim) answer(c *call, h handler) reply {
 		f()
 	}
 	return rep
-}
-
-// count has a request that is not carried out weigh on the rate limits all the same.
-func (s *Sim) count(c *call) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c.now = s.now()
-	s.admit(c)
 }
 
 // admit checks token and limits; without its leave the reply is the answer. Callers hold s.mu.

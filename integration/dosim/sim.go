@@ -11,6 +11,7 @@
 package dosim
 
 import (
+	"cmp"
 	"context"
 	"hash/crc32"
 	"net/http"
@@ -73,7 +74,7 @@ type Sim struct {
 	limit     int        // of Droplets
 	machines  []*machine // every Droplet ever made, by ascending id
 	byID      map[int]*machine
-	tags      map[string]time.Time // every tag, and when it was made
+	tags      map[string]bool // every tag
 	keys      []*Key
 	keySerial int // keys ever made: ids are not used again
 	regions   []*region
@@ -85,7 +86,6 @@ type Sim struct {
 	limits    limits
 	requests  []Request
 	police    police
-	serial    int // of request ids
 }
 
 // New returns an account with a catalog, a default project, VPCs and one private snapshot, and nothing that costs.
@@ -94,30 +94,15 @@ func New(opt Options) *Sim {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
-	if opt.Token == "" {
-		opt.Token = DefaultToken
-	}
-	if opt.DropletLimit == 0 {
-		opt.DropletLimit = 100
-	}
-	if opt.BootTime == 0 {
-		opt.BootTime = 30 * time.Second
-	}
-	if opt.DeleteTime == 0 {
-		opt.DeleteTime = 3 * time.Second
-	}
-	if opt.PerMinute == 0 {
-		opt.PerMinute = 250
-	}
-	if opt.PerHour == 0 {
-		opt.PerHour = 5000
-	}
-	if opt.FirstDropletID == 0 {
-		opt.FirstDropletID = 512_000_001
-	}
 	if opt.Address == nil {
 		opt.Address = LoopbackAddress
 	}
+	opt.Token = cmp.Or(opt.Token, DefaultToken)
+	opt.BootTime = cmp.Or(opt.BootTime, 30*time.Second)
+	opt.DeleteTime = cmp.Or(opt.DeleteTime, 3*time.Second)
+	opt.PerMinute = cmp.Or(opt.PerMinute, 250)
+	opt.PerHour = cmp.Or(opt.PerHour, 5000)
+	opt.FirstDropletID = cmp.Or(opt.FirstDropletID, 512_000_001)
 	s := &Sim{
 		opt:   opt,
 		token: opt.Token,
@@ -125,9 +110,9 @@ func New(opt Options) *Sim {
 			Status: "active", EmailVerified: true, TeamName: "My Team",
 			TeamUUID: fakeUUID("7ea3", int(crc32.ChecksumIEEE([]byte(opt.Token))>>1)),
 		},
-		limit:  opt.DropletLimit,
+		limit:  cmp.Or(opt.DropletLimit, 100),
 		byID:   map[int]*machine{},
-		tags:   map[string]time.Time{},
+		tags:   map[string]bool{},
 		limits: newLimits(opt.PerMinute, opt.PerHour),
 	}
 	s.closing, s.close = context.WithCancel(context.Background())

@@ -10,29 +10,8 @@ import (
 )
 
 type tagJSON struct {
-	Name      string       `json:"name"`
-	Resources tagResources `json:"resources"`
-}
-
-type tagResources struct {
-	Count         int      `json:"count"`
-	LastTaggedURI string   `json:"last_tagged_uri,omitempty"`
-	Droplets      tagCount `json:"droplets"`
-	Images        tagCount `json:"images"`
-	Volumes       tagCount `json:"volumes"`
-	Snapshots     tagCount `json:"volume_snapshots"`
-	Databases     tagCount `json:"databases"`
-}
-
-type tagCount struct {
-	Count int `json:"count"`
-}
-
-// makeTag makes a tag unless it is there. Callers hold s.mu.
-func (s *Sim) makeTag(name string, now time.Time) {
-	if _, known := s.tags[name]; !known {
-		s.tags[name] = now
-	}
+	Name      string         `json:"name"`
+	Resources map[string]any `json:"resources"`
 }
 
 // listTags is GET /v2/tags, by name.
@@ -57,7 +36,7 @@ func (s *Sim) createTag(c *call) reply {
 			"error": cause, "messages": nil, "root_causes": []string{"rpc error: code = InvalidArgument desc = " + cause},
 		})
 	}
-	s.makeTag(req.Name, c.now)
+	s.tags[req.Name] = true
 	return jsonReply(http.StatusCreated, map[string]tagJSON{"tag": s.tagJSON(c, req.Name)})
 }
 
@@ -101,8 +80,7 @@ func (s *Sim) tagResources(c *call) reply {
 			return rep
 		}
 		for _, r := range req.Resources {
-			id, _ := strconv.Atoi(r.ID) // 0 is nobody's
-			if m := s.byID[id]; r.Type == "droplet" && m != nil && m.visible(c.now) {
+			if m := s.visible(r.ID, c.now); r.Type == "droplet" && m != nil {
 				m.tag(tag, c.now)
 			}
 			if i := s.image(r.ID); r.Type == "image" && i != nil && !i.Public && !slices.Contains(i.Tags, tag) {
@@ -115,25 +93,31 @@ func (s *Sim) tagResources(c *call) reply {
 
 func (s *Sim) withTag(c *call, do func(tag string) reply) reply {
 	tag := c.PathValue("tag")
-	if _, known := s.tags[tag]; !known {
+	if !s.tags[tag] {
 		return c.notFound()
 	}
 	return do(tag)
 }
 
 func (s *Sim) tagJSON(c *call, name string) tagJSON {
-	j := tagJSON{Name: name}
+	counts, last := map[string]int{"droplets": 0, "images": 0, "volumes": 0, "volume_snapshots": 0, "databases": 0}, 0
 	for _, m := range s.machines {
 		if m.visible(c.now) && m.tagged(name) {
-			j.Resources.Droplets.Count++
-			j.Resources.LastTaggedURI = c.base() + "/v2/droplets/" + strconv.Itoa(m.id)
+			counts["droplets"]++
+			last = m.ID
 		}
 	}
 	for _, i := range s.images {
 		if slices.Contains(i.Tags, name) {
-			j.Resources.Images.Count++
+			counts["images"]++
 		}
 	}
-	j.Resources.Count = j.Resources.Droplets.Count + j.Resources.Images.Count
-	return j
+	resources := map[string]any{"count": counts["droplets"] + counts["images"]}
+	for kind, n := range counts {
+		resources[kind] = map[string]int{"count": n}
+	}
+	if last > 0 {
+		resources["last_tagged_uri"] = c.base() + "/v2/droplets/" + strconv.Itoa(last)
+	}
+	return tagJSON{name, resources}
 }

@@ -3,10 +3,10 @@ package dosim
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"syscall"
 	"time"
@@ -27,8 +27,8 @@ type inProcess struct{ h http.Handler }
 // RoundTrip implements http.RoundTripper.
 func (t inProcess) RoundTrip(req *http.Request) (*http.Response, error) {
 	in := req.Clone(req.Context())
-	in.RequestURI = req.URL.RequestURI()
-	in.RemoteAddr = "127.0.0.1:0"
+	in.RequestURI, in.RemoteAddr = req.URL.RequestURI(), "127.0.0.1:0"
+	in.Proto, in.ProtoMajor, in.ProtoMinor = "HTTP/1.1", 1, 1
 	if in.Host == "" {
 		in.Host = req.URL.Host
 	}
@@ -45,68 +45,42 @@ func (t inProcess) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 
-	answered := make(chan *memoryWriter, 1)
+	w, aborted := httptest.NewRecorder(), make(chan bool, 1)
 	go func() {
-		w := &memoryWriter{header: http.Header{}}
 		defer func() {
-			if p := recover(); p != nil {
-				if err, ok := p.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
-					panic(p)
-				}
-				w.aborted = true
+			p := recover()
+			if err, ok := p.(error); p != nil && !(ok && errors.Is(err, http.ErrAbortHandler)) {
+				panic(p)
 			}
-			answered <- w
+			aborted <- p != nil
 		}()
 		t.h.ServeHTTP(w, in)
 	}()
 	select {
-	case w := <-answered:
-		return w.response(req)
+	case aborted := <-aborted:
+		return answer(w, aborted, req)
 	case <-req.Context().Done():
 		return nil, req.Context().Err()
 	}
 }
 
-// memoryWriter records an answer. One goroutine writes it, and hands it over by channel.
-type memoryWriter struct {
-	header  http.Header
-	status  int
-	sent    http.Header // as of WriteHeader
-	body    bytes.Buffer
-	aborted bool
-	refused bool
-}
+// refused is the header by which a handler that aborts says that there was no connection at all. Over a network there
+// was one, and it is reset.
+const refused = "Dosim-Refused"
 
-func (w *memoryWriter) Header() http.Header { return w.header }
-
-func (w *memoryWriter) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status, w.sent = status, w.header.Clone()
-	}
-}
-
-func (w *memoryWriter) Write(p []byte) (int, error) {
-	w.WriteHeader(http.StatusOK)
-	return w.body.Write(p)
-}
-
-func (w *memoryWriter) response(req *http.Request) (*http.Response, error) {
-	reset := &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
+func answer(w *httptest.ResponseRecorder, aborted bool, req *http.Request) (*http.Response, error) {
+	lost := &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
 	switch {
-	case w.refused:
+	case w.Header().Get(refused) != "":
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
-	case w.aborted && w.status == 0:
-		return nil, reset
+	case aborted && !w.Flushed:
+		return nil, lost
 	}
-	w.WriteHeader(http.StatusOK)
-	resp := &http.Response{
-		Status: fmt.Sprintf("%d %s", w.status, http.StatusText(w.status)), StatusCode: w.status,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: w.sent, Body: io.NopCloser(&w.body), ContentLength: int64(w.body.Len()), Request: req,
-	}
-	if w.aborted {
+	resp := w.Result()
+	resp.Request = req
+	if aborted {
 		resp.ContentLength = -1
-		resp.Body = io.NopCloser(io.MultiReader(&w.body, failingReader{reset}))
+		resp.Body = io.NopCloser(io.MultiReader(w.Body, failingReader{lost}))
 	}
 	return resp, nil
 }
@@ -114,15 +88,6 @@ func (w *memoryWriter) response(req *http.Request) (*http.Response, error) {
 type failingReader struct{ err error }
 
 func (r failingReader) Read([]byte) (int, error) { return 0, r.err }
-
-// refuse ends the request as if nobody listened. A real server has accepted the connection already: it resets it.
-func refuse(w http.ResponseWriter) {
-	if m, ok := w.(*memoryWriter); ok {
-		m.refused = true
-		panic(http.ErrAbortHandler)
-	}
-	reset(w)
-}
 
 // reset ends the request with a TCP reset where there is a TCP connection of its own, else by aborting: over HTTP/2
 // with a reset of the stream.
@@ -135,16 +100,6 @@ func reset(w http.ResponseWriter) {
 			_ = tcp.SetLinger(0) // unsent data is dropped, and the peer reads ECONNRESET rather than EOF
 		}
 		_ = conn.Close()
-	}
-	panic(http.ErrAbortHandler)
-}
-
-// hang waits until the client gives up or the Sim is closed, and never answers.
-func (s *Sim) hang(r *http.Request) {
-	ctx := r.Context()
-	select {
-	case <-ctx.Done():
-	case <-s.closing.Done():
 	}
 	panic(http.ErrAbortHandler)
 }
