@@ -17,11 +17,10 @@ import (
 // One request meets at most one error, of the first fault injected whose turn has come, and any number of behaviours.
 type Fault struct {
 	// Which requests. Op is an operation such as "POST /v2/droplets" or "GET /v2/droplets/{id}", or ends in a star:
-	// "*" is every request, "DELETE *" every DELETE. Query, when set, is a key=value that the query must have, such as
-	// "page=3". Region, when set, is a slug that a create must ask for. Of the matching requests the first Skip
-	// are spared, and then Times of them (0: one; -1: all) are hit.
+	// "*" is every request, "DELETE *" every DELETE. Behind a question mark it may have a key=value that the query must
+	// have, such as "GET /v2/droplets?page=3". Region, when set, is a slug that a create must ask for. Of the matching
+	// requests the first Skip are spared, and then Times of them (0: one; -1: all) are hit.
 	Op     string
-	Query  string
 	Region string
 	Skip   int
 	Times  int
@@ -99,18 +98,7 @@ const HTMLBody = "<html>\r\n<head><title>503 Service Temporarily Unavailable</ti
 
 // ErrorBody is a JSON error body with an id such as "unprocessable_entity" and a message.
 func ErrorBody(id, message string) string {
-	body, err := json.Marshal(apiError{ID: id, Message: message})
-	if err != nil {
-		panic(err) // two strings always marshal
-	}
-	return string(body)
-}
-
-// PendingEvent is the 422 with which DigitalOcean refuses to delete a Droplet that is being worked on.
-func PendingEvent() Fault {
-	return Fault{
-		Op: "DELETE /v2/droplets/{id}", Status: http.StatusUnprocessableEntity, Message: MessagePendingEvent,
-	}
+	return string(jsonReply(0, apiError{ID: id, Message: message}).body)
 }
 
 // Inject arms faults, behind those already armed.
@@ -151,14 +139,11 @@ type armedFault struct {
 func (f *armedFault) spent() bool { return f.Times >= 0 && f.hit >= max(1, f.Times) }
 
 func (f Fault) matches(op string, c *call) bool {
-	if prefix, star := strings.CutSuffix(f.Op, "*"); star {
-		if !strings.HasPrefix(op, prefix) {
-			return false
-		}
-	} else if op != f.Op {
+	want, query, _ := strings.Cut(f.Op, "?")
+	if prefix, star := strings.CutSuffix(want, "*"); op != want && !(star && strings.HasPrefix(op, prefix)) {
 		return false
 	}
-	if key, value, _ := strings.Cut(f.Query, "="); f.Query != "" && !slices.Contains(c.query[key], value) {
+	if key, value, _ := strings.Cut(query, "="); query != "" && !slices.Contains(c.query[key], value) {
 		return false
 	}
 	if f.Region == "" {
@@ -187,7 +172,6 @@ func (f Fault) carriedOut() bool {
 // meet returns the faults that a request meets: at most one with an error or a delay, and all behaviours. Callers
 // hold s.mu.
 func (s *Sim) meet(op string, c *call) (fault Fault, behaviours []Fault) {
-	var failed bool
 	for _, f := range s.faults {
 		if f.spent() || !f.matches(op, c) {
 			continue
@@ -195,14 +179,13 @@ func (s *Sim) meet(op string, c *call) (fault Fault, behaviours []Fault) {
 		if f.met++; f.met <= f.Skip {
 			continue
 		}
-		fails := f.fails() || f.Delay > 0
-		if fails && failed {
-			continue
+		if f.fails() || f.Delay > 0 {
+			if fault.Op != "" {
+				continue
+			}
+			fault = f.Fault
 		}
 		f.hit++
-		if fails {
-			fault, failed = f.Fault, true
-		}
 		if f.Behaviour != "" {
 			behaviours = append(behaviours, f.Fault)
 		}
@@ -213,10 +196,11 @@ func (s *Sim) meet(op string, c *call) (fault Fault, behaviours []Fault) {
 
 // answer is the fault's own answer.
 func (f Fault) answer(requestID string) reply {
-	status := cmp.Or(f.Status, http.StatusInternalServerError)
-	if f.Status == 0 && f.Message != "" {
+	status := http.StatusInternalServerError
+	if f.Message != "" {
 		status = http.StatusUnprocessableEntity
 	}
+	status = cmp.Or(f.Status, status)
 	rep := reply{status: status, header: http.Header{}}
 	switch f.Body {
 	case "":

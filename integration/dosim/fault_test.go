@@ -121,8 +121,8 @@ func TestWhichRequestsAFaultHits(t *testing.T) {
 		"of any operation":      {dosim.Fault{Op: "*", Times: 2}, "xx...."},
 		"of the method":         {dosim.Fault{Op: "GET *"}, "x....."},
 		"of another method":     {dosim.Fault{Op: "DELETE *"}, "......"},
-		"with a query it lacks": {dosim.Fault{Op: "*", Query: "page=2"}, "......"},
-		"with a query":          {dosim.Fault{Op: "*", Query: "a=b", Times: 2}, "xx...."},
+		"with a query it lacks": {dosim.Fault{Op: "*?page=2"}, "......"},
+		"with a query":          {dosim.Fault{Op: "*?a=b", Times: 2}, "xx...."},
 	} {
 		t.Run(what, func(t *testing.T) {
 			sim := dosim.New(dosim.Options{})
@@ -297,7 +297,7 @@ func TestDeletesThatAreNotCarriedOut(t *testing.T) {
 			t.Errorf("after a half-hearted delete by tag there is %q", truth(sim))
 		}
 
-		sim.Inject(dosim.PendingEvent())
+		sim.Inject(dosim.Fault{Op: "DELETE *", Message: dosim.MessagePendingEvent})
 		_, err := c.Droplets.Delete(ctx, sim.Droplets()[0].ID)
 		wantRefusal(t, err, 422, dosim.MessagePendingEvent)
 	})

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 )
 
 // FaultGrammar explains ParseFault to people.
@@ -41,6 +40,29 @@ what comes of it
                  first N            of how many of a request's Droplets
 `
 
+// words has, for each word of a fault but statuses, bodies and behaviours, where its value is. Those of a bool have none
+// of their own.
+var words = []struct {
+	name  string
+	field func(*Fault) any
+}{
+	{"region", func(f *Fault) any { return &f.Region }},
+	{"applied", func(f *Fault) any { return &f.Applied }},
+	{"says", func(f *Fault) any { return &f.Message }},
+	{"header", func(f *Fault) any { return &f.Header }},
+	{"refused", func(f *Fault) any { return &f.Refused }},
+	{"reset", func(f *Fault) any { return &f.Reset }},
+	{"hang", func(f *Fault) any { return &f.Hang }},
+	{"cut", func(f *Fault) any { return &f.Cut }},
+	{"delay", func(f *Fault) any { return &f.Delay }},
+	{"for", func(f *Fault) any { return &f.For }},
+	{"first", func(f *Fault) any { return &f.First }},
+	{"skip", func(f *Fault) any { return &f.Skip }},
+	{"times", func(f *Fault) any { return &f.Times }},
+}
+
+var bodies = map[string]string{"html": HTMLBody, "empty": EmptyBody}
+
 // ParseFault reads a fault as people write it on a command line, for example
 //
 //	POST /v2/droplets: applied reset
@@ -49,142 +71,125 @@ what comes of it
 //
 // [FaultGrammar] has all words. [Fault.String] writes the same form.
 func ParseFault(text string) (Fault, error) {
-	op, words, ok := cutOperation(text)
-	if !ok {
+	op, rest, ok := strings.Cut(text, ": ") // with a space: tags in a query may have colons
+	if !ok || op == "" {
 		return Fault{}, fmt.Errorf("fault %q: want OPERATION: WORD..., such as \"POST /v2/droplets: applied reset\"", text)
 	}
-	var f Fault
-	f.Op, f.Query, _ = strings.Cut(op, "?")
-	words = strings.TrimSpace(words)
-	if words == "" {
+	f := Fault{Op: op}
+	if rest = strings.TrimSpace(rest); rest == "" {
 		return Fault{}, fmt.Errorf("fault %q: it does nothing; add a status such as 503, or a word such as reset or never-seen", text)
 	}
-	for words != "" {
-		var word, arg string
-		word, words = cutWord(words)
-		if slices.Contains(wordsWithArgument, word) {
-			if words == "" {
-				return Fault{}, fmt.Errorf("fault %q: %q needs a value", text, word)
-			}
-			arg, words = cutWord(words)
-		}
-		if err := setWord(&f, word, arg); err != nil {
-			return Fault{}, fmt.Errorf("fault %q: %w", text, err)
-		}
+	var err error
+	for rest != "" && err == nil {
+		rest, err = f.take(rest)
+	}
+	if err != nil {
+		return Fault{}, fmt.Errorf("fault %q: %w", text, err)
 	}
 	return f, nil
 }
 
-// cutWord takes the first word off, without its quotes if it is quoted as in Go.
-func cutWord(words string) (word, rest string) {
-	if quoted, err := strconv.QuotedPrefix(words); err == nil {
-		word, _ = strconv.Unquote(quoted)
-		rest = words[len(quoted):]
-	} else if i := strings.IndexFunc(words, unicode.IsSpace); i >= 0 {
-		word, rest = words[:i], words[i:]
-	} else {
-		word = words
+// take sets what the first word says, with its value if it has one, and returns the words behind it.
+func (f *Fault) take(text string) (rest string, err error) {
+	word, rest := cutWord(text)
+	for _, w := range words {
+		if w.name != word {
+			continue
+		}
+		if on, ok := w.field(f).(*bool); ok {
+			*on = true
+			return rest, nil
+		}
+		if rest == "" {
+			return "", fmt.Errorf("%q needs a value", word)
+		}
+		var value string
+		value, rest = cutWord(rest)
+		switch field := w.field(f).(type) {
+		case *string:
+			*field = value
+		case *int:
+			if *field = -1; value != "forever" {
+				*field, err = strconv.Atoi(value)
+			}
+		case *time.Duration:
+			*field, err = time.ParseDuration(value)
+		case *map[string]string:
+			key, value, _ := strings.Cut(value, "=")
+			if *field == nil {
+				*field = map[string]string{}
+			}
+			(*field)[key] = value
+		}
+		return rest, err
 	}
-	return word, strings.TrimSpace(rest)
-}
-
-// cutOperation splits at the colon that ends the operation; one with a space behind it, for tags may have colons.
-func cutOperation(text string) (op, words string, ok bool) {
-	op, words, ok = strings.Cut(text, ": ")
-	op = strings.TrimSpace(op)
-	return op, words, ok && op != ""
-}
-
-var wordsWithArgument = []string{"region", "skip", "times", "says", "header", "delay", "for", "first"}
-
-func setWord(f *Fault, word, arg string) (err error) {
-	switch word {
-	case "applied":
-		f.Applied = true
-	case "html":
-		f.Body = HTMLBody
-	case "empty":
-		f.Body = EmptyBody
-	case "pending-event":
-		pending := PendingEvent()
-		f.Status, f.Message = pending.Status, pending.Message
-	case "says":
-		f.Message = arg
-	case "region":
-		f.Region = arg
-	case "reset":
-		f.Reset = true
-	case "refused":
-		f.Refused = true
-	case "cut":
-		f.Cut = true
-	case "hang":
-		f.Hang = true
-	case "header":
-		key, value, _ := strings.Cut(arg, "=")
-		if f.Header == nil {
-			f.Header = map[string]string{}
-		}
-		f.Header[key] = value
-	case "skip":
-		f.Skip, err = strconv.Atoi(arg)
-	case "times":
-		if f.Times = -1; arg != "forever" {
-			f.Times, err = strconv.Atoi(arg)
-		}
-	case "first":
-		f.First, err = strconv.Atoi(arg)
-	case "delay":
-		f.Delay, err = time.ParseDuration(arg)
-	case "for":
-		f.For, err = time.ParseDuration(arg)
+	status, err := strconv.Atoi(word)
+	switch {
+	case bodies[word] != "":
+		f.Body = bodies[word]
+	case word == "pending-event":
+		f.Message = MessagePendingEvent
+	case slices.Contains(Behaviours, Behaviour(word)):
+		f.Behaviour = Behaviour(word)
+	case err != nil || http.StatusText(status) == "":
+		return "", fmt.Errorf("%q is neither a word of faults nor an HTTP status", word)
 	default:
-		if slices.Contains(Behaviours, Behaviour(word)) {
-			f.Behaviour = Behaviour(word)
-			return nil
-		}
-		status, statusErr := strconv.Atoi(word)
-		if statusErr != nil || http.StatusText(status) == "" {
-			return fmt.Errorf("%q is neither a word of faults nor an HTTP status", word)
-		}
 		f.Status = status
 	}
-	return err
+	return rest, nil
+}
+
+// cutWord takes the first word off, without its quotes if it is quoted as in Go.
+func cutWord(text string) (word, rest string) {
+	if quoted, err := strconv.QuotedPrefix(text); err == nil {
+		word, _ = strconv.Unquote(quoted)
+		return word, strings.TrimSpace(text[len(quoted):])
+	}
+	word = strings.Fields(text)[0]
+	return word, strings.TrimSpace(text[len(word):])
 }
 
 // String writes the fault in the form that ParseFault reads. A Body of one's own shows as the word body only.
 func (f Fault) String() string {
-	var b strings.Builder
-	b.WriteString(f.Op)
-	if f.Query != "" {
-		b.WriteString("?" + f.Query)
+	said := []string{f.Op + ":"}
+	if f.Status != 0 {
+		said = append(said, strconv.Itoa(f.Status))
 	}
-	b.WriteString(":")
-	say := func(yes bool, format string, args ...any) {
-		if yes {
-			fmt.Fprintf(&b, " "+format, args...)
+	if f.Body != "" {
+		word := "body"
+		for name, body := range bodies {
+			if body == f.Body {
+				word = name
+			}
+		}
+		said = append(said, word)
+	}
+	if f.Behaviour != "" {
+		said = append(said, string(f.Behaviour))
+	}
+	for _, w := range words {
+		switch v := w.field(&f).(type) {
+		case *bool:
+			if *v {
+				said = append(said, w.name)
+			}
+		case *string:
+			if *v != "" {
+				said = append(said, fmt.Sprintf("%s %q", w.name, *v))
+			}
+		case *int:
+			if *v != 0 {
+				said = append(said, strings.Replace(fmt.Sprint(w.name, " ", *v), " -1", " forever", 1))
+			}
+		case *time.Duration:
+			if *v != 0 {
+				said = append(said, fmt.Sprint(w.name, " ", *v))
+			}
+		case *map[string]string:
+			for _, key := range slices.Sorted(maps.Keys(*v)) {
+				said = append(said, fmt.Sprintf("%s %s=%s", w.name, key, (*v)[key]))
+			}
 		}
 	}
-	say(f.Region != "", "region %s", f.Region)
-	say(f.Applied, "applied")
-	say(f.Status != 0, "%d", f.Status)
-	say(f.Message != "", "says %q", f.Message)
-	say(f.Body == HTMLBody, "html")
-	say(f.Body == EmptyBody, "empty")
-	say(f.Body != "" && f.Body != HTMLBody && f.Body != EmptyBody, "body")
-	for _, key := range slices.Sorted(maps.Keys(f.Header)) {
-		say(true, "header %s=%s", key, f.Header[key])
-	}
-	say(f.Refused, "refused")
-	say(f.Reset, "reset")
-	say(f.Hang, "hang")
-	say(f.Cut, "cut")
-	say(f.Delay != 0, "delay %s", f.Delay)
-	say(f.Behaviour != "", "%s", f.Behaviour)
-	say(f.For != 0, "for %s", f.For)
-	say(f.First != 0, "first %d", f.First)
-	say(f.Skip != 0, "skip %d", f.Skip)
-	say(f.Times < 0, "times forever")
-	say(f.Times > 0, "times %d", f.Times)
-	return b.String()
+	return strings.Join(said, " ")
 }

@@ -209,7 +209,7 @@ func TestLive(t *testing.T) {
 		"sizes:read": {"", fails("GET /v2/sizes", 403), []string{
 			"scopes warning GET /v2/sizes?per_page=1" + give + "sizes:read", "cost ok 28"}},
 		"no GPUs": {"", func(a *account, _ *Subject) {
-			a.Inject(dosim.Fault{Op: "GET /v2/droplets", Query: "type=gpus", Status: 403, Times: -1})
+			a.Inject(dosim.Fault{Op: "GET /v2/droplets?type=gpus", Status: 403, Times: -1})
 		}, []string{"leftovers warning tag fleeting-group:ci | where GPU Droplets were used, look for them in the console"}},
 		"no catalog": {"", fails("GET /v2/regions", 500), []string{"scopes note GET /v2/regions?per_page=1", "catalog fault GET /v2/regions" + later, "cost ok 28"}},
 
