@@ -195,7 +195,7 @@ func (s *Sim) meet(op string, c *call) (fault Fault, behaviours []Fault) {
 }
 
 // answer is the fault's own answer.
-func (f Fault) answer(requestID string) reply {
+func (f Fault) answer(c *call) reply {
 	status := http.StatusInternalServerError
 	if f.Message != "" {
 		status = http.StatusUnprocessableEntity
@@ -204,9 +204,7 @@ func (f Fault) answer(requestID string) reply {
 	rep := reply{status: status, header: http.Header{}}
 	switch f.Body {
 	case "":
-		e := defaultErrors[status]
-		e.Message = cmp.Or(f.Message, e.Message)
-		rep = errorReply(status, requestID, e)
+		rep = c.refuse(status, f.Message)
 	case EmptyBody:
 	case HTMLBody:
 		title := fmt.Sprintf("%d %s", status, http.StatusText(status))

@@ -1,9 +1,6 @@
 package dosim
 
-import (
-	"math"
-	"time"
-)
+import "time"
 
 // limits are a token's sliding windows. Sim.mu owns them. Requests that are refused do not count [?].
 type limits struct {
@@ -26,20 +23,18 @@ func newLimits(perMinute, perHour int) limits {
 // take counts one request, or refuses it. wait, for a burst, is when to come again; it is zero for the hourly limit,
 // with which DigitalOcean sends no retry-after.
 func (l *limits) take(now time.Time, keyList bool) (wait time.Duration, ok bool) {
-	windows := []*window{&l.minute, &l.hour}
+	windows := []*window{&l.hour, &l.minute}
 	if keyList {
 		windows = append(windows, &l.keyList)
 	}
-	for _, w := range windows {
-		w.expire(now)
-	}
-	if l.hour.full() {
-		return 0, false
-	}
-	for _, w := range windows {
-		if w.full() {
-			return w.times[0].Add(w.span).Sub(now), false
+	for i, w := range windows {
+		if w.expire(now); !w.full() {
+			continue
 		}
+		if i > 0 {
+			wait = w.times[0].Add(w.span).Sub(now)
+		}
+		return wait, false
 	}
 	for _, w := range windows {
 		w.add(now)
@@ -69,11 +64,9 @@ type window struct {
 
 func (w *window) expire(now time.Time) {
 	from := now.Add(-w.span)
-	n := 0
-	for n < len(w.times) && !w.times[n].After(from) {
-		n++
+	for len(w.times) > 0 && !w.times[0].After(from) {
+		w.times = w.times[1:]
 	}
-	w.times = w.times[n:]
 }
 
 func (w *window) full() bool { return w.limit >= 0 && len(w.times) >= w.limit }
@@ -83,6 +76,3 @@ func (w *window) add(now time.Time) {
 		w.times = append(w.times, now)
 	}
 }
-
-// wholeSeconds rounds up: who waits that long is not early.
-func wholeSeconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }

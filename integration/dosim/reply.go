@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -12,23 +13,11 @@ import (
 	"time"
 )
 
-// Error ids and messages as DigitalOcean words them. The messages without a public source say so.
+// Messages as DigitalOcean words them; [?] marks those without a public source.
 const (
-	idUnauthorized  = "unauthorized"
-	idForbidden     = "forbidden"
-	idNotFound      = "not_found"
-	idBadRequest    = "bad_request"
-	idUnprocessable = "unprocessable_entity"
-	idTooMany       = "too_many_requests"
-	idServerError   = "internal_server_error"
-	idUnavailable   = "service_unavailable"
-
 	MessageUnauthorized   = "Unable to authenticate you"
-	MessageForbidden      = "You are not authorized to perform this operation"
 	MessageNotFound       = "The resource you were accessing could not be found."
 	MessageTooMany        = "API rate limit exceeded."
-	MessageServerError    = "Server was unable to give you a response."
-	MessageUnavailable    = "Service is not available." // [?]
 	MessagePendingEvent   = "Droplet already has a pending event."
 	MessageDropletLimit   = "creating this/these droplet(s) will exceed your droplet limit"
 	MessageGPULimit       = "creating this/these droplet(s) will exceed your GPU limit"
@@ -42,17 +31,17 @@ const (
 	MessageInvalidVPC     = "You specified invalid VPC parameters for Droplet creation."
 	MessageCustomIPv6     = "image is not compatible with ipv6"
 	MessageNoMonitoring   = "Monitoring is not supported for this configuration, please try a different region or image."
-	MessageLocked         = "Droplet is locked."                                       // [?]
-	MessageTooManyNames   = "You can create at most 10 Droplets at a time."            // [?]
-	MessageImageNotHere   = "Image is not available in this region."                   // [?]
-	MessageImageTooBig    = "Size is too small for the image's disk."                  // [?]
-	MessageUserData       = "User data is too long. The maximum is 64 KiB."            // [?]
-	MessageNoAddress      = "ipv6 cannot be used when public_networking is disabled."  // [?]
-	MessageFilters        = "tag_name cannot be combined with name or type."           // [?]
-	MessagePage           = "page must be at least 1, and per_page between 1 and 200." // [?]
 	MessageInvalidKey     = "Key invalid, key should be of the format `type key comment`"
+	MessageLocked         = "Droplet is locked."                                                  // [?]
+	MessageTooManyNames   = "You can create at most 10 Droplets at a time."                       // [?]
+	MessageImageNotHere   = "Image is not available in this region."                              // [?]
+	MessageImageTooBig    = "Size is too small for the image's disk."                             // [?]
+	MessageUserData       = "User data is too long. The maximum is 64 KiB."                       // [?]
+	MessageNoAddress      = "ipv6 cannot be used when public_networking is disabled."             // [?]
 	MessageInvalidTag     = "Tags may contain letters, numbers, colons, dashes, and underscores." // [?]
 	MessageMissingTagName = "tag_name is required."                                               // [?]
+	MessageFilters        = "tag_name cannot be combined with name or type."                      // [?]
+	MessagePage           = "page must be at least 1, and per_page between 1 and 200."            // [?]
 )
 
 type apiError struct {
@@ -61,18 +50,17 @@ type apiError struct {
 	RequestID string `json:"request_id,omitempty"`
 }
 
-// defaultErrors is what DigitalOcean says with a status when nothing more specific is to be said.
-var defaultErrors = map[int]apiError{
-	400: {ID: idBadRequest, Message: "error parsing request body"},
-	401: {ID: idUnauthorized, Message: MessageUnauthorized},
-	403: {ID: idForbidden, Message: MessageForbidden},
-	404: {ID: idNotFound, Message: MessageNotFound},
-	422: {ID: idUnprocessable, Message: "Your request could not be processed."},
-	429: {ID: idTooMany, Message: MessageTooMany},
-	500: {ID: idServerError, Message: MessageServerError},
-	502: {ID: "bad_gateway", Message: "Bad gateway."},
-	503: {ID: idUnavailable, Message: MessageUnavailable},
-	504: {ID: "gateway_timeout", Message: "Gateway timeout."},
+// defaultMessages are what DigitalOcean says with a status when nothing more specific is to be said. Of another status it
+// is the status's own text.
+var defaultMessages = map[int]string{
+	400: "error parsing request body",
+	401: MessageUnauthorized,
+	403: "You are not authorized to perform this operation",
+	404: MessageNotFound,
+	422: "Your request could not be processed.",
+	429: MessageTooMany,
+	500: "Server was unable to give you a response.",
+	503: "Service is not available.", // [?]
 }
 
 const jsonType = "application/json; charset=utf-8"
@@ -86,12 +74,21 @@ type reply struct {
 	foreign bool // something in front of the API answers
 }
 
-func errorReply(status int, requestID string, e apiError) reply {
-	e.ID = cmp.Or(e.ID, strings.ReplaceAll(strings.ToLower(http.StatusText(status)), " ", "_"))
-	e.Message = cmp.Or(e.Message, http.StatusText(status))
-	e.RequestID = requestID
-	return jsonReply(status, e)
+// refuse answers with an error in DigitalOcean's form: with the message, or what goes with the status.
+func (c *call) refuse(status int, message string) reply {
+	text := http.StatusText(status)
+	return jsonReply(status, apiError{
+		ID:        strings.ReplaceAll(strings.ToLower(text), " ", "_"),
+		Message:   cmp.Or(message, defaultMessages[status], text),
+		RequestID: c.id,
+	})
 }
+
+func (c *call) unprocessable(message string) reply {
+	return c.refuse(http.StatusUnprocessableEntity, message)
+}
+
+func (c *call) notFound() reply { return c.refuse(http.StatusNotFound, "") }
 
 func jsonReply(status int, v any) reply {
 	body, err := json.Marshal(v)
@@ -125,17 +122,6 @@ func (c *call) behaviour(b Behaviour) (Fault, bool) {
 	return Fault{}, false
 }
 
-// refuse answers with an error in DigitalOcean's form.
-func (c *call) refuse(status int, id, message string) reply {
-	return errorReply(status, c.id, apiError{ID: id, Message: message})
-}
-
-func (c *call) unprocessable(message string) reply {
-	return c.refuse(http.StatusUnprocessableEntity, idUnprocessable, message)
-}
-
-func (c *call) notFound() reply { return errorReply(404, c.id, defaultErrors[404]) }
-
 // found answers with what was looked up, under the key, or with 404.
 func found[T any](c *call, key string, v *T) reply {
 	if v == nil {
@@ -147,7 +133,7 @@ func found[T any](c *call, key string, v *T) reply {
 // decode reads the JSON body into v, or answers 400.
 func (c *call) decode(v any) (reply, bool) {
 	if err := json.Unmarshal(c.body, v); err != nil {
-		return errorReply(400, c.id, defaultErrors[400]), false
+		return c.refuse(http.StatusBadRequest, ""), false
 	}
 	return reply{}, true
 }
@@ -198,7 +184,7 @@ func list[T any](c *call, key string, all []T) reply {
 		return rep
 	}
 	from, to := p.bounds(len(all))
-	items := make([][]byte, 0, to-from)
+	var items [][]byte
 	for _, item := range all[from:to] {
 		items = append(items, jsonReply(0, item).body)
 	}
@@ -209,45 +195,31 @@ func list[T any](c *call, key string, all []T) reply {
 // each is marshalled once only.
 func (c *call) page(key string, items [][]byte, total int, p paging) reply {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, `{%q:[`, key)
-	b.Write(bytes.Join(items, []byte(",")))
-	fmt.Fprintf(&b, `],"links":%s,"meta":{"total":%d}}`, jsonReply(0, c.links(total, p)).body, total)
+	links := jsonReply(0, c.links(total, p)).body
+	fmt.Fprintf(&b, `{%q:[%s],"links":%s,"meta":{"total":%d}}`, key, bytes.Join(items, []byte(",")), links, total)
 	return reply{status: http.StatusOK, header: http.Header{"Content-Type": {jsonType}}, body: b.Bytes()}
 }
 
-type links struct {
-	Pages *pages `json:"pages,omitempty"`
-}
-
-type pages struct {
-	First string `json:"first,omitempty"`
-	Prev  string `json:"prev,omitempty"`
-	Next  string `json:"next,omitempty"`
-	Last  string `json:"last,omitempty"`
-}
-
-// links has pages only when there is more than one.
-func (c *call) links(total int, p paging) links {
-	last := max(1, (total+p.per-1)/p.per)
-	if last == 1 && p.page == 1 {
-		return links{}
+// links leads to the other pages, if there are any.
+func (c *call) links(total int, p paging) map[string]any {
+	pages, last := map[string]string{}, max(1, (total+p.per-1)/p.per)
+	add := func(name string, page int) {
+		query := maps.Clone(c.query)
+		query.Set("page", strconv.Itoa(page))
+		pages[name] = c.base() + c.URL.Path + "?" + query.Encode()
 	}
-	to := func(page int) string {
-		q := url.Values{}
-		for key, values := range c.query {
-			q[key] = values
-		}
-		q.Set("page", strconv.Itoa(page))
-		return c.base() + c.URL.Path + "?" + q.Encode()
-	}
-	var l pages
 	if p.page > 1 {
-		l.First, l.Prev = to(1), to(min(p.page-1, last))
+		add("first", 1)
+		add("prev", min(p.page-1, last))
 	}
 	if p.page < last {
-		l.Next, l.Last = to(p.page+1), to(last)
+		add("next", p.page+1)
+		add("last", last)
 	}
-	return links{&l}
+	if len(pages) == 0 {
+		return map[string]any{}
+	}
+	return map[string]any{"pages": pages}
 }
 
 // stamp is how DigitalOcean writes times: UTC, whole seconds.

@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 	"io"
 	"maps"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -101,7 +102,7 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request, op string, h handler
 		}
 		panic(http.ErrAbortHandler)
 	case fault.answers():
-		rep = fault.answer(c.id)
+		rep = fault.answer(c)
 	}
 	s.pause(r, way)
 	s.send(w, c, entry, rep, fault.Cut)
@@ -145,16 +146,16 @@ func (s *Sim) answer(c *call, h handler) reply {
 // admit checks token and limits; without its leave the reply is the answer. Callers hold s.mu.
 func (s *Sim) admit(c *call) (reply, bool) {
 	if !s.bears(c.Request) {
-		return errorReply(401, c.id, defaultErrors[401]), false
+		return c.refuse(http.StatusUnauthorized, ""), false
 	}
 	wait, ok := s.limits.take(c.now, c.Method == http.MethodGet && c.URL.Path == "/v2/account/keys")
 	s.policeThrottle(c.now, wait, ok)
 	if ok {
 		return reply{}, true
 	}
-	rep := errorReply(429, c.id, defaultErrors[429])
+	rep := c.refuse(http.StatusTooManyRequests, "")
 	if wait > 0 { // a burst; the hourly limit says only when the oldest request expires
-		rep.header.Set("Retry-After", strconv.Itoa(wholeSeconds(wait)))
+		rep.header.Set("Retry-After", strconv.FormatFloat(math.Ceil(wait.Seconds()), 'f', 0, 64))
 	}
 	return rep, false
 }
