@@ -2,12 +2,20 @@ package integration
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log"
+	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,10 +24,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/registry"
-
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
 // A testRegistry is a container registry as users meet them: over TLS, at port 443
@@ -52,13 +59,9 @@ func newRegistry(t *testing.T) *testRegistry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secure, ca, err := dosim.ListenTLS(l, "http/1.1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &testRegistry{host: host, cert: save(t, "cert.pem", string(ca))}
+	r := &testRegistry{host: host, cert: filepath.Join(t.TempDir(), "cert.pem")}
 	images := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
-	server := dosim.NewHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.mu.Lock()
 		fault := r.fault
 		r.mu.Unlock()
@@ -66,10 +69,34 @@ func newRegistry(t *testing.T) *testRegistry {
 			images.ServeHTTP(w, req)
 		}
 	}))
-	server.ErrorLog = log.New(io.Discard, "", 0) // clients that have heard enough
-	go server.Serve(secure)                      // ends with Close
-	t.Cleanup(func() { server.Close() })
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that have heard enough
+	server.Listener.Close()
+	server.Listener = l
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{selfSigned(t, net.ParseIP(host))}}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	if err := os.WriteFile(r.cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	return r
+}
+
+// selfSigned is a certificate of an address that httptest's own does not name.
+func selfSigned(t *testing.T, ip net.IP) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0),
+		IsCA: true, BasicConstraintsValid: true, IPAddresses: []net.IP{ip},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
 // listenOnPort443 takes a loopback address that is free.

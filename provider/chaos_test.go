@@ -30,7 +30,7 @@ var faults = func() []dosim.Fault {
 		{Status: 401}, {Status: 403}, {Status: 404}, {Status: 404, Body: dosim.HTMLBody},
 		{Status: 403, Times: -1}, {Status: 503, Times: -1}, {Status: 404, Body: dosim.HTMLBody, Times: -1}, // until life heals it
 		{Status: 200, Body: "{}", Applied: true}, {Status: 200, Body: `[1,`, Applied: true},
-		dosim.PendingEvent(),
+		{Op: "DELETE /v2/droplets/{id}", Status: http.StatusUnprocessableEntity, Message: dosim.MessagePendingEvent},
 		{Op: "POST /v2/droplets", Behaviour: dosim.FailsLater, For: 30 * time.Second, Region: "nyc3"}, // a placement that accepts and loses
 	}
 	for _, b := range dosim.Behaviours {

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/netip"
@@ -18,7 +19,50 @@ import (
 	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/guest"
 )
+
+const usage = `Usage: dosim [flags]
+
+Serves a simulated DigitalOcean account over HTTP, on loopback, until interrupted.
+It rejects what DigitalOcean rejects, limits rates as DigitalOcean does, bills by
+the second, and fails on request. Nothing is kept, and nothing costs money.
+
+  -listen ADDR         loopback address to serve on (default 127.0.0.1:8787;
+                       port 0 is any free one)
+  -token TOKEN         the only token it lets in (default dosim-token)
+  -boot D              from a create to active (default 30s)
+  -droplet-limit N     the account's quota (default 100)
+  -guests              an SSH server in every Droplet, on addresses of 127/8, and a
+                       port that it tells: connector_config.protocol_port
+  -ssh-port N          guests, on this port (default any free one)
+  -docker[=SOCKET]     guests, whose docker commands reach a Docker Engine of this
+                       host, for docker-autoscaler. All Droplets share it, and a
+                       job's container outlives a Droplet that dies
+  -fault FAULT         something to go wrong; may be given many times
+
+` + dosim.FaultGrammar + `
+While it runs GET /_sim tells what is really there: Droplets, bill, requests, faults,
+and violations (what no sane client does).
+
+An example, with the first create carried out and its answer lost:
+
+  $ dosim -boot 5s -fault 'POST /v2/droplets: applied reset' &
+  $ auth='Authorization: Bearer dosim-token'
+  $ api=http://127.0.0.1:8787
+  $ curl -H "$auth" $api/v2/droplets -d '{"name":"ci-1","region":"fra1",
+      "size":"s-1vcpu-1gb","image":"ubuntu-24-04-x64"}'
+  curl: (56) Recv failure: Connection reset by peer
+  $ curl -s $api/_sim
+  Droplets: 1
+    512000001  ci-1  new  fra1  s-1vcpu-1gb  127.64.0.1
+  Bill: $0.01 for 1 made
+  Requests: 1
+       1  POST /v2/droplets
+  Faults: 0
+  Violations: 1
+    2026-01-01T12:00:00Z created ci-1 without SSH keys
+`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -53,46 +97,52 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("cannot serve: %w; choose another address with -listen, port 0 is any free one", err)
 	}
-	server, url, curl := dosim.NewHTTPServer(handler(sim)), "http://"+listener.Addr().String(), "curl -s"
-	if cfg.tls != "" {
-		var ca []byte
-		if listener, ca, err = dosim.ListenTLS(listener, dosim.Protocols...); err != nil {
-			return err
-		}
-		if err := os.WriteFile(cfg.tls, ca, 0o644); err != nil { //nolint:gosec // a certificate is public
-			_ = listener.Close()
-			return fmt.Errorf("-tls: cannot write the certificate: %w", err)
-		}
-		url, curl = "https://"+listener.Addr().String(), "curl -s --cacert "+cfg.tls
-		fmt.Fprintf(out, "For doctl and the plugin to trust it: export SSL_CERT_FILE=%s\n", cfg.tls)
-	}
-	greet(out, curl, url, cfg.options.Token)
+	fmt.Fprintf(out, `A simulated DigitalOcean is at %[1]s, and its token is %[2]s. To try it:
+  curl -s -H 'Authorization: Bearer %[2]s' %[1]s/v2/account
+  doctl --api-url %[1]s --access-token %[2]s compute size list
+  export DIGITALOCEAN_API_URL=%[1]s DIGITALOCEAN_TOKEN=%[2]s   # for the plugin
+What is really there, and what it would cost: curl -s %[1]s/_sim
+`, "http://"+listener.Addr().String(), cfg.options.Token)
 
-	stopped := context.AfterFunc(ctx, func() {
-		sim.Close()
+	server := &http.Server{Handler: handler(sim), ReadHeaderTimeout: 10 * time.Second}
+	defer sim.Close()
+	defer context.AfterFunc(ctx, func() {
+		sim.Close() // requests that hang end
 		_ = server.Close()
-	})
-	defer stopped()
+	})()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
-	sim.Close()
 	return nil
 }
 
-func greet(out io.Writer, curl, url, token string) {
-	fmt.Fprintf(out, `A simulated DigitalOcean is at %[1]s, and its token is %[2]s. To try it:
-  %[3]s -H 'Authorization: Bearer %[2]s' %[1]s/v2/account
-  doctl --api-url %[1]s --access-token %[2]s compute size list
-  export DIGITALOCEAN_API_URL=%[1]s DIGITALOCEAN_TOKEN=%[2]s   # for the plugin
-What is really there, and what it would cost: %[3]s %[1]s/_sim
-`, url, token, curl)
+// boot hooks an SSH server into every Droplet that becomes active, and says how to reach it. The caller must Close the
+// fleet.
+func boot(ctx context.Context, c *config, out io.Writer) (*guest.Fleet, error) {
+	options := guest.Options{Port: c.sshPort, Log: log.Printf}
+	if c.docker {
+		docker, err := guest.FindDocker(ctx, c.socket)
+		if err != nil {
+			return nil, fmt.Errorf("-docker: %w", err)
+		}
+		options.Docker = docker
+		fmt.Fprintf(out, "All Droplets share the Docker Engine at %s: what jobs leave there stays.\n", docker.Host)
+	}
+	fleet, err := guest.NewFleet(options)
+	if err != nil {
+		return nil, fmt.Errorf("-guests: %w", err)
+	}
+	fmt.Fprintf(out, "Guests listen for SSH on port %[1]d of their Droplets' addresses. For a runner that is to reach them:\n"+
+		"  [runners.autoscaler.connector_config]\n    protocol_port = %[1]d\n", fleet.Port())
+	c.options.Hooks = fleet.Hooks("", time.Until, func(d dosim.Droplet, err error) {
+		log.Printf("Droplet %d (%s) has no SSH server: %v", d.ID, d.Name, err)
+	})
+	return fleet, nil
 }
 
 // config is what the flags say.
 type config struct {
 	listen  string
-	tls     string // where to write the certificate; empty: no TLS
 	guests  bool
 	sshPort int    // 0: any
 	docker  bool   // the guests have one:
@@ -106,23 +156,15 @@ func parse(args []string) (config, error) {
 	flags := flag.NewFlagSet("dosim", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // run reports
 	flags.StringVar(&c.listen, "listen", "127.0.0.1:8787", "")
-	flags.StringVar(&c.tls, "tls", "", "")
 	flags.StringVar(&c.options.Token, "token", dosim.DefaultToken, "")
 	flags.DurationVar(&c.options.BootTime, "boot", 30*time.Second, "")
-	flags.DurationVar(&c.options.DeleteTime, "delete", 3*time.Second, "")
-	flags.DurationVar(&c.options.ListLag, "list-lag", 0, "")
-	flags.DurationVar(&c.options.Latency, "latency", 0, "")
 	flags.IntVar(&c.options.DropletLimit, "droplet-limit", 100, "")
-	flags.IntVar(&c.options.PerMinute, "per-minute", 250, "")
-	flags.IntVar(&c.options.PerHour, "per-hour", 5000, "")
 	flags.BoolVar(&c.guests, "guests", false, "")
 	flags.IntVar(&c.sshPort, "ssh-port", 0, "")
-	flags.BoolFunc("docker", "", func(socket string) error {
-		if c.docker = true; socket == "true" { // none is given
-			return nil
+	flags.BoolFunc("docker", "", func(socket string) (err error) {
+		if c.docker = true; socket != "true" { // one is given
+			c.socket, err = filepath.Abs(socket)
 		}
-		var err error
-		c.socket, err = filepath.Abs(socket)
 		return err
 	})
 	flags.Func("fault", "", func(text string) error {
@@ -143,10 +185,7 @@ func parse(args []string) (config, error) {
 // loopback refuses to serve an account without real authentication to a network.
 func loopback(listen string) error {
 	host, _, err := net.SplitHostPort(listen)
-	if err != nil {
-		return fmt.Errorf("-listen %s: want host:port, such as 127.0.0.1:8787", listen)
-	}
-	if addr, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !addr.IsLoopback()) {
+	if addr, parseErr := netip.ParseAddr(host); err != nil || host != "localhost" && (parseErr != nil || !addr.IsLoopback()) {
 		return fmt.Errorf("-listen %s: dosim serves on loopback only, such as 127.0.0.1:8787", listen)
 	}
 	return nil

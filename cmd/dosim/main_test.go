@@ -4,13 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
@@ -39,7 +35,7 @@ func serve(t *testing.T, args ...string) (url, said string) {
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		said += lines.Text() + "\n"
-		if url = regexp.MustCompile(`https?://127\.0\.0\.1:\d+`).FindString(lines.Text()); url != "" {
+		if url = regexp.MustCompile(`http://127\.0\.0\.1:\d+`).FindString(lines.Text()); url != "" {
 			go func() { _, _ = io.Copy(io.Discard, out) }()
 			return url, said
 		}
@@ -84,34 +80,6 @@ func TestExampleSession(t *testing.T) {
 	}
 }
 
-func TestServesTLS(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "ca.pem")
-	url, said := serve(t, "-tls", path)
-	if !strings.Contains(said, "SSL_CERT_FILE="+path+"\n") || !strings.HasPrefix(url, "https://") {
-		t.Errorf("it said %q", said)
-	}
-	ca, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	trusted := x509.NewCertPool()
-	trusted.AppendCertsFromPEM(ca)
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}, ForceAttemptHTTP2: true}
-	defer transport.CloseIdleConnections()
-	r, err := http.NewRequestWithContext(t.Context(), "GET", url+"/_sim", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := transport.RoundTrip(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK || resp.Proto != "HTTP/2.0" {
-		t.Errorf("got %s over %s", resp.Status, resp.Proto)
-	}
-}
-
 func TestGuestsAnswerOnTheirDropletsAddresses(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux has all of 127/8 without set-up")
@@ -142,16 +110,15 @@ func TestGuestsAnswerOnTheirDropletsAddresses(t *testing.T) {
 
 func TestWrongFlags(t *testing.T) {
 	for args, want := range map[string]string{
-		"-listen 127.0.0.1:0 -tls /none/ca.pem": "-tls: cannot write the certificate: open /none/ca.pem",
-		"-listen 0.0.0.0:80":                    "loopback only",
-		"-listen 8787":                          "want host:port",
-		"-fault reset":                          "want OPERATION: WORD...",
-		"-boot soon":                            "invalid value",
-		"-colour blue":                          "not defined",
-		"serve":                                 `unexpected argument "serve"`,
-		"-listen 127.0.0.1:none":                "choose another address with -listen",
-		"-ssh-port 70000":                       "choose one from 1 to 65535",
-		"-docker=/none/docker.sock":             "-docker: no Docker",
+		"-listen 0.0.0.0:80":        "loopback only",
+		"-listen 8787":              "loopback only",
+		"-fault reset":              "want OPERATION: WORD...",
+		"-boot soon":                "invalid value",
+		"-colour blue":              "not defined",
+		"serve":                     `unexpected argument "serve"`,
+		"-listen 127.0.0.1:none":    "choose another address with -listen",
+		"-ssh-port 70000":           "choose one from 1 to 65535",
+		"-docker=/none/docker.sock": "-docker: no Docker",
 	} {
 		var out bytes.Buffer
 		err := run(t.Context(), strings.Fields(args), &out)

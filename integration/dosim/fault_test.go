@@ -71,9 +71,31 @@ func TestAFaultIsAppliedAndError(t *testing.T) {
 				})
 				t.Run("network", func(t *testing.T) {
 					sim := dosim.New(dosim.Options{})
-					check(t, sim, networkClient(t, sim), 500*time.Millisecond)
+					check(t, sim, networkClient(t, sim, false), 500*time.Millisecond)
 				})
 			})
+		}
+	}
+}
+
+// Over HTTP/2 a reset is one of the stream.
+func TestFaultsOverTLSWithEitherProtocol(t *testing.T) {
+	for proto, heard := range map[string]string{"HTTP/1.1": syscall.ECONNRESET.Error(), "HTTP/2.0": "INTERNAL_ERROR"} {
+		sim := dosim.New(dosim.Options{})
+		c := networkClient(t, sim, proto == "HTTP/2.0")
+		for range 2 {
+			sim.AddDroplet(dosim.Droplet{Name: "ci"})
+		}
+		_, resp, err := c.Droplets.List(ctx, &godo.ListOptions{PerPage: 1})
+		if err != nil || !strings.HasPrefix(resp.Links.Pages.Next, "https://127.0.0.1:") || sim.Requests()[0].Proto != proto {
+			t.Errorf("%s: %v; links %+v; logged as %s", proto, err, resp.Links, sim.Requests()[0].Proto)
+		}
+		sim.Inject(dosim.Fault{Op: "GET *", Cut: true}, dosim.Fault{Op: "POST *", Applied: true, Reset: true})
+		if _, _, err := c.Droplets.List(ctx, nil); err == nil {
+			t.Errorf("%s: a list cut in half was read as a list", proto)
+		}
+		if _, _, err := c.Droplets.Create(ctx, single("new")); err == nil || !strings.Contains(err.Error(), heard) || truth(sim) != "ci ci new" {
+			t.Errorf("%s: heard %v, made %q", proto, err, truth(sim))
 		}
 	}
 }

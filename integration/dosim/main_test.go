@@ -51,14 +51,17 @@ func open(t *testing.T, o dosim.Options) (*dosim.Sim, *godo.Client) {
 	return sim, client(t, sim)
 }
 
-// networkClient is client over real sockets.
-func networkClient(t *testing.T, sim *dosim.Sim) *godo.Client {
+// networkClient is client over real sockets and TLS, with HTTP/2 or without.
+func networkClient(t *testing.T, sim *dosim.Sim, http2 bool) *godo.Client {
 	t.Helper()
-	server := httptest.NewServer(specified(t, sim))
+	server := httptest.NewUnstartedServer(specified(t, sim))
+	server.EnableHTTP2 = http2
+	server.StartTLS()
 	t.Cleanup(server.Close)
 	t.Cleanup(sim.Close) // first, so that hanging requests end
+	transport := server.Client().Transport.(*http.Transport)
 	// A connection of its own for each request: net/http sends a GET again by itself when a kept one breaks.
-	transport := &http.Transport{DisableKeepAlives: true}
+	transport.DisableKeepAlives = true
 	return newGodo(t, &http.Client{Transport: bearer{transport, dosim.DefaultToken}}, server.URL+"/")
 }
 

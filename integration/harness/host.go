@@ -2,17 +2,15 @@ package harness
 
 import (
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
-	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
-	"sync"
 
 	"github.com/gofrs/flock"
-
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
 // Host is what the plugins that this process starts find around them: a state
@@ -21,8 +19,6 @@ import (
 // one Host in a process.
 type Host struct {
 	dir string
-
-	mu sync.Mutex // held while the certificates are written
 }
 
 // NewHost makes a Host in dir, which the caller removes, and sets the environment of
@@ -30,6 +26,12 @@ type Host struct {
 func NewHost(dir string) (*Host, error) {
 	h := &Host{dir: filepath.Join(dir, "host")}
 	if err := os.Mkdir(h.dir, 0o700); err != nil {
+		return nil, err
+	}
+	any := httptest.NewTLSServer(nil) // all of them have one certificate
+	defer any.Close()
+	pem := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: any.Certificate().Raw})
+	if err := os.WriteFile(h.Certificates(), pem, 0o600); err != nil {
 		return nil, err
 	}
 	for name, value := range map[string]string{
@@ -47,38 +49,17 @@ func NewHost(dir string) (*Host, error) {
 func (h *Host) Certificates() string { return filepath.Join(h.dir, "certificates.pem") }
 
 // Serve serves a simulated account as DigitalOcean serves its API: over TLS, with
-// HTTP/2 on offer. Plugins that are started from then on trust it.
-func (h *Host) Serve(account http.Handler) (url string, stop func(), err error) {
+// HTTP/2 on offer. Stop waits for the requests that are under way: close the account
+// first, so that those that hang end.
+func (h *Host) Serve(account http.Handler) (url string, stop func()) {
+	server := httptest.NewUnstartedServer(account)
+	server.EnableHTTP2 = true
 	if runtime.GOOS == "darwin" { // whose own store is asked, and no file
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return "", nil, err
-		}
-		server := dosim.NewHTTPServer(account)
-		go server.Serve(listener) // ends with stop
-		return "http://" + listener.Addr().String(), func() { server.Close() }, nil
+		server.Start()
+	} else {
+		server.StartTLS()
 	}
-	server, err := dosim.ServeTLS(account)
-	if err != nil {
-		return "", nil, err
-	}
-	if err := h.trust(server.CA); err != nil {
-		server.Close()
-		return "", nil, err
-	}
-	return server.URL, server.Close, nil
-}
-
-func (h *Host) trust(certificate []byte) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	f, err := os.OpenFile(h.Certificates(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	_, err = f.Write(certificate)
-	return err
+	return server.URL, server.Close
 }
 
 // Holder returns the plugin process that holds a group's lock, or held it last.

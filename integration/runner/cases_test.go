@@ -34,7 +34,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/coordinator"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
 // testCase is one thing that a runner has to do with the plugin.
@@ -358,14 +357,14 @@ var plugins = sync.OnceValue(func() error {
 	}
 	var closed atomic.Bool
 	images := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
-	go dosim.NewHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user, password, _ := r.BasicAuth(); closed.Load() && (user != reader || password != readerKey) {
 			w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
 		images.ServeHTTP(w, r)
-	})).Serve(l)
+	}))
 	// A script in the plugin's place is packed in no time.
 	dist := filepath.Join(scratch, "dist")
 	dir := filepath.Join(dist, runtime.GOOS, runtime.GOARCH)

@@ -160,10 +160,7 @@ func newWorld(t *testing.T, p program, docker *guest.Docker) *world {
 			t.Errorf("Droplet %s did not boot: %v", d.Name, err)
 		}),
 	})
-	api, stop, err := host.Serve(w.sim)
-	if err != nil {
-		t.Fatal(err)
-	}
+	api, stop := host.Serve(w.sim)
 	w.api = api
 	w.serve()
 	w.env = append(os.Environ(),
