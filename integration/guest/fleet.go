@@ -52,15 +52,13 @@ type Fleet struct {
 
 	listen func(network, address string) (net.Listener, error) // net.Listen
 
+	reserved net.Listener // keeps other fleets off a port that was picked; nil: the caller chose it
+
 	mu     sync.Mutex // owns what follows
 	closed bool
 	guests map[int]*guest
-	// reserved keeps other processes off a port that was picked for the
-	// guests before the first of them listens. Nil when the caller chose it.
-	reserved net.Listener
-	// standIns has, for every guest address that could not be bound, where
-	// its guest listens instead: "" once the guest is stopped.
-	standIns map[netip.AddrPort]string
+	// elsewhere has, for every guest address that could not be bound, where its guest listens instead.
+	elsewhere map[netip.AddrPort]string
 }
 
 // NewFleet makes a fleet without guests. The caller must Close it.
@@ -69,76 +67,81 @@ func NewFleet(o Options) (*Fleet, error) {
 		return nil, fmt.Errorf("guests cannot listen on port %d: choose one from 1 to 65535, or 0 for any free one", o.Port)
 	}
 	f := &Fleet{
-		port:     o.Port,
-		docker:   o.Docker,
-		log:      o.Log,
-		listen:   net.Listen,
-		guests:   make(map[int]*guest),
-		standIns: make(map[netip.AddrPort]string),
+		port:      o.Port,
+		docker:    o.Docker,
+		log:       o.Log,
+		listen:    net.Listen,
+		guests:    make(map[int]*guest),
+		elsewhere: make(map[netip.AddrPort]string),
 	}
 	if f.log == nil {
 		f.log = func(string, ...any) {}
 	}
+	if err := f.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("making the guests' host: %w", err), f.Close())
+	}
+	return f, nil
+}
 
+// open makes what the guests share.
+func (f *Fleet) open() error {
 	_, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
-		return nil, fmt.Errorf("generating the guests' host key: %w", err)
+		return err
 	}
 	if f.hostKey, err = ssh.NewSignerFromSigner(private); err != nil {
-		return nil, fmt.Errorf("generating the guests' host key: %w", err)
+		return err
 	}
-
 	if f.dir, err = os.MkdirTemp("", "guests"); err != nil {
-		return nil, fmt.Errorf("making the guests' directory: %w", err)
+		return err
 	}
 	if err := installStandIns(f.binDir()); err != nil {
-		return nil, errors.Join(err, f.Close())
+		return err
 	}
 	if f.docker != nil {
 		if err := f.docker.install(f.binDir()); err != nil {
-			return nil, errors.Join(err, f.Close())
+			return err
 		}
 	}
-
 	if f.port == 0 {
 		if f.reserved, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			return nil, errors.Join(fmt.Errorf("picking a port for the guests: %w", err), f.Close())
+			return err
 		}
 		f.port = f.reserved.Addr().(*net.TCPAddr).Port
 	}
-
-	return f, nil
+	return nil
 }
 
 // Start powers a guest on. It listens when Start returns, and serves once
 // [Spec.ReadyIn] has passed. It fails, and leaves nothing behind, when the
 // spec is invalid, the id is already running or an address is taken.
-func (f *Fleet) Start(spec Spec) error {
+func (f *Fleet) Start(spec Spec) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("starting guest %d (%s): %w", spec.ID, spec.Name, err)
+		}
+	}()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-
 	if f.closed {
-		return fmt.Errorf("starting guest %d (%s): the fleet is closed", spec.ID, spec.Name)
+		return errors.New("the fleet is closed")
 	}
 	if g, ok := f.guests[spec.ID]; ok {
-		return fmt.Errorf("starting guest %d (%s): it already runs as %s; stop it first", spec.ID, spec.Name, g.spec.Name)
+		return fmt.Errorf("it already runs as %s; stop it first", g.spec.Name)
 	}
-
 	g, err := newGuest(f, spec)
 	if err != nil {
-		return fmt.Errorf("starting guest %d (%s): %w", spec.ID, spec.Name, err)
+		return err
 	}
 	for _, addr := range g.addrs {
 		l, err := f.bind(addr)
 		if err != nil {
 			g.stop()
-			f.forget(g)
-			return fmt.Errorf("starting guest %d (%s): %w", spec.ID, spec.Name, err)
+			return err
 		}
 		g.wg.Go(func() { g.serve(l) })
 	}
 	f.guests[spec.ID] = g
-
 	return nil
 }
 
@@ -153,15 +156,12 @@ func (f *Fleet) Stop(id int) {
 	if !ok {
 		return
 	}
-
 	g.stop()
-
 	// Only now may the id be started again: the directory has its name.
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.guests[id] == g {
 		delete(f.guests, id)
-		f.forget(g)
 	}
 }
 
@@ -180,13 +180,10 @@ func (f *Fleet) Close() error {
 	f.closed = true
 	guests := f.guests
 	f.guests = nil
-	for _, g := range guests {
-		f.forget(g)
-	}
+	f.mu.Unlock()
 	if f.reserved != nil {
 		f.reserved.Close()
 	}
-	f.mu.Unlock()
 
 	var wg sync.WaitGroup
 	for _, g := range guests {
@@ -194,11 +191,7 @@ func (f *Fleet) Close() error {
 	}
 	wg.Wait()
 
-	if err := os.RemoveAll(f.dir); err != nil {
-		return fmt.Errorf("removing the guests' directory: %w", err)
-	}
-
-	return nil
+	return os.RemoveAll(f.dir)
 }
 
 func (f *Fleet) binDir() string { return filepath.Join(f.dir, "bin") }

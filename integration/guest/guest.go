@@ -14,10 +14,6 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// acceptRetry is the pause after a failed accept, which in practice means that
-// the host has no file descriptor left.
-const acceptRetry = 100 * time.Millisecond
-
 // Spec is what a Droplet boots with.
 type Spec struct {
 	ID             int
@@ -94,19 +90,13 @@ func (g *guest) serve(l net.Listener) {
 
 	for {
 		conn, err := l.Accept()
-		if err == nil {
-			g.wg.Go(func() { g.handle(conn) })
-			continue
-		}
-		if errors.Is(err, net.ErrClosed) {
+		if err != nil {
+			if g.power.Err() == nil {
+				g.log("guest %s: accepting a connection: %v", g.spec.Name, err)
+			}
 			return
 		}
-		g.log("guest %s: accepting a connection: %v", g.spec.Name, err)
-		select {
-		case <-time.After(acceptRetry):
-		case <-g.power.Done():
-			return
-		}
+		g.wg.Go(func() { g.handle(conn) })
 	}
 }
 

@@ -4,14 +4,17 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
-	"sync"
+	"syscall"
+	"time"
 )
 
 // notExecutable is the status with which a shell says that it found a command
 // and could not run it.
 const notExecutable = 126
+
+// outputLimit is how long output is waited for once the shell has ended.
+const outputLimit = time.Second
 
 // environment is all that a command of g knows of the world: nothing is taken
 // from the host's environment, which may hold secrets.
@@ -31,90 +34,36 @@ func environment(g *guest, f *Fleet) []string {
 	return env
 }
 
-// runShell runs the shell between the session's streams, and returns when it
-// has ended and all of its output is sent, or when ctx is done. Like OpenSSH it
-// waits for the output of background processes too; unlike OpenSSH it kills
-// what is left of them in the end, so that a simulation leaves nothing behind.
-func (s *session) runShell(ctx context.Context, args ...string) (status int) {
-	cmd := exec.Command("/bin/sh", args...)
-	cmd.Dir = s.guest.home()
-	cmd.Env = s.guest.env
-	ownGroup(cmd)
-
-	stdin, stdout, stderr, err := startPiped(cmd)
-	if err != nil {
-		return s.cannotRun(err)
-	}
-
-	s.wg.Go(func() {
-		_, _ = io.Copy(stdin, s.ch)
-		_ = stdin.Close()
-	})
-
-	var output sync.WaitGroup
-	output.Go(func() { drain(s.ch, stdout) })
-	output.Go(func() { drain(s.ch.Stderr(), stderr) })
-
-	// The shell is reaped last: until then its process id, which is the
-	// group's, cannot be given to anyone else, and the group can be signalled.
-	ended := make(chan struct{})
-	s.wg.Go(func() {
-		defer close(ended)
-		output.Wait()
-		_ = cmd.Wait()
-	})
-
-	select {
-	case <-ctx.Done():
-		killGroup(cmd)
-		stdout.Close()
-		stderr.Close()
-		<-ended
-	case <-ended:
-		killGroup(cmd)
-	}
-	return statusOf(cmd.ProcessState)
-}
-
-// startPiped starts cmd with pipes for its three streams. The reading ends are
-// ours rather than cmd's, whose Wait would wait for them, so that reading can be
-// given up: a process that left the group may hold them open for ever.
-func startPiped(cmd *exec.Cmd) (stdin io.WriteCloser, stdout, stderr *os.File, err error) {
-	stdout, stdoutW, err := os.Pipe()
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	defer stdoutW.Close()
-	stderr, stderrW, err := os.Pipe()
-	if err != nil {
-		stdout.Close()
-		return nil, nil, nil, err
-	}
-	defer stderrW.Close()
-
-	cmd.Stdout, cmd.Stderr = stdoutW, stderrW
-	stdin, err = cmd.StdinPipe()
+// runShell runs a command between the session's streams, until it has ended and its
+// output is sent, or until ctx is done. Its process group does not outlive it, so
+// that a simulation leaves nothing behind. What left the group may hold its output
+// open: that is given up after outputLimit.
+func (s *session) runShell(ctx context.Context, command string) (status int) {
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
+	cmd.Dir, cmd.Env = s.guest.home(), s.guest.env
+	cmd.Stdout, cmd.Stderr = s.ch, s.ch.Stderr()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	killGroup := func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.Cancel, cmd.WaitDelay = killGroup, outputLimit
+	// A pipe of our own, so that Wait does not wait for the end of the client's input.
+	stdin, err := cmd.StdinPipe()
 	if err == nil {
 		err = cmd.Start()
 	}
 	if err != nil {
-		stdout.Close()
-		stderr.Close()
-		return nil, nil, nil, err
+		s.guest.log("guest %s: starting a command: %v", s.guest.spec.Name, err)
+		fmt.Fprintf(s.ch.Stderr(), "simulated Droplet: the host cannot start /bin/sh: %v\n", err)
+		return notExecutable
 	}
-
-	return stdin, stdout, stderr, nil
-}
-
-// drain sends to the client what the command writes. If the client is gone the
-// command's next write fails.
-func drain(client io.Writer, r *os.File) {
-	_, _ = io.Copy(client, r)
-	_ = r.Close()
-}
-
-func (s *session) cannotRun(err error) (status int) {
-	s.guest.log("guest %s: starting a command: %v", s.guest.spec.Name, err)
-	fmt.Fprintf(s.ch.Stderr(), "simulated Droplet: the host cannot start /bin/sh: %v\n", err)
-	return notExecutable
+	s.wg.Go(func() {
+		_, _ = io.Copy(stdin, s.ch)
+		_ = stdin.Close()
+	})
+	_ = cmd.Wait()  // the status says all
+	_ = killGroup() // nothing may be left to kill
+	// Of one that was killed it is what a shell would make of it.
+	if end, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && end.Signaled() {
+		return 128 + int(end.Signal())
+	}
+	return cmd.ProcessState.ExitCode()
 }
