@@ -6,11 +6,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,13 +19,12 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/harness"
 )
 
-const usage = `Usage: bench [-plugin FILE] [-out FILE] [-json]
+const usage = `Usage: bench [-plugin FILE] [-out FILE]
 
 Measures the plugin's requests, delays, time and memory against a simulated DigitalOcean: 12 minutes.
 
   -plugin FILE  the binary to measure (default: build it)
   -out FILE     where the table goes, as Markdown; fleet.svg goes beside it (default: nowhere)
-  -json         print the table as JSON
 
 It exits with 1 if a target is missed.
 
@@ -43,14 +41,13 @@ const roundTrip = 150 * time.Millisecond
 func main() {
 	plugin := flag.String("plugin", "", "")
 	out := flag.String("out", "", "")
-	asJSON := flag.Bool("json", false, "")
 	flag.Usage = func() { fmt.Fprint(flag.CommandLine.Output(), usage) }
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "error: unknown argument %q; bench -help lists the flags\n", flag.Arg(0))
 		os.Exit(2)
 	}
-	if err := run(context.Background(), *plugin, *out, *asJSON); err != nil {
+	if err := run(context.Background(), *plugin, *out); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
@@ -72,7 +69,7 @@ type point struct {
 	Age      time.Duration // of what the runner sees, 95th percentile
 }
 
-func run(ctx context.Context, plugin, out string, asJSON bool) error {
+func run(ctx context.Context, plugin, out string) error {
 	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return err
@@ -100,47 +97,27 @@ func run(ctx context.Context, plugin, out string, asJSON bool) error {
 			return err
 		}
 	}
-	if asJSON {
-		err = json.NewEncoder(os.Stdout).Encode(rows)
-	} else {
-		err = print(os.Stdout, rows)
-	}
-	if err != nil {
-		return err
-	}
+	return print(rows)
+}
+
+// print prints the table. A target that is missed is an error.
+func print(rows []row) error {
+	const format = "%-66s %-6s %s\n"
+	fmt.Printf(format, "case", "", "measured (target)")
 	missed := 0
 	for _, r := range rows {
+		outcome, target := "ok", " ("+r.Target+")"
+		if r.Target == "" {
+			outcome, target = "", ""
+		}
 		if !r.Met {
+			outcome = "MISSED"
 			missed++
 		}
+		fmt.Printf(format, r.What, outcome, r.Measured+target)
 	}
 	if missed > 0 {
 		return fmt.Errorf("%d of the targets are missed", missed)
-	}
-	return nil
-}
-
-func (r row) outcome() string {
-	switch {
-	case r.Target == "":
-		return ""
-	case r.Met:
-		return "ok"
-	}
-	return "MISSED"
-}
-
-func print(w io.Writer, rows []row) error {
-	format := "%-66s %-6s %s\n"
-	fmt.Fprintf(w, format, "case", "", "measured (target)")
-	for _, r := range rows {
-		target := ""
-		if r.Target != "" {
-			target = " (" + r.Target + ")"
-		}
-		if _, err := fmt.Fprintf(w, format, r.What, r.outcome(), r.Measured+target); err != nil {
-			return err
-		}
 	}
 	return nil
 }
@@ -200,13 +177,9 @@ func writeFiles(out string, rows []row) error {
 	if err := os.WriteFile(out, []byte(text), 0o644); err != nil {
 		return err
 	}
-	picture, err := os.Create(filepath.Join(filepath.Dir(out), "fleet.svg"))
-	if err != nil {
+	var picture bytes.Buffer
+	if err := drawFleets(&picture, rows); err != nil {
 		return err
 	}
-	if err := drawFleets(picture, rows); err != nil {
-		picture.Close()
-		return err
-	}
-	return picture.Close()
+	return os.WriteFile(filepath.Join(filepath.Dir(out), "fleet.svg"), picture.Bytes(), 0o644)
 }

@@ -36,31 +36,22 @@ type dashboard struct {
 const (
 	reset = "\x1b[0m"
 	bold  = "\x1b[1m"
-	faint = "\x1b[2m"
 
 	hideCursor = "\x1b[?25l"
 	showCursor = "\x1b[?25h"
 	clearLine  = "\x1b[K"
 )
 
-// bands are the states of Droplets.
+// bands are what is counted, and in which colour.
 var bands = []struct {
-	label string
-	count func(harness.Sample) int
+	label, colour string
+	count         func(harness.Sample) int
 }{
-	{"busy", func(s harness.Sample) int { return s.Busy }},
-	{"idle", func(s harness.Sample) int { return s.Idle }},
-	{"creating", func(s harness.Sample) int { return s.Creating }},
-	{"deleting", func(s harness.Sample) int { return s.Deleting }},
-}
-
-// barColours go with bands.
-var barColours = map[string]string{
-	"busy":     "\x1b[34m",
-	"idle":     "\x1b[32m",
-	"creating": "\x1b[33m",
-	"deleting": "\x1b[90m",
-	"queued":   "\x1b[31m",
+	{"jobs queued", "\x1b[31m", func(s harness.Sample) int { return s.Queued }},
+	{"Droplets busy", "\x1b[34m", func(s harness.Sample) int { return s.Busy }},
+	{"Droplets idle", "\x1b[32m", func(s harness.Sample) int { return s.Idle }},
+	{"Droplets creating", "\x1b[33m", func(s harness.Sample) int { return s.Creating }},
+	{"Droplets deleting", "\x1b[90m", func(s harness.Sample) int { return s.Deleting }},
 }
 
 func (d *dashboard) update(s harness.Sample) {
@@ -82,20 +73,22 @@ func (d *dashboard) end() { io.WriteString(d.out, showCursor) }
 
 // frame is the dashboard in at most width columns.
 func (d *dashboard) frame(s harness.Sample, width int) []string {
-	lines := []string{
-		bold + fit(fmt.Sprintf("%s  %s", d.title, seconds(s.At)), width) + reset,
-		bar("queued", "jobs queued", s.Queued, width),
-	}
+	lines := []string{bold + fit(fmt.Sprintf("%s  %s", d.title, seconds(s.At)), width) + reset}
 	for _, band := range bands {
-		lines = append(lines, bar(band.label, "Droplets "+band.label, band.count(s), width))
+		n := band.count(s)
+		text := fit(fmt.Sprintf("%18s %3d ", band.label, n), width)
+		room := max(width-utf8.RuneCountInString(text), 0)
+		lines = append(lines, text+band.colour+strings.Repeat("■", min(n, room))+reset)
 	}
-	return append(lines,
-		fit(fmt.Sprintf("%18s  %d of %d done, %d running, %d failed", "jobs", s.Done, d.jobs, s.Running, s.Failed), width),
-		fit(fmt.Sprintf("%18s  %s", "requests", requestCounts(s.Requests)), width),
-		fit(fmt.Sprintf("%18s  $%.4f", "cost so far", s.Dollars), width),
-		fit(fmt.Sprintf("%18s  %s", "waiting for", waitsFor(s, d.jobs)), width),
-		faint+fit(fmt.Sprintf("%18s  %s", "plugin", d.logLine()), width)+reset,
-	)
+	row := func(label, format string, args ...any) {
+		lines = append(lines, fit(fmt.Sprintf("%18s  %s", label, fmt.Sprintf(format, args...)), width))
+	}
+	row("jobs", "%d of %d done, %d running, %d failed", s.Done, d.jobs, s.Running, s.Failed)
+	row("requests", "%s", requestCounts(s.Requests))
+	row("cost so far", "$%.4f", s.Dollars)
+	row("waiting for", "%s", waitsFor(s, d.jobs))
+	row("plugin", "%s", d.logLine())
+	return lines
 }
 
 // waitsFor says what a run of so many jobs waits for.
@@ -119,14 +112,7 @@ func waitsFor(s harness.Sample, jobs int) string {
 	return "the next jobs"
 }
 
-// bar shows a count as a number and as blocks.
-func bar(kind, label string, count, width int) string {
-	text := fit(fmt.Sprintf("%18s %3d ", label, count), width)
-	room := max(width-utf8.RuneCountInString(text), 0)
-	return text + barColours[kind] + strings.Repeat("■", min(count, room)) + reset
-}
-
-// fit cuts s to width columns. Its text has no wide runes; control characters
+// fit cuts s to width columns, of which there is one at least. Its text has no wide runes; control characters
 // (a log line may hold anything) become spaces.
 func fit(s string, width int) string {
 	s = strings.Map(func(r rune) rune {
@@ -138,9 +124,6 @@ func fit(s string, width int) string {
 	runes := []rune(s)
 	if len(runes) <= width {
 		return s
-	}
-	if width < 1 {
-		return ""
 	}
 	return string(runes[:width-1]) + "…"
 }

@@ -33,7 +33,6 @@ Flags:
   -config FILE   config.toml to run (default examples/demo/config.toml)
   -plugin FILE   plugin binary (default: built from this checkout)
   -jobs N        number of jobs (default 20)
-  -seed N        decides how long each job works (default 1)
   -timeout D     time for the jobs, before everything is taken down (default 48s)
   -svg FILE      picture of the run (default build/demo.svg; "" for none)
   -log FILE      the runner's and the plugin's log
@@ -54,7 +53,6 @@ func main() {
 type flags struct {
 	config, plugin, svg, log string
 	jobs                     int
-	seed                     uint64
 	timeout                  time.Duration
 }
 
@@ -67,7 +65,6 @@ func (f *flags) flagSet() *flag.FlagSet {
 	set.StringVar(&f.svg, "svg", "build/demo.svg", "")
 	set.StringVar(&f.log, "log", "", "")
 	set.IntVar(&f.jobs, "jobs", 20, "")
-	set.Uint64Var(&f.seed, "seed", 1, "")
 	set.DurationVar(&f.timeout, "timeout", 48*time.Second, "")
 	return set
 }
@@ -131,23 +128,22 @@ func demo(ctx context.Context, f flags, stdout io.Writer) (ok bool, err error) {
 	for _, note := range config.Notes {
 		fmt.Fprintf(stdout, "note: %s: %s\n", config.Path, note)
 	}
+	fmt.Fprint(stdout, "as configured, but for api_url, the token, an ssh_key_file that is not there yet, and delete_instances_on_shutdown = true\n")
 	docker, err := guest.FindDocker(ctx, "")
 	if err != nil {
 		fmt.Fprintf(stdout, "jobs are shell commands: %v\n", err)
 	} else {
 		fmt.Fprintf(stdout, "jobs run in containers of the Docker Engine at %s\n", docker.Host)
 	}
-	plan := harness.DefaultPlan(f.jobs, f.seed, 9*time.Second)
 	view, colour := newProgress(stdout, "fleeting-plugin-digitalocean, "+f.config, f.jobs, last.text)
 	report, err := harness.Run(ctx, harness.Options{
 		Config:   config,
 		Plugin:   f.plugin,
 		Host:     host,
-		Plan:     plan,
+		Plan:     harness.DefaultPlan(f.jobs, 9*time.Second),
 		Docker:   docker,
 		Timeout:  f.timeout,
 		Log:      log,
-		Started:  func(overrides []string) { printOverrides(stdout, overrides) },
 		Progress: view.update,
 	})
 	view.end()
@@ -159,7 +155,7 @@ func demo(ctx context.Context, f flags, stdout io.Writer) (ok bool, err error) {
 	}
 	writeSummary(stdout, report, colour)
 	fmt.Fprintf(stdout, "\nWhat idle_count should be: %s plan --example\n", f.plugin)
-	return report.OK(), save(stdout, f, report)
+	return report.OK(), savePicture(stdout, f.svg, report)
 }
 
 // newProgress picks the dashboard for a terminal that can redraw, and lines
@@ -171,42 +167,36 @@ func newProgress(stdout io.Writer, title string, jobs int, logLine func() string
 	}
 	return &dashboard{
 		out:     stdout,
-		width:   func() int { return columns(file) },
 		title:   title,
 		jobs:    jobs,
 		logLine: logLine,
+		width: func() int {
+			if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {
+				return width
+			}
+			return 80
+		},
 	}, true
 }
 
-func columns(terminal *os.File) int {
-	width, _, err := term.GetSize(int(terminal.Fd()))
-	if err != nil || width < 1 {
-		return 80
+// savePicture writes the picture of a run, unless it is not wanted.
+func savePicture(stdout io.Writer, path string, r *harness.Report) error {
+	if path == "" {
+		return nil
 	}
-	return width
-}
-
-// save writes the picture.
-func save(stdout io.Writer, f flags, r *harness.Report) error {
-	if f.svg != "" {
-		err := writeFile(f.svg, func(w io.Writer) error { return writePicture(w, r) })
-		if err != nil {
-			return fmt.Errorf("-svg: %w", err)
-		}
-		fmt.Fprintf(stdout, "\npicture of the run: %s\n", f.svg)
+	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	var file *os.File
+	if err == nil {
+		file, err = os.Create(path)
 	}
-	return nil
-}
-
-func writeFile(path string, write func(io.Writer) error) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
+	if err == nil {
+		err = errors.Join(writePicture(file, r), file.Close())
 	}
-	file, err := os.Create(path)
 	if err != nil {
-		return err
+		return fmt.Errorf("-svg: %w", err)
 	}
-	return errors.Join(write(file), file.Close())
+	fmt.Fprintf(stdout, "\npicture of the run: %s\n", path)
+	return nil
 }
 
 // openLog opens the log for runner and plugin, and a window on its last line.

@@ -32,7 +32,7 @@ func TestDemoRunsAndKeepsItsResults(t *testing.T) {
 	}
 	for _, want := range []string{
 		where,
-		"as configured, except for:\n  api_url = http",
+		"as configured, but for api_url, ",
 		"ok   2 of 2 jobs ran, each exactly once",
 		"ok   no Droplet is left or billed",
 		"picture of the run: " + svg,

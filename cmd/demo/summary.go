@@ -27,19 +27,20 @@ func writeSummary(w io.Writer, r *harness.Report, colour bool) {
 			seconds(used), 100*used.Seconds()/always.Seconds(), seconds(always), r.MaxInstances)
 	}
 	if n := len(r.Droplets); n > 0 {
-		row("per Droplet", "%.1f requests", float64(r.RequestCount())/float64(n))
+		row("per Droplet", "%.1f requests", float64(total(r.Requests))/float64(n))
 	}
 	row("requests", "%s", requestCounts(r.Requests))
 	row("cost", "$%.4f; DigitalOcean bills a Droplet for 60 s or $0.01 at least", r.Dollars)
 	fmt.Fprintln(w)
 
 	for _, c := range r.Checks {
-		mark := "ok  "
-		if !c.OK {
-			mark = "FAIL"
-		}
+		good, bad := "ok  ", "FAIL"
 		if colour {
-			mark = map[bool]string{true: "\x1b[32m✓" + reset, false: "\x1b[31m✗" + reset}[c.OK]
+			good, bad = "\x1b[32m✓"+reset, "\x1b[31m✗"+reset
+		}
+		mark := bad
+		if c.OK {
+			mark = good
 		}
 		fmt.Fprintf(w, "  %s %s\n", mark, c.Text)
 	}
@@ -48,44 +49,33 @@ func writeSummary(w io.Writer, r *harness.Report, colour bool) {
 // requestCounts prints requests by kind, the most frequent first.
 func requestCounts(operations map[string]int) string {
 	counts := make(map[string]int)
-	total := 0
 	for operation, n := range operations {
 		counts[requestKind(operation)] += n
-		total += n
 	}
-	kinds := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+	var kinds []string
+	for _, kind := range slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
 		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
-	})
-	text := fmt.Sprint(total)
-	for i, kind := range kinds {
-		text += fmt.Sprintf("%s%d %s", map[bool]string{true: ": ", false: ", "}[i == 0], counts[kind], kind)
+	}) {
+		kinds = append(kinds, fmt.Sprintf("%d %s", counts[kind], kind))
 	}
-	return text
+	return strings.TrimSuffix(fmt.Sprintf("%d: %s", total(operations), strings.Join(kinds, ", ")), ": ")
 }
 
 // requestKind is what an operation of the API is for, in a word.
 func requestKind(operation string) string {
-	switch operation {
-	case "POST /v2/droplets":
+	switch method, path, _ := strings.Cut(operation, " "); {
+	case operation == "POST /v2/droplets":
 		return "create"
-	case "GET /v2/droplets":
+	case operation == "GET /v2/droplets":
 		return "list"
-	case "GET /v2/droplets/{id}":
+	case operation == "GET /v2/droplets/{id}":
 		return "get"
-	case "DELETE /v2/droplets/{id}", "DELETE /v2/droplets":
+	case method == "DELETE" && strings.HasPrefix(path, "/v2/droplets"):
 		return "delete"
-	}
-	_, path, _ := strings.Cut(operation, " ")
-	switch {
 	case strings.HasPrefix(path, "/v2/account/keys"):
 		return "key"
 	case strings.HasPrefix(path, "/v2/tags"):
 		return "tag"
 	}
 	return "other"
-}
-
-// printOverrides says what of plugin_config the demo replaced.
-func printOverrides(w io.Writer, overrides []string) {
-	fmt.Fprintf(w, "as configured, except for:\n  %s\n", strings.Join(append(overrides, "delete_instances_on_shutdown = true"), "\n  "))
 }

@@ -28,7 +28,7 @@ func TestDashboardFitsAnyWidth(t *testing.T) {
 	d := &dashboard{title: "demo", jobs: 14, logLine: func() string { return strings.Repeat("x", 500) }}
 	crowd := busySample
 	crowd.Queued, crowd.Busy = 1000, 1000
-	for width := range 120 {
+	for width := 1; width < 120; width++ {
 		for _, line := range plainText(d.frame(crowd, width)) {
 			if got := utf8.RuneCountInString(line); got > width {
 				t.Fatalf("%d columns in a terminal of %d: %q", got, width, line)
@@ -126,7 +126,7 @@ func TestLastLineIsThePluginsAndWorthReading(t *testing.T) {
 
 func exampleReport() *harness.Report {
 	return &harness.Report{
-		Config: "a <b> & c.toml", MaxInstances: 4, CapacityPerInstance: 1,
+		MaxInstances: 4, CapacityPerInstance: 1,
 		Elapsed: 10 * time.Second,
 		Jobs: []harness.JobResult{
 			{ID: 1, Queued: 1 * time.Second, Started: 2 * time.Second, Finished: 3 * time.Second},

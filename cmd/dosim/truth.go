@@ -39,11 +39,7 @@ func printTruth(w io.Writer, sim *dosim.Sim) {
 	}
 	list("Droplets", droplets)
 
-	ledger, dollars := sim.Ledger(), 0.0
-	for _, bill := range ledger {
-		dollars += bill.Dollars
-	}
-	fmt.Fprintf(w, "Bill: $%.2f for %d made\n", dollars, len(ledger))
+	fmt.Fprintf(w, "Bill: $%.2f for %d made\n", sim.Dollars(), len(sim.Ledger()))
 
 	requests := sim.RequestCounts()
 	fmt.Fprintf(w, "Requests: %d\n", len(sim.Requests()))

@@ -52,6 +52,15 @@ func (s *Sim) Ledger() []Bill {
 	return bills
 }
 
+// Dollars is what all of them have cost so far.
+func (s *Sim) Dollars() float64 {
+	sum := 0.0
+	for _, bill := range s.Ledger() {
+		sum += bill.Dollars
+	}
+	return sum
+}
+
 // Request is one entry of the request log.
 type Request struct {
 	ID     string // x-request-id of the answer

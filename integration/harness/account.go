@@ -15,6 +15,7 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/guest"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
 // account is a simulated DigitalOcean account, served on loopback, whose
@@ -30,36 +31,32 @@ type account struct {
 	faults []string // guests that could not be started
 }
 
-// accountOptions are the account's speed and what its Droplets let in.
-type accountOptions struct {
-	bootTime   time.Duration // from the request to status active
-	deleteTime time.Duration // from the request until it is gone
-	sshPort    int           // that the runner dials
-	sshUser    string
-	docker     *guest.Docker // of its Droplets, or nil
-}
+// The account's speed: on DigitalOcean it is some 30 s and a few.
+const (
+	bootTime   = 2 * time.Second // from the request to status active
+	deleteTime = time.Second     // from the request until it is gone
+)
 
-// openAccount opens an empty account and reports the life of its Droplets to
-// rec. The caller closes it.
-func openAccount(host *Host, o accountOptions, rec *recorder, log func(format string, args ...any)) (*account, error) {
-	address := addressBlock()
-	fleet, err := guest.NewFleet(guest.Options{Docker: o.docker, Log: log}) // on any port: dial finds it
+// openAccount opens an empty account, whose Droplets let in what the runner's
+// connector knocks with, and reports their life to rec. The caller closes it.
+func openAccount(host *Host, c runnerconfig.Connector, docker *guest.Docker, rec *recorder, log func(format string, args ...any)) (*account, error) {
+	fleet, err := guest.NewFleet(guest.Options{Docker: docker, Log: log}) // on any port: dial finds it
 	if err != nil {
 		return nil, err
 	}
-	a := &account{fleet: fleet, sshPort: o.sshPort}
+	a := &account{fleet: fleet, sshPort: c.ProtocolPort}
 	// SSH answers a while after DigitalOcean calls a Droplet active, as it does in reality.
-	ready := func(t time.Time) time.Duration { return time.Until(t) + o.bootTime/4 }
-	boot := fleet.Hooks(o.sshUser, ready, func(d dosim.Droplet, err error) {
+	ready := func(t time.Time) time.Duration { return time.Until(t) + bootTime/4 }
+	boot := fleet.Hooks(c.Username, ready, func(d dosim.Droplet, err error) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.faults = append(a.faults, fmt.Sprintf("Droplet %s got no SSH server: %v", d.Name, err))
 	})
 	a.sim = dosim.New(dosim.Options{
-		BootTime:   o.bootTime,
-		DeleteTime: o.deleteTime,
+		BootTime:   bootTime,
+		DeleteTime: deleteTime,
 		Latency:    20 * time.Millisecond,
-		Address:    address,
+		Address:    addressBlock(),
 		Hooks: dosim.Hooks{
 			Created: func(d dosim.Droplet) {
 				rec.dropletCreated(d.Name)
@@ -91,22 +88,18 @@ func (a *account) settle(ctx context.Context) {
 	}
 }
 
-// dollars is what the account owes so far.
-func (a *account) dollars() float64 {
-	sum := 0.0
-	for _, bill := range a.sim.Ledger() {
-		sum += bill.Dollars
-	}
-	return sum
-}
-
-// droplets is the account's ledger, with times since begin.
-func (a *account) droplets(begin time.Time, jobs map[string]int) []Droplet {
+// droplets is the account's ledger, with times since begin, and the jobs that each Droplet had.
+func (a *account) droplets(begin time.Time, jobs []JobResult) []Droplet {
 	var droplets []Droplet
 	for _, bill := range a.sim.Ledger() {
-		d := Droplet{Name: bill.Name, Size: bill.Size, Created: bill.Created.Sub(begin), Jobs: jobs[bill.Name]}
+		d := Droplet{Name: bill.Name, Created: bill.Created.Sub(begin)}
 		if !bill.Gone.IsZero() {
 			d.Gone = bill.Gone.Sub(begin)
+		}
+		for _, j := range jobs {
+			if j.Droplet == d.Name {
+				d.Jobs++
+			}
 		}
 		droplets = append(droplets, d)
 	}
@@ -134,9 +127,7 @@ func (a *account) testify(e *evidence) {
 			break
 		}
 	}
-	for _, v := range a.sim.Violations() {
-		e.violations = append(e.violations, fmt.Sprint(v))
-	}
+	e.violations = a.sim.Violations()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	e.faults = append(e.faults, a.faults...)

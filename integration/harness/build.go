@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 )
 
 // pluginPackage is the plugin's main package.
@@ -16,19 +18,14 @@ const pluginPackage = "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalo
 // detector, if its caller has it, the plugin has it too.
 func BuildPlugin(ctx context.Context, dir string) (path string, err error) {
 	path = filepath.Join(dir, filepath.Base(pluginPackage))
-	args := []string{"build", "-buildvcs=false", "-tags", "grpcnotrace", "-o", path}
 	// As the caller was built, or as `make build` does, so that what is compiled is found.
-	if raceDetector {
-		args = append(args, "-race")
-	} else {
-		args = append(args, "-trimpath")
+	flag, cgo := "-trimpath", "CGO_ENABLED=0"
+	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		flag, cgo = "-race", "CGO_ENABLED=1"
 	}
-	cmd := exec.CommandContext(ctx, "go", append(args, pluginPackage)...)
-	if !raceDetector {
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	}
-	output, err := cmd.CombinedOutput()
-	if err != nil {
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", "grpcnotrace", "-o", path, flag, pluginPackage)
+	cmd.Env = append(os.Environ(), cgo)
+	if output, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the plugin: %w\n%s", err, output)
 	}
 	return path, nil

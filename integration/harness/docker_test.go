@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
@@ -112,14 +111,12 @@ func dockerForeman(t *testing.T, d *guest.Docker) (*foreman, *account) {
 	c := edited(t, "capacity_per_instance = 1", "capacity_per_instance = 2", "max_use_count = 4", "max_use_count = 100",
 		"idle_count = 2", "idle_count = 0", `idle_time = "6s"`, `idle_time = "10m"`)
 	rec := newRecorder()
-	a, err := openAccount(host, accountOptions{
-		bootTime: 2 * time.Second, deleteTime: time.Second, sshPort: 22, sshUser: "root", docker: d,
-	}, rec, t.Logf)
+	a, err := openAccount(host, c.Autoscaler.Connector, d, rec, t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(a.close)
-	config, _, err := pluginConfig(c.Autoscaler.PluginConfig, simulated{a.url, dosim.DefaultToken, t.TempDir()})
+	config, err := pluginConfig(c.Autoscaler.PluginConfig, simulated{a.url, dosim.DefaultToken, t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

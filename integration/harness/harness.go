@@ -44,20 +44,12 @@ type Options struct {
 	// it they run in the Droplets' shell.
 	Docker *guest.Docker
 
-	// BootTime and DeleteTime are the simulated account's: from the request
-	// until a Droplet is active (SSH follows a quarter later) and until it is
-	// gone. 0 is 2 s and 1 s; on DigitalOcean it is some 30 s and a few.
-	BootTime, DeleteTime time.Duration
-
 	// Timeout bounds the work; what is then unfinished fails. Taking
 	// everything down has up to 50 s of its own. 0 is no bound but ctx's.
 	Timeout time.Duration
 
 	// Log gets the runner's and the plugin's log. Nil discards it.
 	Log hclog.Logger
-	// Started, if set, is told the overridden plugin_config keys once they are
-	// known, before the plugin starts.
-	Started func(overrides []string)
 	// Progress, if set, is called about five times a second from one goroutine,
 	// never again once Run has returned.
 	Progress func(Sample)
@@ -78,8 +70,6 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
 	}
-	orDefault(&o.BootTime, 2*time.Second)
-	orDefault(&o.DeleteTime, time.Second)
 
 	dir, err := os.MkdirTemp("", "fleeting-harness-")
 	if err != nil {
@@ -93,13 +83,9 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 
 	c := o.Config
 	rec := newRecorder()
-	account, err := openAccount(o.Host, accountOptions{
-		bootTime:   o.BootTime,
-		deleteTime: o.DeleteTime,
-		sshPort:    c.Autoscaler.Connector.ProtocolPort,
-		sshUser:    c.Autoscaler.Connector.Username,
-		docker:     o.Docker,
-	}, rec, func(format string, args ...any) { o.Log.Named("guest").Info(fmt.Sprintf(format, args...)) })
+	account, err := openAccount(o.Host, c.Autoscaler.Connector, o.Docker, rec, func(format string, args ...any) {
+		o.Log.Named("guest").Info(fmt.Sprintf(format, args...))
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -112,16 +98,9 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 		defer func() { err = errors.Join(err, jobs.engine.Close()) }()
 	}
 
-	config, overrides, err := pluginConfig(c.Autoscaler.PluginConfig, simulated{
-		apiURL: account.url,
-		token:  dosim.DefaultToken,
-		keyDir: dir,
-	})
+	config, err := pluginConfig(c.Autoscaler.PluginConfig, simulated{apiURL: account.url, token: dosim.DefaultToken, keyDir: dir})
 	if err != nil {
 		return nil, err
-	}
-	if o.Started != nil {
-		o.Started(overrides)
 	}
 
 	initCtx, cancel := context.WithTimeout(ctx, initTimeout)
@@ -143,23 +122,20 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 	e := evidence{
 		jobs:         results,
 		planned:      o.Plan.total(),
-		droplets:     account.droplets(rec.begin, rec.jobsServed()),
+		droplets:     account.droplets(rec.begin, results),
 		maxInstances: c.Autoscaler.MaxInstances,
 		faults:       faults,
 	}
 	account.testify(&e)
 	return &Report{
-		Config:              c.Path,
-		Overrides:           overrides,
-		Notes:               c.Notes,
 		MaxInstances:        c.Autoscaler.MaxInstances,
 		CapacityPerInstance: c.Autoscaler.CapacityPerInstance,
 		Elapsed:             time.Since(rec.begin),
 		Jobs:                results,
 		Droplets:            e.droplets,
-		Samples:             rec.history(),
+		Samples:             rec.samples,
 		Requests:            account.sim.RequestCounts(),
-		Dollars:             account.dollars(),
+		Dollars:             account.sim.Dollars(),
 		Checks:              e.checks(),
 	}, nil
 }
@@ -199,7 +175,7 @@ func takeDown(ctx context.Context, r *runner, rec *recorder, a *account) (faults
 // last one is taken.
 func startSampling(rec *recorder, a *account, r *runner, progress func(Sample)) (stop func()) {
 	take := func() {
-		s := rec.sample(r.scaler.Schedule().IdleCount, a.sim.RequestCounts(), a.dollars())
+		s := rec.sample(r.scaler.Schedule().IdleCount, a.sim.RequestCounts(), a.sim.Dollars())
 		if progress != nil {
 			progress(s)
 		}

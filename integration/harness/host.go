@@ -3,6 +3,7 @@ package harness
 import (
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -64,10 +65,7 @@ func (h *Host) Serve(account http.Handler) (url string, stop func()) {
 
 // Holder returns the plugin process that holds a group's lock, or held it last.
 func (h *Host) Holder(group string) (pid int, err error) {
-	files, err := filepath.Glob(h.lockFile(group))
-	if err != nil {
-		return 0, err
-	}
+	files := h.lockFiles(group)
 	if len(files) != 1 {
 		return 0, fmt.Errorf("group %s has the lock files %v, want one", group, files)
 	}
@@ -76,39 +74,28 @@ func (h *Host) Holder(group string) (pid int, err error) {
 		return 0, err
 	}
 	var holder struct{ PID int }
-	if err := json.Unmarshal(content, &holder); err != nil {
-		return 0, fmt.Errorf("nobody holds the lock of group %s: %q: %w", group, content, err)
-	}
-	if holder.PID <= 0 { // to a signal it would be a group of processes
-		return 0, fmt.Errorf("the lock of group %s has no process: %q", group, content)
+	if err := json.Unmarshal(content, &holder); err != nil || holder.PID <= 0 { // to a signal 0 would be a group of processes
+		return 0, fmt.Errorf("the lock of group %s names no process: %q", group, content)
 	}
 	return holder.PID, nil
 }
 
 // HeldLocks are the lock files that plugins hold: of those that live.
-func (h *Host) HeldLocks() ([]string, error) {
-	files, err := filepath.Glob(h.lockFile("*"))
-	if err != nil {
-		return nil, err
-	}
-	var held []string
-	for _, file := range files {
+func (h *Host) HeldLocks() (held []string, err error) {
+	for _, file := range h.lockFiles("*") {
 		lock := flock.New(file, flock.SetFlag(os.O_RDONLY))
 		free, err := lock.TryRLock()
-		if err != nil {
+		if err := errors.Join(err, lock.Close()); err != nil {
 			return nil, err
 		}
 		if !free {
 			held = append(held, file)
-			continue
-		}
-		if err := lock.Unlock(); err != nil {
-			return nil, err
 		}
 	}
 	return held, nil
 }
 
-func (h *Host) lockFile(group string) string {
-	return filepath.Join(h.dir, "fleeting-plugin-digitalocean", group+"-????????.lock")
+func (h *Host) lockFiles(group string) []string {
+	files, _ := filepath.Glob(filepath.Join(h.dir, "fleeting-plugin-digitalocean", group+"-????????.lock")) // a good pattern
+	return files
 }

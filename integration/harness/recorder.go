@@ -64,7 +64,6 @@ type recorder struct {
 	mu       sync.Mutex // guards all below
 	jobs     map[int]*JobResult
 	droplets map[string]*seen // on the account now, by name
-	served   map[string]int   // jobs that each Droplet was given, by name
 	samples  []Sample
 }
 
@@ -76,12 +75,7 @@ type seen struct {
 }
 
 func newRecorder() *recorder {
-	return &recorder{
-		begin:    time.Now(),
-		jobs:     make(map[int]*JobResult),
-		droplets: make(map[string]*seen),
-		served:   make(map[string]int),
-	}
+	return &recorder{begin: time.Now(), jobs: make(map[int]*JobResult), droplets: make(map[string]*seen)}
 }
 
 func (r *recorder) dropletCreated(name string) {
@@ -90,21 +84,24 @@ func (r *recorder) dropletCreated(name string) {
 	r.droplets[name] = &seen{}
 }
 
+// droplet changes what is known of one, if it is on the account. Callers hold r.mu.
+func (r *recorder) droplet(name string, change func(*seen)) {
+	if d, ok := r.droplets[name]; ok {
+		change(d)
+	}
+}
+
 func (r *recorder) dropletReady(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if d, ok := r.droplets[name]; ok {
-		d.ready = true
-	}
+	r.droplet(name, func(d *seen) { d.ready = true })
 }
 
 func (r *recorder) dropletsDeleting(names []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, name := range names {
-		if d, ok := r.droplets[name]; ok {
-			d.deleting = true
-		}
+		r.droplet(name, func(d *seen) { d.deleting = true })
 	}
 }
 
@@ -125,10 +122,7 @@ func (r *recorder) jobStarted(j job, droplet string) {
 	defer r.mu.Unlock()
 	r.jobs[j.id].Droplet = droplet
 	r.jobs[j.id].Started = time.Since(r.begin)
-	r.served[droplet]++
-	if d, ok := r.droplets[droplet]; ok {
-		d.busy++
-	}
+	r.droplet(droplet, func(d *seen) { d.busy++ })
 }
 
 func (r *recorder) jobFinished(j job, err error) {
@@ -139,9 +133,7 @@ func (r *recorder) jobFinished(j job, err error) {
 	if err != nil {
 		result.Error = err.Error()
 	}
-	if d, ok := r.droplets[result.Droplet]; ok {
-		d.busy--
-	}
+	r.droplet(result.Droplet, func(d *seen) { d.busy-- })
 }
 
 // sample counts what there is now and keeps it. The account's own numbers are
@@ -200,18 +192,4 @@ func (r *recorder) results() []JobResult {
 		results = append(results, *r.jobs[id])
 	}
 	return results
-}
-
-// history is every sample so far.
-func (r *recorder) history() []Sample {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.Clone(r.samples)
-}
-
-// jobsServed is how many jobs each Droplet was given, by name.
-func (r *recorder) jobsServed() map[string]int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return maps.Clone(r.served)
 }

@@ -1,7 +1,6 @@
 package harness
 
 import (
-	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -9,12 +8,6 @@ import (
 
 // Report is everything that is known of a run that has ended. Times are since it began.
 type Report struct {
-	// Config is the config.toml, Overrides the keys of its plugin_config that
-	// were replaced, and Notes its oddities.
-	Config    string
-	Overrides []string
-	Notes     []string
-
 	// MaxInstances and CapacityPerInstance are the configured ones;
 	// MaxInstances is 0 when only the plugin limits them.
 	MaxInstances        int
@@ -40,7 +33,6 @@ type Report struct {
 // run began.
 type Droplet struct {
 	Name    string
-	Size    string
 	Created time.Duration
 	// Gone is zero for a Droplet that is still there, and billed.
 	Gone time.Duration
@@ -75,15 +67,6 @@ func (r *Report) DropletTime() time.Duration {
 	return sum
 }
 
-// RequestCount is how many requests there were of all kinds.
-func (r *Report) RequestCount() int {
-	n := 0
-	for _, count := range r.Requests {
-		n += count
-	}
-	return n
-}
-
 // Wait is how long jobs were queued: the smallest time that the given share of
 // them (above 0, at most 1) did not exceed. Jobs that never had a Droplet are
 // left out; without any job it is 0.
@@ -102,26 +85,16 @@ func (r *Report) Wait(share float64) time.Duration {
 	return waits[min(max(rank, 1), len(waits))-1]
 }
 
-// most sweeps over creations and ends: one that ends in the moment in which
-// another begins makes room for it.
+// most is found at the creation of one of them. One that ends in that moment makes room for it.
 func most(droplets []Droplet) int {
-	type change struct {
-		at time.Duration
-		by int
-	}
-	var changes []change
-	for _, d := range droplets {
-		changes = append(changes, change{d.Created, +1})
-		if d.Gone > 0 {
-			changes = append(changes, change{d.Gone, -1})
+	most := 0
+	for _, created := range droplets {
+		now := 0
+		for _, d := range droplets {
+			if d.Created <= created.Created && (d.Gone == 0 || d.Gone > created.Created) {
+				now++
+			}
 		}
-	}
-	slices.SortFunc(changes, func(a, b change) int {
-		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.by, b.by))
-	})
-	now, most := 0, 0
-	for _, c := range changes {
-		now += c.by
 		most = max(most, now)
 	}
 	return most
