@@ -92,13 +92,13 @@ func (s *Sim) AddDroplet(d Droplet) int {
 	return m.ID
 }
 
-// AddKey puts a public key, in OpenSSH's format, on the account. It panics on one that cannot be parsed.
+// AddKey puts a public key, in OpenSSH's format, on the account. It panics on one that DigitalOcean would refuse.
 func (s *Sim) AddKey(name, pub string) Key {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key, err := s.makeKey(name, pub, s.now())
-	if err != nil {
-		panic("dosim.AddKey: " + err.Error())
+	key, wrong := s.makeKey(name, pub, s.now())
+	if wrong != "" {
+		panic("dosim.AddKey: " + wrong)
 	}
 	key.byHand = true
 	return *key

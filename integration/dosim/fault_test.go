@@ -100,20 +100,17 @@ func TestFaultsOverTLSWithEitherProtocol(t *testing.T) {
 	}
 }
 
-func TestRefusedConnectionIsNeverApplied(t *testing.T) {
-	sim, c := open(t, dosim.Options{})
-	sim.Inject(dosim.Fault{Op: "*", Refused: true, Applied: true})
-	if _, _, err := c.Droplets.Create(ctx, single("ci-1")); err == nil || truth(sim) != "" {
-		t.Errorf("heard %v, made %q", err, truth(sim))
-	}
-}
-
-// Without a status of its own it is half of the true answer.
-func TestCutAnswer(t *testing.T) {
-	sim, c := open(t, dosim.Options{})
-	sim.Inject(dosim.Fault{Op: "POST /v2/droplets", Cut: true})
-	if _, _, err := c.Droplets.Create(ctx, single("ci-1")); !errors.Is(err, syscall.ECONNRESET) || truth(sim) != "ci-1" {
-		t.Errorf("heard %v, made %q", err, truth(sim))
+// A refused connection is never applied; a cut answer without a status of its own is half of the true one.
+func TestRefusedAndCut(t *testing.T) {
+	for heard, fault := range map[error]dosim.Fault{
+		syscall.ECONNREFUSED: {Op: "*", Refused: true, Applied: true},
+		syscall.ECONNRESET:   {Op: "*", Cut: true},
+	} {
+		sim, c := open(t, dosim.Options{})
+		sim.Inject(fault)
+		if _, _, err := c.Droplets.Create(ctx, single("ci-1")); !errors.Is(err, heard) || (truth(sim) != "") != fault.Cut {
+			t.Errorf("%s: heard %v, made %q", fault, err, truth(sim))
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package dosim
 
 import (
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -25,19 +24,20 @@ type Key struct {
 // firstKeyID is where key ids begin.
 const firstKeyID = 46_000_001
 
-// makeKey puts a key on the account. Callers hold s.mu.
-func (s *Sim) makeKey(name, pub string, now time.Time) (*Key, error) {
+// makeKey puts a key on the account, or says what DigitalOcean finds wrong. Callers hold s.mu.
+func (s *Sim) makeKey(name, pub string, now time.Time) (key *Key, wrong string) {
 	parsed, _, _, _, err := ssh.ParseAuthorizedKey([]byte(pub))
-	if err != nil {
-		return nil, fmt.Errorf("the public key is not one line of OpenSSH's format: %w", err)
+	if err != nil || name == "" {
+		return nil, MessageInvalidKey
+	}
+	fingerprint := ssh.FingerprintLegacyMD5(parsed)
+	if s.key(fingerprint) != nil {
+		return nil, MessageKeyInUse
 	}
 	s.keySerial++
-	key := &Key{
-		ID: firstKeyID - 1 + s.keySerial, Fingerprint: ssh.FingerprintLegacyMD5(parsed),
-		PublicKey: strings.TrimSpace(pub), Name: name, usable: now,
-	}
+	key = &Key{firstKeyID - 1 + s.keySerial, fingerprint, strings.TrimSpace(pub), name, now, false}
 	s.keys = append(s.keys, key)
-	return key, nil
+	return key, ""
 }
 
 // key finds a key by id or fingerprint.
@@ -57,16 +57,9 @@ func (s *Sim) createKey(c *call) reply {
 	if rep, ok := c.decode(&req); !ok {
 		return rep
 	}
-	parsed, _, _, _, err := ssh.ParseAuthorizedKey([]byte(req.PublicKey))
-	if err != nil || req.Name == "" {
-		return c.unprocessable(MessageInvalidKey)
-	}
-	if s.key(ssh.FingerprintLegacyMD5(parsed)) != nil {
-		return c.unprocessable(MessageKeyInUse)
-	}
-	key, err := s.makeKey(req.Name, req.PublicKey, c.now)
-	if err != nil {
-		return c.unprocessable(MessageInvalidKey)
+	key, wrong := s.makeKey(req.Name, req.PublicKey, c.now)
+	if wrong != "" {
+		return c.unprocessable(wrong)
 	}
 	if f, late := c.behaviour(KeyLate); late {
 		key.usable = c.now.Add(f.For)

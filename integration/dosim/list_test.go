@@ -1,9 +1,11 @@
 package dosim_test
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/digitalocean/godo"
@@ -41,18 +43,6 @@ func TestListsComeInPages(t *testing.T) {
 	}
 }
 
-func TestPagesBeyondTheLimits(t *testing.T) {
-	c := client(t, dosim.New(dosim.Options{}))
-	for _, opt := range []godo.ListOptions{{PerPage: 201}, {PerPage: -1}, {Page: -1}} {
-		_, _, err := c.Droplets.List(ctx, &opt)
-		wantRefusal(t, err, 422, dosim.MessagePage)
-	}
-	droplets, _, err := c.Droplets.List(ctx, &godo.ListOptions{Page: 7})
-	if err != nil || len(droplets) != 0 {
-		t.Errorf("beyond the last page: got %d Droplets, %v", len(droplets), err)
-	}
-}
-
 func TestListFilters(t *testing.T) {
 	sim, c := open(t, dosim.Options{})
 	sim.AddDroplet(dosim.Droplet{Name: "web", Tags: []string{"a"}})
@@ -77,11 +67,26 @@ func TestListFilters(t *testing.T) {
 	}
 }
 
-func TestTagFilterCombinesWithNothing(t *testing.T) {
+func TestRequestsThatLeadNowhere(t *testing.T) {
 	sim := dosim.New(dosim.Options{})
-	for _, query := range []string{"tag_name=a&name=b", "tag_name=a&type=gpus", "tag_name=a&type=droplets"} {
-		if w := request(sim, "GET", "/v2/droplets?"+query); w.Code != http.StatusUnprocessableEntity {
-			t.Errorf("%s: got %d %s", query, w.Code, w.Body)
+	for target, want := range map[string]string{
+		"/v2/droplets?tag_name=a&name=b":        dosim.MessageFilters,
+		"/v2/droplets?tag_name=a&type=gpus":     dosim.MessageFilters,
+		"/v2/droplets?tag_name=a&type=droplets": dosim.MessageFilters,
+		"/v2/droplets?type=x":                   "type must be",
+		"/v2/droplets?per_page=201":             dosim.MessagePage,
+		"/v2/droplets?per_page=-1":              dosim.MessagePage,
+		"/v2/droplets?page=0":                   dosim.MessagePage,
+		"/v2/droplets?page=7":                   `{"droplets":[],`,
+		"/":                                     dosim.MessageNotFound,
+		"/v2/nothing":                           dosim.MessageNotFound,
+		"/v2/droplets/x":                        dosim.MessageNotFound,
+		"/v2/droplets/-1":                       dosim.MessageNotFound,
+		"/v2/actions/1":                         dosim.MessageNotFound,
+	} {
+		status := map[string]int{dosim.MessageNotFound: 404, `{"droplets":[],`: 200}[want]
+		if w := request(sim, "GET", target); w.Code != cmp.Or(status, 422) || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("GET %s: %d %s, want %s", target, w.Code, w.Body, want)
 		}
 	}
 }

@@ -1,97 +1,64 @@
 package dosim_test
 
 import (
-	"errors"
-	"strconv"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/digitalocean/godo"
-
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
-func TestEveryAnswerHasTheBudget(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := client(t, dosim.New(dosim.Options{}))
-		_, first, err := c.Account.Get(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(10 * time.Second)
-		_, _, err = c.Droplets.Get(ctx, 1)
-		missing, _ := errors.AsType[*godo.ErrorResponse](err)
-		for i, h := range []godo.Rate{first.Rate, {Limit: 5000, Remaining: header(t, missing, "ratelimit-remaining"), Reset: godo.Timestamp{Time: time.Unix(int64(header(t, missing, "ratelimit-reset")), 0)}}} {
-			if h.Limit != 5000 || h.Remaining != 4999-i || h.Reset.Unix() != time.Now().Add(time.Hour-10*time.Second).Unix() {
-				t.Errorf("request %d: got %+v", i+1, h)
-			}
-		}
-	})
-}
-
-func header(t *testing.T, e *godo.ErrorResponse, name string) int {
-	t.Helper()
-	n, err := strconv.Atoi(e.Response.Header.Get(name))
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
+// Every answer has the hourly budget, refusals included, and says when its oldest request expires; only a burst has a
+// retry-after.
+func TestRateLimits(t *testing.T) {
+	const account, keys, missing = "/v2/account", "/v2/account/keys", "/v2/droplets/1"
+	type step struct {
+		at     time.Duration
+		target string
+		want   string // status, remaining, seconds until the reset, retry-after
 	}
-	return n
-}
-
-func TestBurstHasRetryAfter(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sim, c := open(t, dosim.Options{PerMinute: 3})
-		must[*godo.Account](t)(c.Account.Get(ctx))
-		time.Sleep(20 * time.Second)
-		must[*godo.Account](t)(c.Account.Get(ctx))
-		must[*godo.Account](t)(c.Account.Get(ctx))
-		_, _, err := c.Account.Get(ctx)
-		wantRefusal(t, err, 429, dosim.MessageTooMany)
-		refusal, _ := errors.AsType[*godo.ErrorResponse](err)
-		if after := header(t, refusal, "retry-after"); after != 40 {
-			t.Errorf("retry-after is %d, want 40", after)
-		}
-		time.Sleep(40 * time.Second)
-		must[*godo.Account](t)(c.Account.Get(ctx))
-		_, _, err = c.Account.Get(ctx)
-		wantRefusal(t, err, 429, dosim.MessageTooMany)
-		if sim.Throttled() != 2 {
-			t.Errorf("%d requests were throttled, want 2", sim.Throttled())
-		}
-	})
-}
-
-func TestHourlyLimitSlides(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := client(t, dosim.New(dosim.Options{PerHour: 2}))
-		must[*godo.Account](t)(c.Account.Get(ctx))
-		time.Sleep(30 * time.Minute)
-		must[*godo.Account](t)(c.Account.Get(ctx))
-		_, _, err := c.Account.Get(ctx)
-		wantRefusal(t, err, 429, dosim.MessageTooMany)
-		refusal, _ := errors.AsType[*godo.ErrorResponse](err)
-		if refusal.Response.Header.Get("retry-after") != "" || header(t, refusal, "ratelimit-remaining") != 0 {
-			t.Errorf("the hourly 429 has the headers %v", refusal.Response.Header)
-		}
-		time.Sleep(30 * time.Minute)
-		must[*godo.Account](t)(c.Account.Get(ctx))
-		_, _, err = c.Account.Get(ctx)
-		wantRefusal(t, err, 429, dosim.MessageTooMany)
-	})
-}
-
-func TestListOfKeysHasALimitOfItsOwn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sim, c := open(t, dosim.Options{})
-		key := sim.AddKey("mine", publicKey)
-		for range 10 {
-			must[[]godo.Key](t)(c.Keys.List(ctx, nil))
-		}
-		_, _, err := c.Keys.List(ctx, nil)
-		wantRefusal(t, err, 429, dosim.MessageTooMany)
-		must[*godo.Key](t)(c.Keys.GetByFingerprint(ctx, key.Fingerprint))
-		time.Sleep(time.Minute)
-		must[[]godo.Key](t)(c.Keys.List(ctx, nil))
-	})
+	for what, test := range map[string]struct {
+		options dosim.Options
+		steps   []step
+	}{
+		"an hour": {dosim.Options{PerHour: 2}, []step{
+			{0, account, "200 1 3600 -"}, {30 * time.Minute, missing, "404 0 1800 -"}, {30 * time.Minute, account, "429 0 1800 -"},
+			{time.Hour, account, "200 0 1800 -"}, {time.Hour, account, "429 0 1800 -"},
+		}},
+		"a minute": {dosim.Options{PerMinute: 3}, []step{
+			{0, account, "200 4999 3600 -"}, {20 * time.Second, account, "200 4998 3580 -"}, {20 * time.Second, account, "200 4997 3580 -"},
+			{20 * time.Second, account, "429 4997 3580 40"}, {time.Minute, account, "200 4996 3540 -"}, {time.Minute, account, "429 4996 3540 20"},
+		}},
+		"the list of keys": {dosim.Options{}, append(
+			slices.Repeat([]step{{0, keys, ""}}, 10),
+			step{0, keys, "429 4990 3600 60"}, step{0, keys + "/1", "404 4989 3600 -"}, step{time.Minute, keys, "200 4988 3540 -"},
+		)},
+		"none": {dosim.Options{PerMinute: -1, PerHour: -1}, append(slices.Repeat([]step{{0, keys, ""}}, 300), step{0, keys, "200 5000 3600 -"})},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			sim, start, throttled := dosim.New(test.options), time.Now(), 0
+			for i, s := range test.steps {
+				time.Sleep(s.at - time.Since(start))
+				w := request(sim, "GET", s.target)
+				var reset int64
+				fmt.Sscan(w.Header().Get("Ratelimit-Reset"), &reset)
+				got := fmt.Sprint(w.Code, " ", w.Header().Get("Ratelimit-Remaining"), " ", reset-time.Now().Unix(), " ", w.Header().Get("Retry-After"))
+				if strings.HasSuffix(got, " ") {
+					got += "-"
+				}
+				if w.Code == 429 {
+					throttled++
+				}
+				if s.want != "" && got != s.want {
+					t.Errorf("%s: request %d after %s: %s, want %s", what, i+1, s.at, got, s.want)
+				}
+			}
+			if sim.Throttled() != throttled {
+				t.Errorf("%s: %d requests were throttled, want %d", what, sim.Throttled(), throttled)
+			}
+		})
+	}
 }

@@ -224,15 +224,6 @@ func TestTheTokenSaysWhichAccount(t *testing.T) {
 	wantRefusal(t, err, 401, dosim.MessageUnauthorized)
 }
 
-func TestUnknownPaths(t *testing.T) {
-	sim := dosim.New(dosim.Options{})
-	for _, target := range []string{"/", "/v2/nothing", "/v2/droplets/x", "/v2/droplets/-1", "/v2/actions/1"} {
-		if w := request(sim, "GET", target); w.Code != 404 || !strings.Contains(w.Body.String(), `"id":"not_found"`) {
-			t.Errorf("GET %s: %d %s", target, w.Code, w.Body)
-		}
-	}
-}
-
 func TestRequestLog(t *testing.T) {
 	sim, c := open(t, dosim.Options{})
 	d := create(t, c, "ci-1")

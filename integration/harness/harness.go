@@ -57,7 +57,6 @@ type Options struct {
 
 const (
 	sampleInterval = 200 * time.Millisecond
-	initTimeout    = time.Minute // the runner's own
 	restLimit      = 30 * time.Second
 	stopLimit      = 20 * time.Second // two shutdown_deletion_intervals
 )
@@ -76,10 +75,6 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	marks := filepath.Join(dir, "marks")
-	if err := os.Mkdir(marks, 0o700); err != nil {
-		return nil, err
-	}
 
 	c := o.Config
 	rec := newRecorder()
@@ -90,7 +85,7 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 		return nil, err
 	}
 	defer account.close()
-	jobs := workplace{marks: marks}
+	jobs := workplace{marks: filepath.Join(dir, "marks")}
 	if o.Docker != nil {
 		if jobs.engine, err = docker.Open(ctx, o.Docker.Host); err != nil {
 			return nil, err
@@ -103,9 +98,7 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 		return nil, err
 	}
 
-	initCtx, cancel := context.WithTimeout(ctx, initTimeout)
-	defer cancel()
-	runner, err := startRunner(initCtx, o.Plugin, c, config, account.dial, rec, o.Log,
+	runner, err := startRunner(ctx, o.Plugin, c, config, account.dial, rec, o.Log,
 		taskscaler.WithDeleteInstancesOnShutdown()) // forced: a run ends with an empty account
 	if err != nil {
 		return nil, err
@@ -115,9 +108,13 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 	faults = append(faults, takeDown(context.WithoutCancel(ctx), runner, rec, account)...)
 	stopSampling()
 
-	results, err := jobs.count(context.WithoutCancel(ctx), rec.results())
+	runs, err := jobs.runs(context.WithoutCancel(ctx))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("counting the runs of the jobs: %w", err)
+	}
+	results := rec.results()
+	for i := range results {
+		results[i].Runs = runs[job{id: results[i].ID}.key()]
 	}
 	e := evidence{
 		jobs:         results,

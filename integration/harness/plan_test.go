@@ -1,23 +1,19 @@
 package harness
 
 import (
-	"os"
 	"os/exec"
 	"testing"
 	"time"
 )
 
 func TestAScriptMarksEachOfItsRunsAndPrintsItsNonce(t *testing.T) {
-	marks := t.TempDir() + "/it's a directory"
-	if err := os.Mkdir(marks, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	w := workplace{marks: t.TempDir() + "/it's a file"}
 	j := Plan{Bursts: []Burst{{Jobs: 1, MinWork: time.Millisecond}}}.jobs()[0][0]
 	for want := range 3 {
-		if got, err := marksOf(marks, j.id); err != nil || got != want {
-			t.Fatalf("%d marks (%v), want %d", got, err, want)
+		if runs, err := w.runs(t.Context()); err != nil || runs[j.key()] != want {
+			t.Fatalf("marks %v (%v), want %d", runs, err, want)
 		}
-		out, err := exec.Command("sh", "-c", j.marking(marks)).Output()
+		out, err := exec.Command("sh", "-c", w.marking(j)).Output()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -21,6 +21,9 @@ import (
 // uses the library's 2 s; a run of under a minute is clearer with less.
 const acquireDelay = 100 * time.Millisecond
 
+// initTimeout is the runner's own.
+const initTimeout = time.Minute
+
 // runner stands where GitLab Runner's autoscaler stands between config.toml
 // and the plugin: it starts the plugin's binary, and gives the same options to
 // the same libraries.
@@ -38,8 +41,10 @@ type runner struct {
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
 // startRunner starts the plugin at path and its autoscaling. It returns when
-// the plugin's Init and first Update are through, which ctx bounds.
+// the plugin's Init and first Update are through.
 func startRunner(ctx context.Context, path string, c *Config, pluginConfig []byte, dial dialFunc, rec *recorder, log hclog.Logger, more ...taskscaler.Option) (*runner, error) {
+	ctx, cancel := context.WithTimeout(ctx, initTimeout)
+	defer cancel()
 	settings, err := connectorSettings(c.Autoscaler.Connector)
 	if err != nil {
 		return nil, err

@@ -27,9 +27,7 @@ func Serve(ctx context.Context, c *Config, path string, log hclog.Logger, idle f
 	if c.Autoscaler.DeleteInstancesOnShutdown {
 		more = append(more, taskscaler.WithDeleteInstancesOnShutdown())
 	}
-	initCtx, cancel := context.WithTimeout(ctx, initTimeout)
-	defer cancel()
-	r, err := startRunner(initCtx, path, c, config, dial, newRecorder(), log, more...)
+	r, err := startRunner(ctx, path, c, config, dial, newRecorder(), log, more...)
 	if err != nil {
 		return err
 	}

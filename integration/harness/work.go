@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -119,7 +118,7 @@ func (j job) key() string { return fmt.Sprintf("job-%03d", j.id) }
 // workplace is where jobs' scripts run on a Droplet, and what knows how often.
 type workplace struct {
 	engine *docker.Engine // which runs them in containers; nil: the Droplet's shell does
-	marks  string         // a directory in which every job of a shell leaves a line each time it runs
+	marks  string         // a file in which every job of a shell leaves a line each time it runs
 }
 
 func (w workplace) run(ctx context.Context, droplet connector.Client, j job, output io.Writer) error {
@@ -128,44 +127,30 @@ func (w workplace) run(ctx context.Context, droplet connector.Client, j job, out
 	}
 	return droplet.Run(ctx, connector.RunOptions{
 		Command: "sh",
-		Stdin:   strings.NewReader(j.marking(w.marks)),
+		Stdin:   strings.NewReader(w.marking(j)),
 		Stdout:  output,
 		Stderr:  nil, // becomes part of the error
 	})
 }
 
-// count fills in how often each job's script has run.
-func (w workplace) count(ctx context.Context, jobs []JobResult) ([]JobResult, error) {
-	if w.engine != nil {
-		containers, err := w.engine.Runs(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("counting the jobs' containers: %w", err)
-		}
-		for i := range jobs {
-			jobs[i].Runs = containers[job{id: jobs[i].ID}.key()]
-		}
-		return jobs, nil
-	}
-	for i := range jobs {
-		var err error
-		if jobs[i].Runs, err = marksOf(w.marks, jobs[i].ID); err != nil {
-			return nil, fmt.Errorf("counting the runs of job %d: %w", jobs[i].ID, err)
-		}
-	}
-	return jobs, nil
-}
-
 // marking is the script of a job that leaves a mark when it runs.
-func (j job) marking(marks string) string {
-	mark := strings.ReplaceAll(filepath.Join(marks, j.key()), `'`, `'\''`)
-	return fmt.Sprintf("set -eu\necho ran >> '%s'\n%s", mark, j.script)
+func (w workplace) marking(j job) string {
+	marks := strings.ReplaceAll(w.marks, `'`, `'\''`)
+	return fmt.Sprintf("set -eu\necho %s >> '%s'\n%s", j.key(), marks, j.script)
 }
 
-// marksOf counts how often a job has run.
-func marksOf(dir string, id int) (int, error) {
-	marks, err := os.ReadFile(filepath.Join(dir, job{id: id}.key()))
-	if errors.Is(err, os.ErrNotExist) {
-		return 0, nil
+// runs counts how often each job's script has run, by the job's key.
+func (w workplace) runs(ctx context.Context) (map[string]int, error) {
+	if w.engine != nil {
+		return w.engine.Runs(ctx)
 	}
-	return bytes.Count(marks, []byte("\n")), err
+	marks, err := os.ReadFile(w.marks)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	runs := map[string]int{}
+	for _, key := range strings.Fields(string(marks)) {
+		runs[key]++
+	}
+	return runs, nil
 }
