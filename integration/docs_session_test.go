@@ -152,9 +152,6 @@ func beGitLabRunner(args []string) error {
 	if err != nil {
 		return err
 	}
-	for _, note := range config.Notes {
-		fmt.Fprintln(os.Stderr, "note:", note)
-	}
 	plugin, err := exec.LookPath(config.Autoscaler.Plugin)
 	if err != nil {
 		return err

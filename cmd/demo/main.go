@@ -125,9 +125,6 @@ func demo(ctx context.Context, f flags, stdout io.Writer) (ok bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	for _, note := range config.Notes {
-		fmt.Fprintf(stdout, "note: %s: %s\n", config.Path, note)
-	}
 	fmt.Fprint(stdout, "as configured, but for api_url, the token, an ssh_key_file that is not there yet, and delete_instances_on_shutdown = true\n")
 	docker, err := guest.FindDocker(ctx, "")
 	if err != nil {

@@ -66,9 +66,6 @@ func TestTheExampleForARealAccountRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Notes) > 0 {
-		t.Errorf("notes: %q", c.Notes)
-	}
 	allWell(t, run(t, Options{Config: c, Plan: Plan{
 		Bursts: []Burst{{Jobs: 4, MinWork: 200 * time.Millisecond, MaxWork: 400 * time.Millisecond}},
 	}}))
@@ -174,9 +171,6 @@ func edited(t *testing.T, edits ...string) *Config {
 	c, err := LoadConfig(path)
 	if err != nil {
 		t.Fatal(err)
-	}
-	if len(c.Notes) > 0 && len(edits) == 0 {
-		t.Errorf("notes: %q", c.Notes)
 	}
 	return c
 }

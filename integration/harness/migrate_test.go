@@ -55,9 +55,6 @@ func TestAMigratedConfigRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Notes) > 0 {
-		t.Errorf("notes: %q", c.Notes)
-	}
 	const idleCount, idleTime, limit = 2, 5 * time.Second, 6
 	// More jobs at once than idle_count, more than once: the runner takes a job only when
 	// a Droplet is idle, as docker+machine did, and so grows a step at a time.

@@ -22,7 +22,8 @@ type simulated struct {
 // account or write outside of the run: api_url, token, token_file, and
 // ssh_key_file unless that key exists.
 func pluginConfig(config map[string]any, s simulated) ([]byte, error) {
-	replaced := maps.Clone(config)
+	replaced := map[string]any{}
+	maps.Copy(replaced, config)
 	// As encoding/json in the plugin matches them: whatever their case.
 	take := func(key string) (value any) {
 		maps.DeleteFunc(replaced, func(k string, v any) bool {

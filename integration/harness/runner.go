@@ -91,7 +91,7 @@ func startRunner(ctx context.Context, path string, c *Config, pluginConfig []byt
 	}
 	if err := r.scaler.ConfigureSchedule(schedules(a.Policy)...); err != nil {
 		r.stop(ctx)
-		return nil, fmt.Errorf("%s: runners.autoscaler.policy: %w", c.Path, err)
+		return nil, fmt.Errorf("runners.autoscaler.policy: %w", err)
 	}
 	return r, nil
 }
