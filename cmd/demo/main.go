@@ -125,7 +125,7 @@ func demo(ctx context.Context, f flags, stdout io.Writer) (ok bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	fmt.Fprint(stdout, "as configured, but for api_url, the token, an ssh_key_file that is not there yet, and delete_instances_on_shutdown = true\n")
+	fmt.Fprintln(stdout, "as configured, but for api_url, the token, an ssh_key_file that is not there yet, and delete_instances_on_shutdown")
 	docker, err := guest.FindDocker(ctx, "")
 	if err != nil {
 		fmt.Fprintf(stdout, "jobs are shell commands: %v\n", err)

@@ -32,7 +32,7 @@ func (f *Fleet) DialContext(ctx context.Context, network, address string) (net.C
 func (f *Fleet) bind(addr netip.AddrPort) (net.Listener, error) {
 	l, err := f.listen("tcp", addr.String())
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%v belongs to another guest or another server of this host: choose another address or Options.Port: %w", addr, err)
+		return nil, fmt.Errorf("%v belongs to another guest or another server of this host: choose another address or port: %w", addr, err)
 	}
 	if errors.Is(err, syscall.EADDRNOTAVAIL) {
 		if l, err = f.listen("tcp", "127.0.0.1:0"); err == nil {

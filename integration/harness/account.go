@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,7 +40,9 @@ const (
 
 // openAccount opens an empty account, whose Droplets let in what the runner's
 // connector knocks with, and reports their life to rec. The caller closes it.
-func openAccount(host *Host, c runnerconfig.Connector, docker *guest.Docker, rec *recorder, log func(format string, args ...any)) (*account, error) {
+func openAccount(
+	host *Host, c runnerconfig.Connector, docker *guest.Docker, rec *recorder, log func(format string, args ...any),
+) (*account, error) {
 	fleet, err := guest.NewFleet(guest.Options{Docker: docker, Log: log}) // on any port: dial finds it
 	if err != nil {
 		return nil, err
@@ -106,31 +109,38 @@ func (a *account) droplets(begin time.Time, jobs []JobResult) []Droplet {
 	return droplets
 }
 
-// testify adds to e what is left on the account and what it saw go wrong.
-func (a *account) testify(e *evidence) {
+// findings are what is left on the account and what it saw its client do wrong; faults
+// are what went wrong with the account itself.
+func (a *account) findings() (findings []finding, faults []string) {
+	var droplets, keys, tags []string
 	for _, d := range a.sim.Droplets() {
-		e.leftDroplets = append(e.leftDroplets, d.Name)
+		droplets = append(droplets, d.Name)
 	}
 	for _, k := range a.sim.Keys() {
 		if !strings.HasSuffix(k.Name, "-static") { // that of ssh_key_file outlives a run
-			e.leftKeys = append(e.leftKeys, k.Name)
+			keys = append(keys, k.Name)
 		}
 	}
 	for _, tag := range a.sim.Tags() {
 		if instancegroup.IsDeleteTag(tag) {
-			e.leftTags = append(e.leftTags, tag)
+			tags = append(tags, tag)
 		}
 	}
+	wrong := a.sim.Violations()
 	for _, r := range a.sim.Requests() {
 		if r.Proto != "HTTP/1.1" {
-			e.faults = append(e.faults, fmt.Sprintf("%s %s came by %s, which repeats requests by itself", r.Method, r.Path, r.Proto))
+			wrong = append(wrong, fmt.Sprintf("%s %s came by %s, which repeats requests by itself", r.Method, r.Path, r.Proto))
 			break
 		}
 	}
-	e.violations = a.sim.Violations()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	e.faults = append(e.faults, a.faults...)
+	return []finding{
+		{"Droplet is left or billed", droplets},
+		{"generated SSH key is left on the account", keys},
+		{"delete tag is left on the account", tags},
+		{"rule of the API was broken", wrong},
+	}, slices.Clone(a.faults)
 }
 
 func (a *account) close() {

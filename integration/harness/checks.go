@@ -5,61 +5,45 @@ import (
 	"strings"
 )
 
-// evidence is what the checks of a run go by. All but the jobs comes from the
-// simulated account, which knows nothing of the plugin.
-type evidence struct {
-	jobs         []JobResult
-	planned      int
-	droplets     []Droplet
-	maxInstances int // 0: no limit
-
-	// What is left on the account when runner and plugin have ended.
-	leftDroplets []string
-	leftKeys     []string // but those of ssh_key_file
-	leftTags     []string
-
-	// What the simulated account saw its client do wrong.
-	violations []string
-	// What went wrong in the run itself: a time-out, a guest that did not boot.
-	faults []string
+// finding is what must not be found at the end of a run.
+type finding struct {
+	what  string
+	found []string
 }
 
-// checks are what has to be true, what a reader looks for first in front.
-func (e evidence) checks() []Check {
-	var checks []Check
+// addChecks adds what has to be true, what a reader looks for first in front. The
+// findings come from the simulated account, which knows nothing of the plugin; faults
+// are what went wrong in the run itself: a time-out, a guest that did not boot.
+func (r *Report) addChecks(planned int, findings []finding, faults []string) {
 	check := func(ok bool, format string, args ...any) {
-		checks = append(checks, Check{OK: ok, Text: fmt.Sprintf(format, args...)})
+		r.Checks = append(r.Checks, Check{OK: ok, Text: fmt.Sprintf(format, args...)})
 	}
-	none := func(what string, found []string) {
-		if check(len(found) == 0, "no %s", what); len(found) > 0 {
-			checks[len(checks)-1].Text += fmt.Sprintf(", but found %d: %s", len(found), someOf(found))
+	if bad := r.badJobs(planned); len(bad) > 0 {
+		check(false, "%d of %d jobs did not run exactly once: %s", len(bad), planned, someOf(bad))
+	} else {
+		check(true, "%d of %d jobs ran, each exactly once", len(r.Jobs), planned)
+	}
+	if r.MaxInstances > 0 {
+		peak := r.MostDroplets()
+		check(peak <= r.MaxInstances, "at most %d Droplets at once, max_instances is %d", peak, r.MaxInstances)
+	}
+	for _, f := range findings {
+		if len(f.found) > 0 {
+			check(false, "no %s, but found %d: %s", f.what, len(f.found), someOf(f.found))
+		} else {
+			check(true, "no %s", f.what)
 		}
 	}
-
-	if bad := e.badJobs(); len(bad) > 0 {
-		check(false, "%d of %d jobs did not run exactly once: %s", len(bad), e.planned, someOf(bad))
-	} else {
-		check(true, "%d of %d jobs ran, each exactly once", len(e.jobs), e.planned)
-	}
-	if e.maxInstances > 0 {
-		peak := most(e.droplets)
-		check(peak <= e.maxInstances, "at most %d Droplets at once, max_instances is %d", peak, e.maxInstances)
-	}
-	none("Droplet is left or billed", e.leftDroplets)
-	none("generated SSH key is left on the account", e.leftKeys)
-	none("delete tag is left on the account", e.leftTags)
-	none("rule of the API was broken", e.violations)
-	for _, f := range e.faults {
+	for _, f := range faults {
 		check(false, "%s", f)
 	}
-	return checks
 }
 
 // badJobs names the jobs that failed, ran other than once, or were never
 // queued because the run ended before.
-func (e evidence) badJobs() []string {
+func (r *Report) badJobs(planned int) []string {
 	var bad []string
-	for _, j := range e.jobs {
+	for _, j := range r.Jobs {
 		switch {
 		case j.Error != "":
 			bad = append(bad, fmt.Sprintf("job %d: %s", j.ID, j.Error))
@@ -67,7 +51,7 @@ func (e evidence) badJobs() []string {
 			bad = append(bad, fmt.Sprintf("job %d ran %d times", j.ID, j.Runs))
 		}
 	}
-	for id := len(e.jobs) + 1; id <= e.planned; id++ {
+	for id := len(r.Jobs) + 1; id <= planned; id++ {
 		bad = append(bad, fmt.Sprintf("job %d was never queued", id))
 	}
 	return bad

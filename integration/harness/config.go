@@ -37,7 +37,7 @@ func autoscaling(f *runnerconfig.File) (*Config, error) {
 		return nil, fmt.Errorf("%s: %d [[runners]] have a [runners.autoscaler] section, want one", f.Path, len(runners))
 	}
 	if f.Concurrent < 1 {
-		return nil, fmt.Errorf("%s: concurrent is %d: no job can run; the usual value is max_instances x capacity_per_instance", f.Path, f.Concurrent)
+		return nil, fmt.Errorf("%s: concurrent is %d: no job can run; max_instances x capacity_per_instance is usual", f.Path, f.Concurrent)
 	}
 	c := &Config{Concurrent: f.Concurrent, Limit: runners[0].Limit, Autoscaler: *runners[0].Autoscaler}
 	a := &c.Autoscaler

@@ -129,9 +129,11 @@ func dockerForeman(t *testing.T, d *guest.Docker) (*foreman, *account) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		e := evidence{faults: takeDown(context.Background(), r, rec, a)}
-		a.testify(&e)
-		allWell(t, &Report{Checks: e.checks()})
+		faults := takeDown(context.Background(), r, rec, a)
+		findings, more := a.findings()
+		report := new(Report)
+		report.addChecks(0, findings, append(faults, more...))
+		allWell(t, report)
 	})
 	return &foreman{r, rec, workplace{engine: engine}}, a
 }

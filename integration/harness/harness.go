@@ -116,25 +116,19 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 	for i := range results {
 		results[i].Runs = runs[job{id: results[i].ID}.key()]
 	}
-	e := evidence{
-		jobs:         results,
-		planned:      o.Plan.total(),
-		droplets:     account.droplets(rec.begin, results),
-		maxInstances: c.Autoscaler.MaxInstances,
-		faults:       faults,
-	}
-	account.testify(&e)
-	return &Report{
+	report = &Report{
 		MaxInstances:        c.Autoscaler.MaxInstances,
 		CapacityPerInstance: c.Autoscaler.CapacityPerInstance,
 		Elapsed:             time.Since(rec.begin),
 		Jobs:                results,
-		Droplets:            e.droplets,
+		Droplets:            account.droplets(rec.begin, results),
 		Samples:             rec.samples,
 		Requests:            account.sim.RequestCounts(),
 		Dollars:             account.sim.Dollars(),
-		Checks:              e.checks(),
-	}, nil
+	}
+	findings, more := account.findings()
+	report.addChecks(o.Plan.total(), findings, append(faults, more...))
+	return report, nil
 }
 
 // work carries the plan out within its time, and tells what kept it from it.

@@ -51,8 +51,21 @@ func (r *Report) OK() bool {
 	return !slices.ContainsFunc(r.Checks, func(c Check) bool { return !c.OK })
 }
 
-// MostDroplets is how many Droplets there were at once, at most.
-func (r *Report) MostDroplets() int { return most(r.Droplets) }
+// MostDroplets is how many Droplets there were at once, at most: at the creation of one
+// of them. One that ends in that moment makes room for it.
+func (r *Report) MostDroplets() int {
+	most := 0
+	for _, created := range r.Droplets {
+		now := 0
+		for _, d := range r.Droplets {
+			if d.Created <= created.Created && (d.Gone == 0 || d.Gone > created.Created) {
+				now++
+			}
+		}
+		most = max(most, now)
+	}
+	return most
+}
 
 // DropletTime is the time for which Droplets existed, summed up.
 func (r *Report) DropletTime() time.Duration {
@@ -83,19 +96,4 @@ func (r *Report) Wait(share float64) time.Duration {
 	slices.Sort(waits)
 	rank := int(math.Ceil(share * float64(len(waits))))
 	return waits[min(max(rank, 1), len(waits))-1]
-}
-
-// most is found at the creation of one of them. One that ends in that moment makes room for it.
-func most(droplets []Droplet) int {
-	most := 0
-	for _, created := range droplets {
-		now := 0
-		for _, d := range droplets {
-			if d.Created <= created.Created && (d.Gone == 0 || d.Gone > created.Created) {
-				now++
-			}
-		}
-		most = max(most, now)
-	}
-	return most
 }
