@@ -1,10 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"slices"
@@ -15,25 +15,14 @@ import (
 // module is whose tests measure: those that need a testing.T, for virtual time.
 const module = "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean"
 
-// fleets runs TestFleet, which prints its progress, and returns what it measured.
+// fleets runs TestFleet, whose output is its progress, and returns what it measured.
 func fleets(ctx context.Context, file string) ([]row, error) {
 	fmt.Fprintln(os.Stderr, "fleets, in virtual time ...")
 	test := exec.CommandContext(ctx, "go", "test", "-v", "-count=1", "-timeout=60m", "-run=^TestFleet$", module+"/provider")
 	test.Env = append(os.Environ(), "FLEET_RESULTS="+file)
 	test.Stderr = os.Stderr
-	output, err := test.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := test.Start(); err != nil {
-		return nil, err
-	}
-	for lines := bufio.NewScanner(output); lines.Scan(); {
-		if line := strings.TrimSpace(lines.Text()); strings.HasPrefix(line, "fleet_test.go:") {
-			fmt.Fprintln(os.Stderr, line)
-		}
-	}
-	failed := test.Wait() // also if a target is missed
+	test.Stdout = os.Stderr
+	failed := test.Run() // also if a target is missed
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("TestFleet: %w, and left no results: %w", failed, err)
@@ -89,4 +78,14 @@ func lists(ctx context.Context) ([]row, error) {
 		})
 	}
 	return rows, nil
+}
+
+// exponent returns e of y = c * x^e, fitted by least squares of the logarithms.
+func exponent(x, y []float64) float64 {
+	var n, sx, sy, sxx, sxy float64
+	for i := range x {
+		lx, ly := math.Log(x[i]), math.Log(y[i])
+		n, sx, sy, sxx, sxy = n+1, sx+lx, sy+ly, sxx+lx*lx, sxy+lx*ly
+	}
+	return (n*sxy - sx*sy) / (n*sxx - sx*sx)
 }

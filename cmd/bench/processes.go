@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,8 +30,7 @@ func processes(ctx context.Context, plugin, dir string) ([]row, error) {
 	sizes := []float64{100, 1000, 5000}
 	targets := []string{"", "< 1 % of a core, < 40 MiB", "< 80 MiB"}
 	mostCPU, mostMemory := []float64{100, 1, 100}, []float64{1 << 20, 40, 80}
-	efforts, errs := make([]effort, len(sizes)), make([]error, len(sizes))
-	var first, thousand []row // of single calls
+	efforts, calls, errs := make([]effort, len(sizes)), make([][]row, len(sizes)), make([]error, len(sizes))
 	var wg sync.WaitGroup
 	host, err := harness.NewHost(dir)
 	if err != nil {
@@ -45,24 +43,16 @@ func processes(ctx context.Context, plugin, dir string) ([]row, error) {
 		}
 		defer p.close(ctx)
 		wg.Go(func() {
-			calls, err := p.grow(ctx, int(n))
-			switch i {
-			case 0:
-				first = calls
-			case 1:
-				thousand = calls
+			if calls[i], errs[i] = p.grow(ctx, int(n)); errs[i] == nil {
+				efforts[i], errs[i] = p.watch(ctx)
 			}
-			if err == nil {
-				efforts[i], err = p.watch(ctx)
-			}
-			errs[i] = err
 		})
 	}
 	wg.Wait()
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	rows := append(first[:1], thousand[1:]...)
+	rows := append(calls[0][:1], calls[1][1:]...) // Increase(100), and what 1,000 cost
 	var cpu, memory []float64
 	for i, n := range sizes {
 		t := efforts[i]
@@ -91,9 +81,11 @@ type process struct {
 }
 
 func start(ctx context.Context, host *harness.Host, plugin, name string) (*process, error) {
-	p := &process{host: host, name: name, sim: dosim.New(dosim.Options{Latency: roundTrip, BootTime: 2 * time.Second, DeleteTime: time.Second, DropletLimit: 6000})}
-	url, stop := host.Serve(p.sim)
-	p.stop = stop
+	p := &process{host: host, name: name, sim: dosim.New(dosim.Options{
+		Latency: roundTrip, BootTime: 2 * time.Second, DeleteTime: time.Second, DropletLimit: 6000,
+	})}
+	var url string
+	url, p.stop = host.Serve(p.sim)
 	config, err := json.Marshal(map[string]any{
 		"name": name, "api_url": url, "token": dosim.DefaultToken,
 		"region": "fra1", "size": "s-1vcpu-1gb", "image": "ubuntu-24-04-x64",
@@ -197,9 +189,8 @@ func (p *process) spent() (cpu time.Duration, memory float64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	proc := filepath.Join("/proc", strconv.Itoa(pid))
-	stat, err1 := os.ReadFile(filepath.Join(proc, "stat"))
-	status, err2 := os.ReadFile(filepath.Join(proc, "status"))
+	stat, err1 := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	status, err2 := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err := cmp.Or(err1, err2); err != nil {
 		return 0, 0, fmt.Errorf("processes are measured on Linux only: %w", err)
 	}
@@ -208,17 +199,16 @@ func (p *process) spent() (cpu time.Duration, memory float64, err error) {
 	for _, f := range strings.Fields(fields)[11:13] {
 		ticks, err := strconv.Atoi(f)
 		if err != nil {
-			return 0, 0, fmt.Errorf("%s/stat: %w", proc, err)
+			return 0, 0, fmt.Errorf("/proc/%d/stat: %w", pid, err)
 		}
 		cpu += time.Duration(ticks) * (time.Second / 100) // Linux reports 100 ticks a second everywhere
 	}
-	for line := range strings.Lines(string(status)) {
-		if f := strings.Fields(line); len(f) == 3 && f[0] == "VmHWM:" {
-			kib, err := strconv.Atoi(f[1])
-			return cpu, float64(kib) / 1024, err
-		}
+	_, peak, _ := strings.Cut(string(status), "\nVmHWM:")
+	var kib float64
+	if _, err := fmt.Sscan(peak, &kib); err != nil {
+		return 0, 0, fmt.Errorf("no VmHWM in /proc/%d/status: %w", pid, err)
 	}
-	return 0, 0, fmt.Errorf("no VmHWM in %s/status", proc)
+	return cpu, kib / 1024, nil
 }
 
 // since returns how many requests of one operation, and of all, came between.

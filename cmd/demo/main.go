@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -72,18 +73,18 @@ func (f *flags) flagSet() *flag.FlagSet {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (exit int) {
 	var f flags
 	set := f.flagSet()
-	switch err := set.Parse(args); {
+	err := set.Parse(args)
+	switch {
 	case errors.Is(err, flag.ErrHelp):
 		io.WriteString(stdout, usage)
 		return 0
-	case err != nil:
+	case err == nil && set.NArg() > 0:
+		err = fmt.Errorf("unexpected argument %q", set.Arg(0))
+	case err == nil && f.jobs < 1:
+		err = fmt.Errorf("-jobs is %d: must be 1 or more", f.jobs)
+	}
+	if err != nil {
 		fmt.Fprintf(stderr, "error: %v\nhint: demo -help lists the flags\n", err)
-		return 2
-	case set.NArg() > 0:
-		fmt.Fprintf(stderr, "error: unexpected argument %q\nhint: demo -help lists the flags\n", set.Arg(0))
-		return 2
-	case f.jobs < 1:
-		fmt.Fprintf(stderr, "error: -jobs is %d: must be 1 or more\n", f.jobs)
 		return 2
 	}
 
@@ -103,11 +104,17 @@ func demo(ctx context.Context, f flags, stdout io.Writer) (ok bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	log, last, closeLog, err := openLog(f.log)
-	if err != nil {
-		return false, err
+	log := hclog.NewInterceptLogger(&hclog.LoggerOptions{Output: io.Discard})
+	if f.log != "" {
+		file, err := os.Create(f.log)
+		if err != nil {
+			return false, fmt.Errorf("-log: %w", err)
+		}
+		defer file.Close()
+		log = hclog.NewInterceptLogger(&hclog.LoggerOptions{Output: file, Level: hclog.Debug})
 	}
-	defer func() { err = errors.Join(err, closeLog()) }()
+	last := new(lastLine)
+	log.RegisterSink(last)
 
 	dir, err := os.MkdirTemp("", "fleeting-demo-")
 	if err != nil {
@@ -181,34 +188,11 @@ func savePicture(stdout io.Writer, path string, r *harness.Report) error {
 	if path == "" {
 		return nil
 	}
-	err := os.MkdirAll(filepath.Dir(path), 0o755)
-	var file *os.File
-	if err == nil {
-		file, err = os.Create(path)
-	}
-	if err == nil {
-		err = errors.Join(writePicture(file, r), file.Close())
-	}
+	var picture bytes.Buffer
+	err := errors.Join(writePicture(&picture, r), os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, picture.Bytes(), 0o644))
 	if err != nil {
 		return fmt.Errorf("-svg: %w", err)
 	}
 	fmt.Fprintf(stdout, "\npicture of the run: %s\n", path)
 	return nil
-}
-
-// openLog opens the log for runner and plugin, and a window on its last line.
-func openLog(path string) (log hclog.Logger, last *lastLine, closeLog func() error, err error) {
-	out, level := io.Discard, hclog.Info
-	closeLog = func() error { return nil }
-	if path != "" {
-		file, err := os.Create(path)
-		if err != nil {
-			return nil, nil, nil, fmt.Errorf("-log: %w", err)
-		}
-		out, level, closeLog = file, hclog.Debug, file.Close
-	}
-	intercept := hclog.NewInterceptLogger(&hclog.LoggerOptions{Output: out, Level: level})
-	last = new(lastLine)
-	intercept.RegisterSink(last)
-	return intercept, last, closeLog, nil
 }

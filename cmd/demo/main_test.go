@@ -60,7 +60,7 @@ func TestBadCommandLines(t *testing.T) {
 	}{
 		{"-speed 2", 2, "error: flag provided but not defined: -speed\nhint: demo -help lists the flags\n"},
 		{"config.toml", 2, "error: unexpected argument \"config.toml\"\nhint: "},
-		{"-jobs 0", 2, "error: -jobs is 0: must be 1 or more\n"},
+		{"-jobs 0", 2, "error: -jobs is 0: must be 1 or more\nhint: "},
 		{"-config none.toml", 1, "error: stat none.toml: "},
 		{"-config " + demoConfig + " -log " + demoConfig + "/log", 1, "error: -log: open "},
 	} {
