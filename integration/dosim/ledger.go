@@ -8,16 +8,11 @@ import (
 	"time"
 )
 
-// Bill is what one Droplet has cost so far.
+// Bill is a Droplet and what it has cost so far. Its Gone is zero while it exists.
 type Bill struct {
-	ID      int
-	Name    string
-	Size    string
-	Tags    []string
-	Created time.Time
-	Gone    time.Time // zero: it still exists
-	Seconds float64   // billed: at least 60, or 0 for a creation that DigitalOcean itself gave up
-	Dollars float64   // at least 0.01, or 0 likewise
+	Droplet
+	Seconds float64 // billed: at least 60, or 0 for a creation that DigitalOcean itself gave up
+	Dollars float64 // at least 0.01, or 0 likewise
 }
 
 // Since 2026-01-01 a Droplet is billed per second, for at least a minute or a cent, whichever is higher.
@@ -37,10 +32,9 @@ func (s *Sim) Ledger() []Bill {
 		if m.phantom {
 			continue
 		}
-		bill := Bill{ID: m.ID, Name: m.Name, Size: m.size.Slug, Tags: slices.Clone(m.Tags), Created: m.Created}
-		until := now
-		if !m.exists(now) {
-			bill.Gone, until = m.Gone, m.Gone
+		bill, until := Bill{Droplet: m.view(now)}, m.Gone
+		if m.exists(now) {
+			bill.Gone, until = time.Time{}, now
 		}
 		if !m.failed {
 			bill.Seconds = max(leastSeconds, until.Sub(m.Created).Seconds())

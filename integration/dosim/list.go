@@ -26,28 +26,33 @@ func (s *Sim) visible(id string, now time.Time) *machine {
 	return nil
 }
 
-// listDroplets is GET /v2/droplets, by ascending id [?].
+// listDroplets is GET /v2/droplets, by ascending id [?]. GPU Droplets are in no list unless it is type=gpus.
 func (s *Sim) listDroplets(c *call) reply {
-	keep, rep, ok := s.filter(c)
-	if !ok {
-		return rep
+	tag, name, kind := c.query.Get("tag_name"), c.query.Get("name"), c.query.Get("type")
+	switch {
+	case tag != "" && (name != "" || kind != ""):
+		return c.unprocessable(MessageFilters)
+	case kind != "" && kind != "droplets" && kind != "gpus":
+		return c.unprocessable("type must be droplets or gpus.") // [?]
 	}
 	p, rep, ok := c.paging()
 	if !ok {
 		return rep
 	}
-	lag := s.opt.ListLag
+	lag, tagsAt := s.opt.ListLag, c.now
 	if f, lags := c.behaviour(ListLags); lags {
 		lag += f.For
 	}
+	if f, lags := c.behaviour(TagFilterLags); lags {
+		tagsAt = tagsAt.Add(-f.For)
+	}
+	_, empty := c.behaviour(ListEmpty)
 	var all []*machine
 	for _, m := range s.machines {
-		if m.inList(c.now, lag) && keep(m) {
+		if !empty && m.inList(c.now, lag) && (m.size.GPU != nil) == (kind == "gpus") &&
+			(name == "" || strings.EqualFold(m.Name, name)) && (tag == "" || m.taggedAt(tag, tagsAt)) {
 			all = append(all, m)
 		}
-	}
-	if _, empty := c.behaviour(ListEmpty); empty {
-		all = nil
 	}
 	from, to := p.bounds(len(all))
 	from = shift(c, p, from, to)
@@ -56,26 +61,6 @@ func (s *Sim) listDroplets(c *call) reply {
 		items = append(items, c.odd(s.dropletJSON(m, c.now), i))
 	}
 	return c.page("droplets", items, len(all), p)
-}
-
-// filter reads tag_name, name and type. GPU Droplets are in no list unless it is type=gpus.
-func (s *Sim) filter(c *call) (keep func(*machine) bool, rep reply, ok bool) {
-	tag, name, kind := c.query.Get("tag_name"), c.query.Get("name"), c.query.Get("type")
-	if tag != "" && (name != "" || kind != "") {
-		return nil, c.unprocessable(MessageFilters), false
-	}
-	if kind != "" && kind != "droplets" && kind != "gpus" {
-		return nil, c.unprocessable("type must be droplets or gpus."), false // [?]
-	}
-	tagsAt := c.now
-	if f, lags := c.behaviour(TagFilterLags); lags {
-		tagsAt = tagsAt.Add(-f.For)
-	}
-	return func(m *machine) bool {
-		return (m.size.GPU != nil) == (kind == "gpus") &&
-			(name == "" || strings.EqualFold(m.Name, name)) &&
-			(tag == "" || m.taggedAt(tag, tagsAt))
-	}, reply{}, true
 }
 
 // shift moves the start of a page from page 2 on, as when Droplets came or went since the page before.
