@@ -129,6 +129,9 @@ func TestHooksHearOfEveryDropletOnce(t *testing.T) {
 		said := make(chan string, 100)
 		hear := func(what string) func(dosim.Droplet) {
 			return func(d dosim.Droplet) {
+				if what == "created" && d.Name == "failing" {
+					time.Sleep(25 * time.Second) // longer than it lives
+				}
 				said <- fmt.Sprintf("%s %s %s %t", time.Since(start), what, d.Name, d.ReadyAt.IsZero())
 			}
 		}
@@ -138,9 +141,11 @@ func TestHooksHearOfEveryDropletOnce(t *testing.T) {
 		id := create(t, c, "deleted").ID
 		create(t, c, "failing")
 		create(t, c, "never-made")
+		time.Sleep(time.Second)
 		byHand := sim.AddDroplet(dosim.Droplet{Name: "destroyed-by-hand"})
 		time.Sleep(time.Minute)
 		remove(t, c, id)
+		sim.Destroy(id) // it is on its way out already
 		sim.Destroy(byHand)
 		time.Sleep(time.Minute)
 		sim.Close()
@@ -149,8 +154,8 @@ func TestHooksHearOfEveryDropletOnce(t *testing.T) {
 			heard = append(heard, s)
 		}
 		want := []string{
-			"0s created deleted false", "0s created failing true", "0s created destroyed-by-hand false",
-			"20s gone failing true", "1m0s gone destroyed-by-hand false", "1m3s gone deleted false",
+			"0s created deleted false", "25s created failing true", "25s gone failing true", "26s created destroyed-by-hand false",
+			"1m26s gone destroyed-by-hand false", "1m29s gone deleted false",
 		}
 		if diff := cmp.Diff(want, heard); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)

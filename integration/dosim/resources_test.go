@@ -124,7 +124,7 @@ func TestImages(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", how, got, test.want)
 		}
 	}
-	if i := must[*godo.Image](t)(c.Images.GetBySlug(ctx, "docker-20-04")); i.MinDiskSize != 25 || len(i.Regions) == 0 {
+	if i := must[*godo.Image](t)(c.Images.GetBySlug(ctx, "docker-20-04")); i.MinDiskSize != 25 || len(i.Regions) == 0 || i.Slug != "docker-20-04" || i.Type != "base" {
 		t.Errorf("got %+v", i)
 	}
 	if i := must[*godo.Image](t)(c.Images.GetByID(ctx, newest)); i.Slug != "" || i.Name != "golden-2" {
