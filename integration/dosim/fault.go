@@ -140,7 +140,7 @@ func (f *armedFault) spent() bool { return f.Times >= 0 && f.hit >= max(1, f.Tim
 
 func (f Fault) matches(op string, c *call) bool {
 	want, query, _ := strings.Cut(f.Op, "?")
-	if prefix, star := strings.CutSuffix(want, "*"); op != want && !(star && strings.HasPrefix(op, prefix)) {
+	if prefix, star := strings.CutSuffix(want, "*"); op != want && (!star || !strings.HasPrefix(op, prefix)) {
 		return false
 	}
 	if key, value, _ := strings.Cut(query, "="); query != "" && !slices.Contains(c.query[key], value) {

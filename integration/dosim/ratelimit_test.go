@@ -3,6 +3,7 @@ package dosim_test
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -43,8 +44,10 @@ func TestRateLimits(t *testing.T) {
 			for i, s := range test.steps {
 				time.Sleep(s.at - time.Since(start))
 				w := request(sim, "GET", s.target)
-				var reset int64
-				fmt.Sscan(w.Header().Get("Ratelimit-Reset"), &reset)
+				reset, err := strconv.ParseInt(w.Header().Get("Ratelimit-Reset"), 10, 64)
+				if err != nil {
+					t.Fatal(err)
+				}
 				got := fmt.Sprint(w.Code, " ", w.Header().Get("Ratelimit-Remaining"), " ", reset-time.Now().Unix(), " ", w.Header().Get("Retry-After"))
 				if strings.HasSuffix(got, " ") {
 					got += "-"

@@ -357,14 +357,15 @@ var plugins = sync.OnceValue(func() error {
 	}
 	var closed atomic.Bool
 	images := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
-	go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user, password, _ := r.BasicAuth(); closed.Load() && (user != reader || password != readerKey) {
 			w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
 		images.ServeHTTP(w, r)
-	}))
+	})}
+	go server.Serve(l)
 	// A script in the plugin's place is packed in no time.
 	dist := filepath.Join(scratch, "dist")
 	dir := filepath.Join(dist, runtime.GOOS, runtime.GOARCH)
