@@ -61,47 +61,46 @@ func (j JobResult) Waited() time.Duration { return j.Started - j.Queued }
 type recorder struct {
 	begin time.Time
 
-	mu       sync.Mutex // guards all below
-	jobs     map[int]*JobResult
-	droplets map[string]*seen // on the account now, by name
+	mu       sync.Mutex       // guards all below
+	jobs     []JobResult      // by id, from 1
+	droplets map[string]state // on the account now, by name
 	samples  []Sample
 }
 
-// seen is what the runner knows of a Droplet.
-type seen struct {
-	ready    bool
-	busy     int // jobs on it
-	deleting bool
-}
+// state is what the runner thinks of a Droplet; of one that is not on the account it is the zero.
+type state int
+
+const (
+	creating state = 1 + iota
+	ready
+	deleting
+)
 
 func newRecorder() *recorder {
-	return &recorder{begin: time.Now(), jobs: make(map[int]*JobResult), droplets: make(map[string]*seen)}
+	return &recorder{begin: time.Now(), droplets: make(map[string]state)}
 }
 
 func (r *recorder) dropletCreated(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.droplets[name] = &seen{}
-}
-
-// droplet changes what is known of one, if it is on the account. Callers hold r.mu.
-func (r *recorder) droplet(name string, change func(*seen)) {
-	if d, ok := r.droplets[name]; ok {
-		change(d)
-	}
+	r.droplets[name] = creating
 }
 
 func (r *recorder) dropletReady(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.droplet(name, func(d *seen) { d.ready = true })
+	if r.droplets[name] == creating {
+		r.droplets[name] = ready
+	}
 }
 
 func (r *recorder) dropletsDeleting(names []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, name := range names {
-		r.droplet(name, func(d *seen) { d.deleting = true })
+		if r.droplets[name] != 0 {
+			r.droplets[name] = deleting
+		}
 	}
 }
 
@@ -111,29 +110,26 @@ func (r *recorder) dropletGone(name string) {
 	delete(r.droplets, name)
 }
 
+// jobQueued is called in the order of the jobs' ids.
 func (r *recorder) jobQueued(j job) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.jobs[j.id] = &JobResult{ID: j.id, Burst: j.burst, Queued: time.Since(r.begin)}
+	r.jobs = append(r.jobs, JobResult{ID: j.id, Burst: j.burst, Queued: time.Since(r.begin)})
 }
 
 func (r *recorder) jobStarted(j job, droplet string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.jobs[j.id].Droplet = droplet
-	r.jobs[j.id].Started = time.Since(r.begin)
-	r.droplet(droplet, func(d *seen) { d.busy++ })
+	r.jobs[j.id-1].Droplet, r.jobs[j.id-1].Started = droplet, time.Since(r.begin)
 }
 
 func (r *recorder) jobFinished(j job, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	result := r.jobs[j.id]
-	result.Finished = time.Since(r.begin)
+	r.jobs[j.id-1].Finished = time.Since(r.begin)
 	if err != nil {
-		result.Error = err.Error()
+		r.jobs[j.id-1].Error = err.Error()
 	}
-	r.droplet(result.Droplet, func(d *seen) { d.busy-- })
 }
 
 // sample counts what there is now and keeps it. The account's own numbers are
@@ -141,8 +137,8 @@ func (r *recorder) jobFinished(j job, err error) {
 func (r *recorder) sample(idleCount int, requests map[string]int, dollars float64) Sample {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-
 	s := Sample{At: time.Since(r.begin), IdleCount: idleCount, Requests: requests, Dollars: dollars}
+	busy := map[string]bool{} // the Droplets of running jobs
 	for _, j := range r.jobs {
 		switch {
 		case j.Error != "":
@@ -151,17 +147,18 @@ func (r *recorder) sample(idleCount int, requests map[string]int, dollars float6
 			s.Done++
 		case j.Started > 0:
 			s.Running++
+			busy[j.Droplet] = true
 		default:
 			s.Queued++
 		}
 	}
-	for _, d := range r.droplets {
+	for name, state := range r.droplets {
 		switch {
-		case d.deleting:
+		case state == deleting:
 			s.Deleting++
-		case d.busy > 0:
+		case busy[name]:
 			s.Busy++
-		case d.ready:
+		case state == ready:
 			s.Idle++
 		default:
 			s.Creating++
@@ -175,21 +172,12 @@ func (r *recorder) sample(idleCount int, requests map[string]int, dollars float6
 func (r *recorder) settled() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, d := range r.droplets {
-		if !d.ready && !d.deleting {
-			return false
-		}
-	}
-	return true
+	return !slices.Contains(slices.Collect(maps.Values(r.droplets)), creating)
 }
 
 // results are the jobs in the order of their ids.
 func (r *recorder) results() []JobResult {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var results []JobResult
-	for _, id := range slices.Sorted(maps.Keys(r.jobs)) {
-		results = append(results, *r.jobs[id])
-	}
-	return results
+	return slices.Clone(r.jobs)
 }
