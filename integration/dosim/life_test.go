@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/digitalocean/godo"
 	"github.com/google/go-cmp/cmp"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
@@ -18,7 +17,7 @@ import (
 func TestLifeOfADroplet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim, c := open(t, dosim.Options{BootTime: 30 * time.Second, DeleteTime: 3 * time.Second})
-		id := create(t, c, "ci-1", "fleeting").ID
+		id := create(t, c, "ci-1", "fleeting", "fleeting-delete:x").ID
 		look := func() string {
 			d, resp, err := c.Droplets.Get(ctx, id)
 			if err != nil {
@@ -42,32 +41,24 @@ func TestLifeOfADroplet(t *testing.T) {
 		sim.PowerOff(id)
 		want("powered off", "off locked=false addresses=2")
 		sim.PowerOn(id)
+		sim.Lock(id, true)
+		want("locked", "active locked=true addresses=2")
+		_, err := c.Droplets.Delete(ctx, id)
+		wantRefusal(t, err, 422, dosim.MessageLocked)
+		if _, err := c.Droplets.DeleteByTag(ctx, "fleeting-delete:x"); err != nil || !sim.Droplets()[0].Gone.IsZero() {
+			t.Errorf("deleted by tag: %v, to be gone at %s", err, sim.Droplets()[0].Gone)
+		}
+		sim.Lock(id, false)
 		time.Sleep(time.Hour)
 		remove(t, c, id)
 		want("deleted", "active locked=false addresses=2")
-		_, err := c.Droplets.Delete(ctx, id)
+		_, err = c.Droplets.Delete(ctx, id)
 		wantRefusal(t, err, 422, dosim.MessagePendingEvent)
 		time.Sleep(3 * time.Second)
 		want("gone", "404")
 		_, err = c.Droplets.Delete(ctx, id)
 		wantRefusal(t, err, 404, dosim.MessageNotFound)
 	})
-}
-
-func TestLockedDropletCannotBeDeleted(t *testing.T) {
-	sim, c := open(t, dosim.Options{DeleteTime: 1})
-	id := create(t, c, "ci-1", "fleeting", "fleeting-delete:x").ID
-	sim.Lock(id, true)
-	if d := must[*godo.Droplet](t)(c.Droplets.Get(ctx, id)); !d.Locked || !sim.Droplets()[0].Locked {
-		t.Error("it does not look locked")
-	}
-	_, err := c.Droplets.Delete(ctx, id)
-	wantRefusal(t, err, 422, dosim.MessageLocked)
-	if _, err := c.Droplets.DeleteByTag(ctx, "fleeting-delete:x"); err != nil || !sim.Droplets()[0].Gone.IsZero() {
-		t.Errorf("by tag: %v", err)
-	}
-	sim.Lock(id, false)
-	remove(t, c, id)
 }
 
 func TestListsLagBehindTheTruth(t *testing.T) {
