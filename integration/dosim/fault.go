@@ -123,9 +123,7 @@ func (s *Sim) Faults() []Fault {
 	defer s.mu.Unlock()
 	var left []Fault
 	for _, f := range s.faults {
-		if !f.spent() {
-			left = append(left, f.Fault)
-		}
+		left = append(left, f.Fault)
 	}
 	return left
 }
@@ -136,6 +134,7 @@ type armedFault struct {
 	met, hit int
 }
 
+// spent reports whether it has hit as often as it is to; then it is armed no longer.
 func (f *armedFault) spent() bool { return f.Times >= 0 && f.hit >= max(1, f.Times) }
 
 func (f Fault) matches(op string, c *call) bool {
@@ -173,7 +172,7 @@ func (f Fault) carriedOut() bool {
 // hold s.mu.
 func (s *Sim) meet(op string, c *call) (fault Fault, behaviours []Fault) {
 	for _, f := range s.faults {
-		if f.spent() || !f.matches(op, c) {
+		if !f.matches(op, c) {
 			continue
 		}
 		if f.met++; f.met <= f.Skip {
@@ -196,11 +195,10 @@ func (s *Sim) meet(op string, c *call) (fault Fault, behaviours []Fault) {
 
 // answer is the fault's own answer.
 func (f Fault) answer(c *call) reply {
-	status := http.StatusInternalServerError
-	if f.Message != "" {
+	status := cmp.Or(f.Status, http.StatusInternalServerError)
+	if f.Status == 0 && f.Message != "" {
 		status = http.StatusUnprocessableEntity
 	}
-	status = cmp.Or(f.Status, status)
 	rep := reply{status: status, header: http.Header{}}
 	switch f.Body {
 	case "":
