@@ -41,18 +41,14 @@ func (s *Sim) createTag(c *call) reply {
 }
 
 // getTag is GET /v2/tags/{tag}.
-func (s *Sim) getTag(c *call) reply {
-	return s.withTag(c, func(tag string) reply {
-		return jsonReply(http.StatusOK, map[string]tagJSON{"tag": s.tagJSON(c, tag)})
-	})
+func (s *Sim) getTag(c *call, tag string) reply {
+	return jsonReply(http.StatusOK, map[string]tagJSON{"tag": s.tagJSON(c, tag)})
 }
 
 // deleteTag is DELETE /v2/tags/{tag}: whatever carried it no longer does.
-func (s *Sim) deleteTag(c *call) reply {
-	return s.withTag(c, func(tag string) reply {
-		s.dropTag(tag, c.now)
-		return noContent()
-	})
+func (s *Sim) deleteTag(c *call, tag string) reply {
+	s.dropTag(tag, c.now)
+	return noContent()
 }
 
 // dropTag forgets a tag. Callers hold s.mu.
@@ -68,35 +64,36 @@ func (s *Sim) dropTag(tag string, now time.Time) {
 
 // tagResources is POST /v2/tags/{tag}/resources, of Droplets and private images. Ids that lead nowhere are passed over
 // [?]: a Droplet that is gone does not keep the others from being tagged.
-func (s *Sim) tagResources(c *call) reply {
-	return s.withTag(c, func(tag string) reply {
-		var req struct {
-			Resources []struct {
-				ID   string `json:"resource_id"`
-				Type string `json:"resource_type"`
-			} `json:"resources"`
+func (s *Sim) tagResources(c *call, tag string) reply {
+	var req struct {
+		Resources []struct {
+			ID   string `json:"resource_id"`
+			Type string `json:"resource_type"`
+		} `json:"resources"`
+	}
+	if rep, ok := c.decode(&req); !ok {
+		return rep
+	}
+	for _, r := range req.Resources {
+		if m := s.visible(r.ID, c.now); r.Type == "droplet" && m != nil {
+			m.tag(tag, c.now)
 		}
-		if rep, ok := c.decode(&req); !ok {
-			return rep
+		if i := s.image(r.ID); r.Type == "image" && i != nil && !i.Public && !slices.Contains(i.Tags, tag) {
+			i.Tags = append(i.Tags, tag)
 		}
-		for _, r := range req.Resources {
-			if m := s.visible(r.ID, c.now); r.Type == "droplet" && m != nil {
-				m.tag(tag, c.now)
-			}
-			if i := s.image(r.ID); r.Type == "image" && i != nil && !i.Public && !slices.Contains(i.Tags, tag) {
-				i.Tags = append(i.Tags, tag)
-			}
-		}
-		return noContent()
-	})
+	}
+	return noContent()
 }
 
-func (s *Sim) withTag(c *call, do func(tag string) reply) reply {
-	tag := c.PathValue("tag")
-	if !s.tags[tag] {
-		return c.notFound()
+// ofTag answers 404 unless the {tag} of the path is there.
+func (s *Sim) ofTag(h func(c *call, tag string) reply) handler {
+	return func(c *call) reply {
+		tag := c.PathValue("tag")
+		if !s.tags[tag] {
+			return c.notFound()
+		}
+		return h(c, tag)
 	}
-	return do(tag)
 }
 
 func (s *Sim) tagJSON(c *call, name string) tagJSON {

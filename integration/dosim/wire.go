@@ -34,22 +34,15 @@ type dropletJSON struct {
 }
 
 type networksJSON struct {
-	V4 []networkV4 `json:"v4"`
-	V6 []networkV6 `json:"v6"`
+	V4 []network `json:"v4"`
+	V6 []network `json:"v6"`
 }
 
-type networkV4 struct {
-	IPAddress string  `json:"ip_address"`
-	Netmask   string  `json:"netmask"`
-	Gateway   *string `json:"gateway"` // null for private ones
-	Type      string  `json:"type"`
-}
-
-type networkV6 struct {
-	IPAddress string `json:"ip_address"`
-	Netmask   int    `json:"netmask"`
-	Gateway   string `json:"gateway"`
-	Type      string `json:"type"`
+type network struct {
+	IPAddress netip.Addr `json:"ip_address"`
+	Netmask   any        `json:"netmask"` // 255.255.240.0, or of IPv6 the length of the prefix
+	Gateway   any        `json:"gateway"` // null for private ones
+	Type      string     `json:"type"`
 }
 
 // appearance is everything in a Droplet's JSON that changes over its life.
@@ -79,7 +72,7 @@ func (s *Sim) shape(m *machine, look appearance) dropletJSON {
 		ID: m.ID, Name: m.Name, Memory: z.Memory, VCPUs: z.VCPUs, Disk: z.Disk, Locked: look.locked,
 		Status: look.status, CreatedAt: stamp(m.Created), Features: notNull(m.Features), BackupIDs: []int{},
 		SnapshotIDs: []int{}, Image: m.image, VolumeIDs: []string{}, Size: z, SizeSlug: z.Slug,
-		Networks: networksJSON{[]networkV4{}, []networkV6{}}, Region: m.region, Tags: notNull(m.Tags),
+		Networks: networksJSON{[]network{}, []network{}}, Region: m.region, Tags: notNull(m.Tags),
 		VPCUUID: m.VPC, GPUInfo: z.GPU,
 	}
 	if look.addressed {
@@ -110,13 +103,13 @@ func (c *call) odd(droplet []byte, i int) []byte {
 
 // networks has the private address first, as the specification's example does: who goes by position is caught out.
 func (m *machine) networks() networksJSON {
-	n := networksJSON{[]networkV4{{m.PrivateIPv4.String(), "255.255.240.0", nil, "private"}}, []networkV6{}}
+	n := networksJSON{[]network{{m.PrivateIPv4, "255.255.240.0", nil, "private"}}, []network{}}
 	if m.PublicIPv4.IsValid() {
-		gateway := netip.PrefixFrom(m.PublicIPv4, 20).Masked().Addr().Next().String()
-		n.V4 = append(n.V4, networkV4{m.PublicIPv4.String(), "255.255.240.0", &gateway, "public"})
+		gateway := netip.PrefixFrom(m.PublicIPv4, 20).Masked().Addr().Next()
+		n.V4 = append(n.V4, network{m.PublicIPv4, "255.255.240.0", gateway, "public"})
 	}
 	if m.PublicIPv6.IsValid() {
-		n.V6 = append(n.V6, networkV6{m.PublicIPv6.String(), 64, "2001:db8::1", "public"})
+		n.V6 = append(n.V6, network{m.PublicIPv6, 64, "2001:db8::1", "public"})
 	}
 	return n
 }
