@@ -47,8 +47,7 @@ func DefaultPlan(jobs int, pause time.Duration) Plan {
 
 // job is one piece of work, known before the run begins.
 type job struct {
-	id    int // from 1
-	burst int // from 0
+	id int // from 1
 	// script is for a Droplet's shell, or for that of a container (package docker).
 	script string
 	// output is what the script prints: no other job's.
@@ -69,7 +68,7 @@ func (p Plan) jobs() [][]job {
 			}
 			output := fmt.Sprintf("job-%03d %016x\n", id, random.Uint64())
 			script := fmt.Sprintf("sleep %.3f\necho %s", work.Seconds(), output)
-			bursts[i] = append(bursts[i], job{id, i, script, output})
+			bursts[i] = append(bursts[i], job{id, script, output})
 		}
 	}
 	return bursts

@@ -40,8 +40,7 @@ func (s Sample) Droplets() int { return s.Creating + s.Idle + s.Busy + s.Deletin
 
 // JobResult tells how one job went. Times are since the run began.
 type JobResult struct {
-	ID    int
-	Burst int
+	ID int
 	// Droplet is the name of the one that the job ran on.
 	Droplet  string
 	Queued   time.Duration
@@ -52,9 +51,6 @@ type JobResult struct {
 	// Error is why the job failed; empty when it did not.
 	Error string
 }
-
-// Waited is how long the job was queued before it had a Droplet.
-func (j JobResult) Waited() time.Duration { return j.Started - j.Queued }
 
 // recorder remembers a run. The simulator, the runner and the jobs report to
 // it from their own goroutines.
@@ -114,7 +110,7 @@ func (r *recorder) dropletGone(name string) {
 func (r *recorder) jobQueued(j job) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.jobs = append(r.jobs, JobResult{ID: j.id, Burst: j.burst, Queued: time.Since(r.begin)})
+	r.jobs = append(r.jobs, JobResult{ID: j.id, Queued: time.Since(r.begin)})
 }
 
 func (r *recorder) jobStarted(j job, droplet string) {

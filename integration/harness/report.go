@@ -87,7 +87,7 @@ func (r *Report) Wait(share float64) time.Duration {
 	var waits []time.Duration
 	for _, j := range r.Jobs {
 		if j.Started > 0 {
-			waits = append(waits, j.Waited())
+			waits = append(waits, j.Started-j.Queued)
 		}
 	}
 	if len(waits) == 0 {
