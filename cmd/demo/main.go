@@ -144,7 +144,7 @@ func demo(ctx context.Context, f flags, stdout io.Writer) (ok bool, err error) {
 		Config:   config,
 		Plugin:   f.plugin,
 		Host:     host,
-		Plan:     harness.DefaultPlan(f.jobs, 9*time.Second),
+		Plan:     harness.DefaultPlan(f.jobs),
 		Docker:   docker,
 		Timeout:  f.timeout,
 		Log:      log,

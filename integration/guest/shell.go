@@ -13,8 +13,8 @@ import (
 // and could not run it.
 const notExecutable = 126
 
-// outputLimit is how long output is waited for once the shell has ended.
-const outputLimit = time.Second
+// outputLimit is how long output is waited for once the shell has ended: long enough for a client on a busy machine.
+const outputLimit = 5 * time.Second
 
 // environment is all that a command of g knows of the world: nothing is taken
 // from the host's environment, which may hold secrets.

@@ -38,8 +38,8 @@ const (
 	deleteTime = time.Second     // from the request until it is gone
 )
 
-// openAccount opens an empty account, whose Droplets let in what the runner's
-// connector knocks with, and reports their life to rec. The caller closes it.
+// openAccount opens an empty account, whose Droplets let in the user of the runner's
+// connector, and reports their life to rec. The caller closes it.
 func openAccount(
 	host *Host, c runnerconfig.Connector, docker *guest.Docker, rec *recorder, log func(format string, args ...any),
 ) (*account, error) {

@@ -29,10 +29,10 @@ func NewHost(dir string) (*Host, error) {
 	if err := os.Mkdir(h.dir, 0o700); err != nil {
 		return nil, err
 	}
-	any := httptest.NewTLSServer(nil) // all of them have one certificate
-	defer any.Close()
-	pem := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: any.Certificate().Raw})
-	if err := os.WriteFile(h.Certificates(), pem, 0o600); err != nil {
+	server := httptest.NewTLSServer(nil) // every one of httptest's has the same certificate
+	defer server.Close()
+	trusted := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(h.Certificates(), trusted, 0o600); err != nil {
 		return nil, err
 	}
 	for name, value := range map[string]string{

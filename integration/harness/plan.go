@@ -32,7 +32,8 @@ type Burst struct {
 // DefaultPlan spreads jobs over three bursts: one that needs more Droplets
 // than there are, a small one soon after that finds them idle, and a last one
 // after a lull of pause, in which idle_time removes the surplus. Few jobs are one burst.
-func DefaultPlan(jobs int, pause time.Duration) Plan {
+func DefaultPlan(jobs int) Plan {
+	const pause = 9 * time.Second // half as much again as the demo's idle_time
 	small := jobs / 6
 	last := jobs / 3
 	const shortest, longest = 500 * time.Millisecond, 2 * time.Second
