@@ -27,15 +27,15 @@ func TestJobsInContainers(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	f, account := dockerForeman(t, host)
+	r, account := dockerRunner(t, host)
 	start := func(id int, script, output string) (end <-chan error) {
 		j, ended := job{id: id, script: script, output: output}, make(chan error, 1)
-		f.rec.jobQueued(j)
+		r.rec.jobQueued(j)
 		go func() {
-			for f.runner.scaler.Reserve(j.key()) != nil && pause(t.Context(), reserveInterval) == nil {
+			for r.scaler.Reserve(j.key()) != nil && pause(t.Context(), reserveInterval) == nil {
 			}
-			err := f.run(t.Context(), j)
-			f.rec.jobFinished(j, err)
+			err := r.run(t.Context(), j)
+			r.rec.jobFinished(j, err)
 			ended <- err
 		}()
 		return ended
@@ -46,7 +46,7 @@ func TestJobsInContainers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	droplet := func(id int) string { return f.rec.results()[id-1].Droplet }
+	droplet := func(id int) string { return r.rec.results()[id-1].Droplet }
 
 	// Each of two jobs waits for the other; the third finds what they left in the volume.
 	first := start(1, "touch /cache/a\nawait /cache/b\necho first\n", "first\n")
@@ -63,7 +63,7 @@ func TestJobsInContainers(t *testing.T) {
 	lost := start(5, "touch /cache/working\nawait /cache/never\n", "")
 	succeed(start(6, "await /cache/working\n", ""))
 	if droplet(1) != droplet(2) || droplet(5) != droplet(6) {
-		t.Errorf("capacity_per_instance is 2, and the jobs ran on: %v", f.rec.results())
+		t.Errorf("capacity_per_instance is 2, and the jobs ran on: %v", r.rec.results())
 	}
 	for _, d := range account.sim.Droplets() {
 		if d.Name == droplet(5) {
@@ -79,15 +79,15 @@ func TestJobsInContainers(t *testing.T) {
 		t.Errorf("a job ran on the dead Droplet %s", droplet(7))
 	}
 
-	runs, err := f.jobs.engine.Runs(t.Context())
+	runs, err := r.jobs.engine.Runs(t.Context())
 	want := map[string]int{"job-001": 1, "job-002": 1, "job-003": 1, "job-004": 1, "job-005": 1, "job-006": 1, "job-007": 1}
 	if diff := cmp.Diff(want, runs); diff != "" || err != nil {
 		t.Errorf("containers (-want +got; %v):\n%s", err, diff)
 	}
 }
 
-// dockerForeman makes what jobs in containers need. What is left of it fails the test.
-func dockerForeman(t *testing.T, d *guest.Docker) (*foreman, *account) {
+// dockerRunner makes what jobs in containers need. What is left of it fails the test.
+func dockerRunner(t *testing.T, d *guest.Docker) (*runner, *account) {
 	t.Helper()
 	engine, err := docker.Open(t.Context(), d.Host)
 	if err != nil {
@@ -129,13 +129,14 @@ func dockerForeman(t *testing.T, d *guest.Docker) (*foreman, *account) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		faults := takeDown(context.Background(), r, rec, a)
+		faults := takeDown(context.Background(), r, a)
 		findings, more := a.findings()
 		report := new(Report)
 		report.addChecks(0, findings, append(faults, more...))
 		allWell(t, report)
 	})
-	return &foreman{r, rec, workplace{engine: engine}}, a
+	r.jobs.engine = engine
+	return r, a
 }
 
 // mute is a connection to a Droplet that vanishes without a word, as a destroyed one does:

@@ -103,9 +103,10 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 	if err != nil {
 		return nil, err
 	}
-	stopSampling := startSampling(rec, account, runner, o.Progress)
-	faults := work(ctx, o, foreman{runner, rec, jobs})
-	faults = append(faults, takeDown(context.WithoutCancel(ctx), runner, rec, account)...)
+	runner.jobs = jobs
+	stopSampling := startSampling(account, runner, o.Progress)
+	faults := work(ctx, o, runner)
+	faults = append(faults, takeDown(context.WithoutCancel(ctx), runner, account)...)
 	stopSampling()
 
 	runs, err := jobs.runs(context.WithoutCancel(ctx))
@@ -132,13 +133,13 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 }
 
 // work carries the plan out within its time, and tells what kept it from it.
-func work(ctx context.Context, o Options, f foreman) (faults []string) {
+func work(ctx context.Context, o Options, r *runner) (faults []string) {
 	if o.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, o.Timeout)
 		defer cancel()
 	}
-	switch err := f.carryOut(ctx, o.Plan); {
+	switch err := r.carryOut(ctx, o.Plan); {
 	case errors.Is(err, context.DeadlineExceeded):
 		return []string{fmt.Sprintf("the run took longer than %s: give it more time, or fewer jobs", o.Timeout)}
 	case err != nil:
@@ -149,10 +150,10 @@ func work(ctx context.Context, o Options, f foreman) (faults []string) {
 
 // takeDown ends the runner as one that deletes its instances on shutdown, and
 // waits for the account to become empty.
-func takeDown(ctx context.Context, r *runner, rec *recorder, a *account) (faults []string) {
+func takeDown(ctx context.Context, r *runner, a *account) (faults []string) {
 	restCtx, cancel := context.WithTimeout(ctx, restLimit)
 	defer cancel()
-	if err := r.rest(restCtx, rec); err != nil {
+	if err := r.rest(restCtx); err != nil {
 		faults = append(faults, err.Error())
 	}
 	stopCtx, cancel := context.WithTimeout(ctx, stopLimit)
@@ -164,9 +165,9 @@ func takeDown(ctx context.Context, r *runner, rec *recorder, a *account) (faults
 
 // startSampling takes samples until stop is called, which returns when the
 // last one is taken.
-func startSampling(rec *recorder, a *account, r *runner, progress func(Sample)) (stop func()) {
+func startSampling(a *account, r *runner, progress func(Sample)) (stop func()) {
 	take := func() {
-		s := rec.sample(r.scaler.Schedule().IdleCount, a.sim.RequestCounts(), a.sim.Dollars())
+		s := r.rec.sample(r.scaler.Schedule().IdleCount, a.sim.RequestCounts(), a.sim.Dollars())
 		if progress != nil {
 			progress(s)
 		}

@@ -32,6 +32,8 @@ type runner struct {
 	plugin *fleeting.Runner
 	scaler taskscaler.Taskscaler
 	dial   connector.DialOptions
+	rec    *recorder
+	jobs   workplace
 
 	// stopReady cancels the ready commands that still run at shutdown.
 	stopReady context.CancelFunc
@@ -60,6 +62,7 @@ func startRunner(ctx context.Context, path string, c *Config, pluginConfig []byt
 		config:    c,
 		plugin:    plugin,
 		dial:      connector.DialOptions{DialFn: dial, UseExternalAddr: c.Autoscaler.Connector.UseExternalAddr},
+		rec:       rec,
 		stopReady: stopReady,
 	}
 
@@ -70,7 +73,7 @@ func startRunner(ctx context.Context, path string, c *Config, pluginConfig []byt
 		taskscaler.WithMaxUseCount(a.MaxUseCount),
 		taskscaler.WithMaxInstances(a.MaxInstances),
 		taskscaler.WithInstanceGroupSettings(settings),
-		taskscaler.WithInstanceUpFunc(r.ready(readyCtx, rec)),
+		taskscaler.WithInstanceUpFunc(r.ready(readyCtx)),
 		taskscaler.WithUpdateInterval(a.UpdateInterval),
 		taskscaler.WithUpdateIntervalWhenExpecting(a.UpdateIntervalWhenExpecting),
 		taskscaler.WithDeletionRetryInterval(a.DeletionRetryInterval),
@@ -98,7 +101,7 @@ func startRunner(ctx context.Context, path string, c *Config, pluginConfig []byt
 
 // ready runs instance_ready_command on each new Droplet; the autoscaler
 // deletes a Droplet on which it fails.
-func (r *runner) ready(ctx context.Context, rec *recorder) taskscaler.UpFunc {
+func (r *runner) ready(ctx context.Context) taskscaler.UpFunc {
 	return func(_ taskscaler.Taskscaler, instance taskscaler.UpFuncInstance) error {
 		if command := r.config.Autoscaler.InstanceReadyCommand; command != "" {
 			err := connector.Run(ctx, instance.Info, connector.ConnectorOptions{
@@ -109,7 +112,7 @@ func (r *runner) ready(ctx context.Context, rec *recorder) taskscaler.UpFunc {
 				return fmt.Errorf("ready command: %w", err)
 			}
 		}
-		rec.dropletReady(instance.ID)
+		r.rec.dropletReady(instance.ID)
 		return nil
 	}
 }
@@ -117,7 +120,7 @@ func (r *runner) ready(ctx context.Context, rec *recorder) taskscaler.UpFunc {
 // rest takes the policy's demand away and waits until nothing is being created
 // any more: the autoscaler's shutdown deletes only what has come up. It gives
 // up when ctx ends.
-func (r *runner) rest(ctx context.Context, rec *recorder) error {
+func (r *runner) rest(ctx context.Context) error {
 	policy := r.scaler.Schedule()
 	if err := r.scaler.ConfigureSchedule(taskscaler.Schedule{IdleTime: policy.IdleTime}); err != nil {
 		return err
@@ -131,7 +134,7 @@ func (r *runner) rest(ctx context.Context, rec *recorder) error {
 		if err := pause(ctx, 50*time.Millisecond); err != nil {
 			return errors.New("Droplets were still being created when the time was up")
 		}
-		if !rec.settled() {
+		if !r.rec.settled() {
 			since = time.Now()
 		}
 	}

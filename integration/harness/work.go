@@ -20,19 +20,11 @@ import (
 // job: the runner's check_interval, shortened.
 const reserveInterval = 50 * time.Millisecond
 
-// foreman takes jobs to Droplets the way the runner does: a job is taken only
-// when the autoscaler grants a reservation for it, and waits for an instance.
-type foreman struct {
-	runner *runner
-	rec    *recorder
-	jobs   workplace
-}
-
 // carryOut works through the plan and returns when its tail is over or ctx
 // ends, never before its jobs have ended.
-func (f *foreman) carryOut(ctx context.Context, p Plan) error {
+func (r *runner) carryOut(ctx context.Context, p Plan) error {
 	if p.Settled {
-		if err := f.runner.awaitIdle(ctx); err != nil {
+		if err := r.awaitIdle(ctx); err != nil {
 			return err
 		}
 	}
@@ -40,7 +32,7 @@ func (f *foreman) carryOut(ctx context.Context, p Plan) error {
 		if err := pause(ctx, p.Bursts[i].Pause); err != nil {
 			return err
 		}
-		if err := f.burst(ctx, burst); err != nil {
+		if err := r.burst(ctx, burst); err != nil {
 			return err
 		}
 	}
@@ -48,36 +40,37 @@ func (f *foreman) carryOut(ctx context.Context, p Plan) error {
 }
 
 // burst queues jobs in one moment and returns when all of them have ended.
-func (f *foreman) burst(ctx context.Context, jobs []job) error {
+func (r *runner) burst(ctx context.Context, jobs []job) error {
 	for _, j := range jobs {
-		f.rec.jobQueued(j)
+		r.rec.jobQueued(j)
 	}
 	var running sync.WaitGroup
 	defer running.Wait()
-	slots := make(chan struct{}, f.runner.config.jobLimit())
+	slots := make(chan struct{}, r.config.jobLimit())
 	for _, j := range jobs {
 		select {
 		case slots <- struct{}{}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		for f.runner.scaler.Reserve(j.key()) != nil {
+		for r.scaler.Reserve(j.key()) != nil {
 			if err := pause(ctx, reserveInterval); err != nil {
 				return err
 			}
 		}
 		running.Go(func() {
 			defer func() { <-slots }()
-			f.rec.jobFinished(j, f.run(ctx, j))
+			r.rec.jobFinished(j, r.run(ctx, j))
 		})
 	}
 	return nil
 }
 
-// run is one job from its reservation to its release.
-func (f *foreman) run(ctx context.Context, j job) error {
-	scaler := f.runner.scaler
-	acquireCtx, cancel := context.WithTimeout(ctx, f.runner.config.Autoscaler.InstanceAcquireTimeout)
+// run is one job from its reservation to its release: it is taken only when the autoscaler
+// grants a reservation for it, as the runner does, and waits for an instance.
+func (r *runner) run(ctx context.Context, j job) error {
+	scaler := r.scaler
+	acquireCtx, cancel := context.WithTimeout(ctx, r.config.Autoscaler.InstanceAcquireTimeout)
 	defer cancel()
 	acquisition, err := scaler.Acquire(acquireCtx, j.key())
 	if err != nil {
@@ -85,7 +78,7 @@ func (f *foreman) run(ctx context.Context, j job) error {
 		return fmt.Errorf("waiting for a Droplet: %w", err)
 	}
 	defer scaler.Release(j.key())
-	f.rec.jobStarted(j, acquisition.InstanceID())
+	r.rec.jobStarted(j, acquisition.InstanceID())
 
 	// From here on the job ends with its instance.
 	ctx, cancel = acquisition.WithContext(ctx)
@@ -94,7 +87,7 @@ func (f *foreman) run(ctx context.Context, j job) error {
 	if err != nil {
 		return fmt.Errorf("connect info of %s: %w", acquisition.InstanceID(), err)
 	}
-	client, err := connector.Dial(ctx, info, f.runner.dial)
+	client, err := connector.Dial(ctx, info, r.dial)
 	if err != nil {
 		acquisition.HealthFailure()
 		return fmt.Errorf("dialing %s: %w", acquisition.InstanceID(), err)
@@ -103,7 +96,7 @@ func (f *foreman) run(ctx context.Context, j job) error {
 	acquisition.HealthSuccess()
 
 	var output bytes.Buffer // still written to when a script ends early, with an error
-	if err := f.jobs.run(ctx, client, j, &output); err != nil {
+	if err := r.jobs.run(ctx, client, j, &output); err != nil {
 		return fmt.Errorf("script on %s: %w", acquisition.InstanceID(), err)
 	}
 	if got := output.String(); got != j.output {
