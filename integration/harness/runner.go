@@ -25,8 +25,8 @@ const acquireDelay = 100 * time.Millisecond
 const initTimeout = time.Minute
 
 // runner stands where GitLab Runner's autoscaler stands between config.toml
-// and the plugin: it starts the plugin's binary, and gives the same options to
-// the same libraries.
+// and the plugin: it starts the plugin's binary, gives the same options to the same
+// libraries, and takes jobs to Droplets the same way (work.go).
 type runner struct {
 	config *Config
 	plugin *fleeting.Runner
