@@ -191,10 +191,15 @@ func newWorld(t *testing.T, p program, docker *guest.Docker) *world {
 	return w
 }
 
-// serve has GitLab answer at an address of this world's own, where it can be again when a runner has ended.
+// serve has GitLab answer at an address of this world's own, where it can be again when a runner has ended. That may take a
+// moment: what this process has open a child of it has too, until it becomes another program.
 func (w *world) serve() {
 	w.Helper()
 	l, err := net.Listen("tcp", w.address()+":8080")
+	for deadline := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(deadline); {
+		<-time.After(50 * time.Millisecond)
+		l, err = net.Listen("tcp", w.address()+":8080")
+	}
 	if err != nil {
 		w.Fatal(err)
 	}
