@@ -104,15 +104,16 @@ func (d deletion) sent(accepted bool, wait time.Duration, now time.Time) deletio
 type deletions struct {
 	flush  time.Time // when the deletes that wait for others are sent, if that is to come
 	tagged bool      // the delete tag may be on the account, until Shutdown
+	alone  bool      // nothing else had it when it was looked for, and no list has shown anything since
 	noTag  time.Time // nothing is deleted by it before then
 }
 
 const (
 	// byTagFrom is how many Droplets are deleted by one tag rather than each by a
 	// request of its own. Fewer go by id: that takes a single round trip too, since
-	// so many are sent at once. When requests are scarce the tag's three are worth
+	// so many are sent at once. When requests are scarce the tag's two are worth
 	// it sooner.
-	byTagFrom, byTagFromScarce = concurrency + 1, 4
+	byTagFrom, byTagFromScarce = concurrency + 1, 3
 
 	// batchDeletesFor is how long deletes wait for others when requests are
 	// scarce: Droplets are billed by the second, so that costs next to nothing.
@@ -150,7 +151,8 @@ func (g *Group) batchDeletes(is []*instance, now time.Time) {
 // batch is DELETEs that are claimed: nobody else sends them meanwhile.
 type batch struct {
 	byTag, byID []target
-	gpus        bool // GPU Droplets too may carry the tag
+	check       bool // whether anything else has the tag is to be looked for
+	gpus        bool // also among GPU Droplets
 }
 
 // claim takes those of is whose DELETE is due. Called with mu held.
@@ -159,7 +161,7 @@ type batch struct {
 // by this process, or carried the group's tags and a minted name when it was taken
 // over; ids are never used twice. (TestOwnership)
 func (g *Group) claim(is []*instance, now time.Time) batch {
-	b := batch{gpus: g.listing.gpus}
+	b := batch{check: !g.deletions.alone, gpus: g.listing.gpus}
 	for _, i := range is {
 		if g.instances.byID[i.id] != i || !i.removable(now) {
 			continue
@@ -205,6 +207,9 @@ func (g *Group) send(ctx context.Context, b batch) record {
 	}
 	return func(now time.Time) {
 		g.recordDeletes(ctx, all, now)
+		if len(b.byTag) > 0 {
+			g.deletions.alone = true
+		}
 		if noTag != nil && !errors.Is(noTag, ErrRateLimited) {
 			g.deletions.noTag = now.Add(noTagFor)
 			g.warnFailed("many Droplets could not be deleted by one tag; each is deleted by its id", noTag, 1, now, "tag", DeleteTag(g.Name))
@@ -212,19 +217,20 @@ func (g *Group) send(ctx context.Context, b batch) record {
 	}
 }
 
-// sendByTag deletes Droplets by the delete tag: a request to see that nothing else
-// has it, one to tag each 100 of them, the first of which makes the tag, and one to
-// delete what carries it. An error means that each is to be deleted by its id.
+// sendByTag deletes Droplets by the delete tag: a request to tag each 100 of them, the
+// first of which makes the tag, and one to delete what carries it; before all a list of
+// what has it already, if need be. An error means that each is to be deleted by its id.
 func (g *Group) sendByTag(ctx context.Context, b batch) (request string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, byTagBound)
 	defer cancel()
 	tag, ts := DeleteTag(g.Name), b.byTag
-	tagged, err := g.cloud.List(ctx, tag, b.gpus)
-	if err != nil && !errors.Is(err, ErrRateLimited) { // lists come last, and deletes do not wait for them
-		return "", err
-	}
-	for _, d := range tagged.Droplets { // of ours, those whose deletion takes its time
-		if !Owns(g.Name, d) || Kept(d) {
+	if b.check {
+		tagged, err := g.cloud.List(ctx, tag, b.gpus)
+		if err != nil && !errors.Is(err, ErrRateLimited) { // lists come last, and deletes do not wait for them
+			return "", err
+		}
+		if i := slices.IndexFunc(tagged.Droplets, g.mistagged); i >= 0 {
+			d := tagged.Droplets[i]
 			return "", fmt.Errorf("Droplet %s (%d) has the tag %s, and is not to be deleted", d.Name, d.ID, tag)
 		}
 	}
@@ -243,6 +249,11 @@ func (g *Group) sendByTag(ctx context.Context, b batch) (request string, err err
 		return "", err
 	}
 	return g.cloud.DeleteTagged(ctx, tag)
+}
+
+// mistagged reports whether d has the delete tag and is not to be deleted.
+func (g *Group) mistagged(d Droplet) bool {
+	return HasTag(d, DeleteTag(g.Name)) && (!Owns(g.Name, d) || Kept(d))
 }
 
 // recordDeletes notes what became of DELETEs. Called with mu held.
