@@ -204,7 +204,9 @@ func (g group) deleteRest(ctx context.Context) error {
 		if i.Deleted {
 			continue
 		}
-		err := i.found.Remove(ctx, g.api)
+		one, cancel := context.WithTimeout(ctx, restBound)
+		err := i.found.Remove(one, g.api)
+		cancel()
 		if i.Deleted = err == nil; i.Deleted {
 			continue
 		}
@@ -215,6 +217,9 @@ func (g group) deleteRest(ctx context.Context) error {
 	}
 	return errors.Join(faults...)
 }
+
+// restBound is how long one key or tag that is not answered keeps the others, and a manager that wants to start, waiting.
+const restBound = 20 * time.Second
 
 // bounded bounds what a command asks of DigitalOcean.
 func bounded(ctx context.Context, timeout span) (context.Context, context.CancelFunc) {

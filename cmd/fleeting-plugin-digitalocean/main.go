@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -60,7 +61,7 @@ scripts.`,
 		return nil
 	})
 	root.AddCommand(doctorCommand(t), lsCommand(t), rmCommand(t), sweepCommand(t), migrateCommand(t), usageCommand(t),
-		planCommand(t), configCommand(), serveCommand(), versionCommand(), bootstrapCommand(), manCommand())
+		planCommand(t), configCommand(), serveCommand(), versionCommand(t), bootstrapCommand(), manCommand())
 	return root
 }
 
@@ -96,13 +97,29 @@ line plugin = "..." in config.toml.`,
 	}
 }
 
-func versionCommand() *cobra.Command {
-	return &cobra.Command{
+func versionCommand(t *terminal) *cobra.Command {
+	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print version, revision and platform",
 		Args:  cobra.NoArgs,
-		Run:   func(cmd *cobra.Command, _ []string) { cmd.Print(provider.Version.Full()) },
+		Run: func(cmd *cobra.Command, _ []string) {
+			v := provider.Version
+			if t.format != asJSON {
+				cmd.Print(v.Full())
+				return
+			}
+			t.json(struct {
+				Name     string `json:"name"`
+				Release  string `json:"release"`
+				Revision string `json:"revision,omitempty"`
+				BuiltAt  string `json:"built_at,omitempty"`
+				Go       string `json:"go"`
+				Platform string `json:"platform"`
+			}{v.Name, v.Version, v.Revision, v.BuiltAt, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH})
+		},
 	}
+	t.formatFlags(cmd, "text", asJSON)
+	return cmd
 }
 
 func bootstrapCommand() *cobra.Command {
