@@ -181,9 +181,13 @@ func TestDeleteTagOfStrangers(t *testing.T) {
 		r.living(1)
 	})
 	story(t, "no request is left for a list", spec(nil), func(r *runner) {
-		names := r.up(12)
+		names := r.up(24)
 		r.breakOp("list", fault{err: refusal(ErrRateLimited)})
-		r.decrease(names...)
+		r.decrease(names[:12]...)
 		r.deletedWith("1 to tag, 1 by tag, 0 by id")
+		r.heal("list")
+		r.add(machine{Droplet: Droplet{Name: "web", Tags: []string{tag}}})
+		r.decrease(names[12:]...) // it is looked for now
+		r.deletedWith("1 to tag, 1 by tag, 12 by id")
 	})
 }

@@ -10,8 +10,8 @@ import (
 // Cloud is what a Group needs of DigitalOcean. Its one implementation on the
 // wire is provider/digitalocean; the tests of this package bring another.
 //
-// Every method honours ctx and may be called concurrently. Every error is a
-// *CloudError, or wraps ctx's error. What changes something is sent once: the
+// Every method honours ctx and may be called concurrently. Every error wraps a
+// *CloudError, or ctx's error. What changes something is sent once: the
 // caller decides whether to send it again. What only reads may be repeated.
 type Cloud interface {
 	// List returns all Droplets that carry tag, GPU Droplets too if gpus is

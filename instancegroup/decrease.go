@@ -189,9 +189,10 @@ func (g *Group) claim(is []*instance, now time.Time) batch {
 // send sends a batch, what cannot be deleted by tag by its id.
 func (g *Group) send(ctx context.Context, b batch) record {
 	var request string
+	var alone bool
 	var noTag error
 	if len(b.byTag) > 0 {
-		if request, noTag = g.sendByTag(ctx, b); noTag != nil {
+		if request, alone, noTag = g.sendByTag(ctx, b); noTag != nil {
 			b = batch{byID: append(b.byTag, b.byID...)}
 		}
 	}
@@ -207,9 +208,7 @@ func (g *Group) send(ctx context.Context, b batch) record {
 	}
 	return func(now time.Time) {
 		g.recordDeletes(ctx, all, now)
-		if len(b.byTag) > 0 {
-			g.deletions.alone = true
-		}
+		g.deletions.alone = g.deletions.alone || alone
 		if noTag != nil && !errors.Is(noTag, ErrRateLimited) {
 			g.deletions.noTag = now.Add(noTagFor)
 			g.warnFailed("many Droplets could not be deleted by one tag; each is deleted by its id", noTag, 1, now, "tag", DeleteTag(g.Name))
@@ -219,20 +218,22 @@ func (g *Group) send(ctx context.Context, b batch) record {
 
 // sendByTag deletes Droplets by the delete tag: a request to tag each 100 of them, the
 // first of which makes the tag, and one to delete what carries it; before all a list of
-// what has it already, if need be. An error means that each is to be deleted by its id.
-func (g *Group) sendByTag(ctx context.Context, b batch) (request string, err error) {
+// what has it already, if need be. It reports whether that showed nothing else. An error
+// means that each is to be deleted by its id.
+func (g *Group) sendByTag(ctx context.Context, b batch) (request string, alone bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, byTagBound)
 	defer cancel()
 	tag, ts := DeleteTag(g.Name), b.byTag
 	if b.check {
 		tagged, err := g.cloud.List(ctx, tag, b.gpus)
 		if err != nil && !errors.Is(err, ErrRateLimited) { // lists come last, and deletes do not wait for them
-			return "", err
+			return "", false, err
 		}
 		if i := slices.IndexFunc(tagged.Droplets, g.mistagged); i >= 0 {
 			d := tagged.Droplets[i]
-			return "", fmt.Errorf("Droplet %s (%d) has the tag %s, and is not to be deleted", d.Name, d.ID, tag)
+			return "", false, fmt.Errorf("Droplet %s (%d) has the tag %s, and is not to be deleted", d.Name, d.ID, tag)
 		}
+		alone = err == nil
 	}
 	put := func(ts []target) error {
 		var ids []int64
@@ -242,13 +243,14 @@ func (g *Group) sendByTag(ctx context.Context, b batch) (request string, err err
 		return g.cloud.TagDroplets(ctx, tag, ids)
 	}
 	if err := put(ts[:min(len(ts), MaxTagged)]); err != nil {
-		return "", err
+		return "", false, err
 	}
 	rest := slices.Collect(slices.Chunk(ts[min(len(ts), MaxTagged):], MaxTagged))
 	if err := errors.Join(concurrently(rest, put)...); err != nil {
-		return "", err
+		return "", false, err
 	}
-	return g.cloud.DeleteTagged(ctx, tag)
+	request, err = g.cloud.DeleteTagged(ctx, tag)
+	return request, alone, err
 }
 
 // mistagged reports whether d has the delete tag and is not to be deleted.

@@ -104,6 +104,11 @@ func TestUnknownRefusalTriesAllPlacements(t *testing.T) {
 	refuse := func(word string) fault {
 		return fault{err: &CloudError{Class: ErrRefused, Op: "POST", Status: 422, Message: "odd " + word}}
 	}
+	story(t, "with a 404", in(ps...), func(r *runner) {
+		r.script("create", fault{err: refusal(ErrNotFound)})
+		r.goesTo("one refuses", ps[:2]...)
+		r.goesTo("while it cools down", ps[1])
+	})
 	story(t, "one accepts", in(ps...), func(r *runner) {
 		r.script("create", refuse("one"), refuse("two"))
 		r.goesTo("two refuse", ps...)

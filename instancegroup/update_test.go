@@ -77,6 +77,10 @@ func TestListFails(t *testing.T) {
 				r.t.Errorf("%d lines in three minutes of failure", n)
 			}
 			r.living(1)
+			// The pause between lists that fail grows to 10 s.
+			if tried := r.asked("list") - len(lists); c.f.err == unconfirmed && (tried < 15 || tried > 21) {
+				r.t.Errorf("%d lists in three minutes of failure", tried)
+			}
 			r.heal("list")
 			time.Sleep(20 * time.Second)
 			r.run(4 * time.Second)

@@ -41,8 +41,9 @@ type credentials struct {
 	api  *digitalocean.Client
 	name string // on the account
 
-	busy   *semaphore.Weighted // of 1: a lock of what follows, and of the account's key, whose waiting ends with a context
-	closed bool
+	busy        *semaphore.Weighted // of 1: a lock of what follows, and of the account's key, whose waiting ends with a context
+	closed      bool
+	unconfirmed bool // the account may have the key from an upload that failed
 }
 
 // loadCredentials finds or makes the pair. It asks DigitalOcean nothing.
@@ -166,6 +167,7 @@ func (k *credentials) ensure(ctx context.Context) error {
 	}
 	// An answer that is lost is settled by a look-up.
 	if err := k.api.UploadKey(ctx, k.name, k.public); err != nil && k.api.HasKey(ctx, k.fingerprint) != nil {
+		k.unconfirmed = errors.Is(err, instancegroup.ErrUnconfirmed)
 		return fmt.Errorf("upload the SSH key %s: %w", k, err)
 	}
 	k.log.Info("SSH key is on the account", "name", k.name, "fingerprint", k.fingerprint)

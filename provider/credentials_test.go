@@ -118,6 +118,25 @@ func TestWhichKeyIsDeleted(t *testing.T) {
 	}
 }
 
+// TestUnconfirmedUpload: a key whose upload was carried out and not confirmed is deleted by
+// the next start.
+func TestUnconfirmedUpload(t *testing.T) {
+	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
+		sim.Inject(dosim.Fault{Op: "POST /v2/account/keys", Reset: true, Applied: true},
+			dosim.Fault{Op: "GET /v2/account/keys/{id}", Status: 503, Times: 3})
+		g := configured(t, sim, nil)
+		if _, _, err := tryInit(t, g); err == nil || len(sim.Keys()) != 1 {
+			t.Fatalf("%v, and %d keys", err, len(sim.Keys()))
+		}
+		left := sim.Keys()[0].Name
+		time.Sleep(31 * time.Second) // the refusal is over
+		start(t, sim, nil)
+		if keys := sim.Keys(); len(keys) != 1 || keys[0].Name == left {
+			t.Errorf("the keys are %v, and %s is the first start's", keys, left)
+		}
+	})
+}
+
 // TestDeletedKey: Droplets are created without a key of ssh_keys that somebody deleted.
 func TestDeletedKey(t *testing.T) {
 	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {

@@ -86,7 +86,7 @@ func (g *InstanceGroup) start(ctx context.Context, log hclog.Logger, keys *crede
 	}
 	r, err := g.open(ctx, log, keys, st)
 	if err != nil && !errors.Is(ctx.Err(), context.Canceled) { // which says nothing of DigitalOcean
-		st.Refuse(digest, err.Error(), ctx.Err() == nil) // else a key may have been uploaded
+		st.Refuse(digest, err.Error(), !keys.unconfirmed)
 	}
 	return r, err
 }

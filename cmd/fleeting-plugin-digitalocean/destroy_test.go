@@ -3,11 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
 )
 
@@ -41,4 +44,33 @@ func TestUndeleted(t *testing.T) {
 	if err := g.undeleted(left[3:], nil); err != nil {
 		t.Errorf("all are gone: %v", err)
 	}
+}
+
+type answers func(*http.Request) (*http.Response, error)
+
+func (a answers) RoundTrip(req *http.Request) (*http.Response, error) { return a(req) }
+
+// A tag whose deletion is not answered keeps the next one waiting for 20 s, not for all of --timeout.
+func TestDeleteRestIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api, err := digitalocean.New(digitalocean.Options{URL: "https://none.example", Token: func() (string, error) { return "t", nil },
+			Transport: answers(func(req *http.Request) (*http.Response, error) {
+				if req.URL.Path == "/v2/tags/first" {
+					<-req.Context().Done()
+					return nil, req.Context().Err()
+				}
+				return &http.Response{StatusCode: http.StatusNoContent, Body: http.NoBody, Request: req}, nil
+			})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := group{Account: config.Account{Name: "ci"}, api: api}
+		for _, tag := range []string{"first", "second"} {
+			g.items = append(g.items, newItem(inventory.Leftover{Kind: inventory.TagKind, Name: tag}, time.Now()))
+		}
+		began := time.Now()
+		if err := g.deleteRest(t.Context()); err == nil || time.Since(began) != restBound || g.items[0].Deleted || !g.items[1].Deleted {
+			t.Errorf("%v after %s; deleted: %t, %t", err, time.Since(began), g.items[0].Deleted, g.items[1].Deleted)
+		}
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,14 +56,26 @@ func (c *Client) Account(ctx context.Context) (Account, error) {
 // which live longest.
 const maxKnown = 10
 
-// know remembers Droplets that the account has, by ascending id.
-func (c *Client) know(droplets []ig.Droplet) {
+// know remembers Droplets that an answer had, by ascending id: in place of all others if
+// it is a complete list.
+func (c *Client) know(complete bool, droplets []ig.Droplet) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.known = nil
+	if complete {
+		c.known = nil
+	}
 	for _, d := range droplets[max(0, len(droplets)-maxKnown):] {
 		c.known = append(c.known, d.ID)
 	}
+	c.known = c.known[max(0, len(c.known)-maxKnown):]
+}
+
+// forget forgets Droplets that are being deleted: that the new token does not find them
+// would say nothing. (TestDeletedDropletsAreNoWitnesses)
+func (c *Client) forget(ids ...int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.known = slices.DeleteFunc(c.known, func(id int64) bool { return slices.Contains(ids, id) })
 }
 
 // verify asks whether the token of ctx is of the same account: by its id, or, where
@@ -71,7 +84,7 @@ func (c *Client) verify(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
 	defer cancel()
 	c.mu.Lock()
-	same, known := c.account, c.known
+	same, known := c.account, slices.Clone(c.known)
 	c.mu.Unlock()
 	found, err := c.Account(ctx)
 	switch {

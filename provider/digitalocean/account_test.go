@@ -75,8 +75,6 @@ func TestOtherAccount(t *testing.T) {
 	list := func(c *Client) { _ = sendList(c) }
 	create := func(c *Client) { _ = sendCreate(c) }
 	none := func(c *Client) { _, _ = c.Regions(context.Background()) }
-	var a *accounts
-	empty := func(c *Client) { a.gone = true; list(c) }
 	const byDroplet = "the new one finds none of the Droplets "
 	for _, tt := range []struct {
 		name          string
@@ -96,14 +94,12 @@ func TestOtherAccount(t *testing.T) {
 		{"another team, without account:read at the start", "a1", "B2", account, list, 0, ig.ErrOtherAccount, byDroplet},
 		{"another team, known by a Droplet that was just made", "a1", "b2", none, create, 0, ig.ErrOtherAccount, byDroplet},
 		{"nothing is known", "a1", "b2", none, none, 0, ig.ErrNotFound, ""},
-		{"the last list is empty", "a1", "a2", list, empty, 0, ig.ErrNotFound, ""},
 		{"the question fails", "A1", "A2", account, list, 500, ig.ErrUnauthorized, ""},
 		{"the new token is refused too", "A1", "A2", account, list, 401, ig.ErrUnauthorized, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				a = &accounts{asked: map[string]int{}}
-				token := &rotating{token: tt.first}
+				a, token := &accounts{asked: map[string]int{}}, &rotating{token: tt.first}
 				c := withToken(t, a, token)
 				tt.before(c)
 				tt.after(c)
@@ -169,6 +165,32 @@ func TestVerifiedOnce(t *testing.T) {
 			t.Errorf("%d requests with the new token, want 20 and one question; it was read %d times", n, token.reads)
 		}
 	})
+}
+
+// A Droplet that is being deleted, or that a list lacks, says nothing about the
+// account: its 404 is expected.
+func TestDeletedDropletsAreNoWitnesses(t *testing.T) {
+	for name, after := range map[string][2]func(*Client) error{ // before and after they are gone
+		"a list lacks them": {sendList, sendList},
+		"one is deleted, the others by a tag": {func(c *Client) error {
+			return errors.Join(sendList(c), sendDelete(c), c.TagDroplets(context.Background(), ig.DeleteTag("ci"), []int64{2, 3}))
+		}, func(*Client) error { return nil }},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			a, token := &accounts{asked: map[string]int{}}, &rotating{token: "a1"}
+			c := withToken(t, a, token)
+			err := after[0](c)
+			a.gone = true
+			if err := errors.Join(err, after[1](c)); err != nil {
+				t.Fatal(err)
+			}
+			token.token = "a2"
+			a.set("a1", 0)
+			if _, err := c.Regions(t.Context()); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
 }
 
 // GPU Droplets count, and are in a list of their own, which has everybody's.

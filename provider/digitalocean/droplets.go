@@ -142,13 +142,15 @@ func (c *Client) Create(ctx context.Context, r ig.CreateRequest) (ig.Created, er
 			created.Droplets = append(created.Droplets, d.Droplet())
 		}
 	}
-	if len(created.Droplets) > 0 {
-		c.know(created.Droplets)
-	}
+	c.know(false, created.Droplets)
 	return created, nil
 }
 
 // Delete implements instancegroup.Cloud.
 func (c *Client) Delete(ctx context.Context, id int64) (string, error) {
-	return c.do(ctx, request{op: opDelete, name: fmt.Sprint(id)})
+	requestID, err := c.do(ctx, request{op: opDelete, name: fmt.Sprint(id)})
+	if err == nil {
+		c.forget(id)
+	}
+	return requestID, err
 }

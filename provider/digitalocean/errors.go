@@ -158,6 +158,8 @@ func Hint(err error) string {
 		return "look at HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and plugin_config.api_url"
 	case errors.Is(e, ig.ErrUnauthorized):
 		return "make a token at https://cloud.digitalocean.com/account/api/tokens"
+	case errors.Is(e, ig.ErrOtherAccount):
+		return "put a token of the team that the Droplets belong to where this one came from"
 	case errors.Is(e, ig.ErrForbidden):
 		return "fleeting-plugin-digitalocean doctor shows which scopes the token has, and what each is for"
 	}

@@ -235,7 +235,7 @@ func TestExplain(t *testing.T) {
 		{opSizes, ig.ErrForbidden, "x: the token from the file lacks a scope that this needs, sizes:read or regions:read", "doctor shows which scopes"},
 		{"GET /v2/actions", ig.ErrForbidden, "x", "doctor shows which scopes"},
 		{opGet, ig.ErrUnauthorized, "x: the token comes from the file: put a valid one there", "cloud.digitalocean.com/account/api/tokens"},
-		{opGet, ig.ErrOtherAccount, "x: the token comes from the file", "try again"},
+		{opGet, ig.ErrOtherAccount, "x: the token comes from the file", "put a token of the team"},
 		{opGet, ig.ErrRateLimited, "x", "try again in 20s"},
 		{opGet, ig.ErrUnsent, "x", "api_url"},
 		{opGet, ig.ErrUnconfirmed, "x", "status.digitalocean.com"},

@@ -57,7 +57,7 @@ func (c *Client) List(ctx context.Context, tag string, gpus bool) (ig.List, erro
 	}
 	l.Droplets = byID(slices.DeleteFunc(l.Droplets, func(d ig.Droplet) bool { return !ig.HasTag(d, tag) }))
 	l.Budget = c.budget.report()
-	c.know(l.Droplets)
+	c.know(true, l.Droplets)
 	return l, nil
 }
 
@@ -172,10 +172,15 @@ func readPage[T any](ctx context.Context, c *Client, op, name string, query url.
 		return page[T]{}, c.fail(op, err)
 	}
 	var links struct{ Pages struct{ Next string } }
-	_ = json.Unmarshal(answer["links"], &links) // where there is one page it may be anything
+	var odd error // where there is one page links may be anything
+	if said := answer["links"]; said != nil && string(said) != "[]" {
+		odd = json.Unmarshal(said, &links)
+	}
 	var meta struct{ Total int }
 	if said := answer["meta"]; said != nil {
 		err = json.Unmarshal(said, &meta)
+	} else {
+		err = odd // one of the two has to say whether that is all
 	}
 	p.more, p.total = links.Pages.Next != "", meta.Total
 	return p, c.fail(op, err)

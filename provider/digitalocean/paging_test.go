@@ -235,7 +235,7 @@ func TestNoList(t *testing.T) {
 		droplets(`null,"meta":{"total":3}`), droplets(`{}`), droplets(`"none"`), droplets(`[[]]`), droplets(`[7]`),
 		droplets(`[null]`), droplets(`[{}]`), droplets(`[{"id":0,"name":"ci-7k2m9qxa"}]`), droplets(`[{"id":-1}]`),
 		droplets(`[{"id":1e99}]`),
-		droplets(`[],"meta":{"total":"9"}`), droplets(`[],"meta":{"total":1}`), droplets(`[],"meta":{"total":9223372036854775807}`),
+		droplets(`[],"meta":{"total":"9"}`), droplets(`[],"links":7`), droplets(`[],"meta":{"total":1}`), droplets(`[],"meta":{"total":9223372036854775807}`),
 		droplets(strings.Repeat("[", 1_000_000)), droplets(`[` + strings.Repeat(" ", maxBody)),
 	} {
 		synctest.Test(t, func(t *testing.T) {

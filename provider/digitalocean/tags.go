@@ -39,6 +39,9 @@ func (c *Client) TagDroplets(ctx context.Context, tag string, ids []int64) error
 	for _, id := range ids {
 		body.Resources = append(body.Resources, godo.Resource{ID: strconv.FormatInt(id, 10), Type: godo.DropletResourceType})
 	}
+	if ig.IsDeleteTag(tag) {
+		c.forget(ids...)
+	}
 	var err error
 	for range 2 {
 		if _, made := c.made.LoadOrStore(tag, true); !made {

@@ -59,7 +59,7 @@ func TestUnlisted(t *testing.T) {
 				group := fmt.Sprintf("ci-%d", i)
 				sim.AddDroplet(dosim.Droplet{Name: group + "-x7k2m9qxab", Tags: []string{"fleeting", instancegroup.GroupTag(group)}})
 				l, err := account.Find(t.Context(), api, group, nil)
-				if err != nil || l.Count(DropletKind) != 1 || !errors.Is(errors.Join(l.Unread...), class) {
+				if err != nil || droplets(l) != 1 || !errors.Is(errors.Join(l.Unread...), class) {
 					t.Errorf("%s: %v, unread %v, %v", fault, l.All, l.Unread, err)
 				}
 				asked = append(asked, sim.RequestCounts()["GET /v2/account/keys"]+sim.RequestCounts()["GET /v2/tags"])

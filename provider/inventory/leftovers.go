@@ -65,21 +65,6 @@ func (l Leftover) Remove(ctx context.Context, api *digitalocean.Client) (err err
 	return err
 }
 
-// Count returns how many of the leftovers are of a kind.
-func (l Leftovers) Count(kind Kind) (n int) {
-	for _, one := range l.All {
-		if one.Kind == kind {
-			n++
-		}
-	}
-	return n
-}
-
-// Doubtful reports whether any of l may be no leftover.
-func (l Leftovers) Doubtful() bool {
-	return slices.ContainsFunc(l.All, func(one Leftover) bool { return one.Doubt != "" })
-}
-
 // elsewhere is the doubt: the account alone does not distinguish a living manager of another host
 // from a dead one.
 const elsewhere = "no plugin process that has ended on this host made it: a living manager elsewhere may use it"
