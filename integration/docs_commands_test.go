@@ -363,3 +363,17 @@ func settled(text string) string {
 	}
 	return regexp.MustCompile(`(\S) {2,}`).ReplaceAllString(text, "$1  ")
 }
+
+// What must not pass for the same output.
+func TestSameOutput(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ shown, printed string }{
+		{"a\nb", "a\nb\nc\n"}, {"a\nb", "a\n"}, {"a\n...\nc", "a\nb\nd\n"}, {"a ... c", "a anything d\n"},
+		{"ci-w4n27k2m9q  active  47m12s  $0.03", "ci-0000000000  active  1h2m3.5s  $0.04\n"},
+		{"docker  w4n2", "podman  w4n2\n"}, {"2 Droplets", "3 Droplets\n"},
+	} {
+		if sameOutput(strings.Split(c.shown, "\n"), c.printed) {
+			t.Errorf("a doc that shows %q takes %q for it", c.shown, c.printed)
+		}
+	}
+}

@@ -199,6 +199,35 @@ func TestKubernetesExample(t *testing.T) {
 	}
 }
 
+// packerOptions are those of packer's DigitalOcean builder, with the communicator's
+// that matter (the builder's documentation, v1.4).
+var packerOptions = strings.Fields(`api_token api_url region size image private_networking monitoring droplet_agent ipv6
+	snapshot_name snapshot_regions state_timeout snapshot_timeout droplet_name user_data user_data_file tags vpc_uuid
+	connect_with_private_ip ssh_key_id ssh_username ssh_private_key_file`)
+
+// The golden image's template has options that packer's builder has, and the scripts that it names are there.
+func TestPackerTemplate(t *testing.T) {
+	t.Parallel()
+	template := readDoc(t, "examples/packer/golden.pkr.hcl")
+	_, source, _ := strings.Cut(template, "\nsource \"digitalocean\" \"golden\" {\n")
+	source, _, _ = strings.Cut(source, "\n}\n")
+	options := regexp.MustCompile(`(?m)^  (\w+) +=`).FindAllStringSubmatch(source, -1)
+	if len(options) < 5 {
+		t.Errorf("found only the options %v", options)
+	}
+	for _, o := range options {
+		if !slices.Contains(packerOptions, o[1]) {
+			t.Errorf("the builder has no option %s", o[1])
+		}
+	}
+	for _, script := range []string{"provision.sh", "tag-snapshot.sh"} {
+		info, err := os.Stat(filepath.Join("../examples/packer", script))
+		if err != nil || info.Mode()&0o111 == 0 || !strings.Contains(template, `"`+script+`"`) {
+			t.Errorf("the template does not run %s: %v", script, err)
+		}
+	}
+}
+
 // The last step of the template: the snapshot that packer's manifest names gets the
 // tag, which there may be already, and the plugin would find it.
 func TestTagSnapshot(t *testing.T) {

@@ -36,6 +36,8 @@ type testRegistry struct {
 	host string // "127.0.0.153"
 	cert string // a file, for SSL_CERT_FILE
 
+	registry http.Handler // what answers unless a fault does
+
 	mu    sync.Mutex
 	fault func(w http.ResponseWriter, r *http.Request) bool // answers instead of the registry, if it returns true
 }
@@ -59,14 +61,14 @@ func newRegistry(t *testing.T) *testRegistry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &testRegistry{host: host, cert: filepath.Join(t.TempDir(), "cert.pem")}
-	images := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	r := &testRegistry{host: host, cert: filepath.Join(t.TempDir(), "cert.pem"),
+		registry: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.mu.Lock()
 		fault := r.fault
 		r.mu.Unlock()
 		if fault == nil || !fault(w, req) {
-			images.ServeHTTP(w, req)
+			r.registry.ServeHTTP(w, req)
 		}
 	}))
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that have heard enough

@@ -3,6 +3,7 @@ package integration
 import (
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -180,30 +181,77 @@ func TestInstallErrors(t *testing.T) {
 	if out, err := r.release(t, standInOf, "0.1.0"); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	// An artifact for another platform only.
+	foreign := t.TempDir()
+	dir := filepath.Join(foreign, "linux", "s390x")
+	if runtime.GOARCH == "s390x" {
+		dir = filepath.Join(foreign, "linux", "riscv64")
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "plugin"), []byte("for others"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	other := r.host + "/others/fleeting-plugin-digitalocean"
+	if out, err := r.artifact(t.Context(), "", "release", "-dir", foreign, other+":0.1.0"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 	for _, c := range []struct {
 		name, ref, says string
-		closed          bool
+		fault           func(http.ResponseWriter, *http.Request) bool
 	}{
 		{name: "a missing tag", ref: r.repository() + ":0.9", says: "MANIFEST_UNKNOWN"},
 		{name: "a missing repository", ref: r.host + "/nobody/nothing:latest", says: "NAME_UNKNOWN"},
-		{name: "no access", ref: r.repository() + ":0.1.0", says: "401 Unauthorized", closed: true},
+		{name: "another architecture", ref: other + ":0.1.0", says: "didn't find an image matching platform"},
+		{name: "no access", ref: r.repository() + ":0.1.0", says: "401 Unauthorized",
+			fault: func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusUnauthorized); return true }},
+		{name: "cut off", ref: r.repository() + ":0.1.0", says: "error verifying size", fault: r.damaged(func(b []byte) []byte { return b[:len(b)/2] })},
 		{name: "a port", ref: r.host + ":443/fleeting-digitalocean/fleeting-plugin-digitalocean:0.1.0", says: "malformed module path"},
 	} {
-		r.setFault(func(w http.ResponseWriter, _ *http.Request) bool {
-			if c.closed {
-				w.WriteHeader(http.StatusUnauthorized)
+		t.Run(c.name, func(t *testing.T) {
+			r.setFault(c.fault)
+			defer r.setFault(nil)
+			plugins := t.TempDir()
+			out, err := r.artifact(t.Context(), plugins, "install", c.ref)
+			if err == nil || !strings.Contains(out, c.says) {
+				t.Errorf("%v\n%s; want %s", err, out, c.says)
 			}
-			return c.closed
+			t.Logf("%s", strings.TrimSpace(out))
+			assertNothingInstalled(t, plugins)
+			if !strings.Contains(readDoc(t, "docs/install.md"), c.says) {
+				t.Errorf("docs/install.md does not explain %q", c.says)
+			}
 		})
-		plugins := t.TempDir()
-		out, err := r.artifact(t.Context(), plugins, "install", c.ref)
-		if err == nil || !strings.Contains(out, c.says) {
-			t.Errorf("%s: %v\n%s; want %s", c.name, err, out, c.says)
+	}
+	// It does not look at what arrived if the length is right: so docs/install.md compares.
+	r.setFault(r.damaged(func(b []byte) []byte { b[len(b)/2] ^= 1; return b }))
+	plugins := t.TempDir()
+	if out, err := r.artifact(t.Context(), plugins, "install", r.repository()+":0.1.0"); err != nil {
+		t.Errorf("the installer notices damage by now, which docs/install.md denies: %v\n%s", err, out)
+	} else if sumOf(t, filepath.Join(plugins, r.repository(), "0.1.0", "plugin")) == sumOf(t, builtIn(standInOf(t, "0.1.0"))) {
+		t.Error("it was not damaged")
+	}
+	r.setFault(nil)
+	if out, err := r.artifact(t.Context(), t.TempDir(), "lookpath", r.repository()+":latest"); err == nil || !strings.Contains(out, "plugin not found") {
+		t.Errorf("not installed: %v %s", err, out)
+	}
+}
+
+// damaged is a fault: the plugin arrives, but changed.
+func (r *testRegistry) damaged(change func([]byte) []byte) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, req *http.Request) bool {
+		if req.Method != http.MethodGet || !strings.Contains(req.URL.Path, "/blobs/") {
+			return false
 		}
-		assertNothingInstalled(t, plugins)
-		if !strings.Contains(readDoc(t, "docs/install.md"), c.says) {
-			t.Errorf("docs/install.md does not explain %q", c.says)
+		answer := httptest.NewRecorder()
+		r.registry.ServeHTTP(answer, req)
+		content := answer.Body.Bytes()
+		if len(content) > 1<<16 { // not the image's configuration
+			content = change(content)
 		}
+		_, _ = w.Write(content) // the client may have heard enough
+		return true
 	}
 }
 
