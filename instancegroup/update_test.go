@@ -78,7 +78,7 @@ func TestListFails(t *testing.T) {
 			}
 			r.living(1)
 			// The pause between lists that fail grows to 10 s.
-			if tried := r.asked("list") - len(lists); c.f.err == unconfirmed && (tried < 15 || tried > 21) {
+			if tried := r.asked("list") - len(lists); errors.Is(c.f.err, unconfirmed) && (tried < 15 || tried > 21) {
 				r.t.Errorf("%d lists in three minutes of failure", tried)
 			}
 			r.heal("list")
