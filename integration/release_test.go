@@ -1,7 +1,12 @@
 package integration
 
 import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"io"
 	"maps"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -225,12 +230,12 @@ func TestInstallErrors(t *testing.T) {
 		})
 	}
 	// It does not look at what arrived if the length is right: so docs/install.md compares.
-	r.setFault(r.damaged(func(b []byte) []byte { b[len(b)/2] ^= 1; return b }))
+	r.setFault(r.damaged(func(b []byte) []byte { return exchanged(t, b) }))
 	plugins := t.TempDir()
 	if out, err := r.artifact(t.Context(), plugins, "install", r.repository()+":0.1.0"); err != nil {
-		t.Errorf("the installer notices damage by now, which docs/install.md denies: %v\n%s", err, out)
+		t.Errorf("the installer notices it by now, which docs/install.md denies: %v\n%s", err, out)
 	} else if sumOf(t, filepath.Join(plugins, r.repository(), "0.1.0", "plugin")) == sumOf(t, builtIn(standInOf(t, "0.1.0"))) {
-		t.Error("it was not damaged")
+		t.Error("it was not exchanged")
 	}
 	r.setFault(nil)
 	if out, err := r.artifact(t.Context(), t.TempDir(), "lookpath", r.repository()+":latest"); err == nil || !strings.Contains(out, "plugin not found") {
@@ -253,6 +258,48 @@ func (r *testRegistry) damaged(change func([]byte) []byte) func(http.ResponseWri
 		_, _ = w.Write(content) // the client may have heard enough
 		return true
 	}
+}
+
+// exchanged is a layer as long as another, with something else in its largest file. One flipped bit would be noticed,
+// but by gzip's own checksum, and only where that is read to its end.
+func exchanged(t *testing.T, layer []byte) []byte {
+	t.Helper()
+	z, err := gzip.NewReader(bytes.NewReader(layer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(files[len(files)/2:][:1<<16])
+	var out bytes.Buffer
+	member := func(content []byte, padding int) {
+		w, _ := gzip.NewWriterLevel(&out, gzip.BestCompression) // a level that there is
+		w.Extra = make([]byte, padding)
+		_, err := w.Write(content)
+		if err = errors.Join(err, w.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	member(files, 0)
+	empty := out.Len()
+	member(nil, 1)
+	empty = out.Len() - empty - 1 // without its padding
+	for out.Len() < len(layer) {
+		padding := min(len(layer)-out.Len()-empty, math.MaxUint16)
+		if rest := len(layer) - out.Len() - empty - padding; rest > 0 && rest <= empty {
+			padding -= 2 * empty // another member has to fit behind it
+		}
+		if padding < 1 {
+			break
+		}
+		member(nil, padding)
+	}
+	if out.Len() != len(layer) {
+		t.Fatalf("the layer has %d bytes, the other %d", len(layer), out.Len())
+	}
+	return out.Bytes()
 }
 
 // assertNothingInstalled fails if there is a file where plugins are installed.
