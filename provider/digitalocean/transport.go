@@ -90,21 +90,26 @@ func (r repeatReads) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Context().Value(once{}) != nil {
 		tries = 1
 	}
-	for try := 1; ; try++ {
+	for try := 1; ; {
 		ctx, cancel := context.WithTimeout(req.Context(), readTimeout)
 		resp, err := r.base.RoundTrip(req.WithContext(ctx))
 		cancel() // wire has read the body
 		asked, ok := temporary(resp, err)
-		if try == tries || !ok || asked > patience {
+		wait := max(pause, asked)
+		if try == tries || !ok || wait > patience {
 			return resp, err // to wait longer is the caller's to plan
 		}
-		patience -= asked
+		patience -= wait
 		select {
-		case <-time.After(max(pause, asked)):
+		case <-time.After(wait):
 		case <-req.Context().Done():
 			return resp, err
 		}
-		pause *= 2
+		// One that the budget held, while another read tried, was not sent: no try.
+		if _, unsent := errors.AsType[*ig.CloudError](err); !unsent {
+			try++
+			pause *= 2
+		}
 	}
 }
 
