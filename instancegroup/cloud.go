@@ -45,10 +45,6 @@ type Cloud interface {
 	// AssignProject moves Droplets to a project, at most MaxAssign at once.
 	AssignProject(ctx context.Context, project string, ids []int64) error
 
-	// TaggedImages returns the account's private images that carry tag and can
-	// be used.
-	TaggedImages(ctx context.Context, tag string) ([]TaggedImage, error)
-
 	// Usage returns how much of the account's quota Droplets take that do not
 	// carry tag.
 	Usage(ctx context.Context, tag string) (Usage, error)
@@ -141,13 +137,6 @@ func (i Image) String() string {
 		return i.Slug
 	}
 	return fmt.Sprint(i.ID)
-}
-
-// TaggedImage is a private image that was found by its tag.
-type TaggedImage struct {
-	ID      int64
-	Created time.Time
-	Regions []string // where it can be used
 }
 
 // CreateRequest is one POST /v2/droplets.

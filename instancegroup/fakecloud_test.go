@@ -26,8 +26,7 @@ type account struct {
 	limit     int           // hourly budget; 0 = not told
 	remaining int
 	usage     Usage
-	room      *int // for how many Droplets more the limit has room; a create is carried out or refused as a whole
-	images    []TaggedImage
+	room      *int          // for how many Droplets more the limit has room; a create is carried out or refused as a whole
 	clock     time.Duration // DigitalOcean's clock minus the bubble's
 	noGPUs    *fault        // of every list of GPU Droplets
 	loses     string        // a region whose creates are accepted, and whose Droplets are gone at once
@@ -299,10 +298,6 @@ func (a *account) deleteTag(tag string) {
 func (a *account) AssignProject(ctx context.Context, project string, ids []int64) error {
 	a.atMost(MaxAssign, len(ids), "Droplets in one assignment")
 	return a.done(ctx, call{op: "project", tag: project, ids: ids}, func() {})
-}
-
-func (a *account) TaggedImages(ctx context.Context, tag string) ([]TaggedImage, error) {
-	return receive(ctx, a, call{op: "images", tag: tag}, func() ([]TaggedImage, error) { return slices.Clone(a.images), nil })
 }
 
 func (a *account) Usage(ctx context.Context, _ string) (Usage, error) {

@@ -42,9 +42,7 @@ type Settings struct {
 	// ended: their Droplets are taken over whenever they appear.
 	DeadRuns []string
 
-	Placements    []Placement // in the order they are tried
-	Image         Image       // unless ImageTag
-	ImageTag      string
+	Placements    []Placement       // in the order they are tried
 	VPC           map[string]string // by region; none = the default VPC
 	Subnet        map[string]string // by region; none = the VPC's default subnet
 	Tags          []string          // the user's own
@@ -54,6 +52,11 @@ type Settings struct {
 	MaxInstances  int  // > 0
 	MaxCreating   int  // 0 = no limit
 	CreateTimeout time.Duration
+
+	// Images returns what to boot, by region. refused says that a create was refused
+	// since it was last called: an image may have been deleted. It honours ctx.
+	// Increase calls it, one at a time.
+	Images func(ctx context.Context, refused bool) (map[string]Image, error)
 
 	// Keys returns the SSH keys to create with. refused says that
 	// DigitalOcean just did not know them: Keys then sees to it that it will.
@@ -96,7 +99,7 @@ type serial struct {
 	increase, update ctxMutex
 	save             sync.Mutex
 	lastUpdate       time.Time // end of the last Update; owned by the holder of update
-	images           images    // owned by the holder of increase
+	refused          bool      // a create was, since images were asked for; owned by the holder of increase
 }
 
 // Count returns how many Droplets the group has now, as far as it knows, with

@@ -108,7 +108,8 @@ func batchCreates(n int, b Budget, since, now time.Time) (take int, waits time.T
 type attempt struct {
 	goal     int // lowered if the account's quota has room for less
 	accepted int
-	refusal  error // why fewer
+	refusal  error            // why fewer
+	images   map[string]Image // by region
 	keys     []string
 	tried    map[Placement]bool
 	keyTries int
@@ -118,9 +119,10 @@ type attempt struct {
 
 // prepare gets what a create needs.
 func (g *Group) prepare(ctx context.Context, a *attempt) (err error) {
-	if err := g.refreshImages(ctx); err != nil {
-		return fmt.Errorf("find the newest image with the tag %s: %w", g.ImageTag, err)
+	if a.images, err = g.Images(ctx, g.serial.refused); err != nil {
+		return fmt.Errorf("image for new Droplets: %w", err)
 	}
+	g.serial.refused = false
 	if a.keys, err = g.Keys(ctx, false); err != nil {
 		return fmt.Errorf("SSH key for new Droplets: %w", err)
 	}
@@ -138,8 +140,7 @@ func (g *Group) tryPlacement(ctx context.Context, a *attempt) (again bool) {
 		return false
 	}
 	if image == (Image{}) {
-		a.refuse(at, &CloudError{Class: ErrRefused, Op: "GET /v2/images",
-			Message: fmt.Sprintf("no private image with the tag %s is in region %s", g.ImageTag, at.Region)})
+		a.refuse(at, errors.New("there is no image for it"))
 		return true
 	}
 	got, err := g.createAt(ctx, a.keys, at, image, names)
@@ -151,7 +152,7 @@ func (g *Group) tryPlacement(ctx context.Context, a *attempt) (again bool) {
 		// The texts of refusals vary and grow: with placements left, any is
 		// taken for the placement's. (TestUnknownRefusalTriesAllPlacements)
 		a.refuse(at, err)
-		g.serial.images.at = time.Time{} // the image may have been deleted: the next call looks for the newest
+		g.serial.refused = true
 
 	case errors.Is(err, ErrSizeLimit):
 		for _, p := range g.Placements {
@@ -236,11 +237,8 @@ func (g *Group) mint(a *attempt) (at Placement, image Image, names []string, ok 
 	if at, ok = g.placements.next(now, a.tried); !ok || g.closed {
 		return at, Image{}, nil, false
 	}
-	image = g.Image
-	if g.ImageTag != "" {
-		if image, ok = g.serial.images.newest[at.Region]; !ok {
-			return at, Image{}, nil, true
-		}
+	if image = a.images[at.Region]; image == (Image{}) {
+		return at, image, nil, true
 	}
 	for len(names) < a.goal-a.accepted {
 		name := g.Name + "-" + NewSuffix(g.Run)

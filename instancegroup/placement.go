@@ -1,8 +1,6 @@
 package instancegroup
 
 import (
-	"cmp"
-	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -141,64 +139,4 @@ func double(first, most time.Duration, n int) time.Duration {
 		first *= 2
 	}
 	return min(first, most)
-}
-
-const (
-	// imagesEvery is how often the newest tagged image is looked up, so that a new
-	// golden image rolls out without a restart.
-	imagesEvery = 10 * time.Minute
-
-	// imagesBound is how long that may take: the creates after it need time too.
-	imagesBound = 4 * time.Second
-)
-
-// images are what to boot when there is an ImageTag.
-type images struct {
-	newest map[string]Image // by region
-	at     time.Time        // when they were looked up
-}
-
-// refreshImages looks up the newest images with ImageTag, if that is due. A look-up
-// that fails is an error only if there is no earlier one to go on with. Called by
-// the holder of serial.increase.
-func (g *Group) refreshImages(ctx context.Context) error {
-	old := &g.serial.images
-	if g.ImageTag == "" || time.Since(old.at) < imagesEvery {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, imagesBound)
-	defer cancel()
-	found, err := g.cloud.TaggedImages(ctx, g.ImageTag)
-	newest := Newest(found, g.Placements)
-	if err == nil && len(newest) == 0 {
-		err = fmt.Errorf("no private image with the tag %s is in a region of the group", g.ImageTag)
-	}
-	switch {
-	case err == nil:
-		old.newest = newest
-	case old.newest == nil:
-		return err
-	default:
-		g.log.Warn("could not look up the newest image; going on with the last",
-			"tag", g.ImageTag, "request_id", requestID(err), "err", err)
-	}
-	old.at = time.Now()
-	return nil
-}
-
-// Newest returns, for each region of the placements, the newest of the images
-// that are there.
-func Newest(images []TaggedImage, placements []Placement) map[string]Image {
-	newest := map[string]Image{}
-	byAge := slices.SortedFunc(slices.Values(images), func(a, b TaggedImage) int {
-		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
-	})
-	for _, i := range byAge {
-		for _, p := range placements {
-			if slices.Contains(i.Regions, p.Region) {
-				newest[p.Region] = Image{ID: i.ID}
-			}
-		}
-	}
-	return newest
 }

@@ -44,7 +44,6 @@ func spec(change func(s *Settings)) Settings {
 		Name:          "ci",
 		Run:           thisRun,
 		Placements:    []Placement{{"s-1", "nyc1"}},
-		Image:         Image{Slug: "ubuntu-24-04-x64"},
 		Template:      Template{PublicNetworking: true},
 		MaxInstances:  200,
 		CreateTimeout: 10 * time.Minute,
@@ -52,6 +51,13 @@ func spec(change func(s *Settings)) Settings {
 	}
 	if change != nil {
 		change(&s)
+	}
+	if s.Images == nil {
+		images := map[string]Image{}
+		for _, at := range s.Placements {
+			images[at.Region] = Image{Slug: "ubuntu-24-04-x64"}
+		}
+		s.Images = func(context.Context, bool) (map[string]Image, error) { return images, nil }
 	}
 	return s
 }

@@ -138,8 +138,6 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 		DeadRuns:   st.DeadRuns(),
 		Save:       st.Save,
 		Placements: plan.Placements,
-		Image:      instancegroup.Image(g.config.Image),
-		ImageTag:   g.config.ImageTag,
 		VPC:        g.config.VPC,
 		Subnet:     g.config.Subnet,
 		Tags:       g.config.Tags,
@@ -156,6 +154,7 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 		MaxInstances:  plan.MaxInstances,
 		MaxCreating:   g.config.MaxCreating,
 		CreateTimeout: g.config.CreateTimeout,
+		Images:        newImages(log, api, g.config, plan.Images).get,
 		Keys:          keys.ids,
 	}, api, log, found)
 	if plan.Fault != nil {

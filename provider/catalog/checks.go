@@ -17,7 +17,7 @@ import (
 func (s *survey) check() {
 	s.plan = Plan{
 		Account: s.account.value, Warnings: AccountWarnings(s.account.value),
-		Sizes: map[string]digitalocean.Size{}, Images: map[string]digitalocean.Image{}, regions: map[string]digitalocean.Region{},
+		Sizes: map[string]digitalocean.Size{}, Images: Newest(s.images.value.found, s.config.Regions), regions: map[string]digitalocean.Region{},
 	}
 	p := &s.plan
 	for _, size := range s.sizes.value {
@@ -25,11 +25,6 @@ func (s *survey) check() {
 	}
 	for _, region := range s.regions.value {
 		p.regions[region.Slug] = region
-	}
-	for _, region := range s.config.Regions {
-		if image, ok := newest(s.images.value.found, region); ok {
-			p.Images[region] = image
-		}
 	}
 	for _, slug := range s.config.Sizes {
 		p.GPUs = p.GPUs || instancegroup.GPUSize(slug) || digitalocean.HasGPUs(p.Sizes[slug]) // also if sizes are not read

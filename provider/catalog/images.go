@@ -9,15 +9,18 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 )
 
-// newest returns the newest image that is in a region.
-func newest(found []digitalocean.Image, region string) (image digitalocean.Image, ok bool) {
+// Newest returns, by region, the newest of the images that are there.
+func Newest(found []digitalocean.Image, regions []string) map[string]digitalocean.Image {
+	newest := map[string]digitalocean.Image{}
 	for _, i := range found {
-		if slices.Contains(i.Regions, region) &&
-			(!ok || cmp.Or(image.Created.Compare(i.Created), cmp.Compare(image.ID, i.ID)) < 0) {
-			image, ok = i, true
+		for _, region := range regions {
+			last, ok := newest[region]
+			if slices.Contains(i.Regions, region) && (!ok || cmp.Or(last.Created.Compare(i.Created), cmp.Compare(last.ID, i.ID)) < 0) {
+				newest[region] = i
+			}
 		}
 	}
-	return image, ok
+	return newest
 }
 
 // booted returns the images that Droplets would boot.

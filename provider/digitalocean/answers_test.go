@@ -52,7 +52,14 @@ func TestAnswers(t *testing.T) {
 		// Only private images that carry the tag, in any case, and can be used.
 		{"images with a tag", `{"images":[{"id":1,"tags":["Golden"],"status":"available"},{"id":2,"status":""},{"id":3,"public":true},
 			{"id":4,"tags":["other"]},{"id":5,"status":"pending"},{"id":0}]}`,
-			func(ctx context.Context, c *Client) (any, error) { return c.TaggedImages(ctx, "golden") }, []ig.TaggedImage{{ID: 1}, {ID: 2}}},
+			func(ctx context.Context, c *Client) (any, error) {
+				var ids []int64
+				images, err := c.ImagesWithTag(ctx, "golden")
+				for _, i := range images {
+					ids = append(ids, i.ID)
+				}
+				return ids, err
+			}, []int64{1, 2}},
 		{"slugs", `{"images":[{"id":1,"slug":"debian-13-x64","public":true},{"id":2,"slug":"mine"},{"id":3,"public":true}]}`,
 			func(ctx context.Context, c *Client) (any, error) { return c.PublicSlugs(ctx) }, []string{"debian-13-x64"}},
 		// Addresses go by type: DigitalOcean documents no order.

@@ -86,19 +86,6 @@ func (c *Client) ImagesWithTag(ctx context.Context, tag string) ([]Image, error)
 	}), err
 }
 
-// TaggedImages implements instancegroup.Cloud.
-func (c *Client) TaggedImages(ctx context.Context, tag string) ([]ig.TaggedImage, error) {
-	images, err := c.ImagesWithTag(ctx, tag)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]ig.TaggedImage, len(images))
-	for n, i := range images {
-		out[n] = ig.TaggedImage{ID: i.ID, Created: i.Created, Regions: i.Regions}
-	}
-	return out, nil
-}
-
 // VPC is a private network.
 type VPC struct {
 	ID      string `json:"id"`

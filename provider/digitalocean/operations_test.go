@@ -59,7 +59,7 @@ var operations = []operation{
 	{"AssignProject", opProject, false, func(ctx context.Context, c *Client) (any, error) {
 		return nil, c.AssignProject(ctx, someProject, []int64{someDroplet})
 	}},
-	{"TaggedImages", "GET /v2/images", true, func(ctx context.Context, c *Client) (any, error) { return c.TaggedImages(ctx, "golden") }},
+	{"ImagesWithTag", "GET /v2/images", true, func(ctx context.Context, c *Client) (any, error) { return c.ImagesWithTag(ctx, "golden") }},
 	{"PublicSlugs", "GET /v2/images", true, func(ctx context.Context, c *Client) (any, error) { return c.PublicSlugs(ctx) }},
 	{"Image", "GET /v2/images/{id}", true, func(ctx context.Context, c *Client) (any, error) { return c.Image(ctx, "debian-13-x64") }},
 	{"Usage", opAccount, true, func(ctx context.Context, c *Client) (any, error) { return c.Usage(ctx, "fleeting-group:ci") }},

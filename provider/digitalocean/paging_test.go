@@ -257,7 +257,7 @@ func TestNoList(t *testing.T) {
 
 // A list that always has a next page ends.
 func TestEndlessPages(t *testing.T) {
-	for _, name := range []string{"List", "Tags", "TaggedImages", "Sizes", "Keys"} {
+	for _, name := range []string{"List", "Tags", "ImagesWithTag", "Sizes", "Keys"} {
 		for _, o := range operations {
 			if o.name != name {
 				continue
