@@ -126,7 +126,7 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 	if plan.MaxInstances == 0 {
 		return nil, plan.Fault
 	}
-	if elsewhere := st.OnAccount(plan.Account.ID); len(elsewhere) > 0 {
+	if elsewhere := st.OnAccount(plan.Account.UUID); len(elsewhere) > 0 {
 		log.Error("the token is another account's than before: Droplets of this group stay on the other account, and are billed there",
 			"droplets", len(elsewhere), "names", strings.Join(slices.Sorted(maps.Keys(elsewhere)), " "))
 		found.Forget()

@@ -268,7 +268,7 @@ func (b *booting) verify(ctx context.Context) {
 		}
 		if len(b.report.Left) == 0 {
 			_ = b.api.RemoveTag(ctx, instancegroup.GroupTag(b.report.Group)) // it costs nothing, and the token may not be allowed to
-			_ = state.Remove(ctx, b.subject.Account.APIURL, b.report.Group)  // nobody reads it again
+			state.Remove(b.subject.Account.APIURL, b.report.Group)           // nobody reads it again
 			return
 		}
 	}

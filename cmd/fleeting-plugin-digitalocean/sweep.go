@@ -130,7 +130,7 @@ func (s *sweeping) lookAt(ctx context.Context, account *inventory.Account, w *re
 	case here.Ignored != nil:
 		s.t.say("warning", "group %s: what this host knows of it is ignored: %v", w.Group, here.Ignored)
 	}
-	found, err := account.Find(ctx, w.group.api, w.Group, here.DeadRuns())
+	found, err := account.Find(ctx, w.group.api, w.Group, here.Runs)
 	if err != nil {
 		return err
 	}

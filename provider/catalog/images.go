@@ -15,7 +15,7 @@ func Newest(found []digitalocean.Image, regions []string) map[string]digitalocea
 	for _, i := range found {
 		for _, region := range regions {
 			last, ok := newest[region]
-			if slices.Contains(i.Regions, region) && (!ok || cmp.Or(last.Created.Compare(i.Created), cmp.Compare(last.ID, i.ID)) < 0) {
+			if slices.Contains(i.Regions, region) && (!ok || cmp.Or(cmp.Compare(last.Created, i.Created), cmp.Compare(last.ID, i.ID)) < 0) {
 				newest[region] = i
 			}
 		}

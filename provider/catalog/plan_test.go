@@ -59,7 +59,7 @@ const (
 // TestPlan: which placements are tried, how many Droplets there may be, and the exact
 // words of the error and of the log.
 func TestPlan(t *testing.T) {
-	day := func(n int) time.Time { return time.Date(2026, 1, n, 0, 0, 0, 0, time.UTC) }
+	day := func(n int) string { return time.Date(2026, 1, n, 0, 0, 0, 0, time.UTC).Format(time.RFC3339) }
 	at := func(sizes, regions string) func(*survey) {
 		return func(s *survey) { s.config.Sizes, s.config.Regions = strings.Fields(sizes), strings.Fields(regions) }
 	}

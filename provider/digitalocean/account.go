@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/digitalocean/godo"
 	"golang.org/x/sync/errgroup"
@@ -15,103 +15,45 @@ import (
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
+// What an account has, besides Droplets.
 var (
-	opAccount = op("GET /v2/account", "account:read")
-	opProject = op("POST /v2/projects/{id}/resources", "project:assign_resource")
+	opAccount   = op("GET /v2/account", "account:read")
+	opProject   = op("POST /v2/projects/{id}/resources", "project:assign_resource")
+	opSizes     = op("GET /v2/sizes", "sizes:read", "regions:read")
+	opRegions   = op("GET /v2/regions", "regions:read")
+	opImages    = op("GET /v2/images", "image:read")
+	opImage     = op("GET /v2/images/{id}", "image:read")
+	opVPCs      = op("GET /v2/vpcs", "vpc:read")
+	opVPC       = op("GET /v2/vpcs/{id}", "vpc:read")
+	opKeys      = op("GET /v2/account/keys", "ssh_key:read")
+	opKey       = op("GET /v2/account/keys/{id}", "ssh_key:read")
+	opUploadKey = op("POST /v2/account/keys", "ssh_key:create")
+	opDeleteKey = op("DELETE /v2/account/keys/{id}", "ssh_key:delete")
 )
 
-// verifyTimeout bounds all questions about a token together.
-const verifyTimeout = 8 * time.Second
-
-// Account is the account, or the team, that the token is of.
-type Account struct {
-	ID, Name      string // of the team, or else of the account; "" = unknown
-	DropletLimit  int
-	Status        string // active, warning or locked
-	StatusMessage string
-	EmailVerified bool
-	Email         string // of whoever made the token
-}
+// These are godo's.
+type (
+	Account    = godo.Account // its UUID and Name are those of the team that the token is of, if it is of one
+	Size       = godo.Size
+	Region     = godo.Region // contract sizes are only in its Sizes, which the account may use there
+	VPC        = godo.VPC
+	NATGateway = godo.VPCNATGateway
+)
 
 // Account reads the account. The Client remembers it: a token that replaces this one
 // must be of the same account.
 func (c *Client) Account(ctx context.Context) (Account, error) {
-	said, err := getOne(ctx, c, request{op: opAccount}, "account", func(a *godo.Account) bool { return a != nil })
-	if err != nil {
+	var a Account
+	if _, err := c.send(ctx, request{op: opAccount, into: &a, under: "account"}); err != nil {
 		return Account{}, err
 	}
-	a := Account{said.UUID, said.Name, said.DropletLimit, said.Status, said.StatusMessage, said.EmailVerified, said.Email}
-	if said.Team != nil && said.Team.UUID != "" {
-		a.ID, a.Name = said.Team.UUID, said.Team.Name
+	if a.Team != nil && a.Team.UUID != "" {
+		a.UUID, a.Name = a.Team.UUID, a.Team.Name
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.account.ID == "" && ctx.Value(byToken{}) == nil {
-		c.account = a
+	if ctx.Value(byToken{}) == nil {
+		c.tokens.account.CompareAndSwap(nil, &a)
 	}
 	return a, nil
-}
-
-// maxKnown is how many Droplets are remembered to know the account by: the youngest,
-// which live longest.
-const maxKnown = 10
-
-// know remembers Droplets that an answer had, by ascending id: in place of all others if
-// it is a complete list.
-func (c *Client) know(complete bool, droplets []ig.Droplet) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if complete {
-		c.known = nil
-	}
-	for _, d := range droplets[max(0, len(droplets)-maxKnown):] {
-		c.known = append(c.known, d.ID)
-	}
-	c.known = c.known[max(0, len(c.known)-maxKnown):]
-}
-
-// forget forgets Droplets that are being deleted: that the new token does not find them
-// would say nothing. (TestDeletedDropletsAreNoWitnesses)
-func (c *Client) forget(ids ...int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.known = slices.DeleteFunc(c.known, func(id int64) bool { return slices.Contains(ids, id) })
-}
-
-// verify asks whether the token of ctx is of the same account: by its id, or, where
-// that cannot be read, by some of its Droplets.
-func (c *Client) verify(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
-	defer cancel()
-	c.mu.Lock()
-	same, known := c.account, slices.Clone(c.known)
-	c.mu.Unlock()
-	found, err := c.Account(ctx)
-	switch {
-	case err != nil && !errors.Is(err, ig.ErrForbidden): // without account:read
-		return err
-	case same.ID == "" || found.ID == "":
-	case found.ID == same.ID:
-		return nil
-	default:
-		return otherAccount("the token is now one of the account or team %q (%s), and the Droplets are those of %q (%s): "+
-			"put a token of that team where this one came from", found.Name, found.ID, same.Name, same.ID)
-	}
-	for _, id := range known {
-		if _, err := c.Get(ctx, id); !errors.Is(err, ig.ErrNotFound) {
-			return err
-		}
-	}
-	if len(known) == 0 {
-		return nil
-	}
-	return otherAccount("the token has changed, and the new one finds none of the Droplets %s that the old one "+
-		"had: it seems to be another account's. Put one of the same team there, with account:read; if it is, and those were deleted, restart the runner",
-		strings.Trim(fmt.Sprint(known), "[]"))
-}
-
-func otherAccount(format string, args ...any) error {
-	return &ig.CloudError{Class: ig.ErrOtherAccount, Message: "not sent: " + fmt.Sprintf(format, args...)}
 }
 
 // Usage implements instancegroup.Cloud. All counts come from lists, which lack
@@ -119,11 +61,16 @@ func otherAccount(format string, args ...any) error {
 // of their own, which has everybody's.
 func (c *Client) Usage(ctx context.Context, tag string) (ig.Usage, error) {
 	var account Account
-	var all, ours int
+	var totals [2]int
 	var gpus ig.List
 	var reads errgroup.Group
-	reads.Go(func() (err error) { all, err = c.total(ctx, url.Values{}); return err })
-	reads.Go(func() (err error) { ours, err = c.total(ctx, url.Values{"tag_name": {tag}}); return err })
+	for i, query := range []url.Values{{"per_page": {"1"}}, {"per_page": {"1"}, "tag_name": {tag}}} {
+		reads.Go(func() error {
+			p, err := readPage[droplet](ctx, c, opList, "droplets", query)
+			totals[i] = p.total
+			return err
+		})
+	}
 	reads.Go(func() (err error) { gpus, err = c.list(ctx, url.Values{"type": {"gpus"}}); return err })
 	reads.Go(func() (err error) {
 		if account, err = c.Account(ctx); errors.Is(err, ig.ErrForbidden) {
@@ -134,7 +81,7 @@ func (c *Client) Usage(ctx context.Context, tag string) (ig.Usage, error) {
 	if err := reads.Wait(); err != nil {
 		return ig.Usage{}, err
 	}
-	u := ig.Usage{Limit: account.DropletLimit, Others: max(0, all-ours)}
+	u := ig.Usage{Limit: account.DropletLimit, Others: max(0, totals[0]-totals[1])}
 	for _, d := range gpus.Droplets {
 		if !ig.HasTag(d, tag) {
 			u.Others++
@@ -143,19 +90,207 @@ func (c *Client) Usage(ctx context.Context, tag string) (ig.Usage, error) {
 	return u, nil
 }
 
-// total asks how many Droplets match query.
-func (c *Client) total(ctx context.Context, query url.Values) (int, error) {
-	query.Set("per_page", "1")
-	p, err := readPage[droplet](ctx, c, opList, "droplets", query)
-	return p.total, err
-}
-
 // AssignProject implements instancegroup.Cloud.
 func (c *Client) AssignProject(ctx context.Context, project string, ids []int64) error {
 	var resources []string
 	for _, id := range ids {
 		resources = append(resources, fmt.Sprint("do:droplet:", id))
 	}
-	_, err := c.do(ctx, request{op: opProject, name: project, body: map[string][]string{"resources": resources}})
+	_, err := c.send(ctx, request{op: opProject, name: project, body: map[string][]string{"resources": resources}})
 	return err
+}
+
+// Key is an SSH key on the account.
+type Key struct {
+	ID          int64  `json:"id"`
+	Name        string `json:"name"`
+	Fingerprint string `json:"fingerprint"` // MD5, with colons
+}
+
+// HasKey returns nil if the account has the key of that id or fingerprint, and
+// ErrNotFound if not. Unlike Keys it does not count against the small rate limit
+// of the list.
+func (c *Client) HasKey(ctx context.Context, idOrFingerprint string) error {
+	_, err := c.send(ctx, request{op: opKey, name: idOrFingerprint, into: &Key{}, under: "ssh_key"})
+	return err
+}
+
+// UploadKey puts a public key on the account. That it is there already is no error.
+func (c *Client) UploadKey(ctx context.Context, name, publicKey string) error {
+	body := &godo.KeyCreateRequest{Name: name, PublicKey: publicKey}
+	_, err := c.send(ctx, request{op: opUploadKey, body: body, into: &Key{}, under: "ssh_key"})
+	if e, ok := errors.AsType[*ig.CloudError](err); ok && e.Status == 422 && strings.Contains(e.Message, "already in use") {
+		return nil
+	}
+	return err
+}
+
+// DeleteKey removes a key from the account.
+func (c *Client) DeleteKey(ctx context.Context, idOrFingerprint string) error {
+	_, err := c.send(ctx, request{op: opDeleteKey, name: idOrFingerprint})
+	return err
+}
+
+// Keys returns all keys of the account. DigitalOcean allows 10 such requests a minute.
+func (c *Client) Keys(ctx context.Context) ([]Key, error) {
+	return getAll[Key](ctx, c, opKeys, "ssh_keys", nil)
+}
+
+// HasGPUs reports whether a size has GPUs, by what DigitalOcean says or by its slug.
+func HasGPUs(s Size) bool { return s.GPUInfo != nil || ig.GPUSize(s.Slug) }
+
+// Sizes returns all sizes on offer.
+func (c *Client) Sizes(ctx context.Context) ([]Size, error) {
+	return getAll[Size](ctx, c, opSizes, "sizes", nil)
+}
+
+// Regions returns all regions.
+func (c *Client) Regions(ctx context.Context) ([]Region, error) {
+	return getAll[Region](ctx, c, opRegions, "regions", nil)
+}
+
+// Image is an image that Droplets can boot.
+type Image struct {
+	ID           int64    `json:"id"`
+	Slug         string   `json:"slug"` // "" = a private one
+	Name         string   `json:"name"` // for people: "Docker on Ubuntu 22.04"
+	Type         string   `json:"type"` // base, snapshot, backup, custom, admin
+	Public       bool     `json:"public"`
+	Tags         []string `json:"tags"`
+	Regions      []string `json:"regions"`
+	MinDiskSize  int      `json:"min_disk_size"` // GiB
+	Created      string   `json:"created_at"`    // RFC 3339 in UTC, which sorts as text
+	Status       string   `json:"status"`        // NEW, available, pending, deleted or retired; "" = unknown
+	ErrorMessage string   `json:"error_message"` // of a Status that is not available
+}
+
+// Image looks one image up by its slug or id.
+func (c *Client) Image(ctx context.Context, slugOrID string) (i Image, err error) {
+	_, err = c.send(ctx, request{op: opImage, name: slugOrID, into: &i, under: "image"})
+	return i, err
+}
+
+// PublicSlugs returns the slugs of the images that DigitalOcean offers.
+func (c *Client) PublicSlugs(ctx context.Context) (slugs []string, err error) {
+	all, err := getAll[Image](ctx, c, opImages, "images", nil)
+	for _, i := range all {
+		if i.Public && i.Slug != "" {
+			slugs = append(slugs, i.Slug)
+		}
+	}
+	return slugs, err
+}
+
+// ImagesWithTag returns the account's private images that carry tag and can be used.
+func (c *Client) ImagesWithTag(ctx context.Context, tag string) ([]Image, error) {
+	all, err := getAll[Image](ctx, c, opImages, "images", url.Values{"tag_name": {tag}})
+	return slices.DeleteFunc(all, func(i Image) bool {
+		usable := i.ID != 0 && (i.Status == "" || i.Status == "available")
+		return i.Public || !usable || i.Tags != nil && !ig.HasTag(ig.Droplet{Tags: i.Tags}, tag)
+	}), err
+}
+
+// VPCs returns all VPCs of the account.
+func (c *Client) VPCs(ctx context.Context) ([]VPC, error) {
+	return getAll[VPC](ctx, c, opVPCs, "vpcs", nil)
+}
+
+// VPCRegion returns the region that a VPC is in.
+func (c *Client) VPCRegion(ctx context.Context, uuid string) (string, error) {
+	var v VPC
+	_, err := c.send(ctx, request{op: opVPC, name: uuid, into: &v, under: "vpc"})
+	return v.RegionSlug, err
+}
+
+// Subnet is a part of a VPC, with addresses of its own.
+type Subnet struct {
+	ID      string `json:"id"`
+	IPRange string `json:"ip_range"` // "10.20.0.0/16"
+}
+
+// Subnets returns the subnets of a VPC.
+func (c *Client) Subnets(ctx context.Context, vpc string) ([]Subnet, error) {
+	return getAll[Subnet](ctx, c, opVPCs+"/"+url.PathEscape(vpc)+"/subnets", "vpc_subnets", nil)
+}
+
+// NATGateways returns all NAT gateways of the account, which are ways out of VPCs.
+func (c *Client) NATGateways(ctx context.Context) ([]NATGateway, error) {
+	return getAll[NATGateway](ctx, c, "GET /v2/vpc_nat_gateways", "vpc_nat_gateways", nil)
+}
+
+// DefaultFor reports whether a gateway is the default route of a VPC.
+func DefaultFor(g NATGateway, vpc string) bool {
+	return strings.EqualFold(g.State, "active") &&
+		slices.ContainsFunc(g.VPCs, func(v *godo.IngressVPC) bool { return v.VpcUUID == vpc && v.DefaultGateway })
+}
+
+// scopesOf are the scopes that each request needs of a custom token, by DigitalOcean's
+// specification and by what it does along the way.
+var scopesOf = map[string][]string{}
+
+// op is a request, by its method and path as in DigitalOcean's documentation, and its
+// scopes.
+func op(request string, scopes ...string) string {
+	scopesOf[request] = scopes
+	return request
+}
+
+// Scope is a scope of a custom token, and how the token answered for it.
+type Scope struct {
+	Name    string // such as droplet:create
+	Asked   string // the request that showed it
+	Missing bool
+	Unknown string // why it is unknown; "" = it is not
+}
+
+// probes are requests whose answers show whether the token has a scope: 403 = no.
+//
+// Invariant: no probe can change anything, whatever the answer. Those that do not only
+// read have no target that can exist, and nothing in them that could be made: no
+// Droplet has the id 0, no tag a space, a Droplet needs a name, a size and an image.
+// (TestScopesChangeNothing)
+var probes = map[string]string{
+	"droplet:read":            "GET /v2/droplets?per_page=1",
+	"droplet:create":          "POST /v2/droplets",
+	"droplet:delete":          "DELETE /v2/droplets/0",
+	"droplet:update":          "POST /v2/tags/no%20tag/resources",
+	"tag:read":                "GET /v2/tags?per_page=1",
+	"tag:create":              "POST /v2/tags",
+	"tag:delete":              "DELETE /v2/tags/no%20tag",
+	"regions:read":            "GET /v2/regions?per_page=1",
+	"sizes:read":              "GET /v2/sizes?per_page=1",
+	"image:read":              "GET /v2/images?per_page=1",
+	"actions:read":            "GET /v2/actions?per_page=1",
+	"account:read":            "GET /v2/account",
+	"ssh_key:read":            "GET /v2/account/keys/0",
+	"ssh_key:create":          "POST /v2/account/keys",
+	"ssh_key:delete":          "DELETE /v2/account/keys/0",
+	"vpc:read":                "GET /v2/vpcs?per_page=1",
+	"project:assign_resource": "POST /v2/projects/00000000-0000-0000-0000-000000000000/resources",
+}
+
+// Scopes returns which of the named scopes the token has, in their order. An endpoint
+// that checks a request's form before it looks at the token's scopes seems to allow all.
+func (c *Client) Scopes(ctx context.Context, names ...string) ([]Scope, error) {
+	var out []Scope
+	for _, name := range names {
+		s := Scope{Name: name, Asked: probes[name]}
+		r := request{op: s.Asked}
+		if strings.HasPrefix(r.op, "POST ") {
+			r.body = struct{}{}
+		}
+		_, err := c.send(ctx, r)
+		e, failed := errors.AsType[*ig.CloudError](err)
+		switch {
+		case !failed, e.Status == http.StatusNotFound, e.Status == http.StatusBadRequest, e.Status == http.StatusUnprocessableEntity:
+		case errors.Is(e, ig.ErrUnauthorized), e.Status == 0:
+			return nil, err
+		case e.Status == http.StatusForbidden:
+			s.Missing = true
+		default:
+			s.Unknown = e.Error()
+		}
+		out = append(out, s)
+	}
+	return out, nil
 }

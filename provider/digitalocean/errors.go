@@ -3,13 +3,11 @@ package digitalocean
 import (
 	"cmp"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,57 +19,44 @@ import (
 )
 
 // fail turns what went wrong with a request into a CloudError, and adds what its reader
-// needs to fix it.
+// needs to fix it. What is a CloudError already is of our own making: the request was not
+// sent.
 func (c *Client) fail(op string, err error) error {
-	if err == nil {
-		return nil
-	}
-	e := c.cloudError(op, err)
-	switch {
-	case errors.Is(e, ig.ErrUnauthorized):
-		return fmt.Errorf("%w: the token comes from %s: put a valid one there", e, c.source)
-	case errors.Is(e, ig.ErrOtherAccount):
-		return fmt.Errorf("%w: the token comes from %s", e, c.source)
-	case errors.Is(e, ig.ErrForbidden): // DigitalOcean does not say which scope is missing
-		if scopes := scopesOf[op]; scopes != nil {
-			return fmt.Errorf("%w: the token from %s lacks a scope that this needs, %s", e, c.source, strings.Join(scopes, " or "))
-		}
-	}
-	return e
-}
-
-// cloudError classifies err. What is a CloudError already is of our own making: the
-// request was not sent.
-func (c *Client) cloudError(op string, err error) *ig.CloudError {
-	e := &ig.CloudError{Op: op, Class: ig.ErrUnconfirmed}
-	if answer, ok := errors.AsType[*godo.ErrorResponse](err); ok {
-		e.Status = answer.Response.StatusCode
-		e.Message = c.words(answer.Message)
-		e.Class = classify(e.Status, e.Message)
-		e.RequestID = c.requestID(answer.RequestID)
-		e.RetryAfter = retryAfter(answer.Response.Header)
-		return e
-	}
+	e := ig.CloudError{Class: ig.ErrUnconfirmed}
 	if own, ok := errors.AsType[*ig.CloudError](err); ok {
-		e.Class, e.Message, e.RetryAfter = own.Class, c.words(own.Message), own.RetryAfter
-		return e
+		e = *own
+	} else if answer, ok := errors.AsType[*godo.ErrorResponse](err); ok {
+		e.Status, e.Message, e.RetryAfter = answer.Response.StatusCode, answer.Message, retryAfter(answer.Response.Header)
+		e.Class, e.RequestID = classify(e.Status, e.Message), c.requestID(answer.RequestID)
+	} else {
+		if unreachable(err) {
+			e.Class = ig.ErrUnsent
+		}
+		if u, ok := errors.AsType[*url.Error](err); ok { // which would repeat the method and the whole address
+			if err = u.Err; u.Timeout() {
+				err = fmt.Errorf("no answer in time: %w", err)
+			}
+		}
+		e.Message = err.Error()
 	}
-	if unreachable(err) {
-		e.Class = ig.ErrUnsent
+	e.Op, e.Message = op, cmp.Or(line(c.tokens.redact(e.Message), 300), "no message")
+	switch {
+	case errors.Is(e.Class, ig.ErrUnauthorized):
+		return fmt.Errorf("%w: the token comes from %s: put a valid one there", &e, c.source)
+	case errors.Is(e.Class, ig.ErrOtherAccount):
+		return fmt.Errorf("%w: the token comes from %s", &e, c.source)
+	case errors.Is(e.Class, ig.ErrForbidden) && scopesOf[op] != nil: // DigitalOcean does not say which scope is missing
+		return fmt.Errorf("%w: the token from %s lacks a scope that this needs, %s", &e, c.source, strings.Join(scopesOf[op], " or "))
 	}
-	e.Message = c.words(explain(err))
-	return e
+	return &e
 }
 
-// classify maps an answer's status and DigitalOcean's words to a class. The
-// phrases are those of public reports; godo drops the error id. They are no closed
-// list: any other refusal is ErrRefused, and what is not known for a refusal is
-// unconfirmed.
+// classify maps an answer's status and DigitalOcean's words to a class. The phrases are
+// those of public reports, and no closed list: any other refusal is ErrRefused, and what
+// is not known for a refusal is unconfirmed. godo drops the error id.
 func classify(status int, message string) error {
 	message = strings.ToLower(message)
-	has := func(phrases ...string) bool {
-		return slices.ContainsFunc(phrases, func(p string) bool { return strings.Contains(message, p) })
-	}
+	has := func(phrase string) bool { return strings.Contains(message, phrase) }
 	switch {
 	case status == http.StatusUnauthorized:
 		return ig.ErrUnauthorized
@@ -93,47 +78,37 @@ func classify(status int, message string) error {
 	return ig.ErrRefused
 }
 
+// heals reports whether the same GET may fare better in a moment, and how long that
+// is if it is asked to wait.
+func heals(err error) (wait time.Duration, ok bool) {
+	e, failed := errors.AsType[*ig.CloudError](err)
+	switch {
+	case !failed:
+		return 0, false
+	case errors.Is(e, ig.ErrRateLimited):
+		return e.RetryAfter, e.RetryAfter > 0
+	case errors.Is(e, ig.ErrUnsent), errors.Is(e, ig.ErrUnconfirmed):
+		return e.RetryAfter, e.Status == 0 || e.Status >= http.StatusInternalServerError
+	}
+	return 0, false
+}
+
 // unreachable reports whether err proves that no connection could be made.
 func unreachable(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && (op.Op == "dial" || op.Op == "proxyconnect") || errors.As(err, new(*tls.CertificateVerificationError))
 }
 
-// explain says what went wrong with a request that has no error answer.
-func explain(err error) string {
-	// A url.Error would repeat the method and the whole address.
-	if u, ok := errors.AsType[*url.Error](err); ok {
-		err = u.Err
-	}
-	timeout, ok := errors.AsType[net.Error](err)
-	switch {
-	case ok && timeout.Timeout():
-		return "no answer in time: " + err.Error()
-	case errors.As(err, new(*json.SyntaxError)), errors.As(err, new(*json.UnmarshalTypeError)):
-		return "the answer cannot be understood: " + err.Error()
-	}
-	return err.Error()
-}
-
-// words makes one short line without tokens of what an answer says.
-func (c *Client) words(s string) string { return cmp.Or(line(c.auth.redact(s), 300), "no message") }
-
 // requestID is what an answer says that DigitalOcean's support would ask for.
-func (c *Client) requestID(s string) string { return line(c.auth.redact(s), 64) }
+func (c *Client) requestID(s string) string { return line(c.tokens.redact(s), 64) }
 
 // line makes one line of at most that many bytes of s.
 func line(s string, most int) string {
-	cut := len(s) > most
 	s = strings.ToValidUTF8(s[:min(len(s), most)], "")
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
-	if cut {
-		s += "..."
-	}
-	return s
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
 }
 
-// maxRetryAfter is the longest that an answer is believed to ask us to wait.
-const maxRetryAfter = time.Minute
+const maxRetryAfter = time.Minute // the longest that an answer is believed to ask us to wait
 
 // retryAfter reads how long DigitalOcean asks to wait; 0 = it does not.
 func retryAfter(h http.Header) time.Duration {
@@ -141,27 +116,21 @@ func retryAfter(h http.Header) time.Duration {
 	return time.Duration(max(0, min(n, int(maxRetryAfter/time.Second)))) * time.Second
 }
 
+// hints is what a person can do about an error of each class.
+var hints = map[error]string{
+	ig.ErrUnsent:       "look at HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and plugin_config.api_url",
+	ig.ErrUnauthorized: "make a token at https://cloud.digitalocean.com/account/api/tokens",
+	ig.ErrOtherAccount: "put a token of the team that the Droplets belong to where this one came from",
+	ig.ErrForbidden:    "fleeting-plugin-digitalocean doctor shows which scopes the token has, and what each is for",
+	ig.ErrRateLimited:  "the token's rate limit is reached; try again in a minute",
+}
+
 // Hint says what a person can do when DigitalOcean does not do what it was asked. It is
 // "" for any other error.
 func Hint(err error) string {
 	e, ok := errors.AsType[*ig.CloudError](err)
-	switch {
-	case !ok:
+	if !ok {
 		return ""
-	case errors.Is(e, ig.ErrRateLimited):
-		wait := "a minute"
-		if e.RetryAfter > 0 {
-			wait = e.RetryAfter.Round(time.Second).String()
-		}
-		return "the token's rate limit is reached; try again in " + wait
-	case errors.Is(e, ig.ErrUnsent):
-		return "look at HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and plugin_config.api_url"
-	case errors.Is(e, ig.ErrUnauthorized):
-		return "make a token at https://cloud.digitalocean.com/account/api/tokens"
-	case errors.Is(e, ig.ErrOtherAccount):
-		return "put a token of the team that the Droplets belong to where this one came from"
-	case errors.Is(e, ig.ErrForbidden):
-		return "fleeting-plugin-digitalocean doctor shows which scopes the token has, and what each is for"
 	}
-	return "try again in a minute; https://status.digitalocean.com shows outages"
+	return cmp.Or(hints[e.Class], "try again in a minute; https://status.digitalocean.com shows outages")
 }

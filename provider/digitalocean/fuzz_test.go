@@ -11,15 +11,12 @@ import (
 // one line.
 func FuzzAnswers(f *testing.F) {
 	for i := range operations {
-		for _, body := range []string{"", "null", "{}", "[]", "<html>", `{"message":{}}`, `{"account":null}`, `{"ssh_key":{}}`, `{"droplets":[null]}`, pageOf(2, false, 1, 2)} {
+		for _, body := range []string{"", "null", "{}", "[]", "<html>", `{"message":{}}`, `{"account":null}`, `{"image":{"id":5,"created_at":"?"}}`, `{"droplets":[null]}`, pageOf(2, 1, 2)} {
 			f.Add(uint8(i), 200, body)
 			f.Add(uint8(i), 422, body)
 		}
 	}
 	f.Fuzz(func(t *testing.T, n uint8, status int, body string) {
-		if strings.Contains(body, `"next"`) {
-			t.Skip() // a thousand requests; see TestEndlessPages
-		}
 		if status < 200 || status > 599 {
 			t.Skip()
 		}

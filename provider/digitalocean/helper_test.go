@@ -1,10 +1,12 @@
 package digitalocean
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,7 +20,83 @@ import (
 const (
 	testToken = "dop_v1_0123456789abcdef"
 	groupTag  = "fleeting-group:ci"
+
+	someDroplet = 512_000_001
+	someKey     = "3b:16:bf:e4:8b:00:8b:b8:59:8c:a9:d3:f0:19:45:fa"
+	someVPC     = "00000001-0f0c-4000-8000-000000000001"
+	somePublic  = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+
+	// readTries is how often a GET is sent whose answers do not say how long to wait.
+	readTries = 3
 )
+
+// operation is one thing that the plugin asks of DigitalOcean.
+type operation struct {
+	name string
+	op   string // the request, as CloudError.Op and the simulator name it
+	call func(context.Context, *Client) (value any, err error)
+}
+
+// reads says that the operation changes nothing, so that it may be repeated.
+func (o operation) reads() bool { return o.op[:3] == "GET" }
+
+// bodied says that success has a body that must make sense.
+func (o operation) bodied() bool {
+	return o.reads() && o.op != opGetTag || o.op == opCreate || o.op == opUploadKey
+}
+
+// operations are all of them.
+var operations = []operation{
+	{"List", opList, func(ctx context.Context, c *Client) (any, error) { return c.List(ctx, groupTag, false) }},
+	{"Get", opGet, func(ctx context.Context, c *Client) (any, error) { return c.Get(ctx, someDroplet) }},
+	{"Create", opCreate, func(ctx context.Context, c *Client) (any, error) {
+		return c.Create(ctx, ig.CreateRequest{Names: []string{"ci-7k2m9qxa"}, Region: "nyc3", Size: "s-1vcpu-1gb",
+			Image: ig.Image{Slug: "debian-13-x64"}, SSHKeys: []string{someKey}, Tags: []string{"fleeting"}})
+	}},
+	{"Delete", opDelete, func(ctx context.Context, c *Client) (any, error) { return c.Delete(ctx, someDroplet) }},
+	{"TagDroplets", opTagDroplets, without(func(ctx context.Context, c *Client) error {
+		return c.TagDroplets(ctx, "fleeting-delete:ci", []int64{someDroplet})
+	})},
+	{"CheckTagRead", opGetTag, without(func(ctx context.Context, c *Client) error { return c.CheckTagRead(ctx, groupTag) })},
+	{"Tags", opTags, func(ctx context.Context, c *Client) (any, error) { return c.Tags(ctx) }},
+	{"DeleteTagged", opDeleteTagged, func(ctx context.Context, c *Client) (any, error) { return c.DeleteTagged(ctx, "fleeting-delete:ci") }},
+	{"RemoveTag", opRemoveTag, without(func(ctx context.Context, c *Client) error { return c.RemoveTag(ctx, "fleeting-delete:ci") })},
+	{"AssignProject", opProject, without(func(ctx context.Context, c *Client) error {
+		return c.AssignProject(ctx, "00000002-9a3e-4000-8000-000000000002", []int64{someDroplet})
+	})},
+	{"ImagesWithTag", opImages, func(ctx context.Context, c *Client) (any, error) { return c.ImagesWithTag(ctx, "golden") }},
+	{"PublicSlugs", opImages, func(ctx context.Context, c *Client) (any, error) { return c.PublicSlugs(ctx) }},
+	{"Image", opImage, func(ctx context.Context, c *Client) (any, error) { return c.Image(ctx, "debian-13-x64") }},
+	{"Usage", opAccount, func(ctx context.Context, c *Client) (any, error) { return c.Usage(ctx, groupTag) }},
+	{"Account", opAccount, func(ctx context.Context, c *Client) (any, error) { return c.Account(ctx) }},
+	{"Sizes", opSizes, func(ctx context.Context, c *Client) (any, error) { return c.Sizes(ctx) }},
+	{"Regions", opRegions, func(ctx context.Context, c *Client) (any, error) { return c.Regions(ctx) }},
+	{"VPCRegion", opVPC, func(ctx context.Context, c *Client) (any, error) { return c.VPCRegion(ctx, someVPC) }},
+	{"VPCs", opVPCs, func(ctx context.Context, c *Client) (any, error) { return c.VPCs(ctx) }},
+	{"HasKey", opKey, without(func(ctx context.Context, c *Client) error { return c.HasKey(ctx, someKey) })},
+	{"UploadKey", opUploadKey, without(func(ctx context.Context, c *Client) error {
+		return c.UploadKey(ctx, "fleeting-ci-7k2m9qxa", somePublic)
+	})},
+	{"DeleteKey", opDeleteKey, without(func(ctx context.Context, c *Client) error { return c.DeleteKey(ctx, someKey) })},
+	{"Keys", opKeys, func(ctx context.Context, c *Client) (any, error) { return c.Keys(ctx) }},
+}
+
+// without is a call whose success has no value.
+func without(call func(context.Context, *Client) error) func(context.Context, *Client) (any, error) {
+	return func(ctx context.Context, c *Client) (any, error) { return nil, call(ctx, c) }
+}
+
+// zero reports whether an operation's value is none.
+func zero(v any) bool { return v == nil || reflect.ValueOf(v).IsZero() }
+
+// Requests of each kind.
+func sendList(c *Client) error   { _, err := c.List(context.Background(), groupTag, false); return err }
+func sendGet(c *Client) error    { _, err := c.Get(context.Background(), 1); return err }
+func sendDelete(c *Client) error { _, err := c.Delete(context.Background(), 1); return err }
+func sendCreate(c *Client) error {
+	_, err := c.Create(context.Background(), ig.CreateRequest{Names: []string{"ci-1"}})
+	return err
+}
 
 // over makes a Client whose requests transport carries.
 func over(t testing.TB, transport http.RoundTripper) *Client {
@@ -75,8 +153,8 @@ func always(count *int, status int, body string, headers ...string) answering {
 	var mu sync.Mutex
 	return func(*http.Request) (*http.Response, error) {
 		mu.Lock()
+		defer mu.Unlock()
 		*count++
-		mu.Unlock()
 		return answer(status, body, headers...), nil
 	}
 }
@@ -107,30 +185,30 @@ func (l *listing) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, r.Context().Err()
 	}
 	if r.URL.Query().Get("type") != "" {
-		return answer(200, pageOf(0, false)), nil
+		return answer(200, pageOf(0)), nil
 	}
 	n, _ := strconv.Atoi(r.URL.Query().Get("page"))
 	if l.strict && (n-1)*perPage >= l.n {
 		return answer(404, `{"id":"not_found","message":"The resource you were accessing could not be found."}`), nil
 	}
-	var ids []int
-	for id := (n-1)*perPage + 1; id <= min(n*perPage, l.n); id++ {
-		ids = append(ids, id)
+	return answer(200, pageOf(l.n, upTo((n-1)*perPage+1, min(n*perPage, l.n))...)), nil
+}
+
+// upTo are the numbers from one to another.
+func upTo(from, to int) (all []int) {
+	for ; from <= to; from++ {
+		all = append(all, from)
 	}
-	return answer(200, pageOf(l.n, n*perPage < l.n, ids...)), nil
+	return all
 }
 
 // pageOf is one page of a list of Droplets.
-func pageOf(total int, more bool, ids ...int) string {
+func pageOf(total int, ids ...int) string {
 	var droplets []string
 	for _, id := range ids {
 		droplets = append(droplets, fmt.Sprintf(`{"id":%d,"name":"ci-%08d","status":"active","tags":[%q]}`, id, id, groupTag))
 	}
-	links := ""
-	if more {
-		links = `"pages":{"next":"https://api.digitalocean.com/x"}`
-	}
-	return fmt.Sprintf(`{"droplets":[%s],"links":{%s},"meta":{"total":%d}}`, strings.Join(droplets, ","), links, total)
+	return fmt.Sprintf(`{"droplets":[%s],"meta":{"total":%d}}`, strings.Join(droplets, ","), total)
 }
 
 // cloudError returns err as the CloudError that it has to be.

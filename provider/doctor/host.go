@@ -48,7 +48,7 @@ func Look(ctx context.Context, s Subject) Host {
 	}
 	if s.Account.Name != "" {
 		seen, err := state.Peek(ctx, s.Account.APIURL, s.Account.Name)
-		h.StateFault, h.DeadRuns, h.Refused = err, seen.DeadRuns(), seen.Refused
+		h.StateFault, h.DeadRuns, h.Refused = err, seen.Runs, seen.Refused
 		if seen.Held { // 0 = not known
 			h.Holder = fmt.Sprint(seen.PID)
 		}

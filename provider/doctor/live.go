@@ -152,7 +152,7 @@ func (e *exam) vpc(ctx context.Context) {
 	}
 	for _, region := range e.Config.Regions {
 		i := slices.IndexFunc(vpcs, func(v digitalocean.VPC) bool {
-			return v.ID == e.Config.VPC[region] || e.Config.VPC[region] == "" && v.Default && v.Region == region
+			return v.ID == e.Config.VPC[region] || e.Config.VPC[region] == "" && v.Default && v.RegionSlug == region
 		})
 		if i < 0 {
 			continue // the catalog has it, or it is made with the first Droplet
@@ -204,7 +204,7 @@ func (e *exam) wayOut(ctx context.Context, region, vpc string) {
 	e.when(errors.Is(err, instancegroup.ErrForbidden), Note, key, "give the token the scope nat_gateway:read",
 		"the token cannot show whether the VPC of %s has a NAT gateway", region)
 	out := e.unread(err, Warning, "the NAT gateways") ||
-		slices.ContainsFunc(gateways, func(g digitalocean.NATGateway) bool { return g.DefaultFor(vpc) })
+		slices.ContainsFunc(gateways, func(g digitalocean.NATGateway) bool { return digitalocean.DefaultFor(g, vpc) })
 	e.when(!out, Warning, key, "doctl compute vpc-nat-gateway create --help, with the VPC's default gateway; or public_networking = true",
 		"no NAT gateway is the default route of the VPC of %s: without another route Droplets reach neither GitLab nor a registry", region)
 }

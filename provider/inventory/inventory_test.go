@@ -22,7 +22,7 @@ func TestSort(t *testing.T) {
 		[]digitalocean.Key{{Name: "fleeting-ci-d0b07k2m9q"}, {Name: "fleeting-ci-x7k27k2m9q"}, {Name: "fleeting-ci-operator"},
 			{Name: "fleeting-ci-big-d0b07k2m9q"}, {Name: "fleeting-ci-d0b07k2m9qx"}, {Name: "somebody's"}},
 		[]digitalocean.Tag{{Name: "fleeting"}, {Name: "fleeting-group:ci"}, {Name: "fleeting-keep"}, {Name: "prod"},
-			{Name: "Fleeting-Delete:CI"}, {Name: "fleeting-delete:ci", Carriers: 1}, {Name: "fleeting-delete:ci-big"}, {Name: "fleeting-delete:c"}})
+			{Name: "Fleeting-Delete:CI"}, {Name: "fleeting-delete:ci", Resources: struct{ Count int }{1}}, {Name: "fleeting-delete:ci-big"}, {Name: "fleeting-delete:c"}})
 	var got []string
 	for _, x := range l.All {
 		got = append(got, fmt.Sprintf("%s %d %s", x, x.Created.Hour(), x.Doubt))

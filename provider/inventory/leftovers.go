@@ -136,7 +136,7 @@ func sort(group string, dead []string, droplets []instancegroup.Droplet, keys []
 		}
 	}
 	for _, t := range tags {
-		if t.Carriers > 0 || !strings.EqualFold(t.Name, instancegroup.DeleteTag(group)) {
+		if t.Resources.Count > 0 || !strings.EqualFold(t.Name, instancegroup.DeleteTag(group)) {
 			continue
 		}
 		tag := Leftover{Kind: TagKind, Name: t.Name}

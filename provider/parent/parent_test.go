@@ -50,79 +50,54 @@ func runner(command string) {
 // TestRunnerKilled: the plugin ends soon after its runner, whatever is between them, and
 // not before it.
 func TestRunnerKilled(t *testing.T) {
-	commands := map[string]string{
-		"direct":           `exec "$0"`,
-		"wrapped":          `"$0"; true`,
-		"no shell":         `exec find . -prune -exec "$0" \;`,
-		"redirected":       `"$0" < /dev/null 2> /dev/null; true`,
-		"another reads it": `mkfifo "$FIFO"; cat "$FIFO" & exec "$0" > "$FIFO"`,
-	}
-	runners := map[string]*exec.Cmd{}
-	plugins := map[string]*os.File{}
-	for name, command := range commands {
-		runners[name], plugins[name] = start(t, command)
-	}
-	deadline := time.Now().Add(1500 * time.Millisecond)
-	for name, plugin := range plugins {
-		if ended(t, plugin, deadline) {
-			t.Errorf("%s: it ended before its runner", name)
-		}
-	}
-	for _, runner := range runners {
-		_ = runner.Process.Kill()
-		_ = runner.Wait()
-	}
-	deadline = time.Now().Add(3 * time.Second)
-	for name, plugin := range plugins {
-		if !ended(t, plugin, deadline) {
-			t.Errorf("%s: it lives 3s after its runner was killed", name)
-		}
-	}
-}
-
-// start returns a runner whose plugin serves, and a pipe that every process below it has
-// open, so that it ends with the last of them.
-func start(t *testing.T, command string) (runner *exec.Cmd, lives *os.File) {
-	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	lives, stderr, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
+	for name, command := range map[string]string{
+		"direct":           `exec "$0"`,
+		"wrapped":          `"$0"; true`,
+		"redirected":       `"$0" < /dev/null 2> /dev/null; true`,
+		"another reads it": `mkfifo "$FIFO"; cat "$FIFO" & exec "$0" > "$FIFO"`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			// Every process below the runner has stderr open, so that lives ends with the last of them.
+			lives, stderr, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer lives.Close()
+			runner := exec.Command(exe)
+			runner.Env = append(os.Environ(), "PARENT_ROLE=runner", "PARENT_COMMAND="+command,
+				"FIFO="+filepath.Join(t.TempDir(), "fifo"), "GORACE=atexit_sleep_ms=0")
+			runner.Stderr = stderr
+			out, err := runner.StdoutPipe()
+			if err := errors.Join(err, runner.Start(), stderr.Close()); err != nil {
+				t.Fatal(err)
+			}
+			kill := func() { _ = runner.Process.Kill() }
+			defer kill()
+			defer time.AfterFunc(10*time.Second, kill).Stop() // it does not serve
+			if line, err := bufio.NewReader(out).ReadString('\n'); line != "serving\n" {
+				t.Fatalf("%q, %v", line, err)
+			}
+			ended := func(within time.Duration) bool {
+				_ = lives.SetReadDeadline(time.Now().Add(within))
+				said, err := io.ReadAll(lives)
+				if len(said) > 0 {
+					t.Errorf("it says %s", said)
+				}
+				return !errors.Is(err, os.ErrDeadlineExceeded)
+			}
+			if ended(1500 * time.Millisecond) {
+				t.Error("it ended before its runner")
+			}
+			kill()
+			_ = runner.Wait()
+			if !ended(3 * time.Second) {
+				t.Error("it lives 3s after its runner was killed")
+			}
+		})
 	}
-	t.Cleanup(func() { lives.Close() })
-	defer stderr.Close()
-	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), "PARENT_ROLE=runner", "PARENT_COMMAND="+command,
-		"FIFO="+filepath.Join(t.TempDir(), "fifo"), "GORACE=atexit_sleep_ms=0")
-	cmd.Stderr = stderr
-	out, stdout, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
-	cmd.Stdout = stdout
-	err = cmd.Start()
-	stdout.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = out.SetReadDeadline(time.Now().Add(10 * time.Second))
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "serving\n" {
-		t.Fatalf("%s: %q, %v", command, line, err)
-	}
-	return cmd, lives
-}
-
-func ended(t *testing.T, lives *os.File, deadline time.Time) bool {
-	t.Helper()
-	_ = lives.SetReadDeadline(deadline)
-	said, err := io.ReadAll(lives)
-	if len(said) > 0 {
-		t.Errorf("it says %s", said)
-	}
-	return !errors.Is(err, os.ErrDeadlineExceeded)
 }

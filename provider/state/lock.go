@@ -21,20 +21,21 @@ type HeldError struct {
 }
 
 func (e *HeldError) Error() string {
+	by, do := "another process on this host, pid %s: the plugin of another runner, or a command",
+		"Give each [[runners]] section a plugin_config.name of its own, or stop that process"
+	switch {
+	case e.Sibling:
+		by = "another plugin process of this runner, pid %s: two [[runners]] sections have one plugin_config.name, " +
+			"or the runner's token was rotated (GitLab Runner before 19.2 then starts a second plugin beside the first)"
+		do = "Give each section a name of its own, or restart the runner"
+	case e.Orphan:
+		by, do = "a plugin process whose runner has ended, pid %s", "Stop that process"
+	}
 	pid := "unknown"
 	if e.PID != 0 {
 		pid = fmt.Sprint(e.PID)
 	}
-	switch {
-	case e.Sibling:
-		return fmt.Sprintf("group %q is managed by another plugin process of this runner, pid %s: two [[runners]] sections have one plugin_config.name, "+
-			"or the runner's token was rotated (GitLab Runner before 19.2 then starts a second plugin beside the first). "+
-			"Give each section a name of its own, or restart the runner", e.Group, pid)
-	case e.Orphan:
-		return fmt.Sprintf("group %q is managed by a plugin process whose runner has ended, pid %s. Stop that process", e.Group, pid)
-	}
-	return fmt.Sprintf("group %q is managed by another process on this host, pid %s: the plugin of another runner, or a command. "+
-		"Give each [[runners]] section a plugin_config.name of its own, or stop that process", e.Group, pid)
+	return fmt.Sprintf("group %q is managed by "+by+". %s", e.Group, pid, do)
 }
 
 // How long to wait for a holder. The runner holds one mutex for all its runners while a
@@ -45,34 +46,30 @@ const (
 	lockPoll    = 100 * time.Millisecond
 )
 
-func (e *HeldError) patience() time.Duration {
-	switch {
-	case e.Orphan:
-		return orphanWait
-	case e.PID == 0:
-		return unknownWait
-	}
-	return 0
-}
-
 // acquire takes the lock.
 func (h home) acquire(ctx context.Context) (*flock.Flock, error) {
-	if _, err := checkFile(h.lock); err != nil {
-		return nil, fmt.Errorf("lock of group %q: %w", h.group, err)
+	if _, err := checkAccess(h.lock, 0); err != nil {
+		return nil, err
 	}
 	lock := flock.New(h.lock)
 	for began := time.Now(); ; {
 		locked, err := lock.TryLock()
 		if err != nil {
-			return nil, fmt.Errorf("lock of group %q: %s: %w; %s", h.group, h.lock, err, setDirectory)
+			return nil, fmt.Errorf("%s: %w; %s", h.lock, err, setDirectory)
 		}
 		if locked {
 			content, _ := json.Marshal(holder{os.Getpid(), os.Getppid()}) // numbers
 			_ = os.WriteFile(h.lock, content, 0o600)                      // without it we are unknown to others
 			return lock, nil
 		}
-		held := h.heldBy()
-		if time.Since(began) >= held.patience() {
+		held, patience := h.heldBy(), time.Duration(0)
+		switch {
+		case held.Orphan:
+			patience = orphanWait
+		case held.PID == 0:
+			patience = unknownWait
+		}
+		if time.Since(began) >= patience {
 			return nil, held
 		}
 		select {
@@ -85,7 +82,7 @@ func (h home) acquire(ctx context.Context) (*flock.Flock, error) {
 
 // isHeld reports whether somebody holds the lock, and who.
 func (h home) isHeld() (held bool, pid int, err error) {
-	found, err := checkFile(h.lock)
+	found, err := checkAccess(h.lock, 0)
 	if err != nil || !found {
 		return false, 0, err
 	}
@@ -113,10 +110,8 @@ type holder struct {
 func (h home) heldBy() *HeldError {
 	held := &HeldError{Group: h.group}
 	var wrote holder
-	content, err := os.ReadFile(h.lock)
-	if err != nil || json.Unmarshal(content, &wrote) != nil {
-		return held
-	}
+	content, _ := os.ReadFile(h.lock)
+	_ = json.Unmarshal(content, &wrote) // else of no process
 	if parent, lives := parentOf(wrote.PID); lives {
 		held.PID, held.Orphan = wrote.PID, parent != wrote.Parent
 		held.Sibling = !held.Orphan && parent == os.Getppid()

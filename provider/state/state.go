@@ -8,11 +8,14 @@ package state
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -20,6 +23,74 @@ import (
 	"github.com/gofrs/flock"
 	"github.com/hashicorp/go-hclog"
 )
+
+const (
+	version = 1
+	maxRuns = 256 // a Droplet or key may be found long after its process
+
+	// refusalRest is how long a refusal stands. The runner starts a plugin whose Init
+	// failed again every second, and each start would spend requests on an account that
+	// has already said no.
+	refusalRest = 30 * time.Second
+)
+
+// document is state.json.
+type document struct {
+	Version  int              `json:"version"`
+	Host     string           `json:"host"`              // "" = nothing identifies it
+	Account  string           `json:"account,omitempty"` // that the Droplets are on; "" = not known
+	Runs     []string         `json:"runs,omitempty"`    // of the group's plugin processes, the last one last
+	Droplets map[string]int64 `json:"droplets,omitempty"`
+	Refused  *Refusal         `json:"refused,omitempty"`
+}
+
+// Refusal is an Init that was refused.
+type Refusal struct {
+	At     time.Time `json:"at"`
+	Config string    `json:"config"` // a hash of what was refused
+	Text   string    `json:"text"`
+}
+
+// home is where this host keeps the state of a group.
+type home struct{ group, dir, lock, state string }
+
+// homeOf names the files. The group's name alone is not enough: a simulator may have a
+// group of that name too.
+func homeOf(apiURL, group string) home {
+	dir := directory(os.Geteuid() == 0)
+	sum := sha256.Sum256([]byte(apiURL))
+	base := filepath.Join(dir, fmt.Sprintf("%s-%x", group, sum[:4]))
+	return home{group, dir, base + ".lock", base + ".json"}
+}
+
+// read returns state.json, or a new one. ignored says why nothing in that of the disk is to
+// be believed: what another host calls dead may be a living manager's there.
+func (h home) read(ctx context.Context) (doc document, ignored, err error) {
+	fresh := document{Version: version}
+	if fresh.Host, ignored = thisHost.identity(ctx); ignored != nil {
+		return fresh, ignored, nil
+	}
+	found, err := checkAccess(h.state, 0)
+	if err != nil || !found {
+		return fresh, nil, err
+	}
+	content, err := os.ReadFile(h.state)
+	if err != nil {
+		return fresh, nil, err
+	}
+	err = json.Unmarshal(content, &doc)
+	switch {
+	case err != nil:
+		ignored = fmt.Errorf("it does not parse: %w", err)
+	case doc.Version != version:
+		ignored = fmt.Errorf("it is of version %d; this plugin knows version %d", doc.Version, version)
+	case doc.Host != fresh.Host:
+		ignored = errors.New("another host wrote it (this disk is a copy or was restored)")
+	default:
+		return doc, nil, nil
+	}
+	return fresh, ignored, nil
+}
 
 // State is the state of one group on this host. It belongs to the process that holds the
 // lock. Only Save and Drop may be called concurrently: a call of the runner's may
@@ -40,48 +111,38 @@ type State struct {
 // makes it fail at once with a *HeldError; it waits up to 5 s for one whose runner has
 // ended. apiURL is in the spelling of package config.
 func Open(ctx context.Context, log hclog.Logger, apiURL, group string) (*State, error) {
-	return here(ctx, apiURL, group).open(ctx, log, true)
+	if err := os.MkdirAll(homeOf(apiURL, group).dir, 0o700); err != nil {
+		return nil, fmt.Errorf("state directory: %w; %s", err, setDirectory)
+	}
+	return Try(ctx, log, apiURL, group)
 }
 
 // Try is Open for a command that must not run beside a manager. It makes no directory:
 // where there is none, nobody manages the group and nothing is remembered. It writes
 // nothing but its process id into the lock. Drop gives the lock up.
 func Try(ctx context.Context, log hclog.Logger, apiURL, group string) (*State, error) {
-	return here(ctx, apiURL, group).open(ctx, log, false)
-}
-
-func (h home) open(ctx context.Context, log hclog.Logger, create bool) (*State, error) {
-	s := &State{log: log}
-	found, err := h.check(create)
-	if err != nil {
-		return nil, err
-	}
-	if !found {
-		return s, nil
+	s, h := &State{log: log}, homeOf(apiURL, group)
+	found, err := checkAccess(h.dir, fs.ModeDir)
+	if err != nil || !found {
+		return s, err
 	}
 	if s.lock, err = h.acquire(ctx); err != nil {
 		return nil, err
 	}
-	doc, ignored, err := h.read()
-	if err != nil {
+	var ignored error
+	if s.doc, ignored, err = h.read(ctx); err != nil {
 		s.Drop()
 		return nil, err
 	}
 	if ignored != nil {
 		log.Warn("the state file is not used: Droplets of earlier plugin processes count as unknown", "file", h.state, "err", ignored)
 	}
-	if h.hostErr == nil {
+	if !errors.Is(ignored, errNoIdentity) {
 		s.path = h.state
 	}
-	s.doc, s.dead = doc, doc.Runs
-	s.doc.Version, s.doc.Host = version, h.host
+	s.dead = s.doc.Runs
 	return s, nil
 }
-
-// refusalRest is how long a refusal stands. The runner starts a plugin whose Init
-// failed again every second, and each start would spend requests on an account that has
-// already said no.
-const refusalRest = 30 * time.Second
 
 // Refused returns a refusal that still stands. config is the one that this process was
 // given: a person who corrected it must not be shown the old error.
@@ -156,19 +217,26 @@ func (s *State) Drop() {
 	s.lock, s.path = nil, ""
 }
 
-// write makes state.json what doc is. Of failures in a row it logs the first.
+// write replaces state.json as a whole: a process that is killed meanwhile leaves the old
+// one or the new one. Of failures in a row it logs the first.
 func (s *State) write() {
 	if s.path == "" {
 		return
 	}
-	err := s.doc.write(s.path)
+	content, _ := json.Marshal(s.doc) // nothing in it can fail
+	fresh := s.path + ".new"
+	_ = os.Remove(fresh) // left by a kill
+	err := os.WriteFile(fresh, content, 0o600)
+	if err == nil {
+		err = os.Rename(fresh, s.path)
+	}
 	if err != nil && !s.failing {
 		s.log.Warn("could not write the state file: the next plugin process may not know this one's Droplets", "file", s.path, "err", err)
 	}
 	s.failing = err != nil
 }
 
-// Snapshot is what somebody who does not hold the lock can see.
+// Snapshot is what somebody who does not hold the lock can see. Its Runs have ended.
 type Snapshot struct {
 	document       // empty if it is not believed
 	Ignored  error // why it is not
@@ -177,41 +245,25 @@ type Snapshot struct {
 	PID  int  // the holder; 0 = unknown
 }
 
-// DeadRuns returns the plugin processes that are known to have ended. The last one may
-// be the holder of the lock.
-func (s Snapshot) DeadRuns() []string {
-	if s.Held && len(s.Runs) > 0 {
-		return s.Runs[:len(s.Runs)-1]
-	}
-	return s.Runs
-}
-
 // Peek looks at the state of a group. It creates and changes nothing. Where nothing is,
 // the Snapshot is zero.
-func Peek(ctx context.Context, apiURL, group string) (Snapshot, error) {
-	return here(ctx, apiURL, group).peek()
-}
-
-func (h home) peek() (s Snapshot, err error) {
-	if found, err := h.check(false); err != nil || !found {
+func Peek(ctx context.Context, apiURL, group string) (s Snapshot, err error) {
+	h := homeOf(apiURL, group)
+	if found, err := checkAccess(h.dir, fs.ModeDir); err != nil || !found {
 		return Snapshot{}, err
 	}
 	if s.Held, s.PID, err = h.isHeld(); err == nil {
-		s.document, s.Ignored, err = h.read()
+		s.document, s.Ignored, err = h.read(ctx)
+	}
+	if n := len(s.Runs); s.Held && n > 0 {
+		s.Runs = s.Runs[:n-1] // the last one may be the holder
 	}
 	return s, err
 }
 
 // Remove deletes the files of a group that no process will use again, such as that of a doctor --boot.
-func Remove(ctx context.Context, apiURL, group string) error {
-	h := here(ctx, apiURL, group)
-	if found, err := h.check(false); err != nil || !found {
-		return err
-	}
-	for _, file := range []string{h.lock, h.state} {
-		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
+func Remove(apiURL, group string) {
+	h := homeOf(apiURL, group)
+	_ = os.Remove(h.lock)
+	_ = os.Remove(h.state)
 }

@@ -19,25 +19,39 @@ import (
 
 const api = "https://api.digitalocean.com"
 
-// ciIn is the group ci of a host with an identity.
-func ciIn(dir string) home {
-	h := homeIn(dir, api, "ci")
-	h.host = "droplet-1"
-	return h
+// ci is the group ci, in a directory of the test's own, on a host with an identity.
+func ci(t *testing.T) home {
+	t.Helper()
+	t.Setenv("STATE_DIRECTORY", "")
+	t.Setenv("XDG_STATE_HOME", filepath.Join(t.TempDir(), "a"))
+	onHost(t, "QEMU", "1", "")
+	return homeOf(api, "ci")
 }
 
-func (h home) mustOpen(t *testing.T, log io.Writer) *State {
+// onHost makes this host another one.
+func onHost(t *testing.T, vendor, machineID, metadata string) {
 	t.Helper()
-	s, err := h.open(t.Context(), hclog.New(&hclog.LoggerOptions{Output: log, DisableTime: true}), true)
+	before, dir := thisHost, t.TempDir()
+	t.Cleanup(func() { thisHost = before })
+	thisHost = sources{filepath.Join(dir, "vendor"), filepath.Join(dir, "machine-id"), metadata}
+	err := errors.Join(os.WriteFile(thisHost.vendor, []byte(vendor), 0o600), os.WriteFile(thisHost.machineID, []byte(machineID), 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustOpen(t *testing.T, log io.Writer) *State {
+	t.Helper()
+	s, err := Open(t.Context(), hclog.New(&hclog.LoggerOptions{Output: log, DisableTime: true}), api, "ci")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-func (h home) mustPeek(t *testing.T) Snapshot {
+func mustPeek(t *testing.T) Snapshot {
 	t.Helper()
-	s, err := h.peek()
+	s, err := Peek(t.Context(), api, "ci")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,11 +61,11 @@ func (h home) mustPeek(t *testing.T) Snapshot {
 // TestRestarts: each process knows the ones before it, up to 256, and what the last had;
 // those that fail at their start push none out of memory.
 func TestRestarts(t *testing.T) {
-	h := ciIn(t.TempDir())
+	ci(t)
 	var runs []string
 	var droplets map[string]int64
 	for i := range 350 {
-		s := h.mustOpen(t, io.Discard)
+		s := mustOpen(t, nil)
 		if !slices.Equal(s.DeadRuns(), runs) || !maps.Equal(s.Droplets(), droplets) {
 			t.Fatalf("start %d knows %v and %v, want %v and %v", i, s.DeadRuns(), s.Droplets(), runs, droplets)
 		}
@@ -65,7 +79,7 @@ func TestRestarts(t *testing.T) {
 		droplets = map[string]int64{fmt.Sprintf("ci-%sm9qx%02d", run, i): 1<<40 + int64(i)}
 		s.Save(droplets)
 		runs = runs[max(0, len(runs)-255):]
-		if seen := h.mustPeek(t); !seen.Held || !slices.Equal(seen.DeadRuns(), runs) || !maps.Equal(seen.Droplets, droplets) {
+		if seen := mustPeek(t); !seen.Held || !slices.Equal(seen.Runs, runs) || !maps.Equal(seen.Droplets, droplets) {
 			t.Fatalf("from outside: %+v", seen)
 		}
 		if i%4 == 3 {
@@ -75,7 +89,7 @@ func TestRestarts(t *testing.T) {
 		s.Drop()
 		s.Save(map[string]int64{"ci-late0m9qx": 1}) // a call that outlasts the end
 		runs = append(runs, run)
-		if seen := h.mustPeek(t); seen.Held || !slices.Equal(seen.DeadRuns(), runs) || !maps.Equal(seen.Droplets, droplets) {
+		if seen := mustPeek(t); seen.Held || !slices.Equal(seen.Runs, runs) || !maps.Equal(seen.Droplets, droplets) {
 			t.Fatalf("from outside, after the end: %+v", seen)
 		}
 	}
@@ -83,13 +97,13 @@ func TestRestarts(t *testing.T) {
 
 // TestOnAccount: what was saved on another account is not looked for on this one.
 func TestOnAccount(t *testing.T) {
-	h := ciIn(t.TempDir())
+	ci(t)
 	droplets := map[string]int64{"ci-x7k2m9qxab": 7}
 	for _, step := range []struct {
 		account         string
 		elsewhere, left map[string]int64
 	}{{"a", nil, droplets}, {"", nil, droplets}, {"a", nil, droplets}, {"b", droplets, nil}, {"b", nil, nil}} {
-		s := h.mustOpen(t, io.Discard)
+		s := mustOpen(t, nil)
 		if s.doc.Account == "" {
 			s.Save(droplets) // before the account was known
 		}
@@ -114,8 +128,8 @@ func TestRefusal(t *testing.T) {
 		{0, "", "b2", false}, {0, "", "a1", true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			h := ciIn(t.TempDir())
-			s := h.mustOpen(t, io.Discard)
+			ci(t)
+			s := mustOpen(t, nil)
 			s.Refuse("a1", "no", true)
 			s.doc.Refused.At = time.Now().Add(-tt.after)
 			s.write()
@@ -123,7 +137,7 @@ func TestRefusal(t *testing.T) {
 				s.Begin("x7k2")
 			}
 			s.Drop()
-			s = h.mustOpen(t, io.Discard)
+			s = mustOpen(t, nil)
 			defer s.Drop()
 			err := s.Refused(tt.config)
 			if (err != nil) != (tt.want != "") || err != nil && err.Error() != "no\n(DigitalOcean is asked again in "+tt.want+")" {
@@ -136,49 +150,51 @@ func TestRefusal(t *testing.T) {
 // TestIgnoredFiles are named and believed in nothing. They are written anew, unless this
 // host does not know its own identity now: then they may be believed again.
 func TestIgnoredFiles(t *testing.T) {
-	const rest = `"runs":["x7k2"],"droplets":{"ci-x7k2m9qxab":7},"refused":{"at":"2100-01-01T00:00:00Z","text":"no"}}`
-	const ours = `{"version":1,"host":"droplet-1",` + rest
-	silent := errors.New("no answer")
 	for name, test := range map[string]struct {
-		content string
-		hostErr error
+		change  func(content string) string
+		machine string // that reads it
 		want    string
 	}{
-		"empty":                      {"", nil, "it does not parse: unexpected end of JSON input"},
-		"type":                       {strings.Replace(ours, ":7}", `:"7"}`, 1), nil, "it does not parse: json: cannot unmarshal string into Go struct field document.droplets of type int64"},
-		"newer":                      {`{"version":2,"host":"droplet-1",` + rest, nil, "it is of version 2; this plugin knows version 1"},
-		"a copied disk":              {`{"version":1,"host":"droplet-2",` + rest, nil, "another host wrote it (this disk is a copy or was restored)"},
-		"of a host without identity": {`{"version":1,"host":"",` + rest, nil, "another host wrote it (this disk is a copy or was restored)"},
-		"unknown identity":           {ours, silent, "no answer"},
+		"empty":                      {func(string) string { return "" }, "1", "it does not parse"},
+		"type":                       {func(s string) string { return strings.Replace(s, ":7}", `:"7"}`, 1) }, "1", "it does not parse"},
+		"newer":                      {func(s string) string { return strings.Replace(s, `"version":1`, `"version":2`, 1) }, "1", "it is of version 2; this plugin knows version 1"},
+		"a copied disk":              {nil, "2", "another host wrote it (this disk is a copy or was restored)"},
+		"of a host without identity": {nil, "", "another host wrote it (this disk is a copy or was restored)"},
+		"unknown identity":           {nil, "unknown", "this Droplet does not know its own id now: "},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := ciIn(t.TempDir())
-			if h.hostErr = test.hostErr; h.hostErr != nil {
-				h.host = ""
+			h := ci(t)
+			s := mustOpen(t, nil)
+			s.Begin("x7k2")
+			s.Save(map[string]int64{"ci-x7k2m9qxab": 7})
+			s.Refuse("a1", "no", false)
+			s.Drop()
+			written, err := os.ReadFile(h.state)
+			if test.change != nil {
+				err = errors.Join(err, os.WriteFile(h.state, []byte(test.change(string(written))), 0o600))
 			}
-			if err := os.WriteFile(h.state, []byte(test.content), 0o600); err != nil {
+			if err != nil {
 				t.Fatal(err)
 			}
-			if s := h.mustPeek(t); s.Ignored == nil || s.Ignored.Error() != test.want || s.Runs != nil || s.Droplets != nil || s.Refused != nil {
+			if onHost(t, "QEMU", test.machine, ""); test.machine == "unknown" {
+				onHost(t, "DigitalOcean", "1", "http://127.0.0.1:1")
+			}
+			if s := mustPeek(t); s.Ignored == nil || !strings.HasPrefix(s.Ignored.Error(), test.want) || s.Runs != nil || s.Droplets != nil || s.Refused != nil {
 				t.Errorf("from outside: %+v", s)
 			}
 			var log bytes.Buffer
-			s := h.mustOpen(t, &log)
-			if len(s.DeadRuns()) > 0 || s.Droplets() != nil || s.doc.Refused != nil {
+			s = mustOpen(t, &log)
+			if len(s.DeadRuns()) > 0 || s.Droplets() != nil || s.Refused("a1") != nil {
 				t.Errorf("believed: %+v", s.doc)
 			}
-			want := fmt.Sprintf("[WARN]  the state file is not used: Droplets of earlier plugin processes count as unknown: file=%s err=%q\n", h.state, test.want)
-			if log.String() != want {
-				t.Errorf("got  %s\nwant %s", &log, want)
+			if !strings.HasPrefix(log.String(), "[WARN]  the state file is not used") || !strings.Contains(log.String(), test.want) {
+				t.Error(&log)
 			}
 			s.Begin("y8m3")
 			s.Drop()
-			wantRuns := []string{"y8m3"}
-			if test.hostErr != nil {
-				wantRuns = []string{"x7k2"}
-			}
-			if s := ciIn(h.dir).mustPeek(t); s.Ignored != nil || !slices.Equal(s.DeadRuns(), wantRuns) {
-				t.Errorf("afterwards: %+v", s)
+			after, err := os.ReadFile(h.state)
+			if kept := bytes.Equal(after, written); err != nil || kept != (test.machine == "unknown") || !kept && !slices.Equal(mustPeek(t).Runs, []string{"y8m3"}) {
+				t.Errorf("afterwards: %s, %v", after, err)
 			}
 		})
 	}
@@ -187,9 +203,9 @@ func TestIgnoredFiles(t *testing.T) {
 // TestWrites: whoever reads the file meanwhile has the old one; so have all while writes
 // fail, which is logged once.
 func TestWrites(t *testing.T) {
-	h := ciIn(t.TempDir())
+	h := ci(t)
 	var log bytes.Buffer
-	s := h.mustOpen(t, &log)
+	s := mustOpen(t, &log)
 	defer s.Drop()
 	s.Begin("x7k2")
 	read, err := os.Open(h.state)
@@ -204,100 +220,72 @@ func TestWrites(t *testing.T) {
 	before := map[string]int64{"ci-x7k2m9qxab": 7}
 	for n := range 2 {
 		s.Save(before)
-		obstacle := filepath.Join(h.state+".new", "x")
-		if err := os.MkdirAll(obstacle, 0o700); err != nil {
+		if err := os.MkdirAll(filepath.Join(h.state+".new", "x"), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		s.Save(nil)
 		s.Save(nil)
-		if got := h.mustPeek(t).Droplets; !maps.Equal(got, before) {
+		if got := mustPeek(t).Droplets; !maps.Equal(got, before) {
 			t.Errorf("after a failed write: %v", got)
 		}
-		os.RemoveAll(filepath.Dir(obstacle))
-		warning := "[WARN]  could not write the state file: the next plugin process may not know this one's Droplets: file=" + h.state + " err="
-		if strings.Count(log.String(), warning) != n+1 || strings.Count(log.String(), "\n") != n+1 {
+		os.RemoveAll(h.state + ".new")
+		if strings.Count(log.String(), "[WARN]  could not write the state file") != n+1 || strings.Count(log.String(), "\n") != n+1 {
 			t.Fatalf("logged %s", &log)
 		}
 	}
 }
 
-// TestPeekAndTry make no directory, and Try no state.json. Open, Try and Peek mean the
-// same files.
+// TestPeekAndTry make no directory, and Try no state.json. Remove leaves nothing.
 func TestPeekAndTry(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("STATE_DIRECTORY", "")
-	t.Setenv("XDG_STATE_HOME", filepath.Join(dir, "state"))
-	sees := func(held bool, runs, dead int) {
+	h := ci(t)
+	sees := func(held bool, runs ...string) {
 		t.Helper()
-		if s, err := Peek(t.Context(), api, "ci"); err != nil || s.Held != held || len(s.Runs) != runs || len(s.DeadRuns()) != dead || s.Ignored != nil {
-			t.Errorf("%+v, %v", s, err)
+		if s := mustPeek(t); s.Held != held || !slices.Equal(s.Runs, runs) || s.Ignored != nil {
+			t.Errorf("%+v", s)
 		}
 	}
-	try := func() (*State, error) { return Try(t.Context(), hclog.NewNullLogger(), api, "ci") }
-
-	sees(false, 0, 0)
-	s, err := try()
+	try := func(apiURL, group string) (*State, error) {
+		return Try(t.Context(), hclog.NewNullLogger(), apiURL, group)
+	}
+	sees(false)
+	s, err := try(api, "ci")
 	if err != nil || len(s.DeadRuns()) > 0 {
 		t.Fatalf("of nothing: %+v, %v", s, err)
 	}
 	s.Begin("x7k2") // is remembered nowhere
 	s.Drop()
-	if files, err := os.ReadDir(dir); len(files) > 0 || err != nil {
-		t.Errorf("made: %v, %v", files, err)
+	if _, err := os.Stat(filepath.Dir(h.dir)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("made: %v", err)
 	}
 
-	manager, err := Open(t.Context(), hclog.NewNullLogger(), api, "ci")
-	if err != nil {
-		t.Fatal(err)
-	}
+	manager := mustOpen(t, nil)
 	manager.Begin("x7k2")
-	if _, err = try(); !errors.As(err, new(*HeldError)) {
+	if _, err = try(api, "ci"); !errors.As(err, new(*HeldError)) {
 		t.Errorf("beside a manager: %v", err)
 	}
 	for _, other := range [][2]string{{api, "ci2"}, {"http://127.0.0.1:8080", "ci"}} { // are of no concern
-		if s, err := Try(t.Context(), hclog.NewNullLogger(), other[0], other[1]); err != nil {
+		if s, err := try(other[0], other[1]); err != nil {
 			t.Error(err)
 		} else {
 			s.Drop()
+			Remove(other[0], other[1])
 		}
 	}
-	sees(true, 1, 0)
-	path := manager.path
+	sees(true)
 	manager.Drop()
-	before, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err = try()
+	before, _ := os.ReadFile(h.state)
+	s, err = try(api, "ci")
 	if err != nil || !slices.Equal(s.DeadRuns(), []string{"x7k2"}) {
 		t.Fatalf("%+v, %v", s, err)
 	}
-	sees(true, 1, 0) // a command holds the lock
+	sees(true) // a command holds the lock
 	s.Drop()
-	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+	if after, err := os.ReadFile(h.state); err != nil || !bytes.Equal(before, after) {
 		t.Errorf("Try wrote %s (%v)", after, err)
 	}
-}
-
-// TestRemove: of a group that is over nothing is left, and that is no fault where nothing was.
-func TestRemove(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("STATE_DIRECTORY", "")
-	t.Setenv("XDG_STATE_HOME", dir)
-	for range 2 {
-		s, err := Open(t.Context(), hclog.NewNullLogger(), api, "ci-7k2m-doctor")
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Begin("x7k2")
-		s.Drop()
-		for range 2 {
-			if err := Remove(t.Context(), api, "ci-7k2m-doctor"); err != nil {
-				t.Error(err)
-			}
-		}
-		if files, err := filepath.Glob(filepath.Join(dir, "*", "*")); len(files) > 0 || err != nil {
-			t.Errorf("left: %v, %v", files, err)
-		}
+	sees(false, "x7k2")
+	Remove(api, "ci")
+	if files, err := os.ReadDir(h.dir); len(files) > 0 || err != nil {
+		t.Errorf("left: %v, %v", files, err)
 	}
 }

@@ -3,8 +3,10 @@ package state
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/user"
@@ -13,31 +15,12 @@ import (
 	"time"
 )
 
-const program = "fleeting-plugin-digitalocean"
+const (
+	program = "fleeting-plugin-digitalocean"
 
-// home is where this host keeps the state of a group.
-type home struct {
-	group   string
-	dir     string // of all groups
-	lock    string // a file there
-	state   string // state.json
-	host    string // its identity
-	hostErr error  // why that is not known now
-}
-
-func here(ctx context.Context, apiURL, group string) home {
-	h := homeIn(directory(os.Geteuid() == 0), apiURL, group)
-	h.host, h.hostErr = thisHost.identity(ctx)
-	return h
-}
-
-// homeIn names the files. The group's name alone is not enough: a simulator may have a
-// group of that name too.
-func homeIn(dir, apiURL, group string) home {
-	sum := sha256.Sum256([]byte(apiURL))
-	base := filepath.Join(dir, fmt.Sprintf("%s-%x", group, sum[:4]))
-	return home{group: group, dir: dir, lock: base + ".lock", state: base + ".json"}
-}
+	setDirectory = "set StateDirectory=" + program + " in the runner's systemd unit, " +
+		"or XDG_STATE_HOME to a directory that the runner's user can write to"
+)
 
 // directory returns the directory in which the state of all groups is.
 func directory(root bool) string {
@@ -61,6 +44,37 @@ func directory(root bool) string {
 	return filepath.Join("/var/lib", program)
 }
 
+// checkAccess reports whether path exists. It is an error if it is of another type, or
+// if anybody but this user and root has access: what they may have written is not to be
+// believed. Symbolic links are not followed. A file is checked before it is opened, since
+// a pipe would block; nobody else can change the directory in between.
+func checkAccess(path string, want fs.FileMode) (bool, error) {
+	wanted, forbidden := "regular file", fs.FileMode(0o077)
+	if want == fs.ModeDir {
+		wanted, forbidden = "directory", 0o022
+	}
+	info, err := os.Lstat(path)
+	if os.IsNotExist(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if info.Mode().Type() != want {
+		return false, fmt.Errorf("%s is not a %s, and symbolic links are not followed: remove it", path, wanted)
+	}
+	owner, ok := OwnerOf(info)
+	self, mode := os.Geteuid(), info.Mode().Perm()
+	switch {
+	case !ok:
+	case owner != self && owner != 0:
+		return false, fmt.Errorf("%s belongs to user %d, and this process runs as user %d: run it as that user, or chown %[1]s", path, owner, self)
+	case mode&forbidden != 0:
+		return false, fmt.Errorf("other users have access to %s (mode %04o): chmod it to %04o", path, mode, mode&^forbidden)
+	}
+	return true, nil
+}
+
 // sources are what identifies a host: two files and a URL.
 type sources struct{ vendor, machineID, metadata string }
 
@@ -69,6 +83,8 @@ var thisHost = sources{
 	machineID: "/etc/machine-id",
 	metadata:  "http://169.254.169.254/metadata/v1/id",
 }
+
+var errNoIdentity = errors.New("this Droplet does not know its own id now")
 
 // identity returns what distinguishes this host from all others. Of a Droplet that is its
 // id and nothing else, for one that is made from a snapshot has the machine-id of the
@@ -80,7 +96,7 @@ func (s sources) identity(ctx context.Context) (string, error) {
 	if readLine(s.vendor) == "DigitalOcean" {
 		id, err := askDropletID(ctx, s.metadata)
 		if err != nil {
-			return "", fmt.Errorf("this Droplet does not know its own id now: %w", err)
+			return "", fmt.Errorf("%w: %w", errNoIdentity, err)
 		}
 		return fmt.Sprintf("droplet-%d", id), nil
 	}
@@ -106,8 +122,7 @@ func askDropletID(ctx context.Context, url string) (id int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	transport := &http.Transport{DisableKeepAlives: true} // and no proxy
-	answer, err := transport.RoundTrip(r)                 // and no redirects
+	answer, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(r) // by no proxy, and not elsewhere
 	if err != nil {
 		return 0, err
 	}
