@@ -39,7 +39,7 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 	log = lines{log.With("group", g.config.Name)}
 
 	// What needs nobody else comes first: these faults are told at once.
-	connector, err := connectorConfig(settings.ConnectorConfig)
+	connector, err := ConnectorConfig(settings.ConnectorConfig)
 	keys, keyErr := loadCredentials(log, g.config, connector)
 	switch err := errors.Join(err, keyErr); {
 	case err != nil && g.faults != nil:
@@ -188,9 +188,9 @@ func Client(url string, token config.Token, transport http.RoundTripper) (*digit
 	})
 }
 
-// connectorConfig fills in what every Droplet has in common, and refuses what
+// ConnectorConfig fills in what every Droplet has in common, and refuses what
 // none can be.
-func connectorConfig(c provider.ConnectorConfig) (provider.ConnectorConfig, error) {
+func ConnectorConfig(c provider.ConnectorConfig) (provider.ConnectorConfig, error) {
 	c.OS = cmp.Or(c.OS, "linux")
 	c.Arch = cmp.Or(c.Arch, "amd64")
 	c.Protocol = cmp.Or(c.Protocol, provider.ProtocolSSH)

@@ -216,10 +216,10 @@ func TestWrongToken(t *testing.T) {
 func TestConnectorConfig(t *testing.T) {
 	full := provider.ConnectorConfig{OS: "linux", Arch: "arm64", Protocol: "ssh", ProtocolPort: 2222, Username: "ci",
 		Password: "p", Key: []byte("k"), UseStaticCredentials: true, Keepalive: time.Second, Timeout: time.Minute}
-	if got, err := connectorConfig(full); err != nil || !cmp.Equal(got, full) {
+	if got, err := ConnectorConfig(full); err != nil || !cmp.Equal(got, full) {
 		t.Errorf("what is set was changed to %+v, %v", got, err)
 	}
-	_, err := connectorConfig(provider.ConnectorConfig{OS: "windows", Protocol: "winrm", ProtocolPort: 70000})
+	_, err := ConnectorConfig(provider.ConnectorConfig{OS: "windows", Protocol: "winrm", ProtocolPort: 70000})
 	want := `connector_config.os: Droplets run linux, not "windows"
 connector_config.protocol: Droplets are reached by ssh, not "winrm"
 connector_config.protocol_port: must be 1 to 65535, not 70000`

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -46,7 +45,7 @@ failure or Ctrl-C. If it is killed, the next doctor shows what it left.`,
 	}
 	d.flags(cmd)
 	cmd.Flags().BoolVar(&d.offline, "offline", false, "ask DigitalOcean nothing")
-	cmd.Flags().BoolVar(&d.boot, "boot", false, "make one Droplet, measure how long it takes until jobs can run on it, and delete it")
+	cmd.Flags().BoolVar(&d.boot, "boot", false, "make one Droplet, measure the time until jobs can run on it, and delete it")
 	cmd.Flags().Var(&d.timeout, "timeout", "ask DigitalOcean about a group no longer than that; --boot takes its own time")
 	t.formatFlags(cmd, "text", asJSON)
 	return cmd
@@ -62,12 +61,6 @@ type diagnosing struct {
 	timeout       span
 }
 
-// target is a group to be examined.
-type target struct {
-	doctor.Subject
-	name, where string
-}
-
 // diagnosis is what was found about one group. Its JSON form is stable.
 type diagnosis struct {
 	Group    string           `json:"group"`
@@ -75,69 +68,55 @@ type diagnosis struct {
 	Where    string           `json:"where"`
 	Worst    doctor.Level     `json:"worst"`
 	Findings []doctor.Finding `json:"findings"`
-	Cost     *doctor.Cost     `json:"cost,omitempty"`
-	Boot     *bootReport      `json:"boot,omitempty"`
 
-	out io.Writer // which all of it is shown on as well
+	subject doctor.Subject
 }
 
 func (d diagnosing) run(ctx context.Context, t *terminal) error {
 	if d.boot && d.offline {
-		return hinted{misuse("--boot makes a Droplet, which --offline forbids"), program + " doctor --help"}
+		return misuse("--boot makes a Droplet, which --offline forbids")
 	}
-	targets, err := d.targets(ctx)
+	all, err := d.chosen(ctx)
 	if err != nil {
 		return err
 	}
-	if d.boot && len(targets) != 1 {
-		return hinted{misuse(fmt.Sprintf("--boot takes one group, and these are %d", len(targets))), "choose it with --runner NAME"}
+	if d.boot && (len(all) != 1 || all[0].subject.File == nil) {
+		return hinted{misuse("--boot takes one group, as a config.toml configures it"), "choose it with --runner NAME"}
 	}
-	var all []*diagnosis
 	var found []doctor.Finding
-	out := t.out
-	if t.format == asJSON {
-		out = io.Discard
-	}
-	for _, p := range targets {
-		one := &diagnosis{Group: p.name, Runner: p.Runner.Name, Where: p.where, out: out}
-		if err := d.examine(ctx, t, p, one); err != nil {
+	for i, one := range all {
+		one.subject.Shared = &doctor.Shared{}
+		for _, other := range all[:i] {
+			if sameAccount(other.subject.Account, one.subject.Account) {
+				one.subject.Shared = other.subject.Shared
+			}
+		}
+		if err := d.examine(ctx, t, one); err != nil {
 			return err
 		}
-		all, found = append(all, one), append(found, one.Findings...)
+		found = append(found, one.Findings...)
 	}
 	if t.format == asJSON {
-		t.json(struct {
-			Groups []*diagnosis `json:"groups"`
-		}{all})
+		t.json(map[string]any{"groups": all})
 	}
-	switch worst := doctor.Worst(found); {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return errInterrupted
-	case worst == doctor.Fault:
-		return status(exitFaults)
-	case worst == doctor.Warning:
-		return status(exitFound)
 	}
-	return nil
+	return exit(map[doctor.Level]int{doctor.Warning: exitFound, doctor.Fault: exitFaults}[doctor.Worst(found)])
 }
 
-// targets returns the groups that were chosen. Faults in their plugin_config are no errors here: they are to be found.
-func (d diagnosing) targets(ctx context.Context) (found []target, err error) {
-	byHand, err := d.withoutFile()
-	switch {
-	case err != nil:
+// chosen returns the groups to be examined. Faults in their plugin_config are no errors here: they are to be found.
+func (d diagnosing) chosen(ctx context.Context) (all []*diagnosis, err error) {
+	if byHand, err := d.withoutFile(); err != nil {
 		return nil, err
-	case byHand && d.boot:
-		return nil, hinted{misuse("--boot makes a Droplet as a config.toml configures it"), "give --config FILE"}
-	case byHand:
+	} else if byHand {
 		groups, err := d.byHand()
-		shared := &doctor.Shared{} // they are on one account
 		for _, g := range groups {
-			p := target{name: g.Name, where: g.from, Subject: doctor.Subject{Account: g.Account, Shared: shared}}
-			p.Host = doctor.Look(ctx, p.Subject)
-			found = append(found, p)
+			s := doctor.Subject{Account: g.Account}
+			s.Host = doctor.Look(ctx, s)
+			all = append(all, &diagnosis{Group: g.Name, Where: g.from, subject: s})
 		}
-		return found, err
+		return all, err
 	}
 	file, err := d.load()
 	if err != nil {
@@ -149,76 +128,70 @@ func (d diagnosing) targets(ctx context.Context) (found []target, err error) {
 	}
 	var names []string
 	for _, r := range runners {
-		p := read(ctx, file, r, config.ThisHost())
-		names = append(names, p.name)
-		if len(d.groups) > 0 && !slices.Contains(d.groups, p.name) {
-			continue
+		one := read(ctx, file, r, config.ThisHost())
+		names = append(names, one.Group)
+		if len(d.groups) == 0 || slices.Contains(d.groups, one.Group) {
+			all = append(all, one)
 		}
-		p.Shared = &doctor.Shared{}
-		if i := slices.IndexFunc(found, func(o target) bool { return sameAccount(o.Account, p.Account) }); i >= 0 {
-			p.Shared = found[i].Shared
-		}
-		found = append(found, p)
 	}
-	if len(found) == 0 {
+	if len(all) == 0 {
 		return nil, hinted{misuse(fmt.Sprintf("%s has no group %s", file.Path, strings.Join(quoted(d.groups), ", "))),
 			"--group is one of " + strings.Join(quoted(names), ", ")}
 	}
-	return found, nil
+	return all, nil
 }
 
 // read reads what a runner's section says of its group, as host has the files that it names.
-func read(ctx context.Context, file *runnerconfig.File, r runnerconfig.Runner, host config.Host) target {
-	p := target{where: file.At(r.Key("autoscaler.plugin_config")), Subject: doctor.Subject{File: file, Runner: r}}
+func read(ctx context.Context, file *runnerconfig.File, r runnerconfig.Runner, host config.Host) *diagnosis {
+	s := doctor.Subject{File: file, Runner: r}
 	data, err := json.Marshal(r.Autoscaler.PluginConfig)
-	if err != nil { // a number that JSON does not have, such as inf
-		p.Faults = err
-	} else {
-		p.Config, p.Faults = config.Parse(data, host)
-		p.Account, _ = config.ParseAccount(data, host) // its faults are among those
-	}
-	p.name = cmp.Or(p.Account.Name, writtenName(r), "without a name")
-	p.Host = doctor.Look(ctx, p.Subject)
-	return p
+	s.Config, s.Faults = config.Parse(data, host)
+	s.Account, _ = config.ParseAccount(data, host) // its faults are among those
+	s.Faults = cmp.Or(err, s.Faults)               // a number that JSON does not have, such as inf
+	s.Host = doctor.Look(ctx, s)
+	return &diagnosis{Group: cmp.Or(s.Account.Name, writtenName(r), "without a name"), Runner: r.Name,
+		Where: file.At(r.Key("autoscaler.plugin_config")), subject: s}
 }
 
 // examine examines a group, and shows what it finds as soon as it has. The error says that it was interrupted.
-func (d diagnosing) examine(ctx context.Context, t *terminal, p target, found *diagnosis) (err error) {
+func (d diagnosing) examine(ctx context.Context, t *terminal, one *diagnosis) (err error) {
 	var api *digitalocean.Client
-	if !d.offline && p.Account.Token.Source != "" {
-		if api, err = provider.Client(p.Account.APIURL, p.Account.Token, nil); err != nil {
+	if account := one.subject.Account; !d.offline && account.Token.Source != "" {
+		if api, err = provider.Client(account.APIURL, account.Token, nil); err != nil {
 			return err
 		}
 		defer api.Close()
-		t.step("group %s: asking DigitalOcean", p.name)
+		t.step("group %s: asking DigitalOcean", one.Group)
 	}
 	asking, cancel := bounded(ctx, d.timeout)
 	defer cancel()
-	findings, cost := doctor.Examine(asking, api, p.Subject)
+	found := doctor.Examine(asking, api, one.subject)
 	t.done()
 	if ctx.Err() != nil {
 		return errInterrupted // what failed of that is no finding
 	}
-	found.Cost = cost
-	found.title(t)
-	found.add(t, findings...)
-	if d.boot && found.Worst == doctor.Fault {
-		found.add(t, doctor.Finding{Check: "boot", Level: doctor.Note, Where: p.where, What: "no Droplet was made: fix the faults first"})
+	title := fmt.Sprintf("group %s, runner %q, %s", one.Group, one.Runner, one.Where)
+	t.print("%s\n", t.colour(bold, clean(strings.Replace(title, `runner "", `, "", 1))))
+	one.add(t, found...)
+	if d.boot && one.Worst == doctor.Fault {
+		one.add(t, doctor.Finding{Check: "boot", Level: doctor.Note, Where: one.Where, What: "no Droplet is made: fix the faults"})
 	} else if d.boot {
-		found.Boot, findings = bootOne(ctx, t, api, p.Subject, cost)
-		found.add(t, findings...)
+		boot(ctx, t, api, one)
 	}
-	found.sum()
+	levels := map[doctor.Level]int{}
+	for _, f := range one.Findings {
+		levels[f.Level]++
+	}
+	t.print("group %s: %s, %s, %s\n", clean(one.Group),
+		number(levels[doctor.Fault], "fault"), number(levels[doctor.Warning], "warning"), number(levels[doctor.Note], "note"))
 	return nil
 }
 
-// title is the first line.
-func (d *diagnosis) title(t *terminal) {
-	runner := ""
-	if d.Runner != "" {
-		runner = fmt.Sprintf("runner %q, ", d.Runner)
+// print writes text for a person.
+func (t *terminal) print(format string, args ...any) {
+	if t.format != asJSON {
+		fmt.Fprintf(t.out, format, args...)
 	}
-	fmt.Fprintln(d.out, t.colour(bold, clean(fmt.Sprintf("group %s, %s%s", d.Group, runner, d.Where))))
 }
 
 // add adds findings, and shows them.
@@ -232,21 +205,11 @@ func (d *diagnosis) add(t *terminal, findings ...doctor.Finding) {
 		if t.live { // hints stay whole: they are to be pasted
 			line = wrap(line, columns(os.Stdout), len(level)+1)
 		}
-		fmt.Fprintf(d.out, "%s%s\n", t.colour(colours[f.Level], level), line[len(level):])
+		t.print("%s%s\n", t.colour(colours[f.Level], level), line[len(level):])
 		for line := range strings.Lines(f.Hint) {
-			fmt.Fprintf(d.out, "         hint: %s\n", clean(strings.TrimSuffix(line, "\n")))
+			t.print("         hint: %s\n", clean(strings.TrimSuffix(line, "\n")))
 		}
 	}
-}
-
-// sum is the last line.
-func (d *diagnosis) sum() {
-	counts := map[doctor.Level]int{}
-	for _, f := range d.Findings {
-		counts[f.Level]++
-	}
-	fmt.Fprintf(d.out, "group %s: %s, %s, %s\n", clean(d.Group),
-		number(counts[doctor.Fault], "fault"), number(counts[doctor.Warning], "warning"), number(counts[doctor.Note], "note"))
 }
 
 // number is a count, with "no" for 0.

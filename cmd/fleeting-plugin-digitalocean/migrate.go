@@ -216,9 +216,8 @@ func (m *migrating) examine(ctx context.Context, r migration.Result) (all []doct
 		if !runner.OurPlugin() {
 			continue
 		}
-		if p := read(ctx, file, runner, host); slices.Contains(r.Groups, p.name) {
-			found, _ := doctor.Examine(ctx, nil, p.Subject)
-			all = append(all, found...)
+		if p := read(ctx, file, runner, host); slices.Contains(r.Groups, p.Group) {
+			all = append(all, doctor.Examine(ctx, nil, p.subject)...)
 		}
 	}
 	return all, nil

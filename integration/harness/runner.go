@@ -163,17 +163,7 @@ func (r *runner) stop(ctx context.Context) {
 
 // connectorSettings turns connector_config into what the plugin's Init gets.
 func connectorSettings(c runnerconfig.Connector) (provider.Settings, error) {
-	s := provider.Settings{ConnectorConfig: provider.ConnectorConfig{
-		OS:                   c.OS,
-		Arch:                 c.Arch,
-		Protocol:             provider.Protocol(c.Protocol),
-		ProtocolPort:         c.ProtocolPort,
-		Username:             c.Username,
-		Password:             c.Password,
-		UseStaticCredentials: c.UseStaticCredentials,
-		Keepalive:            c.Keepalive,
-		Timeout:              c.Timeout,
-	}}
+	s := provider.Settings{ConnectorConfig: c.Fleeting()}
 	if c.KeyPath != "" {
 		key, err := os.ReadFile(c.KeyPath)
 		if err != nil {

@@ -1,6 +1,6 @@
 // Package doctor finds what would go wrong with a group of Droplets before a job does: in the runner's config.toml, on this
-// host, and on the account. What only needs the configuration is decided by pure functions of a [Subject]. What asks
-// DigitalOcean changes nothing there.
+// host, and on the account. Checks that only need the configuration are pure functions of a [Subject]. Those that ask
+// DigitalOcean change nothing there.
 package doctor
 
 import (
@@ -21,7 +21,7 @@ import (
 // hurt some day; a note is worth knowing.
 type Level string
 
-// The levels, from good to bad.
+// The levels.
 const (
 	OK      Level = "ok"
 	Note    Level = "note"
@@ -40,8 +40,7 @@ type Finding struct {
 
 // Worst returns the worst level of all, OK if there are none.
 func Worst(findings []Finding) Level {
-	order := []Level{OK, Note, Warning, Fault}
-	worst := 0
+	order, worst := []Level{OK, Note, Warning, Fault}, 0
 	for _, f := range findings {
 		worst = max(worst, slices.Index(order, f.Level))
 	}
@@ -54,45 +53,74 @@ type Subject struct {
 	File    *runnerconfig.File  // nil = there is none: the group was given on the command line
 	Runner  runnerconfig.Runner // of the File, with an Autoscaler
 	Config  config.Config       // zero with Faults, and without a File
-	Faults  error               // of plugin_config: config.Faults
+	Faults  error               // of plugin_config
 	Host    Host
-
-	Shared *Shared // with the other subjects on the account; nil = there are none
+	Shared  *Shared // with the other subjects on the account; not needed where nobody is asked
 }
 
-// valid reports whether there is a plugin_config, and it is accepted.
-func (s Subject) valid() bool { return s.File != nil && s.Faults == nil }
+// What a check needs.
+const (
+	aFile   = 1 << iota // a config.toml
+	aConfig             // a plugin_config that is accepted
+	answers             // DigitalOcean's
+)
 
-// maxInstances is the most Droplets that the configuration allows; 0 = it does not limit them.
-func (s Subject) maxInstances() int {
-	return lower(s.Runner.Autoscaler.MaxInstances, s.Config.MaxInstances)
-}
-
-// capacity is how many jobs a Droplet takes at once.
-func (s Subject) capacity() int { return max(1, s.Runner.Autoscaler.CapacityPerInstance) }
-
-// docker reports whether jobs are containers.
-func (s Subject) docker() bool { return s.Runner.Executor == "docker-autoscaler" }
-
-// lower returns the lower of two limits, of which 0 is none.
-func lower(a, b int) int {
-	if a == 0 || b == 0 {
-		return max(a, b)
-	}
-	return min(a, b)
+// checks are all, in the order in which they are made. docs/commands.md says what each looks at. The command adds "boot".
+var checks = []struct {
+	name  string // in Finding.Check
+	needs int
+	make  func(*exam)
+}{
+	{"version", aFile, (*exam).version},
+	{"runner", aFile, (*exam).runner},
+	{"plugin", aFile, (*exam).plugin},
+	{"keys", aFile, (*exam).keys},
+	{"plugin-config", aFile, (*exam).pluginConfig},
+	{"policy", aFile, (*exam).policies},
+	{"restart", aFile, (*exam).restart},
+	{"ready-command", aFile, (*exam).readyCommand},
+	{"connector", aFile, (*exam).connector},
+	{"user-data", aConfig, (*exam).userData},
+	{"host", 0, (*exam).host},
+	{"token", answers, (*exam).token},
+	{"scopes", answers, (*exam).scopes},
+	{"catalog", answers | aConfig, (*exam).catalog},
+	{"image", answers | aConfig, (*exam).image},
+	{"vpc", answers | aConfig, (*exam).vpc},
+	{"leftovers", answers, (*exam).leftovers},
+	{"jobs", aFile, (*exam).jobs},
+	{"cost", aConfig, (*exam).costs},
 }
 
 // exam is one examination, which collects findings.
 type exam struct {
 	Subject
-	api   *digitalocean.Client // nil = ask nobody
-	check string               // the one that runs
+	api   *digitalocean.Client // nil = ask nobody, or nobody any more
+	ctx   context.Context      // of the check that is made
+	check string               // its name
 	found []Finding
 
-	hours       []float64    // of a week in which each policy applies; nil = not known
-	unreachable bool         // DigitalOcean accepts no request with the token
-	plan        catalog.Plan // zero = not known
-	cost        *Cost
+	hours []float64    // of a week in which each policy applies; nil = not known
+	plan  catalog.Plan // zero = not known
+}
+
+// liveBound is how long one check may wait for DigitalOcean.
+const liveBound = 30 * time.Second
+
+// Examine makes every check of a group. Without an api it makes those that ask nobody. It changes nothing on the account, and
+// waits at most liveBound for each check.
+func Examine(ctx context.Context, api *digitalocean.Client, s Subject) []Finding {
+	e := &exam{Subject: s, api: api}
+	for _, c := range checks {
+		if c.needs&aFile != 0 && e.File == nil || c.needs&aConfig != 0 && !e.valid() || c.needs&answers != 0 && e.api == nil {
+			continue
+		}
+		bounded, cancel := context.WithTimeout(ctx, liveBound)
+		e.check, e.ctx = c.name, bounded
+		c.make(e)
+		cancel()
+	}
+	return e.found
 }
 
 // add adds a finding about a key below the runner, such as autoscaler.max_instances.
@@ -112,91 +140,40 @@ func (e *exam) addAt(level Level, where, hint, format string, args ...any) {
 	e.found = append(e.found, Finding{Check: e.check, Level: level, Where: where, What: fmt.Sprintf(format, args...), Hint: hint})
 }
 
-// What subjects checks are for.
-func anyGroup(Subject) bool  { return true }
-func hasFile(s Subject) bool { return s.File != nil }
-func hasName(s Subject) bool { return s.Account.Name != "" }
+// valid reports whether there is a plugin_config, and it is accepted.
+func (s Subject) valid() bool { return s.File != nil && s.Faults == nil }
 
-// check is one that is made of every group that it is for. docs/commands.md says what each looks at.
-type check struct {
-	name    string // in Finding.Check
-	of      func(Subject) bool
-	offline func(*exam)
-	live    func(*exam, context.Context) // it asks DigitalOcean
+// maxInstances is the most Droplets that the configuration allows; 0 = it does not limit them.
+func (s Subject) maxInstances() int {
+	return lower(s.Runner.Autoscaler.MaxInstances, s.Config.MaxInstances)
 }
 
-// checks are all, in the order in which they are made. The command adds "boot".
-var checks = []check{
-	{"version", hasFile, (*exam).version, nil},
-	{"executor", hasFile, (*exam).executor, nil},
-	{"plugin", hasFile, (*exam).plugin, nil},
-	{"keys", hasFile, (*exam).keys, nil},
-	{"plugin-config", hasFile, (*exam).pluginConfig, nil},
-	{"jobs", hasFile, (*exam).jobs, nil},
-	{"policy", hasFile, (*exam).policies, nil},
-	{"restart", Subject.valid, (*exam).restart, nil},
-	{"shutdown", hasFile, (*exam).shutdown, nil},
-	{"ready-command", hasFile, (*exam).readyCommand, nil},
-	{"updates", hasFile, (*exam).updates, nil},
-	{"connector", hasFile, (*exam).connector, nil},
-	{"user-data", Subject.valid, (*exam).userData, nil},
-	{"secrets", hasFile, (*exam).secrets, nil},
-	{"host", anyGroup, (*exam).host, nil},
+// capacity is how many jobs a Droplet takes at once.
+func (s Subject) capacity() int { return max(1, s.Runner.Autoscaler.CapacityPerInstance) }
 
-	{"token", anyGroup, nil, (*exam).token},
-	{"scopes", anyGroup, nil, (*exam).scopes},
-	{"catalog", Subject.valid, nil, (*exam).catalog},
-	{"image", Subject.valid, nil, (*exam).image},
-	{"vpc", usesVPC, nil, (*exam).vpc},
-	{"quota", Subject.valid, nil, (*exam).quota},
-	{"leftovers", hasName, nil, (*exam).leftovers},
-	{"cost", Subject.valid, (*exam).costs, nil},
+// docker reports whether jobs are containers.
+func (s Subject) docker() bool { return s.Runner.Executor == "docker-autoscaler" }
+
+// Sweep is the command that shows what of a group nobody manages.
+func (s Subject) Sweep(group string) string {
+	from := ""
+	if s.File != nil {
+		from = " --config " + s.File.Path
+	}
+	return "fleeting-plugin-digitalocean sweep" + from + " --group " + group
 }
 
-// liveBound is how long one check may wait for DigitalOcean.
-const liveBound = 30 * time.Second
-
-// Examine makes every check of a group, and computes what it costs. Without an api it makes those that ask nobody. It
-// changes nothing on the account, and waits at most liveBound for each check. The cost is nil without a valid plugin_config.
-func Examine(ctx context.Context, api *digitalocean.Client, s Subject) ([]Finding, *Cost) {
-	e := &exam{Subject: s, api: api}
-	if e.Shared == nil {
-		e.Shared = &Shared{}
+// lower returns the lower of two limits, of which 0 is none.
+func lower(a, b int) int {
+	if a == 0 || b == 0 {
+		return max(a, b)
 	}
-	for _, c := range checks {
-		e.check = c.name
-		switch {
-		case !c.of(s):
-		case c.offline != nil:
-			c.offline(e)
-		case api != nil && !e.unreachable:
-			bounded, cancel := context.WithTimeout(ctx, liveBound)
-			c.live(e, bounded)
-			cancel()
-		}
-	}
-	return e.found, e.cost
+	return min(a, b)
 }
 
 // NewBootName returns a name for one doctor --boot of a group, such as ci-7k2m of ci: the boot's group is its config.BootGroup,
 // which no plugin_config can name, and which nobody else uses.
-func NewBootName(name string) string { return bootPrefix(name) + instancegroup.NewRun() }
-
-// isBootOf reports whether a group was made by a doctor --boot of a group of that name.
-func isBootOf(name, group string) bool {
-	rest, ok := strings.CutPrefix(group, bootPrefix(name))
-	run, is := strings.CutSuffix(rest, config.BootGroup(""))
-	return ok && is && !strings.Contains(run, "-")
-}
-
-// bootPrefix is short enough for a run behind it: together they are a group's name.
-func bootPrefix(name string) string {
-	return strings.TrimRight(name[:min(len(name), config.MaxName-len("-7k2m"))], "-") + "-"
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
+func NewBootName(name string) string {
+	run := "-" + instancegroup.NewRun()
+	return strings.TrimRight(name[:min(len(name), config.MaxName-len(run))], "-") + run
 }

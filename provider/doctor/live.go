@@ -1,10 +1,10 @@
 package doctor
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -13,21 +13,16 @@ import (
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/catalog"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
 )
 
-// Shared is what subjects on one account have in common: it is asked for once, by the first that needs it. What failed is not
-// asked for again. The zero value has asked nothing. Not for concurrent use.
-//
-// Invariant: the requests of one more subject do not grow with what is checked of the token, the catalog and the account's
-// Droplets. DigitalOcean allows 250 a minute. (TestManyRunners)
+// Shared is what subjects on one account have in common. It is asked for once, by the first that needs it, also if that fails:
+// DigitalOcean allows 250 requests a minute (TestManyRunners). The zero value has asked nothing. Not for concurrent use.
 type Shared struct {
-	catalog catalog.Reader
-
+	catalog  catalog.Reader
 	scopes   once[[]digitalocean.Scope]
-	vpcs     once[[]digitalocean.VPC]
-	gateways once[[]digitalocean.NATGateway]
 	droplets once[inventory.Found] // of all groups
 }
 
@@ -38,10 +33,10 @@ type once[T any] struct {
 	asked bool
 }
 
-func (o *once[T]) get(ask func() (T, error)) (T, error) {
+func (o *once[T]) get(ctx context.Context, ask func(context.Context) (T, error)) (T, error) {
 	if !o.asked {
-		o.value, o.err = ask()
 		o.asked = true
+		o.value, o.err = ask(ctx)
 	}
 	return o.value, o.err
 }
@@ -58,10 +53,10 @@ func (e *exam) unread(err error, level Level, what string) bool {
 	return err != nil
 }
 
-func (e *exam) token(ctx context.Context) {
-	account, err := e.Shared.catalog.Account(ctx, e.api)
+func (e *exam) token() {
+	account, err := e.Shared.catalog.Account(e.ctx, e.api)
 	if e.unread(err, Fault, "the account") && !errors.Is(err, instancegroup.ErrForbidden) {
-		e.unreachable = true
+		e.api = nil // it would not answer the rest
 		return
 	}
 	const asked = "GET /v2/account"
@@ -72,81 +67,56 @@ func (e *exam) token(ctx context.Context) {
 }
 
 // catalog makes the checks of a start.
-func (e *exam) catalog(ctx context.Context) {
+func (e *exam) catalog() {
 	const table = "autoscaler.plugin_config."
-	plan, err := e.Shared.catalog.Survey(ctx, hclog.NewNullLogger(), e.api, e.Config, nil)
+	plan, err := e.Shared.catalog.Survey(e.ctx, hclog.NewNullLogger(), e.api, e.Config, nil)
 	if e.unread(err, Fault, "what DigitalOcean offers") {
 		return
 	}
 	e.plan = plan
 	for _, u := range plan.Unfit {
+		level, hint, what := Note, "", "not available now, and tried when its turn comes"
 		if u.Never {
-			e.add(Warning, table+"size", "remove the size or the region from its list", "%s is left out: %s", u.Placement, u.Why)
-		} else {
-			e.add(Note, table+"size", "", "%s is not available now, and is tried when its turn comes: %s", u.Placement, u.Why)
+			level, hint, what = Warning, "remove the size or the region from its list", "left out"
 		}
+		e.add(level, table+"size", hint, "%s is %s: %s", u.Placement, what, u.Why)
 	}
 	for _, w := range plan.Warnings {
-		if w.Key != "" && w.Key != "max_instances" { // else token or quota has it
-			e.add(Warning, table+w.Key, w.Hint, "%s", w.What)
-		}
+		e.when(w.Key != "", Warning, table+w.Key, w.Hint, "%s", w.What) // else token has it
 	}
-	if joined, ok := plan.Fault.(interface{ Unwrap() []error }); ok { //nolint:errorlint // of this very error
-		for _, err := range joined.Unwrap() {
-			e.catalogFault(err)
-		}
-	} else {
-		e.add(OK, table+"size", "", "Droplets can be created: %s", plan)
-	}
-	runner, most := e.Runner.Autoscaler.MaxInstances, plan.MaxInstances
-	e.when(most > 0 && runner > most && most != e.Config.MaxInstances, Fault,
-		"autoscaler.max_instances", fmt.Sprintf("max_instances = %d", most),
-		"max_instances is %d, more than the %d that the plugin allows by %s: the runner refuses to start it", runner, most, plan.LimitedBy)
-}
-
-// catalogFault adds a fault of the catalog: its first line, since the placements below it have findings of their own.
-func (e *exam) catalogFault(err error) {
-	what, _, _ := strings.Cut(err.Error(), "\n")
-	key, ours := strings.CutPrefix(what, "plugin_config")
-	if !ours {
-		e.addAt(Fault, "DigitalOcean", "give the token the scope tag:read", "%s", what)
-		return
-	}
-	key, _, _ = strings.Cut(strings.TrimPrefix(key, "."), ":")
-	e.add(Fault, "autoscaler.plugin_config."+key, cmp.Or(remedies[key], seeDocs), "%s", strings.TrimSuffix(what, ":"))
+	e.refused(plan.Fault)
+	e.when(plan.Fault == nil, OK, table+"size", "", "Droplets can be created: %s", plan)
 }
 
 // image warns of a public image without Docker. What is in a snapshot only a boot shows.
-func (e *exam) image(context.Context) {
-	seen := map[int64]bool{}
-	for _, region := range e.Config.Regions {
-		i, ok := e.plan.Images[region]
-		has := strings.Contains(strings.ToLower(i.Slug+i.Name+e.Config.UserData), "docker")
-		e.when(ok && i.Public && e.docker() && !has && !seen[i.ID], Warning,
-			"autoscaler.plugin_config.image", "doctl compute image list-application --public",
-			"image %s (%q) has no Docker, and user_data does not install it: every job would fail", cmp.Or(i.Slug, fmt.Sprint(i.ID)), i.Name)
-		seen[i.ID] = true
-	}
+func (e *exam) image() {
+	i := e.plan.Images[e.Config.Regions[0]] // a public one is the same in all of them
+	e.when(i.Public && e.docker() && !strings.Contains(strings.ToLower(i.Slug+i.Name+e.Config.UserData), "docker"), Warning,
+		"autoscaler.plugin_config.image", "doctl compute image list-application --public",
+		"image %d (%s) has no Docker, and user_data does not install it: every job would fail", i.ID, i.Name)
 }
+
+// staticKey reports whether the group's SSH key outlives the process.
+func (s Subject) staticKey() bool {
+	return s.valid() && (s.Config.SSHKeyFile != "" || s.Runner.Autoscaler.Connector.KeyPath != "")
+}
+
+func (s Subject) generatesKey() bool { return s.valid() && !s.staticKey() }
+func (s Subject) hasProject() bool   { return s.Config.ProjectID != "" }
 
 // dialsPrivate reports whether the runner reaches Droplets by their private addresses.
 func (s Subject) dialsPrivate() bool {
-	return s.valid() && (!s.Runner.Autoscaler.Connector.UseExternalAddr || !s.Config.PublicNetworking)
-}
-
-// reachable is a hint at how the runner reaches Droplets without being in their VPC, or gets into it.
-func (s Subject) reachable() string {
-	if s.Config.PublicNetworking {
-		return "use_external_addr = true"
-	}
-	return "run the runner on a Droplet in that VPC"
+	return !s.Runner.Autoscaler.Connector.UseExternalAddr || !s.Config.PublicNetworking
 }
 
 // usesVPC reports whether it matters in which VPC the Droplets are.
-func usesVPC(s Subject) bool { return s.valid() && len(s.Config.VPC) > 0 || s.dialsPrivate() }
+func (s Subject) usesVPC() bool { return s.valid() && (len(s.Config.VPC) > 0 || s.dialsPrivate()) }
 
-func (e *exam) vpc(ctx context.Context) {
-	vpcs, err := e.Shared.vpcs.get(func() ([]digitalocean.VPC, error) { return e.api.VPCs(ctx) })
+func (e *exam) vpc() {
+	if !e.usesVPC() {
+		return
+	}
+	vpcs, err := e.api.VPCs(e.ctx)
 	if e.unread(err, Warning, "the VPCs") {
 		return
 	}
@@ -157,33 +127,41 @@ func (e *exam) vpc(ctx context.Context) {
 		if i < 0 {
 			continue // the catalog has it, or it is made with the first Droplet
 		}
-		own, all := e.ranges(ctx, region, vpcs[i])
+		own, all := e.ranges(region, vpcs[i])
 		// The network, its gateway and its broadcast address are not for Droplets, and no VPC takes more than 10,000.
 		room, most := min(1<<(32-own.Bits())-3, 10_000), lower(e.maxInstances(), e.plan.MaxInstances)
 		e.when(own.Addr().Is4() && most > room, Warning, "autoscaler.plugin_config.vpc_uuid", fmt.Sprintf("max_instances = %d", room),
 			"the VPC of %s, %s, has room for %d Droplets at most, and max_instances is %d", region, own, room, most)
 		here := slices.ContainsFunc(all, func(p netip.Prefix) bool { return slices.ContainsFunc(e.Host.Addresses, p.Contains) })
-		e.when(e.dialsPrivate() && !here, Warning, "autoscaler.connector_config.use_external_addr", e.reachable(),
-			"no address of this host is in the VPC of %s, %v: unless it is routed, Droplets cannot be reached", region, all)
-		if !e.Config.PublicNetworking {
-			e.wayOut(ctx, region, vpcs[i].ID)
+		hint := "run the runner on a Droplet in that VPC"
+		if e.Config.PublicNetworking {
+			hint = "use_external_addr = true"
 		}
+		e.when(e.dialsPrivate() && !here, Warning, "autoscaler.connector_config.use_external_addr", hint,
+			"no address of this host is in the VPC of %s, %v: unless it is routed, Droplets cannot be reached", region, all)
+		if e.Config.PublicNetworking {
+			continue
+		}
+		const key = "autoscaler.plugin_config.public_networking" // without it Droplets need another way out
+		gateways, err := e.api.NATGateways(e.ctx)
+		e.when(errors.Is(err, instancegroup.ErrForbidden), Note, key, "give the token the scope nat_gateway:read",
+			"the token cannot show whether the VPC of %s has a NAT gateway", region)
+		out := e.unread(err, Warning, "the NAT gateways") ||
+			slices.ContainsFunc(gateways, func(g digitalocean.NATGateway) bool { return digitalocean.DefaultFor(g, vpcs[i].ID) })
+		e.when(!out, Warning, key, "doctl compute vpc-nat-gateway create --help; or public_networking = true",
+			"no NAT gateway is the default route of the VPC of %s: Droplets may reach neither GitLab nor a registry", region)
 	}
 }
 
 // ranges are the address ranges of a VPC and its subnets, which may be outside of it, and the one that Droplets are in.
-func (e *exam) ranges(ctx context.Context, region string, vpc digitalocean.VPC) (own netip.Prefix, all []netip.Prefix) {
+func (e *exam) ranges(region string, vpc digitalocean.VPC) (own netip.Prefix, all []netip.Prefix) {
 	own, _ = netip.ParsePrefix(vpc.IPRange) // of what cannot be read nothing is found
-	all = []netip.Prefix{own}
-	id := e.Config.Subnet[region]
-	subnets, err := e.api.Subnets(ctx, vpc.ID)
+	subnets, err := e.api.Subnets(e.ctx, vpc.ID)
 	if errors.Is(err, instancegroup.ErrNotFound) { // they are a preview
 		err = nil
 	}
-	if e.unread(err, Warning, "the subnets of the VPC of "+region) {
-		return own, all
-	}
-	found := id == ""
+	id := e.Config.Subnet[region]
+	all, found := []netip.Prefix{own}, e.unread(err, Warning, "the subnets of the VPC of "+region) || id == ""
 	for _, s := range subnets {
 		p, _ := netip.ParsePrefix(s.IPRange)
 		all = append(all, p)
@@ -197,87 +175,75 @@ func (e *exam) ranges(ctx context.Context, region string, vpc digitalocean.VPC) 
 	return own, all
 }
 
-// wayOut finds out whether Droplets without public addresses reach the internet.
-func (e *exam) wayOut(ctx context.Context, region, vpc string) {
-	const key = "autoscaler.plugin_config.public_networking"
-	gateways, err := e.Shared.gateways.get(func() ([]digitalocean.NATGateway, error) { return e.api.NATGateways(ctx) })
-	e.when(errors.Is(err, instancegroup.ErrForbidden), Note, key, "give the token the scope nat_gateway:read",
-		"the token cannot show whether the VPC of %s has a NAT gateway", region)
-	out := e.unread(err, Warning, "the NAT gateways") ||
-		slices.ContainsFunc(gateways, func(g digitalocean.NATGateway) bool { return digitalocean.DefaultFor(g, vpc) })
-	e.when(!out, Warning, key, "doctl compute vpc-nat-gateway create --help, with the VPC's default gateway; or public_networking = true",
-		"no NAT gateway is the default route of the VPC of %s: without another route Droplets reach neither GitLab nor a registry", region)
-}
-
-// quota compares the account's limit with what may be asked of it.
-func (e *exam) quota(ctx context.Context) {
-	u, err := e.api.Usage(ctx, instancegroup.GroupTag(e.Account.Name))
-	if e.unread(err, Warning, "the account's limit and its Droplets") || u.Limit == 0 {
-		return
-	}
-	most, free := lower(e.maxInstances(), e.plan.MaxInstances), max(0, u.Limit-u.Others)
-	if most <= free {
-		return
-	}
-	level := Warning
-	if free == 0 {
-		level = Fault
-	}
-	e.addAt(level, "GET /v2/account",
-		"lower max_instances, or ask for more: https://cloud.digitalocean.com/account/team/droplet_limit_increase",
-		"the account may have %s, and has %d that are not this group's: there is room for %d, and max_instances is %d",
-		plural(u.Limit, "Droplet"), u.Others, free, most)
-}
-
-// leftovers finds Droplets that are billed though nobody manages them: of the group, kept ones, and those of its boots.
-func (e *exam) leftovers(ctx context.Context) {
-	name := e.Account.Name
-	tag := "tag " + instancegroup.GroupTag(name)
-	there, err := e.Shared.droplets.get(func() (inventory.Found, error) { return inventory.Look(ctx, e.api, "") })
+// leftovers finds Droplets that are billed though nobody manages them: of the group, and of any doctor --boot.
+func (e *exam) leftovers() {
+	look := func(ctx context.Context) (inventory.Found, error) { return inventory.Look(ctx, e.api, "") }
+	there, err := e.Shared.droplets.get(e.ctx, look)
 	if e.unread(err, Warning, "the Droplets") {
 		return
 	}
-	if there.Unread != nil {
-		e.addAt(Warning, tag, "where GPU Droplets were used, look for them in the console", "not looked for: %v", there.Unread)
-	}
-	for _, d := range there.Kept {
-		if instancegroup.GroupOf(d) == name {
-			e.addAt(Note, tag, fmt.Sprintf("when it is not needed any more: doctl compute droplet delete %d", d.ID),
-				"Droplet %s (%d) is kept by the tag %s: it is billed, %s USD an hour, and counts for max_instances until a person deletes it",
-				d.Name, d.ID, instancegroup.KeepTag, usd(d.PriceHourly))
-		}
-	}
-	n, price, ours := 0, 0.0, true
-	boots := map[string]int{}
+	found := map[string]int{}
 	for _, d := range there.Owned {
-		switch group := instancegroup.GroupOf(d); {
-		case group == name:
-			n, price = n+1, price+d.PriceHourly
-			ours = ours && slices.Contains(e.Host.DeadRuns, instancegroup.RunOf(name, d.Name))
-		case isBootOf(name, group):
-			boots[group]++
+		found[instancegroup.GroupOf(d)]++
+	}
+	for _, group := range slices.Sorted(maps.Keys(found)) {
+		where := "tag " + instancegroup.GroupTag(group)
+		switch {
+		case strings.HasSuffix(group, config.BootGroup("")):
+			e.addAt(Warning, where, e.Sweep(group), "Droplets of a doctor --boot that was killed, unless it runs now: %d", found[group])
+		case group == e.Account.Name && e.Host.Holder == "":
+			e.addAt(Note, where, e.Sweep(group), "Droplets that another host manages, or that are billed for nothing: %d", found[group])
 		}
-	}
-	owned := fmt.Sprintf("%s of the group, %s USD an hour", plural(n, "Droplet"), usd(price))
-	switch {
-	case n == 0 || e.Host.Holder != "":
-	case ours:
-		e.addAt(Warning, tag, e.Sweep(name), "%s, and no process manages them: they are billed until the next start takes them over", owned)
-	default:
-		e.addAt(Note, tag, e.Sweep(name),
-			"%s, and no process on this host manages them: another host's may, else they are billed for nothing", owned)
-	}
-	for group, n := range boots {
-		e.addAt(Warning, "tag "+instancegroup.GroupTag(group), e.Sweep(group),
-			"%s of a doctor --boot: unless that runs now, it was killed", plural(n, "Droplet"))
 	}
 }
 
-// Sweep is the command that shows what of a group nobody manages.
-func (s Subject) Sweep(group string) string {
-	from := ""
-	if s.File != nil {
-		from = " --config " + s.File.Path
+// needs are the scopes that groups need, and what it costs to be without, as docs/security.md has them
+// (TestNeedsAreInTheDocs).
+var needs = []struct {
+	scopes  []string
+	level   Level
+	without string
+	when    func(Subject) bool // nil = always
+}{
+	{[]string{"droplet:read", "tag:read"}, Fault, "the plugin does not find its Droplets, and does not start", nil},
+	{[]string{"droplet:create", "tag:create"}, Fault, "no Droplet can be made", nil},
+	{[]string{"droplet:delete"}, Fault, "no Droplet can be deleted: each is billed until a person does it", nil},
+	{[]string{"regions:read", "sizes:read", "image:read", "actions:read"}, Warning, "droplet:create requires it", nil},
+	{[]string{"ssh_key:create"}, Fault, "the plugin cannot upload its key: it does not start", Subject.generatesKey},
+	{[]string{"ssh_key:create"}, Warning, "a key that is not on the account yet cannot be uploaded", Subject.staticKey},
+	{[]string{"ssh_key:read"}, Note, "the key is uploaded at every start instead of being looked up", Subject.staticKey},
+	{[]string{"ssh_key:delete"}, Warning, "each start leaves its public key on the account", Subject.generatesKey},
+	{[]string{"account:read"}, Note, "the account's Droplet limit is not checked, and plugin_config needs max_instances", nil},
+	{[]string{"droplet:update", "tag:delete"}, Note, "many Droplets at once are deleted by a request each, or leave a tag", nil},
+	{[]string{"vpc:read"}, Warning, "the VPC is not checked", Subject.usesVPC},
+	{[]string{"project:assign_resource"}, Warning, "Droplets stay in the default project", Subject.hasProject},
+}
+
+// scopes finds the scopes that the token lacks.
+func (e *exam) scopes() {
+	all, err := e.Shared.scopes.get(e.ctx, func(ctx context.Context) ([]digitalocean.Scope, error) {
+		var names []string
+		for _, n := range needs {
+			names = append(names, n.scopes...)
+		}
+		return e.api.Scopes(ctx, slices.Compact(names)...) // ssh_key:create is there twice
+	})
+	if e.unread(err, Warning, "the token's scopes") {
+		return
 	}
-	return "fleeting-plugin-digitalocean sweep" + from + " --group " + group
+	before := len(e.found)
+	for _, n := range needs {
+		for _, s := range all {
+			switch {
+			case !slices.Contains(n.scopes, s.Name), n.when != nil && !n.when(e.Subject):
+			case s.Missing:
+				e.addAt(n.level, s.Asked, "give the token the scope "+s.Name, "the token lacks %s: %s", s.Name, n.without)
+			case s.Unknown != "":
+				e.addAt(Note, s.Asked, "", "it is not known whether the token has %s: %s", s.Name, s.Unknown)
+			}
+		}
+	}
+	if len(e.found) == before {
+		e.addAt(OK, "scopes", "", "the token has the scopes that this group needs, as far as reads and empty requests show")
+	}
 }

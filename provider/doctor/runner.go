@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -12,8 +11,10 @@ import (
 	"strings"
 	"time"
 
+	"go.yaml.in/yaml/v3"
 	"golang.org/x/mod/semver"
 
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
@@ -31,122 +32,97 @@ func (h Host) older(version string) bool {
 }
 
 func (e *exam) version() {
-	const key = "autoscaler.plugin_config"
-	const rotated = "before 19.2 a new token of the runner starts a second plugin, which is refused, and state_storage is lost"
 	version := cmp.Or(e.Host.RunnerVersion, "of an unknown version")
-	e.when(e.Host.RunnerVersion == "" || e.Host.older("19.2"), Note, key, "after a rotation of the token: gitlab-runner restart",
-		"this host's runner is %s: %s", version, rotated)
+	e.when(e.Host.RunnerVersion == "" || e.Host.older("19.2"), Note, "autoscaler.plugin_config",
+		"after a rotation of the runner's token: gitlab-runner restart",
+		"this host's runner is %s: before 19.2 a new token starts a second plugin, which is refused, and state_storage is lost", version)
 	for _, name := range slices.Sorted(maps.Keys(since)) {
+		hint := "upgrade the runner, or remove the line"
+		if name == "preemptive_mode" {
+			hint = "upgrade the runner, or set idle_count = 0: before, only that takes jobs at once"
+		}
 		keys := []string{"autoscaler." + name}
 		for i := range e.Runner.Autoscaler.Policy {
 			keys = append(keys, fmt.Sprintf("autoscaler.policy.%d.%s", i, name))
 		}
 		for _, key := range keys {
-			e.when(e.Host.older(since[name]) && e.File.Has(e.Runner.Key(key)), Warning, key, "upgrade the runner, or remove the line",
+			e.when(e.Host.older(since[name]) && e.File.Has(e.Runner.Key(key)), Warning, key, hint,
 				"%s has no effect: this host's runner is %s, and has it since %s", name, version, since[name])
 		}
 	}
 }
 
-func (e *exam) executor() {
+func (e *exam) runner() {
+	a := e.Runner.Autoscaler
 	e.when(!e.docker() && e.Runner.Executor != "instance", Fault, "executor", `executor = "docker-autoscaler"`,
 		`executor is %q: only "docker-autoscaler" and "instance" use [runners.autoscaler]`, e.Runner.Executor)
 	e.when(e.docker() && !e.File.Has(e.Runner.Key("docker")), Fault, "executor", "[runners.docker]\n  image = \"alpine:latest\"",
 		"there is no [runners.docker], which docker-autoscaler needs: no job can run")
-	// Rootless Docker and Podman have a socket of their own, so this one may be meant.
-	e.when(e.docker() && e.File.Has(e.Runner.Key("docker.host")), Note, "docker.host", "remove it, unless it is a socket on the Droplet",
-		"host is looked up on the Droplet, where Docker is reached over SSH: it must be a socket, such as unix:///run/podman/podman.sock")
-}
-
-// tables are those below [runners.autoscaler], with their keys.
-var tables = map[string][]string{
-	"":                 keysOf(runnerconfig.Autoscaler{}),
-	"scale_throttle":   keysOf(runnerconfig.ScaleThrottle{}),
-	"state_storage":    keysOf(runnerconfig.StateStorage{}),
-	"connector_config": keysOf(runnerconfig.Connector{}),
-	"policy":           keysOf(runnerconfig.Policy{}),
-	"plugin_config":    config.Keys(),
-}
-
-// keysOf returns the TOML keys of a struct.
-func keysOf(table any) (keys []string) {
-	for f := range reflect.TypeOf(table).Fields() {
-		keys = append(keys, f.Tag.Get("toml"))
+	plain := pluginKey(e.Runner, "token") != "" || a.Connector.Password != ""
+	if level := strings.ToLower(e.File.LogLevel); plain && (level == "debug" || level == "trace") {
+		e.addAt(Warning, e.File.At("log_level"), `log_level = "info"`,
+			"log_level %q writes plugin_config.token and connector_config.password into the log", level)
 	}
-	return keys
+	const pauseless = "it is %s" + orUnitless + ": some releases of the runner then ask without a pause"
+	e.when(unset(a.UpdateInterval), Warning, "autoscaler.update_interval", `update_interval = "1m"`, pauseless, a.UpdateInterval)
+	e.when(unset(a.UpdateIntervalWhenExpecting), Warning, "autoscaler.update_interval_when_expecting",
+		`update_interval_when_expecting = "2s"`, pauseless, a.UpdateIntervalWhenExpecting)
+	e.when(a.MaxUseCount == 0, Note, "autoscaler.max_use_count", "max_use_count = 20",
+		"max_use_count is not set: a busy Droplet is used until its disk is full of what jobs leave")
+}
+
+// unset reports whether a time is none.
+func unset(d time.Duration) bool { return d < time.Millisecond }
+
+const orUnitless = " (not set, or a number without a unit, which counts nanoseconds)"
+
+// known are the keys of [runners.autoscaler] and of the tables below it.
+var known = func() (names []string) {
+	for _, table := range []any{runnerconfig.Autoscaler{}, runnerconfig.ScaleThrottle{}, runnerconfig.StateStorage{},
+		runnerconfig.Connector{}, runnerconfig.Policy{}} {
+		for f := range reflect.TypeOf(table).Fields() {
+			names = append(names, f.Tag.Get("toml"))
+		}
+	}
+	return names
+}()
+
+// keys finds keys that the runner ignores.
+func (e *exam) keys() {
+	for _, key := range e.File.Ignored {
+		path, ours := strings.CutPrefix(key, e.Runner.Key(""))
+		e.when(ours, Warning, path, cmp.Or(config.DidYouMean(lastPart(key), known), "remove it"),
+			"the runner ignores %s: it has no such key there", path)
+	}
+	const key = "autoscaler.failure_threshold"
+	e.when(e.File.Has(e.Runner.Key(key)), Note, key, "remove it", "failure_threshold has no effect: no released runner reads it")
 }
 
 // lastPart is the name of a key.
 func lastPart(key string) string { return key[strings.LastIndex(key, ".")+1:] }
 
-// keys finds keys that the runner ignores, and durations without a unit.
-func (e *exam) keys() {
-	for _, key := range e.File.Ignored {
-		path, ours := strings.CutPrefix(key, e.Runner.Key("autoscaler."))
-		if !ours {
-			continue
-		}
-		table, _, below := strings.Cut(path, ".")
-		if !below {
-			table = ""
-		}
-		name := lastPart(key)
-		hint := config.DidYouMean(name, tables[table])
-		for _, other := range slices.Sorted(maps.Keys(tables)) {
-			if hint == "" && slices.Contains(tables[other], name) {
-				hint = "it belongs in " + tableName(other)
-			}
-		}
-		e.addAt(Warning, e.File.At(key), cmp.Or(hint, "remove it"), "the runner ignores %s: %s has no such key", name, tableName(table))
-	}
-	const key = "autoscaler.failure_threshold"
-	e.when(e.File.Has(e.Runner.Key(key)), Note, key, "remove it", "failure_threshold has no effect: no released runner reads it")
-	e.durations("autoscaler", reflect.ValueOf(*e.Runner.Autoscaler))
-}
-
-func tableName(table string) string {
-	return "[" + strings.TrimSuffix("runners.autoscaler."+table, ".") + "]"
-}
-
-// durations finds numbers without a unit, in v and below.
-func (e *exam) durations(key string, v reflect.Value) {
-	switch {
-	case v.Kind() == reflect.Struct:
-		for f, value := range v.Fields() {
-			e.durations(key+"."+f.Tag.Get("toml"), value)
-		}
-	case v.Kind() == reflect.Slice:
-		for i := range v.Len() {
-			e.durations(fmt.Sprintf("%s.%d", key, i), v.Index(i))
-		}
-	case v.Type() == reflect.TypeFor[time.Duration]() && v.Int() > 0 && v.Int() < int64(time.Millisecond):
-		e.add(Fault, key, fmt.Sprintf(`%s = "%ds"`, lastPart(key), v.Int()),
-			"%s is %v: a number without a unit counts nanoseconds", lastPart(key), v)
-	}
-}
-
-// seeDocs is a hint for want of a better one.
+// seeDocs is a hint for want of a better one. It has for each key what shows its values.
 const seeDocs = "https://gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/-/blob/main/docs/configuration.md"
 
-// remedies help with a key, where its fault has no hint.
-var remedies = map[string]string{"size": "doctl compute size list", "region": "doctl compute region list",
-	"image": "doctl compute image list --public", "vpc_uuid": "doctl vpcs list", "ssh_keys": "doctl compute ssh-key list",
-	"token": `token_file = "/etc/gitlab-runner/digitalocean-token", with nothing but the token in that file`}
+// refused adds what Init refuses: lines that begin with a key, and may end in a hint. Those that are indented say more of what
+// has findings of its own.
+func (e *exam) refused(err error) {
+	if err == nil {
+		return
+	}
+	for line := range strings.Lines(err.Error()) {
+		what, hint, _ := strings.Cut(strings.TrimRight(line, ":\n"), "; ")
+		key, _, keyed := strings.Cut(line, ":")
+		if keyed && !strings.HasPrefix(line, " ") {
+			e.add(Fault, "autoscaler."+key, cmp.Or(hint, seeDocs), "%s", what)
+		}
+	}
+}
 
 func (e *exam) pluginConfig() {
 	const table = "autoscaler.plugin_config"
-	faults, ok := errors.AsType[config.Faults](e.Faults)
-	switch {
-	case e.Faults == nil:
-		e.add(OK, table, "", "plugin_config is accepted")
-	case !ok:
-		e.add(Fault, table, seeDocs, "%v", e.Faults)
-	}
-	for _, f := range faults {
-		hint := cmp.Or(f.Hint, remedies[f.Key], seeDocs)
-		f.Hint = ""
-		e.add(Fault, table+"."+f.Key, hint, "%v", f)
-	}
+	e.when(e.Faults == nil, OK, table, "", "plugin_config is accepted")
+	e.refused(e.Faults)
 	for _, other := range e.File.Runners {
 		same := e.Account.Name != "" && other.Index != e.Runner.Index && other.OurPlugin() &&
 			pluginKey(other, "name") == e.Account.Name && pluginKey(other, "api_url") == pluginKey(e.Runner, "api_url")
@@ -168,52 +144,44 @@ const adaptive = "FF_USE_ADAPTIVE_REQUEST_CONCURRENCY"
 // jobs compares how many jobs the runner takes, and how it asks for them, with what the Droplets have room for.
 func (e *exam) jobs() {
 	const key = "autoscaler.max_instances"
-	const room = "%s is %d, and the Droplets have room for %d jobs (%d x capacity_per_instance %d): some are never used"
-	own, plugins := e.Runner.Autoscaler.MaxInstances, e.Config.MaxInstances
+	own, plugins := e.Runner.Autoscaler.MaxInstances, lower(e.Config.MaxInstances, e.plan.MaxInstances)
 	e.when(plugins > 0 && own > plugins, Fault, key, fmt.Sprintf("max_instances = %d", plugins),
-		"max_instances is %d, more than the %d of plugin_config (%s): the runner refuses to start the plugin",
-		own, plugins, e.File.At(e.Runner.Key("autoscaler.plugin_config.max_instances")))
+		"max_instances is %d, more than the %d of the plugin (by %s): the runner refuses to start it", own, plugins,
+		cmp.Or(e.plan.LimitedBy, "plugin_config"))
 	e.when(e.valid() && e.maxInstances() == 0 && e.Config.MaxHourlyCost == 0, Warning, key, "max_instances = 10",
 		"max_instances is set neither here nor in plugin_config: only the account's Droplet limit limits the bill")
 
-	most := e.maxInstances()
-	slots, limit, concurrent, at := most*e.capacity(), e.Runner.Limit, e.File.Concurrent, e.File.At("concurrent")
-	if !e.File.Has("concurrent") {
-		concurrent = 1
+	const unused = "%s is %d, and max_instances x capacity_per_instance have room for %d jobs: some Droplets are never used"
+	concurrent, limit, room := max(1, e.File.Concurrent), e.Runner.Limit, e.maxInstances()*e.capacity()
+	if concurrent < room {
+		e.addAt(Warning, e.File.At("concurrent"), fmt.Sprintf("concurrent = %d", room), unused, "concurrent", concurrent, room)
 	}
-	if concurrent < slots {
-		e.addAt(Warning, at, fmt.Sprintf("concurrent = %d", slots), room, "concurrent", concurrent, slots, most, e.capacity())
-	}
-	e.when(limit > 0 && limit < slots, Warning, "limit", fmt.Sprintf("limit = %d", slots),
-		room, "limit", limit, slots, most, e.capacity())
-
+	e.when(limit > 0 && limit < room, Warning, "limit", fmt.Sprintf("limit = %d", room), unused, "limit", limit, room)
 	if n := len(e.File.Runners); concurrent < n {
-		e.addAt(Warning, at, fmt.Sprintf("concurrent = %d", n),
+		e.addAt(Warning, e.File.At("concurrent"), fmt.Sprintf("concurrent = %d", n),
 			"concurrent is %d for %d [[runners]]: with long polling the others wait while one asks for jobs", concurrent, n)
 	}
 	requests := max(1, e.Runner.RequestConcurrency)
 	on, set := e.Runner.FeatureFlags[adaptive]
-	off := set && !on || slices.Contains(e.Runner.Environment, adaptive+"=false") || slices.Contains(e.Runner.Environment, adaptive+"=0")
+	environment := e.Runner.Environment
+	off := set && !on || slices.Contains(environment, adaptive+"=false") || slices.Contains(environment, adaptive+"=0")
 	e.when(requests > 1 && off, Warning, "request_concurrency", "remove "+adaptive+", which is on by default",
-		"request_concurrency is %d with %s off: each request for jobs keeps room free, so idle Droplets outlive idle_time", requests, adaptive)
+		"request_concurrency is %d with %s off: each request keeps room free, and idle Droplets outlive idle_time", requests, adaptive)
 	e.when(requests == 1 && limit > 0 && limit <= 2, Warning, "request_concurrency", "request_concurrency = 2",
 		"limit is %d with request_concurrency = 1: with long polling a job waits until the request before it ends", limit)
 }
 
 func (e *exam) restart() {
 	a := e.Runner.Autoscaler
-	static := e.Config.SSHKeyFile != "" || a.Connector.KeyPath != "" || a.Connector.UseStaticCredentials && a.Connector.Password != ""
+	static := !e.valid() || e.staticKey() || a.Connector.UseStaticCredentials && a.Connector.Password != ""
 	e.when(a.StateStorage.Enabled && !static, Warning, "autoscaler.plugin_config.ssh_key_file",
 		`ssh_key_file = "/var/lib/gitlab-runner/fleeting-ssh-key"`,
 		"without ssh_key_file each start makes a new key, which does not open the Droplets that state_storage keeps over a restart")
 	e.when(!a.StateStorage.Enabled && !a.DeleteInstancesOnShutdown, Warning, "autoscaler.state_storage",
 		`state_storage = { enabled = true, dir = "/var/lib/gitlab-runner/taskscaler" }`,
 		"without state_storage a restarted runner deletes every Droplet that it finds, and makes new ones")
-}
 
-func (e *exam) shutdown() {
 	const key = "autoscaler.delete_instances_on_shutdown"
-	a := e.Runner.Autoscaler
 	if !a.DeleteInstancesOnShutdown {
 		e.add(Note, key, "where the runner is stopped for good: delete_instances_on_shutdown = true",
 			"Droplets stay, and are billed, while the runner is stopped")
@@ -222,7 +190,7 @@ func (e *exam) shutdown() {
 	has := !e.Host.older(since["shutdown_deletion_interval"]) // else the keys have no effect
 	e.when(has && (a.ShutdownDeletionInterval == 0 || a.ShutdownDeletionRetries == 0), Warning, key,
 		"shutdown_deletion_interval = \"10s\"\nshutdown_deletion_retries = 3",
-		"shutdown_deletion_interval and shutdown_deletion_retries are not both set: runners such as 18.6 then delete nothing at the stop")
+		"shutdown_deletion_interval and shutdown_deletion_retries are not both set: runners such as 18.6 then delete nothing")
 	rounds := cmp.Or(a.ShutdownDeletionInterval, 10*time.Second) * time.Duration(cmp.Or(a.ShutdownDeletionRetries, 3))
 	if timeout := time.Duration(cmp.Or(e.File.ShutdownTimeout, 30)) * time.Second; rounds >= timeout {
 		e.addAt(Warning, e.File.At("shutdown_timeout"), fmt.Sprintf("shutdown_timeout = %d", int(math.Ceil(rounds.Seconds()))+30),
@@ -244,8 +212,6 @@ func (e *exam) readyCommand() {
 	}
 	what := ""
 	switch {
-	case command == "":
-		what = "there is no instance_ready_command: a Droplet gets jobs while cloud-init still works on it"
 	case !has("cloud-init") && !has("boot-finished"):
 		what = "instance_ready_command does not wait for cloud-init: a Droplet gets jobs while that still works on it"
 	case has("cloud-init status --wait") && !tolerant.MatchString(command):
@@ -256,29 +222,45 @@ func (e *exam) readyCommand() {
 	e.when(what != "", Warning, "autoscaler.instance_ready_command", fmt.Sprintf("instance_ready_command = %q", hint), "%s", what)
 }
 
-func (e *exam) updates() {
-	a := e.Runner.Autoscaler
-	const pauseless = "%s is 0, or not set: some releases of the runner then ask without a pause"
-	e.when(a.UpdateInterval == 0, Warning, "autoscaler.update_interval", `update_interval = "1m"`, pauseless, "update_interval")
-	e.when(a.UpdateIntervalWhenExpecting == 0, Warning, "autoscaler.update_interval_when_expecting", `update_interval_when_expecting = "2s"`,
-		pauseless, "update_interval_when_expecting")
-	e.when(a.MaxUseCount == 0, Note, "autoscaler.max_use_count", "max_use_count = 20",
-		"max_use_count is not set: a busy Droplet is used until its disk is full of what jobs leave")
+func (e *exam) connector() {
+	c := e.Runner.Autoscaler.Connector
+	_, err := provider.ConnectorConfig(c.Fleeting())
+	e.refused(err)
+	e.when(e.valid() && c.UseExternalAddr && !e.Config.PublicNetworking, Warning,
+		"autoscaler.connector_config.use_external_addr", "use_external_addr = false",
+		"use_external_addr is true, and with public_networking = false Droplets have only private addresses")
 }
 
-func (e *exam) connector() {
-	const table = "autoscaler.connector_config."
-	c := e.Runner.Autoscaler.Connector
-	e.when(c.OS != "" && c.OS != "linux", Fault, table+"os", `os = "linux"`, "os is %q: Droplets run linux", c.OS)
-	e.when(c.Protocol != "" && c.Protocol != "ssh", Fault, table+"protocol", `protocol = "ssh"`,
-		"protocol is %q: Droplets are reached by ssh", c.Protocol)
-	e.when(c.ProtocolPort < 0 || c.ProtocolPort > 65535, Fault, table+"protocol_port", "protocol_port = 22",
-		"protocol_port is %d: it must be from 1 to 65535", c.ProtocolPort)
-	e.when(c.Username != "" && c.Username != "root" && !strings.Contains(e.Config.UserData, c.Username) && e.Config.Image.Slug != "",
-		Warning, table+"username", `username = "root"`,
-		"username is %q: DigitalOcean's images have root only, and user_data makes no other user", c.Username)
-	e.when(e.valid() && c.UseExternalAddr && !e.Config.PublicNetworking, Warning, table+"use_external_addr", "use_external_addr = false",
-		"use_external_addr is true, and with public_networking = false Droplets have only private addresses")
-	e.when(e.valid() && !c.UseExternalAddr, Note, table+"use_external_addr", "where this host is not in the Droplets' VPC: "+e.reachable(),
-		"use_external_addr is false: Droplets are reached by their private addresses, so this host must be in their VPC")
+var (
+	// headed matches what cloud-init acts on. Blanks before #! make a script that no shell is found for.
+	headed = regexp.MustCompile(`(?i)^(#!|\s*(#cloud-|#include|#part-handler|## template: jinja|content-type:|mime-version:))`)
+	// cloudConfig matches what must be a mapping in YAML, unlike templates, archives and patches.
+	cloudConfig = regexp.MustCompile(`(?i)^\s*#cloud-config([^-]|$)`)
+	// unlocked matches what ends the limit on SSH connections: ufw limit ssh does not.
+	unlocked = regexp.MustCompile(`(?m)^[^#\n]*\bufw["', \t]+(--force["', \t]+)?(allow|disable)\b`)
+	yamlLine = regexp.MustCompile(`\bline \d+`)
+)
+
+func (e *exam) userData() {
+	const key = "autoscaler.plugin_config.user_data"
+	fault := misread(e.Config.UserData)
+	e.when(fault != "", Fault, key, "cloud-init schema --config-file FILE shows more", "cloud-init does not read it: %s", fault)
+	e.when(strings.HasPrefix(e.Config.Image.Slug, "docker-") && !unlocked.MatchString(e.Config.UserData), Warning, key,
+		"let user_data run: ufw allow ssh",
+		"the 1-Click image's firewall accepts six SSH connections in 30 seconds, and then none: the runner locks itself out")
+}
+
+// misread returns why cloud-init does not read user data; "" = it does. The YAML library's text would repeat values, which may
+// be secret.
+func misread(data string) string {
+	var table map[string]any
+	if data != "" && !headed.MatchString(data) {
+		return "it does not begin with #cloud-config or #!"
+	} else if !cloudConfig.MatchString(data) {
+		return ""
+	} else if err := yaml.Unmarshal([]byte(data), &table); err != nil {
+		return "it is no mapping in YAML, has a key twice, or a text with {, or \": \", that is not in quotes: " +
+			cmp.Or(yamlLine.FindString(err.Error()), "the line is not known")
+	}
+	return ""
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/BurntSushi/toml"
+	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 )
@@ -96,6 +97,12 @@ type Connector struct {
 	UseExternalAddr      bool          `toml:"use_external_addr"`
 }
 
+// Fleeting is what the plugin's Init gets of the connector. The runner adds the key of key_path.
+func (c Connector) Fleeting() provider.ConnectorConfig {
+	return provider.ConnectorConfig{OS: c.OS, Arch: c.Arch, Protocol: provider.Protocol(c.Protocol), ProtocolPort: c.ProtocolPort,
+		Username: c.Username, Password: c.Password, UseStaticCredentials: c.UseStaticCredentials, Keepalive: c.Keepalive, Timeout: c.Timeout}
+}
+
 // Policy is one [[runners.autoscaler.policy]]. The last one whose period contains the present counts.
 type Policy struct {
 	Periods          []string      `toml:"periods"`
@@ -116,16 +123,12 @@ func (p Policy) Preemptive() bool {
 	return p.IdleCount > 0
 }
 
-// maxFile bounds what is read, in bytes: more is no config.toml.
-const maxFile = 16 << 20
-
 // Load reads a file. The error begins with the path, and with the line where TOML knows it.
 func Load(path string) (*File, error) {
-	text, err := config.ThisHost().ReadFile(path, maxFile)
-	if _, ok := errors.AsType[*fs.PathError](err); ok { // it has the path
+	text, err := config.ThisHost().ReadFile(path, 16<<20) // more is no config.toml
+	if _, ok := errors.AsType[*fs.PathError](err); ok {   // it has the path
 		return nil, err
-	}
-	if err != nil {
+	} else if err != nil {
 		return nil, Fault{Path: path, Text: err.Error()}
 	}
 	return Parse(path, string(text))
@@ -156,18 +159,16 @@ func Parse(path, text string) (*File, error) {
 	for i := range f.Runners {
 		f.Runners[i].Index = i
 	}
-	undecoded := map[string]bool{}
+	ignored := map[string]bool{}
 	for _, key := range meta.Undecoded() {
-		undecoded[strings.ToLower(strings.Join(key, "."))] = true
+		name := strings.ToLower(strings.Join(key, "."))
+		ignored[name] = strings.HasPrefix(name, "runners.autoscaler.") && !notOurs.MatchString(name)
 	}
 	at, line := 0, 1
 	err = Walk(text, func(i Item) {
-		if i.Start > at {
-			line, at = line+strings.Count(text[at:i.Start], "\n"), i.Start
-		}
+		line, at = line+strings.Count(text[at:max(at, i.Start)], "\n"), max(at, i.Start)
 		f.lines[i.Key] = line
-		name := index.ReplaceAllString(i.Key, "")
-		if rest, ok := strings.CutPrefix(name, "runners.autoscaler."); ok && i.Name != "" && undecoded[name] && !notOurs.MatchString(rest) {
+		if i.Name != "" && ignored[index.ReplaceAllString(i.Key, "")] {
 			f.Ignored = append(f.Ignored, i.Key)
 		}
 	})
@@ -194,14 +195,14 @@ func Decode(path, text string, into any) (toml.MetaData, error) {
 	return meta, f
 }
 
-// decoderFault matches the decoder's errors: where, at which key, and what.
-var decoderFault = regexp.MustCompile(`(?s)^toml: line (\d+)(?: \(last key "([^"]*)"\))?: (.*)$`)
-
-// notOurs matches what is not decoded of [runners.autoscaler], and not ignored by the runner either.
-var notOurs = regexp.MustCompile(`^(plugin_config\..*|vm_isolation(\..*)?|reservation_throttling|instance_\w+_buckets)$`)
-
-// index matches the number of an element in a key.
-var index = regexp.MustCompile(`\.\d+\b`)
+var (
+	// decoderFault matches the decoder's errors: where, at which key, and what.
+	decoderFault = regexp.MustCompile(`(?s)^toml: line (\d+)(?: \(last key "([^"]*)"\))?: (.*)$`)
+	// notOurs matches what is not decoded of [runners.autoscaler], and not ignored by the runner either.
+	notOurs = regexp.MustCompile(`autoscaler\.(plugin_config\..*|vm_isolation(\..*)?|reservation_throttling|instance_\w+_buckets)$`)
+	// index matches the number of an element in a key.
+	index = regexp.MustCompile(`\.\d+\b`)
+)
 
 // At returns path:line of a key, such as runners.0.autoscaler.max_instances; of one that is not there, of the closest table
 // around it.
@@ -214,19 +215,14 @@ func (f *File) At(key string) string {
 
 // Line is that of At; 0 = there is none.
 func (f *File) Line(key string) int {
-	for key = strings.ToLower(key); key != ""; key = key[:max(0, strings.LastIndex(key, "."))] {
-		if line, ok := f.lines[key]; ok {
-			return line
-		}
+	for key = strings.ToLower(key); key != "" && f.lines[key] == 0; {
+		key = key[:max(0, strings.LastIndex(key, "."))]
 	}
-	return 0
+	return f.lines[key]
 }
 
 // Has reports whether a key is written in the file.
-func (f *File) Has(key string) bool {
-	_, ok := f.lines[strings.ToLower(key)]
-	return ok
-}
+func (f *File) Has(key string) bool { return f.lines[strings.ToLower(key)] > 0 }
 
 // Key is the key of something of the runner, for At.
 func (r Runner) Key(rest string) string { return fmt.Sprintf("runners.%d.%s", r.Index, rest) }
