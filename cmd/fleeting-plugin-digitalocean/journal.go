@@ -2,142 +2,131 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
+	"maps"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/chart"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/history"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/plan"
 )
 
-// before is how much more of the journal is read than --since asks for: what was there
-// already then began before.
+// before is how much more of this host's journal is read than --since asks for: what was
+// there already then began before.
 const before = 24 * time.Hour
 
 // journal is where a history is read from.
 type journal struct {
-	usual      time.Duration // without --since, of this host's journal
-	since      span
-	file, jobs string
-	example    bool
+	usual           time.Duration // without --since, of this host's journal
+	since           span
+	file, jobs, svg string
+	example         bool
 }
 
 func (j *journal) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.Var(&j.since, "since", fmt.Sprintf("what happened from so long ago on (default %dd, or all of a FILE)", int(j.usual.Hours()/24)))
+	f.Var(&j.since, "since", fmt.Sprintf("what happened from so long ago on (default %.0fd, or all of a FILE)", j.usual.Hours()/24))
 	f.StringVar(&j.file, "journal", "", "a `FILE` with what journalctl -u gitlab-runner -o json has written, or short-iso, or with the "+
 		"runner's JSON log; - for standard input (default: asks journalctl)")
 	f.StringVar(&j.jobs, "jobs", "", "a `FILE` with GitLab's answer to GET /runners/:id/jobs: adds pipelines, and waits at GitLab")
+	f.StringVar(&j.svg, "svg", "", "write a picture to `FILE`")
 	f.BoolVar(&j.example, "example", false, "a synthetic week instead")
 }
 
 // read reads a history, and says what could not be used.
-func (j *journal) read(ctx context.Context, t *terminal) (history.History, error) {
+func (j *journal) read(ctx context.Context, t *terminal) (*history.History, error) {
 	if j.example {
-		if j.since.Duration > 0 || j.file != "" || j.jobs != "" {
-			return history.History{}, misuse("--example is a week of its own: it goes without --since, --journal and --jobs")
-		}
-		return history.Example(1), nil
+		h, _ := plan.Example()
+		return h, nil
 	}
-	o := history.Options{Progress: func(lines int64, at time.Time) {
-		t.waits("%d lines, up to %s", lines, at.Local().Format(time.DateTime))
-	}}
-	now := time.Now()
-	switch {
-	case j.since.Duration > 0:
-		o.Since = now.Add(-j.since.Duration)
-	case j.file == "":
-		o.Since = now.Add(-j.usual)
+	now, since, in := time.Now(), time.Time{}, io.Reader(t.in)
+	if j.file == "" {
+		j.since.Duration = cmp.Or(j.since.Duration, j.usual)
+	}
+	if j.since.Duration > 0 {
+		since = now.Add(-j.since.Duration)
+	}
+	switch j.file {
+	case "":
+		in = journalctl(ctx, since.Add(-before))
+	case "-":
+	default:
+		f, err := os.Open(j.file)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
+	}
+	var h *history.History
+	read := make(chan error, 1)
+	go func() { // it may wait for ever: the process ends soon
+		var err error
+		h, err = history.Read(in, since, func(lines int, at time.Time) {
+			t.waits("%d lines, up to %s", lines, at.Local().Format(time.DateTime))
+		})
+		read <- err
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, errInterrupted
+	case err := <-read:
+		t.done()
+		if err != nil {
+			return nil, hinted{err, "give --journal FILE with what journalctl -u gitlab-runner -o json writes on the runner's host, as root"}
+		}
+	}
+	if j.file == "" {
+		h.To = now.UTC()
 	}
 	if j.jobs != "" {
 		f, err := os.Open(j.jobs)
 		if err != nil {
-			return history.History{}, err
+			return nil, err
 		}
 		defer f.Close()
-		o.Jobs = f
-	}
-	h, err := j.lines(ctx, t, o, now)
-	t.done()
-	if ctx.Err() != nil {
-		return h, errInterrupted
-	}
-	if (errors.Is(err, history.ErrForeign) || errors.As(err, new(*fs.PathError))) && !errors.As(err, new(hinted)) {
-		err = hinted{err, "give --journal FILE with what journalctl -u gitlab-runner -o json writes on the runner's host"}
-	}
-	if err != nil {
-		return h, err
-	}
-	for _, p := range h.Problems {
-		text := fmt.Sprintf("%s: %d", p.What, p.Times)
-		if p.First != "" {
-			text += "; the first: " + p.First
+		if err := h.AddExport(f); err != nil {
+			return nil, fmt.Errorf("read the export of jobs: %w", err)
 		}
-		t.say("note", "%s", text)
+	}
+	for _, problem := range slices.Sorted(maps.Keys(h.Problems)) {
+		t.say("note", "%s: %d", problem, h.Problems[problem])
 	}
 	return h, nil
 }
 
-func (j *journal) lines(ctx context.Context, t *terminal, o history.Options, now time.Time) (history.History, error) {
-	switch j.file {
-	case "":
-		return fromJournalctl(ctx, o, now)
-	case "-":
-		type answer struct {
-			history.History
-			error
+// journalctl reads this host's journal. What it fails with the reader fails with.
+func journalctl(ctx context.Context, since time.Time) io.Reader {
+	r, w := io.Pipe()
+	said := &bytes.Buffer{}
+	cmd := exec.CommandContext(ctx, "journalctl", "--unit=gitlab-runner", "--output=json", "--output-fields=MESSAGE", "--all", "--no-pager",
+		fmt.Sprintf("--since=@%d", since.Unix()))
+	cmd.Stdout, cmd.Stderr = w, said
+	go func() {
+		err := cmd.Run()
+		if err != nil {
+			err = fmt.Errorf("journalctl: %w: %s", err, strings.TrimSpace(said.String()))
 		}
-		read := make(chan answer, 1)
-		go func() { // it may wait for ever: the process ends soon
-			h, err := history.Read(ctx, t.in, o)
-			read <- answer{h, err}
-		}()
-		select {
-		case <-ctx.Done():
-			return history.History{}, ctx.Err()
-		case a := <-read:
-			return a.History, a.error
-		}
-	}
-	f, err := os.Open(j.file)
-	if err != nil {
-		return history.History{}, err
-	}
-	defer f.Close()
-	return history.Read(ctx, f, o)
+		w.CloseWithError(err)
+	}()
+	return r
 }
 
-// fromJournalctl reads this host's journal.
-func fromJournalctl(ctx context.Context, o history.Options, now time.Time) (history.History, error) {
-	cmd := exec.CommandContext(ctx, "journalctl", "--unit=gitlab-runner", "--output=json", "--output-fields=MESSAGE", "--all", "--no-pager",
-		fmt.Sprintf("--since=@%d", o.Since.Add(-before).Unix()))
-	said := &bytes.Buffer{}
-	cmd.Stderr = said
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
+// draw writes charts to the file of --svg.
+func (j *journal) draw(charts ...chart.Chart) error {
+	f, err := os.Create(j.svg)
 	if err != nil {
-		return history.History{}, hinted{fmt.Errorf("ask this host's journal: %w", err),
-			"on the runner's host: journalctl -u gitlab-runner -o json >journal; here: give --journal journal"}
+		return err
 	}
-	o.Until = now
-	h, err := history.Read(ctx, out, o)
-	_ = out.Close() // if it was not read to its end
-	ended := cmd.Wait()
-	const hint = "run it with sudo, or as a member of the group systemd-journal, on the runner's host; " +
-		"or give a longer --since, or --journal FILE"
-	switch foreign := errors.Is(err, history.ErrForeign); {
-	case ended != nil && (err == nil || foreign):
-		err = hinted{fmt.Errorf("journalctl: %w: %s", ended, strings.TrimSpace(said.String())), hint}
-	case foreign:
-		err = hinted{err, hint}
-	}
-	return h, err
+	return errors.Join(chart.Write(f, charts...), f.Close())
 }

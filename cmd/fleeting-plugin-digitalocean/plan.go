@@ -3,11 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -32,8 +28,8 @@ Where it does not fit, it says why and advises nothing. It changes nothing.
 
 Costs are USD for a month of 730 hours, at the prices of the past: by the
 second, a minute or a cent at least. Backups, snapshots, traffic and the manager
-are not in them. A wait is from when the runner took a job (with --jobs: from
-when GitLab could have given it) until a Droplet had room for it.
+are not in them. A wait is from when GitLab could have given the job to the
+runner, if the journal or --jobs knows that, until a Droplet had room for it.
 
 It exits with 0, with 1 if there is not enough to read, with 2 if it was called
 wrongly, with 3 if the model does not fit.`,
@@ -48,43 +44,29 @@ wrongly, with 3 if the model does not fit.`,
 	f.StringVar(&p.choice.runner, "runner", "", "this [[runners]], by its `NAME`, where several use the plugin")
 	f.StringVar(&p.label, "choice", "", "show the policy of this choice, by its `LETTER` (default: the best)")
 	f.BoolVar(&p.diff, "diff", false, "show where the policy goes in config.toml")
-	f.StringVar(&p.svg, "svg", "", "write two pictures to `FILE`: cost against wait, and a typical week")
 	f.StringArrayVar(&p.speedups, "speedup", nil, "try another size too, on which jobs are so much faster: `SIZE=FACTOR`, or "+
 		"SIZE=FACTOR@USD where the past has no hourly price of it; may be repeated")
 	t.formatFlags(cmd, asTable, asJSON)
 	return cmd
 }
 
-// planning is what plan is to do.
+// planning is what plan is to do, and for what.
 type planning struct {
 	journal
 	choice   choice
 	label    string
 	diff     bool
-	svg      string
 	speedups []string
-}
 
-// setting is a runner as it is configured.
-type setting struct {
-	plan.Setup
-	file   *runnerconfig.File
-	runner runnerconfig.Runner
-	active func(time.Time) int
-	zone   string // of the policies; "" = the host's
+	group string // of the runner
+	where string // its policies are
 }
 
 func (p *planning) run(ctx context.Context, t *terminal) error {
-	if p.example && p.diff {
-		return misuse("--example has no config.toml: it goes without --diff")
-	}
-	s, err := p.setting()
-	if err != nil {
-		return err
-	}
-	loc := time.Local
-	if s.zone != "" {
-		if loc, err = time.LoadLocation(s.zone); err != nil {
+	_, setup := plan.Example()
+	if !p.example {
+		var err error
+		if setup, err = p.setup(); err != nil {
 			return err
 		}
 	}
@@ -92,8 +74,7 @@ func (p *planning) run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
-	s.Shifts = plan.Shifts(h.From, h.To, s.active)
-	past, err := plan.NewPast(h, writtenName(s.runner), s.Setup)
+	past, err := plan.NewPast(h, cmp.Or(p.group, "ci"), setup)
 	if err != nil {
 		return hinted{err, program + " plan --example shows what it would say"}
 	}
@@ -101,177 +82,103 @@ func (p *planning) run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
-	r := planReport{From: h.From, To: h.To, Size: past.Size, Jobs: len(past.Work.Jobs), Held: past.Held, Misfits: past.Misfits,
-		Measured: fitted(&past.Measured), Model: fitted(&past.Model)}
+	r := planReport{Past: past, Advice: &plan.Advice{}}
 	if len(past.Misfits) > 0 {
 		r.show(t)
 		return exit(exitFound)
 	}
 	t.waits("trying other policies")
-	r.Advice, err = plan.Search(ctx, past, s.Setup, sizes, loc)
+	r.Advice, err = past.Search(ctx, sizes)
 	t.done()
 	if err != nil {
 		return errInterrupted
 	}
-	if err := r.choose(p.label); err != nil {
-		return err
-	}
-	if r.chosen != nil {
-		r.Policy = blocks(r.chosen, s.zone)
-		if p.diff {
-			if r.Diff, err = s.diff(r.Policy); err != nil {
-				return err
-			}
+	for i, c := range r.Choices {
+		if strings.EqualFold(c.Label, cmp.Or(p.label, r.Best)) {
+			r.chosen, r.Best, r.Policy = &r.Choices[i], c.Label, blocks(c.Setup.Policy, "  ")
 		}
 	}
-	r.show(t)
-	if p.svg != "" {
-		return draw(p.svg, r.costs(), r.week(past, loc))
+	if r.chosen == nil && p.label != "" {
+		return misuse(fmt.Sprintf("--choice %q: give a letter from A to %s", p.label, r.Choices[len(r.Choices)-1].Label))
 	}
-	return nil
+	if p.diff && r.chosen != nil {
+		r.Diff = "@@ " + p.where + " @@\n" + blocks(setup.Policy, "-  ") + blocks(r.chosen.Setup.Policy, "+  ")
+	}
+	if r.show(t); p.svg == "" {
+		return nil
+	}
+	return p.draw(r.costs(), r.week())
 }
 
-// exampleConfig is that of history.Example.
-const exampleConfig = `
-concurrent = 1000
-[[runners]]
-  [runners.autoscaler]
-    plugin = "fleeting-plugin-digitalocean"
-  [runners.autoscaler.plugin_config]
-    name = "ci"
-  [[runners.autoscaler.policy]]
-    periods = ["* * * * *"]
-    timezone = "UTC"
-    idle_time = "20m"
-`
-
-// setting reads the present configuration.
-func (p *planning) setting() (s setting, err error) {
-	if p.example {
-		s.file, err = runnerconfig.Parse("", exampleConfig)
-	} else if s.file, err = p.choice.load(); errors.As(err, new(noConfig)) && errors.Is(err, fs.ErrNotExist) {
-		err = hinted{err, "name the runner's file with --config FILE; plan --example needs none"}
-	}
+// setup reads the present configuration.
+func (p *planning) setup() (s plan.Setup, err error) {
+	file, err := runnerconfig.Load(p.choice.configFile())
 	if err != nil {
-		return s, err
+		return s, unopened(err, "name the runner's file with --config FILE; plan --example needs none")
 	}
-	runners, err := p.choice.runners(s.file)
+	runners, err := p.choice.runners(file)
 	if err != nil {
 		return s, err
 	}
 	if len(runners) > 1 {
-		return s, hinted{misuse(s.file.Path + ": several [[runners]] use this plugin"), "give --runner NAME"}
+		return s, hinted{misuse(file.Path + ": several [[runners]] use this plugin"), "give --runner NAME"}
 	}
-	s.runner = runners[0]
-	a := s.runner.Autoscaler
-	s.Setup = plan.Setup{Capacity: a.CapacityPerInstance, MaxUses: a.MaxUseCount, MaxInstances: a.MaxInstances,
-		MaxJobs: max(1, s.file.Concurrent), UpdateInterval: cmp.Or(a.UpdateInterval, time.Minute)}
-	if s.runner.Limit > 0 {
-		s.MaxJobs = min(s.MaxJobs, s.runner.Limit)
+	r := runners[0]
+	p.group, p.where = writtenName(r), file.At(r.Key("autoscaler.policy.0"))
+	s = plan.Setup{Autoscaler: *r.Autoscaler, MaxJobs: max(1, file.Concurrent), Zone: time.Local}
+	if r.Limit > 0 {
+		s.MaxJobs = min(s.MaxJobs, r.Limit)
 	}
-	for _, q := range a.Policy {
-		s.Policies = append(s.Policies, plan.Policy{IdleCount: q.IdleCount, IdleTime: q.IdleTime, ScaleFactor: q.ScaleFactor,
-			ScaleFactorLimit: q.ScaleFactorLimit, Preemptive: q.Preemptive()})
-		s.zone = cmp.Or(q.Timezone, s.zone)
-	}
-	if s.active, err = doctor.Active(a.Policy); err != nil {
+	if s.Active, err = doctor.Active(s.Policy); err != nil {
 		return s, hinted{err, program + " doctor --offline"}
 	}
-	return s, nil
+	for _, q := range s.Policy {
+		if q.Timezone != "" {
+			s.Zone, err = time.LoadLocation(q.Timezone)
+		}
+	}
+	return s, err
 }
 
-var speedup = regexp.MustCompile(`^([\w-]+)=([\d.]+)(?:@([\d.]+))?$`)
-
 // sizes are those of --speedup.
-func (p *planning) sizes(h history.History) (sizes []plan.Size, err error) {
+func (p *planning) sizes(h *history.History) (sizes []plan.Size, err error) {
 	for _, given := range p.speedups {
-		var size plan.Size
-		if m := speedup.FindStringSubmatch(given); m != nil {
-			size.Slug = m[1]
-			size.Speedup, _ = strconv.ParseFloat(m[2], 64)
-			size.Price, _ = strconv.ParseFloat(m[3], 64)
-		}
-		if size.Speedup == 0 {
-			return nil, misuse(fmt.Sprintf("--speedup %q: write it as s-4vcpu-8gb=1.8, or s-4vcpu-8gb=1.8@0.07143", given))
-		}
+		slug, numbers, _ := strings.Cut(given, "=")
+		factor, usd, _ := strings.Cut(numbers, "@")
+		size := plan.Size{Slug: slug}
+		size.Speedup, _ = strconv.ParseFloat(factor, 64)
+		size.Price, _ = strconv.ParseFloat(usd, 64)
 		for _, d := range h.Droplets {
-			if d.Size == size.Slug && size.Price == 0 {
-				size.Price = d.PriceHourly
+			if d.Size == slug {
+				size.Price = cmp.Or(size.Price, d.PriceHourly)
 			}
 		}
-		if size.Price == 0 {
-			return nil, hinted{fmt.Errorf("--speedup %s: no Droplet of that size is in the journal, so its price is not known", size.Slug),
-				fmt.Sprintf("--speedup %s=%g@USD_AN_HOUR", size.Slug, size.Speedup)}
+		if !(size.Speedup > 0 && size.Price > 0) { // NaN is neither
+			return nil, misuse(fmt.Sprintf("--speedup %s: write it as s-4vcpu-8gb=1.8, or as s-4vcpu-8gb=1.8@0.07143 if the journal has "+
+				"no price of it", given))
 		}
 		sizes = append(sizes, size)
 	}
 	return sizes, nil
 }
 
-// blocks writes a choice's policies, to be pasted.
-func blocks(c *plan.Choice, zone string) string {
+// blocks writes policies, to be pasted. Each line begins with indent.
+func blocks(policies []runnerconfig.Policy, indent string) string {
 	var b strings.Builder
-	for i, block := range c.Blocks {
-		if i > 0 {
-			b.WriteString("\n")
+	for _, p := range policies {
+		line := func(key string, value any, written bool) {
+			if written {
+				fmt.Fprintf(&b, "%s  %s = %v\n", indent, key, value)
+			}
 		}
-		fmt.Fprintf(&b, "  [[runners.autoscaler.policy]]\n    periods = [%q]\n", period(block))
-		if zone != "" && len(c.Blocks) > 1 {
-			fmt.Fprintf(&b, "    timezone = %q\n", zone)
-		}
-		fmt.Fprintf(&b, "    idle_count = %d\n    idle_time = %q\n", block.IdleCount, fmt.Sprintf("%.0fm", block.IdleTime.Minutes()))
-		if block.ScaleFactor > 0 {
-			fmt.Fprintf(&b, "    scale_factor = %g\n", block.ScaleFactor)
-		}
-		fmt.Fprintf(&b, "    preemptive_mode = %t\n", block.Preemptive)
+		b.WriteString(indent + "[[runners.autoscaler.policy]]\n")
+		line("periods", `["`+strings.Join(p.Periods, `", "`)+`"]`, len(p.Periods) > 0)
+		line("timezone", strconv.Quote(p.Timezone), p.Timezone != "")
+		line("idle_count", p.IdleCount, true)
+		line("idle_time", `"`+strings.Replace(p.IdleTime.String(), "m0s", "m", 1)+`"`, p.IdleTime > 0)
+		line("scale_factor", p.ScaleFactor, p.ScaleFactor > 0)
+		line("scale_factor_limit", p.ScaleFactorLimit, p.ScaleFactorLimit > 0)
+		line("preemptive_mode", p.Preemptive(), true)
 	}
 	return b.String()
-}
-
-// period is a block's hours as the runner reads them.
-func period(b plan.Block) string {
-	hours, days := "*", []string{}
-	if b.From > 0 || b.To < 24 {
-		hours = fmt.Sprintf("%d-%d", b.From, b.To-1)
-	}
-	for d, name := range strings.Fields("sun mon tue wed thu fri sat") {
-		if b.Days[d] {
-			days = append(days, name)
-		}
-	}
-	short := strings.NewReplacer("sun,mon,tue,wed,thu,fri,sat", "*", "mon,tue,wed,thu,fri", "mon-fri")
-	return "* " + hours + " * * " + short.Replace(strings.Join(days, ","))
-}
-
-// diff shows the policy in place of the present ones, and nothing else of the file, which has secrets.
-func (s setting) diff(policy string) (string, error) {
-	text, err := os.ReadFile(s.file.Path)
-	if err != nil {
-		return "", err
-	}
-	var old strings.Builder
-	at, runner, inside := 0, -1, false
-	for n, line := range strings.Split(string(text), "\n") {
-		if header, _, _ := strings.Cut(strings.ReplaceAll(line, " ", ""), "#"); strings.HasPrefix(strings.TrimSpace(header), "[") {
-			name := strings.TrimSpace(header)
-			if name == "[[runners]]" {
-				runner++
-			}
-			if inside = runner == s.runner.Index && name == "[[runners.autoscaler.policy]]"; inside && at == 0 {
-				at = n + 1
-			}
-		}
-		if inside && strings.TrimSpace(line) != "" {
-			fmt.Fprintf(&old, "-%s\n", clean(strings.TrimRight(line, "\r")))
-		}
-	}
-	where := fmt.Sprintf("line %d", at)
-	if at == 0 {
-		if len(s.runner.Autoscaler.Policy) > 0 {
-			return "", fmt.Errorf("%s: policy is written in one line: replace it by hand", s.file.At(s.runner.Key("autoscaler.policy")))
-		}
-		where = "after [runners.autoscaler], " + s.file.At(s.runner.Key("autoscaler"))
-	}
-	added := "+" + strings.ReplaceAll(strings.TrimSuffix(policy, "\n"), "\n", "\n+") + "\n"
-	return fmt.Sprintf("--- %[1]s\n+++ %[1]s\n@@ %[2]s @@\n", s.file.Path, where) + old.String() + added, nil
 }

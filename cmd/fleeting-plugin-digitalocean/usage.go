@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"encoding/csv"
 	"fmt"
@@ -40,16 +40,14 @@ called wrongly.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd.Context(), t) },
 	}
 	r.flags(cmd)
-	keys := []string{history.ByProject, history.ByPipeline, history.BySize, history.ByHour}
-	cmd.Flags().Func("by", "a line for each `PART`: "+strings.Join(keys, ", ")+" (of the day)", func(v string) error {
-		if !slices.Contains(keys, v) {
-			return fmt.Errorf("give %s", strings.Join(keys, " or "))
+	cmd.Flags().Func("by", "a line for each `PART`: "+strings.Join(history.Parts, ", ")+" (of the day)", func(v string) error {
+		if !slices.Contains(history.Parts, v) {
+			return fmt.Errorf("give %s", strings.Join(history.Parts, " or "))
 		}
 		r.by = v
 		return nil
 	})
-	_ = cmd.RegisterFlagCompletionFunc("by", cobra.FixedCompletions(keys, cobra.ShellCompDirectiveNoFileComp))
-	cmd.Flags().StringVar(&r.svg, "svg", "", "write a picture to `FILE`: what Droplets did over time")
+	_ = cmd.RegisterFlagCompletionFunc("by", cobra.FixedCompletions(history.Parts, cobra.ShellCompDirectiveNoFileComp))
 	t.formatFlags(cmd, asTable, asCSV, asJSON)
 	return cmd
 }
@@ -57,7 +55,7 @@ called wrongly.`,
 // reporting is what report is to do.
 type reporting struct {
 	journal
-	by, svg string
+	by string
 }
 
 func (r *reporting) run(ctx context.Context, t *terminal) error {
@@ -65,22 +63,19 @@ func (r *reporting) run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
-	if r.by == history.ByPipeline && !slices.ContainsFunc(h.Jobs, func(j history.Job) bool { return j.Pipeline != 0 }) && len(h.Jobs) > 0 {
-		t.say("note", "the runner does not log pipelines: give --jobs FILE, with what GitLab answers to GET /runners/:id/jobs")
-	}
 	u := h.Usage(r.by, time.Local)
 	switch t.format {
 	case asJSON:
 		t.json(u)
 	case asCSV:
-		err = writeUsageCSV(t, u, r.by)
+		err = usageCSV(t, u, r.by)
 	default:
-		fmt.Fprint(t.out, usageText(u, r.by, t.room(), t.colours))
+		usageText(t, u, r.by)
 	}
-	if err == nil && r.svg != "" {
-		err = draw(r.svg, usagePicture(&h, &u))
+	if err != nil || r.svg == "" {
+		return err
 	}
-	return err
+	return r.draw(usagePicture(h, u))
 }
 
 // room is how many columns a table has; 0 = any number.
@@ -91,43 +86,39 @@ func (t *terminal) room() int {
 	return 0
 }
 
+// table shows rows, if there are any, below a head. They are written as "a cell|another".
+func (t *terminal) table(head string, rows []string, codes ...string) {
+	var cells [][]string
+	for _, row := range rows {
+		cells = append(cells, strings.Split(row, "|"))
+	}
+	if cells != nil {
+		fmt.Fprint(t.out, "\n", table(strings.Split(head, "|"), 0, cells, codes, t.room(), t.colours))
+	}
+}
+
 // usageText is a report as a person reads it.
-func usageText(u history.Usage, by string, columns int, colours bool) string {
-	var b strings.Builder
-	show := func(rows [][]string) { b.WriteString("\n" + table(rows[0], 0, rows[1:], nil, columns, colours)) }
+func usageText(t *terminal, u history.Usage, by string) {
 	all := u.All
-	fmt.Fprintf(&b, "%s: %s, %d failed; %s; %s\n", colour(colours, bold, between(u.From, u.To)), count(all.Jobs, "job"), all.Failed,
-		count(u.Droplets, "Droplet"), colour(colours, bold, fmt.Sprintf("%.2f USD", all.USD)))
-	part := func(name string, hours, usd float64) []string {
-		return []string{name, fmt.Sprintf("%.2f", hours), fmt.Sprintf("%.2f", usd), percent(usd, all.USD)}
+	fmt.Fprintf(t.out, "%s: %s, %d failed; %s; %.2f USD\n", between(u.From, u.To), count(all.Jobs, "job"), all.Failed,
+		count(u.Droplets, "Droplet"), all.USD)
+	var did, parts, failures []string
+	for i, s := range []history.Share{all.Ran, all.Idle, all.Booting} {
+		did = append(did, fmt.Sprintf("%s|%.2f|%.2f|%.0f %%", []string{"ran jobs", "were idle", "booted"}[i], s.Hours, s.USD,
+			100*s.USD/max(all.USD, 0.01)))
 	}
-	show([][]string{{"DROPLETS", "HOURS", "USD", "SHARE"},
-		part("ran jobs", all.JobHours, all.USDJobs),
-		part("were idle", all.IdleHours, all.USDIdle),
-		part("booted", all.BootHours, all.USDBoot)})
-	rows := [][]string{{"JOBS WAITED", "JOBS", "P50", "P95", "LONGEST"}, waitRow("for a Droplet", all.Jobs, all.Wait)}
-	if u.Queued > 0 {
-		rows = append(rows, waitRow("and at GitLab before", u.Queued, u.Queue))
+	for _, r := range u.Rows {
+		parts = append(parts, fmt.Sprintf("%s|%d|%d|%.2f|%.2f|%.2f|%.2f|%.0f s|%.0f s|%d", r.Key, r.Jobs, r.Failed, r.Ran.Hours,
+			r.Idle.Hours, r.Booting.Hours, r.USD, r.Wait.P50, r.Wait.P95, r.Booted))
 	}
-	show(rows)
-	fmt.Fprintf(&b, "%d of %s waited for a Droplet to boot\n", all.Booted, count(all.Jobs, "job"))
-	if by != "" {
-		rows = [][]string{{strings.ToUpper(by), "JOBS", "FAILED", "RAN", "IDLE", "BOOTED", "USD", "P50", "P95", "FOR A BOOT"}}
-		for _, r := range u.Rows {
-			rows = append(rows, []string{r.Key, strconv.Itoa(r.Jobs), strconv.Itoa(r.Failed), fmt.Sprintf("%.2f", r.JobHours),
-				fmt.Sprintf("%.2f", r.IdleHours), fmt.Sprintf("%.2f", r.BootHours), fmt.Sprintf("%.2f", r.USD),
-				wait(r.Wait.P50), wait(r.Wait.P95), strconv.Itoa(r.Booted)})
-		}
-		show(rows)
+	for _, f := range u.Failures {
+		failures = append(failures, fmt.Sprintf("%s|%s|%s|%d", f.Size, f.Region, f.Why, f.Times))
 	}
-	if len(u.Failures) > 0 {
-		rows = [][]string{{"NOT CREATED", "REGION", "WHY", "TIMES"}}
-		for _, f := range u.Failures {
-			rows = append(rows, []string{f.Size, f.Region, f.Why, strconv.Itoa(f.Times)})
-		}
-		show(rows)
-	}
-	return b.String()
+	t.table("DROPLETS|HOURS|USD|SHARE", did)
+	fmt.Fprintf(t.out, "\nJobs waited %.0f s (p50), %.0f s (p95), %.0f s (longest); %d of them for a boot.\n",
+		all.Wait.P50, all.Wait.P95, all.Wait.Longest, all.Booted)
+	t.table(strings.ToUpper(by)+"|JOBS|FAILED|RAN|IDLE|BOOTED|USD|WAIT P50|P95|FOR A BOOT", parts)
+	t.table("NOT CREATED|REGION|WHY|TIMES", failures)
 }
 
 func between(from, to time.Time) string {
@@ -135,52 +126,32 @@ func between(from, to time.Time) string {
 	return fmt.Sprintf("%s to %s", from.Local().Format(minutes), to.Local().Format(minutes+" MST"))
 }
 
-func waitRow(what string, jobs int, w history.Waits) []string {
-	return []string{what, strconv.Itoa(jobs), wait(w.P50), wait(w.P95), wait(w.Longest)}
-}
-
-func wait(s float64) string {
-	return time.Duration(s * float64(time.Second)).Round(time.Second).String()
-}
-
-func percent(part, all float64) string {
-	if all == 0 {
-		return "-"
-	}
-	return fmt.Sprintf("%.0f %%", 100*part/all)
-}
-
-// writeUsageCSV writes a row for each part, or for all together.
-func writeUsageCSV(t *terminal, u history.Usage, by string) error {
+// usageCSV writes a row for each part, or for all together.
+func usageCSV(t *terminal, u history.Usage, by string) error {
 	if by == "" {
-		u.All.Key = "all"
 		by, u.Rows = "part", []history.Row{u.All}
 	}
 	w := csv.NewWriter(t.out)
-	_ = w.Write([]string{by, "jobs", "failed", "job_hours", "idle_hours", "boot_hours", "usd_jobs", "usd_idle", "usd_boot", "usd",
+	_ = w.Write([]string{by, "jobs", "failed", "ran_hours", "idle_hours", "booting_hours", "ran_usd", "idle_usd", "booting_usd", "usd",
 		"wait_p50", "wait_p95", "wait_longest", "waited_for_boot"})
 	for _, r := range u.Rows {
-		row := []string{clean(r.Key), strconv.Itoa(r.Jobs), strconv.Itoa(r.Failed)}
-		for _, f := range []float64{r.JobHours, r.IdleHours, r.BootHours, r.USDJobs, r.USDIdle, r.USDBoot, r.USD,
-			r.Wait.P50, r.Wait.P95, r.Wait.Longest} {
-			row = append(row, strconv.FormatFloat(f, 'f', -1, 64))
+		var row []string
+		for _, cell := range []any{clean(cmp.Or(r.Key, "all")), r.Jobs, r.Failed, r.Ran.Hours, r.Idle.Hours, r.Booting.Hours, r.Ran.USD,
+			r.Idle.USD, r.Booting.USD, r.USD, r.Wait.P50, r.Wait.P95, r.Wait.Longest, r.Booted} {
+			row = append(row, fmt.Sprint(cell))
 		}
-		_ = w.Write(append(row, strconv.Itoa(r.Booted)))
+		_ = w.Write(row)
 	}
 	w.Flush()
 	return w.Error()
 }
 
 // usagePicture is what Droplets did over time. The highest area is drawn first: each hides the lower part of the one before.
-func usagePicture(h *history.History, u *history.Usage) chart.Chart {
-	hours := map[string]history.Row{}
-	for _, r := range h.Usage(history.ByTime, time.UTC).Rows {
-		hours[r.Key] = r
-	}
+func usagePicture(h *history.History, u history.Usage) chart.Chart {
 	c := chart.Chart{
 		Title: "Droplets from " + between(u.From, u.To),
 		Text: fmt.Sprintf("In Droplet-hours, %.2f ran jobs, %.2f were idle and %.2f booted; %s in all.",
-			u.All.JobHours, u.All.IdleHours, u.All.BootHours, count(u.Droplets, "Droplet")),
+			u.All.Ran.Hours, u.All.Idle.Hours, u.All.Booting.Hours, count(u.Droplets, "Droplet")),
 		Y: chart.Axis{Name: "Droplets, on average in an hour"},
 		Series: []chart.Series{
 			{Name: "booted", Colour: chart.Yellow, Shape: chart.Area, Steps: true},
@@ -188,11 +159,16 @@ func usagePicture(h *history.History, u *history.Usage) chart.Chart {
 			{Name: "ran jobs", Colour: chart.Blue, Shape: chart.Area, Steps: true},
 		},
 	}
+	hours := map[string]history.Row{}
+	for _, r := range h.Usage(history.ByTime, time.UTC).Rows {
+		hours[r.Key] = r
+	}
 	first, marked := u.From.Truncate(time.Hour), max(time.Hour, (u.To.Sub(u.From)/7).Truncate(time.Hour))
 	for at := first; at.Before(u.To); at = at.Add(time.Hour) {
-		r := hours[history.Hour(at)]
-		x := at.Sub(u.From).Hours()
-		for i, y := range []float64{r.JobHours + r.IdleHours + r.BootHours, r.JobHours + r.IdleHours, r.JobHours} {
+		r, x := hours[strconv.FormatInt(at.Unix()/3600, 10)], at.Sub(u.From).Hours()
+		y := r.Booting.Hours + r.Idle.Hours + r.Ran.Hours
+		for i, less := range []float64{0, r.Booting.Hours, r.Idle.Hours} {
+			y -= less
 			c.Series[i].Points = append(c.Series[i].Points, chart.Point{X: x, Y: y}, chart.Point{X: x + 1, Y: y})
 		}
 		if at.Sub(first)%marked == 0 {
@@ -200,13 +176,4 @@ func usagePicture(h *history.History, u *history.Usage) chart.Chart {
 		}
 	}
 	return c
-}
-
-// draw writes charts to a file.
-func draw(path string, charts ...chart.Chart) error {
-	var b bytes.Buffer
-	if err := chart.Write(&b, charts...); err != nil {
-		return err
-	}
-	return os.WriteFile(path, b.Bytes(), 0o644)
 }

@@ -10,6 +10,7 @@ import (
 	"html"
 	"io"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -49,30 +50,18 @@ type Point struct {
 	Text string
 }
 
-// Colour is one that can be told from the others, and seen on both backgrounds.
-type Colour string
-
-// The colours.
-const (
-	Blue   Colour = "blue"
-	Green  Colour = "green"
-	Teal   Colour = "teal"
-	Yellow Colour = "yellow"
-	Red    Colour = "red"
-	Grey   Colour = "grey"
-	Ink    Colour = "ink"
+// Colour and Shape are how points are drawn. Colours can be told from each other, and seen on both backgrounds.
+type (
+	Colour string
+	Shape  string
 )
 
-// Shape is how points are drawn.
-type Shape string
-
-// The shapes.
+// The colours, and the shapes.
 const (
-	Line   Shape = "line"
-	Dashed Shape = "line dashed"
-	Dotted Shape = "line dotted"
-	Area   Shape = "area"
-	Dots   Shape = "dots"
+	Blue, Green, Teal, Yellow Colour = "blue", "green", "teal", "yellow"
+	Red, Grey, Ink            Colour = "red", "grey", "ink"
+	Line, Dashed, Dotted      Shape  = "line", "line dashed", "line dotted"
+	Area, Dots                Shape  = "area", "dots"
 )
 
 // The measures of a chart.
@@ -99,21 +88,19 @@ const style = `
 // Write writes charts as one SVG, one below the other.
 func Write(w io.Writer, charts ...Chart) error {
 	var b strings.Builder
-	var titles, texts []string
+	title, desc := "", ""
 	for _, c := range charts {
-		titles, texts = append(titles, c.Title), append(texts, c.Text)
+		title, desc = strings.TrimPrefix(title+"; "+c.Title, "; "), strings.TrimPrefix(desc+" "+c.Text, " ")
 	}
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-labelledby="title desc">`+"\n", width, height*len(charts))
-	fmt.Fprintf(&b, "<title id=\"title\">%s</title>\n", html.EscapeString(strings.Join(titles, "; ")))
-	fmt.Fprintf(&b, "<desc id=\"desc\">%s</desc>\n", html.EscapeString(strings.Join(texts, " ")))
+	fmt.Fprintf(&b, "<title id=\"title\">%s</title>\n<desc id=\"desc\">%s</desc>\n", html.EscapeString(title), html.EscapeString(desc))
 	fmt.Fprintf(&b, "<style>%s</style>\n<rect class=\"paper area\" width=\"%d\" height=\"%d\" rx=\"8\"/>\n", style, width, height*len(charts))
 	for i, c := range charts {
 		fmt.Fprintf(&b, "<g transform=\"translate(0 %d)\">\n", i*height)
 		c.draw(&b)
 		b.WriteString("</g>\n")
 	}
-	b.WriteString("</svg>\n")
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, b.String()+"</svg>\n")
 	return err
 }
 
@@ -157,21 +144,13 @@ func text(b *strings.Builder, x, y float64, class, s string) {
 }
 
 func (c Chart) series(b *strings.Builder, s Series) {
-	if len(s.Points) == 0 {
-		return
-	}
-	if s.Shape == Dots {
-		for _, p := range s.Points {
-			x, y := c.x(p.X), c.y(p.Y)
-			fmt.Fprintf(b, "<circle class=\"%s dots\" cx=\"%.1f\" cy=\"%.1f\" r=\"5\"/>\n", s.Colour, x, y)
-			text(b, x+8, y-6, "ink", p.Text)
-		}
-		return
-	}
 	var path strings.Builder
 	for i, p := range s.Points {
 		x, y := c.x(p.X), c.y(p.Y)
 		switch {
+		case s.Shape == Dots:
+			fmt.Fprintf(b, "<circle class=\"%s dots\" cx=\"%.1f\" cy=\"%.1f\" r=\"5\"/>\n", s.Colour, x, y)
+			text(b, x+8, y-6, "ink", p.Text)
 		case i == 0 && s.Shape == Area:
 			fmt.Fprintf(&path, "M%.1f %dV%.1f", x, bottom, y)
 		case i == 0:
@@ -183,26 +162,24 @@ func (c Chart) series(b *strings.Builder, s Series) {
 			fmt.Fprintf(&path, "L%.1f %.1f", x, y)
 		}
 	}
-	if s.Shape == Area {
+	if s.Shape == Area && len(s.Points) > 0 {
 		fmt.Fprintf(&path, "V%dZ", bottom)
 	}
-	fmt.Fprintf(b, "<path class=\"%s %s\" d=\"%s\"/>\n", s.Colour, s.Shape, path.String())
+	if path.Len() > 0 {
+		fmt.Fprintf(b, "<path class=\"%s %s\" d=\"%s\"/>\n", s.Colour, s.Shape, path.String())
+	}
 }
 
 func (c Chart) x(at float64) float64 { return left + (right-left)*c.X.part(at) }
 func (c Chart) y(at float64) float64 { return bottom - (bottom-top)*c.Y.part(at) }
 
 // part is where a value lies on the axis, from 0 to 1.
-func (a Axis) part(at float64) float64 {
-	return max(0, min(1, (at-a.From)/(a.To-a.From)))
-}
+func (a Axis) part(at float64) float64 { return max(0, min(1, (at-a.From)/(a.To-a.From))) }
 
 // fit makes the axis as long as the values need, and marks at most so many round numbers and one.
 func (a *Axis) fit(values []float64, parts float64) {
 	if a.To == 0 {
-		for _, v := range values {
-			a.To = max(a.To, v)
-		}
+		a.To = slices.Max(append(values, 0))
 	}
 	if a.To <= a.From {
 		a.To = a.From + 1

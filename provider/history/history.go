@@ -3,15 +3,24 @@
 // GitLab's export of a runner's jobs. It is the one reader for plan and report.
 package history
 
-import "time"
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+)
 
 // History is what a span of time had of jobs and Droplets. All times are UTC.
 type History struct {
 	From, To time.Time
-	Jobs     []Job     // by Started; only those that had a Droplet
-	Droplets []Droplet // by Requested
-	Failures []Failure // to create Droplets, by placement
-	Problems []Problem // of the reading: counted, never fatal
+	Jobs     []Job          // by Started; only those that had a Droplet
+	Droplets []Droplet      // by Requested
+	Failures []Failure      // to create Droplets
+	Problems map[string]int // what the reading could not use, and how often: never fatal
 }
 
 // Job is one job.
@@ -27,6 +36,9 @@ type Job struct {
 	Failed   bool
 }
 
+// Wait is from when GitLab could have given the job, if that is known, until its Droplet was reached.
+func (j *Job) Wait() time.Duration { return j.AtGitLab + max(0, j.Started.Sub(j.Received)) }
+
 // Droplet is one Droplet of a group.
 type Droplet struct {
 	Name, Group  string
@@ -34,10 +46,11 @@ type Droplet struct {
 	Requested    time.Time // zero = it was there before From
 	Active       time.Time // zero = it never was, or unknown
 	Gone         time.Time // zero = it was there at To
+	Assumed      bool      // no line says that it is gone: Gone is when it was deleted, or when the runner stopped
 	PriceHourly  float64   // USD; 0 = unknown
 }
 
-// Failure is why a placement made no Droplets, and how often it was logged.
+// Failure is why a placement made no Droplets, and how often that was logged.
 type Failure struct {
 	Size   string `json:"size,omitempty"` // "" = all placements of a group
 	Region string `json:"region,omitempty"`
@@ -45,9 +58,57 @@ type Failure struct {
 	Times  int    `json:"times"`
 }
 
-// Problem is something that a reading could not use, and how often.
-type Problem struct {
-	What  string
-	Times int
-	First string // the begin of the first line; "" = it says nothing more
+// Life is when a Droplet was there, from From to To.
+func (h *History) Life(d *Droplet) (from, to time.Time) {
+	from, to = d.Requested, h.To
+	if from.Before(h.From) {
+		from = h.From
+	}
+	if !d.Gone.IsZero() && d.Gone.Before(to) {
+		to = d.Gone
+	}
+	return from, to
+}
+
+// Cost is what a Droplet cost in USD from From to To. What is billed at least is billed when it is made.
+func (h *History) Cost(d *Droplet) float64 {
+	from, to := h.Life(d)
+	switch life := to.Sub(from); {
+	case d.PriceHourly == 0 || life < 0:
+		return 0
+	case d.Requested.Before(h.From):
+		return d.PriceHourly * life.Hours()
+	default:
+		return instancegroup.Cost(d.PriceHourly, life)
+	}
+}
+
+var errNoExport = errors.New("it is not what GET /runners/:id/jobs answers: a JSON array of jobs, or several")
+
+// AddExport adds what GitLab says of jobs: one array, or pages one after the other.
+func (h *History) AddExport(in io.Reader) error {
+	byID := map[int64]*Job{}
+	for i := range h.Jobs {
+		byID[h.Jobs[i].ID] = &h.Jobs[i]
+	}
+	d := json.NewDecoder(in)
+	for pages := 0; ; pages++ {
+		var page []struct {
+			ID       int64
+			Queued   float64 `json:"queued_duration"` // seconds until the runner took it
+			Pipeline struct{ ID int64 }
+			Project  struct{ ID int64 }
+		}
+		if err := d.Decode(&page); errors.Is(err, io.EOF) && pages > 0 {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("%w: %w", errNoExport, err)
+		}
+		for _, e := range page {
+			if j := byID[e.ID]; j != nil {
+				j.Pipeline, j.Project = max(0, e.Pipeline.ID), max(j.Project, e.Project.ID)
+				j.AtGitLab = cmp.Or(time.Duration(min(max(0, e.Queued), month)*float64(time.Second)), j.AtGitLab)
+			}
+		}
+	}
 }

@@ -7,149 +7,116 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
-// line is a line of the log: when it was written, what it says and the fields of it.
+// line is a line of the log: when it was written, what it says and its fields.
 type line struct {
-	at    time.Time // zero = it does not say
-	msg   string
-	field func(key string) string // "" = it has none of that key
+	at     time.Time // zero = it does not say
+	msg    string
+	text   string         // the runner's own format, from where the fields begin
+	fields map[string]any // nil = they are still in text: most lines are not asked for theirs
 }
 
-// message is journald's: a string, or an array of bytes if it has colours or is no UTF-8. nil = journalctl left it out.
-type message []byte
-
-func (m *message) UnmarshalJSON(b []byte) error {
-	if b[0] != '"' {
-		return json.Unmarshal(b, (*[]byte)(m))
-	}
-	var s string
-	err := json.Unmarshal(b, &s)
-	*m = message(s)
-	return err
-}
+var (
+	stamp     = regexp.MustCompile(`^(\d{4}-\d\d-\d\dT\S+)\s+(?:\S+ \S+\[\d+\]: )?`) // the time, and "host gitlab-runner[123]: "
+	colours   = regexp.MustCompile("\x1b\\[[0-9;]*m")
+	level     = regexp.MustCompile(`^(WARNING|ERROR|FATAL|PANIC): `)
+	fieldName = regexp.MustCompile(`(?:^| )([\w-]+)=`)
+)
 
 // parse reads a line as journalctl -o json or short-iso, docker logs -t or gitlab-runner itself writes it, in each of the
 // runner's log formats. at is what is known of its time. A line of another program has no message; ok = false is one that
 // should be one of these.
 func parse(text []byte, at time.Time) (l line, ok bool) {
 	text = bytes.TrimSpace(text)
-	first, rest, _ := bytes.Cut(text, []byte(" "))
-	if t, ok := parseTime(string(first)); ok {
-		at, text = t, bytes.TrimSpace(rest)
-		if host, entry, ok := bytes.Cut(text, []byte("]: ")); ok && bytes.Count(host, []byte(" ")) == 1 && bytes.IndexByte(host, '[') > 0 {
-			text = bytes.TrimSpace(entry) // after "host gitlab-runner[123]: "
+	if m := stamp.FindSubmatch(text); m != nil {
+		if own := parseTime(string(m[1])); !own.IsZero() {
+			at, text = own, text[len(m[0]):]
 		}
 	}
 	if !bytes.HasPrefix(text, []byte("{")) {
-		return parseText(string(text), at)
+		l = parseText(colours.ReplaceAllString(string(text), ""), at)
+		return l, true
 	}
-	var entry struct {
-		Micros  int64   `json:"__REALTIME_TIMESTAMP,string"`
-		Message message `json:"MESSAGE"`
-		Time    string  `json:"time"`
-		Msg     string  `json:"msg"`
-	}
-	if err := json.Unmarshal(text, &entry); err != nil {
-		return l, false
-	}
-	if entry.Micros != 0 {
-		if entry.Message == nil {
+	if !bytes.Contains(text, []byte(`"__REALTIME_TIMESTAMP"`)) {
+		if json.Unmarshal(text, &l.fields) != nil {
 			return l, false
 		}
-		return parse(entry.Message, time.UnixMicro(entry.Micros))
-	}
-	if own, ok := parseTime(entry.Time); ok {
-		at = own
-	}
-	fields := sync.OnceValue(func() (fields map[string]any) {
-		d := json.NewDecoder(bytes.NewReader(text))
-		d.UseNumber()
-		_ = d.Decode(&fields) // it is an object
-		return fields
-	})
-	return line{at, entry.Msg, func(key string) string {
-		if value := fields()[key]; value != nil {
-			return fmt.Sprint(value)
+		l.msg, l.at = l.field("msg"), parseTime(l.field("time"))
+		if l.at.IsZero() {
+			l.at = at
 		}
-		return ""
-	}}, true
+		return l, true
+	}
+	var entry struct {
+		Micros  int64           `json:"__REALTIME_TIMESTAMP,string"`
+		Message json.RawMessage `json:"MESSAGE"`
+	}
+	var message string
+	var raw []byte                                                               // of a message that has colours, or is no UTF-8: journald has an array of its bytes
+	if json.Unmarshal(text, &entry) != nil || string(entry.Message) == "null" || // without --all journalctl leaves long ones out
+		json.Unmarshal(entry.Message, &message) != nil && json.Unmarshal(entry.Message, &raw) != nil {
+		return l, false
+	}
+	return parse(append(raw, message...), time.UnixMicro(entry.Micros))
 }
-
-var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
 // parseText reads the runner's own format, and its log_format = "text".
-func parseText(text string, at time.Time) (l line, ok bool) {
-	text = colours.ReplaceAllString(text, "")
-	fields := " " + text
-	l.field = func(key string) string { return fieldOf(fields, key) }
+func parseText(text string, at time.Time) line {
 	if strings.HasPrefix(text, `time="`) {
-		l.at, ok = parseTime(l.field("time"))
-		l.msg = l.field("msg")
-		return l, ok
+		l := line{text: text}
+		l.at, l.msg = parseTime(l.field("time")), l.field("msg")
+		return l
 	}
-	l.msg, fields, _ = strings.Cut(text, "  ") // it is filled up to 50 columns, and two spaces
-	fields = " " + strings.TrimLeft(fields, " ")
-	for _, level := range []string{"WARNING: ", "ERROR: ", "FATAL: ", "PANIC: "} {
-		l.msg = strings.TrimPrefix(l.msg, level)
-	}
-	l.at, l.msg = at, strings.TrimSpace(l.msg)
-	return l, true
+	msg, fields, _ := strings.Cut(text, "  ") // it is filled up to 50 columns, and two spaces
+	return line{at: at, msg: strings.TrimSpace(level.ReplaceAllString(msg, "")), text: strings.TrimLeft(fields, " ")}
 }
 
-var nextField = regexp.MustCompile(` [\w-]+=`)
-
-// fieldOf finds a field in " key=value with spaces key="quoted value"".
-func fieldOf(fields, key string) string {
-	at := strings.LastIndex(fields, " "+key+"=") // they are sorted; a text before may contain the like
-	if at < 0 {
-		return ""
+// field returns a field; "" = the line has none of that key. In text it is key=value with spaces, or key="quoted value"; the
+// last of a key counts: they are sorted, and an error before may contain the like.
+func (l *line) field(key string) string {
+	if l.fields == nil {
+		l.fields = map[string]any{}
+		names := fieldName.FindAllStringSubmatchIndex(l.text, -1)
+		for i, name := range names {
+			end := len(l.text)
+			if i+1 < len(names) {
+				end = names[i+1][0]
+			}
+			value := l.text[name[1]:end]
+			if quoted, err := strconv.QuotedPrefix(l.text[name[1]:]); err == nil {
+				value, _ = strconv.Unquote(quoted)
+			}
+			l.fields[l.text[name[2]:name[3]]] = strings.TrimSpace(value)
+		}
 	}
-	value := fields[at+len(key)+2:]
-	if quoted, err := strconv.QuotedPrefix(value); err == nil {
-		value, _ = strconv.Unquote(quoted)
-	} else if next := nextField.FindStringIndex(value); next != nil {
-		value = value[:next[0]]
+	if value := l.fields[key]; value != nil {
+		return strings.Clone(fmt.Sprint(value)) // the line is not kept with it
 	}
-	return strings.Clone(value) // the line is not kept with it
+	return ""
 }
 
-func (l *line) number(key string) int64 {
-	n, _ := strconv.ParseInt(l.field(key), 10, 64)
-	return max(0, n)
-}
+// The largest numbers that are believed.
+const (
+	maxID = 1 << 53
+	month = 31 * 24 * 3600 // in seconds
+)
 
-func (l *line) usd(key string) float64 {
-	f, err := strconv.ParseFloat(l.field(key), 64)
-	if err != nil || !(f >= 0 && f < 1e4) { // NaN is none either
-		return 0
-	}
-	return f
-}
-
-func (l *line) seconds(key string) time.Duration {
-	f, _ := strconv.ParseFloat(l.field(key), 64)
-	return seconds(f)
-}
-
-// seconds is a time of at most a month; 0 = it is none.
-func seconds(n float64) time.Duration {
-	if n > 0 && n < 31*24*3600 {
-		return time.Duration(n * float64(time.Second))
+// number is a field that is a number from 0 to most; else 0.
+func (l *line) number(key string, most float64) float64 {
+	if n, err := strconv.ParseFloat(l.field(key), 64); err == nil && n >= 0 && n <= most { // NaN is not
+		return n
 	}
 	return 0
 }
 
-func parseTime(s string) (time.Time, bool) {
-	if len(s) < len("2006-01-02T15:04:05Z") || s[4] != '-' {
-		return time.Time{}, false
-	}
+// parseTime returns a time of a log; zero = it is none.
+func parseTime(s string) time.Time {
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05Z0700"} {
 		if t, err := time.Parse(layout, s); err == nil {
-			return t, true
+			return t.UTC()
 		}
 	}
-	return time.Time{}, false
+	return time.Time{}
 }

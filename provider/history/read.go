@@ -2,28 +2,18 @@ package history
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"time"
 )
 
-// Options is what of a journal is read. The format of its lines is detected.
-type Options struct {
-	Since    time.Time                       // what ended before is left out; zero = from the first line
-	Until    time.Time                       // when the journal was read, if it goes on until then; zero = the last line
-	Jobs     io.Reader                       // GitLab's export: GET /runners/:id/jobs; nil = none
-	Progress func(lines int64, at time.Time) // called every 100,000 lines; nil = never
-}
-
 const (
 	maxLine      = 1 << 20 // bytes; longer lines are cut
-	maxFirst     = 120     // bytes of a problem's first line
 	clockStep    = 5 * time.Second
 	betweenSteps = 100_000 // lines
 )
@@ -31,151 +21,229 @@ const (
 // ErrForeign is a journal that is none of a runner's.
 var ErrForeign = errors.New("no line of it is gitlab-runner's, in a form that is known")
 
-// Read reads a journal to its end, in a stream: memory grows with the jobs and the
-// Droplets of it, not with its lines. What it cannot use it counts in Problems. Its
-// errors are those of the readers and of ctx, ErrForeign, and an export that is not one.
-func Read(ctx context.Context, journal io.Reader, o Options) (History, error) {
-	r := &reader{o: o, running: map[int64]*Job{}, droplets: map[string]*droplet{},
-		failures: map[Failure]int{}, problems: map[string]*Problem{}}
-	if err := r.lines(ctx, journal); err != nil {
-		return History{}, fmt.Errorf("read the journal, after line %d: %w", r.read, err)
-	}
-	if !r.used {
-		return History{}, fmt.Errorf("read the journal, %d lines: %w", r.read, ErrForeign)
-	}
-	h := r.end()
-	if o.Jobs != nil {
-		if err := addExport(h.Jobs, o.Jobs); err != nil {
-			return History{}, fmt.Errorf("read the export of jobs: %w", err)
-		}
-	}
-	return h, nil
-}
-
-// reader is what was read so far.
-type reader struct {
-	o        Options
-	read     int64     // lines
-	first    time.Time // of the lines
-	last     time.Time
-	used     bool // a line was the runner's or the plugin's
-	running  map[int64]*Job
-	jobs     []Job // that have ended
-	droplets map[string]*droplet
-	failures map[Failure]int // by a Failure without Times
-	problems map[string]*Problem
-}
-
-func (r *reader) lines(ctx context.Context, journal io.Reader) error {
+// Read reads a journal to its end, in a stream: memory grows with the jobs and the Droplets of it, not with its lines. The
+// format of its lines is detected; what it cannot use it counts in Problems. What ended before since is left out. progress
+// is called every 100,000 lines. Its errors are those of the reader, and ErrForeign.
+func Read(journal io.Reader, since time.Time, progress func(lines int, at time.Time)) (*History, error) {
+	r := &reader{since: since.UTC(), running: map[int64]*Job{}, droplets: map[string]*Droplet{}, prices: map[string]float64{}}
+	r.Failures, r.Problems = []Failure{}, map[string]int{}
 	in := bufio.NewReaderSize(journal, maxLine)
-	for {
+	for lines := 0; ; {
 		text, err := in.ReadSlice('\n')
 		if len(text) > 0 {
-			r.read++
+			lines++
 			r.line(text)
 		}
 		for errors.Is(err, bufio.ErrBufferFull) { // to the end of that line
 			_, err = in.ReadSlice('\n')
 		}
-		if errors.Is(err, io.EOF) {
-			return nil
+		switch {
+		case errors.Is(err, io.EOF) && r.used:
+			return r.end(), nil
+		case errors.Is(err, io.EOF):
+			err = ErrForeign
 		}
-		if err = cmp.Or(err, ctx.Err()); err != nil {
-			return err
+		if err != nil {
+			return nil, fmt.Errorf("read the journal, %d lines: %w", lines, err)
 		}
-		if r.read%betweenSteps == 0 && r.o.Progress != nil {
-			r.o.Progress(r.read, r.last)
+		if lines%betweenSteps == 0 {
+			progress(lines, r.To)
 		}
 	}
 }
 
-// handlers are what is done about the lines that say something, by how their message begins. They report whether a line had
-// what it should.
-var handlers = map[string]func(*reader, line) bool{
-	msgStarting: (*reader).restarted, msgReceived: (*reader).job, msgAdded: (*reader).job, msgDialing: (*reader).job,
-	msgSucceeded: (*reader).job, msgFailed: (*reader).job, msgRemoved: (*reader).job,
-	msgRequested: (*reader).requested, msgUnconfirmed: (*reader).requested,
-	msgActive: (*reader).lives, msgDeleting: (*reader).lives, msgGone: (*reader).lives, msgVanished: (*reader).lives,
-	msgNeverMade: (*reader).lives, msgTookOver: (*reader).tookOver, msgTookOverUnknown: (*reader).tookOver,
-	msgCoolsDown: (*reader).failed, msgRefused: (*reader).failed,
+// reader is what was read so far: From and To are those of the lines, Jobs those that have ended.
+type reader struct {
+	History
+	since    time.Time
+	used     bool // a line was the runner's or the plugin's
+	running  map[int64]*Job
+	droplets map[string]*Droplet
+	prices   map[string]float64 // of a size, as another Droplet had it
 }
+
+// unread is the problem with lines that should say something.
+const unread = "lines that are cut, have no time, or are of another version"
+
+// What these messages begin with; what follows varies.
+const (
+	starting = "Starting multi-runner"
+	failed   = "Job failed"
+)
 
 // line reads one line of the journal.
 func (r *reader) line(text []byte) {
-	const unread = "lines that are cut, have no time, or are of another version"
 	l, ok := parse(text, time.Time{})
 	if !ok {
-		r.problem(unread, text)
+		r.Problems[unread]++
 		return
 	}
-	for _, begin := range []string{msgStarting, msgFailed} { // what follows varies
+	for _, begin := range []string{starting, failed} {
 		if strings.HasPrefix(l.msg, begin) {
 			l.msg = begin
 		}
 	}
-	handle := handlers[l.msg]
-	if l.at.IsZero() && l.msg == msgStarting { // it is written before log_format is known
-		l.at = r.last
-	}
 	if l.at.IsZero() {
-		if handle != nil && l.msg != msgStarting {
-			r.problem(unread, text)
+		if l.msg == starting { // it is written before log_format is known
+			l.at = r.To
 		}
+		r.handle(&l)
 		return
 	}
-	l.at = l.at.UTC()
-	if r.first.IsZero() || l.at.Before(r.first) {
-		r.first = l.at
+	if r.From.IsZero() || l.at.Before(r.From) {
+		r.From = l.at
 	}
-	if l.at.Before(r.last.Add(-clockStep)) {
-		r.problem("times that are before those of the line above: the clock was set back, or files are out of order", text)
+	if l.at.Before(r.To.Add(-clockStep)) {
+		r.Problems["times that are before those of the line above: the clock was set back, or files are out of order"]++
 	}
-	if handle != nil {
-		r.used = true
-		if !handle(r, l) {
-			r.problem(unread, text)
-		}
-	}
-	r.last = l.at
+	r.handle(&l)
+	r.To = l.at
 }
 
-// end returns what was read, from Since on.
-func (r *reader) end() History {
-	h := History{From: r.first, To: r.last}
-	if r.o.Until.After(h.To) {
-		h.To = r.o.Until.UTC()
+// handle does what a line says: what the runner logs of jobs, and the plugin of Droplets. (TestMessagesAreLogged)
+func (r *reader) handle(l *line) {
+	switch l.msg {
+	default:
+		return
+	case starting: // what the process before had to do ended with it, if no later line speaks of it
+		for _, j := range r.running {
+			r.endJob(j, l.at, true)
+		}
+		for _, d := range r.droplets {
+			if d.Gone.IsZero() {
+				d.Gone, d.Assumed = r.To, true
+			}
+		}
+	case "Checking for jobs... received":
+		id := int64(l.number("job", maxID))
+		r.running[id] = &Job{ID: id, Received: l.at}
+		r.job(l)
+	case "Added job to processing list":
+		r.job(l).AtGitLab = time.Duration(l.number("time_in_queue_seconds", month) * float64(time.Second))
+	case "Dialing instance": // perhaps after it tried another Droplet
+		j := r.job(l)
+		j.Started, j.Droplet = l.at, l.field("instance-id")
+	case "Job succeeded":
+		r.endJob(r.job(l), l.at, false)
+	case failed, "Removed job from processing list": // the latter has ended, nobody knows how
+		r.endJob(r.job(l), l.at, true)
+	case "Droplets requested", "a create was not confirmed; lists will show whether its Droplets exist":
+		r.each(l, func(d *Droplet) { d.Requested = l.at })
+	case "Droplet is active":
+		r.each(l, func(d *Droplet) { d.Active = l.at })
+	case "Droplet is being deleted":
+		r.each(l, func(d *Droplet) { d.Gone, d.Assumed = l.at, true })
+	case "Droplet is gone", "a Droplet vanished: it is reported to the runner as gone":
+		r.each(l, func(d *Droplet) { d.Gone = l.at })
+	case "a Droplet was never created: it is reported to the runner as gone": // it costs nothing
+		r.each(l, func(d *Droplet) { delete(r.droplets, d.Name) })
+	case "took over the Droplets of earlier plugin processes",
+		"took over Droplets of plugin processes that this host does not know: if their manager is alive, stop one of the two " +
+			"or give it a plugin_config.name of its own":
+		r.each(l, func(*Droplet) {})
+	case "a placement cools down", "Droplets were refused; the group backs off before it asks again":
+		if r.old(l.at) {
+			return
+		}
+		f := Failure{Size: l.field("size"), Region: l.field("region"), Why: cmp.Or(l.field("why"), l.msg)}
+		i := slices.IndexFunc(r.Failures, func(o Failure) bool { o.Times = 0; return o == f })
+		if i < 0 {
+			i, r.Failures = len(r.Failures), append(r.Failures, f)
+		}
+		r.Failures[i].Times++
 	}
-	if since := r.o.Since.UTC(); since.After(h.From) {
-		h.From = since
+	r.used = true
+}
+
+// job returns the job of a line, or one that does not count: it began before the first line, or has ended. Its id is enough:
+// GitLab counts the jobs of all its runners.
+func (r *reader) job(l *line) *Job {
+	id := int64(l.number("job", maxID))
+	if id == 0 || l.at.IsZero() {
+		r.Problems[unread]++
+		return &Job{}
 	}
-	if h.To.Before(h.From) { // nothing is as young as Since
-		return History{From: h.From, To: h.From}
+	j := cmp.Or(r.running[id], &Job{})
+	j.Project = cmp.Or(int64(l.number("project", maxID)), j.Project)
+	if took := l.number("duration_s", month); took > 0 && math.Abs(l.at.Sub(j.Received).Seconds()-took) > clockStep.Seconds() && j.ID > 0 {
+		r.Problems["jobs across a change of the clock: their waits may be wrong"]++
 	}
-	h.Jobs, h.Droplets = r.allJobs(), r.allDroplets()
-	for f, times := range r.failures {
-		f.Times = times
-		h.Failures = append(h.Failures, f)
+	return j
+}
+
+// endJob ends a job; zero = it runs on.
+func (r *reader) endJob(j *Job, at time.Time, failed bool) {
+	delete(r.running, j.ID)
+	switch {
+	case r.old(at) || j.ID == 0:
+	case j.Droplet == "":
+		r.Problems["jobs without a Droplet: of another executor, or ended before one was ready; left out"]++
+	default:
+		j.Ended, j.Failed = at, failed
+		r.Jobs = append(r.Jobs, *j)
 	}
-	slices.SortFunc(h.Failures, func(a, b Failure) int {
-		return cmp.Or(b.Times-a.Times, cmp.Compare(a.Size, b.Size), cmp.Compare(a.Region, b.Region), cmp.Compare(a.Why, b.Why))
-	})
-	for _, p := range r.problems {
-		h.Problems = append(h.Problems, *p)
+}
+
+// each does what a line says of Droplets: it names them, or the first 20 "and 3 more". One that was thought gone is not.
+func (r *reader) each(l *line, do func(*Droplet)) {
+	some, _, more := strings.Cut(cmp.Or(l.field("names"), l.field("name")), " and ")
+	names, group := strings.Fields(some), l.field("group")
+	for _, d := range r.droplets {
+		if more && d.Group == group {
+			names = append(names, d.Name)
+		}
 	}
-	slices.SortFunc(h.Problems, func(a, b Problem) int { return cmp.Or(b.Times-a.Times, cmp.Compare(a.What, b.What)) })
-	return h
+	if len(names) == 0 || l.at.IsZero() {
+		r.Problems[unread]++
+		return
+	}
+	for _, name := range names {
+		d := cmp.Or(r.droplets[name], &Droplet{Name: name})
+		r.droplets[name] = d
+		d.Group, d.Size, d.Region = cmp.Or(group, d.Group), cmp.Or(l.field("size"), d.Size), cmp.Or(l.field("region"), d.Region)
+		d.Gone, d.Assumed = time.Time{}, false
+		if l.field("name") != "" { // a line about several has their sum
+			d.PriceHourly = cmp.Or(l.number("usd_per_hour", 1e4), d.PriceHourly)
+		}
+		if d.Size != "" && d.PriceHourly > 0 {
+			r.prices[d.Size] = d.PriceHourly
+		}
+		if age, err := time.ParseDuration(cmp.Or(l.field("age"), l.field("after"))); err == nil && age >= 0 { // by DigitalOcean's clock
+			d.Requested = l.at.Add(-age)
+		}
+		if do(d); !d.Assumed && r.old(d.Gone) {
+			delete(r.droplets, name)
+		}
+	}
+}
+
+// end returns what was read, from since on.
+func (r *reader) end() *History {
+	if r.since.After(r.From) {
+		r.From = r.since
+	}
+	if r.To.Before(r.From) { // nothing is as young as since
+		return &History{From: r.From, To: r.From}
+	}
+	for _, j := range r.running {
+		r.endJob(j, time.Time{}, false)
+	}
+	slices.SortFunc(r.Jobs, func(a, b Job) int { return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.ID, b.ID)) })
+	for _, d := range r.droplets {
+		if r.old(d.Gone) {
+			continue
+		}
+		if d.Assumed {
+			r.Problems["Droplets whose end was not logged: counted to when they were deleted, or to the runner's last line"]++
+		}
+		if d.PriceHourly = cmp.Or(d.PriceHourly, r.prices[d.Size]); d.PriceHourly == 0 {
+			r.Problems["Droplets without a price: not in what is summed"]++
+		}
+		r.Droplets = append(r.Droplets, *d)
+	}
+	slices.SortFunc(r.Droplets, func(a, b Droplet) int { return cmp.Or(a.Requested.Compare(b.Requested), cmp.Compare(a.Name, b.Name)) })
+	return &r.History
 }
 
 // old reports whether what ended then is left out.
-func (r *reader) old(ended time.Time) bool { return !ended.IsZero() && ended.Before(r.o.Since) }
-
-// problem counts something that could not be used.
-func (r *reader) problem(what string, line []byte) {
-	p := r.problems[what]
-	if p == nil {
-		first := bytes.ToValidUTF8(bytes.TrimSpace(line[:min(len(line), maxFirst)]), nil)
-		p = &Problem{What: what, First: string(first)}
-		r.problems[what] = p
-	}
-	p.Times++
-}
+func (r *reader) old(ended time.Time) bool { return !ended.IsZero() && ended.Before(r.since) }

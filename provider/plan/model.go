@@ -10,180 +10,156 @@ import (
 	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
-
-// Policy is what one [[runners.autoscaler.policy]] decides.
-type Policy struct {
-	IdleCount        int // jobs
-	IdleTime         time.Duration
-	ScaleFactor      float64
-	ScaleFactorLimit int
-	Preemptive       bool
-}
-
-// fallback is the runner's policy where none applies.
-var fallback = Policy{IdleTime: 5 * time.Minute}
 
 // Setup is how a runner scales.
 type Setup struct {
-	Policies []Policy
-	Shifts   []Shift // by time, the first at 0; none = the first policy always applies, the runner's own if there is none
+	runnerconfig.Autoscaler
+	MaxJobs int                 // the smaller of concurrent and limit; 0 = unlimited
+	Active  func(time.Time) int // which of its policies counts at a moment; -1 = the runner's own
+	Zone    *time.Location      // whose hours count
 
-	Capacity     int // jobs at once on a Droplet, at least 1
-	MaxUses      int // jobs on a Droplet until it goes; 0 = unlimited
-	MaxInstances int // 0 = unlimited
-	MaxJobs      int // the smaller of concurrent and limit; 0 = unlimited
-
-	UpdateInterval time.Duration // at least 2 s
+	shifts []shift // by time, the first at 0
 }
 
-// Shift is when another policy begins to count; -1 is the runner's own.
-type Shift struct {
-	At     int64 // ms since the work begins
-	Policy int
+// shift is when another of the policies begins to count, since the work began.
+type shift struct {
+	at     time.Duration
+	policy int
 }
 
-// Work is what is replayed. Times are milliseconds since it begins.
+// shifts are those of so much time; active returns which policy counts at a moment.
+func shifts(from time.Time, length time.Duration, active func(time.Time) int) (all []shift) {
+	for t := from; t.Sub(from) < length; t = t.Truncate(time.Minute).Add(time.Minute) {
+		if n := active(t); len(all) == 0 || n != all[len(all)-1].policy {
+			all = append(all, shift{t.Sub(from), n})
+		}
+	}
+	return all
+}
+
+// Work is what is replayed.
 type Work struct {
-	Length int64 // of all
-	Jobs   []Job // by Arrive
-	Boots  []int // from request to active: the nth Droplet has the nth, over and over
-	Ready  int   // from active until a job runs
-	Gone   int   // from the request to delete until the bill ends
-	Price  float64
+	Length time.Duration // of all
+	Jobs   []Job         // by Arrive
+	Boots  []time.Duration
+	Ready  time.Duration // from active until a job runs
+	Gone   time.Duration // from the request to delete until the bill ends
+	Price  float64       // USD an hour
 
-	Poll   int  // the runner's check_interval
-	Queued bool // jobs arrive at GitLab, where the next poll finds them; else at the runner
+	Poll   time.Duration // the runner's check_interval
+	Queued bool          // jobs arrive at GitLab, where the next poll finds them; else at the runner
 }
 
-// Job is a job that is replayed.
-type Job struct{ Arrive, Takes int64 }
+// Job is a job that is replayed: when it arrives, since the work began, and how long it takes.
+type Job struct{ Arrive, Takes time.Duration }
 
-// Outcome is what a Setup makes of Work.
+// Outcome is what a Setup makes of Work, or what really became of it.
 type Outcome struct {
 	USD   float64
-	Made  int     // Droplets
-	Most  int     // of them at once
-	Waits []int32 // of each job until it has a Droplet, ms, sorted
-
-	Lives []Life // of Droplets, if it is traced
-	Runs  []Life // of jobs on them, likewise
+	Most  int             // Droplets at once
+	Waits []time.Duration // until a job has a Droplet, in the order of Jobs
+	On    []int           // which of Lives that is, of those that have one
+	Lives []Life          // of Droplets: the nth has the nth of Boots, over and over
 }
 
-// Life is a span of time, in milliseconds since the work began.
-type Life struct{ From, To int64 }
+// Life is a span of time since the work began.
+type Life struct{ From, To time.Duration }
 
-// Wait returns a quantile of the waits, 0 to 1.
-func (o *Outcome) Wait(q float64) time.Duration {
-	if len(o.Waits) == 0 {
-		return 0
-	}
-	i := min(int(q*float64(len(o.Waits))), len(o.Waits)-1)
-	return time.Duration(o.Waits[i]) * time.Millisecond
-}
-
-// The runner's own times, in milliseconds.
+// The runner's own times.
 const (
-	tick    = 1000 // the taskscaler decides
-	look    = 2000 // a waiting job looks for a slot
-	update  = 2000 // update_interval_when_expecting
-	call    = 157  // a call of the plugin, and DigitalOcean's answer
-	pollLag = 370  // the runner asks for jobs at no tick of the taskscaler
-	never   = math.MaxInt64
+	tick    = time.Second            // the taskscaler decides
+	look    = 2 * time.Second        // a waiting job looks for a slot
+	update  = 2 * time.Second        // update_interval_when_expecting
+	call    = 157 * time.Millisecond // a call of the plugin, and DigitalOcean's answer
+	pollLag = 370 * time.Millisecond // the runner asks for jobs at no tick of the taskscaler
+	never   = time.Duration(math.MaxInt64)
 )
 
 // droplet is one as the runner sees it.
 type droplet struct {
-	born, active int64
-	readyAt      int64
-	since        int64 // idle
-	gone         int64 // 0 = it is not deleted
-	busy, used   int
-	ready        bool // for jobs
-	removing     bool
+	n              int // of Lives
+	active, ready  time.Duration
+	since          time.Duration // idle
+	gone           time.Duration // 0 = it is not deleted
+	busy, used     int
+	runs, removing bool // jobs; it is to be deleted, or is
 }
 
 // ending is when a job ends.
 type ending struct {
-	at int64
+	at time.Duration
 	d  *droplet
 }
 
 // model is a run. Nothing changes between its events.
 type model struct {
 	Setup
-	w     *Work
-	trace bool
-	out   Outcome
-	now   int64
+	w   *Work
+	out Outcome
+	now time.Duration
 
-	policy  Policy
-	shift   int      // the next
-	taken   int      // jobs that the runner has; those after them are at GitLab
-	waiting []Job    // for a slot
-	ends    []ending // of the jobs that run, the last one first
+	policy runnerconfig.Policy
+	shift  int      // the next
+	taken  int      // jobs that the runner has, of which len(out.Waits) have a Droplet; those after them are at GitLab
+	ends   []ending // of the jobs that run, the last one first
 
 	requests  int
 	creating  []*droplet
 	list      []*droplet // in the order in which they were seen running
-	preparing []*droplet // those of list that are not ready, likewise
-	removing  int        // those of list that are to be deleted, or are
+	preparing []*droplet // those of list that run no jobs yet, likewise
+	removing  int        // of list
 
 	// The taskscaler's counts, of jobs: what Droplets have room for, and what they will not take any more.
 	idle, unavailable int
-	idleSince         int64 // no Droplet is idle for longer
+	idleSince         time.Duration // no Droplet is idle for longer
 
-	takeAt, tickAt, roundAt int64
-	listAt                  int64 // when the next of list is to be deleted, or is gone
-	roundBegan, roundEnded  int64
+	takeAt, tickAt, roundAt time.Duration
+	listAt                  time.Duration // when the next of list is to be deleted, or is gone
+	roundBegan, roundEnded  time.Duration
 }
 
-// Run replays work.
-func Run(s Setup, w *Work, trace bool) Outcome {
-	m := &model{Setup: s, w: w, trace: trace, policy: fallback, tickAt: tick, roundAt: call}
-	m.Capacity, m.UpdateInterval = max(1, m.Capacity), max(m.UpdateInterval, update*time.Millisecond)
-	if len(m.Shifts) == 0 && len(m.Policies) > 0 {
-		m.Shifts = []Shift{{}}
-	}
-	m.out.Waits = make([]int32, 0, len(w.Jobs))
+// Replay replays work.
+func Replay(s Setup, w *Work) Outcome {
+	m := &model{Setup: s, w: w, tickAt: tick, roundAt: call}
+	m.CapacityPerInstance, m.UpdateInterval = max(1, m.CapacityPerInstance), max(cmp.Or(m.UpdateInterval, time.Minute), update)
+	m.out.Waits, m.out.On = make([]time.Duration, 0, len(w.Jobs)), make([]int, 0, len(w.Jobs))
 	for m.step() {
 	}
-	for _, j := range append(m.waiting, w.Jobs[m.taken:]...) {
-		m.waited(j, w.Length)
+	for _, j := range w.Jobs[len(m.out.Waits):] {
+		m.out.Waits = append(m.out.Waits, w.Length-j.Arrive)
 	}
-	for _, d := range slices.Concat(m.list, m.creating) {
-		if d.gone == 0 {
-			m.bill(d, w.Length)
-		}
+	for _, l := range m.out.Lives {
+		m.out.USD += instancegroup.Cost(w.Price, l.To-l.From)
 	}
-	slices.Sort(m.out.Waits)
 	return m.out
 }
 
 // step does what comes next, and reports whether there was something before the end.
 func (m *model) step() bool {
-	end, shift, ready, lookAt := int64(never), int64(never), int64(never), int64(never)
+	end, shift, ready, start := never, never, never, never
 	if n := len(m.ends); n > 0 {
 		end = m.ends[n-1].at
 	}
-	if m.shift < len(m.Shifts) {
-		shift = m.Shifts[m.shift].At
+	if m.shift < len(m.shifts) {
+		shift = m.shifts[m.shift].at
 	}
 	if len(m.preparing) > 0 {
-		ready = m.preparing[0].readyAt
+		ready = m.preparing[0].ready
 	}
-	if len(m.waiting) > 0 && m.idle > 0 {
-		lookAt = up(m.now+1, look)
+	if m.waiting() > 0 && m.idle > 0 {
+		start = up(m.now+1, look)
 	}
-	m.now = min(end, shift, ready, lookAt, m.takeAt, m.tickAt, m.roundAt)
+	m.now = min(end, shift, ready, start, m.takeAt, m.tickAt, m.roundAt)
 	if m.now >= m.w.Length {
 		return false
 	}
 	switch m.now {
 	case shift:
-		m.policy = fallback
-		if i := m.Shifts[m.shift].Policy; i >= 0 {
-			m.policy = m.Policies[i]
+		m.policy = runnerconfig.Policy{IdleTime: 5 * time.Minute} // the runner's own
+		if n := m.shifts[m.shift].policy; n >= 0 {
+			m.policy = m.Policy[n]
 		}
 		m.shift++
 		m.changed()
@@ -192,9 +168,9 @@ func (m *model) step() bool {
 	case ready:
 		d := m.preparing[0]
 		m.preparing = m.preparing[1:]
-		m.change(d, func() { d.ready = true })
-	case lookAt:
-		for len(m.waiting) > 0 && m.idle > 0 {
+		m.change(d, func() { d.runs = true })
+	case start:
+		for m.waiting() > 0 && m.idle > 0 {
 			m.start()
 		}
 	case m.takeAt:
@@ -210,51 +186,52 @@ func (m *model) step() bool {
 // changed has the taskscaler decide at its next tick.
 func (m *model) changed() { m.tickAt = min(m.tickAt, up(m.now+1, tick)) }
 
+// waiting is how many jobs the runner has that wait for a slot.
+func (m *model) waiting() int { return m.taken - len(m.out.Waits) }
+
 // up is the next multiple of step, t itself if it is one.
-func up(t, step int64) int64 { return t + (step-t%step)%step }
+func up(t, step time.Duration) time.Duration { return t + (step-t%step)%step }
 
 // poll is when the runner asks for jobs, at t or later.
-func (w *Work) poll(t int64) int64 { return up(t-pollLag, int64(w.Poll)) + pollLag }
+func (w *Work) poll(t time.Duration) time.Duration { return up(t-pollLag, w.Poll) + pollLag }
 
 // take is the runner's question for jobs: it takes those that it has room for.
 func (m *model) take() {
-	for ; m.taken < len(m.w.Jobs); m.taken++ {
-		j := m.w.Jobs[m.taken]
-		if m.takeAt = j.Arrive; m.w.Queued || j.Arrive <= m.now {
-			m.takeAt = m.w.poll(max(j.Arrive, m.now+1))
-		}
-		if j.Arrive > m.now || !m.reserve() {
+	for m.takeAt = never; m.taken < len(m.w.Jobs); {
+		if arrive := m.w.Jobs[m.taken].Arrive; arrive > m.now || !m.reserve() {
+			if m.takeAt = arrive; m.w.Queued || arrive <= m.now {
+				m.takeAt = m.w.poll(max(arrive, m.now+1))
+			}
 			return
 		}
-		m.waiting = append(m.waiting, j)
+		m.taken++
 		if m.idle > 0 {
 			m.start()
 		}
 		m.changed()
 	}
-	m.takeAt = never
 }
 
 // reserve reports whether the runner has room for one more job.
 func (m *model) reserve() bool {
-	reserved := len(m.waiting)
+	reserved := m.waiting()
 	switch {
 	case m.MaxJobs > 0 && reserved+len(m.ends) >= m.MaxJobs:
 		return false
 	case m.idle > reserved:
 		return true
-	case m.policy.IdleCount > 0 && m.policy.Preemptive:
+	case m.policy.IdleCount > 0 && m.policy.Preemptive():
 		return false
 	}
-	return m.MaxInstances == 0 || m.MaxInstances*m.Capacity > m.unavailable+len(m.ends)+reserved-m.idle
+	return m.MaxInstances == 0 || m.MaxInstances*m.CapacityPerInstance > m.unavailable+len(m.ends)+reserved-m.idle
 }
 
 // room is how many jobs more a Droplet takes before it goes.
 func (m *model) room(d *droplet) int {
-	if m.MaxUses > 0 {
-		return min(m.Capacity-d.busy, m.MaxUses-d.used)
+	if m.MaxUseCount > 0 {
+		return min(m.CapacityPerInstance-d.busy, m.MaxUseCount-d.used)
 	}
-	return m.Capacity - d.busy
+	return m.CapacityPerInstance - d.busy
 }
 
 // change changes a Droplet of list, and the counts with it.
@@ -270,32 +247,24 @@ func (m *model) count(d *droplet, n int) {
 	switch room := m.room(d); {
 	case d.gone > 0:
 	case d.removing:
-		m.unavailable += n * m.Capacity
+		m.unavailable += n * m.CapacityPerInstance
 	default:
-		m.unavailable += n * (m.Capacity - d.busy - room)
-		if d.ready {
+		m.unavailable += n * (m.CapacityPerInstance - d.busy - room)
+		if d.runs {
 			m.idle += n * room
 		}
 	}
 }
 
-// start begins a job that waits, on the first Droplet with room for it.
+// start begins the job that waits longest, on the first Droplet with room for it.
 func (m *model) start() {
-	job := m.waiting[0]
-	m.waiting = m.waiting[1:]
-	d := m.list[slices.IndexFunc(m.list, func(d *droplet) bool { return d.ready && !d.removing && m.room(d) > 0 })]
+	job := m.w.Jobs[len(m.out.Waits)]
+	d := m.list[slices.IndexFunc(m.list, func(d *droplet) bool { return d.runs && !d.removing && m.room(d) > 0 })]
 	m.change(d, func() { d.busy++; d.used++ })
 	end := m.now + job.Takes
-	i, _ := slices.BinarySearchFunc(m.ends, end, func(e ending, at int64) int { return cmp.Compare(at, e.at) })
+	i, _ := slices.BinarySearchFunc(m.ends, end, func(e ending, at time.Duration) int { return cmp.Compare(at, e.at) })
 	m.ends = slices.Insert(m.ends, i, ending{end, d})
-	m.waited(job, m.now)
-	if m.trace {
-		m.out.Runs = append(m.out.Runs, Life{m.now, min(end, m.w.Length)})
-	}
-}
-
-func (m *model) waited(j Job, until int64) {
-	m.out.Waits = append(m.out.Waits, int32(min(until-j.Arrive, math.MaxInt32)))
+	m.out.Waits, m.out.On = append(m.out.Waits, m.now-job.Arrive), append(m.out.On, d.n)
 }
 
 // end ends a job.
@@ -325,18 +294,17 @@ func (m *model) remove(d *droplet) {
 func (m *model) scale() {
 	m.tickAt = never
 	have := len(m.list) - m.removing + len(m.creating) + m.requests
-	n := m.required(have, 0)
-	if n < 0 {
-		n = min(0, m.required(have, len(m.waiting)))
-	}
+	n := m.required(have, m.waiting())
 	if n > 0 {
 		m.requests += n
 		m.expect()
+	} else if n < 0 {
+		n = min(0, m.required(have, 2*m.waiting())) // it deletes fewer than it has too many: jobs that wait count twice
 	}
 	if n >= 0 {
 		return
 	}
-	idle := m.policy.IdleTime.Milliseconds()
+	idle := m.policy.IdleTime
 	if m.idleSince+idle <= m.now {
 		m.idleSince = m.w.Length
 		for _, d := range m.list {
@@ -354,12 +322,12 @@ func (m *model) scale() {
 }
 
 // required is how many Droplets the taskscaler wants more than it has.
-func (m *model) required(have, reserved int) int {
+func (m *model) required(have, waiting int) int {
 	busy := len(m.ends)
-	if busy+m.unavailable > have*m.Capacity {
+	if busy+m.unavailable > have*m.CapacityPerInstance {
 		return 0
 	}
-	desired := busy + max(m.policy.IdleCount, len(m.waiting)+reserved)
+	desired := busy + max(m.policy.IdleCount, waiting)
 	if f := m.policy.ScaleFactor; f > 0 {
 		scaled := int(math.Ceil(f * float64(busy)))
 		if m.policy.ScaleFactorLimit > 0 {
@@ -367,7 +335,7 @@ func (m *model) required(have, reserved int) int {
 		}
 		desired = max(desired, scaled)
 	}
-	n := (desired+m.unavailable+m.Capacity-1)/m.Capacity - have
+	n := (desired+m.unavailable+m.CapacityPerInstance-1)/m.CapacityPerInstance - have
 	if m.MaxInstances > 0 && n > 0 {
 		n = min(n, max(0, m.MaxInstances-have))
 	}
@@ -378,7 +346,7 @@ func (m *model) required(have, reserved int) int {
 func (m *model) expect() { m.roundAt = min(m.roundAt, m.next(update)) }
 
 // next is when the next round's first call is answered: the runner looks once a second whether the interval is over.
-func (m *model) next(interval int64) int64 {
+func (m *model) next(interval time.Duration) time.Duration {
 	return m.roundEnded + up(max(m.roundBegan+interval, m.now+1)-m.roundEnded, tick) + call
 }
 
@@ -391,8 +359,8 @@ func (m *model) round() {
 		m.list = slices.DeleteFunc(m.list, func(d *droplet) bool {
 			if d.removing && d.gone == 0 {
 				m.roundEnded = m.now + call
-				m.change(d, func() { d.gone = m.now + int64(m.w.Gone) })
-				m.bill(d, d.gone)
+				m.change(d, func() { d.gone = m.now + m.w.Gone })
+				m.out.Lives[d.n].To = min(d.gone, m.w.Length)
 			}
 			gone := d.gone > 0 && d.gone <= m.roundEnded
 			if d.gone > 0 && !gone {
@@ -407,7 +375,7 @@ func (m *model) round() {
 		if d.active > m.roundEnded {
 			return false
 		}
-		d.readyAt = m.roundEnded + int64(m.w.Ready)
+		d.ready = m.roundEnded + m.w.Ready
 		m.list, m.preparing = append(m.list, d), append(m.preparing, d)
 		m.count(d, 1)
 		m.idleSince = min(m.idleSince, d.since)
@@ -422,7 +390,7 @@ func (m *model) round() {
 		m.roundEnded += call
 		m.create(n)
 	}
-	interval := m.UpdateInterval.Milliseconds()
+	interval := m.UpdateInterval
 	if len(m.creating) > 0 || m.requests > 0 || m.removing > 0 {
 		interval = update
 	}
@@ -430,23 +398,12 @@ func (m *model) round() {
 }
 
 func (m *model) create(n int) {
-	for range n {
-		d := &droplet{born: m.roundEnded, active: m.roundEnded, since: m.roundEnded + update + call}
-		if len(m.w.Boots) > 0 {
-			d.active += int64(m.w.Boots[m.out.Made%len(m.w.Boots)])
-		}
-		m.creating = append(m.creating, d)
-		m.out.Made++
-	}
 	m.requests -= n
-	m.out.Most = max(m.out.Most, len(m.list)+len(m.creating))
-}
-
-// bill ends a Droplet's life.
-func (m *model) bill(d *droplet, gone int64) {
-	l := Life{d.born, min(gone, m.w.Length)}
-	m.out.USD += instancegroup.Cost(m.w.Price, time.Duration(l.To-l.From)*time.Millisecond)
-	if m.trace {
-		m.out.Lives = append(m.out.Lives, l)
+	for range n {
+		made := len(m.out.Lives)
+		active := m.roundEnded + m.w.Boots[made%len(m.w.Boots)]
+		m.creating = append(m.creating, &droplet{n: made, active: active, since: m.roundEnded + update + call})
+		m.out.Lives = append(m.out.Lives, Life{m.roundEnded, m.w.Length})
 	}
+	m.out.Most = max(m.out.Most, len(m.list)+len(m.creating))
 }

@@ -2,52 +2,59 @@ package plan
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/history"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
 // Past is what really happened to one group, and what the model makes of it.
 type Past struct {
-	From, To time.Time
-	Size     string // of most of its Droplets
-	Work     *Work
+	From     time.Time `json:"from"`
+	To       time.Time `json:"to"`
+	Size     string    `json:"size"` // of most of its Droplets
+	Jobs     int       `json:"jobs"`
+	Measured Figures   `json:"measured"`
+	Model    Figures   `json:"model"`
+	Held     []string  `json:"held_back,omitempty"` // how jobs were held back: their true arrivals are not known
+	Misfits  []string  `json:"misfits,omitempty"`   // what the model says otherwise; none = it fits the past
 
-	Measured, Model Outcome
-	Held            []string // how jobs were held back: their true arrivals are not known
-	Misfits         []string // why the model does not fit the past; none = it does
+	Setup    Setup   `json:"-"`
+	Work     *Work   `json:"-"`
+	Runs     []Life  `json:"-"` // of jobs
+	Was      Outcome `json:"-"` // what really became of Work
+	Replayed Outcome `json:"-"` // what the model makes of it
 }
 
-// deletion is how long a Droplet is billed after the runner has asked to delete it, in ms.
-const deletion = 5000
+// deletion is how long a Droplet is billed after the runner has asked to delete it.
+const deletion = 5 * time.Second
 
-// NewPast reads the history of a group through its present setup. The error says what is
-// missing in it.
-func NewPast(h history.History, group string, s Setup) (*Past, error) {
-	p := &Past{From: h.From, To: h.To, Work: &Work{Length: h.To.Sub(h.From).Milliseconds(), Gone: deletion, Poll: 3000}}
+// NewPast reads the history of a group through its present setup. The error says what is missing in it.
+func NewPast(h *history.History, group string, s Setup) (*Past, error) {
+	p := &Past{From: h.From, To: h.To, Setup: s, Work: &Work{Length: h.To.Sub(h.From), Gone: deletion, Poll: 3 * time.Second}}
+	p.Setup.shifts = shifts(h.From, p.Work.Length, s.Active)
 	droplets, sizes := map[string]*history.Droplet{}, map[string]int{}
 	hours := 0.0 // of which the price is known
 	for i := range h.Droplets {
 		d := &h.Droplets[i]
 		from, to := h.Life(d)
-		if d.Group != "" && d.Group != group || to < from {
+		if d.Group != "" && d.Group != group || to.Before(from) {
 			continue
 		}
 		droplets[d.Name] = d
-		p.Measured.Lives = append(p.Measured.Lives, Life{from.Milliseconds(), to.Milliseconds()})
-		p.Measured.USD += h.Cost(d)
-		if !d.Requested.Before(h.From) {
-			p.Measured.Made++
-		}
+		p.Was.Lives = append(p.Was.Lives, Life{from.Sub(h.From), to.Sub(h.From)})
+		p.Was.USD += h.Cost(d)
 		if !d.Requested.IsZero() && d.Active.After(d.Requested) {
-			p.Work.Boots = append(p.Work.Boots, int(d.Active.Sub(d.Requested).Milliseconds()))
+			p.Work.Boots = append(p.Work.Boots, d.Active.Sub(d.Requested))
 		}
 		if d.PriceHourly > 0 {
-			hours += (to - from).Hours()
-			p.Work.Price += d.PriceHourly * (to - from).Hours()
+			hours += to.Sub(from).Hours()
+			p.Work.Price += d.PriceHourly * to.Sub(from).Hours()
 		}
 		if sizes[d.Size]++; sizes[d.Size] > sizes[p.Size] {
 			p.Size = d.Size
@@ -56,52 +63,46 @@ func NewPast(h history.History, group string, s Setup) (*Past, error) {
 	p.jobs(h, droplets)
 	switch {
 	case len(p.Work.Jobs) < 20:
-		return nil, fmt.Errorf("%d jobs of the group in %s are too few to plan from: give a longer --since",
-			len(p.Work.Jobs), h.To.Sub(h.From).Round(time.Minute))
-	case len(p.Work.Boots) == 0:
-		return nil, fmt.Errorf("no Droplet's boot was logged: the journal has to contain the plugin's lines")
-	case hours == 0:
-		return nil, fmt.Errorf("no Droplet's price was logged: the journal has to contain the plugin's lines")
+		return nil, fmt.Errorf("%d jobs of the group are too few to plan from: give a longer --since", len(p.Work.Jobs))
+	case len(p.Work.Boots) == 0 || hours == 0:
+		return nil, errors.New("no Droplet's boot, or no price, was logged: the journal has to contain the plugin's lines")
 	}
 	p.Work.Price /= hours
-	p.Model = Run(s, p.Work, true)
-	p.hold(s)
-	p.checkFit()
+	p.Replayed = Replay(p.Setup, p.Work)
+	p.hold()
+	p.Jobs, p.Measured, p.Model = len(p.Runs), p.figures(p.Was), p.figures(p.Replayed)
+	p.fits("USD a month", p.Model.USD, p.Measured.USD, 0.15, 1)
+	p.fits("seconds of wait p50", p.Model.Wait.P50, p.Measured.Wait.P50, 0.25, 5)
+	p.fits("seconds of wait p95", p.Model.Wait.P95, p.Measured.Wait.P95, 0.25, 5)
 	return p, nil
 }
 
 // jobs fills in what jobs did, and how long a Droplet takes from active to its first.
-func (p *Past) jobs(h history.History, droplets map[string]*history.Droplet) {
-	mine := slices.DeleteFunc(slices.Clone(h.Jobs), func(j history.Job) bool {
-		return droplets[j.Droplet] == nil || j.Received.Before(h.From)
-	})
-	queued := 0
-	for _, j := range mine {
+func (p *Past) jobs(h *history.History, droplets map[string]*history.Droplet) {
+	queued, met := 0, map[string]bool{}
+	var ready []time.Duration
+	for _, j := range h.Jobs {
+		d := droplets[j.Droplet]
+		if d == nil || j.Received.Before(h.From) {
+			continue
+		}
 		if j.AtGitLab > 0 {
 			queued++
 		}
-	}
-	p.Work.Queued = 2*queued > len(mine)
-	var ready []int
-	met := map[string]bool{}
-	for _, j := range mine {
-		arrive, started, end := j.Received.Sub(p.From), j.Started.Sub(p.From), h.To.Sub(p.From)
-		if p.Work.Queued {
-			arrive = max(0, arrive-j.AtGitLab)
-		}
+		run := Life{j.Started.Sub(h.From), p.Work.Length}
 		if !j.Ended.IsZero() {
-			end = j.Ended.Sub(p.From)
+			run.To = j.Ended.Sub(h.From)
 		}
-		p.Work.Jobs = append(p.Work.Jobs, Job{arrive.Milliseconds(), max(0, end-started).Milliseconds()})
-		p.Measured.Waits = append(p.Measured.Waits, int32(min((started-arrive).Milliseconds(), math.MaxInt32)))
-		p.Measured.Runs = append(p.Measured.Runs, Life{started.Milliseconds(), end.Milliseconds()})
-		if d := droplets[j.Droplet]; !met[d.Name] && j.Received.Before(d.Active) {
-			ready = append(ready, int(max(0, j.Started.Sub(d.Active)).Milliseconds()))
+		p.Runs = append(p.Runs, run)
+		p.Work.Jobs = append(p.Work.Jobs, Job{max(0, run.From-j.Wait()), max(0, run.To-run.From)})
+		p.Was.Waits = append(p.Was.Waits, j.Wait())
+		if !met[d.Name] && j.Received.Before(d.Active) { // it is the Droplet's first, and waited for it
+			ready = append(ready, max(0, j.Started.Sub(d.Active)))
 		}
-		met[j.Droplet] = true
+		met[d.Name] = true
 	}
+	p.Work.Queued = 2*queued > len(p.Runs)
 	slices.SortFunc(p.Work.Jobs, func(a, b Job) int { return cmp.Compare(a.Arrive, b.Arrive) })
-	slices.Sort(p.Measured.Waits)
 	if slices.Sort(ready); len(ready) > 0 {
 		// The runner sees a Droplet every 2 s, a job looks for one every 2 s: a second each is in the median.
 		p.Work.Ready = max(0, ready[len(ready)/2]-(look+update)/2)
@@ -109,83 +110,79 @@ func (p *Past) jobs(h history.History, droplets map[string]*history.Droplet) {
 }
 
 // hold says when the runner took no jobs although there may have been some. With Queued GitLab knows when they came.
-func (p *Past) hold(s Setup) {
+func (p *Past) hold() {
+	most, full := atOnce(p.Was.Lives, p.Setup.MaxInstances)
+	_, busy := atOnce(p.Runs, p.Setup.MaxJobs)
+	p.Was.Most = most
 	if p.Work.Queued {
 		return
 	}
-	share := func(what string, full int, lives []Life) {
-		if full > 0 {
-			if long := atOnce(lives, full); long > 0 {
-				p.Held = append(p.Held, fmt.Sprintf("%s was reached for %.1f %% of the time", what, 100*float64(long)/float64(p.Work.Length)))
-			}
+	held := func(by string, long time.Duration) {
+		if long > 0 {
+			p.Held = append(p.Held, fmt.Sprintf("%s for %.1f %% of the time", by, 100*long.Hours()/p.Work.Length.Hours()))
 		}
 	}
-	share("concurrent or limit", s.MaxJobs, p.Measured.Runs)
-	share("max_instances", s.MaxInstances, p.Measured.Lives)
-	if slices.ContainsFunc(s.Policies, func(q Policy) bool { return q.Preemptive && q.IdleCount > 0 }) {
+	held("max_instances was reached", full)
+	held("concurrent or limit was reached", busy)
+	if slices.ContainsFunc(p.Setup.Policy, func(q runnerconfig.Policy) bool { return q.Preemptive() && q.IdleCount > 0 }) {
 		p.Held = append(p.Held, "preemptive_mode leaves jobs at GitLab until a Droplet is ready, and the journal does not know since when")
 	}
 }
 
-// atOnce returns for how long there are that many lives or more at once, in ms.
-func atOnce(lives []Life, full int) (long int64) {
-	type edge struct {
-		at   int64
-		more int
-	}
-	var edges []edge
+// atOnce returns how many lives there are at once, at most, and for how long full of them or more; full = 0 is never.
+func atOnce(lives []Life, full int) (most int, long time.Duration) {
+	edges := map[time.Duration]int{} // how many more there are from then on
 	for _, l := range lives {
-		edges = append(edges, edge{l.From, 1}, edge{l.To, -1})
+		edges[l.From]++
+		edges[l.To]--
 	}
-	slices.SortFunc(edges, func(a, b edge) int { return cmp.Or(cmp.Compare(a.at, b.at), a.more-b.more) })
-	n := 0
-	for i, e := range edges {
-		if n >= full {
-			long += e.at - edges[i-1].at
+	n, last := 0, time.Duration(0)
+	for _, at := range slices.Sorted(maps.Keys(edges)) {
+		if full > 0 && n >= full {
+			long += at - last
 		}
-		n += e.more
+		n, last = n+edges[at], at
+		most = max(most, n)
 	}
-	return long
+	return most, long
 }
 
-// checkFit notes where the model does not fit the past, and why that may be.
-func (p *Past) checkFit() {
-	off := func(what string, model, measured, part, least float64, unit, low, high string) {
-		if math.Abs(model-measured) <= max(part*measured, least) {
-			return
-		}
-		why := low
-		if model > measured {
-			why = high
-		}
-		p.Misfits = append(p.Misfits, fmt.Sprintf("%s: %.2f %s by the model, %.2f %s measured: "+
-			"the policy was another one for a part of the time, or %s", what, model, unit, measured, unit, why))
+// fits notes a figure that the model and the past do not have in common, and why that may be.
+func (p *Past) fits(what string, model, measured, part, least float64) {
+	if math.Abs(model-measured) > max(part*measured, least) {
+		p.Misfits = append(p.Misfits, fmt.Sprintf("%s: %.2f by the model, %.2f measured: the policy or a limit was another one for a part "+
+			"of the time, or Droplets could not be had, were kept, or outlived a restart", what, model, measured))
 	}
-	const refused = "Droplets could not be had"
-	off("cost", p.Model.USD, p.Measured.USD, 0.15, 0.05, "USD",
-		"Droplets outlived it: restarts without state_storage, Droplets that a person keeps", refused)
-	for _, q := range []float64{0.5, 0.95} {
-		off(fmt.Sprintf("wait p%.0f", 100*q), p.Model.Wait(q).Seconds(), p.Measured.Wait(q).Seconds(), 0.25, 5, "s",
-			refused, "concurrent, limit or max_instances were higher")
-	}
+}
+
+// Figures are an Outcome in short.
+type Figures struct {
+	USD  float64       `json:"usd_per_month"`
+	Wait history.Waits `json:"wait"`
+	Most int           `json:"droplets_at_most"`
+}
+
+// figures returns those of an outcome.
+func (p *Past) figures(o Outcome) Figures {
+	const month = 730 // hours
+	return Figures{math.Round(100*o.USD*month/p.Work.Length.Hours()) / 100, history.WaitsOf(o.Waits), o.Most}
 }
 
 // Week returns how many lives there are on average in each hour of a week, from Monday on.
-func (p *Past) Week(lives []Life, loc *time.Location) []float64 {
-	const step = int64(5 * time.Minute / time.Millisecond) // it counts then
-	count := func(lives []Life) []float64 {
-		n := make([]float64, 7*24)
+func (p *Past) Week(lives []Life) (week [7 * 24]float64) {
+	const step = 5 * time.Minute // it counts then
+	count := func(lives ...Life) (n [7 * 24]float64) {
 		for _, l := range lives {
 			for at := up(l.From, step); at < l.To; at += step {
-				t := p.From.Add(time.Duration(at) * time.Millisecond).In(loc)
+				t := p.From.Add(at).In(p.Setup.Zone)
 				n[(int(t.Weekday())+6)%7*24+t.Hour()]++
 			}
 		}
 		return n
 	}
-	n, all := count(lives), count([]Life{{0, p.Work.Length}})
-	for hour := range n {
-		n[hour] /= max(1, all[hour])
+	n, all := count(lives...), count(Life{0, p.Work.Length})
+	for hour := range week {
+		week[hour] = n[hour] / max(1, all[hour])
 	}
-	return n
+	return week
 }

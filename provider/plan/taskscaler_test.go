@@ -18,6 +18,8 @@ import (
 	"gitlab.com/gitlab-org/fleeting/taskscaler"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/history"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
 // casesEnv is how many random days TestModelIsTheTaskscaler compares.
@@ -37,7 +39,7 @@ func TestModelIsTheTaskscaler(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(uint64(seed), 16))
 			s, w := randomSetup(r), randomDay(r)
-			model := Run(s, w, false)
+			model := Replay(s, w)
 			var missed []string
 			for range 10 {
 				synctest.Test(t, func(t *testing.T) { missed = misses(model, replay(t, s, w)) })
@@ -59,16 +61,18 @@ func misses(model, real Outcome) (all []string) {
 	}
 	off("USD", model.USD, real.USD, 0.05, 0.05)
 	// One job more or less that waits can be a leap in a quantile: a hundredth of the jobs is none.
-	p95 := model.Wait(0.95).Seconds()
-	off("p95 wait", p95, min(max(p95, real.Wait(0.94).Seconds()), real.Wait(0.96).Seconds()), 0.15, 3)
-	off("Droplets", float64(model.Made), float64(real.Made), 0.2, 2)
+	slices.Sort(real.Waits)
+	wait := func(q float64) float64 { return real.Waits[int(q*float64(len(real.Waits)))].Seconds() }
+	p95 := history.WaitsOf(model.Waits).P95
+	off("p95 wait", p95, min(max(p95, wait(0.94)), wait(0.96)), 0.15, 3)
+	off("Droplets", float64(len(model.Lives)), float64(len(real.Lives)), 0.2, 2)
 	off("jobs", float64(len(model.Waits)), float64(len(real.Waits)), 0, 0)
 	return all
 }
 
-func randomSetup(r *rand.Rand) Setup {
-	policy := func() Policy {
-		p := Policy{IdleCount: r.IntN(7), IdleTime: time.Duration(r.IntN(31)) * time.Minute, Preemptive: r.IntN(3) == 0}
+func randomSetup(r *rand.Rand) (s Setup) {
+	policy := func() runnerconfig.Policy {
+		p := runnerconfig.Policy{IdleCount: r.IntN(7), IdleTime: time.Duration(r.IntN(31)) * time.Minute, PreemptiveMode: new(r.IntN(3) == 0)}
 		if p.IdleCount > 0 {
 			p.IdleTime = max(p.IdleTime, 5*time.Minute) // below, chance decides how often the taskscaler replaces what it deletes
 		}
@@ -77,26 +81,25 @@ func randomSetup(r *rand.Rand) Setup {
 		}
 		return p
 	}
-	return Setup{
-		Policies:       []Policy{policy(), policy()},
-		Shifts:         []Shift{{0, 0}, {7 * 3600_000, 1}, {18 * 3600_000, 0}},
-		Capacity:       1 + r.IntN(2)*r.IntN(4),
-		MaxUses:        []int{0, 1, 2, 5, 20}[r.IntN(5)],
-		MaxInstances:   4 + r.IntN(25),
-		UpdateInterval: 30 * time.Second,
-	}
+	s.Policy = []runnerconfig.Policy{policy(), policy()}
+	s.shifts = []shift{{0, 0}, {7 * time.Hour, 1}, {18 * time.Hour, 0}}
+	s.CapacityPerInstance, s.MaxUseCount = 1+r.IntN(2)*r.IntN(4), []int{0, 1, 2, 5, 20}[r.IntN(5)]
+	s.MaxInstances, s.UpdateInterval = 4+r.IntN(25), 30*time.Second
+	return s
 }
 
 // randomDay has commits, of which each makes some jobs at once.
 func randomDay(r *rand.Rand) *Work {
-	w := &Work{Length: 24 * 3600_000, Ready: 5000 + r.IntN(40_000), Gone: 3000 + r.IntN(10_000), Price: 0.03571, Poll: 3000, Queued: true}
+	const ms = time.Millisecond
+	w := &Work{Length: 24 * time.Hour, Ready: time.Duration(5000+r.IntN(40_000)) * ms, Gone: time.Duration(3000+r.IntN(10_000)) * ms,
+		Price: 0.03571, Poll: 3 * time.Second, Queued: true}
 	for range 50 {
-		w.Boots = append(w.Boots, 20_000+r.IntN(30_000))
+		w.Boots = append(w.Boots, time.Duration(20_000+r.IntN(30_000))*ms)
 	}
 	mean, most, length := 60_000+r.Int64N(900_000), 1+r.IntN(6), 30_000+r.Int64N(600_000)
-	for at := r.Int64N(mean); at < w.Length; at += int64(r.ExpFloat64() * float64(mean)) {
+	for at := time.Duration(r.Int64N(mean)) * ms; at < w.Length; at += time.Duration(r.ExpFloat64()*float64(mean)) * ms {
 		for range 1 + r.IntN(most) {
-			w.Jobs = append(w.Jobs, Job{at, int64(float64(length) * math.Exp(r.NormFloat64()*0.6))})
+			w.Jobs = append(w.Jobs, Job{at, time.Duration(float64(length)*math.Exp(r.NormFloat64()*0.6)) * ms})
 		}
 	}
 	return w
@@ -105,13 +108,13 @@ func randomDay(r *rand.Rand) *Work {
 // replay has the taskscaler work.
 func replay(t *testing.T, s Setup, w *Work) (out Outcome) {
 	var begin time.Time
-	since := func() int64 { return time.Since(begin).Milliseconds() }
+	since := func() time.Duration { return time.Since(begin) }
 	cloud := &cloud{w: w, most: s.MaxInstances, since: since}
 	runner, err := taskscaler.New(t.Context(), cloud, taskscaler.WithReservations(), taskscaler.WithMaxInstances(s.MaxInstances),
-		taskscaler.WithMaxUseCount(s.MaxUses), taskscaler.WithCapacityPerInstance(s.Capacity), taskscaler.WithLogger(hclog.NewNullLogger()),
+		taskscaler.WithMaxUseCount(s.MaxUseCount), taskscaler.WithCapacityPerInstance(s.CapacityPerInstance), taskscaler.WithLogger(hclog.NewNullLogger()),
 		taskscaler.WithUpdateInterval(s.UpdateInterval), taskscaler.WithDeleteInstancesOnShutdown(),
 		taskscaler.WithInstanceUpFunc(func(taskscaler.Taskscaler, taskscaler.UpFuncInstance) error {
-			time.Sleep(time.Duration(w.Ready) * time.Millisecond)
+			time.Sleep(w.Ready)
 			return nil
 		}))
 	if err != nil {
@@ -124,15 +127,15 @@ func replay(t *testing.T, s Setup, w *Work) (out Outcome) {
 	waited := func(j Job) {
 		mu.Lock()
 		defer mu.Unlock()
-		out.Waits = append(out.Waits, int32(min(since(), w.Length)-j.Arrive))
+		out.Waits = append(out.Waits, min(since(), w.Length)-j.Arrive)
 	}
 	next, shift := 0, 0
 	for since() < w.Length {
-		if shift < len(s.Shifts) && since() >= s.Shifts[shift].At {
-			p := s.Policies[s.Shifts[shift].Policy]
+		if shift < len(s.shifts) && since() >= s.shifts[shift].at {
+			p := s.Policy[s.shifts[shift].policy]
 			shift++
 			if err := runner.ConfigureSchedule(taskscaler.Schedule{IdleCount: p.IdleCount, IdleTime: p.IdleTime,
-				ScaleFactor: p.ScaleFactor, ScaleFactorLimit: p.ScaleFactorLimit, PreemptiveMode: p.Preemptive}); err != nil {
+				ScaleFactor: p.ScaleFactor, ScaleFactorLimit: p.ScaleFactorLimit, PreemptiveMode: p.Preemptive()}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -142,13 +145,13 @@ func replay(t *testing.T, s Setup, w *Work) (out Outcome) {
 				_, err := runner.Acquire(ctx, key)
 				waited(j)
 				if err == nil {
-					time.Sleep(time.Duration(j.Takes) * time.Millisecond)
+					time.Sleep(j.Takes)
 					runner.Release(key)
 				}
 			})
 			time.Sleep(time.Millisecond) // it acquires
 		}
-		time.Sleep(time.Duration(w.poll(since()+1)-since()) * time.Millisecond)
+		time.Sleep(w.poll(since()+1) - since())
 	}
 	for ; next < len(w.Jobs); next++ {
 		waited(w.Jobs[next])
@@ -156,9 +159,8 @@ func replay(t *testing.T, s Setup, w *Work) (out Outcome) {
 	mu.Lock()
 	cloud.mu.Lock()
 	for _, d := range cloud.all {
-		out.Made++
 		out.Lives = append(out.Lives, Life{d.born, min(d.gone, w.Length)})
-		out.USD += instancegroup.Cost(w.Price, time.Duration(min(d.gone, w.Length)-d.born)*time.Millisecond)
+		out.USD += instancegroup.Cost(w.Price, min(d.gone, w.Length)-d.born)
 	}
 	cloud.mu.Unlock()
 	mu.Unlock()
@@ -166,7 +168,6 @@ func replay(t *testing.T, s Setup, w *Work) (out Outcome) {
 	jobs.Wait()
 	runner.Shutdown(context.Background())
 	time.Sleep(2 * time.Minute)
-	slices.Sort(out.Waits)
 	return out
 }
 
@@ -175,21 +176,21 @@ type cloud struct {
 	provider.InstanceGroup
 	w     *Work
 	most  int
-	since func() int64
+	since func() time.Duration
 
 	mu  sync.Mutex
 	all []*machine
 }
 
-// machine is one of its Droplets. Times are milliseconds; never = not yet.
-type machine struct{ born, active, deleted, gone int64 }
+// machine is one of its Droplets. never = not yet.
+type machine struct{ born, active, deleted, gone time.Duration }
 
 func (c *cloud) Init(context.Context, hclog.Logger, provider.Settings) (provider.ProviderInfo, error) {
 	return provider.ProviderInfo{MaxSize: c.most}, nil
 }
 
 func (c *cloud) Update(_ context.Context, fn func(string, provider.State)) error {
-	time.Sleep(call * time.Millisecond)
+	time.Sleep(call)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i, d := range c.all {
@@ -207,24 +208,24 @@ func (c *cloud) Update(_ context.Context, fn func(string, provider.State)) error
 }
 
 func (c *cloud) Increase(_ context.Context, n int) (int, error) {
-	time.Sleep(call * time.Millisecond)
+	time.Sleep(call)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for range n {
 		now := c.since()
-		c.all = append(c.all, &machine{born: now, active: now + int64(c.w.Boots[len(c.all)%len(c.w.Boots)]), deleted: never, gone: never})
+		c.all = append(c.all, &machine{born: now, active: now + c.w.Boots[len(c.all)%len(c.w.Boots)], deleted: never, gone: never})
 	}
 	return n, nil
 }
 
 func (c *cloud) Decrease(_ context.Context, ids []string) ([]string, error) {
-	time.Sleep(call * time.Millisecond)
+	time.Sleep(call)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, id := range ids {
 		i, _ := strconv.Atoi(id)
 		c.all[i].deleted = c.since()
-		c.all[i].gone = c.since() + int64(c.w.Gone)
+		c.all[i].gone = c.since() + c.w.Gone
 	}
 	return ids, nil
 }
