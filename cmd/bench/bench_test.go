@@ -22,19 +22,6 @@ func TestLargest(t *testing.T) {
 	}
 }
 
-func TestExponent(t *testing.T) {
-	for _, e := range []float64{0, 0.5, 1, 2} {
-		x := []float64{100, 1000, 5000}
-		y := make([]float64, len(x))
-		for i := range x {
-			y[i] = 3 * math.Pow(x[i], e)
-		}
-		if got := exponent(x, y); math.Abs(got-e) > 1e-9 {
-			t.Errorf("the exponent of 3x^%v is %v", e, got)
-		}
-	}
-}
-
 // docs/performance.md is as the command writes it: each of its rows once, and no target missed.
 func TestPerformanceIsMeasured(t *testing.T) {
 	doc, err := os.ReadFile("../../docs/performance.md")

@@ -1,9 +1,10 @@
-// Demo shows the plugin at work: the real binary, driven by GitLab Runner's
-// own libraries, scales a simulated DigitalOcean while jobs run over SSH.
+// Demo shows the plugin at work: the real binary, driven by GitLab Runner's own libraries, scales a simulated DigitalOcean
+// while jobs run over SSH.
 package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -16,7 +17,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"golang.org/x/term"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/guest"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/harness"
@@ -87,7 +87,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (exit int
 		fmt.Fprintf(stderr, "error: %v\nhint: demo -help lists the flags\n", err)
 		return 2
 	}
-
 	ok, err := demo(ctx, f, stdout)
 	if err != nil {
 		fmt.Fprintf(stderr, "error: %v\n", err)
@@ -104,18 +103,11 @@ func demo(ctx context.Context, f flags, stdout io.Writer) (ok bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	log := hclog.NewInterceptLogger(&hclog.LoggerOptions{Output: io.Discard})
-	if f.log != "" {
-		file, err := os.Create(f.log)
-		if err != nil {
-			return false, fmt.Errorf("-log: %w", err)
-		}
-		defer file.Close()
-		log = hclog.NewInterceptLogger(&hclog.LoggerOptions{Output: file, Level: hclog.Debug})
+	log, err := os.Create(cmp.Or(f.log, os.DevNull))
+	if err != nil {
+		return false, fmt.Errorf("-log: %w", err)
 	}
-	last := new(lastLine)
-	log.RegisterSink(last)
-
+	defer log.Close()
 	dir, err := os.MkdirTemp("", "fleeting-demo-")
 	if err != nil {
 		return false, err
@@ -127,19 +119,19 @@ func demo(ctx context.Context, f flags, stdout io.Writer) (ok bool, err error) {
 			return false, err
 		}
 	}
-
 	host, err := harness.NewHost(dir)
 	if err != nil {
 		return false, err
 	}
-	fmt.Fprintln(stdout, "as configured, but for api_url, the token, an ssh_key_file that is not there yet, and delete_instances_on_shutdown")
+	fmt.Fprintln(stdout, "as configured, but for api_url, the token, an ssh_key_file that is not there")
+	fmt.Fprintln(stdout, "yet, and delete_instances_on_shutdown")
 	docker, err := guest.FindDocker(ctx, "")
 	if err != nil {
 		fmt.Fprintf(stdout, "jobs are shell commands: %v\n", err)
 	} else {
 		fmt.Fprintf(stdout, "jobs run in containers of the Docker Engine at %s\n", docker.Host)
 	}
-	view, colour := newProgress(stdout, "fleeting-plugin-digitalocean, "+f.config, f.jobs, last.text)
+	v := newView(stdout, "fleeting-plugin-digitalocean, "+f.config, f.jobs)
 	report, err := harness.Run(ctx, harness.Options{
 		Config:   config,
 		Plugin:   f.plugin,
@@ -147,52 +139,26 @@ func demo(ctx context.Context, f flags, stdout io.Writer) (ok bool, err error) {
 		Plan:     harness.DefaultPlan(f.jobs),
 		Docker:   docker,
 		Timeout:  f.timeout,
-		Log:      log,
-		Progress: view.update,
+		Log:      hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Debug}),
+		Progress: v.update,
 	})
-	view.end()
+	v.end()
 	if err != nil && f.log == "" {
 		err = fmt.Errorf("%w\nhint: -log FILE keeps the plugin's log", err)
 	}
 	if err != nil {
 		return false, err
 	}
-	writeSummary(stdout, report, colour)
+	v.summary(report)
 	fmt.Fprintf(stdout, "\nWhat idle_count should be: %s plan --example\n", f.plugin)
-	return report.OK(), savePicture(stdout, f.svg, report)
-}
-
-// newProgress picks the dashboard for a terminal that can redraw, and lines
-// for everything else. colour tells which.
-func newProgress(stdout io.Writer, title string, jobs int, logLine func() string) (view progress, colour bool) {
-	file, ok := stdout.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
-		return &plainLines{out: stdout, jobs: jobs}, false
-	}
-	return &dashboard{
-		out:     stdout,
-		title:   title,
-		jobs:    jobs,
-		logLine: logLine,
-		width: func() int {
-			if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {
-				return width
-			}
-			return 80
-		},
-	}, true
-}
-
-// savePicture writes the picture of a run, unless it is not wanted.
-func savePicture(stdout io.Writer, path string, r *harness.Report) error {
-	if path == "" {
-		return nil
+	if f.svg == "" {
+		return report.OK(), nil
 	}
 	var picture bytes.Buffer
-	err := errors.Join(writePicture(&picture, r), os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, picture.Bytes(), 0o644))
+	err = errors.Join(draw(&picture, report), os.MkdirAll(filepath.Dir(f.svg), 0o755), os.WriteFile(f.svg, picture.Bytes(), 0o644))
 	if err != nil {
-		return fmt.Errorf("-svg: %w", err)
+		return false, fmt.Errorf("-svg: %w", err)
 	}
-	fmt.Fprintf(stdout, "\npicture of the run: %s\n", path)
-	return nil
+	fmt.Fprintf(stdout, "\npicture of the run: %s\n", f.svg)
+	return report.OK(), nil
 }

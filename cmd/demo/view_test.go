@@ -2,81 +2,63 @@ package main
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/hashicorp/go-hclog"
-
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/harness"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
-// busySample is a moment in the middle of a burst.
-var busySample = harness.Sample{
-	At: 12400 * time.Millisecond, Queued: 7, Running: 3, Done: 4, Failed: 0,
-	Creating: 2, Idle: 0, Busy: 3, Deleting: 1, IdleCount: 2,
-	Requests: map[string]int{
-		"GET /v2/droplets": 9, "POST /v2/droplets": 2, "DELETE /v2/droplets/{id}": 1, "POST /v2/account/keys": 1,
-		"GET /v2/sizes": 1, "GET /v2/regions": 1, "DELETE /v2/tags/{tag}": 1,
-	},
-	Dollars: 0.06,
-}
-
-func TestDashboardFitsAnyWidth(t *testing.T) {
-	d := &dashboard{title: "demo", jobs: 14, logLine: func() string { return strings.Repeat("x", 500) }}
-	crowd := busySample
-	crowd.Queued, crowd.Busy = 1000, 1000
-	for width := 1; width < 120; width++ {
-		for _, line := range plainText(d.frame(crowd, width)) {
-			if got := utf8.RuneCountInString(line); got > width {
+// A terminal's frame fits its width, is redrawn in place, and gives the cursor back.
+func TestFrames(t *testing.T) {
+	var out bytes.Buffer
+	width := 0
+	v := &view{out: &out, title: "demo", jobs: 14, width: func() int { return width }}
+	crowd := harness.Sample{Queued: 1000, Busy: 1000, Requests: example.Last().Requests}
+	for width = 1; width < 120; width++ {
+		v.update(crowd)
+		frame := regexp.MustCompile(`\x1b\[[0-9?]*[a-zA-Z]|\r`).ReplaceAllString(out.String(), "")
+		for line := range strings.Lines(frame) {
+			if got := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); got > width {
 				t.Fatalf("%d columns in a terminal of %d: %q", got, width, line)
 			}
 		}
+		begin := "\x1b[10A\r"
+		if width == 1 {
+			begin = "\x1b[?25l\r"
+		}
+		if !strings.HasPrefix(out.String(), begin) || strings.Count(out.String(), "\n") != 10 {
+			t.Fatalf("frame %d: %q", width, out.String())
+		}
+		out.Reset()
 	}
-}
-
-func TestDashboardRedrawsInPlaceAndGivesTheCursorBack(t *testing.T) {
-	var out bytes.Buffer
-	d := &dashboard{out: &out, width: func() int { return 60 }, logLine: func() string { return "" }}
-
-	d.update(busySample)
-	lines := strings.Count(out.String(), "\n")
-	if !strings.HasPrefix(out.String(), hideCursor+"\r") {
-		t.Errorf("the first frame begins with %q", out.String()[:10])
-	}
-	out.Reset()
-	d.update(busySample)
-	if lines != 11 || !strings.HasPrefix(out.String(), "\x1b[11A\r") || strings.Count(out.String(), "\n") != lines {
-		t.Errorf("after a frame of %d lines the next is %q", lines, out.String())
-	}
-	out.Reset()
-	d.end()
-	if out.String() != showCursor {
+	if v.end(); out.String() != "\x1b[?25h" {
 		t.Errorf("ends with %q", out.String())
 	}
 }
 
-func TestPlainLinesComeOnChangeAndAtMostOnceASecond(t *testing.T) {
+// Elsewhere a line comes on change, and at most once a second.
+func TestLines(t *testing.T) {
 	var out bytes.Buffer
-	p := &plainLines{out: &out, jobs: 2}
+	v := newView(&out, "demo", 2)
 	for _, s := range []harness.Sample{
 		{At: 0, Queued: 2},
-		{At: 400 * time.Millisecond, Queued: 1, Running: 1}, // too soon
-		{At: 1000 * time.Millisecond, Queued: 1, Running: 1},
-		{At: 2000 * time.Millisecond, Queued: 1, Running: 1}, // no change
-		{At: 2200 * time.Millisecond, Queued: 1, Done: 1},
+		{At: 400 * time.Millisecond, Running: 1, Busy: 1}, // too soon
+		{At: 1000 * time.Millisecond, Running: 1, Busy: 1},
+		{At: 2200 * time.Millisecond, Running: 1, Busy: 1}, // no change
+		{At: 3200 * time.Millisecond, Done: 2, Deleting: 1},
 	} {
-		p.update(s)
+		v.update(s)
 	}
-	p.end()
-	want := `  0.0 s  queued  2  running  0  done  0/2  |  Droplets: creating 0  idle 0  busy 0  deleting 0  |  requests 0  $0.0000
-  1.0 s  queued  1  running  1  done  0/2  |  Droplets: creating 0  idle 0  busy 0  deleting 0  |  requests 0  $0.0000
-  2.2 s  queued  1  running  0  done  1/2  |  Droplets: creating 0  idle 0  busy 0  deleting 0  |  requests 0  $0.0000
-`
-	if diff := cmp.Diff(want, out.String()); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
+	v.end()
+	want := "  0.0 s   0 of 2 jobs done, 0 Droplets; waiting for a Droplet for 2 jobs\n" +
+		"  1.0 s   0 of 2 jobs done, 1 Droplets; waiting for 1 jobs to end\n" +
+		"  3.2 s   2 of 2 jobs done, 1 Droplets; waiting for the last Droplets to be deleted\n"
+	if out.String() != want {
+		t.Errorf("got\n%s", &out)
 	}
 }
 
@@ -97,13 +79,32 @@ func TestWaitsFor(t *testing.T) {
 	}
 }
 
+var example = &harness.Report{
+	Config:  &harness.Config{Autoscaler: runnerconfig.Autoscaler{MaxInstances: 4, CapacityPerInstance: 2}},
+	Elapsed: 10 * time.Second,
+	Jobs: []harness.Job{
+		{ID: 1, Queued: 1 * time.Second, Started: 2 * time.Second, Finished: 3 * time.Second},
+		{ID: 2, Queued: 1 * time.Second, Started: 4 * time.Second, Finished: 5 * time.Second},
+	},
+	Samples: []harness.Sample{
+		{At: 0},
+		{At: 2 * time.Second, Queued: 2, Creating: 1, IdleCount: 3},
+		{At: 4 * time.Second, Running: 1, Busy: 1, Idle: 1, IdleCount: 3},
+		{At: 10 * time.Second, Done: 2, Deleting: 1, Dollars: 0.02, Requests: map[string]int{
+			"GET /v2/droplets": 9, "POST /v2/droplets": 2, "DELETE /v2/droplets/{id}": 1, "POST /v2/account/keys": 1,
+			"GET /v2/sizes": 1, "GET /v2/regions": 1, "DELETE /v2/tags/{tag}": 1,
+		}},
+	},
+	Checks: []harness.Check{{OK: true, Text: "all jobs ran"}, {Text: "interrupted"}},
+}
+
 func TestSummary(t *testing.T) {
 	var out bytes.Buffer
-	writeSummary(&out, exampleReport(), false)
-	writeSummary(&out, &harness.Report{Elapsed: time.Second, Checks: []harness.Check{{Text: "interrupted"}}}, false) // nothing ran
+	newView(&out, "", 2).summary(example)
+	newView(&out, "", 2).summary(&harness.Report{}) // nothing ran
 	for _, want := range []string{
-		"; queued 1.0 s (median), 3.0 s (95th percentile)\n", " 12.0 s, 30% of the 40.0 s of max_instances = 4 always on\n",
-		" 16: 9 list, 2 create, 2 other, 1 delete, 1 key, 1 tag\n", " 8.0 requests\n", " $0.0200;", "\n  ok   all jobs ran\n", "\n  FAIL interrupted\n",
+		"; queued 1.0 s (median), 3.0 s (95th percentile)\n", " 16: 9 list, 2 create, 2 other, 1 delete, 1 key, 1 tag\n",
+		" $0.0200;", "\n  ok   all jobs ran\n", "\n  FAIL interrupted\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("lacks %q:\n%s", want, &out)
@@ -111,53 +112,21 @@ func TestSummary(t *testing.T) {
 	}
 }
 
-func TestLastLineIsThePluginsAndWorthReading(t *testing.T) {
-	last := new(lastLine)
-	if got := last.text(); got != "-" {
-		t.Errorf("at first: %q", got)
+// The example spans 10 s and counts up to 4 (max_instances), so on the picture a second is 86.4 wide and a Droplet 76 high.
+func TestPictureDrawsEachSeriesToScale(t *testing.T) {
+	var b strings.Builder
+	if err := draw(&b, example); err != nil {
+		t.Fatal(err)
 	}
-	last.Accept("fleeting-plugin.x", hclog.Info, "Droplets requested", "timestamp", "now", "count", 2, "group", "ci")
-	last.Accept("fleeting-plugin.x", hclog.Debug, "listing")
-	last.Accept("taskscaler", hclog.Info, "scale up")
-	if got, want := last.text(), "Droplets requested count=2 group=ci"; got != want {
-		t.Errorf("%q, want %q", got, want)
-	}
-}
-
-func exampleReport() *harness.Report {
-	return &harness.Report{
-		MaxInstances: 4, CapacityPerInstance: 1,
-		Elapsed: 10 * time.Second,
-		Jobs: []harness.JobResult{
-			{ID: 1, Queued: 1 * time.Second, Started: 2 * time.Second, Finished: 3 * time.Second},
-			{ID: 2, Queued: 1 * time.Second, Started: 4 * time.Second, Finished: 5 * time.Second},
-		},
-		Droplets: []harness.Droplet{{Created: 1 * time.Second, Gone: 8 * time.Second}, {Created: 4 * time.Second, Gone: 9 * time.Second}},
-		Samples: []harness.Sample{
-			{At: 0},
-			{At: 2 * time.Second, Queued: 2, Creating: 1, IdleCount: 3},
-			{At: 4 * time.Second, Running: 1, Busy: 1, Idle: 1, IdleCount: 3},
-			{At: 10 * time.Second, Done: 2, Deleting: 1},
-		},
-		Requests: busySample.Requests,
-		Dollars:  0.02,
-		Checks:   []harness.Check{{OK: true, Text: "all jobs ran"}},
-	}
-}
-
-// plainText removes the escape sequences from lines.
-func plainText(lines []string) []string {
-	var plain []string
-	for _, line := range lines {
-		for {
-			before, after, found := strings.Cut(line, "\x1b[")
-			if !found {
-				break
-			}
-			_, after, _ = strings.Cut(after, "m")
-			line = before + after
+	for what, path := range map[string]string{
+		"one busy Droplet from 4 s to 10 s":    `<path class="blue area" d="M72.0 404V404.0H417.6V328.0H936.0V404.0V404Z"/>`,
+		"an idle one on top of it":             `<path class="green area" d="M72.0 404V404.0H417.6V252.0H936.0V404.0V404Z"/>`,
+		"a queue of 2 from 2 s to 4 s":         `<path class="red line" d="M72.0 404.0H244.8V252.0H417.6V404.0H936.0V404.0"/>`,
+		"idle_count 3, in jobs, is 2 Droplets": `<path class="teal line dotted" d="M72.0 404.0H244.8V252.0H936.0V404.0"/>`,
+		"max_instances 4 throughout":           `<path class="ink line dashed" d="M72.0 100.0H936.0V100.0"/>`,
+	} {
+		if !strings.Contains(b.String(), path) {
+			t.Errorf("the picture lacks %s:\n%s\n%s", what, path, b.String())
 		}
-		plain = append(plain, line)
 	}
-	return plain
 }

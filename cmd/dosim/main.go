@@ -3,18 +3,21 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -28,11 +31,8 @@ Serves a simulated DigitalOcean account over HTTP, on loopback, until interrupte
 It rejects what DigitalOcean rejects, limits rates as DigitalOcean does, bills by
 the second, and fails on request. Nothing is kept, and nothing costs money.
 
-  -listen ADDR         loopback address to serve on (default 127.0.0.1:8787;
-                       port 0 is any free one)
-  -token TOKEN         the only token it lets in (default dosim-token)
+  -port N              port of 127.0.0.1 to serve on (default 8787; 0: any free one)
   -boot D              from a create to active (default 30s)
-  -droplet-limit N     the account's quota (default 100)
   -guests              an SSH server in every Droplet, on addresses of 127/8, and a
                        port that it tells: connector_config.protocol_port
   -ssh-port N          guests, on this port (default any free one)
@@ -75,37 +75,76 @@ func main() {
 
 // run serves until ctx is done.
 func run(ctx context.Context, args []string, out io.Writer) error {
-	cfg, err := parse(args)
-	if errors.Is(err, flag.ErrHelp) {
+	var options dosim.Options
+	var faults []dosim.Fault
+	var docker, socket string
+	flags := flag.NewFlagSet("dosim", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	port := flags.Int("port", 8787, "")
+	guests := flags.Bool("guests", false, "")
+	sshPort := flags.Int("ssh-port", 0, "")
+	flags.DurationVar(&options.BootTime, "boot", 30*time.Second, "")
+	flags.BoolFunc("docker", "", func(value string) (err error) {
+		if docker = value; value != "true" { // one is given
+			socket, err = filepath.Abs(value)
+		}
+		return err
+	})
+	flags.Func("fault", "", func(text string) error {
+		fault, err := dosim.ParseFault(text)
+		faults = append(faults, fault)
+		return err
+	})
+	err := flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
 		_, err = io.WriteString(out, usage)
 		return err
+	case err == nil && flags.NArg() > 0:
+		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
 	if err != nil {
 		return fmt.Errorf("%w (dosim -help explains the flags)", err)
 	}
-	if cfg.guests {
-		fleet, err := boot(ctx, &cfg, out)
+
+	if *guests || docker != "" || *sshPort != 0 {
+		o := guest.Options{Port: *sshPort, Log: log.Printf}
+		if docker != "" {
+			if o.Docker, err = guest.FindDocker(ctx, socket); err != nil {
+				return fmt.Errorf("-docker: %w", err)
+			}
+			fmt.Fprintf(out, "All Droplets share the Docker Engine at %s: what jobs leave there stays.\n", o.Docker.Host)
+		}
+		fleet, err := guest.NewFleet(o)
 		if err != nil {
-			return err
+			return fmt.Errorf("-guests: %w", err)
 		}
 		defer fleet.Close()
+		fmt.Fprintf(out, "Guests listen for SSH on port %[1]d of their Droplets' addresses. For a runner that is to reach them:\n"+
+			"  [runners.autoscaler.connector_config]\n    protocol_port = %[1]d\n", fleet.Port())
+		options.Hooks = fleet.Hooks("", time.Until, func(d dosim.Droplet, err error) {
+			log.Printf("Droplet %d (%s) has no SSH server: %v", d.ID, d.Name, err)
+		})
 	}
-	sim := dosim.New(cfg.options)
-	sim.Inject(cfg.faults...)
+	sim := dosim.New(options)
+	defer sim.Close()
+	sim.Inject(faults...)
 
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.listen)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", *port))
 	if err != nil {
-		return fmt.Errorf("cannot serve: %w; choose another address with -listen, port 0 is any free one", err)
+		return fmt.Errorf("cannot serve: %w; choose another -port, 0 is any free one", err)
 	}
 	fmt.Fprintf(out, `A simulated DigitalOcean is at %[1]s, and its token is %[2]s. To try it:
   curl -s -H 'Authorization: Bearer %[2]s' %[1]s/v2/account
   doctl --api-url %[1]s --access-token %[2]s compute size list
   export DIGITALOCEAN_API_URL=%[1]s DIGITALOCEAN_TOKEN=%[2]s   # for the plugin
 What is really there, and what it would cost: curl -s %[1]s/_sim
-`, "http://"+listener.Addr().String(), cfg.options.Token)
+`, "http://"+listener.Addr().String(), dosim.DefaultToken)
 
-	server := &http.Server{Handler: handler(sim), ReadHeaderTimeout: 10 * time.Second}
-	defer sim.Close()
+	mux := http.NewServeMux()
+	mux.Handle("/", sim)
+	mux.HandleFunc("GET /_sim", func(w http.ResponseWriter, _ *http.Request) { printTruth(w, sim) })
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	defer context.AfterFunc(ctx, func() {
 		sim.Close() // requests that hang end
 		_ = server.Close()
@@ -116,77 +155,32 @@ What is really there, and what it would cost: curl -s %[1]s/_sim
 	return nil
 }
 
-// boot hooks an SSH server into every Droplet that becomes active, and says how to reach it. The caller must Close the
-// fleet.
-func boot(ctx context.Context, c *config, out io.Writer) (*guest.Fleet, error) {
-	options := guest.Options{Port: c.sshPort, Log: log.Printf}
-	if c.docker {
-		docker, err := guest.FindDocker(ctx, c.socket)
-		if err != nil {
-			return nil, fmt.Errorf("-docker: %w", err)
+// printTruth prints the account as it is, whatever its API says.
+func printTruth(w io.Writer, sim *dosim.Sim) {
+	list := func(title string, lines []string) {
+		fmt.Fprintf(w, "%s: %d\n", title, len(lines))
+		for _, line := range lines {
+			fmt.Fprintf(w, "  %s\n", strings.TrimRight(line, " "))
 		}
-		options.Docker = docker
-		fmt.Fprintf(out, "All Droplets share the Docker Engine at %s: what jobs leave there stays.\n", docker.Host)
 	}
-	fleet, err := guest.NewFleet(options)
-	if err != nil {
-		return nil, fmt.Errorf("-guests: %w", err)
-	}
-	fmt.Fprintf(out, "Guests listen for SSH on port %[1]d of their Droplets' addresses. For a runner that is to reach them:\n"+
-		"  [runners.autoscaler.connector_config]\n    protocol_port = %[1]d\n", fleet.Port())
-	c.options.Hooks = fleet.Hooks("", time.Until, func(d dosim.Droplet, err error) {
-		log.Printf("Droplet %d (%s) has no SSH server: %v", d.ID, d.Name, err)
-	})
-	return fleet, nil
-}
-
-// config is what the flags say.
-type config struct {
-	listen  string
-	guests  bool
-	sshPort int    // 0: any
-	docker  bool   // the guests have one:
-	socket  string // that of its Engine; empty: this host's
-	options dosim.Options
-	faults  []dosim.Fault
-}
-
-func parse(args []string) (config, error) {
-	var c config
-	flags := flag.NewFlagSet("dosim", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // run reports
-	flags.StringVar(&c.listen, "listen", "127.0.0.1:8787", "")
-	flags.StringVar(&c.options.Token, "token", dosim.DefaultToken, "")
-	flags.DurationVar(&c.options.BootTime, "boot", 30*time.Second, "")
-	flags.IntVar(&c.options.DropletLimit, "droplet-limit", 100, "")
-	flags.BoolVar(&c.guests, "guests", false, "")
-	flags.IntVar(&c.sshPort, "ssh-port", 0, "")
-	flags.BoolFunc("docker", "", func(socket string) (err error) {
-		if c.docker = true; socket != "true" { // one is given
-			c.socket, err = filepath.Abs(socket)
+	var droplets, faults []string
+	for _, d := range sim.Droplets() {
+		address := d.PublicIPv4
+		if !address.IsValid() {
+			address = d.PrivateIPv4
 		}
-		return err
-	})
-	flags.Func("fault", "", func(text string) error {
-		fault, err := dosim.ParseFault(text)
-		c.faults = append(c.faults, fault)
-		return err
-	})
-	if err := flags.Parse(args); err != nil {
-		return c, err
+		droplets = append(droplets, fmt.Sprintf("%d  %s  %s  %s  %s  %s  %s",
+			d.ID, d.Name, d.Status, d.Region, d.Size, address, strings.Join(d.Tags, ",")))
 	}
-	if flags.NArg() > 0 {
-		return c, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	list("Droplets", droplets)
+	fmt.Fprintf(w, "Bill: $%.2f for %d made\nRequests: %d\n", sim.Dollars(), len(sim.Ledger()), len(sim.Requests()))
+	requests := sim.RequestCounts()
+	for _, op := range slices.Sorted(maps.Keys(requests)) {
+		fmt.Fprintf(w, "%6d  %s\n", requests[op], cmp.Or(op, "(no such operation)"))
 	}
-	c.guests = c.guests || c.docker || c.sshPort != 0
-	return c, loopback(c.listen)
-}
-
-// loopback refuses to serve an account without real authentication to a network.
-func loopback(listen string) error {
-	host, _, err := net.SplitHostPort(listen)
-	if addr, parseErr := netip.ParseAddr(host); err != nil || host != "localhost" && (parseErr != nil || !addr.IsLoopback()) {
-		return fmt.Errorf("-listen %s: dosim serves on loopback only, such as 127.0.0.1:8787", listen)
+	for _, f := range sim.Faults() {
+		faults = append(faults, f.String())
 	}
-	return nil
+	list("Faults", faults)
+	list("Violations", sim.Violations())
 }

@@ -161,7 +161,7 @@ func addForeign(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(err)
 	}
 	sim := simOf(ts)
-	sim.AddImage(dosim.Image{Slug: args[2], Name: args[2]})
+	sim.AddImage(dosim.Image{Slug: &args[2], Name: args[2]})
 	sim.AddDroplet(dosim.Droplet{Name: args[0], Tags: []string{"fleeting", "fleeting-group:" + args[1]}, Image: args[2], Size: "s-1vcpu-1gb", Region: "fra1"})
 }
 

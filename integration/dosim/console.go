@@ -9,6 +9,21 @@ import (
 // The methods below act by hand: as a person in DigitalOcean's web console, or as DigitalOcean itself, changes the
 // account behind a client's back. What names something that is not there does nothing. None of them is policed.
 
+func (s *Sim) locked(do func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	do()
+}
+
+func (s *Sim) touch(id int, change func(*machine, time.Time)) {
+	s.locked(func() {
+		now := s.now()
+		if m := s.byID[id]; m != nil && m.exists(now) {
+			change(m, now)
+		}
+	})
+}
+
 // PowerOff switches the Droplet off. It stays billed.
 func (s *Sim) PowerOff(id int) { s.touch(id, func(m *machine, _ time.Time) { m.off = true }) }
 
@@ -27,7 +42,7 @@ func (s *Sim) Rename(id int, name string) {
 
 // Tag puts a tag on it, which is made if it is new.
 func (s *Sim) Tag(id int, tag string) {
-	s.touch(id, func(m *machine, now time.Time) { s.tags[tag] = true; m.tag(tag, now) })
+	s.touch(id, func(m *machine, now time.Time) { s.tag(m, tag, now) })
 }
 
 // Untag takes a tag off it; the tag itself remains.
@@ -36,72 +51,52 @@ func (s *Sim) Untag(id int, tag string) {
 }
 
 // Destroy ends it at once. One that is already on its way out goes when it would have gone.
-func (s *Sim) Destroy(id int) {
-	s.touch(id, func(m *machine, now time.Time) { s.end(m, now) })
-}
-
-func (s *Sim) locked(do func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	do()
-}
-
-func (s *Sim) touch(id int, change func(*machine, time.Time)) {
-	s.locked(func() {
-		now := s.now()
-		if m := s.byID[id]; m != nil && m.exists(now) {
-			change(m, now)
-		}
-	})
-}
+func (s *Sim) Destroy(id int) { s.touch(id, s.end) }
 
 // AddDroplet makes a Droplet that no request asked for and returns its id. It is active at once unless ReadyAt is in
 // the future. ID, Status, Locked, Gone, PriceHourly, Features and Project are ignored; Region ("nyc3"), Size
 // ("s-1vcpu-1gb"), Image ("ubuntu-24-04-x64"), VPC (the region's default), addresses and Created (now) have defaults.
 // It panics on a region, size or image that the catalog does not have. Quota and validation do not apply.
-func (s *Sim) AddDroplet(d Droplet) int {
-	s.mu.Lock()
-	now := s.now()
-	model := machine{
-		region: s.region(cmp.Or(d.Region, "nyc3")),
-		size:   s.size(cmp.Or(d.Size, "s-1vcpu-1gb")),
-		image:  s.image(cmp.Or(d.Image, "ubuntu-24-04-x64")),
-	}
-	if model.region == nil || model.size == nil || model.image == nil {
-		s.mu.Unlock()
-		panic("dosim.AddDroplet: no such region, size or image in the catalog")
-	}
-	model.AuthorizedKeys, model.UserData = d.AuthorizedKeys, d.UserData
-	model.VPC = cmp.Or(d.VPC, s.defaultVPC(model.region.Slug).ID)
-	m := s.launch(d.Name, model, now)
-	m.ReadyAt = now
-	if !d.ReadyAt.IsZero() {
-		m.ReadyAt = d.ReadyAt
-	}
-	if !d.Created.IsZero() {
-		m.Created, m.seen, m.listed = d.Created, d.Created, d.Created
-	}
-	for _, tag := range d.Tags {
-		s.tags[tag] = true
-		m.tag(tag, m.Created)
-	}
-	m.PublicIPv4, m.PrivateIPv4 = cmp.Or(d.PublicIPv4, m.PublicIPv4), cmp.Or(d.PrivateIPv4, m.PrivateIPv4)
-	announce := s.announce(m, now)
-	s.mu.Unlock()
+func (s *Sim) AddDroplet(d Droplet) (id int) {
+	var announce func()
+	s.locked(func() {
+		now := s.now()
+		model := machine{
+			region: s.region(cmp.Or(d.Region, "nyc3")),
+			size:   s.size(cmp.Or(d.Size, "s-1vcpu-1gb")),
+			image:  s.image(cmp.Or(d.Image, "ubuntu-24-04-x64")),
+		}
+		model.AuthorizedKeys, model.UserData = d.AuthorizedKeys, d.UserData
+		model.VPC = cmp.Or(d.VPC, s.defaultVPC(model.region.Slug).ID)
+		m := s.launch(d.Name, model, now)
+		m.ReadyAt = now
+		if !d.ReadyAt.IsZero() {
+			m.ReadyAt = d.ReadyAt
+		}
+		if !d.Created.IsZero() {
+			m.Created, m.seen, m.listed = d.Created, d.Created, d.Created
+		}
+		for _, tag := range d.Tags {
+			s.tag(m, tag, m.Created)
+		}
+		m.PublicIPv4, m.PrivateIPv4 = cmp.Or(d.PublicIPv4, m.PublicIPv4), cmp.Or(d.PrivateIPv4, m.PrivateIPv4)
+		id, announce = m.ID, s.announce(m, now)
+	})
 	announce()
-	return m.ID
+	return id
 }
 
 // AddKey puts a public key, in OpenSSH's format, on the account. It panics on one that DigitalOcean would refuse.
-func (s *Sim) AddKey(name, pub string) Key {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	key, wrong := s.makeKey(name, pub, s.now())
-	if wrong != "" {
-		panic("dosim.AddKey: " + wrong)
-	}
-	key.byHand = true
-	return *key
+func (s *Sim) AddKey(name, pub string) (key Key) {
+	s.locked(func() {
+		made, wrong := s.makeKey(name, pub, s.now())
+		if wrong != "" {
+			panic("dosim.AddKey: " + wrong)
+		}
+		made.byHand = true
+		key = *made
+	})
+	return key
 }
 
 // AddTag makes a tag that nothing carries, unless it is there.
@@ -115,8 +110,7 @@ func (s *Sim) DeleteKey(id int) {
 	s.locked(func() { s.keys = slices.DeleteFunc(s.keys, func(k *Key) bool { return k.ID == id }) })
 }
 
-// AddImage puts an image, usually a new golden snapshot, into the catalog and returns its id. A nil Regions means
-// every region.
+// AddImage puts an image, usually a new golden snapshot, into the catalog and returns its id.
 func (s *Sim) AddImage(image Image) (id int) {
 	s.locked(func() { id = s.addImage(image, s.now()) })
 	return id

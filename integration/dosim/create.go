@@ -15,9 +15,8 @@ import (
 
 const (
 	maxNames    = 10
-	maxName     = 255
-	maxUserData = 64 << 10 // bytes
-	maxTag      = 255
+	maxName     = 255 // a tag's likewise
+	maxUserData = 64 << 10
 )
 
 var (
@@ -25,8 +24,11 @@ var (
 	tagName  = regexp.MustCompile(`^[a-zA-Z0-9_\-:]+$`)
 )
 
-// createRequest is the body of POST /v2/droplets. What the simulator has no use for (volumes, backup_policy,
-// private_networking ...) is accepted and ignored.
+func badName(n string) bool { return len(n) > maxName || !hostname.MatchString(n) }
+func badTag(t string) bool  { return len(t) > maxName || !tagName.MatchString(t) }
+
+// createRequest is the body of POST /v2/droplets. What the simulator has no use for (volumes, backup_policy ...) is
+// accepted and ignored.
 type createRequest struct {
 	Name             string            `json:"name"`
 	Names            []string          `json:"names"`
@@ -44,14 +46,7 @@ type createRequest struct {
 	PublicNetworking *bool             `json:"public_networking"`
 }
 
-type actionLink struct {
-	ID   int    `json:"id"`
-	Rel  string `json:"rel"`
-	Href string `json:"href"`
-}
-
-// firstActionID is where action ids begin: of the creations of Droplets, one each.
-const firstActionID = 1_600_000_001
+func (r createRequest) private() bool { return r.PublicNetworking != nil && !*r.PublicNetworking }
 
 // createDroplets is POST /v2/droplets, all or nothing [?]: one check for the whole request, as the wording of the
 // quota's message suggests.
@@ -60,9 +55,9 @@ func (s *Sim) createDroplets(c *call) reply {
 	if rep, ok := c.decode(&req); !ok {
 		return rep
 	}
-	names, single := req.Names, false
-	if req.Names == nil {
-		names, single = []string{req.Name}, true
+	names := req.Names
+	if names == nil {
+		names = []string{req.Name}
 	}
 	model, wrong := s.check(c.now, req, names)
 	if wrong != "" {
@@ -70,10 +65,11 @@ func (s *Sim) createDroplets(c *call) reply {
 	}
 	s.policeCreate(c.now, names, model)
 
-	droplets, actions := make([][]byte, 0, len(names)), make([]actionLink, 0, len(names))
+	var droplets [][]byte
+	var actions []any
 	for i, name := range names {
 		m := s.launch(name, model, c.now)
-		if req.PublicNetworking != nil && !*req.PublicNetworking {
+		if req.private() {
 			m.PublicIPv4 = netip.Addr{}
 		}
 		s.misbehave(c, m, i)
@@ -81,65 +77,97 @@ func (s *Sim) createDroplets(c *call) reply {
 		shown := s.shape(m, s.appearance(m, c.now))
 		shown.VPCUUID = "" // DigitalOcean's answer has none yet
 		droplets = append(droplets, c.odd(jsonReply(0, shown).body, i))
-		action := firstActionID + m.ID - s.opt.FirstDropletID
-		actions = append(actions, actionLink{action, "create", fmt.Sprintf("%s/v2/actions/%d", c.base(), action)})
+		id := 1_600_000_001 + len(s.machines)
+		actions = append(actions, map[string]any{"id": id, "rel": "create", "href": fmt.Sprintf("%s/v2/actions/%d", c.base(), id)})
 	}
-	links := map[string]any{"actions": actions}
-	if single {
-		return jsonReply(http.StatusAccepted, map[string]any{"droplet": json.RawMessage(droplets[0]), "links": links})
+	answer := map[string]any{"links": map[string]any{"actions": actions}}
+	if req.Names == nil {
+		answer["droplet"] = json.RawMessage(droplets[0])
+	} else {
+		answer["droplets"] = json.RawMessage(slices.Concat([]byte("["), bytes.Join(droplets, []byte(",")), []byte("]")))
 	}
-	all := slices.Concat([]byte("["), bytes.Join(droplets, []byte(",")), []byte("]"))
-	return jsonReply(http.StatusAccepted, map[string]any{"droplets": json.RawMessage(all), "links": links})
+	return jsonReply(http.StatusAccepted, answer)
 }
 
-// check returns the Droplet that each of the names is to become, or what DigitalOcean would find wrong.
+// check returns the Droplet that each of the names is to become, or what DigitalOcean would find wrong. Its words are
+// public but for those about the number of names, images elsewhere or too big, user data, tags and ipv6 [?].
 func (s *Sim) check(now time.Time, req createRequest, names []string) (model machine, wrong string) {
 	size, region, image := s.size(req.Size), s.region(req.Region), s.image(strings.Trim(string(req.Image), `"`))
-	keys, unknown := s.resolveKeys(req.SSHKeys, now)
-	network := s.defaultVPC(req.Region)
-	if req.VPCUUID != nil {
-		network = s.vpc(*req.VPCUUID)
+	network := s.vpcOf(req)
+	var keys, unknown []string
+	for _, raw := range req.SSHKeys {
+		ref := strings.Trim(string(raw), `"`)
+		if k := s.key(ref); k == nil || now.Before(k.usable) {
+			unknown = append(unknown, ref)
+		} else {
+			keys = append(keys, k.PublicKey)
+		}
 	}
-	badName := func(n string) bool { return len(n) > maxName || !hostname.MatchString(n) }
-	badTag := func(t string) bool { return len(t) > maxTag || !tagName.MatchString(t) }
 	switch {
 	case len(names) > maxNames:
-		return model, MessageTooManyNames
+		wrong = "You can create at most 10 Droplets at a time."
 	case len(names) == 0 || slices.ContainsFunc(names, badName):
-		return model, MessageHostname
+		wrong = "Only valid hostname characters are allowed. (a-z, A-Z, 0-9, . and -)"
 	case size == nil:
-		return model, MessageInvalidSize
+		wrong = "You specified an invalid size for Droplet creation."
 	case image == nil || image.Status != "available":
-		return model, MessageInvalidImage
+		wrong = "You specified an invalid image for Droplet creation."
 	case region == nil || !region.Available:
-		return model, MessageRegion
+		wrong = "Region is not available"
 	case !slices.Contains(size.Regions, req.Region):
-		return model, MessageSizeNotHere
+		wrong = "Size is not available in this region."
 	case !slices.Contains(image.Regions, req.Region):
-		return model, MessageImageNotHere
+		wrong = "Image is not available in this region."
 	case image.MinDisk > size.Disk:
-		return model, MessageImageTooBig
-	case image.Custom && req.IPv6:
-		return model, MessageCustomIPv6
-	case image.Custom && req.Monitoring:
-		return model, MessageNoMonitoring
+		wrong = "Size is too small for the image's disk."
+	case image.Type == "custom" && req.IPv6:
+		wrong = "image is not compatible with ipv6"
+	case image.Type == "custom" && req.Monitoring:
+		wrong = "Monitoring is not supported for this configuration, please try a different region or image."
 	case len(unknown) > 0:
-		return model, strings.Join(unknown, ", ") + " " + MessageInvalidKeys
+		wrong = strings.Join(unknown, ", ") + " are invalid key identifiers for Droplet creation."
 	case len(req.UserData) > maxUserData:
-		return model, MessageUserData
+		wrong = "User data is too long. The maximum is 64 KiB."
 	case slices.ContainsFunc(req.Tags, badTag):
-		return model, MessageInvalidTag
-	case req.IPv6 && req.PublicNetworking != nil && !*req.PublicNetworking:
-		return model, MessageNoAddress
+		wrong = "Tags may contain letters, numbers, colons, dashes, and underscores."
+	case req.IPv6 && req.private():
+		wrong = "ipv6 cannot be used when public_networking is disabled."
 	case network == nil || network.Region != req.Region:
-		return model, MessageInvalidVPC
+		wrong = "You specified invalid VPC parameters for Droplet creation."
+	default:
+		wrong = s.overLimit(now, size, len(names))
+	}
+	if wrong != "" {
+		return model, wrong
 	}
 	model = machine{region: region, size: size, image: image}
-	model.AuthorizedKeys, model.Tags, model.UserData, model.VPC, model.Features = keys, req.Tags, req.UserData, network.ID, features(req)
-	return model, s.overLimit(now, size, len(names))
+	model.AuthorizedKeys, model.Tags, model.UserData, model.VPC = keys, req.Tags, req.UserData, network.ID
+	for _, f := range []struct {
+		name string
+		on   bool
+	}{ // by name
+		{"backups", req.Backups},
+		{"droplet_agent", req.WithDropletAgent == nil || *req.WithDropletAgent},
+		{"ipv6", req.IPv6},
+		{"monitoring", req.Monitoring},
+		{"private_networking", true},
+	} {
+		if f.on {
+			model.Features = append(model.Features, f.name)
+		}
+	}
+	return model, ""
 }
 
-// overLimit says which limit n more Droplets of the size would exceed; it is empty if there is room.
+// vpcOf is the network that a create asks for, or the region's default.
+func (s *Sim) vpcOf(req createRequest) *vpc {
+	if req.VPCUUID != nil {
+		return s.vpc(*req.VPCUUID)
+	}
+	return s.defaultVPC(req.Region)
+}
+
+// overLimit says which limit n more Droplets of the size would exceed, if any.
 func (s *Sim) overLimit(now time.Time, z *size, n int) string {
 	var droplets, gpus int // that exist
 	for _, m := range s.machines {
@@ -152,49 +180,15 @@ func (s *Sim) overLimit(now time.Time, z *size, n int) string {
 	}
 	switch {
 	case z.GPU != nil && s.opt.GPULimit > 0 && gpus+n > s.opt.GPULimit:
-		return MessageGPULimit
+		return "creating this/these droplet(s) will exceed your GPU limit"
 	case droplets+n > s.limit:
-		return MessageDropletLimit
+		return "creating this/these droplet(s) will exceed your droplet limit"
 	}
 	return ""
 }
 
-// features are in the order of the alphabet.
-func features(req createRequest) []string {
-	var on []string
-	for _, f := range []struct {
-		name   string
-		wanted bool
-	}{
-		{"backups", req.Backups},
-		{"droplet_agent", req.WithDropletAgent == nil || *req.WithDropletAgent},
-		{"ipv6", req.IPv6},
-		{"monitoring", req.Monitoring},
-		{"private_networking", true},
-	} {
-		if f.wanted {
-			on = append(on, f.name)
-		}
-	}
-	return on
-}
-
-// resolveKeys finds the public keys behind ids and fingerprints. What it cannot find, or what may not be used yet, is
-// named in unknown.
-func (s *Sim) resolveKeys(refs []json.RawMessage, now time.Time) (keys, unknown []string) {
-	for _, raw := range refs {
-		ref := strings.Trim(string(raw), `"`)
-		if k := s.key(ref); k == nil || now.Before(k.usable) {
-			unknown = append(unknown, ref)
-		} else {
-			keys = append(keys, k.PublicKey)
-		}
-	}
-	return keys, unknown
-}
-
-// launch makes a Droplet after a model, which has all but what each has of its own. Callers hold s.mu, and call what
-// announce returns.
+// launch makes a Droplet after a model, which has all but what each has of its own. The caller calls what announce
+// returns.
 func (s *Sim) launch(name string, model machine, now time.Time) *machine {
 	n := len(s.machines) + 1
 	m, tags := &model, model.Tags
@@ -208,8 +202,7 @@ func (s *Sim) launch(name string, model machine, now time.Time) *machine {
 	}
 	m.Tags = nil
 	for _, tag := range tags {
-		s.tags[tag] = true
-		m.tag(tag, now)
+		s.tag(m, tag, now)
 	}
 	s.machines = append(s.machines, m)
 	s.byID[m.ID] = m
@@ -218,7 +211,7 @@ func (s *Sim) launch(name string, model machine, now time.Time) *machine {
 
 // misbehave lets the i-th Droplet of a create turn out as injected.
 func (s *Sim) misbehave(c *call, m *machine, i int) {
-	for _, f := range c.behaviours {
+	for _, f := range c.faults {
 		if !f.touches(i) {
 			continue
 		}

@@ -1,8 +1,6 @@
 package dosim
 
 import (
-	"context"
-	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -103,10 +101,12 @@ func (m *machine) taggedAt(tag string, t time.Time) bool {
 	return on
 }
 
-func (m *machine) tag(tag string, now time.Time) {
+// tag puts a tag on the Droplet, which is made if it is new.
+func (s *Sim) tag(m *machine, tag string, at time.Time) {
+	s.tags[tag] = true
 	if !m.tagged(tag) {
 		m.Tags = append(m.Tags, tag)
-		m.tagLog = append(m.tagLog, tagChange{now, tag, true})
+		m.tagLog = append(m.tagLog, tagChange{at, tag, true})
 	}
 }
 
@@ -137,7 +137,7 @@ func (s *Sim) Droplets() []Droplet {
 	return all
 }
 
-// announce returns the call of the Created hook, which is made without the lock. Callers hold s.mu.
+// announce returns the call of the Created hook, which is made without the lock.
 func (s *Sim) announce(m *machine, now time.Time) func() {
 	view := m.view(now)
 	return func() {
@@ -149,7 +149,6 @@ func (s *Sim) announce(m *machine, now time.Time) func() {
 }
 
 // end has the Droplet be gone at a moment, unless it is on its way out already, and the Gone hook be called then.
-// Callers hold s.mu.
 func (s *Sim) end(m *machine, at time.Time) {
 	if !m.Gone.IsZero() {
 		return
@@ -160,7 +159,7 @@ func (s *Sim) end(m *machine, at time.Time) {
 	}
 	wait := at.Sub(s.now())
 	s.timers.Go(func() {
-		if s.sleep(s.closing, wait) != nil {
+		if s.sleep(s.closing, wait); s.closing.Err() != nil {
 			return
 		}
 		<-m.announced
@@ -170,22 +169,3 @@ func (s *Sim) end(m *machine, at time.Time) {
 		s.opt.Hooks.Gone(view)
 	})
 }
-
-// sleep waits for d; the end of ctx and Close cut it short with an error.
-func (s *Sim) sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.closing.Done():
-		return errClosed
-	}
-}
-
-var errClosed = errors.New("dosim: the simulator was closed")

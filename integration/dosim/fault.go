@@ -29,7 +29,7 @@ type Fault struct {
 	Applied bool              // the operation is carried out all the same
 	Status  int               // of the answer; 0 with a Body: 500, with a Message: 422
 	Body    string            // EmptyBody: none at all; see also ErrorBody and HTMLBody
-	Message string            // instead of a Body: this message in DigitalOcean's form
+	Message string            // instead of a Body: this message in DigitalOcean's form, with error_attributes
 	Header  map[string]string // added to the answer, such as Retry-After
 	Refused bool              // connection refused (a reset, over a real network); never applied
 	Reset   bool              // the connection (over HTTP/2: the stream) is reset without an answer
@@ -103,19 +103,15 @@ func ErrorBody(id, message string) string {
 
 // Inject arms faults, behind those already armed.
 func (s *Sim) Inject(faults ...Fault) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, f := range faults {
-		s.faults = append(s.faults, &armedFault{Fault: f})
-	}
+	s.locked(func() {
+		for _, f := range faults {
+			s.faults = append(s.faults, &armedFault{Fault: f})
+		}
+	})
 }
 
 // ClearFaults disarms all faults. What they have already done to Droplets and keys stays done.
-func (s *Sim) ClearFaults() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults = nil
-}
+func (s *Sim) ClearFaults() { s.locked(func() { s.faults = nil }) }
 
 // Faults are the armed faults that have not hit as often as they are to.
 func (s *Sim) Faults() []Fault {
@@ -133,9 +129,6 @@ type armedFault struct {
 	Fault
 	met, hit int
 }
-
-// spent reports whether it has hit as often as it is to; then it is armed no longer.
-func (f *armedFault) spent() bool { return f.Times >= 0 && f.hit >= max(1, f.Times) }
 
 func (f Fault) matches(op string, c *call) bool {
 	want, query, _ := strings.Cut(f.Op, "?")
@@ -168,9 +161,9 @@ func (f Fault) carriedOut() bool {
 	return f.Applied || !f.fails() || f.Cut && !f.answers()
 }
 
-// meet returns the faults that a request meets: at most one with an error or a delay, and all behaviours. Callers
-// hold s.mu.
-func (s *Sim) meet(op string, c *call) (fault Fault, behaviours []Fault) {
+// meet finds the faults that a request meets, and returns the one that has an error or a delay, if one has. Callers hold
+// s.mu.
+func (s *Sim) meet(op string, c *call) (fault Fault) {
 	for _, f := range s.faults {
 		if !f.matches(op, c) {
 			continue
@@ -185,12 +178,10 @@ func (s *Sim) meet(op string, c *call) (fault Fault, behaviours []Fault) {
 			fault = f.Fault
 		}
 		f.hit++
-		if f.Behaviour != "" {
-			behaviours = append(behaviours, f.Fault)
-		}
+		c.faults = append(c.faults, f.Fault)
 	}
-	s.faults = slices.DeleteFunc(s.faults, (*armedFault).spent)
-	return fault, behaviours
+	s.faults = slices.DeleteFunc(s.faults, func(f *armedFault) bool { return f.Times >= 0 && f.hit >= max(1, f.Times) })
+	return fault
 }
 
 // answer is the fault's own answer.
@@ -202,7 +193,11 @@ func (f Fault) answer(c *call) reply {
 	rep := reply{status: status, header: http.Header{}}
 	switch f.Body {
 	case "":
-		rep = c.refuse(status, f.Message)
+		no := c.refusal(status, f.Message)
+		if f.Message != "" {
+			no.Attributes = map[string][]string{"base": {f.Message}}
+		}
+		rep = jsonReply(status, no)
 	case EmptyBody:
 	case HTMLBody:
 		title := fmt.Sprintf("%d %s", status, http.StatusText(status))

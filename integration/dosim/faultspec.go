@@ -1,13 +1,14 @@
 package dosim
 
 import (
+	"flag"
 	"fmt"
 	"maps"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // FaultGrammar explains ParseFault to people.
@@ -40,25 +41,30 @@ what comes of it
                  first N            of how many of a request's Droplets
 `
 
-// words has, for each word of a fault but statuses, bodies and behaviours, where its value is. Those of a bool have none
-// of their own.
-var words = []struct {
-	name  string
-	field func(*Fault) any
-}{
-	{"region", func(f *Fault) any { return &f.Region }},
-	{"applied", func(f *Fault) any { return &f.Applied }},
-	{"says", func(f *Fault) any { return &f.Message }},
-	{"header", func(f *Fault) any { return &f.Header }},
-	{"refused", func(f *Fault) any { return &f.Refused }},
-	{"reset", func(f *Fault) any { return &f.Reset }},
-	{"hang", func(f *Fault) any { return &f.Hang }},
-	{"cut", func(f *Fault) any { return &f.Cut }},
-	{"delay", func(f *Fault) any { return &f.Delay }},
-	{"for", func(f *Fault) any { return &f.For }},
-	{"first", func(f *Fault) any { return &f.First }},
-	{"skip", func(f *Fault) any { return &f.Skip }},
-	{"times", func(f *Fault) any { return &f.Times }},
+// words are those of a fault that set a field of it, as flags.
+func (f *Fault) words() *flag.FlagSet {
+	words := flag.NewFlagSet("", flag.ContinueOnError)
+	words.StringVar(&f.Region, "region", f.Region, "")
+	words.StringVar(&f.Message, "says", f.Message, "")
+	words.BoolVar(&f.Applied, "applied", f.Applied, "")
+	words.BoolVar(&f.Refused, "refused", f.Refused, "")
+	words.BoolVar(&f.Reset, "reset", f.Reset, "")
+	words.BoolVar(&f.Hang, "hang", f.Hang, "")
+	words.BoolVar(&f.Cut, "cut", f.Cut, "")
+	words.DurationVar(&f.Delay, "delay", f.Delay, "")
+	words.DurationVar(&f.For, "for", f.For, "")
+	words.IntVar(&f.First, "first", f.First, "")
+	words.IntVar(&f.Skip, "skip", f.Skip, "")
+	words.IntVar(&f.Times, "times", f.Times, "")
+	words.Func("header", "", func(text string) error {
+		key, value, _ := strings.Cut(text, "=")
+		if f.Header == nil {
+			f.Header = map[string]string{}
+		}
+		f.Header[key] = value
+		return nil
+	})
+	return words
 }
 
 var bodies = map[string]string{"html": HTMLBody, "empty": EmptyBody}
@@ -71,89 +77,59 @@ var bodies = map[string]string{"html": HTMLBody, "empty": EmptyBody}
 //
 // [FaultGrammar] has all words. [Fault.String] writes the same form.
 func ParseFault(text string) (Fault, error) {
-	op, rest, ok := strings.Cut(text, ": ") // with a space: tags in a query may have colons
-	if !ok || op == "" {
+	op, rest, _ := strings.Cut(text, ": ") // with a space: tags in a query may have colons
+	rest = strings.TrimSpace(rest)
+	if op == "" || rest == "" {
 		return Fault{}, fmt.Errorf("fault %q: want OPERATION: WORD..., such as \"POST /v2/droplets: applied reset\"", text)
 	}
 	f := Fault{Op: op}
-	if rest = strings.TrimSpace(rest); rest == "" {
-		return Fault{}, fmt.Errorf("fault %q: it does nothing; add a status such as 503, or a word such as reset or never-seen", text)
-	}
-	var err error
-	for rest != "" && err == nil {
-		rest, err = f.take(rest)
-	}
-	if err != nil {
-		return Fault{}, fmt.Errorf("fault %q: %w", text, err)
+	words := f.words()
+	for rest != "" {
+		var word, value string
+		word, rest = cutWord(rest)
+		known := words.Lookup(word)
+		switch status, err := strconv.Atoi(word); {
+		case known != nil:
+			if _, alone := known.Value.(interface{ IsBoolFlag() bool }); alone {
+				value = "true"
+			} else if value, rest = cutWord(rest); value == "forever" {
+				value = "-1"
+			}
+			if err := known.Value.Set(value); err != nil {
+				return Fault{}, fmt.Errorf("fault %q: the value %q of %s: %w", text, value, word, err)
+			}
+		case bodies[word] != "":
+			f.Body = bodies[word]
+		case word == "pending-event":
+			f.Message = MessagePendingEvent
+		case slices.Contains(Behaviours, Behaviour(word)):
+			f.Behaviour = Behaviour(word)
+		case err != nil || http.StatusText(status) == "":
+			return Fault{}, fmt.Errorf("fault %q: %q is neither a word of faults nor an HTTP status", text, word)
+		default:
+			f.Status = status
+		}
 	}
 	return f, nil
 }
 
-// take sets what the first word says, with its value if it has one, and returns the words behind it.
-func (f *Fault) take(text string) (rest string, err error) {
-	word, rest := cutWord(text)
-	for _, w := range words {
-		if w.name != word {
-			continue
-		}
-		if on, ok := w.field(f).(*bool); ok {
-			*on = true
-			return rest, nil
-		}
-		if rest == "" {
-			return "", fmt.Errorf("%q needs a value", word)
-		}
-		var value string
-		value, rest = cutWord(rest)
-		switch field := w.field(f).(type) {
-		case *string:
-			*field = value
-		case *int:
-			if *field = -1; value != "forever" {
-				*field, err = strconv.Atoi(value)
-			}
-		case *time.Duration:
-			*field, err = time.ParseDuration(value)
-		case *map[string]string:
-			key, value, _ := strings.Cut(value, "=")
-			if *field == nil {
-				*field = map[string]string{}
-			}
-			(*field)[key] = value
-		}
-		return rest, err
-	}
-	status, err := strconv.Atoi(word)
-	switch {
-	case bodies[word] != "":
-		f.Body = bodies[word]
-	case word == "pending-event":
-		f.Message = MessagePendingEvent
-	case slices.Contains(Behaviours, Behaviour(word)):
-		f.Behaviour = Behaviour(word)
-	case err != nil || http.StatusText(status) == "":
-		return "", fmt.Errorf("%q is neither a word of faults nor an HTTP status", word)
-	default:
-		f.Status = status
-	}
-	return rest, nil
-}
-
-// cutWord takes the first word off, without its quotes if it is quoted as in Go.
+// cutWord takes the first word off, if there is one, without its quotes if it is quoted as in Go.
 func cutWord(text string) (word, rest string) {
+	if fields := strings.Fields(text); len(fields) > 0 {
+		word, rest = fields[0], strings.TrimPrefix(text, fields[0])
+	}
 	if quoted, err := strconv.QuotedPrefix(text); err == nil {
 		word, _ = strconv.Unquote(quoted)
-		return word, strings.TrimSpace(text[len(quoted):])
+		rest = text[len(quoted):]
 	}
-	word = strings.Fields(text)[0]
-	return word, strings.TrimSpace(text[len(word):])
+	return word, strings.TrimSpace(rest)
 }
 
 // String writes the fault in the form that ParseFault reads. A Body of one's own shows as the word body only.
 func (f Fault) String() string {
-	said := []string{f.Op + ":"}
+	text := f.Op + ":"
 	if f.Status != 0 {
-		said = append(said, strconv.Itoa(f.Status))
+		text += fmt.Sprintf(" %d", f.Status)
 	}
 	if f.Body != "" {
 		word := "body"
@@ -162,34 +138,27 @@ func (f Fault) String() string {
 				word = name
 			}
 		}
-		said = append(said, word)
+		text += " " + word
 	}
 	if f.Behaviour != "" {
-		said = append(said, string(f.Behaviour))
+		text += " " + string(f.Behaviour)
 	}
-	for _, w := range words {
-		switch v := w.field(&f).(type) {
-		case *bool:
-			if *v {
-				said = append(said, w.name)
-			}
-		case *string:
-			if *v != "" {
-				said = append(said, fmt.Sprintf("%s %q", w.name, *v))
-			}
-		case *int:
-			if *v != 0 {
-				said = append(said, strings.Replace(fmt.Sprint(w.name, " ", *v), " -1", " forever", 1))
-			}
-		case *time.Duration:
-			if *v != 0 {
-				said = append(said, fmt.Sprint(w.name, " ", *v))
-			}
-		case *map[string]string:
-			for _, key := range slices.Sorted(maps.Keys(*v)) {
-				said = append(said, fmt.Sprintf("%s %s=%s", w.name, key, (*v)[key]))
-			}
+	f.words().VisitAll(func(word *flag.Flag) {
+		field, ok := word.Value.(flag.Getter)
+		if !ok || reflect.ValueOf(field.Get()).IsZero() {
+			return
 		}
+		switch v := field.Get().(type) {
+		case bool:
+			text += " " + word.Name
+		case string:
+			text += fmt.Sprintf(" %s %q", word.Name, v)
+		default:
+			text += fmt.Sprintf(" %s %v", word.Name, v)
+		}
+	})
+	for _, key := range slices.Sorted(maps.Keys(f.Header)) {
+		text += fmt.Sprintf(" header %s=%s", key, f.Header[key])
 	}
-	return strings.Join(said, " ")
+	return text
 }

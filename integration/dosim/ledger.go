@@ -8,18 +8,12 @@ import (
 	"time"
 )
 
-// Bill is a Droplet and what it has cost so far. Its Gone is zero while it exists.
+// Bill is a Droplet and what it has cost so far. Its Gone is zero while it exists. Since 2026-01-01 a Droplet is billed
+// per second, for at least a minute or a cent, whichever is higher.
 type Bill struct {
 	Droplet
-	Seconds float64 // billed: at least 60, or 0 for a creation that DigitalOcean itself gave up
-	Dollars float64 // at least 0.01, or 0 likewise
+	Dollars float64 // 0 for a creation that DigitalOcean itself gave up
 }
-
-// Since 2026-01-01 a Droplet is billed per second, for at least a minute or a cent, whichever is higher.
-const (
-	leastSeconds = 60
-	leastDollars = 0.01
-)
 
 // Ledger has one Bill for each Droplet ever made, by ascending id. Creations that were accepted and never made
 // ([NeverSeen]) are not in it.
@@ -37,9 +31,8 @@ func (s *Sim) Ledger() []Bill {
 			bill.Gone, until = time.Time{}, now
 		}
 		if !m.failed {
-			bill.Seconds = max(leastSeconds, until.Sub(m.Created).Seconds())
-			cents := bill.Seconds / 3600 * m.size.PriceHourly * 100
-			bill.Dollars = max(leastDollars, math.Round(cents*1e4)/1e6)
+			hours := max(time.Minute, until.Sub(m.Created)).Hours()
+			bill.Dollars = max(0.01, math.Round(hours*m.size.PriceHourly*1e6)/1e6)
 		}
 		bills = append(bills, bill)
 	}
@@ -57,7 +50,6 @@ func (s *Sim) Dollars() float64 {
 
 // Request is one entry of the request log.
 type Request struct {
-	ID     string // x-request-id of the answer
 	Time   time.Time
 	Proto  string // such as HTTP/1.1
 	Method string

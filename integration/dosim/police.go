@@ -38,9 +38,6 @@ const (
 	tagFleeting = "fleeting"
 	tagGroup    = "fleeting-group:"
 	tagDelete   = "fleeting-delete:"
-
-	maxDeletes = 10 // of one Droplet within a minute
-	maxIgnored = 20 // requests before retry-after is over
 )
 
 func (s *Sim) accuse(now time.Time, format string, args ...any) {
@@ -75,8 +72,8 @@ func (s *Sim) policeDelete(now time.Time, m *machine) {
 	}
 	m.deletes = slices.DeleteFunc(m.deletes, func(t time.Time) bool { return now.Sub(t) >= time.Minute })
 	m.deletes = append(m.deletes, now)
-	if len(m.deletes) == maxDeletes+1 {
-		s.accuse(now, "deleted Droplet %d (%s) more than %d times in a minute", m.ID, m.Name, maxDeletes)
+	if len(m.deletes) == 11 {
+		s.accuse(now, "deleted Droplet %d (%s) more than 10 times in a minute", m.ID, m.Name)
 	}
 }
 
@@ -91,18 +88,12 @@ func (s *Sim) policeDeleteByTag(now time.Time, tag string) {
 	}
 }
 
-func (s *Sim) policeDeleteKey(now time.Time, key *Key) {
-	if key.byHand {
-		s.accuse(now, "deleted the SSH key %d (%s), which a person had put on the account", key.ID, key.Name)
-	}
-}
-
 // policeThrottle hears of every request that the rate limits let pass, or told to wait.
 func (s *Sim) policeThrottle(now time.Time, wait time.Duration, passed bool) {
 	p := &s.police
 	if now.Before(p.retryAfter) {
-		if p.ignored++; p.ignored == maxIgnored+1 {
-			s.accuse(now, "sent more than %d requests before retry-after was over", maxIgnored)
+		if p.ignored++; p.ignored == 21 {
+			s.accuse(now, "sent more than 20 requests before retry-after was over")
 		}
 		return
 	}

@@ -3,21 +3,14 @@ package dosim
 import "time"
 
 // limits are a token's sliding windows. Sim.mu owns them. Requests that are refused do not count [?].
-type limits struct {
-	minute, hour window
-	keyList      window // GET /v2/account/keys has one of its own
-}
+type limits struct{ hour, minute, keyList window }
 
 func newLimits(perMinute, perHour int) limits {
-	keys := 10
+	keys := 10 // GET /v2/account/keys has a limit of its own
 	if perMinute < 0 {
 		keys = -1
 	}
-	return limits{
-		minute:  window{span: time.Minute, limit: perMinute},
-		hour:    window{span: time.Hour, limit: perHour},
-		keyList: window{span: time.Minute, limit: keys},
-	}
+	return limits{window{time.Hour, perHour, nil}, window{time.Minute, perMinute, nil}, window{time.Minute, keys, nil}}
 }
 
 // take counts one request, or refuses it. wait, for a burst, is when to come again; it is zero for the hourly limit,
@@ -27,17 +20,20 @@ func (l *limits) take(now time.Time, keyList bool) (wait time.Duration, ok bool)
 	if keyList {
 		windows = append(windows, &l.keyList)
 	}
-	for i, w := range windows {
-		if w.expire(now); !w.full() {
+	for _, w := range windows {
+		w.expire(now)
+		if w.limit < 0 || len(w.times) < w.limit {
 			continue
 		}
-		if i > 0 {
+		if w != &l.hour {
 			wait = w.times[0].Add(w.span).Sub(now)
 		}
 		return wait, false
 	}
 	for _, w := range windows {
-		w.add(now)
+		if w.limit >= 0 {
+			w.times = append(w.times, now)
+		}
 	}
 	return 0, true
 }
@@ -55,7 +51,7 @@ func (l *limits) report(now time.Time) (limit, remaining int, reset time.Time) {
 	return l.hour.limit, l.hour.limit - len(l.hour.times), reset
 }
 
-// window counts requests over the last span. A negative limit counts nothing.
+// window has the requests of the last span. A negative limit counts nothing.
 type window struct {
 	span  time.Duration
 	limit int
@@ -66,13 +62,5 @@ func (w *window) expire(now time.Time) {
 	from := now.Add(-w.span)
 	for len(w.times) > 0 && !w.times[0].After(from) {
 		w.times = w.times[1:]
-	}
-}
-
-func (w *window) full() bool { return w.limit >= 0 && len(w.times) >= w.limit }
-
-func (w *window) add(now time.Time) {
-	if w.limit >= 0 {
-		w.times = append(w.times, now)
 	}
 }

@@ -13,52 +13,25 @@ import (
 	"time"
 )
 
-// Messages as DigitalOcean words them; [?] marks those without a public source.
-const (
-	MessageUnauthorized   = "Unable to authenticate you"
-	MessageNotFound       = "The resource you were accessing could not be found."
-	MessageTooMany        = "API rate limit exceeded."
-	MessagePendingEvent   = "Droplet already has a pending event."
-	MessageDropletLimit   = "creating this/these droplet(s) will exceed your droplet limit"
-	MessageGPULimit       = "creating this/these droplet(s) will exceed your GPU limit"
-	MessageSizeNotHere    = "Size is not available in this region."
-	MessageRegion         = "Region is not available"
-	MessageInvalidSize    = "You specified an invalid size for Droplet creation."
-	MessageInvalidImage   = "You specified an invalid image for Droplet creation."
-	MessageInvalidKeys    = "are invalid key identifiers for Droplet creation." // after the identifiers
-	MessageHostname       = "Only valid hostname characters are allowed. (a-z, A-Z, 0-9, . and -)"
-	MessageKeyInUse       = "SSH Key is already in use on your account"
-	MessageInvalidVPC     = "You specified invalid VPC parameters for Droplet creation."
-	MessageCustomIPv6     = "image is not compatible with ipv6"
-	MessageNoMonitoring   = "Monitoring is not supported for this configuration, please try a different region or image."
-	MessageInvalidKey     = "Key invalid, key should be of the format `type key comment`"
-	MessageLocked         = "Droplet is locked."                                                  // [?]
-	MessageTooManyNames   = "You can create at most 10 Droplets at a time."                       // [?]
-	MessageImageNotHere   = "Image is not available in this region."                              // [?]
-	MessageImageTooBig    = "Size is too small for the image's disk."                             // [?]
-	MessageUserData       = "User data is too long. The maximum is 64 KiB."                       // [?]
-	MessageNoAddress      = "ipv6 cannot be used when public_networking is disabled."             // [?]
-	MessageInvalidTag     = "Tags may contain letters, numbers, colons, dashes, and underscores." // [?]
-	MessageMissingTagName = "tag_name is required."                                               // [?]
-	MessageFilters        = "tag_name cannot be combined with name or type."                      // [?]
-	MessagePage           = "page must be at least 1, and per_page between 1 and 200."            // [?]
-)
+// MessagePendingEvent is what DigitalOcean says of a Droplet that is busy, for whoever injects it.
+const MessagePendingEvent = "Droplet already has a pending event."
 
 type apiError struct {
-	ID        string `json:"id"`
-	Message   string `json:"message"`
-	RequestID string `json:"request_id,omitempty"`
+	ID         string              `json:"id"`
+	Message    string              `json:"message"`
+	RequestID  string              `json:"request_id,omitempty"`
+	Attributes map[string][]string `json:"error_attributes,omitempty"` // in some answers: the message again, by field
 }
 
 // defaultMessages are what DigitalOcean says with a status when nothing more specific is to be said. Of another status it
 // is the status's own text.
 var defaultMessages = map[int]string{
 	400: "error parsing request body",
-	401: MessageUnauthorized,
+	401: "Unable to authenticate you",
 	403: "You are not authorized to perform this operation",
-	404: MessageNotFound,
+	404: "The resource you were accessing could not be found.",
 	422: "Your request could not be processed.",
-	429: MessageTooMany,
+	429: "API rate limit exceeded.",
 	500: "Server was unable to give you a response.",
 	503: "Service is not available.", // [?]
 }
@@ -74,14 +47,18 @@ type reply struct {
 	foreign bool // something in front of the API answers
 }
 
-// refuse answers with an error in DigitalOcean's form: with the message, or what goes with the status.
-func (c *call) refuse(status int, message string) reply {
+// refusal is an error in DigitalOcean's form: with the message, or what goes with the status.
+func (c *call) refusal(status int, message string) apiError {
 	text := http.StatusText(status)
-	return jsonReply(status, apiError{
+	return apiError{
 		ID:        strings.ReplaceAll(strings.ToLower(text), " ", "_"),
 		Message:   cmp.Or(message, defaultMessages[status], text),
 		RequestID: c.id,
-	})
+	}
+}
+
+func (c *call) refuse(status int, message string) reply {
+	return jsonReply(status, c.refusal(status, message))
 }
 
 func (c *call) unprocessable(message string) reply {
@@ -104,17 +81,17 @@ func noContent() reply { return reply{status: http.StatusNoContent} }
 // call is one request while a handler answers it, with Sim.mu held.
 type call struct {
 	*http.Request
-	id         string // x-request-id
-	now        time.Time
-	query      url.Values
-	body       []byte
-	behaviours []Fault
-	after      []func() // run, in order, once the lock is released
+	id     string // x-request-id
+	now    time.Time
+	query  url.Values
+	body   []byte
+	faults []Fault  // that it meets
+	after  []func() // run, in order, once the lock is released
 }
 
 // behaviour returns the fault that gives the operation this behaviour, if one does.
 func (c *call) behaviour(b Behaviour) (Fault, bool) {
-	for _, f := range c.behaviours {
+	for _, f := range c.faults {
 		if f.Behaviour == b {
 			return f, true
 		}
@@ -150,21 +127,16 @@ func (c *call) base() string {
 // paging is a list's ?page= and ?per_page=.
 type paging struct{ page, per int }
 
-const (
-	defaultPerPage = 20
-	maxPerPage     = 200
-)
-
 // paging reads the query, or answers 422. DigitalOcean documents the limits, not what happens beyond them [?].
 func (c *call) paging() (paging, reply, bool) {
-	p := paging{1, defaultPerPage}
+	p := paging{1, 20}
 	for key, into := range map[string]*int{"page": &p.page, "per_page": &p.per} {
 		if !c.query.Has(key) {
 			continue
 		}
 		n, err := strconv.Atoi(c.query.Get(key))
-		if err != nil || n < 1 || key == "per_page" && n > maxPerPage {
-			return p, c.unprocessable(MessagePage), false
+		if err != nil || n < 1 || key == "per_page" && n > 200 {
+			return p, c.unprocessable("page must be at least 1, and per_page between 1 and 200."), false
 		}
 		*into = n
 	}

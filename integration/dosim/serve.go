@@ -113,16 +113,13 @@ func (s *Sim) arrive(c *call, op string) (Fault, int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.id = fakeUUID("4e9d", len(s.requests)+1)
-	fault, behaviours := s.meet(op, c)
-	c.behaviours = behaviours
+	fault := s.meet(op, c)
 	var names []string
-	for _, f := range append([]Fault{fault}, behaviours...) {
-		if f.Op != "" && !slices.Contains(names, f.String()) { // one may be both error and behaviour
-			names = append(names, f.String())
-		}
+	for _, f := range c.faults {
+		names = append(names, f.String())
 	}
 	s.requests = append(s.requests, Request{
-		ID: c.id, Time: s.now(), Proto: c.Proto, Method: c.Method, Path: c.URL.Path, Query: c.URL.RawQuery, Op: op,
+		Time: s.now(), Proto: c.Proto, Method: c.Method, Path: c.URL.Path, Query: c.URL.RawQuery, Op: op,
 		Fault: strings.Join(names, "; "),
 	})
 	return fault, len(s.requests) - 1

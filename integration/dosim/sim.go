@@ -34,16 +34,12 @@ type Options struct {
 	ListLag      time.Duration    // how long lists miss new Droplets and still show gone ones
 	Latency      time.Duration    // a request's round trip: half of it before it is carried out, half after
 
-	// FirstDropletID is where ids begin. 0: 512000001; real ones have nine digits, too.
-	FirstDropletID int
-
-	// Requests allowed per sliding minute and hour. 0: DigitalOcean's 250 and 5,000; negative: no limit.
-	PerMinute, PerHour int
+	FirstDropletID     int // 0: 512000001; real ones have nine digits, too
+	PerMinute, PerHour int // requests allowed per sliding minute and hour; 0: DigitalOcean's 250 and 5,000; negative: no limit
 
 	// Address gives the n-th Droplet (from 1) its addresses. nil: LoopbackAddress.
 	Address func(n int) (public, private netip.Addr)
-
-	Hooks Hooks
+	Hooks   Hooks
 }
 
 // Hooks hear of the lives of Droplets, for what boots in them. Each is called once for a
@@ -123,6 +119,20 @@ func New(opt Options) *Sim {
 
 func (s *Sim) now() time.Time { return s.opt.Now().UTC() }
 
+// sleep waits for d; the end of ctx and Close cut it short.
+func (s *Sim) sleep(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	case <-s.closing.Done():
+	}
+}
+
 // Close ends hanging requests and stops the goroutines that wait to call Hooks.Gone; those calls are not made. It
 // returns when no goroutine of the Sim's own is left. The Sim still answers afterwards, but without delays.
 func (s *Sim) Close() {
@@ -130,4 +140,19 @@ func (s *Sim) Close() {
 	s.close()
 	s.mu.Unlock()
 	s.timers.Wait()
+}
+
+// LoopbackAddress gives the n-th Droplet a public address in 127.64.0.0/11 and a private one in 127.96.0.0/11: on
+// Linux both reach a listener on this very host without any set-up. Addresses are never reused; the first two million
+// Droplets have one of their own.
+func LoopbackAddress(n int) (public, private netip.Addr) {
+	at := func(second int) netip.Addr {
+		return netip.AddrFrom4([4]byte{127, byte(second + n>>16), byte(n >> 8), byte(n)})
+	}
+	return at(64), at(96)
+}
+
+// addressV6 gives the n-th Droplet an address in the prefix that RFC 3849 keeps for documentation: it leads nowhere.
+func addressV6(n int) netip.Addr {
+	return netip.AddrFrom16([16]byte{0: 0x20, 0x01, 0x0d, 0xb8, 13: byte(n >> 16), byte(n >> 8), byte(n)})
 }

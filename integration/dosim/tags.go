@@ -16,10 +16,9 @@ type tagJSON struct {
 
 // listTags is GET /v2/tags, by name.
 func (s *Sim) listTags(c *call) reply {
-	names := slices.Sorted(maps.Keys(s.tags))
-	all := make([]tagJSON, len(names))
-	for i, name := range names {
-		all[i] = s.tagJSON(c, name)
+	var all []tagJSON
+	for _, name := range slices.Sorted(maps.Keys(s.tags)) {
+		all = append(all, s.tagJSON(c, name))
 	}
 	return list(c, "tags", all)
 }
@@ -30,7 +29,7 @@ func (s *Sim) createTag(c *call) reply {
 	var req struct {
 		Name string `json:"name"`
 	}
-	if _, ok := c.decode(&req); !ok || len(req.Name) > maxTag || !tagName.MatchString(req.Name) {
+	if _, ok := c.decode(&req); !ok || badTag(req.Name) {
 		cause := fmt.Sprintf("Error validating resource tag: %q contains invalid characters", req.Name)
 		return jsonReply(http.StatusBadRequest, map[string]any{
 			"error": cause, "messages": nil, "root_causes": []string{"rpc error: code = InvalidArgument desc = " + cause},
@@ -45,13 +44,13 @@ func (s *Sim) getTag(c *call, tag string) reply {
 	return jsonReply(http.StatusOK, map[string]tagJSON{"tag": s.tagJSON(c, tag)})
 }
 
-// deleteTag is DELETE /v2/tags/{tag}: whatever carried it no longer does.
+// deleteTag is DELETE /v2/tags/{tag}.
 func (s *Sim) deleteTag(c *call, tag string) reply {
 	s.dropTag(tag, c.now)
 	return noContent()
 }
 
-// dropTag forgets a tag. Callers hold s.mu.
+// dropTag forgets a tag: whatever carried it no longer does.
 func (s *Sim) dropTag(tag string, now time.Time) {
 	for _, m := range s.machines {
 		m.untag(tag, now)
@@ -76,7 +75,7 @@ func (s *Sim) tagResources(c *call, tag string) reply {
 	}
 	for _, r := range req.Resources {
 		if m := s.visible(r.ID, c.now); r.Type == "droplet" && m != nil {
-			m.tag(tag, c.now)
+			s.tag(m, tag, c.now)
 		}
 		if i := s.image(r.ID); r.Type == "image" && i != nil && !i.Public && !slices.Contains(i.Tags, tag) {
 			i.Tags = append(i.Tags, tag)

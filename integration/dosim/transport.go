@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"syscall"
+	"testing/iotest"
 	"time"
 )
 
@@ -80,14 +81,10 @@ func answer(w *httptest.ResponseRecorder, aborted bool, req *http.Request) (*htt
 	resp.Request = req
 	if aborted {
 		resp.ContentLength = -1
-		resp.Body = io.NopCloser(io.MultiReader(w.Body, failingReader{lost}))
+		resp.Body = io.NopCloser(io.MultiReader(w.Body, iotest.ErrReader(lost)))
 	}
 	return resp, nil
 }
-
-type failingReader struct{ err error }
-
-func (r failingReader) Read([]byte) (int, error) { return 0, r.err }
 
 // reset ends the request with a TCP reset where there is a TCP connection of its own, else by aborting: over HTTP/2
 // with a reset of the stream.
@@ -107,7 +104,7 @@ func reset(w http.ResponseWriter) {
 // pause waits for d. A client that goes away meanwhile ends the request where it is: before the operation was carried
 // out it never will be, after it the answer is lost.
 func (s *Sim) pause(r *http.Request, d time.Duration) {
-	_ = s.sleep(r.Context(), d)
+	s.sleep(r.Context(), d)
 	if d > 0 && r.Context().Err() != nil {
 		panic(http.ErrAbortHandler)
 	}

@@ -4,29 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"time"
 )
 
-// findLimit is how long an Engine may take to say that it is there.
-const findLimit = 10 * time.Second
-
-// Docker is a Docker Engine of this host. The guests of a fleet share it: unlike that of a Droplet it keeps its
-// images, volumes and containers when a guest ends.
+// Docker is a Docker Engine of this host. The guests of a fleet share it: unlike that of a Droplet it keeps its images,
+// volumes and containers when a guest ends.
 type Docker struct {
-	// Host is its address, as in DOCKER_HOST.
-	Host string
-
+	Host    string // its address, as in DOCKER_HOST
 	command string // the path of this host's docker
 }
 
-// FindDocker returns the Engine that listens at a unix socket, or, of "", the one that this host's docker command
-// uses. It fails if there is no such command, or no Engine answers it.
+// FindDocker returns the Engine that listens at a unix socket, or, of "", the one that this host's docker command uses. It
+// fails if there is no such command, or no Engine answers it within 10 s.
 func FindDocker(ctx context.Context, socket string) (*Docker, error) {
-	ctx, cancel := context.WithTimeout(ctx, findLimit)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	command, err := exec.LookPath("docker")
 	if err != nil {
@@ -57,13 +50,4 @@ func answer(cmd *exec.Cmd) (string, error) {
 		err = errors.New(complaint[strings.LastIndexByte(complaint, '\n')+1:])
 	}
 	return strings.TrimSpace(string(output)), err
-}
-
-// install puts this host's docker command in place of the one that stands in for it.
-func (d *Docker) install(dir string) error {
-	path := filepath.Join(dir, "docker")
-	if err := errors.Join(os.Remove(path), os.Symlink(d.command, path)); err != nil {
-		return fmt.Errorf("installing the guests' programs: %w", err)
-	}
-	return nil
 }

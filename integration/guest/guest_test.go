@@ -1,9 +1,10 @@
-package guest_test
+package guest
 
 import (
 	"bufio"
 	"errors"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -16,16 +17,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ssh"
 
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/guest"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
 // A Droplet accepts just the keys it was created with.
 func TestLogin(t *testing.T) {
-	f := newFleet(t)
+	a := newAccount(t, "deploy", Options{})
 	first, second, other := newKey(t), newKey(t), newKey(t)
-	start(t, f, guest.Spec{
-		ID: 1, Name: "ci-1", Addrs: []netip.Addr{addr}, User: "deploy",
-		AuthorizedKeys: []string{first.authorized, second.authorized},
+	a.hooks.Created(dosim.Droplet{
+		ID: 1, Name: "ci-1", PublicIPv4: addr, AuthorizedKeys: []string{first.authorized, second.authorized}, ReadyAt: time.Now(),
 	})
 	for name, tt := range map[string]struct {
 		user string
@@ -38,7 +38,7 @@ func TestLogin(t *testing.T) {
 		"another user":                  {"root", ssh.PublicKeys(first.signer), false},
 		"an empty password":             {"deploy", ssh.Password(""), false},
 	} {
-		_, err := dialSSH(t, f, tt.user, tt.auth)
+		_, err := a.ssh(tt.user, tt.auth)
 		if tt.want != (err == nil) || err != nil && !strings.Contains(err.Error(), "unable to authenticate") {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -47,8 +47,8 @@ func TestLogin(t *testing.T) {
 
 func TestCommands(t *testing.T) {
 	t.Setenv("DIGITALOCEAN_TOKEN", "dop_v1_secret") // which no command may see
-	f := newFleet(t)
-	client := connect(t, f, boot(t, f))
+	a := newAccount(t, "", Options{})
+	client := a.connect(a.boot())
 	for name, tt := range map[string]struct {
 		command, stdin string
 		want           result
@@ -72,12 +72,17 @@ func TestCommands(t *testing.T) {
 			t.Errorf("%s: running %q (-want +got):\n%s", name, tt.command, diff)
 		}
 	}
+	// The client hears that its command was taken before it hears how it ended, however soon that is.
+	for range 50 {
+		if got := run(t, client, "exit 1", ""); got.Status != 1 {
+			t.Fatalf("got %+v", got)
+		}
+	}
 }
 
 // A session runs one command, and nothing but commands; keepalives are answered.
 func TestSession(t *testing.T) {
-	f := newFleet(t)
-	client, s := newSession(t, f, boot(t, f))
+	client, s := newAccount(t, "", Options{}).session()
 	if err := s.Shell(); err == nil {
 		t.Error("a shell without a command is granted")
 	}
@@ -92,183 +97,186 @@ func TestSession(t *testing.T) {
 	}
 }
 
-// The client hears that its command was taken before it hears how it ended,
-// however soon that is.
-func TestACommandEndsAfterItsReply(t *testing.T) {
-	f := newFleet(t)
-	client := connect(t, f, boot(t, f))
-	for range 50 {
-		if got := run(t, client, "exit 1", ""); got.Status != 1 {
-			t.Fatalf("got %+v", got)
-		}
-	}
-}
-
-// lifeline shows without polling whether processes live: they hold its writing end
-// from their start ("exec 3>path") to the end of the last of them.
-type lifeline struct {
-	path string
-	r    *os.File
-}
-
-func newLifeline(t *testing.T) *lifeline {
-	t.Helper()
-	l := &lifeline{path: filepath.Join(t.TempDir(), "alive")}
-	if err := syscall.Mkfifo(l.path, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return l
-}
-
-// start starts a command, and returns when it runs.
-func (l *lifeline) start(t *testing.T, s *ssh.Session, command string) {
-	t.Helper()
-	if err := s.Start("exec 3>" + l.path + "; " + command); err != nil {
-		t.Fatal(err)
-	}
-	var err error
-	if l.r, err = os.Open(l.path); err != nil { // it returns when someone opens it for writing
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.r.Close() })
-}
-
 // No session leaves a process behind, however it ends.
 func TestNothingOutlivesASession(t *testing.T) {
 	for name, tt := range map[string]struct {
 		command string
-		end     func(*guest.Fleet, *ssh.Client, *ssh.Session)
+		end     func(*account, *ssh.Client, *ssh.Session)
 	}{
 		"the command ends": {"sleep 300 >/dev/null 2>&1 & echo started",
-			func(_ *guest.Fleet, _ *ssh.Client, s *ssh.Session) { _ = s.Wait() }},
+			func(_ *account, _ *ssh.Client, s *ssh.Session) { _ = s.Wait() }},
 		"the client closes the session, and the command ignores signals": {"trap '' HUP INT TERM; sleep 300 & wait; sleep 300",
-			func(_ *guest.Fleet, _ *ssh.Client, s *ssh.Session) { s.Close() }},
-		"the client vanishes, and did not read": {"cat /dev/zero", func(_ *guest.Fleet, c *ssh.Client, _ *ssh.Session) { c.Close() }},
-		"the power is cut":                      {"sleep 300 & wait", func(f *guest.Fleet, _ *ssh.Client, _ *ssh.Session) { f.Stop(1) }},
-		"the fleet is closed":                   {"cat /dev/zero", func(f *guest.Fleet, _ *ssh.Client, _ *ssh.Session) { _ = f.Close() }},
+			func(_ *account, _ *ssh.Client, s *ssh.Session) { s.Close() }},
+		"the client vanishes, and did not read": {"cat /dev/zero", func(_ *account, c *ssh.Client, _ *ssh.Session) { c.Close() }},
+		"the power is cut": {"sleep 300 & wait",
+			func(a *account, _ *ssh.Client, _ *ssh.Session) { a.hooks.Gone(dosim.Droplet{ID: 1}) }},
+		"the fleet is closed": {"cat /dev/zero", func(a *account, _ *ssh.Client, _ *ssh.Session) { _ = a.Close() }},
+		// One in a session of its own is not killed with its group, and ends when the test no longer reads. It must not hold up
+		// anyone, though it holds the pipes of its command.
+		"the power is cut, and a process has escaped": {"setsid sh -c 'while echo; do sleep 0.1; done >&3' & wait",
+			func(a *account, _ *ssh.Client, _ *ssh.Session) { a.hooks.Gone(dosim.Droplet{ID: 1}) }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFleet(t)
-			client, s := newSession(t, f, boot(t, f))
+			a := newAccount(t, "", Options{})
+			client, s := a.session()
 			if _, err := s.StdoutPipe(); err != nil { // that nobody reads
 				t.Fatal(err)
 			}
-			l := newLifeline(t)
-			l.start(t, s, tt.command)
-			tt.end(f, client, s)
-			if err := l.r.SetReadDeadline(time.Now().Add(patience)); err != nil {
+			// Processes hold the writing end of the lifeline from their start to the end of the last of them.
+			lifeline := filepath.Join(t.TempDir(), "alive")
+			if err := errors.Join(syscall.Mkfifo(lifeline, 0o600), s.Start("exec 3>"+lifeline+"; "+tt.command)); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := io.Copy(io.Discard, l.r); err != nil {
+			alive, err := os.Open(lifeline) // it returns when someone opens it for writing
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer alive.Close()
+			escaped := strings.Contains(name, "escaped")
+			if escaped {
+				if _, err := alive.Read(make([]byte, 1)); err != nil { // when it runs
+					t.Fatal(err)
+				}
+			}
+			ended := make(chan struct{})
+			go func() { tt.end(a, client, s); close(ended) }()
+			select {
+			case <-ended:
+			case <-time.After(patience):
+				t.Fatal("the end does not come")
+			}
+			if escaped {
+				return
+			}
+			if err := alive.SetReadDeadline(time.Now().Add(patience)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, alive); err != nil {
 				t.Errorf("a process is left behind: %v", err)
 			}
 		})
 	}
 }
 
-// A process in a session of its own cannot be killed with its group. It must
-// not hold up anyone either, though it holds the pipes of its command.
-func TestAnEscapedProcessDoesNotHoldUpStop(t *testing.T) {
-	if _, err := os.Stat("/usr/bin/setsid"); err != nil {
-		t.Skip("needs setsid(1), which only Linux has: ", err)
-	}
-	f := newFleet(t)
-	_, s := newSession(t, f, boot(t, f))
-	stdout, err := s.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The escaped process ends when the test no longer reads the lifeline.
-	newLifeline(t).start(t, s, "setsid sh -c 'echo escaped; while echo; do sleep 0.1; done >&3' & wait")
-	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "escaped\n" {
-		t.Fatalf("got %q, %v", line, err)
-	}
-	stopped := make(chan struct{})
-	go func() { f.Stop(1); close(stopped) }()
-	select {
-	case <-stopped:
-	case <-time.After(patience):
-		t.Fatal("Stop waits for the escaped process")
-	}
-}
-
-func TestStartRefuses(t *testing.T) {
-	f := newFleet(t)
-	boot(t, f)
+// A Droplet that gets no guest has nothing of one; a stopped guest leaves nothing, and its address can be used again.
+func TestNothingIsLeft(t *testing.T) {
+	a := newAccount(t, "", Options{})
+	home := strings.TrimSpace(run(t, a.connect(a.boot()), "touch file; echo $HOME", "").Stdout)
 	free := netip.MustParseAddr("127.64.0.8")
-	for want, spec := range map[string]guest.Spec{
-		"starting guest 2 (ci-2): it has no address":                                   {ID: 2},
-		"address 192.0.2.1 is not a loopback address":                                  {ID: 2, Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}},
-		"belongs to another guest":                                                     {ID: 2, Addrs: []netip.Addr{free, addr}},
-		"starting guest 1 (ci-2): it already runs as ci-1; stop it first":              {ID: 1, Addrs: []netip.Addr{free}},
-		"starting guest 2 (ci-2): authorized key 1 is not an OpenSSH public key (\"ss": {ID: 2, Addrs: []netip.Addr{free}, AuthorizedKeys: []string{"ssh-rsa AAAA"}},
+	for want, d := range map[string]dosim.Droplet{
+		"is not a loopback address":               {PublicIPv4: netip.MustParseAddr("192.0.2.1")},
+		"address already in use":                  {PublicIPv4: free, PrivateIPv4: addr},
+		`"ssh-rsa AAAA" is not an OpenSSH public`: {PublicIPv4: free, AuthorizedKeys: []string{"ssh-rsa AAAA"}},
 	} {
-		spec.Name = "ci-2"
-		if err := f.Start(spec); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want %q in it", err, want)
+		d.ID, d.ReadyAt = 2, time.Now()
+		if a.hooks.Created(d); a.failed == nil || !strings.Contains(a.failed.Error(), want) {
+			t.Errorf("got %v, want %q in it", a.failed, want)
 		}
+		a.failed = nil
 	}
-	start(t, f, guest.Spec{ID: 2, Name: "ci-2", Addrs: []netip.Addr{free}}) // nothing of the refused ones is in its way
-}
-
-// A stopped guest leaves nothing, and its id and address can be used again.
-func TestStop(t *testing.T) {
-	f := newFleet(t)
-	home := strings.TrimSpace(run(t, connect(t, f, boot(t, f)), "touch file; echo $HOME", "").Stdout)
-	if _, err := os.Stat(filepath.Join(home, "file")); err != nil {
-		t.Fatal(err)
+	a.hooks.Created(dosim.Droplet{ID: 2, PublicIPv4: free, ReadyAt: time.Now()})
+	a.hooks.Created(dosim.Droplet{ID: 3, PublicIPv4: free}) // never becomes active
+	a.hooks.Gone(dosim.Droplet{ID: 3})
+	a.hooks.Gone(dosim.Droplet{ID: 1})
+	if _, err := os.Stat(home); !errors.Is(err, os.ErrNotExist) || a.failed != nil {
+		t.Errorf("the guest's directory is left (%v); the free address: %v", err, a.failed)
 	}
-	f.Stop(1)
-	f.Stop(1)
-	f.Stop(99) // a Droplet that never booted
-	if _, err := os.Stat(home); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the guest's directory is left (%v)", err)
-	}
-	if _, err := f.DialContext(t.Context(), "tcp", netip.AddrPortFrom(addr, uint16(f.Port())).String()); err == nil {
+	if _, err := a.DialContext(t.Context(), "tcp", a.address(addr)); err == nil {
 		t.Error("the guest still listens")
 	}
-	if got := run(t, connect(t, f, boot(t, f)), "ls -A", ""); got.Stdout != "" {
+	if got := run(t, a.connect(a.boot()), "ls -A", ""); got.Stdout != "" {
 		t.Errorf("the disk outlived the Droplet: %q", got.Stdout)
 	}
-	for range 2 {
-		if err := f.Close(); err != nil {
-			t.Error(err)
-		}
+	if err := a.Close(); err != nil {
+		t.Error(err)
 	}
-	if err := f.Start(guest.Spec{ID: 2, Addrs: []netip.Addr{addr}}); err == nil || !strings.Contains(err.Error(), "the fleet is closed") {
-		t.Errorf("Start after Close: got %v", err)
+	if a.hooks.Created(dosim.Droplet{ID: 4, ReadyAt: time.Now()}); a.failed == nil {
+		t.Error("a closed fleet boots a Droplet")
 	}
 }
 
-// A runner that asks for many Droplets gets them, each once it has booted, and the end of the fleet in the
-// middle of it all wedges nothing.
+// A runner that asks for many Droplets gets them, each once it has booted, and the end of the fleet in the middle of it
+// all wedges nothing.
 func TestManyGuestsAtOnce(t *testing.T) {
-	f := newFleet(t)
+	a := newAccount(t, "", Options{})
 	booting := netip.MustParseAddr("127.64.2.0")
-	start(t, f, guest.Spec{ID: 50, Name: "ci", Addrs: []netip.Addr{booting}, ReadyIn: time.Hour}) // Close cuts its power all the same
+	// Close cuts its power all the same.
+	a.hooks.Created(dosim.Droplet{ID: 50, PublicIPv4: booting, ReadyAt: time.Now().Add(time.Hour)})
 	var wg sync.WaitGroup
 	for i := range 50 {
 		wg.Go(func() {
-			a := netip.AddrFrom4([4]byte{127, 64, 1, byte(i)})
-			ready, begin := time.Duration(i)*4*time.Millisecond, time.Now()
-			if err := f.Start(guest.Spec{ID: i, Name: "ci", Addrs: []netip.Addr{a}, ReadyIn: ready}); err != nil {
-				t.Error(err)
-				return
-			}
-			conn, err := f.DialContext(t.Context(), "tcp", netip.AddrPortFrom(a, uint16(f.Port())).String())
+			at, ready := netip.AddrFrom4([4]byte{127, 64, 1, byte(i)}), time.Now().Add(time.Duration(i)*4*time.Millisecond)
+			a.hooks.Created(dosim.Droplet{ID: i, PublicIPv4: at, ReadyAt: ready})
+			conn, err := a.DialContext(t.Context(), "tcp", a.address(at))
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			defer conn.Close()
-			banner, err := bufio.NewReader(conn).ReadString('\n')
-			if held := time.Since(begin); banner != "SSH-2.0-simulated-droplet\r\n" || held < ready {
-				t.Errorf("%v says %q, %v, after %s; it boots for %s", a, banner, err, held, ready)
+			if banner, err := bufio.NewReader(conn).ReadString('\n'); banner != "SSH-2.0-simulated-droplet\r\n" || time.Now().Before(ready) {
+				t.Errorf("%v says %q, %v, %s before it has booted", at, banner, err, time.Until(ready))
 			}
 			if i%2 == 0 {
-				f.Stop(i)
+				a.hooks.Gone(dosim.Droplet{ID: i})
 			}
 		})
 	}
 	wg.Wait()
+}
+
+// On a host that does not have the address the guest is reached through DialContext, at the very address that the
+// simulated account tells.
+func TestDialContextFindsGuestsThatCannotBind(t *testing.T) {
+	a := newAccount(t, "", Options{Port: 22})
+	a.listen = func(network, address string) (net.Listener, error) {
+		if address != "127.0.0.1:0" {
+			return nil, &net.OpError{Op: "listen", Net: network, Err: syscall.EADDRNOTAVAIL}
+		}
+		return net.Listen(network, address)
+	}
+	a.boot()
+	conn, err := a.DialContext(t.Context(), "tcp", "127.64.0.7:22")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil {
+		t.Error(err)
+	}
+}
+
+// fakeDocker stands for this host's docker command, of which one Engine answers.
+const fakeDocker = `#!/bin/sh
+case "$1 $DOCKER_HOST" in
+"context "*) echo unix:///engine.sock ;;
+"version unix:///engine.sock") echo 20.10 ;;
+"version "*) printf 'a warning\nCannot connect to %s.\n' "$DOCKER_HOST" >&2; exit 1 ;;
+*) echo "$DOCKER_HOST" "$@" ;;
+esac
+`
+
+func TestDockerIsTheHosts(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	refused := func(socket, want string) {
+		t.Helper()
+		if _, err := FindDocker(t.Context(), socket); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	refused("", `no Docker: exec: "docker": executable file not found in $PATH`)
+	if err := os.WriteFile(filepath.Join(dir, "docker"), []byte(fakeDocker), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	refused("/none.sock", "no Docker Engine: Cannot connect to unix:///none.sock.")
+	d, err := FindDocker(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := newAccount(t, "", Options{Docker: d})
+	got := run(t, a.connect(a.boot()), "docker system dial-stdio && docker info", "")
+	if diff := cmp.Diff(result{Stdout: "unix:///engine.sock system dial-stdio\nunix:///engine.sock info\n"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
 }

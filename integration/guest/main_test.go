@@ -1,4 +1,4 @@
-package guest_test
+package guest
 
 import (
 	"bytes"
@@ -16,7 +16,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/crypto/ssh"
 
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/guest"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -39,20 +39,27 @@ func newKey(t *testing.T) key {
 	if err != nil {
 		t.Fatal(err)
 	}
-	block, err := ssh.MarshalPrivateKey(private, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := ssh.NewSignerFromSigner(private)
-	if err != nil {
+	block, err1 := ssh.MarshalPrivateKey(private, "")
+	signer, err2 := ssh.NewSignerFromSigner(private)
+	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
 	return key{pem.EncodeToMemory(block), string(ssh.MarshalAuthorizedKey(signer.PublicKey())), signer}
 }
 
-func newFleet(t *testing.T) *guest.Fleet {
+// account is what a simulated account tells of its Droplets.
+type account struct {
+	*Fleet
+	t      *testing.T
+	hooks  dosim.Hooks
+	failed error // the last that got no guest
+}
+
+// newAccount makes the fleet of an account on which the user may log in.
+func newAccount(t *testing.T, user string, o Options) *account {
 	t.Helper()
-	f, err := guest.NewFleet(guest.Options{Log: t.Logf})
+	o.Log = t.Logf
+	f, err := NewFleet(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,50 +68,50 @@ func newFleet(t *testing.T) *guest.Fleet {
 			t.Errorf("Close: %v", err)
 		}
 	})
-	return f
+	a := &account{Fleet: f, t: t}
+	a.hooks = f.Hooks(user, time.Until, func(_ dosim.Droplet, err error) { a.failed = err })
+	return a
 }
 
-// boot starts guest 1, "ci-1", at addr with one key.
-func boot(t *testing.T, f *guest.Fleet) key {
-	t.Helper()
-	k := newKey(t)
-	start(t, f, guest.Spec{ID: 1, Name: "ci-1", Addrs: []netip.Addr{addr}, AuthorizedKeys: []string{k.authorized}})
+// boot boots Droplet 1, "ci-1", at addr with one key.
+func (a *account) boot() key {
+	a.t.Helper()
+	k := newKey(a.t)
+	a.hooks.Created(dosim.Droplet{ID: 1, Name: "ci-1", PublicIPv4: addr, AuthorizedKeys: []string{k.authorized}, ReadyAt: time.Now()})
+	if a.failed != nil {
+		a.t.Fatal(a.failed)
+	}
 	return k
 }
 
-func start(t *testing.T, f *guest.Fleet, spec guest.Spec) {
-	t.Helper()
-	if err := f.Start(spec); err != nil {
-		t.Fatal(err)
-	}
+func (a *account) address(of netip.Addr) string {
+	return netip.AddrPortFrom(of, uint16(a.Port())).String()
 }
 
 // connect dials the guest at addr as the runner does.
-func connect(t *testing.T, f *guest.Fleet, k key) connector.Client {
-	t.Helper()
-	client, err := connector.Dial(t.Context(), provider.ConnectInfo{
+func (a *account) connect(k key) connector.Client {
+	a.t.Helper()
+	client, err := connector.Dial(a.t.Context(), provider.ConnectInfo{
 		ConnectorConfig: provider.ConnectorConfig{
-			Protocol: provider.ProtocolSSH, ProtocolPort: f.Port(), Username: "root", Key: k.private,
+			Protocol: provider.ProtocolSSH, ProtocolPort: a.Port(), Username: "root", Key: k.private,
 			Timeout: patience, Keepalive: 20 * time.Millisecond,
 		},
 		ExternalAddr: addr.String(),
-	}, connector.DialOptions{UseExternalAddr: true, DialFn: f.DialContext})
+	}, connector.DialOptions{UseExternalAddr: true, DialFn: a.DialContext})
 	if err != nil {
-		t.Fatal(err)
+		a.t.Fatal(err)
 	}
-	t.Cleanup(func() { client.Close() })
+	a.t.Cleanup(func() { client.Close() })
 	return client
 }
 
-// dialSSH dials the guest at addr with a plain SSH client.
-func dialSSH(t *testing.T, f *guest.Fleet, user string, auth ...ssh.AuthMethod) (*ssh.Client, error) {
-	t.Helper()
-	address := netip.AddrPortFrom(addr, uint16(f.Port())).String()
-	conn, err := f.DialContext(t.Context(), "tcp", address)
+// ssh dials the guest at addr with a plain SSH client.
+func (a *account) ssh(user string, auth ...ssh.AuthMethod) (*ssh.Client, error) {
+	conn, err := a.DialContext(a.t.Context(), "tcp", a.address(addr))
 	if err != nil {
 		return nil, err
 	}
-	c, channels, requests, err := ssh.NewClientConn(conn, address, &ssh.ClientConfig{
+	c, channels, requests, err := ssh.NewClientConn(conn, "guest", &ssh.ClientConfig{
 		User: user, Auth: auth, HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: patience,
 	})
 	if err != nil {
@@ -112,20 +119,20 @@ func dialSSH(t *testing.T, f *guest.Fleet, user string, auth ...ssh.AuthMethod) 
 		return nil, err
 	}
 	client := ssh.NewClient(c, channels, requests)
-	t.Cleanup(func() { client.Close() })
+	a.t.Cleanup(func() { client.Close() })
 	return client, nil
 }
 
-// newSession opens a session as root, with a key that is accepted.
-func newSession(t *testing.T, f *guest.Fleet, k key) (*ssh.Client, *ssh.Session) {
-	t.Helper()
-	client, err := dialSSH(t, f, "root", ssh.PublicKeys(k.signer))
+// session opens a session on a guest that it boots.
+func (a *account) session() (*ssh.Client, *ssh.Session) {
+	a.t.Helper()
+	client, err := a.ssh("root", ssh.PublicKeys(a.boot().signer))
 	if err != nil {
-		t.Fatal(err)
+		a.t.Fatal(err)
 	}
 	s, err := client.NewSession()
 	if err != nil {
-		t.Fatal(err)
+		a.t.Fatal(err)
 	}
 	return client, s
 }

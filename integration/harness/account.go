@@ -6,12 +6,13 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
@@ -19,31 +20,27 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
-// account is a simulated DigitalOcean account, served on loopback, whose
-// Droplets boot into SSH servers.
+// bootTime is from the request to status active: on DigitalOcean some 30 s.
+const bootTime = 2 * time.Second
+
+// account is a simulated DigitalOcean account, served on loopback, whose Droplets boot into SSH servers.
 type account struct {
+	sim     *dosim.Sim
+	fleet   *guest.Fleet
 	url     string
 	stop    func() // the server
 	sshPort int    // that the runner dials
-	sim     *dosim.Sim
-	fleet   *guest.Fleet
 
-	mu     sync.Mutex
-	faults []string // guests that could not be started
+	mu       sync.Mutex
+	unbooted []string // Droplets that got no guest
 }
 
-// The account's speed: on DigitalOcean it is some 30 s and a few.
-const (
-	bootTime   = 2 * time.Second // from the request to status active
-	deleteTime = time.Second     // from the request until it is gone
-)
-
-// openAccount opens an empty account, whose Droplets let in the user of the runner's
-// connector, and reports their life to rec. The caller closes it.
-func openAccount(
-	host *Host, c runnerconfig.Connector, docker *guest.Docker, rec *recorder, log func(format string, args ...any),
-) (*account, error) {
-	fleet, err := guest.NewFleet(guest.Options{Docker: docker, Log: log}) // on any port: dial finds it
+// openAccount opens an empty account, whose Droplets let in the user of the runner's connector, and reports their life to
+// rec. The caller closes it.
+func openAccount(host *Host, c runnerconfig.Connector, docker *guest.Docker, rec *recorder, log hclog.Logger) (*account, error) {
+	fleet, err := guest.NewFleet(guest.Options{Docker: docker, Log: func(format string, args ...any) { // on any port: dial finds it
+		log.Info(fmt.Sprintf(format, args...))
+	}})
 	if err != nil {
 		return nil, err
 	}
@@ -53,21 +50,18 @@ func openAccount(
 	boot := fleet.Hooks(c.Username, ready, func(d dosim.Droplet, err error) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		a.faults = append(a.faults, fmt.Sprintf("Droplet %s got no SSH server: %v", d.Name, err))
+		a.unbooted = append(a.unbooted, fmt.Sprintf("%s: %v", d.Name, err))
 	})
 	a.sim = dosim.New(dosim.Options{
-		BootTime:   bootTime,
-		DeleteTime: deleteTime,
-		Latency:    20 * time.Millisecond,
-		Address:    addressBlock(),
+		BootTime: bootTime, DeleteTime: time.Second, Latency: 20 * time.Millisecond, Address: addressBlock(),
 		Hooks: dosim.Hooks{
 			Created: func(d dosim.Droplet) {
-				rec.dropletCreated(d.Name)
+				rec.droplet(d.Name, creating)
 				boot.Created(d)
 			},
 			Gone: func(d dosim.Droplet) {
 				boot.Gone(d)
-				rec.dropletGone(d.Name)
+				rec.droplet(d.Name, gone)
 			},
 		},
 	})
@@ -84,34 +78,20 @@ func (a *account) dial(ctx context.Context, network, address string) (net.Conn, 
 	return a.fleet.DialContext(ctx, network, address)
 }
 
-// settle waits until no Droplet is left, or ctx ends: a deletion takes its time
-// after it was asked for.
-func (a *account) settle(ctx context.Context) {
-	for len(a.sim.Droplets()) > 0 && pause(ctx, 20*time.Millisecond) == nil {
-	}
-}
-
-// droplets is the account's ledger, with times since begin, and the jobs that each Droplet had.
-func (a *account) droplets(begin time.Time, jobs []JobResult) []Droplet {
-	var droplets []Droplet
+// droplets is the account's ledger, with times since begin.
+func (a *account) droplets(begin time.Time) (all []Droplet) {
 	for _, bill := range a.sim.Ledger() {
 		d := Droplet{Name: bill.Name, Created: bill.Created.Sub(begin)}
 		if !bill.Gone.IsZero() {
 			d.Gone = bill.Gone.Sub(begin)
 		}
-		for _, j := range jobs {
-			if j.Droplet == d.Name {
-				d.Jobs++
-			}
-		}
-		droplets = append(droplets, d)
+		all = append(all, d)
 	}
-	return droplets
+	return all
 }
 
-// findings are what is left on the account and what it saw its client do wrong; faults
-// are what went wrong with the account itself.
-func (a *account) findings() (findings []finding, faults []string) {
+// check checks that nothing is left on the account, and that its client kept to the rules.
+func (a *account) check(r *Report) {
 	var droplets, keys, tags []string
 	for _, d := range a.sim.Droplets() {
 		droplets = append(droplets, d.Name)
@@ -127,20 +107,19 @@ func (a *account) findings() (findings []finding, faults []string) {
 		}
 	}
 	wrong := a.sim.Violations()
-	for _, r := range a.sim.Requests() {
-		if r.Proto != "HTTP/1.1" {
-			wrong = append(wrong, fmt.Sprintf("%s %s came by %s, which repeats requests by itself", r.Method, r.Path, r.Proto))
+	for _, q := range a.sim.Requests() {
+		if q.Proto != "HTTP/1.1" {
+			wrong = append(wrong, fmt.Sprintf("%s %s came by %s, which repeats requests by itself", q.Method, q.Path, q.Proto))
 			break
 		}
 	}
+	r.none("Droplet is left or billed", droplets)
+	r.none("generated SSH key is left on the account", keys)
+	r.none("delete tag is left on the account", tags)
+	r.none("rule of the API was broken", wrong)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return []finding{
-		{"Droplet is left or billed", droplets},
-		{"generated SSH key is left on the account", keys},
-		{"delete tag is left on the account", tags},
-		{"rule of the API was broken", wrong},
-	}, slices.Clone(a.faults)
+	r.none("Droplet is without an SSH server", a.unbooted)
 }
 
 func (a *account) close() {
@@ -149,9 +128,8 @@ func (a *account) close() {
 	a.fleet.Close()
 }
 
-// Accounts that are open at the same time share this host's loopback network,
-// so each gets a block of addresses to itself: blocks in a row within this
-// process, beginning anywhere, for other processes do the same.
+// Accounts that are open at the same time share this host's loopback network, so each gets a block of addresses to itself:
+// blocks in a row within this process, beginning anywhere, for other processes do the same.
 const (
 	blockSize = 256
 	blocks    = 1 << 21 / blockSize // what dosim.LoopbackAddress has

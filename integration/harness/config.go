@@ -1,69 +1,88 @@
 package harness
 
 import (
+	"cmp"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"time"
+
+	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
-// Config is the part of a GitLab Runner config.toml that decides what an
-// autoscaling runner does. Everything else in the file (docker, cache, url,
-// token ...) is the runner's own business and is not looked at; what is wrong
-// with it is for doctor to say.
+// Config is the part of a GitLab Runner config.toml that decides what an autoscaling runner does. Everything else in the
+// file (docker, cache, url, token ...) is the runner's own business; what is wrong with it is for doctor to say.
 type Config struct {
-	// Concurrent caps the jobs of the whole runner process. At least 1.
-	Concurrent int
-	// Limit caps the jobs of this runner; 0 means that only Concurrent does.
-	Limit int
-	// Autoscaler is [runners.autoscaler] with the runner's defaults filled in.
-	Autoscaler runnerconfig.Autoscaler
+	Jobs       int                     // at once: concurrent, or less by limit
+	Autoscaler runnerconfig.Autoscaler // with the runner's defaults filled in
 }
 
-// LoadConfig reads path as GitLab Runner does. Its errors begin with the path, and with
-// the line where TOML knows it.
+// LoadConfig reads path as GitLab Runner does. Its errors begin with the path, and with the line where TOML knows it.
 func LoadConfig(path string) (*Config, error) {
 	f, err := runnerconfig.Load(path)
 	if err != nil {
 		return nil, err
 	}
-	return autoscaling(f)
-}
-
-func autoscaling(f *runnerconfig.File) (*Config, error) {
 	runners := slices.DeleteFunc(slices.Clone(f.Runners), func(r runnerconfig.Runner) bool { return r.Autoscaler == nil })
 	if len(runners) != 1 {
-		return nil, fmt.Errorf("%s: %d [[runners]] have a [runners.autoscaler] section, want one", f.Path, len(runners))
+		return nil, fmt.Errorf("%s: %d [[runners]] have a [runners.autoscaler] section, want one", path, len(runners))
 	}
 	if f.Concurrent < 1 {
-		return nil, fmt.Errorf("%s: concurrent is %d: no job can run; max_instances x capacity_per_instance is usual", f.Path, f.Concurrent)
+		return nil, fmt.Errorf("%s: concurrent is %d: no job can run; max_instances x capacity_per_instance is usual", path, f.Concurrent)
 	}
-	c := &Config{Concurrent: f.Concurrent, Limit: runners[0].Limit, Autoscaler: *runners[0].Autoscaler}
+	c := &Config{Jobs: min(f.Concurrent, cmp.Or(runners[0].Limit, f.Concurrent)), Autoscaler: *runners[0].Autoscaler}
 	a := &c.Autoscaler
 	a.CapacityPerInstance = max(a.CapacityPerInstance, 1)
-	orDefault(&a.ShutdownDeletionRetries, 3)
-	orDefault(&a.InstanceAcquireTimeout, 15*time.Minute)
-	orDefault(&a.DeletionRetryInterval, time.Minute)
-	orDefault(&a.ShutdownDeletionInterval, 10*time.Second)
-	orDefault(&a.Connector.Protocol, "ssh")
-	orDefault(&a.Connector.ProtocolPort, 22)
-	orDefault(&a.UpdateInterval, time.Minute)
-	orDefault(&a.UpdateIntervalWhenExpecting, 2*time.Second)
+	a.ShutdownDeletionRetries = cmp.Or(a.ShutdownDeletionRetries, 3)
+	a.InstanceAcquireTimeout = cmp.Or(a.InstanceAcquireTimeout, 15*time.Minute)
+	a.DeletionRetryInterval = cmp.Or(a.DeletionRetryInterval, time.Minute)
+	a.ShutdownDeletionInterval = cmp.Or(a.ShutdownDeletionInterval, 10*time.Second)
+	a.Connector.Protocol = cmp.Or(a.Connector.Protocol, "ssh")
+	a.Connector.ProtocolPort = cmp.Or(a.Connector.ProtocolPort, 22)
+	a.UpdateInterval = cmp.Or(a.UpdateInterval, time.Minute)
+	a.UpdateIntervalWhenExpecting = cmp.Or(a.UpdateIntervalWhenExpecting, 2*time.Second)
 	return c, nil
 }
 
-func orDefault[T comparable](v *T, def T) {
-	var zero T
-	if *v == zero {
-		*v = def
+// simulated returns plugin_config as the JSON that the runner would hand to the plugin, with the few keys replaced that
+// would otherwise reach the real account or write outside of the run: api_url, token, token_file, and ssh_key_file unless
+// that key exists. dir goes away with the run.
+func simulated(config map[string]any, apiURL, token, dir string) ([]byte, error) {
+	replaced := map[string]any{}
+	for key, value := range config {
+		switch strings.ToLower(key) { // as encoding/json in the plugin matches them: whatever their case
+		case "api_url", "token", "token_file":
+			continue
+		case "ssh_key_file":
+			if path, ok := value.(string); ok {
+				if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+					value = filepath.Join(dir, "ssh_key")
+				}
+			}
+		}
+		replaced[key] = value
 	}
+	maps.Copy(replaced, map[string]any{"api_url": apiURL, "token": token})
+	return json.Marshal(replaced)
 }
 
-// jobLimit is how many jobs the runner takes at once.
-func (c *Config) jobLimit() int {
-	if c.Limit > 0 {
-		return min(c.Concurrent, c.Limit)
+// settings turns connector_config into what the plugin's Init gets.
+func settings(c runnerconfig.Connector) (provider.Settings, error) {
+	s := provider.Settings{ConnectorConfig: c.Fleeting()}
+	if c.KeyPath == "" {
+		return s, nil
 	}
-	return c.Concurrent
+	var err error
+	if s.Key, err = os.ReadFile(c.KeyPath); err != nil {
+		return s, fmt.Errorf("connector_config.key_path: %w", err)
+	}
+	return s, nil
 }

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"context"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -8,22 +9,39 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
+	"slices"
 
 	"github.com/gofrs/flock"
 )
 
-// Host is what the plugins that this process starts find around them: a state
-// directory, and the certificates that they trust. A plugin inherits the
-// environment of the process that starts it, and gets no other, so there can be
-// one Host in a process.
-type Host struct {
-	dir string
+// BuildPlugin builds the plugin into dir, with the Makefile's tags, and returns the binary's path. It works in every
+// directory of the module. With the race detector, if its caller has it, the plugin has it too.
+func BuildPlugin(ctx context.Context, dir string) (path string, err error) {
+	const of = "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/cmd/fleeting-plugin-digitalocean"
+	path = filepath.Join(dir, filepath.Base(of))
+	// As the caller was built, or as `make build` does, so that what is compiled is found.
+	flag, cgo := "-trimpath", "CGO_ENABLED=0"
+	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		flag, cgo = "-race", "CGO_ENABLED=1"
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", "grpcnotrace", "-o", path, flag, of)
+	cmd.Env = append(os.Environ(), cgo)
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building the plugin: %w\n%s", err, output)
+	}
+	return path, nil
 }
 
-// NewHost makes a Host in dir, which the caller removes, and sets the environment of
-// this process.
+// Host is what the plugins that this process starts find around them: a state directory, and the certificates that they
+// trust. A plugin inherits the environment of the process that starts it, and gets no other, so there can be one Host in a
+// process.
+type Host struct{ dir string }
+
+// NewHost makes a Host in dir, which the caller removes, and sets the environment of this process.
 func NewHost(dir string) (*Host, error) {
 	h := &Host{dir: filepath.Join(dir, "host")}
 	if err := os.Mkdir(h.dir, 0o700); err != nil {
@@ -49,9 +67,8 @@ func NewHost(dir string) (*Host, error) {
 // Certificates is the file of what plugins trust, in PEM.
 func (h *Host) Certificates() string { return filepath.Join(h.dir, "certificates.pem") }
 
-// Serve serves a simulated account as DigitalOcean serves its API: over TLS, with
-// HTTP/2 on offer. Stop waits for the requests that are under way: close the account
-// first, so that those that hang end.
+// Serve serves a simulated account as DigitalOcean serves its API: over TLS, with HTTP/2 on offer. Stop waits for the
+// requests that are under way: close the account first, so that those that hang end.
 func (h *Host) Serve(account http.Handler) (url string, stop func()) {
 	server := httptest.NewUnstartedServer(account)
 	server.EnableHTTP2 = true

@@ -145,7 +145,7 @@ func (w *world) prepare(t *testing.T, h *Host, line string) {
 	case "droplet":
 		w.AddDroplet(dosim.Droplet{Name: first, Tags: []string{"fleeting", "fleeting-group:" + second}})
 	case "custom-image":
-		w.AddImage(dosim.Image{ID: 300000001, Name: "docker", Custom: true, Status: "pending", Regions: []string{"fra1", "nyc3"}})
+		w.AddImage(dosim.Image{ID: 300000001, Name: "docker", Type: "custom", Status: "pending", Regions: []string{"fra1", "nyc3"}})
 	case "droplet-limit":
 		n, _ := strconv.Atoi(rest)
 		w.SetDropletLimit(n)
