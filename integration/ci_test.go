@@ -2,47 +2,32 @@ package integration
 
 import (
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/texts"
 )
 
-// ciJob is what these tests look at of a job.
-type ciJob struct {
-	Image  string
-	Script []string
-	Rules  []struct{ If string }
-	Cache  yaml.Node
-}
-
-func readCI(t *testing.T) map[string]ciJob {
-	t.Helper()
-	var file map[string]yaml.Node
-	if err := yaml.Unmarshal([]byte(readDoc(t, ".gitlab-ci.yml")), &file); err != nil {
-		t.Fatal(err)
+// A pipeline's jobs call targets of the Makefile and nothing else, so that anybody can do what they do, in an image of a
+// version, for Renovate to pin: a tag that moves would build other bytes. A release is of a protected tag with a version, and
+// uses nothing that other jobs cached; the token of the real account is for protected branches.
+func TestCI(t *testing.T) {
+	type job struct {
+		Image  string
+		Script []string
+		Rules  []struct{ If string }
+		Cache  yaml.Node
 	}
-	jobs := map[string]ciJob{}
-	for name, node := range file {
-		if slices.Contains([]string{"workflow", "variables", "stages"}, name) {
-			continue
-		}
-		var j ciJob
-		if err := node.Decode(&j); err != nil {
+	jobs, makefile := map[string]job{}, texts.Read(t, "Makefile")
+	for name, node := range texts.YAML[map[string]yaml.Node](t, ".gitlab-ci.yml") {
+		var j job
+		if err := node.Decode(&j); err != nil && name != "workflow" && name != "variables" && name != "stages" {
 			t.Fatalf("%s: %v", name, err)
 		}
 		jobs[name] = j
-	}
-	return jobs
-}
-
-// Jobs call targets of the Makefile and nothing else, so that anybody can do what they do, in an image of a version,
-// for Renovate to pin: a tag that moves would build other bytes.
-func TestCI(t *testing.T) {
-	jobs, makefile := readCI(t), readDoc(t, "Makefile")
-	for name, job := range jobs {
-		for _, line := range job.Script {
+		for _, line := range j.Script {
 			target, ok := strings.CutPrefix(line, "make ")
 			if !ok || !regexp.MustCompile(`^[a-z-]+$`).MatchString(target) || !strings.Contains(makefile, "\n"+target+":") {
 				t.Errorf("%s: %q is no target of the Makefile", name, line)
@@ -52,12 +37,6 @@ func TestCI(t *testing.T) {
 	if image := jobs["default"].Image; !regexp.MustCompile(`^golang:\d+\.\d+\.\d+-\w+(@sha256:[0-9a-f]{64})?$`).MatchString(image) {
 		t.Errorf("the image %q is not pinned", image)
 	}
-}
-
-// A release is of a protected tag with a version, and uses nothing that other jobs cached; the
-// token of the real account is for protected branches.
-func TestCIReleases(t *testing.T) {
-	jobs := readCI(t)
 	const protected = ` && $CI_COMMIT_REF_PROTECTED == "true"`
 	release := jobs["release"]
 	rule, ok := strings.CutSuffix(release.Rules[0].If, "/"+protected)
@@ -74,12 +53,5 @@ func TestCIReleases(t *testing.T) {
 	}
 	if rule := jobs["live"].Rules[0].If; !strings.HasSuffix(rule, protected) {
 		t.Errorf("live: %s", rule)
-	}
-}
-
-// The notes of a release are its section of the changelog, and there is none without.
-func TestNotes(t *testing.T) {
-	if out, err := inModule(t.Context(), nil, ".ci/notes", "99.0.0"); err == nil || !strings.Contains(out, `write a section "## [99.0.0] - YYYY-MM-DD"`) {
-		t.Errorf("%v\n%s", err, out)
 	}
 }

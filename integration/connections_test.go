@@ -16,17 +16,12 @@ import (
 func TestCreatesAreNeverRepeated(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, quick)
-	w.sim.Inject(dosim.Fault{Op: "POST /v2/droplets", Applied: true, Reset: true, Times: -1})
-	r := startRunner(t, w, "reset") // whose max_instances is 10
-	r.provisioner.Request(10)
-	eventually(t, 20*time.Second, func() error { return r.running(10) })
-	for _, i := range r.provisioner.Instances() {
-		i.Delete()
+	w.Sim.Inject(dosim.Fault{Op: "POST /v2/droplets", Applied: true, Reset: true, Times: -1})
+	if err := life(t, w.config(map[string]any{"name": "reset"}), 10); err != nil { // max_instances is 10
+		t.Error(err)
 	}
-	r.provisioner.Shutdown(t.Context())
-	r.Kill()
 	w.assertNothingLeft(t)
-	if n := len(w.sim.Ledger()); n != 10 {
+	if n := len(w.Sim.Ledger()); n != 10 {
 		t.Errorf("%d Droplets were made, want 10", n)
 	}
 }
@@ -35,50 +30,30 @@ func TestCreatesAreNeverRepeated(t *testing.T) {
 // nothing up for long: Droplets are billed while no delete gets through.
 func TestConnectionsDie(t *testing.T) {
 	t.Parallel()
-	f := &forgetful{forgotten: map[string]bool{}}
-	w := newWorld(t, quick, f.wrap)
-	r := startRunner(t, w, "forgotten")
-	r.provisioner.Request(2)
-	eventually(t, 20*time.Second, func() error { return r.running(2) })
-
-	if n := f.forgetAll(); n == 0 {
-		t.Error("there was no connection")
-	}
-	for _, i := range r.provisioner.Instances() {
-		i.Delete()
-	}
-	w.awaitEmpty(t)
-	r.provisioner.Shutdown(t.Context())
-	r.Kill()
-	w.assertNothingLeft(t)
-}
-
-// forgetful is what lies between plugin and server, and forgets connections.
-type forgetful struct {
-	mu        sync.Mutex
-	forgotten map[string]bool // by the client's address: whether what is sent over the connection is lost
-}
-
-func (f *forgetful) wrap(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		f.mu.Lock()
-		lost := f.forgotten[r.RemoteAddr]
-		f.forgotten[r.RemoteAddr] = lost
-		f.mu.Unlock()
-		if lost { // and nobody is told
-			<-r.Context().Done()
-			panic(http.ErrAbortHandler)
-		}
-		next.ServeHTTP(w, r)
+	var forgotten sync.Map // by the client's address: whether what is sent over the connection is lost
+	w := newWorld(t, quick, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if lost, _ := forgotten.LoadOrStore(r.RemoteAddr, false); lost.(bool) { // and nobody is told
+				<-r.Context().Done()
+				panic(http.ErrAbortHandler)
+			}
+			next.ServeHTTP(w, r)
+		})
 	})
-}
-
-// forgetAll forgets the connections that there are, and returns how many they were.
-func (f *forgetful) forgetAll() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for address := range f.forgotten {
-		f.forgotten[address] = true
+	var begin time.Time
+	err := life(t, w.config(map[string]any{"name": "forgotten"}), 2, func() {
+		begin = time.Now()
+		n := 0
+		for address := range forgotten.Range {
+			forgotten.Store(address, true)
+			n++
+		}
+		if n == 0 {
+			t.Error("there was no connection")
+		}
+	})
+	if err != nil || time.Since(begin) > 45*time.Second {
+		t.Errorf("the Droplets were gone after %s: %v", time.Since(begin), err)
 	}
-	return len(f.forgotten)
+	w.assertNothingLeft(t)
 }

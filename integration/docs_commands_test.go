@@ -2,8 +2,7 @@ package integration
 
 import (
 	"fmt"
-	"net/http"
-	"net/http/httptest"
+	"maps"
 	"net/netip"
 	"os/exec"
 	"regexp"
@@ -14,12 +13,12 @@ import (
 	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/texts"
 )
 
 // Every command of the docs is run: each doc's in its order, in one shell, in a copy
 // of this host (see testdata/host/shell.bash), against a simulated account of its
-// own. What cannot be run is in notRun; what a doc's reader has got before its first
-// command is in readers.
+// own. What cannot be run is in notRun.
 
 // notRun are the commands that no test can run, and why not. A key that ends in
 // " ..." stands for any arguments.
@@ -38,8 +37,8 @@ var notRun = map[string]string{
 	"ssh ...":                         "a test has one machine, and is on it",
 	"scp ...":                         "a test has one machine, and is on it",
 	"packer ...":                      "needs packer, and an account",
-	"helm ...":                        "needs a cluster; TestKubernetesExample and TestBootstrap hold the values to the plugin",
-	"docker run ...":                  "needs a container engine; TestBootstrap unpacks the image and runs the same in its root",
+	"helm ...":                        "needs a cluster; TestKubernetesExample and TestReleases hold the values to the plugin",
+	"docker run ...":                  "needs a container engine; TestReleases unpacks the image and runs the same in its root",
 	"cosign ...":                      "needs Sigstore and a release",
 	"sudo apt-get ...":                "installs packages on this host",
 	"sudo docker ...":                 "needs Docker",
@@ -49,134 +48,45 @@ var notRun = map[string]string{
 	"sudo docker-machine rm -y $(sudo docker-machine ls -q --filter driver=digitalocean)": "docker-machine cannot be had where this was written, and the simulator has none of its machines",
 }
 
-// statuses are those of commands that do not succeed in a test, and do for a reader;
-// by the doc and the command.
-var statuses = map[string]struct {
-	status int
-	why    string
-}{
-	"docs/tutorial.md: sudo fleeting-plugin-digitalocean doctor": {3, "it warns that this host is in no VPC of the simulator"},
-}
+// warns is the one command that does not succeed in a test, and does for a reader: this host is in no VPC of the simulator.
+const warns = "docs/tutorial.md: sudo fleeting-plugin-digitalocean doctor"
 
-// reader is what the reader of a doc has got before its first command.
-type reader struct {
-	before   []string // commands that the doc does not show
-	droplets []dosim.Droplet
-}
-
-// installed are a plugin, a configuration and a token, as README.md leaves them.
-var installed = []string{
-	`install -D -m 755 "$PLUGIN" /usr/local/bin/fleeting-plugin-digitalocean`,
-	`install -D -m 600 examples/config.toml /etc/gitlab-runner/config.toml`,
-	`install -D -m 600 /dev/stdin /etc/gitlab-runner/digitalocean-token <<< "$TOKEN"`,
-}
-
-// fleet are two Droplets of the group ci.
-func fleet() []dosim.Droplet {
-	droplet := func(name, address string, age time.Duration) dosim.Droplet {
-		return dosim.Droplet{
-			Name: name, Region: "fra1", Size: "s-2vcpu-4gb", Image: "docker-20-04",
-			Tags:       []string{"fleeting", "fleeting-group:ci"},
-			PublicIPv4: netip.MustParseAddr(address), Created: time.Now().Add(-age),
-		}
+// before are the commands that a doc does not show, and whose result its reader has got.
+func before(t *testing.T, w *world, doc string) []string {
+	const installed = `install -D -m 755 "$PLUGIN" /usr/local/bin/fleeting-plugin-digitalocean`
+	const configured = `install -D -m 600 examples/config.toml /etc/gitlab-runner/config.toml`
+	here := func(permissions, path, text string) string {
+		return fmt.Sprintf("install -D -m %s /dev/stdin %s <<'END-OF-FILE'\n%sEND-OF-FILE", permissions, path, text)
 	}
-	return []dosim.Droplet{
-		droplet("ci-w4n27k2m9q", "203.0.113.9", 47*time.Minute),
-		droplet("ci-w4n2b4hd0w", "203.0.113.17", 3*time.Minute),
-	}
-}
-
-// readers are those who have not got just installed and fleet.
-var readers = map[string]func(*testing.T) reader{
-	// The runner, as GitLab's package installs it, with the configuration that the page shows.
-	"README.md": func(t *testing.T) reader {
-		for _, f := range fences(readDoc(t, "README.md")) {
-			if f.kind == "toml" {
-				return reader{before: []string{"install -d -m 700 /etc/gitlab-runner",
-					"install -m 600 /dev/stdin /etc/gitlab-runner/config.toml <<'END-OF-FILE'\n" + f.text + "END-OF-FILE"}}
-			}
+	switch doc {
+	case "README.md": // the runner, as GitLab's package installs it, with the configuration that the page shows
+		blocks := texts.Fences(texts.Read(t, doc))
+		toml := slices.IndexFunc(blocks, func(f texts.Fence) bool { return f.Kind == "toml" })
+		return []string{"install -d -m 700 /etc/gitlab-runner", here("600", "/etc/gitlab-runner/config.toml", blocks[toml].Text)}
+	case "docs/tutorial.md": // a manager that cloud-init has made, but for the package of the runner
+		commands := []string{installed, "install -d -m 700 /var/lib/gitlab-runner", "RUNNER_TOKEN=glrt-0123456789"}
+		for path, f := range texts.ManagerFiles(t) {
+			commands = append(commands, here(f.Permissions, path, f.Content))
 		}
-		t.Fatal("README.md shows no configuration")
-		return reader{}
-	},
-	// A manager that cloud-init has made, but for the package of the runner.
-	"docs/tutorial.md": func(t *testing.T) reader {
-		before := []string{installed[0], "install -d -m 700 /var/lib/gitlab-runner", "RUNNER_TOKEN=glrt-0123456789"}
-		for path, f := range managerFiles(t) {
-			before = append(before, fmt.Sprintf("install -D -m %s /dev/stdin %s <<'END-OF-FILE'\n%sEND-OF-FILE", f.Permissions, path, f.Content))
-		}
-		return reader{before: before}
-	},
-	// A host of docker+machine, with the tutorial's configuration and a token that is one.
-	"docs/migrate.md": func(*testing.T) reader {
-		return reader{before: []string{
-			installed[0],
-			"mkdir -m 700 /etc/gitlab-runner",
+		return commands
+	case "docs/migrate.md": // a host of docker+machine, with the tutorial's configuration and a token that is one
+		return []string{installed, "mkdir -m 700 /etc/gitlab-runner",
 			`sed -n '/^-- in.toml --$/,/^-- out.toml --$/{/^-- /!p}' provider/migrate/testdata/tutorial-2018.txtar |
-				sed "s/DO_ACCESS_TOKEN/$TOKEN/" >/etc/gitlab-runner/config.toml`,
-		}}
-	},
-	"docs/install.md": installing,
-}
-
-// installing is the reader of docs/install.md: curl and the runner's installer ask servers of the test in the place of
-// gitlab.com and registry.gitlab.com, which have the version 0.1.0.
-func installing(t *testing.T) reader {
-	if runtime.GOARCH != "amd64" {
-		t.Skip("not run: the page is about linux/amd64")
-	}
-	r := newRegistry(t)
-	if out, err := r.release(t, distOf, "0.1.0"); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	artifact, err := fleetingArtifact()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, artifact)
-	}
-	const standIns = `
-sudo() { [ "$1" != -H ] || shift; "$@"; }
-systemctl() { :; } # TestSignalToTheGroup stops and starts a plugin
-curl() { command curl "${@/https:\/\/gitlab.com/%[4]s}"; }
-gitlab-runner() {
-	local plugin
-	plugin=$(sed -n 's/^ *plugin = "\(.*\)"/\1/p' /etc/gitlab-runner/config.toml)
-	plugin=${plugin/registry.gitlab.com/%[1]s}
-	case "$*" in
-	"fleeting install" | "fleeting install --upgrade") SSL_CERT_FILE=%[2]q %[3]q install "$plugin" &&
-		ln -sfn %[1]s ~/.config/fleeting/plugins/registry.gitlab.com ;;
-	"fleeting list") %[3]q lookpath "$plugin" ;;
-	*) echo "gitlab-runner $*: not a command of this test" >&2; return 1 ;;
-	esac
-}`
-	return reader{before: []string{installed[1], "export " + asBuilt[0] + " GOFLAGS='-trimpath -buildvcs=false'", // as distOf, so once
-		fmt.Sprintf(standIns, r.host, r.cert, artifact, servePackages(t, "0.1.0"))}}
-}
-
-// servePackages serves a version's binary where GitLab does.
-func servePackages(t *testing.T, version string) (url string) {
-	t.Helper()
-	const name = "fleeting-plugin-digitalocean-linux-amd64" // .goreleaser.yaml's
-	plugin := builtIn(distOf(t, version))
-	prefix := "/api/v4/projects/fleeting-digitalocean%2Ffleeting-plugin-digitalocean/packages/generic/fleeting-plugin-digitalocean/" + version + "/"
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.EscapedPath() {
-		case prefix + name:
-			http.ServeFile(w, r, plugin)
-		case prefix + "checksums.txt":
-			fmt.Fprintf(w, "%s  %s\n", sumOf(t, plugin), name)
-		default:
-			http.NotFound(w, r)
+				sed "s/DO_ACCESS_TOKEN/$TOKEN/" >/etc/gitlab-runner/config.toml`}
+	case "docs/install.md": // the version 0.1.0, in the place of registry.gitlab.com and gitlab.com
+		if runtime.GOARCH != "amd64" {
+			t.Skip("not run: the page is about linux/amd64")
 		}
-	}))
-	t.Cleanup(server.Close)
-	return server.URL
-}
-
-func readerOf(t *testing.T, doc string) reader {
-	if r, ok := readers[doc]; ok {
-		return r(t)
+		newRegistry(t)
+		return []string{configured, ". integration/testdata/host/releases.bash"}
 	}
-	return reader{before: installed, droplets: fleet()}
+	for name, age := range map[string]time.Duration{"ci-w4n27k2m9q": 47 * time.Minute, "ci-w4n2b4hd0w": 3 * time.Minute} {
+		w.Sim.AddDroplet(dosim.Droplet{
+			Name: name, Region: "fra1", Size: "s-2vcpu-4gb", Image: "docker-20-04", Tags: []string{"fleeting", "fleeting-group:ci"},
+			PublicIPv4: netip.MustParseAddr("203.0.113.9"), Created: time.Now().Add(-age),
+		})
+	}
+	return []string{installed, configured, `install -D -m 600 /dev/stdin /etc/gitlab-runner/digitalocean-token <<< "$TOKEN"`}
 }
 
 // reasonNotRun finds a command in notRun, and the key that it has there.
@@ -192,54 +102,34 @@ func reasonNotRun(text string) (key, reason string) {
 func TestCommandsInDocs(t *testing.T) {
 	long(t)
 	t.Parallel()
-	commands := map[string][]command{}
-	used := map[string]bool{}
+	unused := maps.Clone(notRun)
+	unused[warns] = ""
 	total := 0
-	for path, doc := range docs(t) {
-		all, err := commandsOf(path, doc)
-		if err != nil {
-			t.Error(err)
-		}
-		commands[path] = all
-		total += len(all)
-		for _, c := range all {
+	for path, doc := range texts.Docs(t) {
+		commands := commandsOf(t, path, doc)
+		for _, c := range commands {
 			key, _ := reasonNotRun(c.text)
-			used[key], used[c.doc+": "+c.text] = true, true
+			delete(unused, key)
+			delete(unused, c.doc+": "+c.text)
 		}
-	}
-	if total < 60 {
-		t.Errorf("found only %d commands", total)
-	}
-	for text := range notRun {
-		if !used[text] {
-			t.Errorf("no doc has %q, which is said not to be run", text)
-		}
-	}
-	for text := range statuses {
-		if !used[text] {
-			t.Errorf("there is no %q, which is said not to succeed", text)
-		}
-	}
-	for path, all := range commands {
-		if len(all) > 0 {
+		if total += len(commands); len(commands) > 0 {
 			t.Run(path, func(t *testing.T) {
 				t.Parallel()
-				runCommands(t, path, all)
+				runCommands(t, path, commands)
 			})
 		}
+	}
+	if total < 60 || len(unused) > 0 {
+		t.Errorf("found only %d commands, and none that is %q", total, slices.Collect(maps.Keys(unused)))
 	}
 }
 
 // runCommands runs a doc's commands, and logs those that it does not run.
 func runCommands(t *testing.T, path string, commands []command) {
 	w := newWorld(t, quick)
-	s := newSession(t, w)
-	r := readerOf(t, path)
-	for _, d := range r.droplets {
-		w.sim.AddDroplet(d)
-	}
-	for _, text := range r.before {
-		if printed, status, err := s.run(text); err != nil || status != 0 {
+	run := newSession(t, w)
+	for _, text := range before(t, w, path) {
+		if printed, status, err := run(text); err != nil || status != 0 {
 			t.Fatalf("before the doc begins: %s: status %d, %v\n%s", text, status, err, printed)
 		}
 	}
@@ -249,74 +139,56 @@ func runCommands(t *testing.T, path string, commands []command) {
 			continue
 		}
 		t.Logf("run: %v", c)
-		printed, status, err := s.run(c.text)
+		printed, status, err := run(c.text)
 		if err != nil {
 			t.Fatalf("%v: %v\n%s", c, err, printed)
 		}
 		// A doc that wants its reader to see a failure asks for its status next.
 		asked := i+1 < len(commands) && commands[i+1].text == "echo $?"
-		if want := statuses[c.doc+": "+c.text].status; status != want && !asked {
+		if want := map[string]int{warns: 3}[c.doc+": "+c.text]; status != want && !asked {
 			t.Errorf("%v: exit status %d, want %d\n%s", c, status, want, printed)
 		}
-		if c.shown != nil && !sameOutput(c.shown, printed) {
+		if len(c.shown) > 0 && !sameOutput(c.shown, printed) {
 			t.Errorf("%v: the doc shows\n%s\nit prints\n%s", c, strings.Join(c.shown, "\n"), printed)
 		}
 	}
-	for _, v := range w.sim.Violations() {
+	for _, v := range w.Sim.Violations() {
 		t.Errorf("the simulator saw: %v", v)
 	}
 }
 
-// command is one command of a doc's shell block, as a reader types it.
+// command is one command of a doc's console block, as a reader types it.
 type command struct {
 	doc   string // its path from the root of the repository
 	line  int
 	text  string   // verbatim, with its continuation lines and here-documents
-	shown []string // the lines that the doc shows it to print; nil = it shows none
+	shown []string // the lines that the doc shows it to print; none = it shows none
 }
 
 func (c command) String() string {
-	first, _, more := strings.Cut(c.text, "\n")
-	if more {
-		first += " ..."
-	}
+	first, _, _ := strings.Cut(c.text, "\n")
 	return fmt.Sprintf("%s:%d: %s", c.doc, c.line, first)
 }
 
-// commandsOf returns the commands of a doc's shell blocks. In a console block "$ "
-// begins a command, and what follows it is what it prints. The other kinds are
-// scripts: they print nothing that the doc shows.
-func commandsOf(path, doc string) ([]command, error) {
-	var all []command
-	for _, f := range fences(doc) {
-		console := f.kind == "console"
-		if !console && !slices.Contains([]string{"sh", "shell", "bash"}, f.kind) {
+// commandsOf returns the commands of a doc's console blocks: "$ " begins one, and what follows it is what it prints.
+func commandsOf(t *testing.T, path, doc string) (all []command) {
+	for _, f := range texts.Fences(doc) {
+		if slices.Contains([]string{"sh", "shell", "bash"}, f.Kind) || f.Kind == "console" && !strings.HasPrefix(f.Text, "$ ") {
+			t.Errorf("%s:%d: no console block, or it begins with a line that is no command", path, f.Line)
+		}
+		if f.Kind != "console" {
 			continue
 		}
-		var last *command
-		open := false // the last command goes on
-		for i, line := range strings.Split(strings.TrimSuffix(f.text, "\n"), "\n") {
-			text, prompt := strings.CutPrefix(line, "$ ")
-			switch trimmed := strings.TrimSpace(line); {
-			case open:
-				last.text += "\n" + line
-				open = incomplete(last.text)
-			case !console && (trimmed == "" || strings.HasPrefix(trimmed, "#")):
-			case !console || prompt:
-				all = append(all, command{doc: path, line: f.line + i, text: text})
-				last = &all[len(all)-1]
-				open = incomplete(last.text)
-			case last == nil:
-				return nil, fmt.Errorf("%s:%d: a console block begins with a line that is no command: %q", path, f.line+i, line)
-			default:
-				last.shown = append(last.shown, line)
+		for text := range strings.SplitSeq(strings.TrimSuffix(f.Text[2:], "\n"), "\n$ ") {
+			lines, n := strings.Split(text, "\n"), 1
+			for n < len(lines) && incomplete(strings.Join(lines[:n], "\n")) {
+				n++
 			}
-		}
-		if open {
-			return nil, fmt.Errorf("%v: the command does not end in its block", *last)
+			all = append(all, command{path, f.Line, strings.Join(lines[:n], "\n"), lines[n:]})
+			f.Line += len(lines)
 		}
 	}
-	return all, nil
+	return all
 }
 
 // incomplete reports whether a shell would wait for another line.
@@ -344,24 +216,22 @@ func sameOutput(shown []string, printed string) bool {
 	return regexp.MustCompile(`^` + pattern.String() + `$`).MatchString(settled(strings.TrimRight(printed, "\n") + "\n"))
 }
 
-// differs are the parts of an output that no two runs have in common.
-var differs = []struct {
-	part *regexp.Regexp
-	as   string
-}{
-	{regexp.MustCompile(`\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?`), "TIME"},
-	{regexp.MustCompile(`\b(\d+d)?(\d+h)?(\d+m)?\d+(\.\d+)?(ms|s)\b|\b(\d+d)?(\d+h)?\d+m\b|\b(\d+d)?\d+h\b`), "DURATION"},
-	{regexp.MustCompile(`-[0-9a-hjkmnp-tv-z]{10}\b`), "-MINTED"},    // of a Droplet's name
-	{regexp.MustCompile(`(?m)  [0-9a-hjkmnp-tv-z]{4} *$`), "  RUN"}, // the last column of ls
-	{regexp.MustCompile(`\b\d{1,3}(\.\d{1,3}){3}\b`), "ADDRESS"},
+// differs are the parts of an output that no two runs have in common, and what they are compared as.
+var differs = [][2]string{
+	{`\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?`, "TIME"},
+	{`\b(\d+d)?(\d+h)?(\d+m)?\d+(\.\d+)?(ms|s)\b|\b(\d+d)?(\d+h)?\d+m\b|\b(\d+d)?\d+h\b`, "DURATION"},
+	{`-[0-9a-hjkmnp-tv-z]{10}\b`, "-MINTED"},    // of a Droplet's name
+	{`(?m)  [0-9a-hjkmnp-tv-z]{4} *$`, "  RUN"}, // the last column of ls
+	{`\b\d{1,3}(\.\d{1,3}){3}\b`, "ADDRESS"},
+	{`(\S) {2,}`, "$1  "}, // the width of columns follows from the others
 }
 
-// settled replaces what differs, and the width of columns that follows from it.
+// settled replaces what differs.
 func settled(text string) string {
 	for _, d := range differs {
-		text = d.part.ReplaceAllString(text, d.as)
+		text = regexp.MustCompile(d[0]).ReplaceAllString(text, d[1])
 	}
-	return regexp.MustCompile(`(\S) {2,}`).ReplaceAllString(text, "$1  ")
+	return text
 }
 
 // What must not pass for the same output.

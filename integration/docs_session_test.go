@@ -4,17 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,119 +19,77 @@ import (
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/harness"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/simulated"
 )
-
-// goEnv is what `go` in a session, which has another home, needs to find what it has
-// built and fetched.
-var goEnv = sync.OnceValues(func() ([]string, error) {
-	var env []string
-	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPATH"} {
-		cmd := exec.Command("go", "env", name)
-		value, err := cmd.Output()
-		if err != nil {
-			return nil, fmt.Errorf("go env %s: %w", name, err)
-		}
-		env = append(env, name+"="+strings.TrimSpace(string(value)))
-	}
-	return env, nil
-})
 
 // environ is the environment before TestMain changes it: without a state directory,
 // and with the certificates of the world.
 var environ = os.Environ()
 
-// namespaces are the command line that gives a process mounts and processes of its
-// own; why there can be none otherwise. root need not be real: where users may have
-// namespaces the session has one in which they are root.
-var namespaces = sync.OnceValues(func() (args []string, why string) {
-	args = []string{"unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"}
-	if os.Getuid() != 0 {
-		args = append(args, "--map-root-user")
-	}
-	said, err := exec.Command(args[0], append(args[1:], "mount", "-t", "tmpfs", "tmpfs", "/mnt")...).CombinedOutput()
+// session has a command run by the shell of a doc's reader, see testdata/host/shell.bash, and returns what that prints, and
+// its status.
+type session func(command string) (printed string, status int, err error)
+
+func newSession(t *testing.T, w *world) session {
+	t.Helper()
+	own := []string{"--mount", "--pid", "--fork", "--kill-child", "--mount-proc"} // mounts and processes
+	said, err := exec.CommandContext(t.Context(), "unshare", append(own, "mount", "-t", "tmpfs", "tmpfs", "/mnt")...).CombinedOutput()
 	if err != nil {
-		return nil, fmt.Sprintf("the docs' commands are not run: they write to /etc and /usr/local, and this host gives no mount namespace of our own (%v: %s). "+
+		t.Skipf("the docs' commands are not run: they write to /etc and /usr/local, and this host gives no mount namespace of our own (%v: %s). "+
 			"Run the tests as root on Linux, in a container with --privileged or --cap-add SYS_ADMIN", err, bytes.TrimSpace(said))
 	}
-	return args, ""
-})
-
-// session is the shell of a doc's reader, see testdata/host/shell.bash.
-type session struct {
-	requests *os.File
-	answers  *bufio.Reader
-	end      context.CancelFunc // kills it, with all that it has started
-}
-
-func newSession(t *testing.T, w *world) *session {
-	t.Helper()
-	args, why := namespaces()
-	if why != "" {
-		t.Skip(why)
-	}
-	env, err := goEnv()
-	if err != nil {
-		t.Fatal(err)
-	}
-	request, requests, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, end := context.WithCancel(t.Context())
-	cmd := exec.CommandContext(ctx, args[0], append(args[1:], "bash", "integration/testdata/host/shell.bash")...)
+	ctx, end := context.WithCancel(t.Context()) // kills it, with all that it has started
+	cmd := exec.CommandContext(ctx, "unshare", append(own, "bash", "integration/testdata/host/shell.bash")...)
 	cmd.Dir = ".."
-	cmd.ExtraFiles = []*os.File{request}
-	cmd.Env = append(append(environ, env...),
-		"DIGITALOCEAN_API_URL="+w.url, "SSL_CERT_FILE="+host.Certificates(),
+	cmd.Env = append(environ,
+		"DIGITALOCEAN_API_URL="+w.URL, "SSL_CERT_FILE="+simulated.Host.Certificates(),
 		"TOKEN="+dosim.DefaultToken, // the docs call DigitalOcean's token that
-		"PLUGIN="+binary,
-		"TEST_BINARY="+os.Args[0],
-		gitLabRunnerEnv+"PORT="+strconv.Itoa(w.fleet.Port()),
+		"PLUGIN="+simulated.Plugin, "TEST_BINARY="+os.Args[0],
+		gitLabRunnerEnv+"PORT="+strconv.Itoa(w.Fleet.Port()),
 	)
-	if os.Getuid() != 0 {
-		cmd.Env = append(cmd.Env, "OVERLAY=userxattr,")
+	var faults strings.Builder
+	cmd.Stderr = &faults
+	requests, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
 	}
-	cmd.WaitDelay = time.Second
 	output, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var said strings.Builder
-	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	request.Close()
 	t.Cleanup(func() {
 		end()
-		requests.Close()
-		_, _ = io.Copy(io.Discard, output)
 		_ = cmd.Wait() // killed
-		if said.Len() > 0 {
-			t.Errorf("the reader's shell: %s", said.String())
+		if faults.Len() > 0 {
+			t.Errorf("the reader's shell: %s", faults.String())
 		}
 	})
-	return &session{requests, bufio.NewReader(output), end}
-}
-
-// mostTime is how long a command may take.
-const mostTime = 2 * time.Minute
-
-// run runs a command to its end.
-func (s *session) run(command string) (printed string, status int, err error) {
-	defer time.AfterFunc(mostTime, s.end).Stop()
-	if _, err := fmt.Fprintf(s.requests, "%s\x00", command); err != nil {
-		return "", 0, err
+	const limit = 2 * time.Minute
+	answers := bufio.NewReader(output)
+	run := func(command string) (printed string, status int, err error) {
+		defer time.AfterFunc(limit, end).Stop()
+		if _, err := fmt.Fprintf(requests, "%s\x00", command); err != nil {
+			return "", 0, err
+		}
+		if printed, err = answers.ReadString(0); err != nil {
+			return printed, 0, fmt.Errorf("the command ended the shell, or took more than %s: %w", limit, err)
+		}
+		line, err := answers.ReadString('\n')
+		if err == nil {
+			status, err = strconv.Atoi(strings.TrimSpace(line))
+		}
+		return strings.TrimSuffix(printed, "\x00"), status, err
 	}
-	printed, err = s.answers.ReadString(0)
-	if err != nil {
-		return printed, 0, fmt.Errorf("the command ended the shell, or took more than %s: %w", mostTime, err)
+	for dir, seen := range map[string]string{"/etc": "/etc", "/usr/local": "/usr/local", ".": ".."} { // nothing that it does reaches the host
+		_, status, err := run("touch " + dir + "/left-by-a-test")
+		if _, none := os.Stat(seen + "/left-by-a-test"); err != nil || status != 0 || none == nil {
+			t.Fatalf("the reader's shell has no %s of its own: status %d, %v", dir, status, err)
+		}
 	}
-	line, err := s.answers.ReadString('\n')
-	if err == nil {
-		status, err = strconv.Atoi(strings.TrimSpace(line))
-	}
-	return strings.TrimSuffix(printed, "\x00"), status, err
+	return run
 }
 
 // gitLabRunnerEnv makes this test binary a stand-in for gitlab-runner. With PORT
@@ -152,7 +106,7 @@ func beGitLabRunner(args []string) error {
 	if err != nil {
 		return err
 	}
-	plugin, err := exec.LookPath(config.Autoscaler.Plugin)
+	path, err := exec.LookPath(config.Autoscaler.Plugin)
 	if err != nil {
 		return err
 	}
@@ -167,30 +121,5 @@ func beGitLabRunner(args []string) error {
 		return d.DialContext(ctx, network, net.JoinHostPort(host, os.Getenv(gitLabRunnerEnv+"PORT")))
 	}
 	log := hclog.New(&hclog.LoggerOptions{Output: os.Stderr})
-	return harness.Serve(ctx, config, plugin, log, func() { fmt.Println("idle") }, dial)
-}
-
-// A session keeps what a shell keeps, and nothing that it does reaches the host.
-func TestSession(t *testing.T) {
-	t.Parallel()
-	s := newSession(t, newWorld(t, quick))
-	const elsewhere = "sudo mkdir -p /etc/gitlab-runner && echo x | sudo tee /etc/gitlab-runner/left /usr/local/left ../left-by-a-test"
-	for _, c := range []struct {
-		command, printed string
-		status           int
-	}{
-		{"cd integration && WORD=kept", "", 0},
-		{"echo $WORD ${PWD##*/}; false", "kept integration\n", 1},
-		{elsewhere, "x\n", 0},
-		{"sleep 1000 & true", "", 0}, // must not outlive the session
-	} {
-		if printed, status, err := s.run(c.command); err != nil || status != c.status || printed != c.printed {
-			t.Errorf("%s: it prints %q with status %d (%v), want %q with %d", c.command, printed, status, err, c.printed, c.status)
-		}
-	}
-	for _, path := range []string{"/etc/gitlab-runner/left", "/usr/local/left", filepath.Join("..", "left-by-a-test")} {
-		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("%s reached the host: %v", path, err)
-		}
-	}
+	return harness.Serve(ctx, config, path, log, func() { fmt.Println("idle") }, dial)
 }

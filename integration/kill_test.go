@@ -4,6 +4,7 @@ package integration
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -20,6 +21,7 @@ import (
 	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/simulated"
 )
 
 // TestKillAtEveryRequest kills the plugin, which cannot clean up after kill -9, around
@@ -62,13 +64,13 @@ func killAt(t *testing.T, at int, before bool) (requests int) {
 				if !before {
 					next.ServeHTTP(httptest.NewRecorder(), r)
 				}
-				if pid, err := host.Holder(name); err == nil {
+				if pid, err := simulated.Host.Holder(name); err == nil {
 					_ = syscall.Kill(pid, syscall.SIGKILL)
 				}
 				panic(http.ErrAbortHandler)
 			})
 		})
-	config := mustJSON(t, w.config(map[string]any{"name": name, "max_instances": 12}))
+	config := w.config(map[string]any{"name": name, "max_instances": 12})
 	if err := life(t, config, 12); (err != nil) != (killed.Load() == 1) {
 		t.Errorf("the first life, killed %d times: %v", killed.Load(), err)
 	}
@@ -79,18 +81,23 @@ func killAt(t *testing.T, at int, before bool) (requests int) {
 		}
 	}
 	w.assertNothingLeft(t)
-	if n := len(w.sim.Ledger()); n > 12 {
+	if n := len(w.Sim.Ledger()); n > 12 {
 		t.Errorf("%d Droplets were made, want at most 12", n)
 	}
 	return requests
 }
 
-// life starts the plugin, creates n Droplets, deletes all that there are, and closes it.
-func life(t *testing.T, config []byte, n int) error {
+// life starts the plugin, creates n Droplets, does what comes then, deletes all that there are, and closes the plugin.
+func life(t *testing.T, config map[string]any, n int, then ...func()) error {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	log := hclog.NewNullLogger()
-	r, err := fleeting.RunPlugin(binary, config, fleeting.WithPluginLogger(log))
+	data, err := json.Marshal(config)
+	if err != nil {
+		return err
+	}
+	r, err := fleeting.RunPlugin(simulated.Plugin, data, fleeting.WithPluginLogger(log))
 	if err != nil {
 		return err
 	}
@@ -100,19 +107,17 @@ func life(t *testing.T, config []byte, n int) error {
 		return err
 	}
 	states := map[string]provider.State{}
-	until := func(want provider.State) error { // all are
+	until := func(all ...provider.State) error { // are in one of these
+		other := func(s provider.State) bool { return !slices.Contains(all, s) }
 		for {
 			clear(states)
-			if err := group.Update(ctx, func(id string, s provider.State) { states[id] = s }); err != nil {
+			err := group.Update(ctx, func(id string, s provider.State) { states[id] = s })
+			if err != nil || len(all) == 0 || !slices.ContainsFunc(slices.Collect(maps.Values(states)), other) {
 				return err
-			}
-			other := func(s provider.State) bool { return s != want }
-			if want == "" || !slices.ContainsFunc(slices.Collect(maps.Values(states)), other) {
-				return nil
 			}
 		}
 	}
-	if err := until(""); err != nil {
+	if err := until(); err != nil {
 		return err
 	}
 	if n > 0 {
@@ -122,6 +127,9 @@ func life(t *testing.T, config []byte, n int) error {
 		if err := until(provider.StateRunning); err != nil || len(states) != n {
 			return fmt.Errorf("of %d Droplets %d run: %w", n, len(states), err)
 		}
+	}
+	for _, do := range then {
+		do()
 	}
 	// Refused is no failure: a Droplet that is on its way out already has a
 	// pending event. The plugin goes on by itself.

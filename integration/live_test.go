@@ -10,6 +10,7 @@ import (
 	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/simulated"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 )
 
@@ -29,24 +30,21 @@ func TestLive(t *testing.T) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 3*time.Minute)
 		defer cancel()
-		for {
-			left, err := api.List(ctx, instancegroup.GroupTag(group), false)
-			if err == nil && len(left.Droplets) == 0 {
-				break
-			}
+		tag := instancegroup.GroupTag(group)
+		for left, err := api.List(ctx, tag, false); err != nil || len(left.Droplets) > 0; left, err = api.List(ctx, tag, false) {
 			for _, d := range left.Droplets {
 				t.Errorf("Droplet %d (%s) was left; it is destroyed now", d.ID, d.Name)
-				_, _ = api.Delete(ctx, d.ID) // looked for again below
+				_, _ = api.Delete(ctx, d.ID) // looked for again
 			}
 			select {
 			case <-time.After(10 * time.Second):
 			case <-ctx.Done():
-				t.Fatalf("Droplets may be left, and are billed: look for the tag %s: %v", instancegroup.GroupTag(group), err)
+				t.Fatalf("Droplets may be left, and are billed: look for the tag %s: %v", tag, err)
 			}
 		}
-		_ = api.RemoveTag(ctx, instancegroup.GroupTag(group))
+		_ = api.RemoveTag(ctx, tag)
 	})
-	integration.TestProvisioning(t, binary, integration.Config{
+	integration.TestProvisioning(t, simulated.Plugin, integration.Config{
 		PluginConfig: map[string]any{
 			"name": group, "token": token, "region": []string{"fra1", "ams3", "nyc3"},
 			"size": []string{"s-1vcpu-512mb-10gb", "s-1vcpu-1gb"}, "image": "debian-13-x64", "max_instances": 3,

@@ -3,315 +3,149 @@ package integration
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"io"
-	"maps"
-	"math"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/simulated"
 )
 
-// What users do: versions are released, and those that users name are installed, the
-// same bytes.
-func TestReleaseAndInstall(t *testing.T) {
-	t.Parallel()
-	r := newRegistry(t)
-	for _, version := range []string{"0.1.0", "0.2.0"} {
-		out, err := r.release(t, standInOf, version)
-		if want := "latest is " + version + "\n"; err != nil || !strings.HasSuffix(out, want) {
-			t.Fatalf("release: %v\n%s", err, out)
-		}
-	}
-	// A version that is there is not replaced, not even by the same.
-	before := r.tags(t)
-	out, err := r.release(t, standInOf, "0.2.0")
-	if err != nil || !strings.Contains(out, ":0.2.0 is in the registry already, and is not replaced\n") || !maps.Equal(before, r.tags(t)) {
-		t.Errorf("%v, tags %v, were %v\n%s", err, r.tags(t), before, out)
-	}
-	plugins := t.TempDir()
-	for constraint, version := range map[string]string{
-		":0.1": "0.1.0", ":latest": "0.2.0", ":0": "0.2.0", "": "0.2.0", ":0.1.0": "0.1.0", ":0.2": "0.2.0",
-	} {
-		path := r.install(t, plugins, constraint)
-		if sumOf(t, path) != sumOf(t, builtIn(standInOf(t, version))) {
-			t.Errorf("%q is not %s", constraint, version)
-		}
-		// The licences come along.
-		for _, file := range []string{"LICENSE", "NOTICE"} {
-			if info, err := os.Stat(filepath.Join(filepath.Dir(path), file)); err != nil || info.Size() == 0 {
-				t.Errorf("%q: %s: %v", constraint, file, err)
-			}
-		}
-	}
+// built is where GoReleaser puts this host's binary below its dist directory.
+const built = "fleeting-plugin-digitalocean_" + runtime.GOOS + "_" + runtime.GOARCH + "_v1/fleeting-plugin-digitalocean"
 
-	// An older line is kept up: its own tag moves, the others stay.
-	if out, err := r.release(t, standInOf, "0.1.1"); err != nil || !strings.HasSuffix(out, "latest is 0.2.0\n") {
-		t.Fatalf("release: %v\n%s", err, out)
-	}
-	for constraint, version := range map[string]string{":0.1": "0.1.1", ":latest": "0.2.0", ":0": "0.2.0"} {
-		if path := r.install(t, t.TempDir(), constraint); !strings.Contains(path, "/"+version+"/") {
-			t.Errorf("%q is %s, want %s", constraint, path, version)
-		}
+// asBuilt has the go command compile for programs that tests run as `make build` does, so that each package is compiled once.
+var asBuilt = []string{"CGO_ENABLED=0", "GOFLAGS=" + os.Getenv("GOFLAGS") + " -trimpath -buildvcs=false"}
+
+// faults are those of the registry, by the first part of a repository's name.
+var faults sync.Map
+
+var serveRegistry = sync.OnceValue(func() error {
+	return simulated.ServeRegistry(func(w http.ResponseWriter, r *http.Request) bool {
+		parts := strings.Split(r.URL.Path+"//", "/")
+		fault, ok := faults.Load(parts[2])
+		return ok && fault.(func(http.ResponseWriter, *http.Request) bool)(w, r)
+	})
+})
+
+func newRegistry(t *testing.T) {
+	t.Helper()
+	long(t)
+	if err := serveRegistry(); err != nil && os.Getenv("TEST_REGISTRY") != "" {
+		t.Fatal(err)
+	} else if err != nil {
+		t.Skipf("not run: no registry on port 80, which needs root: %v", err)
 	}
 }
 
-// install installs what a constraint asks for, and returns where.
-func (r *testRegistry) install(t *testing.T, plugins, constraint string) string {
-	t.Helper()
-	ref := r.repository() + constraint
-	if out, err := r.artifact(t.Context(), plugins, "install", ref); err != nil {
-		t.Fatalf("install %s: %v\n%s", ref, err, out)
-	}
-	out, err := r.artifact(t.Context(), plugins, "lookpath", ref)
-	if err != nil {
-		t.Fatalf("lookpath %s: %v\n%s", ref, err, out)
-	}
-	return strings.TrimSpace(out)
-}
-
-// tags returns the digests of what the repository has, by tag.
-func (r *testRegistry) tags(t *testing.T) map[string]string {
-	t.Helper()
-	tags := map[string]string{}
-	all, err := r.crane(t.Context(), "ls", r.repository())
-	if err != nil {
-		return tags // no repository
-	}
-	for tag := range strings.FieldsSeq(all) {
-		digest, err := r.crane(t.Context(), "digest", r.repository()+":"+tag)
+// What .ci/release-oci pushes, and what those get who install it: each script of testdata/release has a repository of its
+// own, REPO, and in dist/VERSION stand-ins for what is built, which are packed in no time.
+func TestReleases(t *testing.T) {
+	newRegistry(t)
+	var tools []string
+	for _, name := range []string{"crane", "fleeting-artifact"} {
+		out, err := exec.CommandContext(t.Context(), "go", "tool", "-n", name).CombinedOutput()
 		if err != nil {
-			t.Fatalf("%v\n%s", err, digest)
+			t.Fatalf("%v\n%s", err, out)
 		}
-		tags[tag] = digest
+		tools = append(tools, strings.ToUpper(name[:1])+"="+strings.TrimSpace(string(out)))
 	}
-	return tags
-}
-
-// fleeting-artifact would make a pre-release latest, whatever there is, and latest
-// could not be installed any more.
-func TestPrereleaseNeverBecomesLatest(t *testing.T) {
-	t.Parallel()
-	r := newRegistry(t)
-	if out, err := r.release(t, standInOf, "0.1.0"); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	out, err := r.release(t, standInOf, "0.2.0-rc.1")
-	if err == nil || !strings.Contains(out, "error: 0.2.0-rc.1 is no version for the registry: a pre-release would become latest") {
-		t.Errorf("release: %v\n%s", err, out)
-	}
-	if path := r.install(t, t.TempDir(), ":latest"); !strings.Contains(path, "/0.1.0/") {
-		t.Errorf("latest is %s", path)
-	}
-
-	// Somebody does it by hand.
-	ref := r.repository() + ":0.2.0-rc.1"
-	dir := t.TempDir()
-	at := filepath.Join(dir, runtime.GOOS, runtime.GOARCH)
-	if err := os.MkdirAll(at, 0o755); err != nil {
+	root, err := filepath.Abs("..")
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Link(builtIn(standInOf(t, "0.2.0-rc.1")), filepath.Join(at, "plugin")); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := r.artifact(t.Context(), "", "release", "-dir", dir, ref); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	// Then nothing is released on top of it.
-	before := r.tags(t)
-	if out, err := r.release(t, standInOf, "0.1.1"); err == nil || !strings.Contains(out, "has the pre-release 0.2.0-rc.1 in it") {
-		t.Errorf("release: %v\n%s", err, out)
-	}
-	if after := r.tags(t); len(after) != len(before) {
-		t.Errorf("tags: %v, were %v", after, before)
-	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/release", RequireExplicitExec: true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fault": injectFault, "installs": installs, "refused": refused},
+		Setup: func(env *testscript.Env) (err error) {
+			name := strings.TrimPrefix(filepath.Base(env.WorkDir), "script-")
+			env.Vars = append(slices.Concat(environ, asBuilt, tools, env.Vars), "HOME="+os.Getenv("HOME"), "ROOT="+root, "BUILT="+built,
+				"NAME="+name, "REPO=127.0.0.1/"+name+"/fleeting-plugin-digitalocean", "FLEETING_PLUGIN_PATH="+env.WorkDir+"/plugins")
+			for i, version := range []string{"0.1.0", "0.1.1", "0.2.0", "0.2.0-rc.1"} {
+				content := make([]byte, 1<<18)
+				_, _ = rand.NewChaCha8([32]byte{byte(i)}).Read(content) // it never fails
+				path := filepath.Join(env.WorkDir, "dist", version, built)
+				err = errors.Join(err, os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, content, 0o700)) //nolint:gosec // a program
+			}
+			return err
+		},
+	})
 }
 
-// A release that breaks off, wherever that is, leaves nothing that could be
-// installed in part, says what broke, and is done by repeating it.
-func TestHalfWrittenUpload(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		name, fails string // requests that match it
-		tagged      bool   // the version is there all the same
-	}{
-		{"a layer", `^(PATCH .*|PUT .*/blobs/.*)$`, false},
-		{"an image", `^PUT .*/manifests/sha256:`, false},
-		{"the index", `^PUT .*/manifests/0.1.0$`, false},
-		{"latest", `^PUT .*/manifests/latest$`, true},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			r := newRegistry(t)
-			r.setFault(func(w http.ResponseWriter, req *http.Request) bool {
-				if !regexp.MustCompile(c.fails).MatchString(req.Method + " " + req.URL.Path) {
-					return false
-				}
-				http.Error(w, `{"errors":[{"code":"DENIED","message":"the disk is full"}]}`, http.StatusForbidden)
-				return true
-			})
-			out, err := r.release(t, standInOf, "0.1.0")
-			if err == nil || !strings.Contains(out, "error: fleeting-artifact release failed\n") ||
-				!strings.Contains(out, "the disk is full") || !strings.Contains(out, "\nhint: run it again") {
-				t.Errorf("release: %v\n%s", err, out)
-			}
-			if _, tagged := r.tags(t)["0.1.0"]; tagged != c.tagged {
-				t.Errorf("0.1.0 is in the registry: %v, want %v", tagged, c.tagged)
-			}
-			plugins := t.TempDir()
-			out, err = r.artifact(t.Context(), plugins, "install", r.repository()+":latest")
-			if err == nil || !strings.Contains(out, "getting image: fetching index: ") {
-				t.Errorf("install: %v\n%s", err, out)
-			}
-			assertNothingInstalled(t, plugins)
-			r.setFault(nil)
-			if out, err := r.release(t, standInOf, "0.1.0"); err != nil || !strings.HasSuffix(out, "latest is 0.1.0\n") {
-				t.Errorf("again: %v\n%s", err, out)
-			}
-			r.install(t, plugins, ":latest")
-		})
-	}
-}
-
-// What users get to read when it cannot be installed. docs/install.md explains
-// each: the words are the installer's, and this test holds the page to them.
-func TestInstallErrors(t *testing.T) {
-	t.Parallel()
-	r := newRegistry(t)
-	if out, err := r.release(t, standInOf, "0.1.0"); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	// An artifact for another platform only.
-	foreign := t.TempDir()
-	dir := filepath.Join(foreign, "linux", "s390x")
-	if runtime.GOARCH == "s390x" {
-		dir = filepath.Join(foreign, "linux", "riscv64")
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "plugin"), []byte("for others"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	other := r.host + "/others/fleeting-plugin-digitalocean"
-	if out, err := r.artifact(t.Context(), "", "release", "-dir", foreign, other+":0.1.0"); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	for _, c := range []struct {
-		name, ref, says string
-		fault           func(http.ResponseWriter, *http.Request) bool
-	}{
-		{name: "a missing tag", ref: r.repository() + ":0.9", says: "MANIFEST_UNKNOWN"},
-		{name: "a missing repository", ref: r.host + "/nobody/nothing:latest", says: "NAME_UNKNOWN"},
-		{name: "another architecture", ref: other + ":0.1.0", says: "didn't find an image matching platform"},
-		{name: "no access", ref: r.repository() + ":0.1.0", says: "401 Unauthorized",
-			fault: func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusUnauthorized); return true }},
-		{name: "cut off", ref: r.repository() + ":0.1.0", says: "error verifying size", fault: r.damaged(func(b []byte) []byte { return b[:len(b)/2] })},
-		{name: "a port", ref: r.host + ":443/fleeting-digitalocean/fleeting-plugin-digitalocean:0.1.0", says: "malformed module path"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			r.setFault(c.fault)
-			defer r.setFault(nil)
-			plugins := t.TempDir()
-			out, err := r.artifact(t.Context(), plugins, "install", c.ref)
-			if err == nil || !strings.Contains(out, c.says) {
-				t.Errorf("%v\n%s; want %s", err, out, c.says)
-			}
-			t.Logf("%s", strings.TrimSpace(out))
-			assertNothingInstalled(t, plugins)
-			if !strings.Contains(readDoc(t, "docs/install.md"), c.says) {
-				t.Errorf("docs/install.md does not explain %q", c.says)
-			}
-		})
-	}
-	// It does not look at what arrived if the length is right: so docs/install.md compares.
-	r.setFault(r.damaged(func(b []byte) []byte { return exchanged(t, b) }))
-	plugins := t.TempDir()
-	if out, err := r.artifact(t.Context(), plugins, "install", r.repository()+":0.1.0"); err != nil {
-		t.Errorf("the installer notices it by now, which docs/install.md denies: %v\n%s", err, out)
-	} else if sumOf(t, filepath.Join(plugins, r.repository(), "0.1.0", "plugin")) == sumOf(t, builtIn(standInOf(t, "0.1.0"))) {
-		t.Error("it was not exchanged")
-	}
-	r.setFault(nil)
-	if out, err := r.artifact(t.Context(), t.TempDir(), "lookpath", r.repository()+":latest"); err == nil || !strings.Contains(out, "plugin not found") {
-		t.Errorf("not installed: %v %s", err, out)
-	}
-}
-
-// damaged is a fault: the plugin arrives, but changed.
-func (r *testRegistry) damaged(change func([]byte) []byte) func(http.ResponseWriter, *http.Request) bool {
-	return func(w http.ResponseWriter, req *http.Request) bool {
-		if req.Method != http.MethodGet || !strings.Contains(req.URL.Path, "/blobs/") {
+// injectFault is `fault KIND [REGEXP]`: full and denied are answers to requests that match; cut and exchanged are what
+// becomes of the plugin on its way; with none there are no more faults.
+func injectFault(ts *testscript.TestScript, _ bool, args []string) {
+	status := map[string]int{"full": http.StatusForbidden, "denied": http.StatusUnauthorized}[args[0]]
+	faults.Store(ts.Getenv("NAME"), func(w http.ResponseWriter, r *http.Request) bool {
+		if status != 0 && regexp.MustCompile(args[1]).MatchString(r.Method+" "+r.URL.Path) {
+			w.WriteHeader(status)
+			_, err := io.WriteString(w, map[string]string{"full": `{"errors":[{"code":"DENIED","message":"the disk is full"}]}`}[args[0]])
+			return err == nil
+		}
+		if status != 0 || args[0] == "none" || r.Method != http.MethodGet || !strings.Contains(r.URL.Path, "/blobs/") {
 			return false
 		}
 		answer := httptest.NewRecorder()
-		r.registry.ServeHTTP(answer, req)
+		simulated.Images.ServeHTTP(answer, r)
 		content := answer.Body.Bytes()
-		if len(content) > 1<<16 { // not the image's configuration
-			content = change(content)
+		switch {
+		case len(content) < 1<<18: // the image's configuration
+		case args[0] == "cut":
+			content = content[:len(content)/2]
+		case args[0] == "exchanged":
+			exchange(content)
 		}
 		_, _ = w.Write(content) // the client may have heard enough
 		return true
-	}
-}
-
-// exchanged is a layer as long as another, with something else in its largest file. One flipped bit would be noticed,
-// but by gzip's own checksum, and only where that is read to its end.
-func exchanged(t *testing.T, layer []byte) []byte {
-	t.Helper()
-	z, err := gzip.NewReader(bytes.NewReader(layer))
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	clear(files[len(files)/2:][:1<<16])
-	var out bytes.Buffer
-	member := func(content []byte, padding int) {
-		w, _ := gzip.NewWriterLevel(&out, gzip.BestCompression) // a level that there is
-		w.Extra = make([]byte, padding)
-		_, err := w.Write(content)
-		if err = errors.Join(err, w.Close()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	member(files, 0)
-	empty := out.Len()
-	member(nil, 1)
-	empty = out.Len() - empty - 1 // without its padding
-	for out.Len() < len(layer) {
-		padding := min(len(layer)-out.Len()-empty, math.MaxUint16)
-		if rest := len(layer) - out.Len() - empty - padding; rest > 0 && rest <= empty {
-			padding -= 2 * empty // another member has to fit behind it
-		}
-		if padding < 1 {
-			break
-		}
-		member(nil, padding)
-	}
-	if out.Len() != len(layer) {
-		t.Fatalf("the layer has %d bytes, the other %d", len(layer), out.Len())
-	}
-	return out.Bytes()
-}
-
-// assertNothingInstalled fails if there is a file where plugins are installed.
-func assertNothingInstalled(t *testing.T, plugins string) {
-	t.Helper()
-	err := filepath.WalkDir(plugins, func(path string, entry os.DirEntry, err error) error {
-		if err == nil && !entry.IsDir() {
-			t.Errorf("%s is left", path)
-		}
-		return err
 	})
-	if err != nil {
-		t.Error(err)
+}
+
+// exchange changes a byte of what is in a layer, which is random and so not compressed, and gzip's checksum with it.
+func exchange(layer []byte) {
+	layer[len(layer)/2] ^= 1
+	if z, err := gzip.NewReader(bytes.NewReader(layer)); err == nil {
+		content, _ := io.ReadAll(z) // the checksum is wrong: that is its error
+		binary.LittleEndian.PutUint32(layer[len(layer)-8:], crc32.ChecksumIEEE(content))
+	}
+}
+
+// installs is `installs CONSTRAINT VERSION`: what users name is that version, the same bytes, with its licences.
+func installs(ts *testscript.TestScript, _ bool, args []string) {
+	ref := ts.Getenv("REPO") + args[0]
+	ts.Check(ts.Exec(ts.Getenv("F"), "install", ref))
+	ts.Check(ts.Exec(ts.Getenv("F"), "lookpath", ref))
+	path := strings.TrimSpace(ts.ReadFile("stdout"))
+	if ts.ReadFile(path) != ts.ReadFile("dist/"+args[1]+"/"+built) {
+		ts.Fatalf("%q is %s, want %s", args[0], path, args[1])
+	}
+	for _, file := range []string{"LICENSE", "NOTICE"} {
+		if ts.ReadFile(filepath.Join(filepath.Dir(path), file)) == "" {
+			ts.Fatalf("%s is empty", file)
+		}
+	}
+}
+
+// refused is `refused REFERENCE TEXT`: it cannot be installed, not in part either; docs/install.md explains what is said.
+func refused(ts *testscript.TestScript, _ bool, args []string) {
+	err, page := ts.Exec(ts.Getenv("F"), "install", args[0]), ts.ReadFile(ts.Getenv("ROOT")+"/docs/install.md")
+	if err == nil || !strings.Contains(ts.ReadFile("stdout"), args[1]) || !strings.Contains(page, args[1]) {
+		ts.Fatalf("want %q, in docs/install.md too: %v", args[1], err)
+	}
+	if left, _ := filepath.Glob(ts.Getenv("FLEETING_PLUGIN_PATH") + "/*/*/*/*/*"); len(left) > 0 { // a good pattern
+		ts.Fatalf("%s is left", left)
 	}
 }

@@ -74,7 +74,7 @@ func TestTuningDashboard(t *testing.T) {
 		}()
 		jobs := func(push int) int { return cmp.Or(map[int]int{9: 14}[push], jobsOfPush) } // 14 at 10:30
 		tuning{idle: 4, idleTime: 20 * time.Minute, uses: 20}.work(t, sim, jobs,
-			taskscaler.WithMetricsCollector(metrics.Taskscaler()), taskscaler.WithFleetingMetricsCollector(metrics.Fleeting()))
+			taskscaler.WithMetricsCollector(metrics), taskscaler.WithFleetingMetricsCollector(metrics))
 	})
 	var charts []chart.Chart
 	for _, c := range pictures {

@@ -37,7 +37,7 @@ func (j Job) Done() bool { return !j.Finished.IsZero() }
 
 // Server is a coordinator. All its methods are safe for concurrent use.
 type Server struct {
-	mux *http.ServeMux
+	*http.ServeMux
 
 	mu      sync.Mutex // guards all below
 	jobs    []*Job     // by id, from 1
@@ -48,17 +48,13 @@ type Server struct {
 
 // New returns a coordinator without jobs.
 func New() *Server {
-	s := &Server{mux: http.NewServeMux(), queued: make(chan struct{})}
-	s.mux.HandleFunc("POST /api/v4/runners/verify", s.verify)
-	s.mux.HandleFunc("POST /api/v4/jobs/request", s.request)
-	s.mux.HandleFunc("PUT /api/v4/jobs/{id}", s.update)
-	s.mux.HandleFunc("PATCH /api/v4/jobs/{id}/trace", s.trace)
-	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNotFound) }) // the router's discovery, and more
+	s := &Server{ServeMux: http.NewServeMux(), queued: make(chan struct{})}
+	s.HandleFunc("POST /api/v4/runners/verify", verify)
+	s.HandleFunc("POST /api/v4/jobs/request", s.request)
+	s.HandleFunc("PUT /api/v4/jobs/{id}", s.update)
+	s.HandleFunc("PATCH /api/v4/jobs/{id}/trace", s.trace)
 	return s
 }
-
-// ServeHTTP answers a runner.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
 // Queue adds n jobs for a runner, and returns their ids.
 func (s *Server) Queue(n int, job Job) (ids []int) {
@@ -101,48 +97,47 @@ func (s *Server) fault(w http.ResponseWriter, status int, format string, args ..
 	w.WriteHeader(status)
 }
 
-// verify knows every runner: a configuration's token is not what is tested.
-func (s *Server) verify(w http.ResponseWriter, r *http.Request) {
-	var q struct{ Token string }
+// runner is the token of the runner that asks, and the version of the queue that it has seen. One without a token is refused.
+func runner(w http.ResponseWriter, r *http.Request) (token, seen string) {
+	var q struct {
+		Token string
+		Seen  string `json:"last_update"`
+	}
 	if json.NewDecoder(r.Body).Decode(&q) != nil || q.Token == "" {
 		w.WriteHeader(http.StatusForbidden)
-		return
 	}
-	reply(w, http.StatusOK, map[string]any{"id": 1, "token": q.Token, "token_expires_at": nil})
+	return q.Token, q.Seen
+}
+
+// verify knows every runner: a configuration's token is not what is tested.
+func verify(w http.ResponseWriter, r *http.Request) {
+	if token, _ := runner(w, r); token != "" {
+		reply(w, http.StatusOK, map[string]any{"id": 1, "token": token, "token_expires_at": nil})
+	}
 }
 
 // request hands out the oldest job for a runner. Where there is none, one that has seen the queue as it is waits.
 func (s *Server) request(w http.ResponseWriter, r *http.Request) {
-	var q struct {
-		Token      string
-		LastUpdate string `json:"last_update"`
-	}
-	if json.NewDecoder(r.Body).Decode(&q) != nil || q.Token == "" {
-		w.WriteHeader(http.StatusForbidden)
-		return
-	}
-	limit := time.After(pollLimit)
-	for {
+	token, seen := runner(w, r)
+	for limit := time.After(pollLimit); token != ""; {
 		s.mu.Lock()
-		job, version, queued := s.take(q.Token), strconv.Itoa(s.version), s.queued
+		job, version, queued := s.take(token), strconv.Itoa(s.version), s.queued
 		s.mu.Unlock()
 		if job != nil {
 			reply(w, http.StatusCreated, job)
 			return
 		}
 		w.Header().Set("X-GitLab-Last-Update", version)
-		if q.LastUpdate != version {
-			w.WriteHeader(http.StatusNoContent)
-			return
+		if seen == version {
+			select {
+			case <-queued:
+				continue
+			case <-r.Context().Done():
+			case <-limit:
+			}
 		}
-		select {
-		case <-queued:
-		case <-r.Context().Done():
-			return
-		case <-limit:
-			w.WriteHeader(http.StatusNoContent)
-			return
-		}
+		w.WriteHeader(http.StatusNoContent)
+		return
 	}
 }
 
@@ -157,9 +152,9 @@ func (s *Server) take(runner string) map[string]any {
 	variable := func(key, value string) map[string]any {
 		return map[string]any{"key": key, "value": value, "public": true}
 	}
-	image := any(map[string]any{"name": j.Image})
-	if j.Image == "" {
-		image = nil
+	var image any
+	if j.Image != "" {
+		image = map[string]any{"name": j.Image}
 	}
 	return map[string]any{
 		"id": j.ID, "token": jobToken(j.ID), "allow_git_fetch": false,
@@ -220,12 +215,8 @@ func (s *Server) update(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	j := s.job(w, r, q.Token)
-	if j == nil {
-		return
-	}
 	switch {
-	case q.State == "running":
-		w.WriteHeader(http.StatusOK)
+	case j == nil || q.State == "running":
 		return
 	case q.State != "success" && q.State != "failed":
 		s.fault(w, http.StatusBadRequest, "job %d is said to be %q", j.ID, q.State)
@@ -244,7 +235,6 @@ func (s *Server) update(w http.ResponseWriter, r *http.Request) {
 	}
 	j.State, j.Reason = q.State, q.Reason
 	w.Header().Set("Job-Status", j.State)
-	w.WriteHeader(http.StatusOK)
 }
 
 func checksum(log []byte) string { return fmt.Sprintf("crc32:%08x", crc32.ChecksumIEEE(log)) }

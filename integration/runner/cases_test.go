@@ -10,12 +10,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log"
 	"log/slog"
-	"net"
+	"maps"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -27,26 +25,28 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/registry"
-	"github.com/rogpeppe/go-internal/txtar"
 	"gitlab.com/gitlab-org/fleeting/fleeting-artifact/pkg/releaser"
-	"go.yaml.in/yaml/v3"
 	"golang.org/x/sync/errgroup"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/coordinator"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/simulated"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/texts"
 )
 
 // testCase is one thing that a runner has to do with the plugin.
 type testCase struct {
 	name      string
 	run       func(*world)
-	container bool // it needs a Docker Engine
+	container bool // it needs a Docker Engine, and a real runner
 	long      bool // with a fake runner it runs in make verify only: it takes long, and differs little from another
 }
 
 func cases() []testCase {
 	all := []testCase{
-		{name: "instance: a burst of 20", run: burst},
+		{name: "instance: a burst of 20", run: func(w *world) {
+			w.begin(section{Name: "a", Max: 10})
+			w.work(20, "a", 0.5)
+		}},
 		{name: "idle_count and idle_time", run: idle},
 		{name: "max_use_count", run: maxUse},
 		{name: "reload: the file changes", run: func(w *world) { reload(w, false) }},
@@ -75,52 +75,22 @@ func cases() []testCase {
 	)
 }
 
-// burst is 20 jobs at once, and Droplets for 10.
-func burst(w *world) {
-	w.configure(section{Name: "a", Max: 10})
-	w.start(w.program.path)
-	ids := w.queue(20, "a", 0.5)
-	w.done(ids)
-}
-
-// containers is a burst with docker-autoscaler. The real runner needs the helper image of its version, and an image with a
-// shell; our fake brings an image of its own.
+// containers is a burst with docker-autoscaler: with an image that has a shell, and the helper image of the runner's version.
+// Our fake knows no containers: those of the plugin's Droplets are TestJobsInContainers, in integration/harness.
 func containers(w *world) {
-	a := section{Name: "a", Executor: "docker-autoscaler", Max: 10, Image: "none", Helper: "none"}
-	if w.program.fake == "" {
-		version, err := w.say("", "--version")
-		if err != nil {
-			w.Fatal(err)
-		}
-		tag := "latest" // of a development version
-		if m := regexp.MustCompile(`(?m)^Version:\s+(\d+\.\d+\.\d+)$`).FindStringSubmatch(version); m != nil {
-			tag = "v" + m[1]
-		}
-		a.Image = cmp.Or(os.Getenv("RUNNER_TEST_IMAGE"), "alpine:latest")
-		a.Helper = cmp.Or(os.Getenv("RUNNER_TEST_HELPER_IMAGE"), "registry.gitlab.com/gitlab-org/gitlab-runner/gitlab-runner-helper:"+
-			cmp.Or(map[string]string{"amd64": "x86_64"}[runtime.GOARCH], runtime.GOARCH)+"-"+tag)
-		for _, image := range []string{a.Image, a.Helper} {
-			if exec.CommandContext(w.Context(), "docker", "image", "inspect", image).Run() == nil {
-				continue
-			}
-			if out, err := exec.CommandContext(w.Context(), "docker", "pull", "--quiet", image).CombinedOutput(); err != nil {
-				w.Skipf("not run: no image %s (%.200q); RUNNER_TEST_IMAGE and RUNNER_TEST_HELPER_IMAGE name others", image, out)
-			}
-		}
+	image, helper := os.Getenv("RUNNER_TEST_IMAGE"), os.Getenv("RUNNER_TEST_HELPER_IMAGE")
+	if image == "" || helper == "" {
+		w.Skip("not run: RUNNER_TEST_IMAGE and RUNNER_TEST_HELPER_IMAGE name images that the Docker Engine has")
 	}
-	w.configure(a)
-	w.start(w.program.path)
-	ids := w.gitlab.Queue(20, coordinator.Job{Runner: w.Token("a"), Image: a.Image, Script: script(0.5)})
-	w.done(ids)
+	w.begin(section{Name: "a", Executor: "docker-autoscaler", Max: 10, Image: image, Helper: helper})
+	w.done("jobs succeed", w.gitlab.Queue(20, coordinator.Job{Runner: w.Token("a"), Image: image, Script: script(0.5)}))
 }
 
 // idle keeps idle_count Droplets before and after a burst, and those beyond it for idle_time.
 func idle(w *world) {
-	w.configure(section{Name: "a", Max: 6, Idle: 2, IdleTime: "3s"})
-	w.start(w.program.path)
+	w.begin(section{Name: "a", Max: 6, Idle: 2, IdleTime: "3s"})
 	w.idles("idle_count is kept", 2)
-	ids := w.queue(5, "a", 2)
-	w.done(ids)
+	w.work(5, "a", 2)
 	w.idles("idle_time is kept", 2)
 	w.settle()
 	n := len(w.droplets())
@@ -129,10 +99,8 @@ func idle(w *world) {
 
 // maxUse has each Droplet do max_use_count jobs.
 func maxUse(w *world) {
-	w.configure(section{Name: "a", Max: 2, MaxUse: 2})
-	w.start(w.program.path)
-	ids := w.queue(6, "a", 0.1)
-	w.done(ids)
+	w.begin(section{Name: "a", Max: 2, MaxUse: 2})
+	ids := w.work(6, "a", 0.1)
 	jobs := map[string]int{}
 	for _, r := range w.runs(ids) {
 		jobs[r.bill.Name]++
@@ -144,9 +112,8 @@ func maxUse(w *world) {
 
 // reload has a runner follow its policy while it runs: at a look at the file, which is newer, or at a signal.
 func reload(w *world, hangup bool) {
-	w.configure(section{Name: "a", Max: 4})
-	w.start(w.program.path)
-	w.done(w.queue(1, "a", 0.1))
+	w.begin(section{Name: "a", Max: 4})
+	w.work(1, "a", 0.1)
 	before, err := os.Stat(w.path("config.toml"))
 	if err != nil {
 		w.Fatal(err)
@@ -169,21 +136,16 @@ func reload(w *world, hangup bool) {
 type stopping struct {
 	name   string
 	signal syscall.Signal
-	plugin bool // the plugin is signalled
-	state  bool // with state_storage
-	old    bool // the first runner is the older one
+	plugin bool   // the plugin is signalled
+	state  bool   // with state_storage
+	next   string // another runner goes on
 }
 
 // run ends a runner that keeps its Droplets, and starts it again: with state_storage the Droplets go on, without it new ones
 // take their place.
 func (s stopping) run(w *world) {
 	first := section{Name: "a", Max: 6, Idle: 2, State: s.state, Keep: true}
-	w.configure(first)
-	path := w.program.path
-	if s.old {
-		path = w.program.old
-	}
-	w.start(path)
+	w.begin(first)
 	w.idles("idle_count is kept", 2)
 	seconds := 3.0
 	if s.signal == syscall.SIGTERM {
@@ -196,18 +158,25 @@ func (s stopping) run(w *world) {
 		}
 		return nil
 	})
+	pid, err := simulated.Host.Holder(w.Group("a"))
+	if err != nil {
+		w.Fatal(err)
+	}
 	if s.plugin {
-		pid, err := host.Holder(w.Group("a"))
-		if err == nil {
-			err = syscall.Kill(pid, s.signal)
-		}
-		if err != nil {
-			w.Fatal(err)
-		}
-		w.done(ids)
+		_ = syscall.Kill(pid, s.signal)
+		w.done("jobs succeed", ids)
 		w.stop(syscall.SIGQUIT)
 	} else {
+		// As systemd and terminals do, which signal a runner and its plugin together: that lives on, to be stopped in good
+		// order. One whose runner is killed ends by itself, and takes its key and its socket with it.
+		for _, signal := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM} {
+			_ = syscall.Kill(pid, signal)
+		}
 		w.stop(s.signal)
+		w.eventually("nothing is left", lifeLimit, func() error {
+			sockets, err := filepath.Glob(w.path("fleeting-plugin-digitalocean-*"))
+			return cmp.Or(err, nothing(append(w.Keys(), sockets...)))
+		})
 	}
 	switch state := w.gitlab.Jobs(ids...)[0].State; s.signal {
 	case syscall.SIGTERM:
@@ -219,11 +188,9 @@ func (s stopping) run(w *world) {
 	w.require("Droplets stay", len(before) >= 2, "%d of them, want 2 at least", len(before))
 
 	first.Keep = false
-	w.configure(first)
-	w.start(w.program.path)
-	next := w.queue(1, "a", 0.1)
-	w.done(next)
-	on := w.runs(next)[0].bill.Name
+	w.program.path = cmp.Or(s.next, w.program.path)
+	w.begin(first)
+	on := w.runs(w.work(1, "a", 0.1))[0].bill.Name
 	w.require("state_storage decides", slices.Contains(before, on) == s.state,
 		"with state_storage = %v the job ran on %s; from before there were %v", s.state, on, before)
 }
@@ -233,15 +200,16 @@ func upgrade(w *world) {
 	if w.program.old == "" {
 		w.Skip("not run: GITLAB_RUNNER_OLD=/path/to/an/older/gitlab-runner names what to upgrade from")
 	}
-	stopping{signal: syscall.SIGQUIT, state: true, old: true}.run(w)
+	s := stopping{signal: syscall.SIGQUIT, state: true, next: w.program.path}
+	w.program.path = w.program.old
+	s.run(w)
 }
 
 // twoGroups has each of two [[runners]] use its own Droplets.
 func twoGroups(w *world) {
-	w.configure(section{Name: "a", Max: 3}, section{Name: "b", Max: 3})
-	w.start(w.program.path)
+	w.begin(section{Name: "a", Max: 3}, section{Name: "b", Max: 3})
 	for name, ids := range map[string][]int{w.Group("a"): w.queue(3, "a", 0.2), w.Group("b"): w.queue(3, "b", 0.2)} {
-		w.done(ids)
+		w.done("jobs succeed", ids)
 		for _, r := range w.runs(ids) {
 			w.require("a group has its own jobs", strings.HasPrefix(r.bill.Name, name+"-"), "a job of %s ran on %s", name, r.bill.Name)
 		}
@@ -252,14 +220,12 @@ func twoGroups(w *world) {
 func refused(w *world) {
 	const check = "refused sections hold nobody up"
 	limit := w.program.bound(5 * time.Second)
-	w.configure(section{Name: "a", Max: 2, Region: "nowhere1"}, section{Name: "b", Max: 2}, section{Name: "c", Max: 2, Group: "b"},
+	w.begin(section{Name: "a", Max: 2, Region: "nowhere1"}, section{Name: "b", Max: 2}, section{Name: "c", Max: 2, Group: "b"},
 		section{Name: "d", Max: 2, Idle: 2})
-	w.start(w.program.path)
 	w.idles(check, 2)
+	w.logs(check, "is managed by another plugin process of this runner")
 	for range 3 {
-		ids := w.queue(1, "d", 0.1)
-		w.done(ids)
-		r := w.runs(ids)[0]
+		r := w.runs(w.work(1, "d", 0.1))[0]
 		w.require(check, r.started.Sub(r.job.Queued) <= limit, "a job started %s after it was queued", r.started.Sub(r.job.Queued))
 	}
 }
@@ -268,62 +234,42 @@ func refused(w *world) {
 // restart, since the runner starts a second plugin of the group for it, which is refused.
 func rotation(w *world) {
 	a := section{Name: "a", Max: 2, MaxUse: 1}
-	w.configure(a)
-	w.start(w.program.path)
-	w.done(w.queue(1, "a", 0.1))
+	w.begin(a)
+	w.work(1, "a", 0.1)
 	const token = "dop_v1_the-next-one"
-	w.sim.SetToken(token)
+	w.Sim.SetToken(token)
 	w.write("token", token)
-	w.doneAs("a new token is taken", w.queue(2, "a", 0.1))
+	w.done("a new token is taken", w.queue(2, "a", 0.1))
 	w.rotations++
-	w.configure(a)
 	w.stop(syscall.SIGQUIT)
-	w.start(w.program.path)
-	w.doneAs("a new token is taken", w.queue(1, "a", 0.1))
+	w.begin(a)
+	w.done("a new token is taken", w.queue(1, "a", 0.1))
 }
 
 // readyCommand has a ready command fail until a file is there: what of it is in the log is all that one on call has.
 func readyCommand(w *world) {
 	const check, printed = "a ready command's status is logged, its output not", "what it prints"
-	w.configure(section{Name: "a", Max: 2, Idle: 1, Ready: fmt.Sprintf("test -e %s || { echo %s; exit 3; }", w.path("ready"), printed)})
-	w.start(w.program.path)
-	var log []byte
-	w.eventually(check, lifeLimit, func() (err error) {
-		if log, err = os.ReadFile(w.runner.log); err != nil || bytes.Contains(log, []byte("status 3")) {
-			return err
-		}
-		return errors.New("no line of the log has the status 3")
-	})
-	w.require(check, !bytes.Contains(log, []byte(printed)), "a line of the log has what the command prints")
+	w.begin(section{Name: "a", Max: 2, Idle: 1, Ready: fmt.Sprintf("test -e %s || { echo %s; exit 3; }", w.path("ready"), printed)})
+	w.logs(check, "status 3")
+	w.require(check, !bytes.Contains(w.log(), []byte(printed)), "a line of the log has what the command prints")
 	w.write("ready", "")
-	w.eventually("idle_count is kept", lifeLimit, func() error { // the runner backs off first
-		if all := w.droplets(); w.ready(all) == 0 {
-			return fmt.Errorf("none of %v is ready", all)
-		}
-		return nil
-	})
+	w.idles("idle_count is kept", 1)
 }
 
 // metrics has the runner show every metric that examples/monitoring goes by.
 func metrics(w *world) {
-	w.configure(section{Name: "a", Max: 2, MaxUse: 1, Idle: 1})
-	w.start(w.program.path)
-	w.done(w.queue(2, "a", 0.1))
+	w.begin(section{Name: "a", Max: 2, MaxUse: 1, Idle: 1})
+	w.work(2, "a", 0.1)
 	wanted := map[string]bool{}
-	for _, file := range []string{"alerts.yml", "dashboard.json"} {
-		content, err := os.ReadFile("../../examples/monitoring/" + file)
-		if err != nil {
-			w.Fatal(err)
-		}
-		for _, name := range regexp.MustCompile(`\b(?:fleeting_(?:provisioner|taskscaler)|gitlab_runner)_[a-z_]+`).FindAllString(string(content), -1) {
-			wanted[name] = true
-		}
+	text := texts.Read(w, "examples/monitoring/alerts.yml") + texts.Read(w, "examples/monitoring/dashboard.json")
+	for _, name := range regexp.MustCompile(`\b(?:fleeting_(?:provisioner|taskscaler)|gitlab_runner)_[a-z_]+`).FindAllString(text, -1) {
+		wanted[name] = true
 	}
 	if len(wanted) < 10 {
 		w.Fatalf("examples/monitoring has only %v", wanted)
 	}
 	w.eventually("metrics are there", 20*time.Second, func() error {
-		response, err := http.Get("http://" + w.address() + ":9252/metrics")
+		response, err := http.Get("http://" + w.listen + "/metrics")
 		if err != nil {
 			return err
 		}
@@ -349,27 +295,24 @@ const (
 )
 
 // plugins serves a registry for the rest of the tests, in which the plugin is released, and which wants a password then.
-// It is on port 80, since the runner reads no registry with a port.
 var plugins = sync.OnceValue(func() error {
-	l, err := net.Listen("tcp", "127.0.0.1:80")
+	var closed atomic.Bool
+	err := simulated.ServeRegistry(func(w http.ResponseWriter, r *http.Request) bool {
+		user, password, _ := r.BasicAuth()
+		refused := closed.Load() && (user != reader || password != readerKey)
+		if refused {
+			w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+		return refused
+	})
 	if err != nil {
 		return err
 	}
-	var closed atomic.Bool
-	images := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
-	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if user, password, _ := r.BasicAuth(); closed.Load() && (user != reader || password != readerKey) {
-			w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		images.ServeHTTP(w, r)
-	})}
-	go server.Serve(l)
 	// A script in the plugin's place is packed in no time.
-	dist := filepath.Join(scratch, "dist")
+	dist := filepath.Join(simulated.Scratch, "dist")
 	dir := filepath.Join(dist, runtime.GOOS, runtime.GOARCH)
-	script := fmt.Appendf(nil, "#!/bin/sh\nexec '%s' \"$@\"\n", plugin)
+	script := fmt.Appendf(nil, "#!/bin/sh\nexec '%s' \"$@\"\n", simulated.Plugin)
 	if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, "plugin"), script, 0o700)); err != nil { //nolint:gosec // a program
 		return err
 	}
@@ -385,7 +328,8 @@ func install(w *world) {
 	} else if err != nil {
 		w.Fatal(err)
 	}
-	w.configure(section{Name: "a", Max: 2, Plugin: repository + ":" + version})
+	a := section{Name: "a", Max: 2, Plugin: repository + ":" + version}
+	w.configure(a)
 	fleeting := func(stdin string, args ...string) (string, error) {
 		return w.say(stdin, append([]string{"fleeting", "--config", w.path("config.toml")}, args...)...)
 	}
@@ -407,8 +351,8 @@ func install(w *world) {
 		err = fmt.Errorf("it does not name %s: %s", installed[0], out)
 	}
 	w.check("fleeting list", err)
-	w.start(w.program.path)
-	w.done(w.queue(1, "a", 0.1))
+	w.begin(a)
+	w.work(1, "a", 0.1)
 }
 
 // verify has the runner check every configuration that we give people.
@@ -446,52 +390,14 @@ func complaint(name, out string) error {
 	return nil
 }
 
-// configurations are the examples, README's, and what migrate makes, by where they are.
+// configurations are the whole ones that we give people, and what migrate makes, by where they are.
 func configurations(t *testing.T) map[string]string {
 	t.Helper()
-	all := map[string]string{}
-	read := func(path string) string {
-		content, err := os.ReadFile("../../" + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(content)
-	}
-	for _, path := range []string{"examples/config.toml", "examples/demo/config.toml"} {
-		all[path] = read(path)
-	}
-	const cloudConfig = "examples/manager/cloud-init.yaml"
-	var manager struct {
-		Files []struct{ Path, Content string } `yaml:"write_files"`
-	}
-	if err := yaml.Unmarshal([]byte(read(cloudConfig)), &manager); err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range manager.Files {
-		if strings.HasSuffix(f.Path, "/config.toml") {
-			all[cloudConfig] = f.Content
-		}
-	}
-	for i, m := range regexp.MustCompile("(?ms)^ *```toml\n(.*?)^ *```$").FindAllStringSubmatch(read("README.md"), -1) {
-		if strings.Contains(m[1], "[[runners]]") {
-			all[fmt.Sprintf("README.md, block %d", i+1)] = m[1]
-		}
-	}
-	migrated, err := filepath.Glob("../../provider/migrate/testdata/*.txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range migrated {
-		archive, err := txtar.ParseFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range archive.Files {
-			if f.Name == "out.toml" {
-				all[filepath.Base(path)] = string(f.Data)
-			}
-		}
-	}
+	all := texts.Configurations(t)
+	maps.DeleteFunc(all, func(path, text string) bool {
+		return strings.HasPrefix(path, "docs/") || path == texts.Kubernetes || !strings.Contains(text, "[[runners]]")
+	})
+	maps.Copy(all, texts.Migrated(t))
 	if len(all) < 10 {
 		t.Fatalf("found only %d configurations", len(all))
 	}

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -30,7 +31,6 @@ import (
 	"gitlab.com/gitlab-org/fleeting/taskscaler"
 	"gitlab.com/gitlab-org/fleeting/taskscaler/storage"
 
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/docker"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/runnermetrics"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
@@ -41,34 +41,26 @@ const fakeEnv = "TEST_BE_A_GITLAB_RUNNER"
 
 // beRunner does what a command line of gitlab-runner says: --log-format json COMMAND ...
 func beRunner(fault string, args []string) error {
-	command, path := args[2], ""
+	command, path, config := args[2], "", &fakeConfig{}
 	if i := slices.Index(args, "--config"); i > 0 {
 		path = args[i+1]
+		if err := config.read(fault, path); err != nil {
+			return err
+		}
 	}
-	config, err := loadFake(path)
-	if err != nil && path != "" {
-		return err
-	}
-	switch command {
-	case "run":
+	switch {
+	case command == "run":
 		return runFake(fault, path, config)
-	case "verify":
-		if fault == "complains" {
-			fmt.Println(`{"level":"warning","msg":"There might be a problem with your config"}`)
-		}
-		return nil
-	case "lint":
-		if len(config.Ignored) > 0 || fault == "is strict" {
-			return fmt.Errorf("unknown keys: %q", config.Ignored)
-		}
-		return nil
-	case "fleeting":
+	case command == "fleeting":
 		return fakeFleeting(fault, config, args[5:])
-	case "--help":
+	case command == "verify" && fault == "complains":
+		fmt.Println(`{"level":"warning","msg":"There might be a problem with your config"}`)
+	case command == "lint" && (len(config.Ignored) > 0 || fault == "is strict"):
+		return fmt.Errorf("unknown keys: %q", config.Ignored)
+	case command == "--help":
 		fmt.Println("COMMANDS:\n     lint    validate a config.toml")
-		return nil
 	}
-	return fmt.Errorf("a fake gitlab-runner has no command %q", command)
+	return nil
 }
 
 // fakeFleeting is `gitlab-runner fleeting`: install, list, or login --username NAME --password-stdin REGISTRY.
@@ -80,21 +72,18 @@ func fakeFleeting(fault string, config *fakeConfig, args []string) error {
 		}
 		return err
 	}
-	for _, r := range config.Runners {
-		if args[0] == "install" && fault != "installs nothing" {
-			if err := installer.Install(context.Background(), r.Autoscaler.Plugin); err != nil {
-				return err
-			}
+	plugin := config.Runners[0].Autoscaler.Plugin
+	if args[0] == "install" {
+		if fault == "installs nothing" {
+			return nil
 		}
-		path, err := installer.LookPath(r.Autoscaler.Plugin, "")
-		if args[0] == "list" && err != nil {
-			return err
-		}
-		if fault != "lists nothing" {
-			fmt.Printf("plugin: %s, path: %s\n", r.Autoscaler.Plugin, path)
-		}
+		return installer.Install(context.Background(), plugin)
 	}
-	return nil
+	path, err := installer.LookPath(plugin, "")
+	if err == nil && fault != "lists nothing" {
+		fmt.Printf("plugin: %s, path: %s\n", plugin, path)
+	}
+	return err
 }
 
 // fakeConfig is a config.toml.
@@ -104,26 +93,33 @@ type fakeConfig struct {
 	own      struct{ Runners []struct{ URL, Token string } }
 }
 
-func loadFake(path string) (*fakeConfig, error) {
+// read reads it; "reads KEY as TEXT" is the fault of one that finds something else there.
+func (c *fakeConfig) read(fault, path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	c := &fakeConfig{modified: info.ModTime()}
-	if c.File, err = runnerconfig.Load(path); err == nil {
-		_, err = toml.DecodeFile(path, &c.own)
+	c.modified = info.ModTime()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return err
 	}
-	return c, err
+	if key, as, ok := strings.Cut(strings.TrimPrefix(fault, "reads "), " as "); ok {
+		content = regexp.MustCompile(key+` = [^ ,\n]+`).ReplaceAll(content, []byte(as))
+	}
+	if c.File, err = runnerconfig.Parse(path, string(content)); err != nil {
+		return err
+	}
+	return toml.Unmarshal(content, &c.own)
 }
 
 // fake is a gitlab-runner that runs.
 type fake struct {
-	fault  string
-	path   string // of config.toml
-	log    hclog.Logger
-	jobs   sync.WaitGroup
-	abort  context.Context // of jobs
-	engine *docker.Engine  // of docker-autoscaler
+	fault string
+	path  string // of config.toml
+	log   hclog.Logger
+	jobs  sync.WaitGroup
+	abort context.Context // of jobs
 
 	mu      sync.Mutex // held while a plugin starts, as the runner does: nobody else takes jobs meanwhile
 	config  *fakeConfig
@@ -155,14 +151,7 @@ func runFake(fault, path string, config *fakeConfig) error {
 	server := &http.Server{Addr: config.ListenAddress, Handler: http.HandlerFunc(f.serveMetrics), ReadHeaderTimeout: time.Minute}
 	go func() { _ = server.ListenAndServe() }() // until the process ends
 	var loops sync.WaitGroup
-	for i, r := range config.Runners {
-		if r.Executor == "docker-autoscaler" {
-			var err error
-			if f.engine, err = docker.Open(abort, os.Getenv("DOCKER_HOST")); err != nil {
-				return err
-			}
-			defer f.engine.Close() // what it leaves has a name of its own
-		}
+	for i := range config.Runners {
 		loops.Go(func() { f.takeJobs(taking, i, config) })
 	}
 	reload := time.NewTicker(time.Second)
@@ -201,19 +190,22 @@ func runFake(fault, path string, config *fakeConfig) error {
 func (f *fake) reload(anyway bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if c, err := loadFake(f.path); err == nil && (anyway || c.modified.After(f.config.modified)) {
+	c := &fakeConfig{}
+	if err := c.read(f.fault, f.path); err == nil && (anyway || c.modified.After(f.config.modified)) {
 		f.config = c
 	}
 }
 
-func (f *fake) serveMetrics(w http.ResponseWriter, r *http.Request) {
+func (f *fake) serveMetrics(w http.ResponseWriter, _ *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.fault == "shows no metrics" {
 		return
 	}
 	for _, s := range f.scalers {
-		s.metrics.ServeHTTP(w, r)
+		for series, v := range s.metrics.Values() {
+			fmt.Fprintf(w, "%s %v\n", series, v)
+		}
 	}
 	for _, name := range []string{"errors_total", "jobs_total", "job_queue_duration_seconds_bucket", "acceptable_job_queuing_duration_exceeded_total"} {
 		fmt.Fprintf(w, "gitlab_runner_%s{} 1\n", name)
@@ -244,27 +236,12 @@ func (f *fake) scaler(i int) (*fakeScaler, error) {
 	}
 	s.configured = f.config
 	p := r.Autoscaler.Policy[0]
-	schedule := taskscaler.Schedule{IdleCount: p.IdleCount, IdleTime: p.IdleTime, PreemptiveMode: p.Preemptive()}
-	switch f.fault {
-	case "forgets idle_count":
-		schedule.IdleCount = 0
-	case "forgets idle_time":
-		schedule.IdleTime = time.Hour
-	}
-	return s, s.ConfigureSchedule(schedule)
+	return s, s.ConfigureSchedule(taskscaler.Schedule{IdleCount: p.IdleCount, IdleTime: p.IdleTime, PreemptiveMode: p.Preemptive()})
 }
 
 // start starts the plugin of a [[runners]] and its autoscaling, with the runner's options. Callers hold f.mu.
 func (f *fake) start(r runnerconfig.Runner) (*fakeScaler, error) {
 	a := r.Autoscaler
-	if f.fault == "keeps the first token" {
-		token, err := os.ReadFile(a.PluginConfig["token_file"].(string))
-		if err != nil {
-			return nil, err
-		}
-		delete(a.PluginConfig, "token_file")
-		a.PluginConfig["token"] = string(token)
-	}
 	config, err := json.Marshal(a.PluginConfig)
 	if err != nil {
 		return nil, err
@@ -277,9 +254,6 @@ func (f *fake) start(r runnerconfig.Runner) (*fakeScaler, error) {
 	s := &fakeScaler{metrics: runnermetrics.New(r.Name)}
 	if s.plugin, err = fleeting.RunPlugin(path, config, fleeting.WithPluginLogger(log)); err != nil {
 		return nil, err
-	}
-	if f.fault == "forgets max_use_count" {
-		a.MaxUseCount = 0
 	}
 	options := []taskscaler.Option{
 		taskscaler.WithReservations(),
@@ -296,14 +270,14 @@ func (f *fake) start(r runnerconfig.Runner) (*fakeScaler, error) {
 		taskscaler.WithShutdownDeletionInterval(a.ShutdownDeletionInterval),
 		taskscaler.WithShutdownDeletionRetries(a.ShutdownDeletionRetries),
 		taskscaler.WithLogger(log),
-		taskscaler.WithMetricsCollector(s.metrics.Taskscaler()),
-		taskscaler.WithFleetingMetricsCollector(s.metrics.Fleeting()),
+		taskscaler.WithMetricsCollector(s.metrics),
+		taskscaler.WithFleetingMetricsCollector(s.metrics),
 		taskscaler.WithAcquireDelay(200 * time.Millisecond),
 	}
-	if a.DeleteInstancesOnShutdown && f.fault != "leaves Droplets" || f.fault == "deletes Droplets" {
+	if a.DeleteInstancesOnShutdown {
 		options = append(options, taskscaler.WithDeleteInstancesOnShutdown())
 	}
-	if a.StateStorage.Enabled && f.fault != "forgets its state" {
+	if a.StateStorage.Enabled {
 		store, err := storage.NewFileStorage(a.StateStorage.Dir)
 		if err != nil {
 			return nil, err
@@ -343,8 +317,8 @@ type fakeJob struct {
 	Token string
 	Steps []struct{ Script []string }
 
-	fake *fake
-	url  string // of the job
+	fault string
+	url   string // of the job
 
 	mu  sync.Mutex
 	log []byte // that the coordinator has
@@ -353,11 +327,11 @@ type fakeJob struct {
 func (j *fakeJob) Write(p []byte) (int, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.fake.fault == "cuts logs" && bytes.Contains(p, []byte("finished")) {
+	if j.fault == "cuts logs" && bytes.Contains(p, []byte("finished")) {
 		return len(p), nil
 	}
 	header := http.Header{"Job-Token": {j.Token}, "Content-Range": {fmt.Sprintf("%d-%d", len(j.log), len(j.log)+len(p)-1)}}
-	if status, _, _ := j.fake.send(context.Background(), "PATCH", j.url+"/trace", header, p); status != http.StatusAccepted {
+	if status, _, _ := send(context.Background(), "PATCH", j.url+"/trace", header, p); status != http.StatusAccepted {
 		return 0, fmt.Errorf("the coordinator takes no log: status %d", status)
 	}
 	j.log = append(j.log, p...)
@@ -374,24 +348,24 @@ func (j *fakeJob) report(state string) {
 		"output": map[string]any{"checksum": fmt.Sprintf("crc32:%08x", crc32.ChecksumIEEE(j.log)), "bytesize": len(j.log)},
 	})
 	if err == nil {
-		j.fake.send(context.Background(), "PUT", j.url, nil, body)
+		send(context.Background(), "PUT", j.url, http.Header{}, body)
 	}
 }
 
 // takeJobs asks for the jobs of a [[runners]], and runs them.
 func (f *fake) takeJobs(ctx context.Context, i int, config *fakeConfig) {
-	r, own, lastUpdate := config.Runners[i], config.own.Runners[i], ""
+	own, lastUpdate := config.own.Runners[i], ""
 	for ctx.Err() == nil {
 		wait := time.Second
 		if s, err := f.scaler(i); err != nil {
 			f.log.Error("no autoscaling", "runner", i, "error", err)
 		} else if key := rand.Text(); s.Reserve(key) == nil {
 			ask := fmt.Appendf(nil, `{"token": %q, "last_update": %q}`, own.Token, lastUpdate)
-			status, header, answer := f.send(ctx, "POST", own.URL+"/api/v4/jobs/request", nil, ask)
-			job := &fakeJob{fake: f}
+			status, header, answer := send(ctx, "POST", own.URL+"/api/v4/jobs/request", http.Header{}, ask)
+			job := &fakeJob{fault: f.fault}
 			if status == http.StatusCreated && json.Unmarshal(answer, job) == nil {
 				wait, job.url = 0, fmt.Sprintf("%s/api/v4/jobs/%d", own.URL, job.ID)
-				f.jobs.Go(func() { f.run(s, key, job, r.Executor) })
+				f.jobs.Go(func() { f.run(s, key, job) })
 			} else {
 				s.Unreserve(key)
 			}
@@ -405,8 +379,8 @@ func (f *fake) takeJobs(ctx context.Context, i int, config *fakeConfig) {
 }
 
 // run runs a job, and reports its end.
-func (f *fake) run(s *fakeScaler, key string, job *fakeJob, executor string) {
-	err := f.work(s, key, job, executor)
+func (f *fake) run(s *fakeScaler, key string, job *fakeJob) {
+	err := f.work(s, key, job)
 	switch {
 	case f.abort.Err() != nil && f.fault == "reports no aborted job":
 	case err != nil || f.fault == "reports no success":
@@ -421,7 +395,7 @@ func (f *fake) run(s *fakeScaler, key string, job *fakeJob, executor string) {
 }
 
 // work runs a job's script on a Droplet.
-func (f *fake) work(s *fakeScaler, key string, job *fakeJob, executor string) error {
+func (f *fake) work(s *fakeScaler, key string, job *fakeJob) error {
 	script := strings.Join(job.Steps[0].Script, "\n") + "\n"
 	if f.fault == "runs jobs itself" {
 		s.Unreserve(key)
@@ -441,32 +415,23 @@ func (f *fake) work(s *fakeScaler, key string, job *fakeJob, executor string) er
 	if err != nil {
 		return err
 	}
-	droplet, err := connector.Dial(ctx, info, connector.DialOptions{UseExternalAddr: true})
-	if err != nil {
-		acquisition.HealthFailure()
-		return err
-	}
-	defer droplet.Close()
-	acquisition.HealthSuccess()
 	fmt.Fprintf(job, "Instance %s connected\n", info.ID)
 	if f.fault == "dawdles" {
 		time.Sleep((slack + 1) * startLimit)
 	}
-	if executor == "docker-autoscaler" {
-		return f.engine.Run(ctx, droplet, docker.Job{Key: key, Script: script, Log: job})
-	}
-	return droplet.Run(ctx, connector.RunOptions{Command: "bash", Stdin: strings.NewReader(script), Stdout: job, Stderr: job})
+	return connector.Run(ctx, info, connector.ConnectorOptions{
+		RunOptions:  connector.RunOptions{Command: "bash", Stdin: strings.NewReader(script), Stdout: job, Stderr: job},
+		DialOptions: connector.DialOptions{UseExternalAddr: true},
+	})
 }
 
 // send asks the coordinator. Without an answer the status is 0.
-func (f *fake) send(ctx context.Context, method, url string, header http.Header, body []byte) (int, http.Header, []byte) {
+func send(ctx context.Context, method, url string, header http.Header, body []byte) (int, http.Header, []byte) {
 	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, nil
 	}
-	if header != nil {
-		request.Header = header
-	}
+	request.Header = header
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return 0, nil, nil

@@ -27,11 +27,15 @@ func (w *world) queue(n int, section string, seconds float64) []int {
 	return w.gitlab.Queue(n, coordinator.Job{Runner: w.Token(section), Script: script(seconds)})
 }
 
-// done waits for jobs, which are to succeed, and to start in time.
-func (w *world) done(ids []int) { w.doneAs("jobs succeed", ids) }
+// work queues jobs, and waits for them.
+func (w *world) work(n int, section string, seconds float64) (ids []int) {
+	ids = w.queue(n, section, seconds)
+	w.done("jobs succeed", ids)
+	return ids
+}
 
-// doneAs is done, with a check of its own for jobs that never end.
-func (w *world) doneAs(check string, ids []int) {
+// done waits for jobs, which are to succeed, and to start in time. Check is that they end at all.
+func (w *world) done(check string, ids []int) {
 	w.eventually(check, lifeLimit, func() error {
 		for _, j := range w.gitlab.Jobs(ids...) {
 			if j.State == "success" {
@@ -65,7 +69,7 @@ func (w *world) runs(ids []int) (runs []ran) {
 	active := w.lines("Droplet is active")
 	for _, j := range w.gitlab.Jobs(ids...) {
 		r := ran{job: j}
-		for _, b := range w.sim.Ledger() {
+		for _, b := range w.Sim.Ledger() {
 			if strings.Contains(string(j.Log), b.Name) {
 				r.bill, r.active = b, b.Created.Add(bootTime)
 			}
@@ -124,7 +128,7 @@ func (w *world) startedInTime(ids []int) {
 
 // droplets are the names of the Droplets that there are.
 func (w *world) droplets() (names []string) {
-	for _, d := range w.sim.Droplets() {
+	for _, d := range w.Sim.Droplets() {
 		names = append(names, d.Name)
 	}
 	return names
@@ -132,7 +136,7 @@ func (w *world) droplets() (names []string) {
 
 // idles waits until there are n Droplets, all of them ready to the runner.
 func (w *world) idles(check string, n int) {
-	w.eventually(check, scaleLimit, func() error {
+	w.eventually(check, lifeLimit, func() error {
 		if all := w.droplets(); len(all) != n || w.ready(all) != n {
 			return fmt.Errorf("%d Droplets, of which %d are ready, want %d", len(all), w.ready(all), n)
 		}

@@ -8,7 +8,6 @@
 package runner
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -16,8 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/guest"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/harness"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/simulated"
 )
 
 // program is a gitlab-runner.
@@ -37,12 +37,6 @@ func (p program) bound(d time.Duration) time.Duration {
 	return d
 }
 
-var (
-	scratch string // a directory for all tests
-	plugin  string // the binary
-	host    *harness.Host
-)
-
 func TestMain(m *testing.M) {
 	if fault := os.Getenv(fakeEnv); fault != "" {
 		if err := beRunner(fault, os.Args[1:]); err != nil {
@@ -51,53 +45,29 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
 	// The cases wait most of their time, and need not wait for each other.
 	flag.Parse()
 	parallel := "24"
 	if os.Getenv("GITLAB_RUNNER") != "" {
 		parallel = "6"
 	}
-	err := flag.Set("test.parallel", parallel)
-	if err == nil {
-		scratch, err = os.MkdirTemp("", "runner")
-		defer os.RemoveAll(scratch)
+	if err := flag.Set("test.parallel", parallel); err != nil {
+		panic(err)
 	}
-	if err == nil {
-		plugin, err = harness.BuildPlugin(context.Background(), scratch)
-	}
-	if err == nil {
-		host, err = harness.NewHost(scratch)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return m.Run()
+	os.Exit(simulated.Main(m))
 }
 
-// Times of the simulated account. A real Droplet boots in some 30 s.
 const (
-	bootTime   = time.Second
-	deleteTime = 300 * time.Millisecond
+	bootTime = time.Second // of the simulated account: a real Droplet boots in some 30 s
+
+	// Bounds of what a real runner may take. Its own intervals are in them: it asks for jobs once a second, scales once a
+	// second, and looks every 2 s for an instance for a job.
+	startLimit = 8 * time.Second // from a ready Droplet, or from the job if that is later, to the job's first command
+	lifeLimit  = time.Minute     // for what else has to happen
+
+	slack      = 3                // times as long may a fake take: dozens run at once, on a machine that has other things to do
+	faultLimit = 10 * time.Second // for a check that is expected to fail
 )
-
-// Bounds of what a real runner may take. Its own intervals are in them: it asks for jobs once a second, scales once a
-// second, and looks every 2 s for an instance for a job.
-const (
-	startLimit = 8 * time.Second  // from a ready Droplet, or from the job if that is later, to the job's first command
-	scaleLimit = 20 * time.Second // for Droplets to be made or deleted
-	lifeLimit  = time.Minute      // for what else has to happen
-)
-
-// faultLimit is how long a check waits that is expected to fail.
-const faultLimit = 10 * time.Second
-
-// slack is how much longer a fake may take: dozens of them run at once, on a machine that has other things to do.
-const slack = 3
 
 // TestRunner runs the suite with a real gitlab-runner.
 func TestRunner(t *testing.T) {
@@ -112,13 +82,13 @@ func TestRunner(t *testing.T) {
 // TestFake runs the suite with a fake gitlab-runner that has no fault; with TEST_LONG=1 all of it.
 func TestFake(t *testing.T) {
 	t.Parallel()
-	succeed(t, fakeOf(t, "sound"))
+	succeed(t, program{path: os.Args[0], old: os.Args[0], fake: "sound"})
 }
 
 // succeed has every case go well.
 func succeed(t *testing.T, p program) {
 	for _, c := range cases() {
-		if p.fake != "" && c.long && os.Getenv("TEST_LONG") == "" {
+		if p.fake != "" && (c.container || c.long && os.Getenv("TEST_LONG") == "") {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) {
@@ -158,19 +128,19 @@ func TestChecksCanFail(t *testing.T) {
 		{"ignores SIGTERM", "stop: SIGTERM, with state_storage", "SIGTERM ends the runner"},
 		{"reports no aborted job", "stop: SIGTERM, with state_storage", "SIGTERM's jobs are reported"},
 		{"aborts at SIGQUIT", "stop: SIGQUIT, with state_storage", "SIGQUIT waits for jobs"},
-		{"deletes Droplets", "stop: SIGQUIT, with state_storage", "Droplets stay"},
-		{"forgets its state", "stop: SIGQUIT, with state_storage", "state_storage decides"},
-		{"leaves Droplets", "reload: SIGHUP", "nothing is left"},
+		{"reads delete_instances_on_shutdown as delete_instances_on_shutdown = true", "stop: SIGQUIT, with state_storage", "Droplets stay"},
+		{"reads enabled as enabled = false", "stop: SIGQUIT, with state_storage", "state_storage decides"},
+		{"reads delete_instances_on_shutdown as delete_instances_on_shutdown = false", "reload: SIGHUP", "nothing is left"},
 		{"ignores SIGHUP", "reload: SIGHUP", "SIGHUP is obeyed"},
 		{"reads no changed file", "reload: the file changes", "a changed file is read"},
 		{"dawdles", "refused sections", "jobs start in time"},
 		{"waits for the refused", "refused sections", "refused sections hold nobody up"},
 		{"runs jobs itself", "max_use_count", "jobs run on Droplets"},
-		{"forgets max_use_count", "max_use_count", "max_use_count is kept"},
-		{"forgets idle_count", "idle_count and idle_time", "idle_count is kept"},
-		{"forgets idle_time", "idle_count and idle_time", "idle_time is kept"},
+		{"reads max_use_count as max_use_count = 0", "max_use_count", "max_use_count is kept"},
+		{"reads idle_count as idle_count = 0", "idle_count and idle_time", "idle_count is kept"},
+		{`reads idle_time as idle_time = "1h"`, "idle_count and idle_time", "idle_time is kept"},
 		{"mixes groups", "two groups", "a group has its own jobs"},
-		{"keeps the first token", "token rotation", "a new token is taken"},
+		{"reads token_file as token = \"" + dosim.DefaultToken + "\"", "token rotation", "a new token is taken"},
 		{"logs what ready commands print", "ready command", "a ready command's status is logged, its output not"},
 		{"complains", "verify and lint", "verify"},
 		{"is strict", "verify and lint", "lint"},
@@ -181,9 +151,7 @@ func TestChecksCanFail(t *testing.T) {
 		proven[c.check] = true
 		t.Run(c.fault, func(t *testing.T) {
 			t.Parallel()
-			p := fakeOf(t, c.fault)
-			p.fails = c.check
-			w := newWorld(t, p, nil)
+			w := newWorld(t, program{path: os.Args[0], old: os.Args[0], fake: c.fault, fails: c.check}, nil)
 			of := all[slices.IndexFunc(all, func(o testCase) bool { return o.name == c.name })]
 			if f := w.try(of.run); f == nil || f.check != c.check {
 				t.Errorf("with a runner that %s, %q fails by %+v, want the check %q\n%s", c.fault, c.name, f, c.check, w.tail())
@@ -198,13 +166,4 @@ func TestChecksCanFail(t *testing.T) {
 			return true
 		})
 	})
-}
-
-func fakeOf(t *testing.T, fault string) program {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return program{path: self, old: self, fake: fault}
 }

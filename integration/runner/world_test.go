@@ -3,21 +3,16 @@
 package runner
 
 import (
-	"bufio"
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
-	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,23 +21,22 @@ import (
 	"text/template"
 	"time"
 
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/coordinator"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/guest"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/simulated"
 )
 
 // world is one runner with all around it.
 type world struct {
 	*testing.T
+	*simulated.Account
 	program program
 	n       int // of this world, no other's
 	dir     string
 	gitlab  *coordinator.Server
 	server  *httptest.Server // of gitlab, for one runner after the other
-	sim     *dosim.Sim
-	fleet   *guest.Fleet
-	api     string // of sim
+	listen  string           // where the runner shows its metrics
 	env     []string
 
 	rotations int // of the runners' own tokens
@@ -53,30 +47,21 @@ type world struct {
 
 var worlds atomic.Int32
 
-// firstAddress keeps worlds of several processes apart on this host's loopback network.
-var firstAddress = rand.IntN(1 << 12)
-
 func newWorld(t *testing.T, p program, docker *guest.Docker) *world {
 	t.Helper()
-	w := &world{T: t, program: p, n: int(worlds.Add(1)), dir: t.TempDir(), gitlab: coordinator.New()}
-	var err error
-	if w.fleet, err = guest.NewFleet(guest.Options{Docker: docker, Log: t.Logf}); err != nil {
+	w := &world{T: t, program: p, n: int(worlds.Add(1)), gitlab: coordinator.New()}
+	w.dir = filepath.Join(simulated.Scratch, strconv.Itoa(w.n)) // short: the path of a socket is bounded
+	if err := os.Mkdir(w.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	block := (firstAddress + w.n) % (1 << 13) * 256
-	w.sim = dosim.New(dosim.Options{
-		BootTime: bootTime, DeleteTime: deleteTime, ListLag: 100 * time.Millisecond,
-		Address: func(n int) (public, private netip.Addr) { return dosim.LoopbackAddress(block + n%256) },
-		Hooks: w.fleet.Hooks("root", time.Until, func(d dosim.Droplet, err error) {
-			t.Errorf("Droplet %s did not boot: %v", d.Name, err)
-		}),
-	})
-	api, stop := host.Serve(w.sim)
-	w.api = api
-	w.serve()
+	o := dosim.Options{BootTime: bootTime, DeleteTime: 300 * time.Millisecond, ListLag: 100 * time.Millisecond}
+	w.Account = simulated.Open(t, o, guest.Options{Docker: docker}, "root")
+	own, _ := dosim.LoopbackBlock()(1)
+	w.listen = own.String() + ":9252"
+	w.server = httptest.NewServer(w.gitlab)
 	w.env = append(os.Environ(),
-		"DOCKER_CONFIG="+w.dir, "FLEETING_PLUGIN_PATH="+filepath.Join(w.dir, "plugins"),
-		"PATH="+filepath.Dir(plugin)+":"+os.Getenv("PATH"))
+		"DOCKER_CONFIG="+w.dir, "TMPDIR="+w.dir, "FLEETING_PLUGIN_PATH="+filepath.Join(w.dir, "plugins"),
+		"PATH="+filepath.Dir(simulated.Plugin)+":"+os.Getenv("PATH"))
 	if p.fake != "" {
 		w.env = append(w.env, fakeEnv+"="+p.fake)
 	}
@@ -95,27 +80,8 @@ func newWorld(t *testing.T, p program, docker *guest.Docker) *world {
 			}
 		}
 		w.server.Close()
-		w.sim.Close()
-		stop()
-		w.fleet.Close()
 	})
 	return w
-}
-
-// serve has GitLab answer at an address of this world's own, where it can be again when a runner has ended. That may take a
-// moment: what this process has open a child of it has too, until it becomes another program.
-func (w *world) serve() {
-	w.Helper()
-	l, err := net.Listen("tcp", w.address()+":8080")
-	for deadline := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(deadline); {
-		<-time.After(50 * time.Millisecond)
-		l, err = net.Listen("tcp", w.address()+":8080")
-	}
-	if err != nil {
-		w.Fatal(err)
-	}
-	w.server = &httptest.Server{Listener: l, Config: &http.Server{Handler: w.gitlab}}
-	w.server.Start()
 }
 
 func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
@@ -141,7 +107,7 @@ type section struct {
 
 	Max, MaxUse, Idle int
 	IdleTime          string // "" = 1m
-	State             bool   // state_storage
+	State             bool   // state_storage, and an SSH key that outlives the plugin
 	Keep              bool   // the Droplets, at the runner's stop
 }
 
@@ -182,7 +148,7 @@ listen_address = "{{.Listen}}"
       size = "s-1vcpu-1gb"
       image = "ubuntu-24-04-x64"
       max_instances = {{.Max}}
-      ssh_key_file = "{{$.Dir}}/key-{{.Name}}"
+      {{if .State}}ssh_key_file = "{{$.Dir}}/key-{{.Name}}"{{end}}
 {{end}}`))
 
 // Token is that of a section's runner.
@@ -198,18 +164,13 @@ func (w *world) configure(sections ...section) {
 	w.Helper()
 	var text strings.Builder
 	err := configTOML.Execute(&text, map[string]any{
-		"World": w, "Sections": sections, "Listen": w.address() + ":9252", "URL": w.server.URL, "API": w.api,
-		"Dir": w.dir, "Port": w.fleet.Port(),
+		"World": w, "Sections": sections, "Listen": w.listen, "URL": w.server.URL, "API": w.URL,
+		"Dir": w.dir, "Port": w.Fleet.Port(),
 	})
 	if err != nil {
 		w.Fatal(err)
 	}
 	w.write("config.toml", text.String())
-}
-
-// address is one of this host that no other world has: the runner serves its metrics there, and GitLab listens.
-func (w *world) address() string {
-	return fmt.Sprintf("127.%d.%d.%d", 200+os.Getpid()%50, os.Getpid()/50%250, w.n%250+1)
 }
 
 // failure is a check that does not hold.
@@ -243,29 +204,14 @@ func (w *world) eventually(check string, within time.Duration, holds func() erro
 	if within = w.program.bound(within); w.program.fails == check {
 		within = faultLimit
 	}
-	deadline := time.After(within)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		err := holds()
-		if err == nil {
-			w.check(check, nil)
-			return
-		}
-		if w.runner != nil && !w.runner.ending {
-			select {
-			case <-w.runner.ended:
-				w.check("the runner lives", fmt.Errorf("it has ended: %w", cmp.Or(w.runner.err, errors.New("with status 0"))))
-			default:
-				w.check("the runner lives", nil)
-			}
-		}
-		select {
-		case <-tick.C:
-		case <-deadline:
-			w.check(check, fmt.Errorf("after %s: %w", within, err))
-		}
+	err := holds()
+	for deadline := time.Now().Add(within); err != nil && time.Now().Before(deadline); err = holds() {
+		w.require("the runner lives", w.runner == nil || w.runner.ending || !w.runner.gone(), "it has ended")
+		<-tick.C
 	}
+	w.check(check, err)
 }
 
 // try runs a case, and returns the check that it failed by.
@@ -290,31 +236,19 @@ func (w *world) end() {
 		w.settle()
 		w.stop(syscall.SIGQUIT)
 	}
-	w.eventually("nothing is left", 15*time.Second, func() error {
-		var left []string
-		for _, d := range w.sim.Droplets() {
-			left = append(left, "Droplet "+d.Name)
-		}
-		for _, k := range w.sim.Keys() {
-			if !strings.HasSuffix(k.Name, "-static") {
-				left = append(left, "key "+k.Name)
-			}
-		}
-		for _, tag := range w.sim.Tags() {
-			if instancegroup.IsDeleteTag(tag) {
-				left = append(left, "tag "+tag)
-			}
-		}
-		if len(left) > 0 {
-			return fmt.Errorf("on the account: %s", strings.Join(left, ", "))
-		}
-		return nil
-	})
+	w.eventually("nothing is left", 15*time.Second, func() error { return nothing(w.Left()) })
 	var broken []error
-	for _, v := range append(w.sim.Violations(), w.gitlab.Faults()...) {
+	for _, v := range append(w.Sim.Violations(), w.gitlab.Faults()...) {
 		broken = append(broken, errors.New(v))
 	}
 	w.check("no rule is broken", errors.Join(broken...))
+}
+
+func nothing(left []string) error {
+	if len(left) > 0 {
+		return fmt.Errorf("left: %s", strings.Join(left, ", "))
+	}
+	return nil
 }
 
 // settle waits until no Droplet has been in the making for a while: the runner leaves those behind when it stops, whatever
@@ -322,16 +256,12 @@ func (w *world) end() {
 func (w *world) settle() {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(slack * scaleLimit)
-	for quiet := 0; quiet < 30; quiet++ {
+	deadline := time.Now().Add(slack * lifeLimit)
+	for quiet := 0; quiet < 30 && time.Now().Before(deadline); quiet++ {
 		if all := w.droplets(); w.ready(all) != len(all) {
 			quiet = 0
 		}
-		select {
-		case <-tick.C:
-		case <-deadline:
-			return
-		}
+		<-tick.C
 	}
 }
 
@@ -341,18 +271,26 @@ type process struct {
 	log    string // a file
 	ending bool   // it has been asked to end
 	ended  chan struct{}
-	err    error // once it has ended
 }
 
-func (w *world) command(path string, args ...string) *exec.Cmd {
-	cmd := exec.Command(path, append([]string{"--log-format", "json"}, args...)...) // not killed with the case: it cleans up
+func (p *process) gone() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+func (w *world) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(w.program.path, append([]string{"--log-format", "json"}, args...)...) // not killed with the case: it cleans up
 	cmd.Env = w.env
 	return cmd
 }
 
 // say runs a command of the runner to its end, and returns what it prints.
 func (w *world) say(stdin string, args ...string) (string, error) {
-	cmd := w.command(w.program.path, args...)
+	cmd := w.command(args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -361,30 +299,31 @@ func (w *world) say(stdin string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// start starts a runner, of the program or an older one.
-func (w *world) start(path string) {
+// begin starts the runner with these sections.
+func (w *world) begin(sections ...section) {
 	w.Helper()
+	w.configure(sections...)
 	p := &process{log: w.path(fmt.Sprintf("runner-%d.log", time.Now().UnixNano())), ended: make(chan struct{})}
 	log, err := os.Create(p.log)
 	if err != nil {
 		w.Fatal(err)
 	}
 	defer log.Close()
-	cmd := w.command(path, "run", "--config", w.path("config.toml"), "--working-directory", w.dir)
+	cmd := w.command("run", "--config", w.path("config.toml"), "--working-directory", w.dir)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		w.Fatal(err)
 	}
 	p.Process = cmd.Process
 	go func() {
-		p.err = cmd.Wait()
+		_ = cmd.Wait() // its log says why
 		close(p.ended)
 	}()
 	w.runner = p
 }
 
 // stop has the runner end by a signal. What it was asking GitLab for then is answered before anything else can be queued: a
-// job that GitLab gives to a runner that has ended is lost.
+// job that GitLab gives to a runner that has ended is lost. GitLab is elsewhere then: configure the next one.
 func (w *world) stop(s syscall.Signal) {
 	w.runner.ending = true
 	_ = w.runner.Signal(s) // or it has ended
@@ -393,16 +332,14 @@ func (w *world) stop(s syscall.Signal) {
 	} else {
 		check := map[syscall.Signal]string{syscall.SIGQUIT: "SIGQUIT ends the runner", syscall.SIGTERM: "SIGTERM ends the runner"}[s]
 		w.eventually(check, lifeLimit, func() error {
-			select {
-			case <-w.runner.ended:
-				return nil
-			default:
+			if !w.runner.gone() {
 				return errors.New("it still runs")
 			}
+			return nil
 		})
 	}
 	w.server.Close()
-	w.serve()
+	w.server = httptest.NewServer(w.gitlab)
 }
 
 // line is one of the runner's log: of the real one's, or of our fake's.
@@ -415,17 +352,30 @@ type line struct {
 	Instance string // and to the runner
 }
 
-// lines are those of a message in the runner's log.
-func (w *world) lines(message string) (lines []line) {
+// log is what the runner has logged.
+func (w *world) log() []byte {
 	content, err := os.ReadFile(w.runner.log)
 	if err != nil {
 		w.Fatal(err)
 	}
-	scanner := bufio.NewScanner(bytes.NewReader(content))
-	scanner.Buffer(nil, 1<<20)
-	for scanner.Scan() {
+	return content
+}
+
+// logs waits until a line of the log has a text.
+func (w *world) logs(check, text string) {
+	w.eventually(check, lifeLimit, func() error {
+		if !bytes.Contains(w.log(), []byte(text)) {
+			return errors.New("no line of the log has " + text)
+		}
+		return nil
+	})
+}
+
+// lines are those of a message in the runner's log.
+func (w *world) lines(message string) (lines []line) {
+	for text := range bytes.Lines(w.log()) {
 		var l line
-		if json.Unmarshal(scanner.Bytes(), &l) == nil && (l.Msg == message || l.FakeMsg == message) {
+		if json.Unmarshal(text, &l) == nil && (l.Msg == message || l.FakeMsg == message) {
 			if l.Time.IsZero() {
 				l.Time = l.FakeTime
 			}
@@ -440,11 +390,6 @@ func (w *world) tail() string {
 	if w.runner == nil {
 		return ""
 	}
-	content, _ := os.ReadFile(w.runner.log)
-	lines := strings.Split(strings.TrimSpace(string(content)), "\n")
-	lines = slices.DeleteFunc(lines, func(l string) bool { return strings.Contains(l, "required scaling change") })
-	for i, l := range lines {
-		lines[i] = fmt.Sprintf("%.300q", l)
-	}
-	return strings.Join(lines[max(0, len(lines)-40):], "\n")
+	log := regexp.MustCompile(`(?m)^.*required scaling change.*\n`).ReplaceAll(w.log(), nil)
+	return string(log[max(0, len(log)-8000):])
 }

@@ -8,11 +8,7 @@ package runnermetrics
 
 import (
 	"fmt"
-	"io"
 	"maps"
-	"net/http"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -28,27 +24,28 @@ type Registry struct {
 	values map[string]float64 // by series
 }
 
+var (
+	_ fleeting.Collector   = (*Registry)(nil)
+	_ taskscaler.Collector = (*Registry)(nil)
+)
+
+const (
+	provisioner = "fleeting_provisioner_"
+	scaler      = "fleeting_taskscaler_"
+)
+
 // New returns the registry of the [[runners]] of that name. Counters and histograms without labels of their own are
 // there from the start, the others from their first event, as Prometheus's library has it.
 func New(runner string) *Registry {
-	r := &Registry{labels: fmt.Sprintf(`runner="t1_AbCdEfGh",runner_name=%q,system_id="s_0123456789ab"`, runner), values: map[string]float64{}}
-	r.add("fleeting_provisioner_missed_updates_total", "", 0)
-	for _, histogram := range []string{
-		"fleeting_provisioner_instance_creation_time_seconds", "fleeting_provisioner_instance_is_running_time_seconds",
-		"fleeting_provisioner_instance_deletion_time_seconds", "fleeting_provisioner_instance_life_duration_seconds",
-		"fleeting_taskscaler_task_instance_readiness_time_seconds",
-	} {
-		r.add(histogram+"_sum", "", 0)
-		r.add(histogram+"_count", "", 0)
+	r := &Registry{labels: fmt.Sprintf(`runner="t1_AbCdEfGh",runner_name=%q,system_id="s_0123456789ab"}`, runner), values: map[string]float64{}}
+	r.add(provisioner+"missed_updates_total{", 0)
+	for _, histogram := range []string{provisioner + "instance_creation_time", provisioner + "instance_is_running_time",
+		provisioner + "instance_deletion_time", provisioner + "instance_life_duration", scaler + "task_instance_readiness_time"} {
+		r.add(histogram+"_seconds_sum{", 0)
+		r.add(histogram+"_seconds_count{", 0)
 	}
 	return r
 }
-
-// Fleeting collects what the provisioner tells.
-func (r *Registry) Fleeting() fleeting.Collector { return provisioner{r} }
-
-// Taskscaler collects what the taskscaler tells.
-func (r *Registry) Taskscaler() taskscaler.Collector { return scaler{r} }
 
 // Values returns all values, by series as Prometheus writes it.
 func (r *Registry) Values() map[string]float64 {
@@ -57,96 +54,68 @@ func (r *Registry) Values() map[string]float64 {
 	return maps.Clone(r.values)
 }
 
-// ServeHTTP answers as the runner's /metrics does.
-func (r *Registry) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-	values := r.Values()
-	for _, series := range slices.Sorted(maps.Keys(values)) {
-		_, _ = io.WriteString(w, fmt.Sprintf("%s %v\n", series, values[series])) // a client that went away
-	}
-}
-
-func (r *Registry) series(name, label string) string {
-	return name + "{" + strings.Trim(label+","+r.labels, ",") + "}"
-}
-
-func (r *Registry) set(name, label string, v int) {
+// set and add change a series, which is given as far as it is its own: name{ or name{label="value",
+func (r *Registry) set(series string, v int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.values[r.series(name, label)] = float64(v)
+	r.values[series+r.labels] = float64(v)
 }
 
-func (r *Registry) add(name, label string, v float64) {
+func (r *Registry) add(series string, v float64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.values[r.series(name, label)] += v
+	r.values[series+r.labels] += v
 }
 
 func (r *Registry) observe(name string, d time.Duration) {
-	r.add(name+"_sum", "", d.Seconds())
-	r.add(name+"_count", "", 1)
+	r.add(name+"_seconds_sum{", d.Seconds())
+	r.add(name+"_seconds_count{", 1)
 }
 
-type provisioner struct{ *Registry }
-
-func (p provisioner) MaxInstancesSet(v int) { p.set("fleeting_provisioner_max_instances", "", v) }
-
-func (p provisioner) InternalOperationInc(operation string) {
-	p.add("fleeting_provisioner_internal_operations_total", label("operation", operation), 1)
+func operations(kind, operation string) string {
+	return fmt.Sprintf("%s_operations_total{operation=%q,", kind, operation)
 }
 
-func (p provisioner) InstanceOperationInc(operation string) {
-	p.add("fleeting_provisioner_instance_operations_total", label("operation", operation), 1)
+// What the provisioner tells.
+
+func (r *Registry) MaxInstancesSet(v int) { r.set(provisioner+"max_instances{", v) }
+func (r *Registry) MissedUpdateInc()      { r.add(provisioner+"missed_updates_total{", 1) }
+func (r *Registry) InternalOperationInc(operation string) {
+	r.add(operations(provisioner+"internal", operation), 1)
+}
+func (r *Registry) InstanceOperationInc(operation string) {
+	r.add(operations(provisioner+"instance", operation), 1)
+}
+func (r *Registry) InstancesCountSet(state string, v int) {
+	r.set(fmt.Sprintf("%sinstances{state=%q,", provisioner, state), v)
+}
+func (r *Registry) InstanceCreationTimeObserve(d time.Duration) {
+	r.observe(provisioner+"instance_creation_time", d)
+}
+func (r *Registry) InstanceIsRunningTimeObserve(d time.Duration) {
+	r.observe(provisioner+"instance_is_running_time", d)
+}
+func (r *Registry) InstanceDeletionTimeObserve(d time.Duration) {
+	r.observe(provisioner+"instance_deletion_time", d)
+}
+func (r *Registry) InstanceLifeDurationObserve(d time.Duration) {
+	r.observe(provisioner+"instance_life_duration", d)
 }
 
-func (p provisioner) InstancesCountSet(state string, v int) {
-	p.set("fleeting_provisioner_instances", label("state", state), v)
+// What the taskscaler tells.
+
+func (r *Registry) MaxUseCountSet(v int)         { r.set(scaler+"max_use_count_per_instance{", v) }
+func (r *Registry) MaxTasksPerInstanceSet(v int) { r.set(scaler+"max_tasks_per_instance{", v) }
+func (r *Registry) DesiredInstancesSet(v int)    { r.set(scaler+"desired_instances{", v) }
+func (r *Registry) ScaleOperationInc(operation string) {
+	r.add(operations(scaler+"scale", operation), 1)
 }
-
-func (p provisioner) MissedUpdateInc() { p.add("fleeting_provisioner_missed_updates_total", "", 1) }
-
-func (p provisioner) InstanceCreationTimeObserve(d time.Duration) {
-	p.observe("fleeting_provisioner_instance_creation_time_seconds", d)
+func (r *Registry) TaskOperationInc(operation string) {
+	r.add(operations(scaler+"task", operation), 1)
 }
-
-func (p provisioner) InstanceIsRunningTimeObserve(d time.Duration) {
-	p.observe("fleeting_provisioner_instance_is_running_time_seconds", d)
+func (r *Registry) TasksCountSet(state string, v int) {
+	r.set(fmt.Sprintf("%stasks{state=%q,", scaler, state), v)
 }
-
-func (p provisioner) InstanceDeletionTimeObserve(d time.Duration) {
-	p.observe("fleeting_provisioner_instance_deletion_time_seconds", d)
+func (r *Registry) TaskInstanceReadinessTimeObserve(d time.Duration) {
+	r.observe(scaler+"task_instance_readiness_time", d)
 }
-
-func (p provisioner) InstanceLifeDurationObserve(d time.Duration) {
-	p.observe("fleeting_provisioner_instance_life_duration_seconds", d)
-}
-
-type scaler struct{ *Registry }
-
-func (s scaler) MaxUseCountSet(v int) {
-	s.set("fleeting_taskscaler_max_use_count_per_instance", "", v)
-}
-
-func (s scaler) MaxTasksPerInstanceSet(v int) {
-	s.set("fleeting_taskscaler_max_tasks_per_instance", "", v)
-}
-
-func (s scaler) ScaleOperationInc(operation string) {
-	s.add("fleeting_taskscaler_scale_operations_total", label("operation", operation), 1)
-}
-
-func (s scaler) TaskOperationInc(operation string) {
-	s.add("fleeting_taskscaler_task_operations_total", label("operation", operation), 1)
-}
-
-func (s scaler) TasksCountSet(state string, v int) {
-	s.set("fleeting_taskscaler_tasks", label("state", state), v)
-}
-
-func (s scaler) TaskInstanceReadinessTimeObserve(d time.Duration) {
-	s.observe("fleeting_taskscaler_task_instance_readiness_time_seconds", d)
-}
-
-func (s scaler) DesiredInstancesSet(v int) { s.set("fleeting_taskscaler_desired_instances", "", v) }
-
-func label(name, value string) string { return fmt.Sprintf("%s=%q", name, value) }

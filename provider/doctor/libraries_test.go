@@ -66,7 +66,7 @@ func TestBootsInTheRunner(t *testing.T) {
 		run := func(idle int, d time.Duration) map[string]bool {
 			restored := map[string]bool{}
 			s, err := taskscaler.New(t.Context(), group, taskscaler.WithStorage(store), taskscaler.WithLogger(hclog.NewNullLogger()),
-				taskscaler.WithFleetingMetricsCollector(metrics.Fleeting()),
+				taskscaler.WithFleetingMetricsCollector(metrics),
 				taskscaler.WithInstanceUpFunc(func(_ taskscaler.Taskscaler, i taskscaler.UpFuncInstance) error {
 					restored[i.ID] = i.Restored
 					return nil
