@@ -80,9 +80,8 @@ type migrating struct {
 // migrated is a migration for scripts. It has no secrets.
 type migrated struct {
 	File       string           `json:"file"`
-	Runners    int              `json:"runners"`
-	ToMigrate  int              `json:"to_migrate"`
-	Works      bool             `json:"works"` // the result, as it stands
+	ToMigrate  int              `json:"to_migrate"` // runners
+	Works      bool             `json:"works"`      // the result, as it stands
 	Written    bool             `json:"written"`
 	Backup     string           `json:"backup,omitempty"`
 	TokenFiles []string         `json:"token_files,omitempty"` // that were written, or are to be
@@ -96,18 +95,19 @@ func (m *migrating) run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
-	options := migration.Options{TokenFile: file.beside("digitalocean-token"), StateDir: file.stateDir(), Host: config.ThisHost()}
-	if m.tokenFile != "" {
-		if options.TokenFile, err = filepath.Abs(m.tokenFile); err != nil {
-			return err
-		}
+	tokenFile, err := filepath.Abs(cmp.Or(m.tokenFile, filepath.Join(file.dir, "digitalocean-token")))
+	if err != nil {
+		return err
 	}
-	r := migration.Migrate(m.path, file.text, options)
-	report := migrated{File: m.path, Runners: r.Runners, ToMigrate: len(r.Groups), Works: r.Works(),
-		Notes: append([]migration.Note{}, r.Notes...)}
+	r := migration.Migrate(m.path, file.text, migration.Options{TokenFile: tokenFile, StateDir: file.stateDir(), Host: config.ThisHost()})
+	report := migrated{File: m.path, ToMigrate: len(r.Groups), Notes: append([]migration.Note{}, r.Notes...)}
 	for _, s := range r.Secrets {
 		report.TokenFiles = append(report.TokenFiles, s.File)
 	}
+	if r.Changed {
+		report.Doctor = m.examine(ctx, r)
+	}
+	report.Works = !r.Has(migration.Error, migration.Todo) && doctor.Worst(report.Doctor) != doctor.Fault
 	if m.diff && r.Changed {
 		report.Diff = string(diff.Diff(m.path, []byte(r.Mask(file.text)), m.path, []byte(r.Mask(r.Text))))
 	}
@@ -117,19 +117,13 @@ func (m *migrating) run(ctx context.Context, t *terminal) error {
 		}
 		report.Written = true
 	}
-	if r.Changed && !m.check {
-		if report.Doctor, err = m.examine(ctx, r); err != nil {
-			return err
-		}
-	}
-	report.Works = report.Works && doctor.Worst(report.Doctor) != doctor.Fault
 	if t.format == asJSON {
 		t.json(report)
 	} else if err := m.print(t, r, report); err != nil {
 		return err
 	}
 	switch {
-	case r.Failed():
+	case r.Has(migration.Error):
 		return status(exitFailed)
 	case !report.Works, m.check && r.Changed:
 		return status(exitFound)
@@ -139,19 +133,22 @@ func (m *migrating) run(ctx context.Context, t *terminal) error {
 
 // print says what a person has to know, and writes what was asked for. Its error is that a file which that goes to is not whole.
 func (m *migrating) print(t *terminal, r migration.Result, report migrated) (err error) {
-	hint := ""
-	for _, n := range r.Notes {
-		if (r.Failed() || m.check) && n.Level != migration.Error {
-			continue
+	last := ""
+	say := func(level, text, hint string) {
+		t.say(level, "%s", text)
+		if hint != "" && hint != last {
+			t.say("hint", "%s", hint)
 		}
-		t.say(string(n.Level), "%s", n.Message(m.path))
-		if n.Hint != "" && n.Hint != hint { // else said already
-			t.say("hint", "%s", n.Hint)
-			hint = n.Hint
+		last = hint
+	}
+	failed := r.Has(migration.Error)
+	for _, n := range r.Notes {
+		if n.Level == migration.Error || !failed && !m.check {
+			say(string(n.Level), n.Message(m.path), n.Hint)
 		}
 	}
 	switch {
-	case r.Failed():
+	case failed:
 		return nil
 	case m.check:
 		fmt.Fprintf(t.out, "%s: %s to migrate\n", m.path, count(len(r.Groups), "runner"))
@@ -159,7 +156,13 @@ func (m *migrating) print(t *terminal, r migration.Result, report migrated) (err
 	case !r.Changed:
 		t.say("note", "%s: nothing to migrate: no [[runners]] has a docker+machine executor with the digitalocean driver", m.path)
 	default:
-		sayFindings(t, report.Doctor)
+		times := map[doctor.Level]int{}
+		for _, f := range report.Doctor {
+			if times[f.Level]++; f.Level == doctor.Fault || f.Level == doctor.Warning {
+				say("doctor", fmt.Sprintf("%s: %s: %s", f.Level, f.Where, f.What), f.Hint)
+			}
+		}
+		t.say("doctor", "%s, %s", number(times[doctor.Fault], "fault"), number(times[doctor.Warning], "warning"))
 	}
 	switch {
 	case m.diff:
@@ -167,50 +170,34 @@ func (m *migrating) print(t *terminal, r migration.Result, report migrated) (err
 	case !m.write:
 		_, err = io.WriteString(t.out, r.Text)
 	}
+	tokens := strings.Join(report.TokenFiles, ", ")
 	if report.Written {
 		fmt.Fprintf(t.out, "wrote %s; the old file is %s\n", m.path, report.Backup)
-		for _, file := range report.TokenFiles {
-			fmt.Fprintf(t.out, "moved the access token to %s\n", file)
-		}
-		if report.TokenFiles != nil {
+		if tokens != "" {
+			fmt.Fprintf(t.out, "moved the access token to %s\n", tokens)
 			t.say("hint", "others may have read the token in the old file: make a new one, put it into the file, and revoke this one")
 		}
 		t.say("hint",
 			"the machines of docker-machine stay, and are billed: docker-machine ls --filter driver=digitalocean, then docker-machine rm")
 		t.say("hint", "%s doctor asks DigitalOcean too", program)
-	} else if report.TokenFiles != nil {
-		t.say("hint", "--write moves the access token to %s; without it put it there, with mode 0600", strings.Join(report.TokenFiles, ", "))
+	} else if tokens != "" {
+		t.say("hint", "--write moves the access token to %s; without it put it there, with mode 0600", tokens)
 	}
 	return err
 }
 
-// sayFindings shows what doctor has to complain about.
-func sayFindings(t *terminal, findings []doctor.Finding) {
-	times := map[doctor.Level]int{}
-	for _, f := range findings {
-		times[f.Level]++
-		if f.Level == doctor.Fault || f.Level == doctor.Warning {
-			t.say("doctor", "%s: %s: %s", f.Level, f.Where, f.What)
-			t.say("hint", "%s", f.Hint)
-		}
-	}
-	t.say("doctor", "%s, %s, %s", number(times[doctor.Fault], "fault"), number(times[doctor.Warning], "warning"),
-		number(times[doctor.Note], "note"))
-}
-
-// examine has doctor look at the result. It asks DigitalOcean nothing.
-func (m *migrating) examine(ctx context.Context, r migration.Result) (all []doctor.Finding, err error) {
+// examine has doctor look at the groups that are new in the result. It asks DigitalOcean nothing.
+func (m *migrating) examine(ctx context.Context, r migration.Result) (all []doctor.Finding) {
 	file, err := runnerconfig.Parse(m.path, r.Text)
 	if err != nil {
-		return nil, err
+		panic(err) // it was read before
 	}
 	host := config.ThisHost()
-	readFile := host.ReadFile
 	host.ReadFile = func(path string, limit int64) ([]byte, error) {
-		if i := slices.IndexFunc(r.Secrets, func(s migration.Secret) bool { return s.File == path }); i >= 0 && !m.write {
+		if i := slices.IndexFunc(r.Secrets, func(s migration.Secret) bool { return s.File == path }); i >= 0 {
 			return []byte(r.Secrets[i].Value.Reveal()), nil // it will be there
 		}
-		return readFile(path, limit)
+		return config.ThisHost().ReadFile(path, limit)
 	}
 	for _, runner := range file.Runners {
 		if !runner.OurPlugin() {
@@ -220,5 +207,5 @@ func (m *migrating) examine(ctx context.Context, r migration.Result) (all []doct
 			all = append(all, doctor.Examine(ctx, nil, p.subject)...)
 		}
 	}
-	return all, nil
+	return all
 }

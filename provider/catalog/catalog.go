@@ -1,11 +1,11 @@
-// Package catalog says what can be created where and for how much: in which
-// placements Droplets can be made, how many there may be, and what of a configuration
-// DigitalOcean would refuse. Init and doctor go by this one list of checks.
+// Package catalog says what can be created where and for how much: in which placements Droplets can be made, how many there
+// may be, and what of a configuration DigitalOcean would refuse. Init and doctor go by this one list of checks.
 package catalog
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 
@@ -27,16 +27,12 @@ type Plan struct {
 	Warnings     []Warning                 // of what does not keep the group from working
 	Account      digitalocean.Account      // zero if it may not be read
 
-	// Fault is everything that DigitalOcean would refuse, or that cannot be kept: joined
-	// errors, each a text that stands alone and begins with its key where it is about one.
+	// Fault is everything that DigitalOcean would refuse, or that cannot be kept: joined errors, each a text that stands alone
+	// and begins with its key where it is about one.
 	Fault error
-
-	Unread bool // the token may not read all that is on offer: sizes, regions and images were not checked
 
 	Sizes  map[string]digitalocean.Size  // by slug
 	Images map[string]digitalocean.Image // what Droplets boot, by configured region
-
-	regions map[string]digitalocean.Region // by slug
 }
 
 // Unfit is a placement in which no Droplet can be made: never, or only not now.
@@ -54,15 +50,15 @@ type Warning struct {
 }
 
 func (p Plan) String() string {
-	s := make([]string, len(p.Placements))
-	for i, at := range p.Placements {
-		s[i] = at.String()
+	var s []string
+	for _, at := range p.Placements {
+		s = append(s, at.String())
 	}
 	return strings.Join(s, ", ")
 }
 
-// Reader surveys the configurations of one account. It asks only once for what is the
-// same for all of them. The zero value has asked nothing. Not for concurrent use.
+// Reader surveys the configurations of one account. It asks only once for what is the same for all of them. The zero value
+// has asked nothing. Not for concurrent use.
 type Reader struct {
 	sizes   answer[[]digitalocean.Size]
 	regions answer[[]digitalocean.Region]
@@ -94,9 +90,8 @@ func (r *Reader) Account(ctx context.Context, api *digitalocean.Client) (digital
 	return r.account.value, r.account.err
 }
 
-// Survey asks DigitalOcean whether a configuration can work there, everything at once.
-// What faults are about is not checked again. The error says that this could not be
-// found out; that the configuration cannot work is the Plan's Fault.
+// Survey asks DigitalOcean whether a configuration can work there, everything at once. What faults are about is not checked
+// again. The error says that this could not be found out; that the configuration cannot work is the Plan's Fault.
 func (r *Reader) Survey(ctx context.Context, log hclog.Logger, api *digitalocean.Client, c config.Config, faults config.Faults) (Plan, error) {
 	s := survey{Reader: r, log: log, config: c, faults: faults}
 	s.ask(ctx, api)
@@ -105,32 +100,34 @@ func (r *Reader) Survey(ctx context.Context, log hclog.Logger, api *digitalocean
 	}
 	s.check()
 	s.logPlan()
-	return s.plan, nil
+	return s.Plan, nil
 }
 
 // survey is about one configuration: what DigitalOcean answered, and what comes of it.
 type survey struct {
 	*Reader
-	images answer[images]
-	vpcs   []answer[string] // the region of the VPC, for each configured region
-	keys   []error          // for each of ssh_keys
+	images  answer[[]digitalocean.Image] // the configured one, or those with the configured tag
+	slugs   []string                     // of public images, if there is none by the configured slug
+	lookUps []*lookUp
 
-	log     hclog.Logger
-	config  config.Config
-	faults  config.Faults
-	plan    Plan
+	log    hclog.Logger
+	config config.Config
+	faults config.Faults
+	Plan
+	listed  map[string]digitalocean.Region // by slug
 	refused []error
 }
 
-type images struct {
-	found []digitalocean.Image // the configured one, or those with the configured tag
-	slugs []string             // of public images, if there is none by the configured slug
+// lookUp is of a VPC or an SSH key.
+type lookUp struct {
+	key, what string // vpc_uuid, VPC 5a49...
+	wrong     string // "" = it is as it has to be
+	err       error
 }
 
 // ask asks all that a Plan needs, side by side.
 func (s *survey) ask(ctx context.Context, api *digitalocean.Client) {
 	c := s.config
-	s.vpcs, s.keys = make([]answer[string], len(c.Regions)), make([]error, len(c.SSHKeys))
 	var wg sync.WaitGroup // each writes what is its own
 	s.sizes.ask(ctx, &wg, api.Sizes)
 	s.regions.ask(ctx, &wg, api.Regions)
@@ -139,43 +136,48 @@ func (s *survey) ask(ctx context.Context, api *digitalocean.Client) {
 		return struct{}{}, api.CheckTagRead(ctx, instancegroup.CommonTag)
 	})
 	if !s.faults.Has("image", "image_tag") {
-		s.images.ask(ctx, &wg, func(ctx context.Context) (images, error) { return findImages(ctx, api, c) })
+		s.images.ask(ctx, &wg, func(ctx context.Context) ([]digitalocean.Image, error) { return s.findImages(ctx, api) })
 	}
-	for i, region := range c.Regions {
+	for _, region := range c.Regions {
 		if uuid := c.VPC[region]; uuid != "" {
-			s.vpcs[i].ask(ctx, &wg, func(ctx context.Context) (string, error) { return api.VPCRegion(ctx, uuid) })
+			l := &lookUp{key: "vpc_uuid", what: "VPC " + uuid}
+			s.lookUps = append(s.lookUps, l)
+			wg.Go(func() {
+				var at string
+				if at, l.err = api.VPCRegion(ctx, uuid); at != region {
+					l.wrong = fmt.Sprintf("it is in %s, not in %s", at, region)
+				}
+			})
 		}
 	}
-	for i, key := range c.SSHKeys {
-		wg.Go(func() { s.keys[i] = api.HasKey(ctx, key) })
+	for _, key := range c.SSHKeys {
+		l := &lookUp{key: "ssh_keys", what: "key " + key}
+		s.lookUps = append(s.lookUps, l)
+		wg.Go(func() { l.err = api.HasKey(ctx, key) })
 	}
 	wg.Wait()
 }
 
-func findImages(ctx context.Context, api *digitalocean.Client, c config.Config) (images, error) {
-	if c.ImageTag != "" {
-		found, err := api.ImagesWithTag(ctx, c.ImageTag)
-		return images{found: found}, err
+func (s *survey) findImages(ctx context.Context, api *digitalocean.Client) ([]digitalocean.Image, error) {
+	if s.config.ImageTag != "" {
+		return api.ImagesWithTag(ctx, s.config.ImageTag)
 	}
-	image, err := api.Image(ctx, instancegroup.Image(c.Image).String())
-	switch {
-	case err == nil:
-		return images{found: []digitalocean.Image{image}}, nil
-	case !errors.Is(err, instancegroup.ErrNotFound):
-		return images{}, err
-	case c.Image.Slug == "":
-		return images{}, nil
+	image, err := api.Image(ctx, instancegroup.Image(s.config.Image).String())
+	if errors.Is(err, instancegroup.ErrNotFound) {
+		if s.config.Image.Slug != "" {
+			s.slugs, _ = api.PublicSlugs(ctx) // a help, worth one more request
+		}
+		return nil, nil
 	}
-	slugs, _ := api.PublicSlugs(ctx) // a help, worth one more request
-	return images{slugs: slugs}, nil
+	return []digitalocean.Image{image}, err
 }
 
-// unanswered returns why it could not be found out whether the configuration can work.
-// A missing scope is an answer. The account is asked for whatever max_instances says:
-// without it nothing but Droplets would tell whether a later token is of the same one.
+// unanswered returns why it could not be found out whether the configuration can work. That the token may not read tags or
+// the account is an answer; without the other scopes it could create no Droplet. The account is asked for whatever
+// max_instances says: without it nothing but Droplets would tell whether a later token is of the same one.
 func (s *survey) unanswered() error {
-	for _, err := range []error{s.sizes.err, s.regions.err, s.images.err, s.tagRead.err, s.account.err} {
-		if err != nil && !errors.Is(err, instancegroup.ErrForbidden) {
+	for i, err := range []error{s.sizes.err, s.regions.err, s.images.err, s.tagRead.err, s.account.err} {
+		if err != nil && (i < 3 || !errors.Is(err, instancegroup.ErrForbidden)) {
 			return err
 		}
 	}

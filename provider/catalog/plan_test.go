@@ -31,7 +31,7 @@ func small() survey {
 		{Slug: "ams2"}, {Slug: "ams3", Available: true}, {Slug: "fra1", Available: true},
 		{Slug: "nyc3", Available: true, Sizes: []string{"own-1", "s-1vcpu-1gb", "s-2vcpu-2gb", "big-1", "gpu-1"}},
 	})
-	s.images = is(images{found: []digitalocean.Image{{ID: 7, Slug: "docker-20-04", Regions: []string{"ams2", "fra1", "nyc3"}, MinDiskSize: 25}}})
+	s.images = is([]digitalocean.Image{{ID: 7, Slug: "docker-20-04", Regions: []string{"ams2", "fra1", "nyc3"}, MinDiskSize: 25}})
 	s.account = is(digitalocean.Account{DropletLimit: 25, Status: "active", EmailVerified: true})
 	s.config = config.Config{Regions: []string{"fra1"}, Sizes: []string{"s-1vcpu-1gb"},
 		Image: config.Image{Slug: "docker-20-04"}}
@@ -52,7 +52,6 @@ func forbidden(op string) error { return failed(op, 403, instancegroup.ErrForbid
 const (
 	notNow  = "[WARN]  a placement is not available now; it stays in the list: "
 	never   = "[WARN]  a placement can never work and is left out: "
-	unread  = "[WARN]  the token may not read what DigitalOcean offers, so size, region and image are not checked: err="
 	inForce = "[INFO]  max_hourly_cost is in force: max_instances in [runners.autoscaler] must not be higher than here: max_hourly_cost="
 )
 
@@ -64,9 +63,8 @@ func TestPlan(t *testing.T) {
 		return func(s *survey) { s.config.Sizes, s.config.Regions = strings.Fields(sizes), strings.Fields(regions) }
 	}
 	image := func(change func(*digitalocean.Image)) func(*survey) {
-		return func(s *survey) { change(&s.images.value.found[0]) }
+		return func(s *survey) { change(&s.images.value[0]) }
 	}
-	const vpc = "5a4981aa-9653-4bd1-bef5-d6bff52042e4"
 	missing := failed("GET", 404, instancegroup.ErrNotFound)
 
 	for _, tt := range []struct {
@@ -87,11 +85,6 @@ func TestPlan(t *testing.T) {
 			at("gpu-1", "nyc3")(s)
 			s.sizes.value[5].Slug, s.sizes.value[5].GPUInfo = "gpu-1", nil
 		}, gpus: true},
-		{name: "a GPU by its slug, where nothing is known", change: func(s *survey) {
-			at("what gpu-1", "ever")(s)
-			s.sizes = fails[[]digitalocean.Size](forbidden("GET /v2/sizes"))
-		}, gpus: true, placements: "what in ever, gpu-1 in ever",
-			log: []string{unread + `"GET /v2/sizes: 403 No."`}},
 		{name: "one of six is on offer", change: at("c-2 s-1vcpu-1gb s-1vcpu-512mb-10gb", "fra1 ams3"),
 			placements: "c-2 in fra1, s-1vcpu-1gb in fra1",
 			log: []string{
@@ -117,17 +110,17 @@ doctl compute size list shows which sizes there are`},
 		}, log: []string{`[WARN]  s-2vcpu-2gb in nyc3: DigitalOcean does not list the size among those that the account may use there, so creates may be refused: ` +
 			`hint="take it out of the list, or ask DigitalOcean for it"`}},
 		{name: "a contract size where the account may use it", change: at("own-1", "nyc3")},
-		{name: "a contract size elsewhere", change: at("own-1 x-contracted", "ams2 fra1"), log: []string{
+		{name: "a contract size elsewhere", change: at("own-1 gpu-x-contracted", "ams2 fra1"), gpus: true, log: []string{
 			`[WARN]  own-1 in fra1 is not known to be on offer: DigitalOcean lists contract sizes only for the regions in which the account may use them: hint="ask DigitalOcean where the contract holds"`,
-			`[WARN]  x-contracted in fra1 is not known to be on offer: DigitalOcean lists contract sizes only for the regions in which the account may use them: hint="ask DigitalOcean where the contract holds"`,
+			`[WARN]  gpu-x-contracted in fra1 is not known to be on offer: DigitalOcean lists contract sizes only for the regions in which the account may use them: hint="ask DigitalOcean where the contract holds"`,
 			notNow + `size=own-1 region=ams2 why="the region takes no new Droplets now"`,
-			notNow + `size=x-contracted region=ams2 why="the region takes no new Droplets now"`,
+			notNow + `size=gpu-x-contracted region=ams2 why="the region takes no new Droplets now"`,
 		}},
 
 		{name: "unknown slugs", change: func(s *survey) {
 			at("s-1vcpu-2gb x", "nyc moon")(s)
 			s.config.Image.Slug = "docker"
-			s.images = is(images{slugs: []string{"docker-20-04", "docker-22-04", "debian-13-x64"}})
+			s.images.value, s.slugs = nil, []string{"docker-20-04", "docker-22-04", "debian-13-x64"}
 		}, placements: "s-1vcpu-2gb in nyc, s-1vcpu-2gb in moon, x in nyc, x in moon",
 			fault: `plugin_config.region: DigitalOcean has no region "nyc"; did you mean "nyc3"?
 plugin_config.region: DigitalOcean has no region "moon"
@@ -135,19 +128,19 @@ plugin_config.size: DigitalOcean has no size "s-1vcpu-2gb"; did you mean "s-1vcp
 plugin_config.size: DigitalOcean has no size "x"
 plugin_config.image: DigitalOcean has no image "docker"; did you mean "docker-20-04" or "docker-22-04"?`},
 		{name: "no image of that id", change: func(s *survey) {
-			s.config.Image, s.images = config.Image{ID: 99}, is(images{})
+			s.config.Image, s.images.value = config.Image{ID: 99}, nil
 		}, fault: `plugin_config.image: the account has no image with the id 99`},
 		{name: "no image with that tag", change: func(s *survey) {
-			s.config.Image, s.config.ImageTag, s.images = config.Image{}, "golden", is(images{})
+			s.config.Image, s.config.ImageTag, s.images.value = config.Image{}, "golden", nil
 		}, fault: `plugin_config.image_tag: no private image on the account carries the tag "golden"`},
 		{name: "the newest image of each region counts", change: func(s *survey) {
 			at("s-1vcpu-1gb s-2vcpu-2gb", "nyc3 fra1 ams3")(s)
 			s.config.Image, s.config.ImageTag, s.config.IPv6 = config.Image{}, "golden", true
-			s.images = is(images{found: []digitalocean.Image{
+			s.images = is([]digitalocean.Image{
 				{ID: 10, Regions: []string{"fra1", "nyc3"}, MinDiskSize: 10, Created: day(1)},
 				{ID: 12, Regions: []string{"fra1"}, MinDiskSize: 60, Created: day(3)},
 				{ID: 11, Regions: []string{"fra1"}, MinDiskSize: 25, Created: day(3), Type: "custom", Status: "deleted"},
-			}})
+			})
 		}, placements: "s-1vcpu-1gb in nyc3, s-1vcpu-1gb in ams3, s-2vcpu-2gb in nyc3, s-2vcpu-2gb in fra1, s-2vcpu-2gb in ams3",
 			log: []string{
 				never + `size=s-1vcpu-1gb region=fra1 why="image 12 needs a disk of 60 GiB, the size has 25"`,
@@ -159,38 +152,29 @@ plugin_config.image: DigitalOcean has no image "docker"; did you mean "docker-20
 			i.ID, i.Slug, i.Status, i.ErrorMessage = 12, "", "deleted", "import failed\n[disk]"
 		}), fault: `plugin_config.image: image 12 has the status "deleted", "import failed\n[disk]": no Droplet can be made of it; choose another`},
 		{name: "a retired image", change: func(s *survey) {
-			s.images.value.found[0].Status = "retired"
+			s.images.value[0].Status = "retired"
 		}, fault: `plugin_config.image: image docker-20-04 has the status "retired": no Droplet can be made of it; choose another`},
 		{name: "a custom image with features, where no size fits", change: func(s *survey) {
 			s.config.IPv6, s.config.Monitoring, s.config.Sizes = true, true, []string{"m-2vcpu-16gb"}
-			s.images.value.found[0].Type = "custom"
+			s.images.value[0].Type = "custom"
 		}, fault: `plugin_config: no combination of size, region and image can work:
   m-2vcpu-16gb in fra1: the size is not on offer there now; it is in no region
 doctl compute size list shows which sizes there are
 plugin_config.ipv6: image docker-20-04 is a custom image, for which DigitalOcean does not support ipv6; set ipv6 = false, or choose another image
 plugin_config.monitoring: image docker-20-04 is a custom image, for which DigitalOcean does not support monitoring; set monitoring = false, or choose another image`},
-		{name: "images that may not be read", change: func(s *survey) { s.images = fails[images](forbidden("GET /v2/images/{id}")) },
-			log: []string{unread + `"GET /v2/images/{id}: 403 No."`}},
-		{name: "tagged images that may not be read", change: func(s *survey) {
-			s.config.Image, s.config.ImageTag = config.Image{}, "golden"
-			s.images = fails[images](forbidden("GET /v2/images"))
-		}, fault: "plugin_config.image_tag: images could not be looked up: GET /v2/images: 403 No.",
-			log: []string{unread + `"GET /v2/images: 403 No."`}},
-
 		{name: "VPCs and SSH keys", change: func(s *survey) {
 			at("s-1vcpu-1gb", "fra1 nyc3 ams2")(s)
-			s.config.VPC, s.config.SSHKeys = map[string]string{"fra1": vpc, "nyc3": vpc, "ams2": vpc}, []string{"1", "2", "3"}
-			s.vpcs = []answer[string]{fails[string](missing), is("fra1"), fails[string](forbidden("GET /v2/vpcs/{id}"))}
-			s.keys = []error{nil, missing, failed("GET /v2/account/keys/{id}", 500, instancegroup.ErrUnconfirmed)}
-		}, fault: `plugin_config.vpc_uuid: the account has no VPC ` + vpc + `
-plugin_config.vpc_uuid: VPC ` + vpc + ` is in fra1, not in nyc3
+			s.lookUps = []*lookUp{{key: "vpc_uuid", what: "VPC 1", err: missing}, {key: "vpc_uuid", what: "VPC 2", wrong: "it is in fra1, not in nyc3"},
+				{key: "ssh_keys", what: "key 1"}, {key: "ssh_keys", what: "key 2", err: missing},
+				{key: "ssh_keys", what: "key 3", wrong: "no", err: failed("GET /v2/account/keys/{id}", 500, instancegroup.ErrUnconfirmed)}}
+		}, fault: `plugin_config.vpc_uuid: the account has no VPC 1
+plugin_config.vpc_uuid: VPC 2: it is in fra1, not in nyc3
 plugin_config.ssh_keys: the account has no key 2`,
 			log: []string{
-				`[WARN]  could not look up the VPC: vpc_uuid=` + vpc + ` err="GET /v2/vpcs/{id}: 403 No."`,
-				`[WARN]  could not look up an SSH key: key=3 err="GET /v2/account/keys/{id}: 500 No."`,
+				`[WARN]  could not look up a VPC or an SSH key: which="key 3" err="GET /v2/account/keys/{id}: 500 No."`,
 			}},
 		{name: "what may be refused", change: func(s *survey) {
-			s.images.value.found[0].Status, s.images.value.found[0].Name = "pending", "ci golden"
+			s.images.value[0].Status, s.images.value[0].Name = "pending", "ci golden"
 			s.account.value.Status, s.account.value.StatusMessage, s.account.value.EmailVerified = "locked", "Please contact\nsupport", false
 			s.config.MaxInstances = 26
 		}, most: 26, log: []string{
@@ -202,7 +186,7 @@ plugin_config.ssh_keys: the account has no key 2`,
 		{name: "a limit that may not be read", change: func(s *survey) {
 			s.account = fails[digitalocean.Account](forbidden("GET /v2/account"))
 		}, most: -1,
-			fault: "plugin_config.max_instances: must be set, since the account's Droplet limit could not be read: GET /v2/account: 403 No.",
+			fault: "plugin_config.max_instances: must be set, since the account's Droplet limit is not known (the scope account:read shows it)",
 			log:   []string{`[WARN]  the account could not be read, so its status and its Droplet limit are not checked: err="GET /v2/account: 403 No."`}},
 		{name: "an account that could not be read, and need not be", change: func(s *survey) {
 			s.config.MaxInstances = 7
@@ -225,40 +209,24 @@ plugin_config.ssh_keys: the account has no key 2`,
 			s.config.MaxHourlyCost = 50
 		}, most: -1, fault: "plugin_config.max_hourly_cost: DigitalOcean tells no price of size own-1, so it cannot be kept; " +
 			"take the size out of plugin_config.size, or remove the key and limit max_instances"},
-		{name: "prices that may not be read", change: func(s *survey) {
-			s.config.MaxHourlyCost, s.sizes = 1, fails[[]digitalocean.Size](forbidden("GET /v2/sizes"))
-		}, most: -1, fault: "plugin_config.max_hourly_cost: DigitalOcean's prices could not be read, so it cannot be kept; give the token the scope sizes:read, or remove the key and limit max_instances",
-			log: []string{unread + `"GET /v2/sizes: 403 No."`}},
-		{name: "prices that may be read, regions that may not", change: func(s *survey) {
-			s.config.MaxHourlyCost, s.regions = 0.009, fails[[]digitalocean.Region](forbidden("GET /v2/regions"))
-		}, most: 1, log: []string{
-			unread + `"GET /v2/regions: 403 No."`,
-			inForce + "0.009 most_expensive_size=s-1vcpu-1gb usd_per_hour=0.009 max_instances=1 limited_by=max_hourly_cost",
-		}},
-		{name: "an unchecked size without a price", change: func(s *survey) {
-			s.config.MaxHourlyCost, s.config.Sizes, s.regions = 1, []string{"s-9"}, fails[[]digitalocean.Region](forbidden("GET /v2/regions"))
-		}, most: -1, fault: "plugin_config.max_hourly_cost: DigitalOcean tells no price of size s-9, so it cannot be kept; take the size out of plugin_config.size, or remove the key and limit max_instances",
-			log: []string{unread + `"GET /v2/regions: 403 No."`}},
-
 		{name: "everything at once", change: func(s *survey) {
 			at("x", "moon")(s)
-			s.config.MaxHourlyCost, s.config.VPC, s.config.SSHKeys = 1, map[string]string{"moon": vpc}, []string{"2"}
-			s.images.value.found = nil
-			s.vpcs, s.keys = []answer[string]{is("nyc3")}, []error{missing}
+			s.config.MaxHourlyCost = 1
+			s.images.value = nil
+			s.lookUps = []*lookUp{{key: "ssh_keys", what: "key 2", err: missing}}
 			s.account.value.DropletLimit = 0
 			s.tagRead = fails[struct{}](forbidden("GET /v2/tags/{tag}"))
 		}, most: -1, fault: `plugin_config.region: DigitalOcean has no region "moon"
 plugin_config.size: DigitalOcean has no size "x"
 plugin_config.image: DigitalOcean has no image "docker-20-04"
-plugin_config.vpc_uuid: VPC ` + vpc + ` is in nyc3, not in moon
 plugin_config.ssh_keys: the account has no key 2
-plugin_config.max_instances: must be set, since the account's Droplet limit reads 0
+plugin_config.max_instances: must be set, since the account's Droplet limit is not known (the scope account:read shows it)
 the plugin finds its Droplets by their tags, which it may not read: GET /v2/tags/{tag}: 403 No.`},
 		{name: "what has a fault already", change: func(s *survey) {
 			s.faults = config.Faults{{Key: "size"}, {Key: "image"}, {Key: "max_instances"}}
 			s.config.Sizes, s.config.Image, s.config.MaxHourlyCost = nil, config.Image{}, 1
 			s.config.Regions = append(s.config.Regions, "moon")
-			s.images = answer[images]{}
+			s.images = answer[[]digitalocean.Image]{}
 			s.account.value.DropletLimit = 0
 		}, fault: `plugin_config.region: DigitalOcean has no region "moon"`, most: -1},
 	} {
@@ -273,8 +241,8 @@ the plugin finds its Droplets by their tags, which it may not read: GET /v2/tags
 			s.check()
 			s.logPlan()
 			fault := ""
-			if s.plan.Fault != nil {
-				fault = s.plan.Fault.Error()
+			if s.Fault != nil {
+				fault = s.Fault.Error()
 			}
 			if diff := cmp.Diff(tt.fault, fault); diff != "" {
 				t.Errorf("fault, expected (-) and found (+):\n%s", diff)
@@ -282,15 +250,15 @@ the plugin finds its Droplets by their tags, which it may not read: GET /v2/tags
 			if diff := cmp.Diff(tt.log, slices.Collect(strings.Lines(log.String())), cmp.Transformer("", strings.TrimSpace)); diff != "" {
 				t.Errorf("log, expected (-) and found (+):\n%s", diff)
 			}
-			if got := s.plan.String(); tt.placements != "" && got != tt.placements {
+			if got := s.String(); tt.placements != "" && got != tt.placements {
 				t.Errorf("placements %s\nwant   %s", got, tt.placements)
 			}
 			most := map[int]int{0: 25, -1: 0}
 			if want, special := most[tt.most]; special {
 				tt.most = want
 			}
-			if s.plan.MaxInstances != tt.most || s.plan.GPUs != tt.gpus {
-				t.Errorf("at most %d Droplets, want %d; GPUs %t, want %t", s.plan.MaxInstances, tt.most, s.plan.GPUs, tt.gpus)
+			if s.MaxInstances != tt.most || s.GPUs != tt.gpus {
+				t.Errorf("at most %d Droplets, want %d; GPUs %t, want %t", s.MaxInstances, tt.most, s.GPUs, tt.gpus)
 			}
 		})
 	}

@@ -28,11 +28,11 @@ func TestSurveyAsksOnce(t *testing.T) {
 		}
 		c := config.Config{Regions: []string{"fra1", "nyc3"},
 			Sizes: []string{"s-2vcpu-4gb"}, Image: config.Image{Slug: "docker-20-04"}, SSHKeys: []string{"12", "13"},
-			VPC: map[string]string{"nyc3": "00000006-0f0c-4000-8000-000000000006", "fra1": "00000064-0f0c-4000-8000-000000000064"}}
+			VPC: map[string]string{"nyc3": "00000064-0f0c-4000-8000-000000000064", "fra1": "00000064-0f0c-4000-8000-000000000064"}}
 		var r Reader
 		for _, faults := range []config.Faults{nil, nil, {{Key: "image"}}} {
 			p, err := r.Survey(t.Context(), hclog.NewNullLogger(), api, c, faults)
-			if err != nil || p.Fault == nil || strings.Contains(p.Fault.Error(), "plugin_config.image") {
+			if err != nil || p.Fault == nil || strings.Contains(p.Fault.Error(), "plugin_config.image") || !strings.Contains(p.Fault.Error(), "is in fra1, not in nyc3") {
 				t.Fatalf("%v, %v", p.Fault, err)
 			}
 		}
@@ -46,17 +46,16 @@ func TestSurveyAsksOnce(t *testing.T) {
 	})
 }
 
-// What could not be found out is an error, also of an account whose limit is not needed;
-// that a scope is missing is an answer.
+// What could not be found out is an error, also of an account whose limit is not needed; that tags or the account may not be
+// read is an answer.
 func TestUnanswered(t *testing.T) {
-	for err, want := range map[error]bool{
-		failed("GET", 500, instancegroup.ErrUnconfirmed): true, failed("GET", 401, instancegroup.ErrUnauthorized): true, forbidden("GET"): false,
+	for err, want := range map[error]int{
+		failed("GET", 500, instancegroup.ErrUnconfirmed): 5, failed("GET", 401, instancegroup.ErrUnauthorized): 5, forbidden("GET"): 3,
 	} {
 		for i := range 5 {
 			s := small()
-			s.config.MaxInstances = 3
 			*[]*error{&s.sizes.err, &s.regions.err, &s.images.err, &s.tagRead.err, &s.account.err}[i] = err
-			if got := s.unanswered(); errors.Is(got, err) != want || (got != nil) != want {
+			if got := s.unanswered(); errors.Is(got, err) != (i < want) || (got != nil) != (i < want) {
 				t.Errorf("question %d, %v: %v", i, err, got)
 			}
 		}

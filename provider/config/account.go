@@ -1,11 +1,10 @@
 package config
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"net/netip"
-	"net/url"
+	"io/fs"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,8 +25,9 @@ func ParseAccount(data []byte, host Host) (Account, error) {
 	c, err := Parse(data, host)
 	faults, _ := errors.AsType[Faults](err)
 	faults = slices.DeleteFunc(faults, func(f Fault) bool {
-		of := func(key string) bool { return Faults{f}.Has(key) || strings.Contains(f.Hint, strconv.Quote(key)) }
-		return f.Key == "name" && f.Text == errMissing.Error() || !slices.ContainsFunc([]string{"name", "token", "token_file", "api_url"}, of)
+		isOrMayBe := func(key string) bool { return Faults{f}.Has(key) || strings.Contains(f.Hint, strconv.Quote(key)) }
+		return f.Key == "name" && f.Text == errMissing.Error() ||
+			!slices.ContainsFunc([]string{"name", "token", "token_file", "api_url"}, isOrMayBe)
 	})
 	if len(faults) > 0 {
 		return Account{}, faults
@@ -49,81 +49,48 @@ func (t Token) Read() (Secret, error) {
 	if t.File == "" {
 		return t.Value, nil
 	}
-	token, err := readChecked(ThisHost(), t.File, maxTokenFile, checkToken)
+	token, err := ThisHost().content(t.Source, t.File, checkToken)
+	return NewSecret(token), err
+}
+
+// Host is what of the machine a plugin_config may refer to. Neither field may be nil.
+type Host struct {
+	Getenv   func(name string) string                       // "" = it is not set
+	ReadFile func(path string, limit int64) ([]byte, error) // a file longer than limit bytes is an error
+}
+
+// ThisHost is the machine that the plugin runs on.
+func ThisHost() Host { return Host{Getenv: os.Getenv, ReadFile: readFile} }
+
+func readFile(path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path) // before it is opened: opening a pipe that nobody writes to blocks for ever
 	if err != nil {
-		return Secret{}, fmt.Errorf("%s %w", t.Source, err)
+		return nil, err
 	}
-	return NewSecret(token), nil
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("it is not a regular file")
+	}
+	if info.Size() > limit {
+		return nil, fmt.Errorf("it is larger than %d bytes", limit)
+	}
+	return os.ReadFile(path)
 }
 
-// maxTokenFile bounds what is read of a token file, in bytes. A token has some 71.
-const maxTokenFile = 64 << 10
+// maxFile bounds what is read of a token's file, which has some 71 bytes, and is DigitalOcean's limit of user data.
+const maxFile = 64 << 10
 
-// checkToken accepts what can be sent in a header. Its error follows the source in a sentence.
-func checkToken(content string) (string, error) {
-	token := strings.TrimSpace(content)
-	if token == "" {
-		return "", errors.New("is empty: put the token into it")
+// content returns what is in a file, once it is checked. The error begins with the name of the file, and has no path of its
+// own: it may be a token in the wrong place.
+func (h Host) content(name, path string, check func(string) (string, error)) (text string, err error) {
+	content, err := h.ReadFile(path, maxFile)
+	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pathError.Err
 	}
-	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", errors.New("holds something other than a token, which is printable ASCII without spaces")
+	if err != nil {
+		return "", fmt.Errorf("%s cannot be read: %w", name, err)
 	}
-	return token, nil
-}
-
-func (p *parser) tokenIsFrom() error {
-	if t := &p.config.Token; !t.Value.IsZero() {
-		t.Source = cmp.Or(p.variable, "plugin_config.token")
+	if text, err = check(string(content)); err != nil {
+		return "", fmt.Errorf("%s %w", name, err)
 	}
-	return nil
-}
-
-func (p *parser) tryTokenFile() error {
-	t := &p.config.Token
-	if t.Source != "" || p.faults.Has("token") {
-		t.File = "" // an earlier source has it, or a fault says why it does not
-	}
-	if t.File == "" {
-		return nil
-	}
-	if _, err := readChecked(p.host, t.File, maxTokenFile, checkToken); err != nil {
-		return fmt.Errorf("%s %w", quote(t.File), err)
-	}
-	t.Source = "plugin_config.token_file " + t.File
-	return nil
-}
-
-const defaultAPIURL = "https://api.digitalocean.com"
-
-// defaultURL is not used after a fault: the token is not for another host.
-func (p *parser) defaultURL() error {
-	p.config.APIURL = cmp.Or(p.config.APIURL, defaultAPIURL)
-	return nil
-}
-
-// normalURL checks the URL of the API, and returns it in one spelling, by which this host's plugins know that
-// they are on the same account: scheme and host in lower case, without the scheme's port and a slash at the end. A fault
-// never repeats a user name, a password or a query.
-func normalURL(text string) (string, error) {
-	u, err := url.Parse(text)
-	if err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return "", errors.New("must be an absolute https URL, such as " + defaultAPIURL)
-	}
-	usualPort := map[string]string{"https": ":443", "http": ":80"}[u.Scheme]
-	u.Host = strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(u.Host), usualPort), ":")
-	normal := strings.TrimRight(u.String(), "/")
-	address, err := netip.ParseAddr(u.Hostname())
-	isLoopback := u.Hostname() == "localhost" || err == nil && address.IsLoopback()
-	switch {
-	case u.User != nil:
-		return "", errors.New("must not hold a user name or a password")
-	case strings.ContainsAny(text, "?#"):
-		return "", errors.New("must not hold a query or a fragment")
-	case u.Scheme == "http" && !isLoopback:
-		return "", fmt.Errorf("must be https, or the token could be read on the way: plain http is for loopback hosts, and %s is not one",
-			quote(u.Hostname()))
-	case strings.HasSuffix(normal, "/v2"):
-		return "", errors.New("must not end in the version, /v2, which is added to it")
-	}
-	return normal, nil
+	return text, nil
 }

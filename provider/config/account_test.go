@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,23 +12,28 @@ import (
 // TestTokenSources takes the sources away one by one: each time the next one counts.
 func TestTokenSources(t *testing.T) {
 	t.Parallel()
-	env := map[string]string{"DIGITALOCEAN_TOKEN": " dop_v1_env\n", "DIGITALOCEAN_ACCESS_TOKEN": "dop_v1_access"}
+	env := map[string]string{"DIGITALOCEAN_TOKEN": " dop_v1_env\n", "DIGITALOCEAN_ACCESS_TOKEN": "dop_v1_access",
+		"DIGITALOCEAN_API_URL": " https://ENV.example.com/ "}
 	host := hostWith(env, map[string]string{"/etc/do-token": "dop_v1_file\n"})
-
 	for _, step := range []struct {
-		change string
-		want   Token
+		change, url string
+		want        Token
 	}{
-		{`{"token": " dop_v1_key ", "token_file": "/etc/do-token"}`, Token{Value: NewSecret("dop_v1_key"), Source: "plugin_config.token"}},
-		{`{"token": "", "token_file": "/etc/do-token"}`, Token{File: "/etc/do-token", Source: "plugin_config.token_file /etc/do-token"}},
-		{`{"token": "", "token_file": ""}`, Token{Value: NewSecret("dop_v1_env"), Source: "the environment variable DIGITALOCEAN_TOKEN"}},
-		{`{"token": null}`, Token{Value: NewSecret("dop_v1_access"), Source: "the environment variable DIGITALOCEAN_ACCESS_TOKEN"}},
+		{`{"token": " dop_v1_key ", "token_file": "/etc/do-token", "api_url": "https://key.example.com"}`, "https://key.example.com",
+			Token{Value: NewSecret("dop_v1_key"), Source: "plugin_config.token"}},
+		{`{"token": "", "token_file": "/etc/do-token"}`, "https://env.example.com",
+			Token{File: "/etc/do-token", Source: "plugin_config.token_file /etc/do-token"}},
+		{`{"token": "", "token_file": ""}`, "https://env.example.com",
+			Token{Value: NewSecret("dop_v1_env"), Source: "the environment variable DIGITALOCEAN_TOKEN"}},
+		{`{"token": null}`, "https://env.example.com",
+			Token{Value: NewSecret("dop_v1_access"), Source: "the environment variable DIGITALOCEAN_ACCESS_TOKEN"}},
 	} {
 		if step.change == `{"token": null}` {
 			delete(env, "DIGITALOCEAN_TOKEN")
 		}
-		if diff := cmp.Diff(step.want, accept(t, step.change, host).Token); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", step.change, diff)
+		got := accept(t, step.change, host)
+		if diff := cmp.Diff(step.want, got.Token); diff != "" || got.APIURL != step.url {
+			t.Errorf("%s: the API is %s, the token (-want +got):\n%s", step.change, got.APIURL, diff)
 		}
 	}
 }
@@ -37,56 +41,27 @@ func TestTokenSources(t *testing.T) {
 func TestTokenFileIsReadAgain(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "token")
-	write := func(content string) {
-		t.Helper()
+	token := Token{File: path, Source: "the file"}
+	for content, want := range map[string]string{
+		"dop_v1_first\n":              "dop_v1_first",
+		"\n dop_v1_second \r\n":       "dop_v1_second",
+		strings.Repeat("x", 64<<10):   strings.Repeat("x", 64<<10),
+		" \n":                         "the file holds something other than a token, which is printable ASCII without spaces",
+		"dop_v1_0123 and so on":       "the file holds something other than a token, which is printable ASCII without spaces",
+		strings.Repeat("x", 64<<10+1): "the file cannot be read: it is larger than 65536 bytes",
+	} {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-	}
-	write("dop_v1_first\n")
-	token := accept(t, fmt.Sprintf(`{"token": "", "token_file": %q}`, path), ThisHost()).Token
-
-	for _, want := range []string{"dop_v1_first", "dop_v1_second"} {
-		write("\n " + want + " \r\n")
-		if got, err := token.Read(); err != nil || got.Reveal() != want {
+		got, err := token.Read()
+		if err == nil && got.Reveal() != want || err != nil && (err.Error() != want || !got.IsZero()) {
 			t.Errorf("Read() = %q, %v, want %s", got.Reveal(), err, want)
 		}
 	}
-
-	source := "plugin_config.token_file " + path
-	for content, want := range map[string]string{
-		" \n":                         " is empty: put the token into it",
-		"dop_v1_0123 and so on":       " holds something other than a token, which is printable ASCII without spaces",
-		strings.Repeat("x", 64<<10+1): " cannot be read: it is larger than 65536 bytes",
-	} {
-		write(content)
-		if got, err := token.Read(); err == nil || err.Error() != source+want || !got.IsZero() {
-			t.Errorf("Read() = %q, %v, want the error %s", got.Reveal(), err, want)
-		}
-	}
-	write(strings.Repeat("x", 64<<10))
-	if got, err := token.Read(); err != nil || len(got.Reveal()) != 64<<10 {
-		t.Errorf("Read() of a file as long as the limit: %v", err)
-	}
-	for file, want := range map[string]string{
-		path + "2":         "no such file or directory",
-		filepath.Dir(path): "it is not a regular file",
-		os.DevNull:         "it is not a regular file",
-	} {
+	for file, want := range map[string]string{path + "2": "no such file or directory", os.DevNull: "it is not a regular file"} {
 		if _, err := (Token{File: file, Source: "the file"}).Read(); err == nil || err.Error() != "the file cannot be read: "+want {
 			t.Errorf("Read() of %s: %v", file, err)
 		}
-	}
-}
-
-func TestAPIURLFromTheEnvironment(t *testing.T) {
-	t.Parallel()
-	host := hostWith(map[string]string{"DIGITALOCEAN_API_URL": " https://ENV.example.com/ "}, nil)
-	if got := accept(t, `{}`, host).APIURL; got != "https://env.example.com" {
-		t.Errorf("without api_url it is %s", got)
-	}
-	if got := accept(t, `{"api_url": "https://key.example.com"}`, host).APIURL; got != "https://key.example.com" {
-		t.Errorf("with api_url it is %s", got)
 	}
 }
 
@@ -96,23 +71,20 @@ func TestAccount(t *testing.T) {
 	for data, want := range map[string]string{
 		`{"name": "ci", "token": "t", "colour": 1, "max_instances": 0, "user_data_file": "/missing"}`: "ci https://api.digitalocean.com",
 		`{"token": "t", "api_url": "https://EXAMPLE.com:443/"}`:                                       " https://example.com",
-		`{"name": "ci-doctor", "tokn": "t", "api_url": 5, "size": 5}`: `plugin_config.name: must not end in -doctor, as the groups do that doctor --boot makes and deletes; for example name = "ci"
-plugin_config.token: is required, unless token_file is set; for example token_file = "/etc/gitlab-runner/digitalocean-token", or DIGITALOCEAN_TOKEN in the environment
-plugin_config.api_url: must be a string, not 5
-plugin_config.tokn: unknown key; did you mean "token"?`,
-		`[]`: "plugin_config: must be a table",
+		`{"name": "ci-doctor", "tokn": "t", "api_url": 5, "size": 5}`:                                 "name token api_url tokn",
+		`[]`: "",
 	} {
 		a, err := ParseAccount([]byte(data), emptyHost)
 		got := a.Name + " " + a.APIURL
 		if err != nil {
-			if got = err.Error(); a != (Account{}) {
-				t.Errorf("%s: with faults there is %+v", data, a)
+			var keys []string
+			for _, f := range faultsOf(err) {
+				keys = append(keys, f.Key)
 			}
-		} else if a.Token.Source != "plugin_config.token" {
-			t.Errorf("%s: the token is %+v", data, a.Token)
+			got = strings.Join(keys, " ")
 		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", data, diff)
+		if got != want || (err != nil) != (a == Account{}) || err == nil && a.Token.Source != "plugin_config.token" {
+			t.Errorf("%s is %q with the token %+v, want %q", data, got, a.Token, want)
 		}
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -57,26 +56,30 @@ type Image struct {
 //
 // It reads the files that the keys token_file and user_data_file name, and the environment variables that stand in for
 // token and api_url, all through host. The error is always a [Faults]. The Config that comes with it has what could be
-// read: the field of a key with a fault is as if the key were not given, and a required one, or APIURL, is zero. So what
-// is valid can still be checked, once DigitalOcean can be asked:
-//
-//	!faults.Has("token", "token_file", "api_url")
+// read, so that it can still be checked: the field of a key whose value has a fault is as if the key were not given, and a
+// required one is zero.
 func Parse(data []byte, host Host) (Config, error) {
-	var given map[string]any
+	p := &parser{host: host, config: Config{APIURL: defaultAPIURL, PublicNetworking: true, CreateTimeout: 10 * time.Minute}}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber() // an id may be beyond what a float holds
-	if err := decoder.Decode(&given); err != nil && !errors.Is(err, io.EOF) {
+	if err := decoder.Decode(&p.given); err != nil && !errors.Is(err, io.EOF) {
 		return Config{}, Faults{{Text: "must be a table"}}
 	}
-	maps.DeleteFunc(given, func(name string, v any) bool {
+	maps.DeleteFunc(p.given, func(name string, v any) bool {
 		return v == "" && (name == "token" || name == "token_file") // templates leave them empty where the environment has the token
 	})
-	p := &parser{host: host, given: given, config: Config{PublicNetworking: true, CreateTimeout: 10 * time.Minute}}
 	for _, k := range p.keys() {
-		p.read(k)
+		if err := p.read(k); err != nil {
+			p.faults = append(p.faults, Fault{k.name, err.Error(), k.hint})
+		}
 	}
-	p.findUnknown()
-	if len(p.faults) > 0 {
+	known, free := Keys(), slices.DeleteFunc(Keys(), p.has)
+	for _, name := range slices.Sorted(maps.Keys(p.given)) {
+		if !slices.Contains(known, name) {
+			p.faults = append(p.faults, Fault{strings.Trim(quote(name), `"`), "unknown key", DidYouMean(name, free)})
+		}
+	}
+	if p.faults != nil {
 		return p.config, p.faults
 	}
 	return p.config, nil
@@ -84,56 +87,40 @@ func Parse(data []byte, host Host) (Config, error) {
 
 // parser carries one call of [Parse] from key to key.
 type parser struct {
-	host     Host
-	given    map[string]any // values are strings, bools, json.Numbers, []any and map[string]any
-	variable string         // of the environment, that the value that is being read is from; "" = it is given
-	config   Config
-	faults   Faults
+	host   Host
+	given  map[string]any // values are strings, bools, json.Numbers, []any and map[string]any
+	source string         // of the value that is being read: plugin_config.token, the environment variable DIGITALOCEAN_TOKEN
+	config Config
+	faults Faults
 }
 
 // has reports whether the user gave the key. No key is the empty one.
 func (p *parser) has(name string) bool { return name != "" && p.given[name] != nil }
 
-// read reads one key, given or not.
-func (p *parser) read(k key) {
-	field := reflect.ValueOf(k.field).Elem()
-	before := reflect.New(field.Type()).Elem()
-	before.Set(field)
-	v := p.given[k.name]
-	p.variable = ""
-	for _, name := range k.environment {
-		if text := strings.TrimSpace(p.host.Getenv(name)); text != "" && v == nil && !p.has(k.instead) {
-			v, p.variable = text, "the environment variable "+name
-		}
-	}
-	var err error
-	switch {
-	case v != nil && p.has(k.excludes):
-		err = fmt.Errorf("excludes %s: set one of the two", k.excludes)
-	case v != nil:
-		err = p.store(k, v)
-	case k.required && k.instead == "":
-		err = errMissing
-	case k.required && !p.has(k.instead):
-		err = fmt.Errorf("is required, unless %s is set", k.instead)
-	}
-	if err == nil && k.then != nil {
-		err = k.then()
-	}
-	if err != nil {
-		field.Set(before) // as if it were not given
-		p.faults = append(p.faults, Fault{k.name, strings.TrimSpace(p.variable + " " + err.Error()), k.hint})
-	}
-}
-
 var errMissing = errors.New("is required")
 
-func (p *parser) findUnknown() {
-	known := Keys()
-	free := slices.DeleteFunc(Keys(), p.has)
-	for _, name := range slices.Sorted(maps.Keys(p.given)) {
-		if !slices.Contains(known, name) {
-			p.faults = append(p.faults, Fault{strings.Trim(quote(name), `"`), "unknown key", DidYouMean(name, free)})
+// read reads one key, given or not.
+func (p *parser) read(k key) error {
+	v, from := p.given[k.name], ""
+	p.source = "plugin_config." + k.name
+	for _, name := range k.environment {
+		if text := strings.TrimSpace(p.host.Getenv(name)); text != "" && v == nil && !p.has(k.instead) {
+			p.source = "the environment variable " + name
+			v, from = text, p.source+" "
 		}
 	}
+	switch {
+	case v == nil && k.required && !p.has(k.instead):
+		return errMissing
+	case v == nil:
+		return nil
+	case p.has(k.excludes):
+		return fmt.Errorf("excludes %s: set one of the two", k.excludes)
+	case k.needs != "" && !p.has(k.needs):
+		return fmt.Errorf("needs %s too", k.needs)
+	}
+	if _, err := k.takes.read(v); err != nil {
+		return fmt.Errorf("%s%w", from, err)
+	}
+	return nil
 }

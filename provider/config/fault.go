@@ -16,9 +16,9 @@ import (
 type Faults []Fault
 
 func (f Faults) Error() string {
-	lines := make([]string, len(f))
-	for i, fault := range f {
-		lines[i] = fault.Error()
+	var lines []string
+	for _, fault := range f {
+		lines = append(lines, fault.Error())
 	}
 	return strings.Join(lines, "\n")
 }
@@ -48,40 +48,33 @@ func (f Fault) Error() string {
 	return line
 }
 
-func mustBe(what string, v any) error { return fmt.Errorf("must be %s, not %s", what, show(v)) }
-
-// show returns a value as a fault repeats it: of lists and tables only what they are.
-func show(v any) string {
+// mustBe is what is wrong with a value. Of a list or a table it shows only what it is.
+func mustBe(what string, v any) error {
+	shown := fmt.Sprint(v)
 	switch v := v.(type) {
 	case string:
-		return quote(v)
+		shown = quote(v)
 	case []any:
-		return "a list"
+		shown = "a list"
 	case map[string]any:
-		return "a table"
+		shown = "a table"
 	}
-	return fmt.Sprint(v)
+	return fmt.Errorf("must be %s, not %s", what, shown)
 }
 
-// tokenLike matches DigitalOcean's tokens: personal (dop), OAuth (doo) and refresh (dor) ones, also as [SafeName] spells
-// them, and the 64 hexadecimal digits of those made before 2021.
-var tokenLike = regexp.MustCompile(`(?i)do[opr][_-]v1[_-][0-9a-z]{8,}|\b[0-9a-f]{64}\b`)
+// tokenLike matches DigitalOcean's tokens: personal (dop), OAuth (doo) and refresh (dor) ones, also as part of a name that is
+// made of one, and the 64 hexadecimal digits of those made before 2021. It matches private keys too.
+var tokenLike = regexp.MustCompile(`(?is)do[opr][_-]v1[_-][0-9a-z]{8,}|\b[0-9a-f]{64}\b|` +
+	`-----BEGIN [a-z ]*PRIVATE KEY.*?(-----END [a-z ]*KEY-----|$)`)
 
-// Redact returns text with "[secret]" in the place of whatever looks like a token of DigitalOcean.
+// Redact returns text with "[secret]" in the place of whatever looks like a token of DigitalOcean, or a private key.
 func Redact(text string) string { return tokenLike.ReplaceAllString(text, "[secret]") }
-
-// shown is the most bytes of a value that a fault repeats.
-const shown = 80
 
 // quote makes a value from the config fit to be shown in a fault: on one line, of bounded length, and without anything
 // that looks like a token or a private key, since people paste those into the wrong key.
 func quote(value string) string {
-	if strings.Contains(value, "PRIVATE KEY") {
-		return `"[secret]"`
-	}
-	value = Redact(value)
-	if len(value) > shown {
-		value = strings.ToValidUTF8(value[:shown], "") + "..."
+	if value = Redact(value); len(value) > 80 {
+		value = strings.ToValidUTF8(value[:80], "") + "..."
 	}
 	return strconv.Quote(value)
 }
@@ -89,22 +82,15 @@ func quote(value string) string {
 // DidYouMean proposes up to three candidates, the nearest first, that word is a typo of, or that word is a part of, as old
 // slugs are of new ones. It returns "" when there is none.
 func DidYouMean(word string, candidates []string) string {
-	const longest = 100 // a bound on the work
 	folded := strings.ToLower(word)
 	distance := func(candidate string) int { return levenshtein.ComputeDistance(folded, candidate) }
-	var near []string
-	for _, c := range candidates {
-		isTypo := len(word) <= longest && distance(c) <= max(2, len(word)/4)
+	near := slices.DeleteFunc(slices.Sorted(slices.Values(candidates)), func(c string) bool {
 		isPart := len(word) > 2 && strings.Contains(c, folded)
-		if c != word && (isTypo || isPart) {
-			near = append(near, c)
-		}
-	}
-	if near == nil {
+		return c == word || !isPart && distance(c) > max(2, len(word)/4)
+	})
+	if len(near) == 0 {
 		return ""
 	}
-	slices.SortFunc(near, func(a, b string) int {
-		return cmp.Or(cmp.Compare(distance(a), distance(b)), cmp.Compare(a, b))
-	})
+	slices.SortStableFunc(near, func(a, b string) int { return cmp.Compare(distance(a), distance(b)) })
 	return `did you mean "` + strings.Join(near[:min(3, len(near))], `" or "`) + `"?`
 }

@@ -41,6 +41,11 @@ func TestGoldenConfigs(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s was accepted once:\n%v", path, err)
 		}
+		for _, schema := range pluginSchemas() {
+			if err := schema.Validate(tableOf(t, data)); err != nil {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
 		fields := dump(config)
 		golden, err := os.ReadFile(strings.TrimSuffix(path, ".toml") + ".golden")
 		if err != nil {

@@ -50,7 +50,7 @@ func reference() string {
 		if where := values[k.name]; where != "" {
 			help += " " + where + "."
 		}
-		fmt.Fprintf(&s, "| `%s` | %s | %s | %s |\n", k.name, strings.Join(typesOf(k.schema()), " or "), fallback, help)
+		fmt.Fprintf(&s, "| `%s` | %s | %s | %s |\n", k.name, strings.Join(typesOf(k.takes.schema), " or "), fallback, help)
 	}
 	return s.String()
 }

@@ -1,8 +1,8 @@
 package config
 
 import (
-	"bytes"
 	"encoding/json"
+	"maps"
 	"regexp"
 )
 
@@ -16,11 +16,10 @@ func IsPlugin(name string) bool { return regexp.MustCompile(pluginName).MatchStr
 // this plugin. What it refuses [Parse] refuses too. It is draft-07, and means the same in draft-04 apart from if and then:
 // TOML editors know no later one.
 func Schema() []byte {
-	table := object{"type": "object", "additionalProperties": false}
-	properties, dependencies := object{}, object{}
-	var required []string
+	properties, dependencies, required := object{}, object{}, []string{}
+	table := object{"type": "object", "additionalProperties": false, "properties": properties, "dependencies": dependencies}
 	for _, k := range new(parser).keys() {
-		property := k.schema()
+		property := maps.Clone(k.takes.schema)
 		property["description"] = k.help
 		if json.Valid([]byte(k.fallback)) {
 			property["default"] = json.RawMessage(k.fallback)
@@ -34,10 +33,11 @@ func Schema() []byte {
 			required = append(required, k.name)
 		case k.excludes != "":
 			dependencies[k.name] = object{"not": object{"required": []string{k.excludes}}}
+		case k.needs != "":
+			dependencies[k.name] = []string{k.needs}
 		}
 	}
-	table["properties"], table["dependencies"], table["required"] = properties, dependencies, required
-
+	table["required"] = required
 	reference := object{"$ref": "#/definitions/plugin_config"}
 	autoscaler := object{
 		// Any plugin_config is fine here: it is where editors, which do not look into if and then, find what to propose.
@@ -46,18 +46,15 @@ func Schema() []byte {
 		"then":       object{"properties": object{"plugin_config": reference}},
 	}
 	runner := object{"properties": object{"autoscaler": autoscaler}}
-	var schema bytes.Buffer
-	encoder := json.NewEncoder(&schema)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(object{
+	schema, err := json.MarshalIndent(object{
 		"$schema":     "http://json-schema.org/draft-07/schema#",
 		"title":       "config.toml of GitLab Runner with fleeting-plugin-digitalocean",
 		"type":        "object",
 		"properties":  object{"runners": object{"items": runner}},
 		"definitions": object{"plugin_config": table},
-	}); err != nil {
+	}, "", "  ")
+	if err != nil {
 		panic(err) // it is made of constants
 	}
-	return schema.Bytes()
+	return append(schema, '\n')
 }

@@ -8,9 +8,7 @@ import (
 // Secret holds a string that must not reach a log, an error or a file. However it is printed or marshalled, alone or
 // inside another value, it comes out as "[secret]", or as nothing when it is empty. The zero Secret is empty.
 type Secret struct {
-	// A pointer, because fmt calls no methods on what it finds in an unexported field of somebody else's struct, and
-	// prints the memory instead: of a pointer it then shows the address.
-	value *string
+	value *string // of a string in an unexported field of somebody else's struct fmt prints the memory; of a pointer, the address
 }
 
 // NewSecret returns a Secret that holds value.
@@ -35,7 +33,6 @@ func (s Secret) IsZero() bool { return s.value == nil }
 // Equal reports whether both hold the same string; == compares identity.
 func (s Secret) Equal(other Secret) bool { return s.Reveal() == other.Reveal() }
 
-// String returns "[secret]", or "" when the Secret is empty.
 func (s Secret) String() string {
 	if s.IsZero() {
 		return ""

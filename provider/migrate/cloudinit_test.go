@@ -33,14 +33,14 @@ func cloudConfigs(t *testing.T) map[string]string {
 
 // A user's cloud-config is continued, or the reason is told why it is not.
 func TestMerge(t *testing.T) {
-	ours := newCloudConfig(dockerImage, map[string][]string{"insecure-registries": {"r:5000"}}, "root", 22)
+	ours := cloudConfig{Files: []cloudFile{{Path: daemonFile, Content: "x"}}, Run: []string{"y"}}
 	for theirs, want := range map[string]string{
 		"#cloud-config\n": "#cloud-config\nwrite_files:\n  - path: /etc/docker/daemon.json\n",
 		"#cloud-config\r\nfqdn: x # no\r\nruncmd: [[a, b]]\r\n":           "#cloud-config\nfqdn: x # no\nruncmd:\n  - [a, b]\n",
-		"#cloud-config\nruncmd: x\n":                                      "has no list in runcmd",
-		"#cloud-config\n- x\n":                                            "is no cloud-config",
-		"#cloud-config\n\tx\n":                                            "is no YAML",
-		"## template: jinja\n#cloud-config\n":                             "is no cloud-config",
+		"#cloud-config\nruncmd: x\n":                                      errNotMerged.Error(),
+		"#cloud-config\n- x\n":                                            errNotMerged.Error(),
+		"#cloud-config\n\tx\n":                                            errNotMerged.Error(),
+		"## template: jinja\n#cloud-config\n":                             errNotMerged.Error(),
 		"#cloud-config\nwrite_files: [{path: /etc/docker/daemon.json}]\n": "writes /etc/docker/daemon.json too",
 	} {
 		got, err := ours.mergedInto(theirs)

@@ -3,25 +3,28 @@ package migrate
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
+	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 )
 
-// plan is what the new section says beyond what it takes over from the old one.
-type plan struct {
-	Array     string // that the section is in, as it is spelled: runners
-	Group     string // plugin_config.name
-	Most      int    // Droplets at once
-	MaxUse    int    // 0 = no limit
-	Creating  int    // 0 = no limit
-	Drain     drain
-	StateDir  string
-	TokenFile string // empty = the token is in the environment
+// conversion is the migration of one runner: from its old settings to what the new section says, with notes, and to a text.
+type conversion struct {
+	*migration
+	*section
+	key    string            // runners.0
+	driver map[string]option // of docker-machine's digitalocean driver, by name without the prefix
+	engine []option          // of the Docker daemon, that are converted
 
+	Runner       oldRunner
+	Group        string // plugin_config.name
+	Most         int    // Droplets at once
+	Token        string // a file; empty = it is in the environment
 	Region, Size string
 	Image        any    // a name, or the number of a snapshot
 	Private      string // the private addresses that Droplets have to reach; empty = there are none
@@ -33,21 +36,19 @@ type plan struct {
 	Tags         []string
 	User         string
 	Port         int
-	Ready        string
 	Policies     []policy // in the order in which they count
-
-	DefaultDocker bool // there is no [runners.docker]
 }
 
-// conversion is the migration of one runner: from its old settings to a plan, with notes, and to a text.
-type conversion struct {
-	*migration
-	*section
-	index   int
-	runner  oldRunner
-	options []option
-	plan
-}
+// option is one of docker-machine's MachineOptions, where it stands, or else what the driver does without it.
+type option struct{ key, value, path string }
+
+// defaults are those of the driver's options.
+var defaults = map[string]string{"access-token": "", "backups": "", "image": "ubuntu-16-04-x64", "ipv6": "", "monitoring": "",
+	"private-networking": "", "region": "nyc3", "size": "s-1vcpu-1gb", "ssh-key-fingerprint": "", "ssh-key-path": "", "ssh-port": "22",
+	"ssh-user": "root", "tags": "", "userdata": ""}
+
+// flags are the driver's options that need no value, and are in plugin_config too.
+var flags = []string{"ipv6", "monitoring", "backups"}
 
 // dead are keys without effect on the new section.
 var dead = []struct{ path, key, text, hint string }{
@@ -60,55 +61,50 @@ var dead = []struct{ path, key, text, hint string }{
 
 // convert returns the new section; "" = it cannot be made.
 func (c *conversion) convert() string {
-	if c.runner.Autoscaler != nil {
-		c.note(Error, c.line("autoscaler"), "executor", "is docker+machine, and the runner has [runners.autoscaler] already",
+	if c.Runner.Autoscaler != nil {
+		c.note(Error, "autoscaler", "executor", "is docker+machine, and the runner has [runners.autoscaler] already",
 			"remove the one that you do not use")
 		return ""
 	}
-	c.options = c.readOptions()
-	c.Array = c.array
+	c.readOptions()
 	c.Group = c.groupName()
-	c.groups = append(c.groups, c.Group)
+	c.Groups = append(c.Groups, c.Group)
 	c.Most = c.mostDroplets()
-	c.MaxUse, c.Creating = max(c.runner.Machine.MaxBuilds, 0), max(c.runner.Machine.MaxGrowthRate, 0)
-	c.Policies = c.readPolicies()
-	c.Drain = c.old.Machine.Drain
-	c.Drain.Retries = cmp.Or(c.Drain.Retries, 3) // the runner's default
-	c.Drain.Backoff = cmp.Or(c.Drain.Backoff, 10*time.Second)
-	c.StateDir = c.Options.StateDir
-	c.TokenFile = c.tokenFile()
+	c.Policies = c.policies()
+	c.Token = c.tokenFile()
 	c.droplets()
 	c.privateAddresses()
 	c.UserData = literal(c.userData())
-	if !c.has("docker") {
-		c.DefaultDocker = true
-		c.note(Check, c.line(""), "", `docker-autoscaler needs [runners.docker]: image = "alpine:latest" is for jobs that name no image`, "")
+	if c.Runner.Docker == nil {
+		c.note(Check, "", "", `docker-autoscaler needs [runners.docker]: image = "alpine:latest" is for jobs that name no image`, "")
 	}
 	for _, d := range dead {
 		if c.has(d.path) {
-			c.note(Lost, c.line(d.path), d.key, d.text, d.hint)
+			c.note(Lost, d.path, d.key, d.text, d.hint)
 		}
 	}
 	return c.write()
 }
 
-// note files a note about a key of the runner.
-func (c *conversion) note(level Level, line int, key, text, hint string) {
-	c.say(Note{level, line, cmp.Or(c.runner.Name, "runner "+strconv.Itoa(c.index+1)), key, text, hint})
+// note files a note about a key of the runner. path is where it stands, or what is around it.
+func (c *conversion) note(level Level, path, key, text, hint string) {
+	c.say(Note{level, c.config.Line(c.key + "." + path), cmp.Or(c.Runner.Name, c.key), key, text, hint})
 }
 
-// line is that of a path below the runner, or of what is closest around it.
-func (c *conversion) line(path string) int { return c.config.Line(runnerKey(c.index) + "." + path) }
+// has reports whether the runner has a key.
+func (c *conversion) has(path string) bool { return c.config.Has(c.key + "." + path) }
 
-// has reports whether the runner has a key or table, or anything in it.
-func (c *conversion) has(path string) bool {
-	return slices.ContainsFunc(c.entries, func(e entry) bool { return below(e.path, path) }) || c.config.Has(runnerKey(c.index)+"."+path)
+var notInName = regexp.MustCompile(`[^a-z0-9]+`)
+
+// safeName makes a name of a group of any text, or returns "" when nothing of it can be in one.
+func safeName(text string) string {
+	name := strings.Trim(notInName.ReplaceAllString(strings.ToLower(text), "-"), "-")
+	return strings.TrimRight(name[:min(len(name), config.MaxName)], "-")
 }
 
 // groupName makes a name of MachineName that no other group of the file has.
 func (c *conversion) groupName() string {
-	template := strings.Trim(strings.ReplaceAll(c.runner.Machine.MachineName, "%s", ""), "-")
-	wanted := cmp.Or(config.SafeName(template), config.SafeName(c.runner.Name), "runner-"+strconv.Itoa(c.index+1))
+	wanted := cmp.Or(safeName(strings.ReplaceAll(c.Runner.Machine.MachineName, "%s", "")), safeName(c.Runner.Name), safeName(c.key))
 	name := wanted
 	for n := 2; c.names[name]; n++ {
 		suffix := "-" + strconv.Itoa(n)
@@ -116,47 +112,188 @@ func (c *conversion) groupName() string {
 	}
 	c.names[name] = true
 	if name != wanted {
-		c.note(Check, c.line("machine.machinename"), "MachineName",
+		c.note(Check, "machine.machinename", "MachineName",
 			fmt.Sprintf("name = %q: two groups named %q would take each other's Droplets", name, wanted), "")
 	}
 	return name
 }
 
 func (c *conversion) mostDroplets() int {
-	if c.runner.Limit > 0 {
-		return c.runner.Limit
+	if c.Runner.Limit > 0 {
+		return c.Runner.Limit
 	}
-	idle := max(c.runner.Machine.IdleCount, 0)
-	for _, section := range c.runner.Machine.Autoscaling {
+	idle, concurrent := max(c.Runner.Machine.IdleCount, 0), max(c.Old.Concurrent, 1)
+	for _, section := range c.Runner.Machine.Autoscaling {
 		idle = max(idle, section.IdleCount)
 	}
-	concurrent := max(c.old.Concurrent, 1)
-	c.note(Check, c.line("limit"), "limit",
+	c.note(Check, "limit", "limit",
 		fmt.Sprintf("not set: max_instances = %d, for concurrent = %d and %d idle machines", concurrent+idle, concurrent, idle),
 		"set it to what you are willing to pay for")
 	return concurrent + idle
 }
 
-// tokenFile moves the access token to a file of its own, which runners of one account share.
+// tokenFile moves the access token to a file of its own, which runners of one account share. The plugin reads docker-machine's
+// variable too.
 func (c *conversion) tokenFile() string {
-	const variable = "DIGITALOCEAN_ACCESS_TOKEN"
-	o := c.option("access-token")
-	switch {
-	case o.value == "" && c.Host.Getenv(variable) == "":
-		c.note(Todo, o.line, o.key, "there is none, here or in "+variable, "put the token into "+c.Options.TokenFile+", with mode 0600")
-		return c.Options.TokenFile
-	case o.value == "":
-		c.note(Check, o.line, o.key, "stays in the environment variable "+variable+", which the runner must have", "")
+	o := c.driver["access-token"]
+	if o.value == "" {
+		c.note(Check, o.path, o.key, "there is none: it stays in the environment variable DIGITALOCEAN_ACCESS_TOKEN, which the runner must have",
+			"")
 		return ""
 	}
 	token := config.NewSecret(o.value)
-	if i := slices.IndexFunc(c.tokens, func(s Secret) bool { return s.Value.Equal(token) }); i >= 0 {
-		return c.tokens[i].File
+	if i := slices.IndexFunc(c.Secrets, func(s Secret) bool { return s.Value.Equal(token) }); i >= 0 {
+		return c.Secrets[i].File
 	}
-	file := c.Options.TokenFile
-	if len(c.tokens) > 0 {
+	file := c.TokenFile
+	if len(c.Secrets) > 0 {
 		file += "-" + c.Group
 	}
-	c.tokens = append(c.tokens, Secret{file, token})
+	c.Secrets = append(c.Secrets, Secret{file, token})
 	return file
+}
+
+var optionName = regexp.MustCompile(`^[A-Za-z0-9_-]*`)
+
+// splitOption takes an option apart. The name ends where no name goes on, so that what follows, which may be a secret, is
+// never taken for a part of it.
+func splitOption(text string) (key, value string) {
+	text = strings.TrimSpace(text)
+	key = optionName.FindString(text)
+	return key, strings.TrimLeft(text[len(key):], "= \t")
+}
+
+// readOptions reads MachineOptions. Of the driver's the last one counts.
+func (c *conversion) readOptions() {
+	c.driver = map[string]option{}
+	for name, value := range defaults {
+		c.driver[name] = option{"digitalocean-" + name, value, "machine.machineoptions"}
+	}
+	for i, text := range c.Runner.Machine.MachineOptions {
+		key, value := splitOption(text)
+		o := option{key, value, fmt.Sprintf("machine.machineoptions.%d", i)}
+		name, isDriver := strings.CutPrefix(key, "digitalocean-")
+		if value == "" && slices.Contains(flags, name) {
+			o.value = "true"
+		}
+		switch _, known := defaults[name]; {
+		case isDriver && known && o.value != "":
+			c.driver[name] = o
+		case isDriver && known:
+		case daemonLists[key] != "":
+			c.engine = append(c.engine, o)
+		default:
+			c.note(Lost, o.path, key, "not converted",
+				"what Docker's daemon needs belongs into "+daemonFile+", with write_files in user_data")
+		}
+	}
+}
+
+// tableDate is the month of what follows: what DigitalOcean had, and what was gone. doctor asks DigitalOcean.
+const tableDate = "November 2026"
+
+// gone are regions that take no new Droplets of new customers, and sizes of before 2018 or that never were one: what is next
+// to them, or has as much memory.
+var gone = map[string]string{"ams1": "ams3", "ams2": "ams3", "nyc2": "nyc3", "sfo1": "sfo3",
+	"512mb": "s-1vcpu-1gb", "1gb": "s-1vcpu-1gb", "1024mb": "s-1vcpu-1gb", "2gb": "s-1vcpu-2gb", "2048mb": "s-1vcpu-2gb",
+	"4gb": "s-2vcpu-4gb", "4096mb": "s-2vcpu-4gb", "8gb": "s-4vcpu-8gb", "8192mb": "s-4vcpu-8gb", "16gb": "s-8vcpu-16gb",
+	"m-16gb": "s-8vcpu-16gb", "32gb": "g-8vcpu-32gb", "m-32gb": "g-8vcpu-32gb", "48gb": "g-16vcpu-64gb", "64gb": "g-16vcpu-64gb",
+	"m-64gb": "g-16vcpu-64gb"}
+
+// replaced is what takes the place of an option's value, with a note if that is another one.
+func (c *conversion) replaced(name, now, why, hint string) string {
+	if o := c.driver[name]; now != o.value {
+		c.note(Check, o.path, o.key, fmt.Sprintf("%q %s: %s = %q", o.value, why, name, now), hint)
+	}
+	return now
+}
+
+// droplets makes plugin_config and connector_config of MachineOptions, but for user data.
+func (c *conversion) droplets() {
+	region, size, image, user := c.driver["region"].value, c.driver["size"].value, c.driver["image"], c.driver["ssh-user"]
+	c.Region = c.replaced("region", cmp.Or(gone[region], region), "takes no new Droplets", "")
+	c.Size = c.replaced("size", cmp.Or(gone[strings.ToLower(size)], size), "is no longer a size", "doctl compute size list")
+	c.Port, c.User = 22, "root"
+	if id, err := strconv.Atoi(image.value); err == nil {
+		c.Image = id
+		c.note(Check, image.path, image.key, "the snapshot needs Docker, or apt, with which user_data installs it", "")
+	} else {
+		c.Image = c.replaced("image", newImage(image.value), "is gone, or not known to have Docker or apt, as of "+tableDate,
+			"doctl compute image list-application --public | grep -i docker")
+	}
+	if c.Image != dockerImage || image.value == dockerImage { // else user and port were the old image's
+		c.Port, _ = strconv.Atoi(c.driver["ssh-port"].value)
+		if c.User = user.value; c.User != "root" {
+			c.note(Check, user.path, user.key,
+				"the image needs this user, with the account's SSH keys and sudo; DigitalOcean's own have only root", "")
+		}
+	}
+	c.keys()
+	for _, name := range flags {
+		if on, _ := strconv.ParseBool(c.driver[name].value); on {
+			c.Flags = append(c.Flags, name)
+		}
+	}
+	c.Tags = strings.FieldsFunc(c.driver["tags"].value, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+// dockerImage is the image with Docker, on Ubuntu.
+const dockerImage = "docker-20-04"
+
+var (
+	family = regexp.MustCompile(`^(ubuntu|debian|docker)-(\d{1,4})(-.*)?$`)
+	oldest = map[string]int{"ubuntu": 22, "debian": 12, "docker": 20} // that is maintained, or on offer
+)
+
+// newImage returns the image that takes the place of one that is gone, or is not known to have Docker or apt.
+func newImage(old string) string {
+	if m := family.FindStringSubmatch(old); m != nil {
+		if release, _ := strconv.Atoi(m[2]); release >= oldest[m[1]] {
+			return old
+		}
+	}
+	return dockerImage
+}
+
+// keys takes the SSH keys over. docker-machine uploaded the public half of a key without a fingerprint: so does ssh_key_file.
+func (c *conversion) keys() {
+	file, fingerprint := c.driver["ssh-key-path"], c.driver["ssh-key-fingerprint"].value
+	if file.value != "" && !path.IsAbs(file.value) {
+		c.note(Todo, file.path, file.key, strconv.Quote(file.value)+" is not an absolute path, and ~ is not expanded", "write the path from /")
+	}
+	c.SSHKeyFile = cmp.Or(file.value, c.StateDir+"/"+c.Group+"-ssh-key")
+	if fingerprint != "" {
+		c.SSHKeys = []string{strings.TrimPrefix(strings.ToLower(fingerprint), "md5:")}
+		if file.value != "" {
+			c.KeyPath, c.SSHKeyFile = file.value, ""
+		}
+	}
+}
+
+// address matches IPv4 addresses, and networks as well, which no Droplet connects to.
+var address = regexp.MustCompile(`\b\d{1,3}(\.\d{1,3}){3}\b(/\d+)?`)
+
+// privateAddresses finds the hosts that Droplets reach from inside their VPC alone: a registry's mirror, a cache.
+func (c *conversion) privateAddresses() {
+	var found []string
+	first := ""
+	for _, o := range append(slices.Clip(c.engine), option{"ServerAddress", c.Runner.Cache.ServerAddress, "cache.serveraddress"},
+		option{"ServerAddress", c.Runner.Cache.S3.ServerAddress, "cache.s3.serveraddress"}) {
+		for _, match := range address.FindAllString(o.value, -1) {
+			ip, err := netip.ParseAddr(match)
+			if what := match + " (" + o.key + ")"; err == nil && ip.IsPrivate() && !slices.Contains(found, what) {
+				found, first = append(found, what), cmp.Or(first, o.path)
+			}
+		}
+	}
+	if found == nil {
+		return
+	}
+	c.Private = strings.Join(found, ", ")
+	level, where := Check, ""
+	if was := c.driver["region"].value; was != c.Region {
+		level, where = Todo, fmt.Sprintf(", which is in %s, not in %s", was, c.Region)
+	}
+	c.note(level, first, "", "private addresses: "+c.Private+". Droplets reach them only from the same VPC"+where,
+		"set vpc_uuid to that VPC (doctl vpcs list), unless it is the region's default")
 }

@@ -55,10 +55,10 @@ func goldens(t testing.TB) []golden {
 	return all
 }
 
-// optionsWith are those of a host with these variables and files.
-func optionsWith(env, files map[string]string) Options {
+// optionsWith are those of a host with these files.
+func optionsWith(files map[string]string) Options {
 	return Options{TokenFile: tokenFile, StateDir: "/var/lib/gitlab-runner", Host: config.Host{
-		Getenv: func(name string) string { return env[name] },
+		Getenv: func(string) string { return "" },
 		ReadFile: func(path string, _ int64) ([]byte, error) {
 			if text, ok := files["files"+path]; ok {
 				return []byte(text), nil
@@ -83,7 +83,7 @@ func notesText(r Result) string {
 func TestGolden(t *testing.T) {
 	for _, g := range goldens(t) {
 		t.Run(g.name, func(t *testing.T) {
-			r := holds(t, g.files["in.toml"], optionsWith(nil, g.files))
+			r := holds(t, g.files["in.toml"], optionsWith(g.files))
 			got := map[string]string{"out.toml": r.Text, "notes": notesText(r)}
 			if !r.Changed {
 				got["out.toml"] = ""
@@ -127,27 +127,19 @@ func accepted(t *testing.T, g golden, r Result) {
 	if err != nil || len(file.Ignored) > 0 {
 		t.Fatalf("%v, the runner would ignore %q", err, file.Ignored)
 	}
-	host := optionsWith(nil, g.files).Host
+	host := optionsWith(g.files).Host
 	host.ReadFile = func(string, int64) ([]byte, error) { return []byte("dop_v1_0123456789abcdef"), nil }
 	for _, runner := range file.Runners {
 		a := runner.Autoscaler
 		if a == nil || !slices.Contains(r.Groups, a.PluginConfig["name"].(string)) {
 			continue
 		}
-		c, err := config.Parse(mustJSON(t, a.PluginConfig), host)
+		data, _ := json.Marshal(a.PluginConfig)
+		c, err := config.Parse(data, host)
 		if err != nil || !runner.OurPlugin() || c.MaxInstances != a.MaxInstances {
 			t.Errorf("plugin %s, max_instances %d and %d, %v", a.Plugin, c.MaxInstances, a.MaxInstances, err)
 		}
 	}
-}
-
-// mustJSON is v as JSON, for what always has some.
-func mustJSON(t interface{ Fatal(...any) }, v any) []byte {
-	text, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
 }
 
 // Every key and option that is read is in the documentation, and every option in a golden file.
@@ -166,7 +158,7 @@ func TestKeysInDocs(t *testing.T) {
 			keys = append(keys, f.Name)
 		}
 	}
-	for name := range driverOptions {
+	for name := range defaults {
 		keys = append(keys, "digitalocean-"+name)
 		if !strings.Contains(all.String(), "digitalocean-"+name) {
 			t.Errorf("no golden file has digitalocean-%s", name)

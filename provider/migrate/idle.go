@@ -1,7 +1,6 @@
 package migrate
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"regexp"
@@ -19,44 +18,38 @@ type policy struct {
 	Preemptive bool
 }
 
-// readPolicies reads the root and the sections, in the order in which they count: the last one that matches wins, in both
-// worlds.
-func (c *conversion) readPolicies() (all []policy) {
-	root := c.runner.Machine.oldIdle
+// policies are those of the root and the sections, in the order in which they count: the last one that matches wins, in both
+// worlds. A section without periods was never used.
+func (c *conversion) policies() (all []policy) {
+	root := c.Runner.Machine.oldIdle
 	root.Periods = []string{"* * * * * * *"}
-	for i, old := range append([]oldIdle{root}, c.runner.Machine.Autoscaling...) {
+	for i, old := range append([]oldIdle{root}, c.Runner.Machine.Autoscaling...) {
 		path := "machine"
 		if i > 0 {
 			path = fmt.Sprintf("machine.autoscaling.%d", i-1)
 		}
-		if p, ok := c.policy(path, old); ok {
-			all = append(all, p)
+		p := old.policy(c.Most)
+		for j, text := range old.Periods {
+			period := newPeriod(text)
+			if period == "" {
+				c.note(Todo, fmt.Sprintf("%s.periods.%d", path, j), "Periods", fmt.Sprintf("%q has no equal: the autoscaler knows "+
+					"no seconds, no years and no such steps, and wants the days of the month and of the week to match both", text),
+					"write the policy of this section: there is none")
+				p.Periods = nil
+				break
+			}
+			p.Periods = append(p.Periods, period)
+		}
+		if p.Periods == nil {
+			continue
+		}
+		all = append(all, p)
+		if p.Factor > 0 {
+			c.note(Check, path+".idlescalefactor", "IdleScaleFactor", fmt.Sprintf("scale_factor = %s of all machines, rounded up; "+
+				"fewer are idle than before where scale_factor_limit caps them", toTOML(p.Factor)), "")
 		}
 	}
 	return all
-}
-
-// policy makes one policy. ok reports whether each of its periods has an equal.
-func (c *conversion) policy(path string, old oldIdle) (p policy, ok bool) {
-	if len(old.Periods) == 0 {
-		c.note(Lost, c.line(path), "Periods", "there are none, so that docker+machine never used this section", "")
-		return p, false
-	}
-	p = old.policy(c.Most)
-	for i, old := range old.Periods {
-		period, err := newPeriod(old)
-		if err != nil {
-			c.note(Todo, c.line(fmt.Sprintf("%s.periods.%d", path, i)), "Periods", fmt.Sprintf("%q: %v", old, err),
-				"write the policy of this section: there is none")
-			return p, false
-		}
-		p.Periods = append(p.Periods, period)
-	}
-	if p.Factor > 0 {
-		c.note(Check, c.line(path+".idlescalefactor"), "IdleScaleFactor", fmt.Sprintf("scale_factor = %s of all machines, rounded up; "+
-			"fewer are idle than before where scale_factor_limit caps them", toTOML(p.Factor)), "")
-	}
-	return p, true
 }
 
 // policy returns the policy without its periods. most is how many machines there can be.
@@ -77,29 +70,20 @@ func (i oldIdle) policy(most int) policy {
 	return p
 }
 
-// cronField matches what both read alike: *, numbers and names, in lists and ranges.
-var cronField = regexp.MustCompile(`^(\*|(\d+|[a-z]{3,})([,-](\d+|[a-z]{3,}))*)$`)
+// cronFields matches what both read alike, from second to year: *, numbers and names, in lists and ranges.
+var cronFields = regexp.MustCompile(`^\*((?: (?:\*|(?:\d+|[a-z]{3,})(?:[,-](?:\d+|[a-z]{3,}))*)){5}) \*$`)
 
 var longName = regexp.MustCompile(`([a-z]{3})[a-z]+`)
 
 // newPeriod returns the period of the autoscaler, of five fields, that contains the same minutes as one of docker+machine,
-// of seven. What the two read differently, or one of them alone, is an error.
-func newPeriod(old string) (string, error) {
-	f := strings.Fields(strings.ReplaceAll(strings.ToLower(old), "?", "*"))
-	if len(f) != 7 {
-		return "", errors.New("not the 7 fields from second to year")
+// of seven; "" = there is none.
+func newPeriod(old string) string {
+	m := cronFields.FindStringSubmatch(strings.Join(strings.Fields(strings.ReplaceAll(strings.ToLower(old), "?", "*")), " "))
+	if m == nil {
+		return ""
 	}
-	second, day, weekday, year := f[0], f[3], f[5], f[6]
-	if second != "*" || year != "*" {
-		return "", errors.New("the autoscaler knows neither seconds nor years")
+	if f := strings.Fields(m[1]); f[2] != "*" && f[4] != "*" {
+		return "" // docker+machine took a day that either field names
 	}
-	if day != "*" && weekday != "*" {
-		return "", errors.New("docker+machine took a day that either field names, the autoscaler one that both name: write two periods")
-	}
-	for _, field := range f[1:6] {
-		if !cronField.MatchString(field) {
-			return "", errors.New("the autoscaler reads " + field + " differently, or not at all: write a list")
-		}
-	}
-	return longName.ReplaceAllString(strings.Join(f[1:6], " "), "$1"), nil
+	return longName.ReplaceAllString(m[1][1:], "$1")
 }

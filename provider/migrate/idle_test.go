@@ -2,36 +2,31 @@ package migrate
 
 import (
 	"math"
-	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
 )
 
-// What becomes of a period, or why nothing does.
+// What becomes of a period, or that nothing does.
 func TestPeriods(t *testing.T) {
 	for old, want := range map[string]string{
 		"* * * * * * *":               "* * * * *",
 		"* * 0-9,18-23 * * Mon-Fri *": "* 0-9,18-23 * * mon-fri",
 		"* 30 6 ? January-march 7 *":  "30 6 * jan-mar 7",
 		"* * * 1,15 * ? *":            "* * 1,15 * *",
-		"* * * 1,15 * monday *":       "error: docker+machine took a day that either field names",
-		"* * * * * * 2027":            "error: the autoscaler knows neither seconds nor years",
-		"30 * * * * * *":              "error: the autoscaler knows neither seconds nor years",
-		"* */15 * * * * *":            "error: the autoscaler reads */15 differently, or not at all",
-		"* * 9-17/2 * * * *":          "error: the autoscaler reads 9-17/2 differently",
-		"* * * L * * *":               "error: the autoscaler reads l differently",
-		"* * * 15W * * *":             "error: the autoscaler reads 15w differently",
-		"* * * * * 5#3 *":             "error: the autoscaler reads 5#3 differently",
-		"* * * * *":                   "error: not the 7 fields from second to year",
-		"@daily":                      "error: not the 7 fields",
-		"":                            "error: not the 7 fields",
+		"* * * 1,15 * monday *":       "",
+		"* * * * * * 2027":            "",
+		"30 * * * * * *":              "",
+		"* */15 * * * * *":            "",
+		"* * 9-17/2 * * * *":          "",
+		"* * * L * * *":               "",
+		"* * * 15W * * *":             "",
+		"* * * * * 5#3 *":             "",
+		"* * * * *":                   "",
+		"@daily":                      "",
+		"":                            "",
 	} {
-		got, err := newPeriod(old)
-		if err != nil {
-			got = "error: " + err.Error()
-		}
-		if got != want && (err == nil || !strings.HasPrefix(got, want)) {
+		if got := newPeriod(old); got != want {
 			t.Errorf("%q: %s, want %s", old, got, want)
 		}
 	}

@@ -10,7 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
+	"strconv"
+	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
@@ -20,14 +21,13 @@ import (
 type Options struct {
 	TokenFile string      // absolute path that access tokens are moved to; each further one to this, "-" and the group's name
 	StateDir  string      // absolute path of what outlives a restart: SSH keys, and the runner's memory of its instances
-	Host      config.Host // that the runner is on: its environment, and the file of digitalocean-userdata
+	Host      config.Host // that the runner is on: it has the file of digitalocean-userdata
 }
 
 // Result is the new text and what a person has to know about it.
 type Result struct {
 	Text    string   // the old one, unless Changed
 	Changed bool     // there was something to migrate, and it is migrated
-	Runners int      // all of the file
 	Groups  []string // of each runner that is migrated: its plugin_config.name
 	Notes   []Note   // the worst first, then in the order of the old file
 	Secrets []Secret // to be written before Text is used
@@ -41,14 +41,9 @@ type Secret struct {
 	Value config.Secret
 }
 
-// Failed reports whether the text cannot be migrated. Nothing is changed then.
-func (r Result) Failed() bool { return r.has(Error) }
-
-// Works reports whether the result works as it stands, as far as is known without a look at the host and the account.
-func (r Result) Works() bool { return !r.has(Error) && !r.has(Todo) }
-
-func (r Result) has(level Level) bool {
-	return slices.ContainsFunc(r.Notes, func(n Note) bool { return n.Level == level })
+// Has reports whether a note is of one of the levels.
+func (r Result) Has(levels ...Level) bool {
+	return slices.ContainsFunc(r.Notes, func(n Note) bool { return slices.Contains(levels, n.Level) })
 }
 
 // Mask returns the old text, or the new one, without secrets: for people's eyes.
@@ -57,7 +52,8 @@ func (r Result) Mask(text string) string {
 	if err != nil {
 		return ""
 	}
-	return redacted(d.masked(span{0, len(text)}), r.known)
+	d.secrets = append(d.secrets, r.known...)
+	return d.masked(span{0, len(text)})
 }
 
 // Level is what a Note asks of a person.
@@ -94,33 +90,33 @@ func (n Note) Message(path string) string {
 
 // Migrate returns what becomes of a config.toml. path is for messages.
 func Migrate(path, text string, o Options) Result {
-	m := &migration{Options: o, doc: &document{}, names: map[string]bool{}}
+	m := &migration{Options: o, Result: Result{Text: text}, doc: &document{}, names: map[string]bool{}}
 	changed, err := m.run(path, text)
 	if err != nil { // mostly what the runner does not read either
 		f, _ := errors.AsType[runnerconfig.Fault](err)
 		m.say(Note{Level: Error, Line: f.Line, Text: cmp.Or(f.Text, err.Error()), Hint: "fix the file first"})
 	}
 	levels := []Level{Error, Todo, Lost, Check}
-	slices.SortStableFunc(m.notes, func(a, b Note) int {
+	slices.SortStableFunc(m.Notes, func(a, b Note) int {
 		return cmp.Or(cmp.Compare(slices.Index(levels, a.Level), slices.Index(levels, b.Level)), cmp.Compare(a.Line, b.Line))
 	})
-	r := Result{Text: text, Notes: m.notes, Runners: len(m.old.Runners), known: m.doc.secrets}
-	if len(m.groups) > 0 && !r.Failed() {
-		r.Text, r.Changed, r.Groups, r.Secrets = changed, true, m.groups, m.tokens
+	m.known = m.doc.secrets
+	if len(m.Groups) > 0 && !m.Has(Error) {
+		m.Text, m.Changed = changed, true
+	} else {
+		m.Groups, m.Secrets = nil, nil
 	}
-	return r
+	return m.Result
 }
 
 // migration carries one call of Migrate.
 type migration struct {
 	Options
+	Result
 	config *runnerconfig.File
-	old    oldFile
+	Old    oldFile
 	doc    *document
 	names  map[string]bool // of groups, taken
-	groups []string        // of the runners that are migrated
-	tokens []Secret
-	notes  []Note
 }
 
 // run returns the new text. The error is a [runnerconfig.Fault].
@@ -128,39 +124,32 @@ func (m *migration) run(path, text string) (changed string, err error) {
 	if m.config, err = runnerconfig.Parse(path, text); err != nil {
 		return "", err
 	}
-	if _, err = runnerconfig.Decode(path, text, &m.old); err != nil {
+	if _, err = runnerconfig.Decode(path, text, &m.Old); err != nil {
 		return "", err
 	}
 	if m.doc, err = scan(text); err != nil {
 		return "", err
 	}
-	if len(m.doc.sections) != len(m.old.Runners) {
+	if len(m.doc.sections) != len(m.Old.Runners) {
 		return "", runnerconfig.Fault{Text: "runners is spelled in two ways, or one array in brackets: write each as a [[runners]] section"}
 	}
-	for _, r := range m.old.Runners {
+	for _, r := range m.Old.Runners {
 		if r.Autoscaler != nil {
 			m.names[r.Autoscaler.PluginConfig.Name] = true
 		}
 	}
 	var edits []edit
-	for i, r := range m.old.Runners {
+	for i, r := range m.Old.Runners {
 		if r.Executor == "docker+machine" && r.Machine.MachineDriver == "digitalocean" {
-			c := &conversion{migration: m, section: m.doc.sections[i], index: i, runner: r}
+			c := &conversion{migration: m, section: m.doc.sections[i], key: "runners." + strconv.Itoa(i), Runner: r}
 			edits = append(edits, edit{c.span, c.convert()})
 		}
 	}
-	if key := "metrics_server"; len(m.groups) > 0 && m.config.Has(key) {
+	if key := "metrics_server"; len(m.Groups) > 0 && m.config.Has(key) {
 		m.say(Note{Level: Check, Line: m.config.Line(key), Key: key, Text: "the runner ignores it since 12.0",
 			Hint: "its name is listen_address"})
 	}
 	changed = edited(text, span{0, len(text)}, edits)
-	for _, t := range m.tokens {
-		if i := strings.Index(changed, t.Value.Reveal()); i >= 0 && len(t.Value.Reveal()) >= minRedact {
-			line := 1 + strings.Count(changed[:i], "\n")
-			m.say(Note{Level: Check, Text: fmt.Sprintf("the access token stands on line %d of the new file too", line),
-				Hint: "replace it once the token is a new one"})
-		}
-	}
 	if _, err = runnerconfig.Parse(path, changed); err != nil {
 		return "", runnerconfig.Fault{Text: "a fault of this command, please report it: the result cannot be read: " + err.Error()}
 	}
@@ -170,5 +159,57 @@ func (m *migration) run(path, text string) (changed string, err error) {
 // say files a note, without the secrets of the file.
 func (m *migration) say(n Note) {
 	n.Key, n.Text, n.Hint = m.doc.redact(n.Key), m.doc.redact(n.Text), m.doc.redact(n.Hint)
-	m.notes = append(m.notes, n)
+	m.Notes = append(m.Notes, n)
+}
+
+// oldFile is what migrate reads of a config.toml, with the runner's own decoder: the case of keys does not matter.
+type oldFile struct {
+	Concurrent int
+	Machine    struct {
+		Drain drain `toml:"shutdown_drain"`
+	}
+	Runners []oldRunner
+}
+
+// drain is [machine.shutdown_drain], which is for all docker+machine runners.
+type drain struct {
+	Enabled bool
+	Retries int           `toml:"max_retries"`
+	Backoff time.Duration `toml:"retry_backoff"`
+}
+
+type oldRunner struct {
+	Name     string
+	Executor string
+	Limit    int
+	Docker   any // nil = there is none
+	Cache    struct {
+		ServerAddress string
+		S3            struct{ ServerAddress string }
+	}
+	Machine    oldMachine
+	Autoscaler *struct {
+		PluginConfig struct{ Name string } `toml:"plugin_config"`
+	}
+}
+
+// oldMachine is [runners.machine].
+type oldMachine struct {
+	oldIdle
+	MachineDriver  string
+	MachineName    string
+	MachineOptions []string
+	MaxBuilds      int
+	MaxGrowthRate  int
+	Autoscaling    []oldIdle
+}
+
+// oldIdle is what docker+machine keeps idle: the root of [runners.machine], or one [[runners.machine.autoscaling]].
+type oldIdle struct {
+	Periods         []string
+	Timezone        string
+	IdleCount       int
+	IdleTime        int // seconds
+	IdleScaleFactor float64
+	IdleCountMin    int
 }

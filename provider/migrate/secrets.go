@@ -14,8 +14,6 @@ import (
 // masked is a part of the text without the secrets of all of it.
 func (d *document) masked(s span) string { return d.redact(edited(d.text, s, d.masks)) }
 
-func (d *document) redact(text string) string { return redacted(text, d.secrets) }
-
 // findSecret takes down a secret, and where it stands.
 func (d *document) findSecret(i runnerconfig.Item) {
 	if i.Value == nil || i.Value.Kind != unstable.String || len(i.Value.Data) == 0 {
@@ -51,9 +49,9 @@ func sounds(name string) bool {
 	return secretName.MatchString(name) && !plainName.MatchString(name)
 }
 
-// redacted returns a text without the known secrets and what looks like one.
-func redacted(text string, secrets []config.Secret) string {
-	for _, s := range secrets {
+// redact returns a text without the known secrets and what looks like one.
+func (d *document) redact(text string) string {
+	for _, s := range d.secrets {
 		if value := s.Reveal(); len(value) >= minRedact {
 			text = strings.ReplaceAll(text, value, s.String())
 		}

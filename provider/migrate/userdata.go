@@ -26,42 +26,41 @@ type cloudFile struct {
 const (
 	cloudHeader = "#cloud-config\n"
 	daemonFile  = "/etc/docker/daemon.json"
+	maxUserData = 64 << 10 // DigitalOcean's limit, in bytes
 )
 
 // daemonLists are the options of the Docker daemon that are converted, and their keys in daemon.json.
 var daemonLists = map[string]string{"engine-registry-mirror": "registry-mirrors", "engine-insecure-registry": "insecure-registries"}
 
-// newCloudConfig returns what Droplets of an image need. daemon is daemon.json; port is that of SSH.
-func newCloudConfig(image string, daemon map[string][]string, user string, port int) (c cloudConfig) {
-	if !strings.HasPrefix(image, "docker-") {
+// cloudConfig returns what the Droplets need.
+func (c *conversion) cloudConfig() (ours cloudConfig) {
+	if image := fmt.Sprint(c.Image); !strings.HasPrefix(image, "docker-") {
 		const install = "DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y "
-		c.Run = []string{"command -v docker >/dev/null || (apt-get update && " + install + "docker.io)",
+		ours.Run = []string{"command -v docker >/dev/null || (apt-get update && " + install + "docker.io)",
 			"command -v docker >/dev/null || " + install + "docker-cli"} // Debian 13 has the client apart
 	}
 	// The firewall of DigitalOcean's image with Docker locks out a client that connects as often as a runner does.
-	c.Run = append(c.Run, fmt.Sprintf("if command -v ufw >/dev/null; then ufw allow %d/tcp; fi", port))
-	if len(daemon) > 0 {
+	ours.Run = append(ours.Run, fmt.Sprintf("if command -v ufw >/dev/null; then ufw allow %d/tcp; fi", c.Port))
+	if len(c.engine) > 0 {
+		daemon := map[string][]string{}
+		for _, o := range c.engine {
+			daemon[daemonLists[o.key]] = append(daemon[daemonLists[o.key]], o.value)
+		}
 		text, _ := json.MarshalIndent(daemon, "", "  ") // cannot fail
-		c.Files = []cloudFile{{Path: daemonFile, Content: string(text) + "\n"}}
-		c.Run = append(c.Run, "systemctl restart docker") // one of the image runs already, and has not read the file
+		ours.Files = []cloudFile{{Path: daemonFile, Content: string(text) + "\n"}}
+		ours.Run = append(ours.Run, "systemctl restart docker") // one of the image runs already, and has not read the file
 	}
-	if user != "root" {
-		c.Run = append(c.Run, "usermod -aG docker "+user)
+	if c.User != "root" {
+		ours.Run = append(ours.Run, "usermod -aG docker "+c.User)
 	}
-	return c
+	return ours
 }
 
 // userData returns user_data. A file of the user's is merged into it, so that there is one cloud-config.
 func (c *conversion) userData() string {
-	daemon := map[string][]string{}
-	for _, o := range c.options {
-		if list := daemonLists[o.key]; list != "" {
-			daemon[list] = append(daemon[list], o.value)
-		}
-	}
-	ours := newCloudConfig(fmt.Sprint(c.Image), daemon, c.User, c.Port)
+	ours := c.cloudConfig()
 	alone, _ := ours.mergedInto(cloudHeader) // cannot fail
-	o := c.option("userdata")
+	o := c.driver["userdata"]
 	if o.value == "" {
 		return alone
 	}
@@ -73,15 +72,14 @@ func (c *conversion) userData() string {
 		both, err = ours.mergedInto(string(content))
 	}
 	if err != nil {
-		c.note(Todo, o.line, o.key, fmt.Sprintf("%s %v: it is not in the new section", o.value, err), "merge it into user_data by hand")
+		c.note(Todo, o.path, o.key, fmt.Sprintf("%s %v: it is not in the new section", o.value, err), "merge it into user_data by hand")
 		return alone
 	}
-	c.note(Check, o.line, o.key, o.value+" is merged into user_data: the file itself has no effect any more", "")
+	c.note(Check, o.path, o.key, o.value+" is merged into user_data: the file itself has no effect any more", "")
 	return both
 }
 
-// maxUserData is DigitalOcean's limit, in bytes.
-const maxUserData = 64 << 10
+var errNotMerged = errors.New("is no cloud-config whose lists could be continued")
 
 // mergedInto returns a user's cloud-config, or script, with what c has: lists are continued, so that c comes last. The error
 // follows the name of the file.
@@ -94,40 +92,31 @@ func (c cloudConfig) mergedInto(theirs string) (string, error) {
 		theirs = cloudHeader
 	}
 	theirs, ok := strings.CutPrefix(theirs, cloudHeader)
-	if !ok {
-		return "", errors.New("is no cloud-config")
+	if strings.Contains(theirs, daemonFile) && len(c.Files) > 0 {
+		return "", errors.New("writes " + daemonFile + " too")
 	}
-	for _, f := range c.Files {
-		if strings.Contains(theirs, f.Path) {
-			return "", errors.New("writes " + f.Path + " too")
-		}
+	into := yaml.Node{Kind: yaml.DocumentNode, Content: []*yaml.Node{{Kind: yaml.MappingNode}}} // if there is nothing in theirs
+	if err := yaml.Unmarshal([]byte(theirs), &into); err != nil || !ok || into.Content[0].Kind != yaml.MappingNode {
+		return "", errNotMerged
 	}
-	var into, from yaml.Node
-	if err := yaml.Unmarshal([]byte(theirs), &into); err != nil {
-		return "", errors.New("is no YAML")
-	}
-	_ = from.Encode(c)  // cannot fail
-	if into.Kind == 0 { // there is nothing in it
-		into = yaml.Node{Kind: yaml.DocumentNode, Content: []*yaml.Node{{Kind: yaml.MappingNode}}}
-	}
+	var from yaml.Node
+	_ = from.Encode(c) // cannot fail
 	root := into.Content[0]
-	if root.Kind != yaml.MappingNode {
-		return "", errors.New("is no cloud-config")
-	}
 	for pair := range slices.Chunk(from.Content, 2) {
 		at := 0
 		for at < len(root.Content) && root.Content[at].Value != pair[0].Value {
 			at += 2
 		}
-		switch {
-		case at == len(root.Content):
+		if at == len(root.Content) {
 			root.Content = append(root.Content, pair...)
-		case root.Content[at+1].Kind != yaml.SequenceNode:
-			return "", errors.New("has no list in " + pair[0].Value)
-		default:
-			root.Content[at+1].Style = 0 // one line for each, however it was
-			root.Content[at+1].Content = append(root.Content[at+1].Content, pair[1].Content...)
+			continue
 		}
+		list := root.Content[at+1]
+		if list.Kind != yaml.SequenceNode {
+			return "", errNotMerged
+		}
+		list.Style = 0 // one line for each, however it was
+		list.Content = append(list.Content, pair[1].Content...)
 	}
 	var out bytes.Buffer
 	encoder := yaml.NewEncoder(&out)

@@ -1,0 +1,158 @@
+package migrate
+
+import (
+	_ "embed"
+	"slices"
+	"strconv"
+	"strings"
+	"text/template"
+
+	"github.com/BurntSushi/toml"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
+)
+
+// document is a config.toml in which the keys of runners are known by their bytes.
+type document struct {
+	text     string
+	sections []*section // in the order of the file
+	secrets  []config.Secret
+	masks    []edit // puts [secret] in the place of each secret value
+}
+
+// section is one [[runners]], with the tables below it: whole lines, from its header to its last key.
+type section struct {
+	span
+	Spelled string // runners
+	entries []entry
+}
+
+// span is a range of bytes of the text.
+type span struct{ start, end int }
+
+// entry is a header, or a key with its value: whole lines.
+type entry struct {
+	span
+	path string // below the runner, in lower case: "", "docker", "machine.idlecount"
+	name string // as it is spelled
+}
+
+// scan takes apart a text that the runner's decoder has accepted.
+func scan(text string) (*document, error) {
+	d := &document{text: text}
+	var s *section // that keys belong to; nil = none
+	var key string // of s
+	var apart error
+	err := runnerconfig.Walk(text, func(i runnerconfig.Item) {
+		d.findSecret(i)
+		if i.Inner {
+			return
+		}
+		whole := span{strings.LastIndexByte(text[:i.Start], '\n') + 1, len(text)}
+		if n := strings.IndexByte(text[i.End:], '\n'); n >= 0 {
+			whole.end = i.End + n + 1
+		}
+		if next := "runners." + strconv.Itoa(len(d.sections)); i.Value == nil {
+			switch {
+			case !below(i.Key, "runners"):
+				s = nil
+			case i.Key == next:
+				s, key = &section{span: whole, Spelled: i.Name}, next
+				d.sections = append(d.sections, s)
+			case s == nil:
+				apart = runnerconfig.Fault{Line: 1 + strings.Count(text[:i.Start], "\n"),
+					Text: "[" + i.Name + "] is apart from its [[runners]]: move it to the runner's other tables"}
+			}
+		}
+		if s != nil {
+			s.end = whole.end
+			s.entries = append(s.entries, entry{whole, strings.TrimPrefix(strings.TrimPrefix(i.Key, key), "."), i.Name})
+		}
+	})
+	if err == nil {
+		err = apart
+	}
+	return d, err
+}
+
+// below reports whether a path is a table, or in it.
+func below(path, table string) bool { return path == table || strings.HasPrefix(path, table+".") }
+
+// edit is text in the place of a span.
+type edit struct {
+	span
+	text string
+}
+
+// edited returns a part of the text with those edits that are in it. They are in order, and no two overlap.
+func edited(text string, s span, edits []edit) string {
+	var out strings.Builder
+	for _, e := range edits {
+		if e.start >= s.start && e.end <= s.end {
+			out.WriteString(text[s.start:e.start] + e.text)
+			s.start = e.end
+		}
+	}
+	return out.String() + text[s.start:s.end]
+}
+
+//go:embed section.tmpl
+var sectionText string
+
+// sectionTemplate is what of a new [[runners]] section is new.
+var sectionTemplate = template.Must(template.New("section").Funcs(template.FuncMap{"toml": toTOML}).Parse(sectionText))
+
+// renamed are keys of [[runners]] that the runner has under another name today.
+var renamed = map[string]string{"pre_clone_script": "pre_get_sources_script", "post_clone_script": "post_get_sources_script"}
+
+// useless are keys of the old section that have no place in the new one: SSH is in theirs.
+var useless = []string{"docker.host", "docker.tls_verify", "docker.tls_cert_path"}
+
+// write returns the new section, with the old one below it as a comment.
+func (c *conversion) write() string {
+	var out strings.Builder
+	at := c.start
+	for _, e := range c.entries {
+		comments, own := c.doc.text[at:e.start], c.doc.text[e.start:e.end]
+		at = e.end
+		switch name := renamed[e.path]; {
+		case e.path == "executor":
+			indent := own[:strings.Index(own, e.name)]
+			comments, own = "", indent+`executor = "docker-autoscaler"`+"\n"
+			if !c.has("request_concurrency") {
+				own += indent + "request_concurrency = 4 # with 1, its default, jobs wait for GitLab's long polling\n"
+			}
+		case below(e.path, "machine"), slices.Contains(useless, e.path):
+			comments, own = "", ""
+		case name != "" && !c.has(name):
+			own = strings.Replace(own, e.name, name, 1)
+		}
+		out.WriteString(comments + own)
+	}
+	text := strings.TrimRight(out.String(), "\r\n") + "\n"
+	out.Reset()
+	out.WriteString(text)
+	if err := sectionTemplate.Execute(&out, c); err != nil {
+		panic(err) // the template is at fault
+	}
+	out.WriteString("\n# The section as it was, without its secrets. Remove it once all is well.\n")
+	for line := range strings.Lines(c.doc.masked(c.span)) {
+		out.WriteString(strings.TrimRight("# "+line, " \r\n") + "\n")
+	}
+	return out.String()
+}
+
+// literal writes user data as TOML that people can read.
+func literal(text string) string {
+	if strings.Contains(text, "'''") {
+		return toTOML(text)
+	}
+	return "'''\n" + text + "'''"
+}
+
+// toTOML writes a string, a number, a boolean, or a list.
+func toTOML(v any) string {
+	text, _ := toml.Marshal(map[string]any{"v": v}) // cannot fail
+	return strings.TrimSpace(strings.TrimPrefix(string(text), "v = "))
+}
