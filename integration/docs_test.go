@@ -88,7 +88,7 @@ const elsewhere = `assign_resource ssh_key ` + // of DigitalOcean's scopes
 var (
 	underscored = regexp.MustCompile(`\b[a-z0-9]+(_[a-z0-9]+)+\b`)
 	dashed      = regexp.MustCompile("(?m)(?:^|[\\s(`])(--[a-z][a-z-]+)")
-	ours        = regexp.MustCompile("^`(--|fleeting-plugin-digitalocean |doctor |ls |rm |sweep |migrate )")
+	ours        = regexp.MustCompile("^`(--|fleeting-plugin-digitalocean |doctor |ls |rm |migrate )")
 )
 
 // What docs name is there: between backticks keys of the configuration, fields of the log, metrics and flags; anywhere
@@ -104,7 +104,7 @@ func TestDocsNameWhatExists(t *testing.T) {
 			}
 		}
 	}
-	for _, verb := range []string{"doctor", "ls", "rm", "sweep", "migrate", "report", "plan"} {
+	for _, verb := range []string{"doctor", "ls", "rm", "migrate", "report", "plan"} {
 		help, err := exec.CommandContext(t.Context(), simulated.Plugin, verb, "--help").Output()
 		if err != nil || !dashed.Match(help) {
 			t.Errorf("%s --help: %v", verb, err)

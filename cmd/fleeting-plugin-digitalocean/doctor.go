@@ -40,7 +40,7 @@ failure or Ctrl-C. If it is killed, the next doctor shows what it left.`,
            hint: max_use_count = 20
   ...
   group ci: no faults, no warnings, 2 notes`,
-		Args: noArgs("a group is named with --group %s"),
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context(), t) },
 	}
 	d.flags(cmd)
@@ -102,7 +102,13 @@ func (d diagnosing) run(ctx context.Context, t *terminal) error {
 	if ctx.Err() != nil {
 		return errInterrupted
 	}
-	return exit(map[doctor.Level]int{doctor.Warning: exitFound, doctor.Fault: exitFaults}[doctor.Worst(found)])
+	switch doctor.Worst(found) {
+	case doctor.Fault:
+		return status(exitFaults)
+	case doctor.Warning:
+		return status(exitFound)
+	}
+	return nil
 }
 
 // chosen returns the groups to be examined. Faults in their plugin_config are no errors here: they are to be found.

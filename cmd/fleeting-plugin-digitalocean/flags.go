@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,8 +10,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
 // flags are those that say which groups a command is about.
@@ -22,8 +21,32 @@ func (c *choice) flags(cmd *cobra.Command) {
 	f.StringArrayVarP(&c.groups, "group", "g", nil, "this group only, by its `NAME`; may be repeated")
 	f.StringVar(&c.tokenFile, "token-file", "", "without a config.toml: a `FILE` with the account's token, - for standard input "+
 		"(default $DIGITALOCEAN_TOKEN, else $DIGITALOCEAN_ACCESS_TOKEN)")
-	_ = cmd.RegisterFlagCompletionFunc("group", c.complete(writtenName))
-	_ = cmd.RegisterFlagCompletionFunc("runner", c.complete(func(r runnerconfig.Runner) string { return r.Name }))
+	_ = cmd.RegisterFlagCompletionFunc("group", c.completeGroups)
+}
+
+// completeGroups completes the names of config.toml's groups.
+func (c *choice) completeGroups(*cobra.Command, []string, string) (names []string, _ cobra.ShellCompDirective) {
+	groups, _ := choice{config: c.config, runner: c.runner}.read()
+	for _, g := range groups {
+		names = append(names, g.Name)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeDroplets completes the names of the groups' Droplets. A shell waits for them for 3 seconds.
+func (r *removing) completeDroplets(cmd *cobra.Command, had []string, begun string) (names []string, _ cobra.ShellCompDirective) {
+	ctx, cancel := context.WithTimeout(cmd.Context(), 3*time.Second)
+	defer cancel()
+	groups, _ := r.find()
+	all, _ := r.t.look(ctx, groups, list)
+	for _, f := range all {
+		for _, e := range f.Found {
+			if strings.HasPrefix(e.Name, begun) && !slices.Contains(had, e.Name) {
+				names = append(names, e.Name)
+			}
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // formats are the values of -o. A command says which of them it takes.
@@ -44,23 +67,13 @@ func (t *terminal) formatFlags(cmd *cobra.Command, formats ...string) {
 	})
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().BoolFunc("json", "the same as -o json", func(v string) error {
+		t.format = asJSON
 		if v != "true" {
 			return errors.New("it takes no value")
 		}
-		t.format = asJSON
 		return nil
 	})
 	_ = cmd.Flags().MarkHidden("json")
-}
-
-// noArgs refuses arguments. instead says how to name what may have been meant, which is %s in it.
-func noArgs(instead string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return nil
-		}
-		return misuse(cmd.Name() + " takes no arguments; " + strings.ReplaceAll(instead, "%s", args[0]))
-	}
 }
 
 // span is a flag's time, as it is written: a positive duration, which may also be in days.

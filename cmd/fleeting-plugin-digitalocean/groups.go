@@ -12,12 +12,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
-	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
@@ -28,13 +27,13 @@ type choice struct {
 	whole                     bool // all groups of an account, whatever their names
 }
 
-// group is one group, the account that it is on, and what of it is to be deleted.
+// group is one group, and the account that it is on.
 type group struct {
 	config.Account
 	from   string               // where it was found, for messages
+	unread error                // why its account is not known
 	api    *digitalocean.Client // that all groups of the account share
-	listed time.Time            // when its Droplets were, by DigitalOcean's clock
-	items  []*item
+	shared *inventory.Account   // which they share too
 }
 
 // find returns the groups that were chosen, each once. With an error they are those whose account is known all the same.
@@ -43,27 +42,36 @@ type group struct {
 // that has another account's token by the time a person has answered would show every Droplet gone.
 // (TestScripts, rm-other-token)
 func (c choice) find() (found []group, err error) {
-	groups, unread := c.chosen()
+	groups, err := c.read()
+	if err != nil {
+		return nil, err
+	}
 	for _, g := range groups {
-		i := slices.IndexFunc(found, func(o group) bool { return sameAccount(o.Account, g.Account) })
-		if i >= 0 {
-			g.api = found[i].api
-		} else if g.api, err = provider.Client(g.APIURL, g.Token, nil); err != nil {
-			return nil, err
+		if g.unread != nil {
+			err = errors.Join(err, g.unread)
+			continue
+		}
+		if i := slices.IndexFunc(found, func(o group) bool { return sameAccount(o.Account, g.Account) }); i >= 0 {
+			g.api, g.shared = found[i].api, found[i].shared
+		} else {
+			var fault error
+			if g.api, fault = provider.Client(g.APIURL, g.Token, nil); fault != nil {
+				return nil, fault
+			}
+			g.shared = &inventory.Account{}
+		}
+		if c.whole {
+			g.Name = ""
 		}
 		if !slices.ContainsFunc(found, func(o group) bool { return o.Name == g.Name && o.api == g.api }) {
 			found = append(found, g)
 		}
 	}
-	return found, unread
+	return found, err
 }
 
-// chosen returns the groups that were chosen, as find does.
-//
-// Invariant: a group is looked for on every account that has a runner with it, and never on one
-// that may be another's: one that is not in the file, since it was renamed there, may be of any
-// runner. (TestScripts, unread-runner)
-func (c choice) chosen() (found []group, err error) {
+// read returns the groups that were chosen, as they are written.
+func (c choice) read() (all []group, err error) {
 	byHand, err := c.withoutFile()
 	if err != nil {
 		return nil, err
@@ -79,72 +87,70 @@ func (c choice) chosen() (found []group, err error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, r := range runners {
+		all = append(all, groupOf(file, r))
+	}
+	return c.named(all)
+}
+
+// named returns those of groups that --group names.
+//
+// Invariant: a group is looked for on every account that has a runner with it, and never on one
+// that may be another's: one that is not in the file, since it was renamed there, may be of any
+// runner. (TestScripts, unread-runner)
+func (c choice) named(all []group) (found []group, err error) {
 	if len(c.groups) == 0 {
-		return groupsOf(file, runners)
+		return all, nil
 	}
 	for _, name := range c.groups {
-		named := slices.DeleteFunc(slices.Clone(runners), func(r runnerconfig.Runner) bool { return writtenName(r) != name })
-		if len(named) == 0 {
-			named = runners
+		these := slices.DeleteFunc(slices.Clone(all), func(g group) bool { return g.Name != name })
+		renamed := len(these) == 0
+		if renamed {
+			these = all
 		}
-		groups, err := groupsOf(file, named)
-		if err == nil && groups[0].Name != name {
-			groups, err = renamed(groups, name)
+		for _, g := range these {
+			if g.unread != nil {
+				return nil, g.unread
+			}
 		}
-		if err != nil {
-			return nil, err
+		if renamed {
+			if err := config.CheckName(name); err != nil {
+				return nil, misuse("--group: " + err.Error())
+			}
+			g := all[0]
+			if slices.ContainsFunc(all, func(o group) bool { return !sameAccount(o.Account, g.Account) }) {
+				return nil, hinted{misuse(fmt.Sprintf("config.toml has no group %q, and more than one account", name)),
+					"say whose account it is on with --runner NAME"}
+			}
+			g.Name, g.from = name, "--group"
+			these = []group{g}
 		}
-		found = append(found, groups...) // of several accounts, maybe
-	}
-	return found, nil
-}
-
-// renamed is a group of the account that others are on, if that is one.
-func renamed(others []group, name string) ([]group, error) {
-	g := others[0]
-	if err := config.CheckName(name); err != nil {
-		return nil, misuse("--group: " + err.Error())
-	}
-	if slices.ContainsFunc(others, func(o group) bool { return !sameAccount(o.Account, g.Account) }) {
-		return nil, hinted{misuse(fmt.Sprintf("config.toml has no group %q, and more than one account", name)),
-			"say whose account it is on with --runner NAME"}
-	}
-	g.Name, g.from = name, "--group"
-	return []group{g}, nil
-}
-
-// groupsOf reads what runners say of their accounts. The error is of those that cannot be read.
-func groupsOf(file *runnerconfig.File, runners []runnerconfig.Runner) (found []group, err error) {
-	var faults []error
-	for _, r := range runners {
-		if g, err := groupOf(file, r); err != nil {
-			faults = append(faults, err)
-		} else {
-			found = append(found, g)
-		}
-	}
-	if faults != nil {
-		return found, hinted{errors.Join(faults...), program + " doctor --config " + file.Path}
+		found = append(found, these...) // of several accounts, maybe
 	}
 	return found, nil
 }
 
 // groupOf reads what a runner's plugin_config says of its account.
-func groupOf(file *runnerconfig.File, r runnerconfig.Runner) (group, error) {
+func groupOf(file *runnerconfig.File, r runnerconfig.Runner) group {
+	g := group{}
 	data, err := json.Marshal(r.Autoscaler.PluginConfig)
-	if err != nil { // a number that JSON does not have, such as inf
-		return group{}, fmt.Errorf("%s: plugin_config: %w", file.At(r.Key("autoscaler.plugin_config")), err)
+	if err == nil { // else it has a number that JSON does not have, such as inf
+		g.Account, err = config.ParseAccount(data, config.ThisHost())
 	}
-	a, err := config.ParseAccount(data, config.ThisHost())
-	faults, _ := errors.AsType[config.Faults](err)
-	if err == nil && a.Name == "" {
-		faults = config.Faults{{Key: "name", Text: "is required"}}
+	if err == nil && g.Name == "" {
+		err = config.Faults{{Key: "name", Text: "is required"}}
 	}
-	var lines []error
-	for _, f := range faults {
-		lines = append(lines, fmt.Errorf("%s: %w", file.At(r.Key("autoscaler.plugin_config."+f.Key)), f))
+	if faults, ok := errors.AsType[config.Faults](err); ok {
+		err = nil
+		for _, f := range faults {
+			err = errors.Join(err, fmt.Errorf("%s: %w", file.At(r.Key("autoscaler.plugin_config."+f.Key)), f))
+		}
 	}
-	return group{Account: a}, errors.Join(lines...)
+	if err != nil {
+		g.unread = hinted{err, program + " doctor --config " + file.Path}
+	}
+	g.Name = writtenName(r)
+	return g
 }
 
 // writtenName is a group's name as config.toml has it, whatever is wrong beside it.
@@ -156,30 +162,20 @@ func writtenName(r runnerconfig.Runner) string {
 // runners returns the [[runners]] that use this plugin, or the one of them that was
 // chosen.
 func (c choice) runners(file *runnerconfig.File) ([]runnerconfig.Runner, error) {
-	var found []runnerconfig.Runner
-	var names []string
-	for _, r := range file.Runners {
-		if r.OurPlugin() {
-			names = append(names, r.Name)
-			if c.runner == "" || r.Name == c.runner {
-				found = append(found, r)
-			}
-		}
-	}
+	found := slices.DeleteFunc(slices.Clone(file.Runners), func(r runnerconfig.Runner) bool {
+		return !r.OurPlugin() || c.runner != "" && r.Name != c.runner
+	})
 	switch {
-	case len(names) == 0:
-		return nil, hinted{fmt.Errorf("%s: no [[runners]] has plugin = %q", file.Path, program),
-			whichFile + noFile + "; migrate converts docker+machine runners"}
-	case len(found) == 0:
-		return nil, hinted{misuse(fmt.Sprintf("%s: no [[runners]] that uses this plugin is named %q", file.Path, c.runner)),
-			"--runner is one of " + strings.Join(quoted(names), ", ")}
+	case len(found) > 0:
+		return found, nil
+	case c.runner != "":
+		return nil, misuse(fmt.Sprintf("%s: no [[runners]] that uses this plugin is named %q", file.Path, c.runner))
 	}
-	return found, nil
+	return nil, hinted{fmt.Errorf("%s: no [[runners]] has plugin = %q", file.Path, program),
+		whichFile + noFile + "; migrate converts docker+machine runners"}
 }
 
 const (
-	showGroups = "give --group NAME; ls --whole-account shows which there are"
-
 	whichFile = "name the runner's file with --config FILE"
 	noFile    = ", or give --token-file FILE and --group NAME"
 )
@@ -188,12 +184,9 @@ const (
 func (c choice) load() (*runnerconfig.File, error) {
 	file, err := runnerconfig.Load(c.configFile())
 	if cause, ok := errors.AsType[*fs.PathError](err); ok {
-		return nil, unopened(noConfig{cause}, whichFile+noFile)
+		return nil, unopened(fmt.Errorf("%s: %w", cause.Path, cause.Err), whichFile+noFile)
 	}
-	if err != nil {
-		return nil, hinted{err, "the runner cannot read it either"}
-	}
-	return file, nil
+	return file, err
 }
 
 // unopened is a file that could not be opened, and what to do about it.
@@ -204,18 +197,9 @@ func unopened(err error, hint string) error {
 	return hinted{err, hint}
 }
 
-// noConfig is a config.toml that cannot be opened.
-type noConfig struct{ *fs.PathError }
-
-func (n noConfig) Error() string {
-	return fmt.Sprintf("%s: %v: groups and their token are looked for in the runner's config.toml", n.Path, n.Err)
-}
-
 // configFile is where the runner has its config.toml.
 func (c choice) configFile() string {
-	switch file := os.Getenv("CONFIG_FILE"); { // the runner's own variable
-	case c.config != "":
-		return c.config
+	switch file := cmp.Or(c.config, os.Getenv("CONFIG_FILE")); { // the runner's own variable
 	case file != "":
 		return file
 	case runtime.GOOS == "windows":
@@ -233,14 +217,12 @@ func (c choice) configFile() string {
 
 // withoutFile reports whether the groups are chosen without a config.toml.
 func (c choice) withoutFile() (bool, error) {
-	if c.tokenFile != "" {
-		if c.config != "" || c.runner != "" {
-			return false, misuse("--token-file goes without a config.toml, so without --config and --runner")
-		}
+	switch {
+	case c.tokenFile != "" && (c.config != "" || c.runner != ""):
+		return false, misuse("--token-file goes without a config.toml, so without --config and --runner")
+	case c.tokenFile != "":
 		return true, nil
-	}
-	token := cmp.Or(os.Getenv("DIGITALOCEAN_TOKEN"), os.Getenv("DIGITALOCEAN_ACCESS_TOKEN"))
-	if c.config != "" || c.runner != "" || token == "" {
+	case c.config != "" || c.runner != "" || os.Getenv("DIGITALOCEAN_TOKEN")+os.Getenv("DIGITALOCEAN_ACCESS_TOKEN") == "":
 		return false, nil
 	}
 	_, err := os.Stat(c.configFile())
@@ -250,39 +232,26 @@ func (c choice) withoutFile() (bool, error) {
 // byHand returns the groups that are chosen without a config.toml.
 func (c choice) byHand() (found []group, err error) {
 	if len(c.groups) == 0 && !c.whole {
-		return nil, hinted{misuse("without a config.toml the group has to be named"), showGroups}
+		return nil, hinted{misuse("without a config.toml the group has to be named"),
+			"give --group NAME; ls --whole-account shows which there are"}
 	}
-	given, source := map[string]string{"token_file": c.tokenFile}, "--token-file "+c.tokenFile
+	given := map[string]string{"token_file": c.tokenFile}
 	if fromStdin(c.tokenFile) { // once: a file would be read again
 		text, err := io.ReadAll(os.Stdin)
-		if err != nil {
-			return nil, fmt.Errorf("standard input: %w", err)
-		}
-		if len(bytes.TrimSpace(text)) == 0 {
+		if err != nil || len(bytes.TrimSpace(text)) == 0 {
 			return nil, misuse("standard input has no token")
 		}
-		given, source = map[string]string{"token": string(text)}, "standard input"
+		given = map[string]string{"token": string(text)}
 	}
 	data, _ := json.Marshal(given) // strings
-	a, err := config.ParseAccount(data, config.ThisHost())
-	if err != nil {
+	g := group{}
+	if g.Account, err = config.ParseAccount(data, config.ThisHost()); err != nil {
 		return nil, err
 	}
 	if c.tokenFile != "" {
-		a.Token.Source = source
+		g.Token.Source = "--token-file " + c.tokenFile
 	}
-	account := []group{{Account: a}}
-	if c.whole {
-		return account, nil
-	}
-	for _, name := range c.groups {
-		g, err := renamed(account, name)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, g...)
-	}
-	return found, nil
+	return c.named([]group{g})
 }
 
 // fault says about which group an error is. That of a whole account has no name.
@@ -299,30 +268,6 @@ func sameAccount(a, b config.Account) bool {
 	one, err := a.Token.Read()
 	other, oerr := b.Token.Read()
 	return a.APIURL == b.APIURL && err == nil && oerr == nil && one.Equal(other)
-}
-
-// byAccount are the groups of each account.
-func byAccount(groups []group) (accounts [][]group) {
-	for _, g := range groups {
-		i := slices.IndexFunc(accounts, func(a []group) bool { return a[0].api == g.api })
-		if i < 0 {
-			accounts = append(accounts, nil)
-			i = len(accounts) - 1
-		}
-		accounts[i] = append(accounts[i], g)
-	}
-	return accounts
-}
-
-func groupNames(groups []group) string {
-	var names []string
-	for _, g := range groups {
-		names = append(names, g.Name)
-	}
-	if len(names) == 1 {
-		return "group " + names[0]
-	}
-	return "the groups " + strings.Join(names, ", ")
 }
 
 func quoted(names []string) []string {

@@ -1,18 +1,13 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
 )
 
 // watchMost is how often --watch asks at most: a list takes 2 of the token's 250 requests a
@@ -37,7 +32,7 @@ Droplet.`,
   ci-w4n27k2m9q  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571
   ci-w4n2q8d3w0  new     s-2vcpu-4gb  fra1                 4s   0.03571
   2 Droplets: 0.07142 USD an hour, 0.02 USD so far`,
-		Args: noArgs("a group is named with --group %s, an interval with --watch=%s"),
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return l.run(cmd.Context()) },
 	}
 	l.flags(cmd)
@@ -64,7 +59,7 @@ func (l *listing) run(ctx context.Context) error {
 	case l.whole && len(l.groups) > 0:
 		return misuse("--whole-account lists every group of the account, --group one of them")
 	case l.watch.Duration > 0 && l.watch.Duration < watchMost:
-		return hinted{misuse(fmt.Sprintf("--watch %s is too often", l.watch.text)), fmt.Sprintf("give %s or more", watchMost)}
+		return misuse(fmt.Sprintf("--watch %s is too often: give %s or more", l.watch.text, watchMost))
 	}
 	groups, unread := l.find()
 	if len(groups) == 0 {
@@ -90,50 +85,25 @@ func (l *listing) run(ctx context.Context) error {
 func (l *listing) once(ctx context.Context, groups []group) error {
 	ctx, cancel := bounded(ctx, l.timeout)
 	defer cancel()
-	if l.whole {
-		groups = wholeAccounts(groups)
+	all, err := l.t.look(ctx, groups, list)
+	had := map[int64]bool{} // two tokens may be of one account, which nothing else shows
+	for _, f := range all {
+		f.Found = slices.DeleteFunc(f.Found, func(e *entry) bool {
+			twice := had[e.ID]
+			had[e.ID] = true
+			return twice
+		})
 	}
-	found := l.t.look(ctx, groups)
-	r := report{Groups: []reportedGroup{}}
-	var faults []error
-	had := map[int64]bool{} // two tokens may be of one account, which nothing tells
-	for _, f := range found {
-		if f.err != nil {
-			faults = append(faults, f.err)
-			if l.t.format == asJSON {
-				r.Groups = append(r.Groups, reportedGroup{Name: f.Name, Droplets: []reportedDroplet{}, Error: f.err.Error()})
-			}
-			continue
-		}
-		byName := map[string][]instancegroup.Droplet{}
-		if !l.whole {
-			byName[f.Name] = nil // which may have none
-		}
-		all := slices.Concat(f.Owned, f.Kept)
-		slices.SortFunc(all, func(a, b instancegroup.Droplet) int { return cmp.Compare(a.ID, b.ID) })
-		for _, d := range all {
-			if !had[d.ID] {
-				had[d.ID] = true
-				byName[instancegroup.GroupOf(d)] = append(byName[instancegroup.GroupOf(d)], d)
-			}
-		}
-		for _, name := range slices.Sorted(maps.Keys(byName)) {
-			r.add(name, byName[name], f.Now)
-		}
+	if l.t.format == asJSON || slices.ContainsFunc(all, func(f *found) bool { return f.Error == "" }) {
+		l.show(reportOf(all))
 	}
-	if len(faults) < len(found) || l.t.format == asJSON { // one of several groups is better than none
-		l.show(r)
-	}
-	for _, f := range found {
-		for _, d := range f.Strangers {
+	for _, f := range all {
+		for _, d := range f.foreign {
 			l.t.say("note", "Droplet %d (%s) has a tag of the plugin, but not a name or not the other tags of a group: "+
 				"somebody else tagged it", d.ID, clean(d.Name))
 		}
 	}
-	if ctx.Err() != nil {
-		return ended(ctx)
-	}
-	return errors.Join(faults...)
+	return err
 }
 
 func (l *listing) show(r report) {
@@ -143,7 +113,7 @@ func (l *listing) show(r report) {
 		return
 	case l.quiet:
 		for _, g := range r.Groups {
-			for _, d := range g.Droplets {
+			for _, d := range g.Found {
 				fmt.Fprintln(l.t.out, clean(d.Name))
 			}
 		}
@@ -155,43 +125,14 @@ func (l *listing) show(r report) {
 		}
 		fmt.Fprintln(l.t.out, time.Now().Format(time.TimeOnly))
 	}
-	fmt.Fprint(l.t.out, r.text(l.t.format == asWide, l.t.room(), l.t.colours))
-}
-
-// looked is what DigitalOcean has of a group.
-type looked struct {
-	group
-	inventory.Found
-	err error // why it is not known
-}
-
-// look asks for the Droplets of groups, and says what it could not look for.
-func (t *terminal) look(ctx context.Context, groups []group) (all []looked) {
-	t.waits("asking DigitalOcean")
-	defer t.done()
-	for _, g := range groups {
-		f := looked{group: g}
-		f.Found, f.err = inventory.Look(ctx, g.api, g.Name)
-		switch {
-		case f.err != nil && ctx.Err() != nil:
-			f.err = ended(ctx)
-		case f.err != nil:
-			f.err = g.fault(f.err)
-		case f.Unread != nil:
-			t.warn("not looked for: %v", f.Unread)
-		}
-		all = append(all, f)
+	heads := []string{"NAME", "STATE", "SIZE", "REGION", "ADDRESS", "AGE", "USD/H"}
+	room := l.t.room()
+	if l.t.format == asWide {
+		heads, room = append(heads, "USD SO FAR", "IMAGE", "RUN", "ID"), 0
 	}
-	return all
-}
-
-// wholeAccounts are all groups of the accounts, whatever their names.
-func wholeAccounts(groups []group) (accounts []group) {
-	for _, account := range byAccount(groups) {
-		account[0].Name = ""
-		accounts = append(accounts, account[0])
-	}
-	return accounts
+	fmt.Fprint(l.t.out, entries(r.Groups, heads, room, l.t.colours))
+	sum := fmt.Sprintf("%s: %.5f USD an hour, %.2f USD so far", count(r.Droplets, "Droplet"), r.USDPerHour, r.USDSoFar)
+	fmt.Fprintln(l.t.out, l.t.colour(bold, sum))
 }
 
 // count is a number of things.

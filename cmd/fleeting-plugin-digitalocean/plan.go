@@ -35,7 +35,7 @@ It exits with 0, with 1 if there is not enough to read, with 2 if it was called
 wrongly, with 3 if the model does not fit.`,
 		Example: `  $ fleeting-plugin-digitalocean plan --example
   $ sudo fleeting-plugin-digitalocean plan --since 28d --diff`,
-		Args: noArgs("a journal is named with --journal %s"),
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.run(cmd.Context(), t) },
 	}
 	p.flags(cmd)
@@ -85,7 +85,7 @@ func (p *planning) run(ctx context.Context, t *terminal) error {
 	r := planReport{Past: past, Advice: &plan.Advice{}}
 	if len(past.Misfits) > 0 {
 		r.show(t)
-		return exit(exitFound)
+		return status(exitFound)
 	}
 	t.waits("trying other policies")
 	r.Advice, err = past.Search(ctx, sizes)

@@ -2,118 +2,175 @@ package main
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
 )
 
-// report is Droplets as ls and rm show them. Its JSON form is stable.
+// report is what ls and rm show. Its JSON form is stable.
 type report struct {
-	Groups     []reportedGroup `json:"groups"`
-	Droplets   int             `json:"droplets"`
-	USDPerHour float64         `json:"usd_per_hour"`
-	USDSoFar   float64         `json:"usd_so_far"`
+	Groups     []*found `json:"groups"`
+	Droplets   int      `json:"droplets"`
+	USDPerHour float64  `json:"usd_per_hour"`
+	USDSoFar   float64  `json:"usd_so_far"`
 }
 
-type reportedGroup struct {
-	Name       string            `json:"group"`
-	USDPerHour float64           `json:"usd_per_hour"`
-	USDSoFar   float64           `json:"usd_so_far"`
-	Droplets   []reportedDroplet `json:"droplets"`
-	Error      string            `json:"error,omitempty"` // why they are not known
+// found is a group, and what was found of it.
+type found struct {
+	group   `json:"-"`
+	Name    string   `json:"group,omitempty"`        // "" = all groups of an account
+	Managed bool     `json:"managed_here,omitempty"` // a process on this host looks after it
+	Unread  []string `json:"not_looked_for,omitempty"`
+	Error   string   `json:"error,omitempty"` // why it is not known
+	Found   []*entry `json:"found"`
+
+	foreign []instancegroup.Droplet // with its tag, but not of it
+	now     time.Time               // by DigitalOcean's clock
 }
 
-type reportedDroplet struct {
-	Name       string    `json:"name"`
-	ID         int64     `json:"id"`
-	State      string    `json:"state"` // DigitalOcean's status
-	Kept       bool      `json:"kept,omitempty"`
-	Size       string    `json:"size"`
-	Region     string    `json:"region"`
-	External   string    `json:"external,omitempty"`
-	Internal   string    `json:"internal,omitempty"`
-	Created    time.Time `json:"created_at"`
-	AgeSeconds int       `json:"age_seconds"`
-	USDPerHour float64   `json:"usd_per_hour"`
-	USDSoFar   float64   `json:"usd_so_far"`
-	Image      string    `json:"image"`
-	Run        string    `json:"run"`
+// entry is an item as it is shown.
+type entry struct {
+	*inventory.Item
+	ID         int64   `json:"id,omitempty"`
+	State      string  `json:"state,omitempty"` // DigitalOcean's status
+	Kept       bool    `json:"kept,omitempty"`
+	Size       string  `json:"size,omitempty"`
+	Region     string  `json:"region,omitempty"`
+	External   string  `json:"external,omitempty"`
+	Internal   string  `json:"internal,omitempty"`
+	AgeSeconds int     `json:"age_seconds,omitempty"`
+	USDPerHour float64 `json:"usd_per_hour,omitempty"`
+	USDSoFar   float64 `json:"usd_so_far,omitempty"`
+	Image      string  `json:"image,omitempty"`
+	Run        string  `json:"run,omitempty"`
 }
 
-// add adds a group. now is the time by DigitalOcean's clock.
-func (r *report) add(name string, droplets []instancegroup.Droplet, now time.Time) {
-	g := reportedGroup{Name: name, Droplets: []reportedDroplet{}}
-	for _, d := range droplets {
-		age := d.Age(now)
-		cost := instancegroup.Cost(d.PriceHourly, age)
-		g.Droplets = append(g.Droplets, reportedDroplet{
-			Name: d.Name, ID: d.ID, State: d.Status, Kept: instancegroup.Kept(d), Size: d.Size, Region: d.Region,
-			External: d.External(), Internal: d.PrivateIPv4, Created: d.Created, AgeSeconds: int(age.Seconds()),
-			USDPerHour: d.PriceHourly, USDSoFar: instancegroup.Cents(cost), Image: d.Image.String(),
-			Run: instancegroup.RunOf(instancegroup.GroupOf(d), d.Name),
-		})
-		g.USDPerHour += d.PriceHourly
-		g.USDSoFar += cost
+// add adds an item.
+func (f *found) add(i *inventory.Item) {
+	e := &entry{Item: i}
+	if d := i.Droplet; i.Kind == inventory.DropletKind {
+		age := d.Age(f.now)
+		*e = entry{Item: i, ID: d.ID, State: d.Status, Kept: instancegroup.Kept(d), Size: d.Size, Region: d.Region,
+			External: d.External(), Internal: d.PrivateIPv4, AgeSeconds: int(age.Seconds()), USDPerHour: d.PriceHourly,
+			USDSoFar: instancegroup.Cents(instancegroup.Cost(d.PriceHourly, age)), Image: d.Image.String(),
+			Run: instancegroup.RunOf(i.Group, d.Name)}
 	}
-	g.USDPerHour, g.USDSoFar = instancegroup.Cents(g.USDPerHour), instancegroup.Cents(g.USDSoFar)
-	r.Groups = append(r.Groups, g)
-	r.Droplets += len(droplets)
-	r.USDPerHour, r.USDSoFar = instancegroup.Cents(r.USDPerHour+g.USDPerHour), instancegroup.Cents(r.USDSoFar+g.USDSoFar)
+	f.Found = append(f.Found, e)
 }
 
-// text is a report as a person reads it. The table is cut to fit so many columns (0 = any number), unless it is to be wide.
-func (r report) text(wide bool, columns int, colours bool) string {
-	head := []string{"NAME", "STATE", "SIZE", "REGION", "ADDRESS", "AGE", "USD/H", "USD SO FAR", "IMAGE", "RUN", "ID"}
-	if wide {
-		columns = 0
-	} else {
-		head = head[:7]
+// look looks at each group. The error says at which it could not.
+func (t *terminal) look(ctx context.Context, groups []group, at func(context.Context, *found) error) (all []*found, err error) {
+	t.waits("asking DigitalOcean")
+	defer t.done()
+	var unread []string
+	for _, g := range groups {
+		f := &found{group: g, Name: g.Name, Found: []*entry{}}
+		all = append(all, f)
+		fault := at(ctx, f)
+		if ctx.Err() != nil {
+			f.Error = context.Cause(ctx).Error()
+			return all, context.Cause(ctx)
+		}
+		if fault != nil {
+			fault = g.fault(fault)
+			f.Error = fault.Error()
+			err = errors.Join(err, fault)
+		}
+		unread = append(unread, f.Unread...)
 	}
+	for _, u := range slices.Compact(slices.Sorted(slices.Values(unread))) { // an account's is that of all its groups
+		t.say("warning", "not looked for: %s", u)
+	}
+	return all, err
+}
+
+// list finds the Droplets of a group.
+func list(ctx context.Context, f *found) error {
+	seen, err := inventory.Look(ctx, f.api, f.Name)
+	if err != nil {
+		return err
+	}
+	if seen.Unread != nil {
+		f.Unread = []string{seen.Unread.Error()}
+	}
+	f.now, f.foreign = seen.Now, seen.Foreign
+	for _, d := range slices.Concat(seen.Owned, seen.Kept) {
+		f.add(inventory.NewItem(d))
+	}
+	slices.SortFunc(f.Found, func(a, b *entry) int { return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.ID, b.ID)) })
+	return nil
+}
+
+// reportOf sums up.
+func reportOf(all []*found) report {
+	r := report{Groups: all}
+	for _, f := range all {
+		for _, e := range f.Found {
+			if e.Kind == inventory.DropletKind {
+				r.Droplets++
+				r.USDPerHour += e.USDPerHour
+				r.USDSoFar += instancegroup.Cost(e.USDPerHour, e.Droplet.Age(f.now)) // to be rounded once
+			}
+		}
+	}
+	r.USDPerHour, r.USDSoFar = instancegroup.Cents(r.USDPerHour), instancegroup.Cents(r.USDSoFar)
+	return r
+}
+
+// entries is a table of what was found; "" = nothing was.
+func entries(all []*found, heads []string, columns int, colours bool) string {
 	var rows [][]string
 	var codes []string
-	for _, g := range r.Groups {
-		for _, d := range g.Droplets {
-			state, code := d.State, red
-			switch {
-			case d.Kept:
-				state, code = "kept", yellow
-			case d.State == instancegroup.StatusNew:
-				code = faint
-			case d.State == instancegroup.StatusActive:
-				code = ""
+	for _, f := range all {
+		for _, e := range f.Found {
+			cells := map[string]string{"KIND": string(e.Kind), "NAME": e.Name, "LEFT BY": "this host"}
+			if e.Doubt != "" {
+				cells["LEFT BY"] = "an unknown manager"
 			}
-			codes = append(codes, code)
-			rows = append(rows, []string{d.Name, state, d.Size, d.Region, cmp.Or(d.External, d.Internal),
-				age(time.Duration(d.AgeSeconds) * time.Second), fmt.Sprintf("%.5f", d.USDPerHour),
-				fmt.Sprintf("%.2f", d.USDSoFar), d.Image, d.Run, fmt.Sprint(d.ID)})
+			code := ""
+			if e.Kind == inventory.DropletKind {
+				state := e.State
+				if e.Kept {
+					state = "kept"
+				}
+				if state != instancegroup.StatusActive {
+					code = yellow
+				}
+				maps.Copy(cells, map[string]string{"STATE": state, "SIZE": e.Size, "REGION": e.Region,
+					"ADDRESS": cmp.Or(e.External, e.Internal), "AGE": age(time.Duration(e.AgeSeconds) * time.Second), "USD/H": fmt.Sprintf("%.5f", e.USDPerHour),
+					"USD SO FAR": fmt.Sprintf("%.2f", e.USDSoFar), "IMAGE": e.Image, "RUN": e.Run, "ID": fmt.Sprint(e.ID)})
+			}
+			var row []string
+			for _, h := range heads {
+				row = append(row, cells[h])
+			}
+			rows, codes = append(rows, row), append(codes, code)
 		}
 	}
-	var b strings.Builder
-	if r.Droplets > 0 {
-		b.WriteString(table(head, 0, rows, codes, columns, colours))
+	if rows == nil {
+		return ""
 	}
-	for _, g := range r.Groups {
-		if len(r.Groups) > 1 {
-			fmt.Fprintf(&b, "group %s: %s\n", clean(g.Name), totals(len(g.Droplets), g.USDPerHour, g.USDSoFar))
-		}
-	}
-	switch {
-	case len(r.Groups) == 0:
-		b.WriteString("no group has a Droplet\n")
-	case len(r.Groups) == 1 && r.Droplets == 0:
-		fmt.Fprintf(&b, "group %s has no Droplets\n", clean(r.Groups[0].Name))
-	default:
-		b.WriteString(colour(colours, bold, totals(r.Droplets, r.USDPerHour, r.USDSoFar)) + "\n")
-	}
-	return b.String()
+	return table(heads, slices.Index(heads, "NAME"), rows, codes, columns, colours)
 }
 
-func totals(n int, perHour, soFar float64) string {
-	return fmt.Sprintf("%s: %.5f USD an hour, %.2f USD so far", count(n, "Droplet"), perHour, soFar)
+// deleted counts what is deleted.
+func deleted(all []*found) (n, of int) {
+	for _, f := range all {
+		for _, e := range f.Found {
+			if of++; e.Deleted {
+				n++
+			}
+		}
+	}
+	return n, of
 }
 
 // table lays out rows below a bold head, each in the colour of its code, if there are codes. To

@@ -5,216 +5,358 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
-	"strconv"
+	"strings"
+	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/state"
 )
 
+// rmCommand deletes. Orphans are its business, and no command's of their own: they are found in another way, and then shown,
+// asked for, deleted and reported as Droplets are.
 func rmCommand(t *terminal) *cobra.Command {
-	r := removing{destroying: destroying{t: t}}
+	r := removing{t: t, timeout: span{15 * time.Minute, "15m"}}
 	cmd := &cobra.Command{
-		Use:   "rm {NAME | ID}... | --all",
-		Short: "Delete Droplets, and wait until they are gone",
+		Use:   "rm {NAME | ID}... | --all | --orphans",
+		Short: "Delete Droplets, or what no plugin process manages any more",
 		Long: `Delete Droplets of the plugin's groups, and wait until DigitalOcean shows
-them gone.
+them gone. It shows what it will delete, and on whose account, and asks once for
+each account. It refuses a Droplet that no group made, and one with the tag
+fleeting-keep. A job that runs on a Droplet fails. A runner that manages the
+group makes new ones, as its policy says: stop it first to delete all.
 
-It shows on standard error what it will delete, and on whose account, and asks
-once for each account. It refuses a Droplet that no group made, and one with
-the tag fleeting-keep. A job that runs on a Droplet fails. A runner that manages
-the group makes new ones, as its policy says: stop it first to delete all.`,
+--orphans deletes Droplets, SSH keys and tags of plugin processes that have
+ended, in groups that no process on this host manages. What another host made
+is deleted only with --include-unknown-managers: nothing on the account shows
+whether its manager still runs. Stop that manager first.
+
+It exits with 0 if it deleted all that it found, with 3 if it left something,
+as with --dry-run, with 1 if it failed or could not look at everything, with 2
+if it was called wrongly: so a cron job can alert.`,
 		Example: `  $ sudo systemctl stop gitlab-runner
   $ sudo fleeting-plugin-digitalocean rm --all
-  NAME           STATE   SIZE         REGION  ADDRESS      AGE  USD/H
-  ci-w4n27k2m9q  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571
-  1 Droplet: 0.03571 USD an hour, 0.01 USD so far
+  KIND     NAME           AGE  USD/H
+  droplet  ci-w4n27k2m9q  12m  0.03571
   account: "acme", jane@example.com (token from plugin_config.token_file ...)
-  Delete 1 Droplet of group ci? [y/N] y
-  1 Droplet gone`,
+  Delete 1 Droplet? [y/N] y
+  deleted 1 of 1`,
 		RunE: func(cmd *cobra.Command, names []string) error { return r.run(cmd.Context(), names) },
 	}
 	r.flags(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&r.all, "all", false, "every Droplet of the group")
-	f.BoolVar(&r.allGroups, "all-groups", false, "with --all: of every group in config.toml, where it has several")
-	t.formatFlags(cmd, asTable, asWide, asJSON)
+	f.BoolVar(&r.orphans, "orphans", false, "what no plugin process manages any more")
+	f.BoolVar(&r.allGroups, "all-groups", false, "with --all or --orphans: of every group in config.toml, where it has several")
+	f.BoolVar(&r.unknown, "include-unknown-managers", false, "also orphans that a manager on another host may still use")
+	f.Var(&r.olderThan, "older-than", "only orphans that are older, by DigitalOcean's clock")
+	f.BoolVarP(&r.yes, "yes", "y", false, "do not ask; needed where there is nobody to ask")
+	f.BoolVar(&r.dryRun, "dry-run", false, "only show what would be deleted")
+	f.Var(&r.timeout, "timeout", "give up after that; what was asked for may still be carried out")
+	t.formatFlags(cmd, asTable, asJSON)
 	cmd.ValidArgsFunction = r.completeDroplets
 	return cmd
 }
 
 // removing is what rm is to do.
 type removing struct {
-	destroying
-	all, allGroups bool
+	choice
+	t                                             *terminal
+	all, orphans, allGroups, unknown, yes, dryRun bool
+	olderThan, timeout                            span
 }
+
+var errUntouched = errors.New("nothing was deleted")
+
+const showNames = program + " ls shows the names"
 
 func (r *removing) run(ctx context.Context, names []string) error {
 	switch {
-	case r.all && len(names) > 0:
-		return hinted{misuse("rm takes names or --all, not both"), showNames}
-	case !r.all && len(names) == 0:
-		return hinted{misuse("rm needs the names of Droplets, or --all"), showNames}
+	case len(names) > 0 == (r.all || r.orphans) || r.all && r.orphans:
+		return hinted{misuse("rm takes names of Droplets, or --all, or --orphans"), showNames}
+	case !r.orphans && (r.unknown || r.olderThan.Duration > 0):
+		return misuse("--include-unknown-managers and --older-than go with --orphans")
 	}
 	unheard()
 	groups, err := r.find()
 	if err != nil {
 		return err
 	}
-	if r.all && len(groups) > 1 && len(r.groups) == 0 && !r.allGroups {
-		return hinted{misuse("--all of which group? There are " + groupNames(groups)), "give --group NAME, or --all-groups"}
+	if len(names) == 0 && len(groups) > 1 && len(r.groups) == 0 && !r.allGroups {
+		return hinted{misuse(fmt.Sprintf("of which of the %d groups?", len(groups))), "give --group NAME, or --all-groups"}
 	}
-	chosen, err := r.choose(ctx, groups, names)
-	if err != nil {
-		return err
-	}
-	r.show(ctx, chosen)
-	if !r.dryRun {
-		err = r.remove(ctx, chosen)
+	all, err := r.choose(ctx, groups, names)
+	if err == nil {
+		err = r.remove(ctx, groups, all)
+	} else {
+		err = errors.Join(err, errUntouched)
 	}
 	if r.t.format == asJSON {
-		all := []*removal{}
-		for _, g := range chosen {
-			all = append(all, &removal{Group: g.Name, Found: g.items})
-		}
-		r.t.removals(all)
-	} else if err == nil && !r.dryRun {
-		gone, _ := deleted(chosen)
-		fmt.Fprintln(r.t.out, count(gone, "Droplet"), "gone")
+		r.t.json(reportOf(all))
 	}
-	return err
-}
-
-// remove deletes what is approved of what was chosen.
-func (r *removing) remove(ctx context.Context, chosen []group) error {
-	approved, err := r.approve(ctx, chosen)
-	if err != nil {
-		return err
-	}
-	err = r.destroy(ctx, approved)
-	if r.all && err == nil {
-		err = r.again(ctx, approved)
-	}
-	if err != nil && !inventory.Permanent(err) { // whose hint is about the token
-		return hinted{err, showLeft}
-	}
-	return err
-}
-
-// again finds what the list before lacked: the pages of a long list shift while Droplets come and go. What was made since is
-// not meant.
-func (r *removing) again(ctx context.Context, approved []group) error {
-	ctx, cancel := bounded(ctx, r.timeout)
-	defer cancel()
-	var faults []error
-	for _, f := range r.t.look(ctx, approved) {
-		if f.err != nil {
-			faults = append(faults, fmt.Errorf("whether the list lacked some is not known: %w", f.err))
-		}
-		more := slices.DeleteFunc(f.Owned, func(d instancegroup.Droplet) bool {
-			return d.Created.After(f.listed) || slices.ContainsFunc(f.items, func(i *item) bool { return i.ID == d.ID })
-		})
-		if len(more) > 0 {
-			faults = append(faults, f.fault(fmt.Errorf("%s that the list lacked, and not deleted: run it again", count(len(more), "more Droplet"))))
-		}
-	}
-	return errors.Join(faults...)
-}
-
-const (
-	showNames = program + " ls shows the names"
-	showLeft  = program + " ls shows what is left"
-)
-
-// choose finds the Droplets of names, or all if there are none. A name that is not
-// there is an error: it may be a slip. A group that cannot be listed is one too.
-//
-// Invariant: who is told that all are gone has none left. (TestScripts, unread-runner)
-func (r *removing) choose(ctx context.Context, groups []group, names []string) (chosen []group, err error) {
-	ctx, cancel := bounded(ctx, r.timeout)
-	defer cancel()
-	all := r.t.look(ctx, groups)
-	if ctx.Err() != nil {
-		return nil, untouched(ended(ctx))
-	}
-	var faults []error
-	there := map[string]bool{} // names and ids
-	unknown := false           // a group could not be listed: what is not there may be in it
-	for _, f := range all {
-		if f.err != nil {
-			faults, unknown = append(faults, f.err), true
-		}
-		for _, d := range slices.Concat(f.Owned, f.Kept, f.Strangers) {
-			id := strconv.FormatInt(d.ID, 10)
-			there[d.Name], there[id] = true, true
-			named := slices.Contains(names, d.Name) || slices.Contains(names, id)
-			if !named && !r.all {
-				continue
-			}
-			switch err := refusal(d, f.Name); {
-			case err == nil:
-				f.items = append(f.items, newItem(inventory.Leftover{Kind: inventory.DropletKind, Name: d.Name, Droplet: d}, f.Now))
-			case named:
-				faults = append(faults, err)
-			default:
-				r.t.say("warning", "group %s: %v, and billed, %.5f USD an hour", f.Name, err, d.PriceHourly)
-			}
-		}
-		if f.listed = f.Now; len(f.items) > 0 {
-			chosen = append(chosen, f.group)
-		}
-	}
-	for _, n := range names {
-		if !there[n] && !unknown {
-			faults = append(faults, hinted{fmt.Errorf("no Droplet %s in %s", n, groupNames(groups)), showNames})
-		}
-	}
-	if faults != nil {
-		return nil, fmt.Errorf("%w\nnothing was deleted", errors.Join(faults...))
-	}
-	return chosen, nil
-}
-
-// refusal is why a Droplet that a list of the group has is left alone; nil = it is not.
-func refusal(d instancegroup.Droplet, group string) error {
+	gone, of := deleted(all)
 	switch {
-	case instancegroup.GroupOf(d) != group:
-		return fmt.Errorf("%s has a tag of the group but not a name that the plugin made: it is left alone", d.Name)
-	case instancegroup.Kept(d):
-		return fmt.Errorf("%s has the tag %s: it is left alone", d.Name, instancegroup.KeepTag)
+	case err != nil:
+		return err
+	case r.orphans && slices.ContainsFunc(all, func(f *found) bool { return f.Unread != nil }):
+		return hinted{errors.New("not everything could be looked at"),
+			"grant the token the scope that the warning names; after a 429 try again in a minute"}
+	case gone < of:
+		return status(exitFound)
+	case of == 0 && r.t.format != asJSON:
+		fmt.Fprintln(r.t.out, "nothing to delete")
 	}
 	return nil
 }
 
-// show shows what is to be deleted: not on standard output, which may be a file.
-func (r *removing) show(ctx context.Context, chosen []group) {
-	var all report
-	for _, g := range chosen {
-		all.add(g.Name, droplets([]group{g}), g.listed)
+// choose finds what is to be deleted. A name that is not there is an error: it may be a slip. A group that cannot be listed is
+// one too.
+//
+// Invariant: who is told that all are gone has none left. (TestScripts, unread-runner)
+func (r *removing) choose(ctx context.Context, groups []group, names []string) ([]*found, error) {
+	ctx, cancel := bounded(ctx, r.timeout)
+	defer cancel()
+	all, err := r.t.look(ctx, groups, r.lookAt)
+	if err != nil || r.orphans {
+		return all, err
 	}
-	if all.Droplets > 0 {
-		room := 0
-		if r.t.liveErr {
-			room = columns(os.Stderr)
+	var faults []error
+	missing := slices.Clone(names)
+	for _, f := range all {
+		f.Found = slices.DeleteFunc(f.Found, func(e *entry) bool {
+			is := func(word string) bool { return word == e.Name || word == fmt.Sprint(e.ID) }
+			named := slices.ContainsFunc(names, is)
+			missing = slices.DeleteFunc(missing, is)
+			if e.Kept && named {
+				faults = append(faults, fmt.Errorf("%s has the tag %s: it is left alone", e.Name, instancegroup.KeepTag))
+			} else if e.Kept && r.all {
+				r.t.say("warning", "%s has the tag %s: it is left alone, and billed, %.5f USD an hour",
+					e.Name, instancegroup.KeepTag, e.USDPerHour)
+			}
+			return e.Kept || !named && !r.all
+		})
+	}
+	for _, n := range missing {
+		faults = append(faults, hinted{fmt.Errorf("no group has a Droplet %s", n), showNames})
+	}
+	return all, errors.Join(faults...)
+}
+
+// lookAt finds a group's Droplets, or its orphans.
+func (r *removing) lookAt(ctx context.Context, f *found) error {
+	here, unknown := state.Peek(ctx, f.APIURL, f.Name)
+	f.Managed = here.Held
+	switch {
+	case !r.orphans: // what is unknown hides only a warning
+		return list(ctx, f)
+	case unknown != nil:
+		return unknown
+	case here.Held:
+		r.t.say("note", "group %s: plugin process %d on this host manages it, so nothing of it is an orphan", f.Name, here.PID)
+		return nil
+	case here.Ignored != nil:
+		r.t.say("warning", "group %s: what this host knows of it is ignored: %v", f.Name, here.Ignored)
+	}
+	o, err := f.shared.Find(ctx, f.api, f.Name, here.Runs)
+	if err != nil {
+		return err
+	}
+	f.now = o.Now
+	for _, u := range o.Unread {
+		f.Unread = append(f.Unread, u.Error())
+	}
+	for _, i := range o.All {
+		if !r.spares(i, o.Now) {
+			f.add(i)
 		}
-		_, _ = io.WriteString(r.t.err, all.text(r.t.format == asWide, room, r.t.errColours))
 	}
-	for _, g := range chosen {
-		if s, err := state.Peek(ctx, g.APIURL, g.Name); err == nil && s.Held { // an error hides only a warning
-			r.t.say("warning", "a runner on this host manages group %s (plugin process %s): a job on these Droplets fails, "+
-				"and the runner may ask for others", g.Name, pid(s.PID))
+	return nil
+}
+
+// spares reports whether --older-than leaves an item out. Keys are as old as their run's youngest Droplet; a key without one, and a
+// tag, are left out if a living manager may use them.
+func (r *removing) spares(i *inventory.Item, now time.Time) bool {
+	switch {
+	case r.olderThan.Duration == 0:
+		return false
+	case i.Created.IsZero():
+		return i.Doubt != "" || i.Kind == inventory.DropletKind
+	}
+	return now.Sub(i.Created) < r.olderThan.Duration
+}
+
+// targets are those of what was found that may be deleted.
+func (r *removing) targets(groups ...*found) (items []*inventory.Item) {
+	for _, f := range groups {
+		for _, e := range f.Found {
+			if e.Doubt == "" || r.unknown {
+				items = append(items, e.Item)
+			}
+		}
+	}
+	return items
+}
+
+// show shows what was found: not on standard output, which may be a file.
+func (r *removing) show(here []*found) {
+	heads := []string{"KIND", "NAME", "AGE", "USD/H"}
+	if r.orphans {
+		heads = append(heads, "LEFT BY")
+	}
+	_, _ = io.WriteString(r.t.err, entries(here, heads, 0, r.t.errColours))
+	for _, f := range here {
+		if f.Managed {
+			r.t.say("warning", "a runner on this host manages group %s: a job on these Droplets fails, "+
+				"and the runner may ask for others", f.Name)
+		}
+		if !r.unknown && slices.ContainsFunc(f.Found, func(e *entry) bool { return e.Doubt != "" }) {
+			r.t.say("hint", "add --include-unknown-managers, if no other host has a manager of group %s", f.Name)
 		}
 	}
 }
 
-// pid names a process.
-func pid(n int) string {
-	if n == 0 {
-		return "unknown"
+// remove shows what was found, deletes what is approved of it, and says how much that was.
+func (r *removing) remove(ctx context.Context, groups []group, all []*found) error {
+	approved, err := r.approve(ctx, all)
+	if err != nil {
+		return errors.Join(err, errUntouched)
 	}
-	return strconv.Itoa(n)
+	for _, here := range approved {
+		err = errors.Join(err, r.destroy(ctx, here))
+	}
+	if r.all && approved != nil && err == nil {
+		err = r.again(ctx, groups, all)
+	}
+	if gone, of := deleted(all); r.t.format != asJSON && of > 0 {
+		fmt.Fprintf(r.t.out, "deleted %d of %d\n", gone, of)
+	}
+	if err != nil && digitalocean.Hint(err) == "" {
+		return hinted{err, program + " ls shows what is left"}
+	}
+	return err
+}
+
+// approve shows what was found on each account, says whose that is, and asks a person whether to delete it; --yes stands
+// for the answer. It returns the groups of each account where that may be done.
+func (r *removing) approve(ctx context.Context, all []*found) (approved [][]*found, err error) {
+	for _, here := range byAccount(all) {
+		r.show(here)
+		n := len(r.targets(here...))
+		if r.dryRun || n == 0 {
+			continue
+		}
+		bound, cancel := bounded(ctx, r.timeout)
+		a, err := here[0].api.Account(bound)
+		cancel()
+		who := fmt.Sprintf("%q, %s", a.Name, clean(a.Email))
+		if err != nil {
+			who = fmt.Sprintf("not known (%v)", err)
+		}
+		r.t.say("account", "%s (token from %s)", who, here[0].Token.Source)
+		what := "Droplet"
+		if r.orphans {
+			what = "orphan"
+		}
+		ok, err := r.yes, context.Cause(ctx)
+		if !ok && err == nil {
+			ok, err = r.t.confirm(ctx, "Delete "+count(n, what)+"?")
+		}
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			approved = append(approved, here)
+		}
+	}
+	return approved, nil
+}
+
+// byAccount are the groups of each account of which something was found.
+func byAccount(all []*found) (accounts [][]*found) {
+	for _, f := range all {
+		if len(f.Found) == 0 {
+			continue
+		}
+		i := slices.IndexFunc(accounts, func(a []*found) bool { return a[0].api == f.api })
+		if i < 0 {
+			i, accounts = len(accounts), append(accounts, nil)
+		}
+		accounts[i] = append(accounts[i], f)
+	}
+	return accounts
+}
+
+// destroy deletes what groups of an account have. Each account gets the time of --timeout: one that is stuck costs no other
+// its turn. While orphans are deleted the groups' locks are held, though not while it asks: no manager on this host can start.
+// An error says what may be left.
+func (r *removing) destroy(ctx context.Context, here []*found) error {
+	ctx, cancel := bounded(ctx, r.timeout)
+	defer cancel()
+	var faults []error
+	var items []*inventory.Item
+	for _, f := range here {
+		if r.orphans {
+			own, err := state.Try(ctx, hclog.NewNullLogger(), f.APIURL, f.Name)
+			if err != nil {
+				faults = append(faults, f.fault(fmt.Errorf("nothing of it was deleted: %w", err)))
+				continue
+			}
+			defer own.Drop()
+		}
+		items = append(items, r.targets(f)...)
+	}
+	defer r.t.done()
+	inventory.Delete(ctx, here[0].api, items, func(gone, of int) { r.t.step("%d of %s gone", gone, count(of, "Droplet")) })
+	for _, f := range here {
+		faults = append(faults, f.undeleted())
+	}
+	return errors.Join(faults...)
+}
+
+// undeleted says which of a group's items are left that were to be deleted, and why.
+func (f *found) undeleted() error {
+	var names []string // of Droplets; the first one's reason stands for all
+	var why error
+	var faults []error
+	for _, e := range f.Found {
+		switch {
+		case e.Deleted || e.Why == nil:
+		case e.Kind == inventory.DropletKind && !e.LeftAlone():
+			if names = append(names, e.Name); why == nil {
+				why = e.Why
+			}
+		default:
+			faults = append(faults, f.fault(fmt.Errorf("%s: %w", e.Item, e.Why)))
+		}
+	}
+	if names != nil {
+		faults = append(faults, f.fault(fmt.Errorf("%s not confirmed to be gone, and may be billed: %s: %w",
+			count(len(names), "Droplet"), strings.Join(names, " "), why)))
+	}
+	return errors.Join(faults...)
+}
+
+// again finds what the list before lacked: the pages of a long list shift while Droplets come and go. What was made since is
+// not meant.
+func (r *removing) again(ctx context.Context, groups []group, all []*found) error {
+	ctx, cancel := bounded(ctx, r.timeout)
+	defer cancel()
+	now, err := r.t.look(ctx, groups, list)
+	if err != nil {
+		err = fmt.Errorf("whether the list lacked some is not known: %w", err)
+	}
+	for i, f := range now {
+		more := slices.DeleteFunc(f.Found, func(e *entry) bool {
+			return e.Kept || e.Created.After(all[i].now) || slices.ContainsFunc(all[i].Found, func(o *entry) bool { return o.ID == e.ID })
+		})
+		if n := len(more); n > 0 {
+			err = errors.Join(err, f.fault(fmt.Errorf("%s that the list lacked, and not deleted: run it again", count(n, "more Droplet"))))
+		}
+	}
+	return err
 }

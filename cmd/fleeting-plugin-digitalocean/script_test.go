@@ -60,8 +60,10 @@ func runScripts(t *testing.T, dir string, setUp func(*testscript.Env) error) {
 	})
 }
 
-// quick is a world in which little time passes.
-var quick = dosim.Options{BootTime: time.Second, DeleteTime: 100 * time.Millisecond}
+// quick is a world in which little time passes. Its clock is not this host's: ages are by DigitalOcean's.
+var quick = dosim.Options{BootTime: time.Second, DeleteTime: 100 * time.Millisecond, Now: itsNow}
+
+func itsNow() time.Time { return time.Now().Add(-1000 * time.Hour) }
 
 // setUp gives a script an account of its own, whose token is in the file token, and a
 // state directory, which does not exist yet.
@@ -96,6 +98,7 @@ func setUpGuests(env *testscript.Env) error {
 	env.Setenv("PORT", strconv.Itoa(fleet.Port()))
 	o := quick
 	first := int(worlds.Add(1)) * 100 // scripts run at the same time
+	o.Now = nil
 	o.Address = func(n int) (public, private netip.Addr) { return dosim.LoopbackAddress(first + n) }
 	o.Hooks = fleet.Hooks("", time.Until, func(dosim.Droplet, error) {})
 	o.PerMinute = -1 // a script is a day's work in a minute
@@ -148,7 +151,7 @@ func addDroplet(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) > 3 {
 		tags = append(tags, args[3:]...)
 	}
-	simOf(ts).AddDroplet(dosim.Droplet{Name: args[0], Created: time.Now().Add(-age), Tags: tags,
+	simOf(ts).AddDroplet(dosim.Droplet{Name: args[0], Created: itsNow().Add(-age), Tags: tags,
 		Size: "s-1vcpu-1gb", Region: "fra1"})
 }
 
@@ -226,17 +229,10 @@ func manager() {
 
 // await is `await FILE`: until a process in the background has written to it.
 func await(ts *testscript.TestScript, _ bool, args []string) {
-	deadline := time.After(20 * time.Second)
-	for {
-		if info, err := os.Stat(ts.MkAbs(args[0])); err == nil && info.Size() > 0 {
-			return
-		}
-		select {
-		case <-deadline:
-			ts.Fatalf("in vain")
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
+	until(ts, func() bool {
+		info, err := os.Stat(ts.MkAbs(args[0]))
+		return err == nil && info.Size() > 0
+	})
 }
 
 // asked is `asked N OPERATION`: until that has been asked for so often; with +N so many
@@ -248,28 +244,25 @@ func asked(ts *testscript.TestScript, _ bool, args []string) {
 	if strings.HasPrefix(args[0], "+") {
 		n += sim.RequestCounts()[args[1]]
 	}
-	deadline := time.After(20 * time.Second)
-	for sim.RequestCounts()[args[1]] < n {
-		select {
-		case <-deadline:
-			ts.Fatalf("in vain")
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
+	until(ts, func() bool { return sim.RequestCounts()[args[1]] >= n })
 }
 
 // appears is `appears TEXT`: until truth prints it.
 func appears(ts *testscript.TestScript, _ bool, args []string) {
-	deadline := time.After(20 * time.Second)
-	for {
+	until(ts, func() bool {
 		var now strings.Builder
 		survey(simOf(ts), &now)
-		if strings.Contains(now.String(), args[0]) {
-			return
-		}
+		return strings.Contains(now.String(), args[0])
+	})
+}
+
+// until waits for something, for 20 seconds.
+func until(ts *testscript.TestScript, done func() bool) {
+	deadline := time.After(20 * time.Second)
+	for !done() {
 		select {
 		case <-deadline:
-			ts.Fatalf("in vain; there is\n%s", now.String())
+			ts.Fatalf("in vain")
 		case <-time.After(5 * time.Millisecond):
 		}
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	goplugin "github.com/hashicorp/go-plugin"
@@ -23,7 +25,10 @@ func startedByRunner() bool { return os.Getenv("FLEETING_INSTANCE_GROUP_PLUGIN")
 // serve answers the runner until that closes the plugin, or dies.
 func serve() {
 	group := &provider.InstanceGroup{}
-	ignoreSignals()
+	// systemd signals the whole control group, and the runner's own unit stops it with SIGQUIT: a plugin that obeyed would be
+	// gone before the runner could call Shutdown. SIGPIPE comes from writing a log line after the runner has died, which must
+	// not end the clean-up.
+	signal.Ignore(syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGPIPE)
 	sockets := socketDir()
 	cleanUp := func() {
 		ctx, cancel := context.WithTimeout(context.Background(), lastWords)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -56,12 +55,12 @@ type terminal struct {
 	taken  bool   // the command line makes sense as far as cobra checks it
 
 	mu       sync.Mutex
-	progress string          // the line that is written over; "" = none is there
-	warned   map[string]bool // what warn has said
+	progress string // the line that is written over; "" = none is there
 }
 
 // begin is before each command. A flag that is given has a value: a shell's empty variable would be another account.
-func (t *terminal) begin(cmd *cobra.Command, _ []string) (err error) {
+func (t *terminal) begin(cmd *cobra.Command, _ []string) error {
+	err := cmd.ValidateFlagGroups()
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		if f.Value.Type() == "string" && f.Value.String() == "" {
 			err = fmt.Errorf("--%s must not be empty", f.Name)
@@ -103,27 +102,15 @@ type status int
 
 func (s status) Error() string { return fmt.Sprintf("exit code %d", int(s)) }
 
-// exit returns the error that ends a command with that exit code.
-func exit(code int) error {
-	if code == exitOK {
-		return nil
-	}
-	return status(code)
-}
-
 func newTerminal() *terminal {
 	t := &terminal{in: bufio.NewReader(os.Stdin), out: os.Stdout, err: os.Stderr}
 	t.asks = term.IsTerminal(int(os.Stdin.Fd()))
 	t.live = term.IsTerminal(int(os.Stdout.Fd()))
 	t.liveErr = term.IsTerminal(int(os.Stderr.Fd()))
-	t.colours = t.live && !plain()
-	t.errColours = t.liveErr && !plain()
+	wanted := os.Getenv("NO_COLOR") == "" // an empty one does not count, by no-color.org
+	t.colours, t.errColours = t.live && wanted, t.liveErr && wanted
 	return t
 }
-
-// plain reports whether the environment wants no colours. An empty NO_COLOR does not
-// count, by no-color.org.
-func plain() bool { return os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" }
 
 // The colours that are used.
 const (
@@ -156,11 +143,7 @@ func (t *terminal) say(word, format string, args ...any) {
 	t.wipe()
 	dressed := colour(t.errColours, words[word], word+":")
 	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
-		line = word + ": " + clean(strings.TrimSuffix(line, "\n"))
-		if t.liveErr && word != "hint" { // which is to be pasted
-			line = wrap(line, columns(os.Stderr), 2)
-		}
-		fmt.Fprintf(t.err, "%s%s\n", dressed, strings.TrimPrefix(line, word+":"))
+		fmt.Fprintf(t.err, "%s %s\n", dressed, clean(strings.TrimSuffix(line, "\n")))
 	}
 }
 
@@ -177,25 +160,14 @@ func clean(s string) string {
 	return b.String()
 }
 
-// warn says a warning, once.
-func (t *terminal) warn(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	if t.warned == nil {
-		t.warned = map[string]bool{}
-	}
-	if !t.warned[text] {
-		t.say("warning", "%s", text)
-	}
-	t.warned[text] = true
+// bounded bounds what a command asks of DigitalOcean. The cause of its end says which --timeout was not enough, or that a
+// person, or systemd, has ended the command: whatever fails because of that is told as this alone. (TestScripts, interrupted)
+func bounded(ctx context.Context, timeout span) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, timeout.Duration, fmt.Errorf("DigitalOcean was not done within %s (--timeout)", timeout.text))
 }
 
-// errInterrupted is a command that a person, or systemd, has ended. Whatever fails
-// because of that is told as this alone, with what was done and what was not: no hint
-// at DigitalOcean's health. (TestScripts, interrupted)
+// errInterrupted is a command that was ended so.
 var errInterrupted = errors.New("interrupted")
-
-// untouched is an error that came before anything was deleted.
-func untouched(err error) error { return fmt.Errorf("%w: nothing was deleted", err) }
 
 // misuse is a command line that makes no sense.
 type misuse string
@@ -250,11 +222,10 @@ func (t *terminal) done() {
 
 // columns is the width of a terminal; 80 where it is not known.
 func columns(f *os.File) int {
-	n, _, err := term.GetSize(int(f.Fd()))
-	if err != nil || n <= 0 {
-		return 80
+	if n, _, err := term.GetSize(int(f.Fd())); err == nil && n > 0 {
+		return n
 	}
-	return n
+	return 80
 }
 
 // cut shortens s to that many characters.
@@ -269,7 +240,7 @@ func cut(s string, most int) string {
 // confirm asks a person; nobody answers for a script. Ctrl-C is an answer too.
 func (t *terminal) confirm(ctx context.Context, question string) (yes bool, err error) {
 	if !t.asks {
-		return false, hinted{misuse("nothing was deleted: there is nobody to ask"), "give --yes"}
+		return false, hinted{misuse("there is nobody to ask"), "give --yes"}
 	}
 	fmt.Fprintf(t.err, "%s [y/N] ", clean(question))
 	answered := make(chan string, 1)
@@ -280,7 +251,7 @@ func (t *terminal) confirm(ctx context.Context, question string) (yes bool, err 
 	select {
 	case <-ctx.Done():
 		fmt.Fprintln(t.err)
-		return false, untouched(errInterrupted)
+		return false, context.Cause(ctx)
 	case answer := <-answered:
 		a := strings.ToLower(strings.TrimSpace(answer))
 		return a == "y" || a == "yes", nil
@@ -290,15 +261,12 @@ func (t *terminal) confirm(ctx context.Context, question string) (yes bool, err 
 // json writes v, a struct of our own, for scripts: as an object whose first key is the
 // version of its form. What a terminal would obey is escaped there too.
 func (t *terminal) json(v any) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false) // a hint is to be pasted
-	if err := e.Encode(v); err != nil {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
 		panic(err) // it is of a type that has no JSON
 	}
 	var text strings.Builder
-	for _, r := range "{\n  \"version\": 1," + strings.TrimPrefix(b.String(), "{") {
+	for _, r := range "{\n  \"version\": 1," + strings.TrimPrefix(string(b), "{") + "\n" {
 		if r == '\n' || unicode.IsPrint(r) || r > 0xffff {
 			text.WriteRune(r)
 		} else {
@@ -317,15 +285,5 @@ type log struct {
 func newLog(t *terminal) hclog.Logger { return log{hclog.NewNullLogger(), t} }
 
 func (l log) With(...any) hclog.Logger      { return l }
-func (l log) Warn(msg string, args ...any)  { l.t.say("warning", "%s%s", msg, pairs(args)) }
-func (l log) Error(msg string, args ...any) { l.t.say("error", "%s%s", msg, pairs(args)) }
-
-func pairs(args []any) string {
-	var s strings.Builder
-	for i := 0; i+1 < len(args); i += 2 {
-		if text := fmt.Sprint(args[i+1]); text != "" {
-			fmt.Fprintf(&s, " %v=%s", args[i], text)
-		}
-	}
-	return s.String()
-}
+func (l log) Warn(msg string, args ...any)  { l.t.say("warning", "%s %v", msg, args) }
+func (l log) Error(msg string, args ...any) { l.t.say("error", "%s %v", msg, args) }

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-	"io"
 	"os"
 	"reflect"
 	"strings"
@@ -39,23 +37,6 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
-func TestExitCodes(t *testing.T) {
-	for err, want := range map[error]int{
-		nil:                                exitOK,
-		status(exitFound):                  exitFound,
-		errors.New("x"):                    exitFailed,
-		misuse("x"):                        exitMisused,
-		hinted{misuse("x"), "y"}:           exitMisused,
-		hinted{errors.New("x"), "y"}:       exitFailed,
-		errors.Join(misuse("x"), nil, nil): exitMisused,
-	} {
-		term := &terminal{err: io.Discard, taken: true}
-		if got := term.end(&cobra.Command{}, err); got != want {
-			t.Errorf("%v: exit code %d, want %d", err, got, want)
-		}
-	}
-}
-
 func TestAge(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "0s", 59 * time.Second: "59s", time.Minute: "1m", 59*time.Minute + 59*time.Second: "59m",
@@ -78,20 +59,6 @@ func TestSpan(t *testing.T) {
 	for _, s := range []string{"", "-1h", "0s", "0d", "7", "7days", "d", "1d12h", "99999d", "-7d", "1e3d", " 7d"} {
 		if got := new(span); got.Set(s) == nil {
 			t.Errorf("%q is taken for %s", s, got.Duration)
-		}
-	}
-}
-
-// NO_COLOR switches colours off when it is set to anything but nothing.
-func TestPlain(t *testing.T) {
-	for _, c := range []struct {
-		noColor, term string
-		want          bool
-	}{{"", "xterm", false}, {"1", "xterm", true}, {"0", "xterm", true}, {"", "dumb", true}} {
-		t.Setenv("NO_COLOR", c.noColor)
-		t.Setenv("TERM", c.term)
-		if got := plain(); got != c.want {
-			t.Errorf("NO_COLOR=%q TERM=%s: plain is %t", c.noColor, c.term, got)
 		}
 	}
 }
@@ -148,7 +115,7 @@ func TestJSONIsDescribed(t *testing.T) {
 			look(of.Field(i).Type)
 		}
 	}
-	for _, form := range []any{report{}, removal{}, diagnosis{}, migrated{}, history.Usage{}, planReport{}} {
+	for _, form := range []any{report{}, diagnosis{}, migrated{}, history.Usage{}, planReport{}} {
 		look(reflect.TypeOf(form))
 	}
 }

@@ -160,7 +160,7 @@ func (s Subject) Sweep(group string) string {
 	if s.File != nil {
 		from = " --config " + s.File.Path
 	}
-	return "fleeting-plugin-digitalocean sweep" + from + " --group " + group
+	return "fleeting-plugin-digitalocean rm --orphans" + from + " --group " + group
 }
 
 // lower returns the lower of two limits, of which 0 is none.

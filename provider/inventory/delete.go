@@ -3,6 +3,7 @@ package inventory
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -14,21 +15,13 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 )
 
-// Remaining is a Droplet that is to be deleted, as it was chosen, and is not confirmed to be gone.
-type Remaining struct {
-	instancegroup.Droplet
-	Why error // what went wrong last, or why it is left alone; nil = DigitalOcean accepted its deletion, and still has it
-
-	gone    bool
-	tries   int       // deletions
-	next    time.Time // none is asked for before then
-	missing bool      // it was not found the last time
-}
-
 var (
 	errKept    = errors.New("a person keeps it, by the tag " + instancegroup.KeepTag + ": it is left alone")
 	errForeign = errors.New("it does not belong to the group any more, by its name and tags: it is left alone")
 )
+
+// LeftAlone reports whether Delete did not delete it because it is none to delete.
+func (i *Item) LeftAlone() bool { return errors.Is(i.Why, errKept) || errors.Is(i.Why, errForeign) }
 
 const (
 	// A token has 250 requests a minute, and the runner that shares it needs the other half. A
@@ -49,100 +42,133 @@ const (
 
 	// stepBound is what reading and deleting may take together. So what is deleted was read just before.
 	stepBound = 30 * time.Second
+
+	// restBound is how long one key or tag that is not answered keeps the others, and a manager that wants to start, waiting.
+	restBound = 20 * time.Second
 )
 
-// Delete deletes Droplets of groups of one account, and repeats that until DigitalOcean
-// does not have them any more. progress is called now and then, one call at a time, with how
-// many it may still have.
-//
-// It returns when all are gone, when the rest is left alone, when ctx ends, or when the
-// token may not do it; the last two are its error. What remains may still be on its way
-// out then.
+// Delete deletes items of one account, and notes at each that it is deleted, or why not. Droplets are first, all at the same
+// time: a deletion is repeated until DigitalOcean does not have the Droplet any more, ctx ends, or the token may not do it.
+// What is not deleted then may still be on its way out. Keys and tags of a group go when all of its Droplets, which may need
+// them, are gone. progress is called now and then, one call at a time.
 //
 // Invariant: before each deletion the Droplet is read again, and left alone if it has
 // left its group or a person keeps it. (TestDeleteLeavesAlone)
-func Delete(ctx context.Context, api *digitalocean.Client, droplets []instancegroup.Droplet, progress func(left int)) ([]Remaining, error) {
-	all := make([]Remaining, len(droplets))
-	left := len(all)
-	var mu sync.Mutex // guards left
+func Delete(ctx context.Context, api *digitalocean.Client, items []*Item, progress func(gone, of int)) {
+	droplets := slices.DeleteFunc(slices.Clone(items), func(i *Item) bool { return i.Kind != DropletKind })
+	var mu sync.Mutex // guards gone
+	gone := 0
 	limit := rate.NewLimiter(rate.Every(pace), burst)
 	group, deleting := errgroup.WithContext(ctx) // what is permanent for one is so for all
-	for i := range all {
-		r := &all[i]
-		r.Droplet = droplets[i]
+	for _, i := range droplets {
 		group.Go(func() error {
-			err := r.delete(deleting, api, limit)
-			if r.gone {
+			err := i.deleteDroplet(deleting, api, limit)
+			if i.Deleted {
 				mu.Lock()
 				defer mu.Unlock()
-				left--
-				progress(left)
+				gone++
+				progress(gone, len(droplets))
 			}
 			return err
 		})
 	}
 	err := group.Wait()
-	return slices.DeleteFunc(all, func(r Remaining) bool { return r.gone }), err
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	left := map[string]bool{} // groups
+	for _, i := range droplets {
+		left[i.Group] = left[i.Group] || !i.Deleted
+		switch {
+		case i.Deleted || i.LeftAlone():
+		case i.Why != nil && ctx.Err() != nil: // what went wrong last
+			i.Why = fmt.Errorf("%w: %w", err, i.Why)
+		default:
+			i.Why = err
+		}
+	}
+	for _, i := range items {
+		if i.Kind == DropletKind || left[i.Group] {
+			continue
+		}
+		one, cancel := context.WithTimeout(ctx, restBound)
+		i.Why = i.remove(one, api)
+		cancel()
+		if i.Deleted = i.Why == nil; !i.Deleted && ctx.Err() != nil {
+			i.Why = context.Cause(ctx) // what failed is its doing
+		}
+	}
 }
 
-// delete repeats step until the Droplet is gone or left alone. Its error says why it cannot go on.
-func (r *Remaining) delete(ctx context.Context, api *digitalocean.Client, limit *rate.Limiter) error {
+// remove takes a key or a tag off the account.
+func (i *Item) remove(ctx context.Context, api *digitalocean.Client) (err error) {
+	if i.Kind == KeyKind {
+		err = api.DeleteKey(ctx, i.fingerprint)
+	} else {
+		err = api.RemoveTag(ctx, i.Name)
+	}
+	if errors.Is(err, instancegroup.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// deleteDroplet repeats a deletion until the Droplet is gone or left alone. Its error says why it cannot go on.
+func (i *Item) deleteDroplet(ctx context.Context, api *digitalocean.Client, limit *rate.Limiter) error {
+	tries, missing := 0, 0 // deletions, and answers in a row that it is not there
+	var next time.Time     // no deletion before then
 	for began := time.Now(); ; {
-		due, requests := !time.Now().Before(r.next), 1
+		due, requests := !time.Now().Before(next), 1
 		if due {
 			requests = 2
 		}
 		if err := sleep(ctx, limit.ReserveN(time.Now(), requests).Delay()); err != nil {
 			return err
 		}
-		gone, why := r.step(ctx, api, due)
+		step, cancel := context.WithTimeout(ctx, stepBound)
+		now, why := api.Get(digitalocean.Once(step), i.Droplet.ID)
+		if missing++; !errors.Is(why, instancegroup.ErrNotFound) {
+			missing = 0
+		}
+		switch {
+		case missing > 0 && tries > 0:
+			missing = 2
+		case why != nil:
+		case i.Group == "" || instancegroup.GroupOf(now) != i.Group:
+			why = errForeign
+		case instancegroup.Kept(now):
+			why = errKept
+		case !due:
+			why = i.Why
+		default:
+			_, why = api.Delete(step, i.Droplet.ID)
+			pause := refusedPause
+			if why == nil {
+				pause = acceptedPause
+			}
+			next = time.Now().Add(pause << min(tries, 5))
+			tries++
+		}
+		cancel()
 		if ctx.Err() != nil {
 			return ctx.Err() // which is all that is wrong
 		}
-		r.gone, r.Why = gone, why
+		i.Deleted, i.Why = missing > 1, why
 		switch {
-		case gone, LeftAlone(why):
+		case i.Deleted, i.LeftAlone():
 			return nil
-		case Permanent(why):
+		case errors.Is(why, instancegroup.ErrUnauthorized), errors.Is(why, instancegroup.ErrForbidden),
+			errors.Is(why, instancegroup.ErrOtherAccount):
 			return why
 		}
 		pause := max(pollFirst, min(pollMost, time.Since(began)/10))
-		if r.missing {
+		if missing > 0 {
 			pause = max(pause, missingFor)
 		}
 		if err := sleep(ctx, pause); err != nil {
 			return err
 		}
 	}
-}
-
-// step reads a Droplet, and deletes it if that is due.
-func (r *Remaining) step(ctx context.Context, api *digitalocean.Client, due bool) (gone bool, why error) {
-	ctx, cancel := context.WithTimeout(ctx, stepBound)
-	defer cancel()
-	now, err := api.Get(digitalocean.Once(ctx), r.ID)
-	before := r.missing
-	r.missing = errors.Is(err, instancegroup.ErrNotFound)
-	switch group := instancegroup.GroupOf(r.Droplet); {
-	case r.missing && (before || r.tries > 0):
-		return true, nil
-	case err != nil:
-		return false, err
-	case group == "" || instancegroup.GroupOf(now) != group:
-		return false, errForeign
-	case instancegroup.Kept(now):
-		return false, errKept
-	case !due:
-		return false, r.Why
-	}
-	_, err = api.Delete(ctx, r.ID)
-	pause := refusedPause
-	if err == nil {
-		pause = acceptedPause
-	}
-	r.next = time.Now().Add(pause << min(r.tries, 5))
-	r.tries++
-	return false, err
 }
 
 // sleep waits, unless ctx ends.
@@ -153,13 +179,4 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// LeftAlone reports whether err is that a Droplet is none to delete any more.
-func LeftAlone(err error) bool { return errors.Is(err, errKept) || errors.Is(err, errForeign) }
-
-// Permanent reports whether err is one that time does not heal.
-func Permanent(err error) bool {
-	return errors.Is(err, instancegroup.ErrUnauthorized) || errors.Is(err, instancegroup.ErrForbidden) ||
-		errors.Is(err, instancegroup.ErrOtherAccount)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -12,25 +14,25 @@ import (
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 )
 
 // deleting is a Delete of n Droplets of the groups ci and big, on an account with others.
-type deleting struct {
+type deletion struct {
 	sim      *dosim.Sim
-	droplets []instancegroup.Droplet
+	items    []*Item
 	stop     time.Duration // when its caller does not wait any longer
 	took     time.Duration
-	progress int // what is left
+	progress int // what is gone
 
-	left []Remaining
-	err  error
+	left []*Item
 }
 
 // runDelete deletes, for 30 minutes at most, and sees to it that nothing else is touched.
-func runDelete(t *testing.T, n int, prepare func(*deleting), check func(*deleting)) {
+func runDelete(t *testing.T, n int, prepare, check func(*deletion)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		d := &deleting{sim: dosim.New(dosim.Options{DropletLimit: 2000}), stop: 30 * time.Minute, progress: n}
+		d := &deletion{sim: dosim.New(dosim.Options{DropletLimit: 2000}), stop: 30 * time.Minute}
 		defer d.sim.Close()
 		for i := range n {
 			group := []string{"ci", "big"}[i%2]
@@ -41,7 +43,7 @@ func runDelete(t *testing.T, n int, prepare func(*deleting), check func(*deletin
 				x.Size, x.Region = "gpu-h100x1-80gb", "nyc3"
 			}
 			id := d.sim.AddDroplet(x)
-			d.droplets = append(d.droplets, instancegroup.Droplet{ID: int64(id), Name: name, Tags: tags})
+			d.items = append(d.items, NewItem(instancegroup.Droplet{ID: int64(id), Name: name, Tags: tags}))
 		}
 		d.sim.AddDroplet(dosim.Droplet{Name: "ci-x7k2others", Tags: []string{"fleeting", "fleeting-group:ci"}})
 		d.sim.AddDroplet(dosim.Droplet{Name: "database"})
@@ -49,8 +51,9 @@ func runDelete(t *testing.T, n int, prepare func(*deleting), check func(*deletin
 		ctx, cancel := context.WithTimeout(t.Context(), d.stop)
 		defer cancel()
 		began := time.Now()
-		d.left, d.err = Delete(ctx, client(t, d.sim), d.droplets, func(left int) { d.progress = left })
+		Delete(ctx, client(t, d.sim), d.items, func(gone, _ int) { d.progress = gone })
 		d.took = time.Since(began)
+		d.left = slices.DeleteFunc(slices.Clone(d.items), func(i *Item) bool { return i.Deleted })
 		check(d)
 		for _, name := range []string{"ci-x7k2others", "database"} {
 			if !slices.Contains(d.lives(), name) {
@@ -63,7 +66,7 @@ func runDelete(t *testing.T, n int, prepare func(*deleting), check func(*deletin
 	})
 }
 
-func (d *deleting) lives() (names []string) {
+func (d *deletion) lives() (names []string) {
 	for _, x := range d.sim.Droplets() {
 		names = append(names, x.Name)
 	}
@@ -71,15 +74,15 @@ func (d *deleting) lives() (names []string) {
 }
 
 // gone fails unless all are gone, in time, and only then were said to be.
-func (d *deleting) gone(t *testing.T, what string) {
+func (d *deletion) gone(t *testing.T, what string) {
 	t.Helper()
-	if d.err != nil || len(d.left) > 0 || len(d.lives()) != 2 || d.took > 15*time.Minute || d.progress != 0 {
-		t.Errorf("%s: %v; left %v, really %v, progress %v", what, d.err, d.left, d.lives(), d.progress)
+	if len(d.left) > 0 || len(d.lives()) != 2 || d.took > 15*time.Minute || d.progress != len(d.items) {
+		t.Errorf("%s: left %v, really %v, progress %v", what, d.left, d.lives(), d.progress)
 	}
 }
 
 // atPace fails if a runner on the same token had less than 100 of its 250 requests a minute.
-func (d *deleting) atPace(t *testing.T, what string) {
+func (d *deletion) atPace(t *testing.T, what string) {
 	t.Helper()
 	requests := d.sim.Requests()
 	for i := range max(0, len(requests)-150) {
@@ -93,7 +96,7 @@ func (d *deleting) atPace(t *testing.T, what string) {
 // it takes no longer than it must.
 func TestDelete(t *testing.T) {
 	for n, within := range map[int]time.Duration{0: 0, 1: 10 * time.Second, 10: 20 * time.Second, 200: 5 * time.Minute} {
-		runDelete(t, n, func(*deleting) {}, func(d *deleting) {
+		runDelete(t, n, func(*deletion) {}, func(d *deletion) {
 			d.gone(t, fmt.Sprint(n))
 			if deletions := d.sim.RequestCounts()["DELETE /v2/droplets/{id}"]; deletions != n || d.took > within {
 				t.Errorf("%d Droplets took %d deletions and %s", n, deletions, d.took)
@@ -116,11 +119,11 @@ func TestDeleteThroughFaults(t *testing.T) {
 		"not found at first":  {"GET /v2/droplets/{id}: 404 times 10"},
 		"nothing answers":     {"GET /v2/droplets/{id}: reset times 200"},
 	} {
-		runDelete(t, 12, func(d *deleting) {
+		runDelete(t, 12, func(d *deletion) {
 			inject(t, d.sim, faults...)
-			d.sim.Destroy(int(d.droplets[0].ID)) // some may be gone already
-			d.sim.Destroy(int(d.droplets[11].ID))
-		}, func(d *deleting) {
+			d.sim.Destroy(int(d.items[0].Droplet.ID)) // some may be gone already
+			d.sim.Destroy(int(d.items[11].Droplet.ID))
+		}, func(d *deletion) {
 			d.gone(t, name)
 			d.atPace(t, name)
 		})
@@ -146,22 +149,22 @@ func TestDeleteLeavesAlone(t *testing.T) {
 		"never of any":        {func(sim *dosim.Sim, id int) { sim.Rename(id, "database2") }, errForeign},
 	} {
 		for _, after := range []time.Duration{0, 20 * time.Second} {
-			runDelete(t, 6, func(d *deleting) {
+			runDelete(t, 6, func(d *deletion) {
 				switch name {
 				case "never of this group":
-					d.droplets[0].Tags = []string{"fleeting-group:other"}
+					*d.items[0] = *NewItem(instancegroup.Droplet{ID: d.items[0].Droplet.ID, Name: d.items[0].Name, Tags: []string{"fleeting-group:other"}})
 				case "never of any":
-					d.droplets[0].Name, d.droplets[0].Tags = "database2", nil
+					*d.items[0] = *NewItem(instancegroup.Droplet{ID: d.items[0].Droplet.ID, Name: "database2"})
 				}
 				if after > 0 {
 					inject(t, d.sim, "DELETE *: delete-ignored first 1 times forever")
 					time.AfterFunc(after+time.Minute, d.sim.ClearFaults)
 				}
-				time.AfterFunc(after, func() { tt.do(d.sim, int(d.droplets[0].ID)) })
+				time.AfterFunc(after, func() { tt.do(d.sim, int(d.items[0].Droplet.ID)) })
 				synctest.Wait()
-			}, func(d *deleting) {
-				if d.err != nil || len(d.left) != 1 || d.left[0].ID != d.droplets[0].ID || !errors.Is(d.left[0].Why, tt.why) || len(d.lives()) != 3 {
-					t.Errorf("%s, after %s: %v, left %v, really %v", name, after, d.err, d.left, d.lives())
+			}, func(d *deletion) {
+				if len(d.left) != 1 || d.left[0] != d.items[0] || !errors.Is(d.left[0].Why, tt.why) || !d.left[0].LeftAlone() || len(d.lives()) != 3 {
+					t.Errorf("%s, after %s: left %v, really %v", name, after, d.left, d.lives())
 				}
 			})
 		}
@@ -175,9 +178,11 @@ func TestDeleteGivesUp(t *testing.T) {
 		"DELETE *: 401 times forever":              instancegroup.ErrUnauthorized,
 		"GET /v2/droplets/{id}: 403 times forever": instancegroup.ErrForbidden,
 	} {
-		runDelete(t, 10, func(d *deleting) { inject(t, d.sim, fault) }, func(d *deleting) {
-			if !errors.Is(d.err, class) || len(d.left) != 10 || d.took > 10*time.Second {
-				t.Errorf("%s: %v after %s, left %v", fault, d.err, d.took, d.left)
+		runDelete(t, 10, func(d *deletion) { inject(t, d.sim, fault) }, func(d *deletion) {
+			for _, i := range d.items {
+				if i.Deleted || !errors.Is(i.Why, class) || d.took > 10*time.Second {
+					t.Errorf("%s: %s: %v after %s", fault, i, i.Why, d.took)
+				}
 			}
 		})
 	}
@@ -189,12 +194,13 @@ func TestDeleteStops(t *testing.T) {
 		fault, why string
 		most       int // deletions
 	}{
-		{"DELETE *: delete-ignored times forever", "<nil>", 5},
+		{"DELETE *: delete-ignored times forever", "deadline exceeded", 5},
 		{"DELETE *: pending-event times forever", "pending event", 16},
 	} {
-		runDelete(t, 1, func(d *deleting) { inject(t, d.sim, tt.fault) }, func(d *deleting) {
-			if !errors.Is(d.err, context.DeadlineExceeded) || len(d.left) != 1 || !strings.Contains(fmt.Sprint(d.left[0].Why), tt.why) || len(d.lives()) != 3 {
-				t.Errorf("%s: %v, left %v", tt.fault, d.err, d.left)
+		runDelete(t, 1, func(d *deletion) { inject(t, d.sim, tt.fault) }, func(d *deletion) {
+			why := d.items[0].Why
+			if !errors.Is(why, context.DeadlineExceeded) || len(d.left) != 1 || !strings.Contains(why.Error(), tt.why) || len(d.lives()) != 3 {
+				t.Errorf("%s: %v, left %v", tt.fault, why, d.left)
 			}
 			if n := d.sim.RequestCounts()["DELETE /v2/droplets/{id}"]; n > tt.most || len(d.sim.Requests()) > 250 {
 				t.Errorf("%s: in half an hour %d deletions of %d requests", tt.fault, n, len(d.sim.Requests()))
@@ -202,13 +208,57 @@ func TestDeleteStops(t *testing.T) {
 		})
 	}
 	for _, fault := range []string{"GET *: hang times forever", "DELETE *: hang times forever"} {
-		runDelete(t, 12, func(d *deleting) {
+		runDelete(t, 12, func(d *deletion) {
 			inject(t, d.sim, fault)
 			d.stop = time.Second
-		}, func(d *deleting) {
-			if !errors.Is(d.err, context.DeadlineExceeded) || len(d.left) != 12 || d.took != d.stop {
-				t.Errorf("%s: %v after %s, left %d", fault, d.err, d.took, len(d.left))
+		}, func(d *deletion) {
+			if !errors.Is(d.items[11].Why, context.DeadlineExceeded) || len(d.left) != 12 || d.took != d.stop {
+				t.Errorf("%s: %v after %s, left %d", fault, d.items[11].Why, d.took, len(d.left))
 			}
 		})
 	}
+}
+
+type answers func(*http.Request) (*http.Response, error)
+
+func (a answers) RoundTrip(req *http.Request) (*http.Response, error) { return a(req) }
+
+// Keys and tags are gone when their group's Droplets are, which may need them. One whose deletion is not answered keeps the
+// next one waiting for 20 s, not for as long as its caller waits.
+func TestDeleteRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answer := func(req *http.Request) (*http.Response, error) {
+			status := http.StatusNoContent
+			switch req.URL.Path {
+			case "/v2/tags/hangs":
+				<-req.Context().Done()
+				return nil, req.Context().Err()
+			case "/v2/droplets/1":
+				status = http.StatusForbidden
+			case "/v2/tags/gone":
+				status = http.StatusNotFound
+			}
+			return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(`{"id":"x","message":"x"}`)), Request: req,
+				Header: http.Header{"Content-Type": {"application/json"}}}, nil
+		}
+		api, err := digitalocean.New(digitalocean.Options{URL: "https://none.example", Token: func() (string, error) { return dosim.DefaultToken, nil },
+			Transport: answers(answer)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		items := []*Item{NewItem(instancegroup.Droplet{ID: 1, Name: "big-x7k2m9qxab", Tags: []string{"fleeting", "fleeting-group:big"}}),
+			{Kind: TagKind, Name: "waits", Group: "big"}, {Kind: TagKind, Name: "hangs", Group: "ci"},
+			{Kind: TagKind, Name: "gone", Group: "ci"}, {Kind: KeyKind, Name: "key", Group: "ci", fingerprint: "f"}}
+		began := time.Now()
+		Delete(t.Context(), api, items, func(int, int) {})
+		var deleted []string
+		for _, i := range items {
+			if i.Deleted {
+				deleted = append(deleted, i.String())
+			}
+		}
+		if !slices.Equal(deleted, []string{"tag gone", "key key"}) || items[2].Why == nil || items[1].Why != nil || time.Since(began) != restBound {
+			t.Errorf("deleted %q after %s; %v", deleted, time.Since(began), items[2].Why)
+		}
+	})
 }

@@ -1,5 +1,5 @@
 // Package inventory says which Droplets of an account belong to which group, and what
-// plugin processes that have ended left behind. It deletes Droplets for a person.
+// plugin processes that have ended left behind. It deletes both for a person.
 package inventory
 
 import (
@@ -12,11 +12,43 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 )
 
+// Item is a Droplet, a generated SSH key, or a delete tag that nothing carries. Its JSON form is stable.
+type Item struct {
+	Kind    Kind      `json:"kind"`
+	Name    string    `json:"name"`
+	Created time.Time `json:"created_at,omitzero"` // of a key that of its plugin process's youngest Droplet; zero = not known
+	Doubt   string    `json:"doubt,omitempty"`     // why it may be no orphan
+	Deleted bool      `json:"deleted,omitempty"`
+
+	Group   string                `json:"-"`
+	Droplet instancegroup.Droplet `json:"-"` // if it is one
+	Why     error                 `json:"-"` // why Delete did not delete it
+
+	fingerprint string // of a key
+}
+
+// Kind is what an Item is. Its text is for people and scripts.
+type Kind string
+
+// The kinds.
+const (
+	DropletKind Kind = "droplet"
+	KeyKind     Kind = "key"
+	TagKind     Kind = "tag"
+)
+
+// NewItem returns the Item of a Droplet.
+func NewItem(d instancegroup.Droplet) *Item {
+	return &Item{Kind: DropletKind, Name: d.Name, Created: d.Created, Group: instancegroup.GroupOf(d), Droplet: d}
+}
+
+func (i *Item) String() string { return string(i.Kind) + " " + i.Name }
+
 // Found are Droplets, by ascending id.
 type Found struct {
-	Owned     []instancegroup.Droplet
-	Kept      []instancegroup.Droplet // a group's too, but a person keeps them: see instancegroup.KeepTag
-	Strangers []instancegroup.Droplet // they carry a tag of the plugin's, and belong to no group
+	Owned   []instancegroup.Droplet
+	Kept    []instancegroup.Droplet // a group's too, but a person keeps them: see instancegroup.KeepTag
+	Foreign []instancegroup.Droplet // they carry a tag of the plugin's, and belong to no group
 
 	Now    time.Time // by DigitalOcean's clock, where it says so
 	Unread error     // why GPU Droplets were not looked for; nil = they were, or there can be none
@@ -46,7 +78,7 @@ func Look(ctx context.Context, api *digitalocean.Client, group string) (Found, e
 	for _, d := range l.Droplets {
 		switch owner := instancegroup.GroupOf(d); {
 		case owner == "" || group != "" && owner != group:
-			f.Strangers = append(f.Strangers, d)
+			f.Foreign = append(f.Foreign, d)
 		case instancegroup.Kept(d):
 			f.Kept = append(f.Kept, d)
 		default:

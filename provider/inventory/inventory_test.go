@@ -1,9 +1,12 @@
 package inventory
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
@@ -11,12 +14,74 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 )
 
-// What is of a dead run of this host is a leftover, what is of another run is one with a
+// inject makes faults, as dosim writes them.
+func inject(t *testing.T, sim *dosim.Sim, faults ...string) {
+	t.Helper()
+	for _, text := range faults {
+		f, err := dosim.ParseFault(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sim.Inject(f)
+	}
+}
+
+func client(t *testing.T, sim *dosim.Sim) *digitalocean.Client {
+	t.Helper()
+	api, err := digitalocean.New(digitalocean.Options{URL: "https://api.digitalocean.com", Transport: sim.Transport(),
+		Token: func() (string, error) { return dosim.DefaultToken, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return api
+}
+
+// Keys or tags that cannot be listed are named, and hide no Droplets. They are asked for once,
+// also if that fails: DigitalOcean allows 10 lists of keys a minute. Where it does not know
+// the list of GPU Droplets there are none; one that it does not grant is named too. Without a list of Droplets nothing is known.
+func TestUnlisted(t *testing.T) {
+	for fault, class := range map[string]error{
+		"GET /v2/account/keys: 403 times forever":                       instancegroup.ErrForbidden,
+		"GET /v2/account/keys: 429 header Retry-After=30 times forever": instancegroup.ErrRateLimited,
+		"GET /v2/tags: 503 times forever":                               instancegroup.ErrUnconfirmed,
+		"GET /v2/droplets?type=gpus: 403 times forever":                 instancegroup.ErrForbidden,
+		"GET /v2/droplets?type=gpus: 422 times forever":                 nil,
+		"GET /v2/droplets?type=gpus: 404 times forever":                 nil,
+		"GET /v2/droplets?type=gpus: 401 times forever":                 instancegroup.ErrUnauthorized,
+		"GET /v2/droplets?type=gpus: 503 times forever":                 instancegroup.ErrUnconfirmed,
+		"GET /v2/droplets: 403 times forever":                           instancegroup.ErrForbidden,
+	} {
+		unknown := strings.Contains(fault, "401") || strings.Contains(fault, "gpus: 503") || strings.HasPrefix(fault, "GET /v2/droplets: 403")
+		synctest.Test(t, func(t *testing.T) {
+			sim := dosim.New(dosim.Options{})
+			defer sim.Close()
+			inject(t, sim, fault)
+			var account Account
+			for i := range 3 {
+				group := fmt.Sprintf("ci-%d", i)
+				sim.AddDroplet(dosim.Droplet{Name: group + "-x7k2m9qxab", Tags: []string{"fleeting", instancegroup.GroupTag(group)}})
+				asked := sim.RequestCounts()["GET /v2/account/keys"] + sim.RequestCounts()["GET /v2/tags"]
+				o, err := account.Find(t.Context(), client(t, sim), group, nil)
+				if unknown != (err != nil) || !unknown && len(o.All) != 1 || !errors.Is(errors.Join(append(o.Unread, err)...), class) {
+					t.Errorf("%s: %v, unread %v, %v", fault, o.All, o.Unread, err)
+				}
+				if i > 0 && sim.RequestCounts()["GET /v2/account/keys"]+sim.RequestCounts()["GET /v2/tags"] != asked {
+					t.Errorf("%s: keys and tags are asked for again", fault)
+				}
+			}
+		})
+	}
+}
+
+// What is of a dead run of this host is an orphan, what is of another run is one with a
 // doubt, and what is of another group is none.
-func TestSort(t *testing.T) {
+func TestOrphans(t *testing.T) {
 	dead := []string{"d0a0", "d0b0"}
 	at := func(hour int) time.Time { return time.Date(2026, 11, 29, hour, 0, 0, 0, time.UTC) }
-	l := sort("ci", dead,
+	orphans := func(dead []string, d []instancegroup.Droplet, k []digitalocean.Key, t []digitalocean.Tag) []*Item {
+		return (&Account{keys: k, tags: t}).orphans("ci", dead, d)
+	}
+	all := orphans(dead,
 		[]instancegroup.Droplet{{ID: 1, Name: "ci-d0a07k2m9q", Created: at(8)},
 			{ID: 2, Name: "ci-x7k27k2m9q", Created: at(9)}, {ID: 3, Name: "ci-x7k27k2m9r", Created: at(6)}},
 		[]digitalocean.Key{{Name: "fleeting-ci-d0b07k2m9q"}, {Name: "fleeting-ci-x7k27k2m9q"}, {Name: "fleeting-ci-operator"},
@@ -24,26 +89,26 @@ func TestSort(t *testing.T) {
 		[]digitalocean.Tag{{Name: "fleeting"}, {Name: "fleeting-group:ci"}, {Name: "fleeting-keep"}, {Name: "prod"},
 			{Name: "Fleeting-Delete:CI"}, {Name: "fleeting-delete:ci", Resources: struct{ Count int }{1}}, {Name: "fleeting-delete:ci-big"}, {Name: "fleeting-delete:c"}})
 	var got []string
-	for _, x := range l.All {
+	for _, x := range all {
 		got = append(got, fmt.Sprintf("%s %d %s", x, x.Created.Hour(), x.Doubt))
 	}
-	want := []string{"Droplet ci-d0a07k2m9q (1) 8 ", "Droplet ci-x7k27k2m9q (2) 9 " + elsewhere,
-		"Droplet ci-x7k27k2m9r (3) 6 " + elsewhere,
-		"SSH key fleeting-ci-d0b07k2m9q 0 ", "SSH key fleeting-ci-x7k27k2m9q 9 " + elsewhere,
+	want := []string{"droplet ci-d0a07k2m9q 8 ", "droplet ci-x7k27k2m9q 9 " + elsewhere,
+		"droplet ci-x7k27k2m9r 6 " + elsewhere,
+		"key fleeting-ci-d0b07k2m9q 0 ", "key fleeting-ci-x7k27k2m9q 9 " + elsewhere,
 		"tag Fleeting-Delete:CI 0 " + elsewhere}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%q\nwant\n%q", got, want)
 	}
-	doubtless := sort("ci", dead, []instancegroup.Droplet{{Name: "ci-d0a07k2m9q"}},
+	doubtless := orphans(dead, []instancegroup.Droplet{{Name: "ci-d0a07k2m9q"}},
 		[]digitalocean.Key{{Name: "fleeting-ci-d0b07k2m9q"}}, []digitalocean.Tag{{Name: "fleeting-delete:ci"}})
-	stranger := sort("ci", nil, nil, nil, []digitalocean.Tag{{Name: "fleeting-delete:ci"}})
-	if stranger.All[0].Doubt == "" || len(doubtless.All) != 3 || slices.ContainsFunc(doubtless.All, func(l Leftover) bool { return l.Doubt != "" }) {
-		t.Errorf("doubts are wrong: %+v, %+v", doubtless, stranger)
+	foreign := orphans(nil, nil, nil, []digitalocean.Tag{{Name: "fleeting-delete:ci"}})
+	if foreign[0].Doubt == "" || len(doubtless) != 3 || slices.ContainsFunc(doubtless, func(i *Item) bool { return i.Doubt != "" }) {
+		t.Errorf("doubts are wrong: %+v, %+v", doubtless, foreign)
 	}
 }
 
 // GPU Droplets, which no other list has, are among a group's. What a person keeps is no
-// leftover.
+// orphan.
 func TestLook(t *testing.T) {
 	began := time.Now()
 	sim := dosim.New(dosim.Options{Now: func() time.Time { return time.Now().Add(-time.Hour) }})
@@ -60,24 +125,14 @@ func TestLook(t *testing.T) {
 	api := client(t, sim)
 	for group, want := range map[string][3]int{"ci": {2, 1, 2}, "": {3, 1, 1}, "big": {1, 0, 0}, "none": {}} {
 		f, err := Look(t.Context(), api, group)
-		if got := [3]int{len(f.Owned), len(f.Kept), len(f.Strangers)}; got != want || err != nil {
-			t.Errorf("%q: owned, kept, strangers %v, want %v (%v)", group, got, want, err)
+		if got := [3]int{len(f.Owned), len(f.Kept), len(f.Foreign)}; got != want || err != nil {
+			t.Errorf("%q: owned, kept, foreign %v, want %v (%v)", group, got, want, err)
 		}
 		if began.Sub(f.Now) < 59*time.Minute {
 			t.Errorf("it is %s by DigitalOcean's clock, which is an hour behind", f.Now)
 		}
 	}
-	if l, err := new(Account).Find(t.Context(), api, "ci", nil); err != nil || droplets(l) != 2 {
-		t.Errorf("leftovers %v, %v", l.All, err)
+	if o, err := new(Account).Find(t.Context(), api, "ci", nil); err != nil || len(o.All) != 2 {
+		t.Errorf("orphans %v, %v", o.All, err)
 	}
-}
-
-// droplets returns how many there are among leftovers.
-func droplets(l Leftovers) (n int) {
-	for _, one := range l.All {
-		if one.Kind == DropletKind {
-			n++
-		}
-	}
-	return n
 }

@@ -1,4 +1,0 @@
-package main
-
-// ignoreSignals does nothing: Windows has none of those that matter here.
-func ignoreSignals() {}
