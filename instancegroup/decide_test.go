@@ -39,7 +39,8 @@ func TestDecide(t *testing.T) {
 	accepted := instance{phase: creating, id: 5}
 	listed := instance{phase: running, id: 5, listedSince: epoch}
 	deleting := instance{phase: deleting, id: 5, listedSince: epoch, deletion: deletion{}.sent(true, 0, epoch.Add(70*time.Second))}
-	inFlight, given, over := instance{phase: requested, inFlight: true}, instance{phase: deleting.phase}, instance{phase: gone, id: 5}
+	inFlight, given := instance{phase: requested, inFlight: true}, instance{phase: deleting.phase}
+	over := instance{phase: gone, id: 5}
 	unlisted, refused, refusedFirst := deleting, deleting, deleting
 	unlisted.listedSince = time.Time{}
 	refusedFirst.deletion = deletion{}.sent(false, 0, epoch.Add(60*time.Second)).sent(true, 0, epoch.Add(70*time.Second))
@@ -203,7 +204,8 @@ func decideHolds(t *testing.T, seed uint64) {
 		}
 	}
 	absent, kept := o.source != nobody && !o.present, o.present && Kept(o.droplet)
-	up, off := o.droplet.Status == StatusActive && reachable(o.droplet), o.droplet.Status == StatusOff || o.droplet.Status == StatusArchive
+	up := o.droplet.Status == StatusActive && reachable(o.droplet)
+	off := o.droplet.Status == StatusOff || o.droplet.Status == StatusArchive
 	ignored := o.source == nobody || absent && (i.inFlight || o.asked.Before(i.confirmed))
 	never(next.phase < i.phase, "a phase led back")
 	never(kept && next.phase != gone, "a person keeps it, and it is not gone for us")
@@ -227,8 +229,10 @@ func decideHolds(t *testing.T, seed uint64) {
 		never(!longOff && !late, "deleted without a cause")
 	}
 	unproved := i.deletion.accepts > 0 && i.deletion.refusals == 0 && next.confirmed.Sub(del) < 30*time.Second
-	never(a == remove && (next.phase != deleting || next.id == 0 || unproved || now.Before(i.deletion.next)), "nothing to delete, or too soon")
-	never(a == look && (next.id == 0 || !next.unresolved || now.Sub(next.checked) < 10*time.Second), "nothing to look up, or too soon")
+	notDue := next.phase != deleting || next.id == 0 || unproved || now.Before(i.deletion.next)
+	never(a == remove && notDue, "nothing to delete, or too soon")
+	notDue = next.id == 0 || !next.unresolved || now.Sub(next.checked) < 10*time.Second
+	never(a == look && notDue, "nothing to look up, or too soon")
 }
 
 func (p phase) String() string {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -26,28 +27,25 @@ type account struct {
 	limit     int           // hourly budget; 0 = not told
 	remaining int
 	usage     Usage
-	room      *int          // for how many Droplets more the limit has room; a create is carried out or refused as a whole
-	clock     time.Duration // DigitalOcean's clock minus the bubble's
-	noGPUs    *fault        // of every list of GPU Droplets
-	loses     string        // a region whose creates are accepted, and whose Droplets are gone at once
-	neverBoot bool          // these Droplets are not gone, and never boot
-	// creates, unless nil, stands around what a create does.
-	creates func(ctx context.Context, q CreateRequest, create creator) (Created, error)
+	room      *int                         // for how many Droplets more the limit has room; a create is carried out or refused as a whole
+	clock     time.Duration                // DigitalOcean's clock minus the bubble's
+	loses     string                       // a region whose creates are accepted, and whose Droplets are gone at once
+	garble    func(ds []Droplet) []Droplet // unless nil, what an answer to a create has
 
-	mu      sync.Mutex
-	machine map[int64]*machine
-	lastID  int64
-	sent    map[string]bool // names of all creates
-	scripts map[string][]fault
-	always  map[string]*fault
-	calls   []call
+	mu        sync.Mutex
+	machine   map[int64]*machine
+	lastID    int64
+	minted    []string // the names of all creates
+	inProject map[int64]bool
+	scripts   map[string][]fault
+	always    map[string]*fault
+	calls     []call
 }
-
-type creator func(context.Context, CreateRequest) (Created, error)
 
 // machine is one Droplet and what DigitalOcean knows about it.
 type machine struct {
 	Droplet
+	minted    string // its first name
 	born      time.Time
 	gone      time.Time // zero = it lives
 	stuck     bool      // never becomes active
@@ -59,6 +57,8 @@ type machine struct {
 
 func (m *machine) lives() bool { return m.gone.IsZero() }
 
+func (m *machine) tag(tag string) { m.Tags = append(slices.Clone(m.Tags), tag) }
+
 func (m *machine) untag(tag string) {
 	m.Tags = slices.DeleteFunc(slices.Clone(m.Tags), func(s string) bool { return s == tag })
 }
@@ -67,6 +67,7 @@ func (m *machine) untag(tag string) {
 // is an answer, an error, or none until the caller gives up.
 type fault struct {
 	applied bool
+	late    time.Duration // after it was carried out
 	err     error
 	hang    bool
 }
@@ -85,8 +86,8 @@ type call struct {
 func newAccount(t *testing.T) *account {
 	return &account{
 		t: t, latency: 50 * time.Millisecond, boot: 20 * time.Second, deleteLag: 3 * time.Second, perPage: 200, lastID: 1000,
-		usage:   Usage{Limit: 1000},
-		machine: map[int64]*machine{}, sent: map[string]bool{}, scripts: map[string][]fault{}, always: map[string]*fault{},
+		usage: Usage{Limit: 1000}, machine: map[int64]*machine{}, inProject: map[int64]bool{},
+		scripts: map[string][]fault{}, always: map[string]*fault{},
 	}
 }
 
@@ -139,6 +140,8 @@ func receive[T any](ctx context.Context, a *account, c call, apply func() (T, er
 	}
 	if f.hang {
 		<-ctx.Done()
+	}
+	if f.hang || f.late > 0 && pause(ctx, f.late) != nil {
 		return none, tooLate
 	}
 	if f.err != nil {
@@ -155,8 +158,8 @@ func (a *account) done(ctx context.Context, c call, apply func()) error {
 
 func (a *account) List(ctx context.Context, tag string, gpus bool) (List, error) {
 	date := time.Now().Add(a.clock)
-	if gpus && a.noGPUs != nil {
-		a.script("list", *a.noGPUs)
+	if f := a.always["GPUs"]; gpus && f != nil {
+		a.script("list", *f)
 	}
 	return receive(ctx, a, call{op: "list", tag: tag, gpus: gpus}, func() (l List, err error) {
 		now := time.Now()
@@ -184,20 +187,13 @@ func (a *account) Get(ctx context.Context, id int64) (Droplet, error) {
 }
 
 func (a *account) Create(ctx context.Context, r CreateRequest) (Created, error) {
-	if a.creates != nil {
-		return a.creates(ctx, r, a.create)
-	}
-	return a.create(ctx, r)
-}
-
-func (a *account) create(ctx context.Context, r CreateRequest) (Created, error) {
 	a.atMost(MaxNames, len(r.Names), "names in one create")
 	a.mu.Lock()
 	for _, n := range r.Names {
-		if a.sent[n] {
-			a.t.Errorf("name %s was sent twice", n)
+		if slices.Contains(a.minted, n) || !Owns("ci", Droplet{Name: n, Tags: r.Tags}) {
+			a.t.Errorf("%s %v was sent before, or would not be the group's", n, r.Tags)
 		}
-		a.sent[n] = true
+		a.minted = append(a.minted, n)
 	}
 	a.mu.Unlock()
 	return receive(ctx, a, call{op: "create", CreateRequest: r}, func() (Created, error) {
@@ -210,12 +206,15 @@ func (a *account) create(ctx context.Context, r CreateRequest) (Created, error) 
 		c := Created{RequestID: "req-create"}
 		for _, n := range r.Names {
 			m := &machine{Droplet: Droplet{Name: n, Tags: slices.Clone(r.Tags), Region: r.Region, Size: r.Size}}
-			if m.stuck = r.Region == a.loses; m.stuck && !a.neverBoot {
+			if r.Region == a.loses {
 				m.gone = time.Now()
 			}
 			d := a.put(m)
 			d.PublicIPv4, d.PrivateIPv4 = "", "" // not yet
 			c.Droplets = append(c.Droplets, d)
+		}
+		if a.garble != nil {
+			c.Droplets = a.garble(c.Droplets)
 		}
 		return c, nil
 	})
@@ -257,7 +256,7 @@ func (a *account) TagDroplets(ctx context.Context, tag string, ids []int64) erro
 				if m.foreign {
 					a.t.Errorf("%s, which is not the group's, is tagged %s", m.Name, tag)
 				}
-				m.Tags = append(slices.Clone(m.Tags), tag)
+				m.tag(tag)
 			}
 		}
 	})
@@ -297,7 +296,14 @@ func (a *account) deleteTag(tag string) {
 
 func (a *account) AssignProject(ctx context.Context, project string, ids []int64) error {
 	a.atMost(MaxAssign, len(ids), "Droplets in one assignment")
-	return a.done(ctx, call{op: "project", tag: project, ids: ids}, func() {})
+	return a.done(ctx, call{op: "project", tag: project, ids: ids}, func() {
+		for _, id := range ids {
+			if m := a.machine[id]; project != "p-1" || a.inProject[id] || time.Since(m.born) < a.createLag {
+				a.t.Errorf("%s is assigned to %s before any list had it, or twice", m.Name, project)
+			}
+			a.inProject[id] = true
+		}
+	})
 }
 
 func (a *account) Usage(ctx context.Context, _ string) (Usage, error) {
@@ -319,7 +325,7 @@ func (a *account) put(m *machine) Droplet {
 	if m.Size == "" {
 		m.Size, m.Region = "s-1", "nyc1"
 	}
-	m.PriceHourly = 0.01
+	m.minted, m.PriceHourly = m.Name, 0.01
 	m.PublicIPv4 = fmt.Sprintf("192.0.2.%d", m.ID%250)
 	m.PrivateIPv4 = fmt.Sprintf("10.0.0.%d", m.ID%250)
 	a.machine[m.ID] = m
@@ -345,16 +351,14 @@ func (a *account) now(m *machine) Droplet {
 	return d
 }
 
-// named returns the living machines of a name, by id.
-func (a *account) named(name string) []*machine {
+// living returns the machines that live and were made with a name, unless that is "".
+func (a *account) living(name string) (ms []*machine) {
 	defer a.lock()()
-	var ms []*machine
 	for _, m := range a.machine {
-		if m.Name == name && m.lives() {
+		if m.lives() && (name == "" || m.minted == name) {
 			ms = append(ms, m)
 		}
 	}
-	slices.SortFunc(ms, func(x, y *machine) int { return int(x.ID - y.ID) })
 	return ms
 }
 
@@ -363,8 +367,6 @@ func (a *account) change(id int64, f func(m *machine)) {
 	defer a.lock()()
 	f(a.machine[id])
 }
-
-func (a *account) destroyed(m *machine) { m.gone = time.Now() }
 
 // billed counts the group's Droplets that are billed.
 func (a *account) billed() int {
@@ -378,44 +380,66 @@ func (a *account) billed() int {
 	return n
 }
 
-// received returns the calls of op so far.
-func (a *account) received(op string) []call {
+// received returns the calls so far.
+func (a *account) received() []call {
 	defer a.lock()()
-	var cs []call
-	for _, c := range a.calls {
-		if c.op == op {
-			cs = append(cs, c)
-		}
-	}
-	return cs
+	return slices.Clone(a.calls)
 }
 
-// refusal is a definite error of class.
-func refusal(class error) error {
+// changes are what befalls a machine behind the group's back.
+var changes = map[string]func(m *machine){
+	"vanish":  func(m *machine) { m.gone = time.Now() },
+	"off":     func(m *machine) { m.Status = StatusOff },
+	"public":  func(m *machine) { m.addresses("192.0.2.9", "") },
+	"private": func(m *machine) { m.addresses("", "10.0.0.9") },
+	"both":    func(m *machine) { m.addresses("192.0.2.9", "10.0.0.9") },
+	"blank":   func(m *machine) { m.addresses("", "") },
+	"keep":    func(m *machine) { m.tag("Fleeting-Keep") }, // a person does
+	"unkeep":  func(m *machine) { m.untag("Fleeting-Keep") },
+	"doomed":  func(m *machine) { m.tag(DeleteTag("ci")) },
+	"untag":   func(m *machine) { m.Tags = nil },
+	"rename":  func(m *machine) { m.Name = fmt.Sprint("web-", m.ID) },
+	"hide":    func(m *machine) { m.hidden = true },
+	"unhide":  func(m *machine) { m.hidden = false },
+	"stuck":   func(m *machine) { m.stuck = true },
+	"foreign": func(m *machine) { m.foreign = true },
+	"gpu":     func(m *machine) { m.Size = "gpu-h100x1-80gb" },
+	"deaf":    func(m *machine) { m.deafTo = 1 },
+	"deaf5":   func(m *machine) { m.deafTo = 5 },
+}
+
+func (m *machine) addresses(public, private string) {
+	m.Status, m.PublicIPv4, m.PrivateIPv4 = StatusActive, public, private
+}
+
+// faultOf is the fault of a word: a class of errors, perhaps with how long to wait, as
+// "limited/20s"; "hang"; "empty", an answer without anything; "ok". After "done-" the
+// call is carried out all the same, and "+4s" makes the answer late.
+func faultOf(word string) fault {
+	word, late, _ := strings.Cut(word, "+")
+	word, wait, _ := strings.Cut(word, "/")
+	word, done := strings.CutPrefix(word, "done-")
+	f := fault{applied: done || word == "ok", hang: word == "hang"}
+	f.late, _ = time.ParseDuration(late)
+	if slices.Contains([]string{"ok", "hang", "empty"}, word) {
+		return f
+	}
+	class := map[string]error{"another": ErrOtherAccount, "forbidden": ErrForbidden, "key": ErrKey, "limited": ErrRateLimited,
+		"lost": ErrUnconfirmed, "missing": ErrNotFound, "refused": ErrRefused, "size": ErrSizeLimit,
+		"unauthorized": ErrUnauthorized, "unsent": ErrUnsent}[word]
+	if class == nil {
+		panic(word)
+	}
+	err := refusal(class)
+	err.RetryAfter, _ = time.ParseDuration(wait)
+	f.err = err
+	return f
+}
+
+// refusal is an error of class.
+func refusal(class error) *CloudError {
 	return &CloudError{Class: class, Op: "OP", Status: 422, Message: class.Error(), RequestID: "req-42"}
 }
 
-// unconfirmed is an error after which the request may have been carried out.
-var unconfirmed = &CloudError{Class: ErrUnconfirmed, Op: "OP", Status: 502, Message: "bad gateway"}
-
 // tooLate is what a request comes to that was sent, and not answered in its time.
 var tooLate = &CloudError{Class: ErrUnconfirmed, Op: "OP", Message: "no answer in time"}
-
-// later is an answer that asks to wait.
-func later(class error, d time.Duration) *CloudError {
-	return &CloudError{Class: class, Op: "OP", Status: 429, Message: "later", RetryAfter: d}
-}
-
-// answersLate carries creates out at once, and answers late, or with an error.
-func (a *account) answersLate(d time.Duration, fails error) {
-	a.creates = func(ctx context.Context, q CreateRequest, create creator) (Created, error) {
-		c, err := create(ctx, q)
-		if err == nil {
-			err = pause(ctx, d)
-		}
-		if err == nil {
-			err = fails
-		}
-		return c, err
-	}
-}

@@ -19,12 +19,12 @@ func TestRepeatedFailuresAreCounted(t *testing.T) {
 		times int
 		due   bool
 	}{
-		{0, "list", unconfirmed, 3, true},
+		{0, "list", refusal(ErrUnconfirmed), 3, true},
 		{0, "list", errors.New("proves as little"), 3, false},
 		{0, "list", refusal(ErrRateLimited), 3, true},
 		{0, "create", refusal(ErrRateLimited), 3, true}, // about something else
-		{time.Minute - 1, "list", unconfirmed, 6, false},
-		{1, "list", unconfirmed, 9, true},
+		{time.Minute - 1, "list", refusal(ErrUnconfirmed), 6, false},
+		{1, "list", refusal(ErrUnconfirmed), 9, true},
 	} {
 		now = now.Add(c.after)
 		if times, due := l.failure(c.what, c.err, 3, now); times != c.times || due != c.due {

@@ -1,10 +1,8 @@
 package instancegroup
 
 import (
-	"fmt"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestOwns(t *testing.T) {
@@ -19,8 +17,8 @@ func TestOwns(t *testing.T) {
 	for _, tags := range [][]string{{common}, {group}, {common, "fleeting-group:ci-big"}, {"fleeting-big", group}, nil} {
 		ours(false, name, tags...)
 	}
-	for _, name := range []string{"ci-big-7k2m9qxab3", "ci-7k2m9qxab", "ci-7k2m9qxab3c", "ci-7K2M9QXAB3", "ci-7k2m9-xab3", "ci-database",
-		"ci-webservers" /* ten letters, and no digit */, "ci7k2m9qxab3", "web", ""} {
+	for _, name := range []string{"ci-big-7k2m9qxab3", "ci-7k2m9qxab", "ci-7k2m9qxab3c", "ci-7K2M9QXAB3", "ci-7k2m9-xab3",
+		"ci-database", "ci-webservers" /* ten letters, and no digit */, "ci7k2m9qxab3", "web", ""} {
 		ours(false, name, common, group)
 	}
 }
@@ -67,156 +65,55 @@ func TestNames(t *testing.T) {
 // TestOwnership: which group a Droplet belongs to, seen by what the group does
 // with it. The account polices that no foreign one is ever deleted or tagged.
 func TestOwnership(t *testing.T) {
-	strangers := []machine{
-		{Droplet: Droplet{Name: "web", Tags: []string{CommonTag, GroupTag("ci")}}},
-		{Droplet: Droplet{Name: "ci-database", Tags: []string{CommonTag, GroupTag("ci")}}},
-		{Droplet: Droplet{Name: "ci-webservers", Tags: []string{CommonTag, GroupTag("ci")}}},
-		{Droplet: Droplet{Name: "ci-big-7k2m9qxab3", Tags: []string{CommonTag, GroupTag("ci")}}},
-		{Droplet: Droplet{Name: "ci-7k2m9qxab1", Tags: []string{GroupTag("ci")}}},
-		{Droplet: Droplet{Name: "ci-7k2m9qxab2"}},
-		{Droplet: Droplet{Name: "ci-7k2m9qxab3", Tags: []string{CommonTag, GroupTag("ci-big")}}},
-	}
-	for when, before := range map[string]bool{"before the start": true, "later, while lists go by the tag of all groups": false} {
-		story(t, "strangers "+when, spec(nil), func(r *runner) {
-			ours := 0
-			if !before {
-				ours = len(r.up(2))
-				r.deleteTag(GroupTag("ci"))
-			}
-			for _, m := range strangers {
-				m.foreign = true
-				r.add(m)
-			}
-			if before {
-				time.Sleep(time.Minute)
-				r.start(nil)
-			}
-			r.run(2 * time.Minute)
-			r.running(ours)
-			r.counts(ours)
-			for i, m := range strangers {
-				if i < 5 { // with the group's tag: somebody may take it for the group's
-					r.says("WARN", "is not the group's", "name="+m.Name, "usd_per_hour=0.01")
-				}
-				r.decrease(m.Name) // as if the runner knew it
-			}
-			r.decrease(r.in(Running)...)
-			r.run(time.Minute)
-			equal(r.t, "states", 0, len(r.states))
-			r.stops(true)
-		})
-	}
-
-	story(t, "a dead run's are taken over whenever they appear", spec(func(s *Settings) { s.DeadRuns = []string{"dead"} }), func(r *runner) {
-		time.Sleep(time.Minute)
-		name := r.add(owned("dead", "aaaaa1")).Name
-		r.run(30 * time.Second)
-		r.told(name, Creating, Running)
-	})
-
-	// An earlier process's that lists lacked at Start is taken over, by DigitalOcean's clock.
-	for _, skew := range []time.Duration{-time.Hour, 0, time.Hour} {
-		unstarted(t, spec(nil), func(r *runner) {
-			r.clock, r.createLag = skew, 10*time.Second
-			r.add(owned("othe", "aaaaa1"))
-			time.Sleep(5 * time.Second)
-			r.start(nil)
-			time.Sleep(2 * time.Second)
-			m := owned("othe", "bbbbb1")
-			m.foreign = true
-			r.add(m)
-			r.run(time.Minute)
-			r.told("ci-otheaaaaa1", Creating, Running) // not stuck for an hour
-			equal(t, "shown", []string{"ci-otheaaaaa1"}, r.names())
-			r.says("WARN", "that this host does not know", "ci-otheaaaaa1", "usd_per_hour=0.01")
-		})
-	}
-
-	for what, change := range map[string]func(m *machine){
-		"renamed":  func(m *machine) { m.Name = "precious" },
-		"untagged": func(m *machine) { m.Tags = nil },
-	} {
-		story(t, what+" by hand stays ours", spec(nil), func(r *runner) {
-			name := r.up(2)[0]
-			r.run(time.Minute)
-			r.deaf(1, name)
-			r.alter(change, name)
-			r.run(2 * time.Minute)
-			r.told(name, Creating, Running)
-			r.decrease(name)
-			r.run(2 * time.Minute)
-			r.told(name, Creating, Running, Deleting, Deleted)
-			r.living(1)
-			r.running(1)
-		})
-	}
+	const strangers = `
+		stranger web fleeting fleeting-group:ci; stranger ci-database fleeting fleeting-group:ci
+		stranger ci-webservers fleeting fleeting-group:ci; stranger ci-big-7k2m9qxab3 fleeting fleeting-group:ci
+		stranger ci-7k2m9qxab1 fleeting-group:ci; stranger ci-7k2m9qxab2; stranger ci-7k2m9qxab3 fleeting fleeting-group:ci-big;`
+	const watched = `
+		decrease web ci-database ci-webservers ci-big-7k2m9qxab3 ci-7k2m9qxab1 ci-7k2m9qxab2 ci-7k2m9qxab3 # as if the runner knew them
+		says 5x WARN & is not the group's & usd_per_hour=0.01 # of the tag: somebody may take them for the group's
+		`
+	play(t, spec(nil), "= strangers before the start\n"+strangers+"sleep 1m; start; run 2m; counts 0; shown 0; "+watched+
+		"run 1m; stop clean")
+	play(t, spec(nil), "= strangers later, while lists go by the tag of all groups\n up 2; lose fleeting-group:ci;"+strangers+
+		"run 2m; running 2; counts 2; "+watched+"decrease 1-2; run 1m; shown 0; stop clean")
+	play(t, spec(func(s *Settings) { s.DeadRuns = []string{"dead"} }), `
+		= a dead run's are taken over whenever they appear
+			sleep 1m; left ci-deadaaaaa1; run 30s; told ci-deadaaaaa1 cr
+		# what lists lacked at the start, by DigitalOcean's clock; it is not stuck for an hour
+		= an earlier process's is taken over, its clock is slow | clock=-1h
+		= an earlier process's is taken over                    | clock=0s
+		= an earlier process's is taken over, its clock is fast | clock=1h
+			set clock $clock; set createlag 10s; left ci-otheaaaaa1; sleep 5s; start; sleep 2s; left ci-othebbbbb1 foreign
+			run 1m; told ci-otheaaaaa1 cr; shown 1; says WARN & that this host does not know & ci-otheaaaaa1 & usd_per_hour=0.01
+		= renamed by hand, it stays ours  | what=rename
+		= untagged by hand, it stays ours | what=untag
+			up 2; run 1m; deaf 1; $what 1; run 2m; told 1 cr; decrease 1; run 2m; told 1 crdx; living 1; running 1`)
 }
 
 // TestSecondManager: what another process made after we began is left alone, and
 // named with its price: once an hour, and when the group stops. What has left the
 // account is named no more.
 func TestSecondManager(t *testing.T) {
-	unstarted(t, spec(nil), func(r *runner) {
-		r.add(owned("othe", "aaaaa1")) // what it had before our Start is taken over, and no more than that
-		time.Sleep(time.Minute)
-		r.start(nil)
-		time.Sleep(2 * time.Second)
-		var last int64
-		for i := range 4 {
-			m := owned("othe", fmt.Sprint("bbbbb", i))
-			m.foreign = true
-			last = r.add(m).ID
-		}
-		named := []string{"droplets=4", "usd_per_hour=0.04", "ci-othebbbbb0 ci-othebbbbb1 ci-othebbbbb2 ci-othebbbbb3"}
-		second := []string{"ERROR", "a second manager uses the same name"}
-		r.run(10 * time.Second)
-		r.says(append(second, named...)...)
-		r.change(last, r.destroyed)
-		time.Sleep(58 * time.Minute)
-		r.run(10 * time.Second)
-		r.says(second...)
-		r.run(2 * time.Minute)
-		named = []string{"droplets=3", "usd_per_hour=0.03", "ci-othebbbbb0 ci-othebbbbb1 ci-othebbbbb2"}
-		r.says(append(second, named...)...)
-		r.decrease("ci-otheaaaaa1")
-		r.run(time.Minute)
-		r.counts(0)
-		equal(t, "shown", 0, len(r.states))
-		r.stops(true)
-		r.says(append([]string{"WARN", "another plugin process stay"}, named...)...)
-	})
+	play(t, spec(nil), `
+		left ci-otheaaaaa1; sleep 1m; start; sleep 2s # what it had before is taken over, and no more than that
+		left ci-othebbbbb1 foreign; left ci-othebbbbb2 foreign; left ci-othebbbbb3 foreign; run 10s
+		says ERROR & a second manager uses the same name & droplets=3 & usd_per_hour=0.03 & ci-othebbbbb1 ci-othebbbbb2 ci-othebbbbb3
+		vanish ci-othebbbbb3; sleep 58m; run 10s; says a second manager uses the same name; run 2m
+		says ERROR & a second manager uses the same name & droplets=2 & usd_per_hour=0.02 & ci-othebbbbb1 ci-othebbbbb2
+		decrease ci-otheaaaaa1; run 1m; counts 0; shown 0; stop clean
+		says WARN & another plugin process stay & droplets=2 & usd_per_hour=0.02 & ci-othebbbbb1 ci-othebbbbb2`)
 }
 
 // A second Droplet of a name is deleted: the runner knows one, which may have a
 // job. That is the one that was known first, or has the lower id.
 func TestDuplicates(t *testing.T) {
-	for what, id := range map[string]int64{"higher": 9000, "lower": 1} {
-		story(t, what, spec(nil), func(r *runner) {
-			name := r.up(1)[0]
-			first := r.only(name).ID
-			m := owned(thisRun, strings.TrimPrefix(name, "ci-"+thisRun))
-			m.ID = id
-			r.add(m)
-			r.run(time.Minute)
-			r.says("Droplet will be deleted", "a second Droplet of the name "+name)
-			d, err := r.Droplet(ctx, name)
-			equal(r.t, "the one that stays, and is dialed", []int64{first, first}, []int64{r.only(name).ID, d.ID})
-			equal(r.t, "error", nil, err)
-			r.told(name, Creating, Running)
-			r.decrease(name)
-			r.run(10 * time.Second)
-			r.told(name, Creating, Running, Deleting, Deleted)
-			r.living(0)
-		})
-	}
-	unstarted(t, spec(nil), func(r *runner) { // two at Start
-		low := r.add(owned("dead", "aaaaa1"))
-		r.add(owned("dead", "aaaaa1"))
-		time.Sleep(time.Minute)
-		r.start(nil)
-		r.run(10 * time.Second)
-		equal(t, "the one that stays", low.ID, r.only(low.Name).ID)
-		r.told(low.Name, Running)
-		r.says("Droplet will be deleted", "a second Droplet of the name "+low.Name)
-	})
+	play(t, spec(nil), `
+		= higher | last=9000
+		= lower | last=1
+			up 1; set last $last; left 1; run 1m; says Droplet will be deleted & a second Droplet of the name ci-
+			dials 1; told 1 cr; decrease 1; run 10s; told 1 crdx; living 0
+		= two at the start
+			left ci-deadaaaaa1; left ci-deadaaaaa1; sleep 1m; start; run 10s; living 1; told ci-deadaaaaa1 r
+			says Droplet will be deleted & a second Droplet of the name ci-deadaaaaa1 & 1001 stays`)
 }

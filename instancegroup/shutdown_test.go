@@ -3,189 +3,71 @@ package instancegroup
 import (
 	"context"
 	"errors"
-	"fmt"
-	"sync"
 	"testing"
 	"time"
 )
 
 func TestShutdown(t *testing.T) {
-	story(t, "of nothing", spec(nil), func(r *runner) {
-		before := len(r.calls)
-		r.within(0, "Shutdown", func() { r.stops(true) })
-		equal(r.t, "requests", before, len(r.calls))
-		r.stops(false) // it did nothing
-		_, update := r.tryUpdate()
-		_, increase := r.increase(1)
-		_, decrease := r.tryDecrease("ci-nosuch0000")
-		for _, err := range []error{update, increase, decrease} {
+	play(t, in(regions("nyc1", "ams3")...), `
+		# The runner does not delete Droplets when it stops, unless it is configured to. They stay, and the next process finds them.
+		= Droplets stay
+			up 3; next create done-lost; want 1; stop unclean; living 4 # a name that was not confirmed is looked for
+			says WARN & Droplets stay, and are billed & droplets=4 & usd_per_hour=0.04 & delete_instances_on_shutdown
+			takeover blank; run 30s; running 4; decrease 1-4; run 10s; stop clean; living 0
+		= owed deletes are sent, whatever pause is due, and sent again if they are refused; what was accepted is not
+			up 4; decrease 4; always delete refused/1h; undecreased 1-3; heal delete; mark; next delete lost; stop clean
+			living 0; sent delete 4; says 0x WARN & stay
+		= deletes that are refused for good
+			up 2; always delete forbidden; undecreased 1-2; mark; stop unclean; sent delete 6 # three for each
+			says WARN & did not accept the deletion of Droplets: they stay & droplets=2 & usd_per_hour=0.02 & rm --all --group ci
+			says 0x until the next start takes them over # the hint would be what the runner has asked for
+		# Shutdown looks whether a name exists that was not confirmed, and deletes it if the runner has asked for that.
+		= unconfirmed names, applied | what=done-lost, end=clean
+		= unconfirmed names, not applied | what=lost, end=unclean
+			set createlag 2s; next create $what; want 2; update; decrease 1-2; stop $end; living 0; saved 0
+		= during an Update that hangs
+			up 2; always delete lost; undecreased 1-2; heal delete; always list hang; sleep 3s
+			go update fails; sleep 1s; stop unclean; living 0; join # no list has shown it, and nothing is shown
+		# An Increase that is under way ends first, and makes no further attempt.
+		= during an Increase that is refused
+			next create refused; go attempt increase 1; always list unsent; stop clean; join; sent create 1
+		= during an Increase that is accepted
+			next create ok+2900ms; go attempt increase 1; always list unsent; stop unclean; join; sent create 1
+			says WARN & Droplets stay, and are billed & droplets=1`)
+	scenario(t, spec(nil), func(r *runner) {
+		r.do("mark; stop clean; took 0s 0s; sent list 0 tag 0; stop unclean") // the second does nothing
+		_, increase := r.Increase(ctx, 1)
+		_, decrease := r.Decrease(ctx, []string{"ci-nosuch0000"})
+		for _, err := range []error{r.Update(ctx, func(string, State) {}), increase, decrease} {
 			equal(r.t, "refused", true, errors.Is(err, errClosed))
 		}
 	})
-
-	// The runner does not delete Droplets when it stops, unless it is configured
-	// to. They stay, their cost is logged, and the next process finds them.
-	story(t, "Droplets stay", spec(nil), func(r *runner) {
-		names := r.up(3)
-		r.script("create", fault{applied: true, err: unconfirmed}) // a name that was not confirmed is looked for
-		r.want(1)
-		r.stops(false)
-		r.living(4)
-		r.says("WARN", "Droplets stay, and are billed", "droplets=4", "usd_per_hour=0.04", names[0], "delete_instances_on_shutdown")
-		next := r.successor(nil)
-		next.run(30 * time.Second)
-		next.running(4)
-		next.decrease(next.in(Running)...)
-		next.run(10 * time.Second)
-		next.stops(true)
-		next.living(0)
-	})
-
-	// What is owed is sent, whatever pause is due, and refusals are answered by
-	// another attempt. What was accepted is not sent again.
-	story(t, "owed deletes", spec(nil), func(r *runner) {
-		names := r.up(4)
-		r.decrease(names[3])
-		r.breakOp("delete", fault{err: later(ErrRefused, time.Hour)})
-		r.undestroyed(names[:3]...)
-		r.heal("delete")
-		before := r.asked("delete")
-		r.script("delete", fault{err: unconfirmed})
-		r.stops(true)
-		r.living(0)
-		r.requests("delete", before+4)
-		r.repeats(0, "WARN", "stay")
-	})
-
-	story(t, "deletes that are refused for good", spec(nil), func(r *runner) {
-		names := r.up(2)
-		r.breakOp("delete", fault{err: refusal(ErrForbidden)})
-		r.undestroyed(names...)
-		before := r.asked("delete")
-		r.stops(false)
-		r.requests("delete", before+6) // three for each
-		r.says("WARN", "did not accept the deletion of Droplets: they stay", "droplets=2", names[0], names[1], "usd_per_hour=0.02",
-			"rm --all --group ci")
-		r.repeats(0, "until the next start takes them over") // the hint would be what the runner has asked for
-	})
-
-	// A name that was not confirmed may exist: Shutdown looks, and deletes it if
-	// the runner has asked for that.
-	for _, applied := range []bool{true, false} {
-		saved := map[string]int64{}
-		s := spec(func(s *Settings) { s.Save = func(ids map[string]int64) { saved = ids } })
-		story(t, fmt.Sprintf("unconfirmed names, applied %v", applied), s, func(r *runner) {
-			r.createLag = 2 * time.Second
-			r.script("create", fault{applied: applied, err: unconfirmed})
-			r.want(2)
-			r.update()
-			r.decrease(r.names()...)
-			r.stops(applied)
-			r.living(0)
-			equal(r.t, "saved", 0, len(saved))
-		})
-	}
-
-	// A call that hangs does not keep Shutdown from its work.
-	story(t, "during an Update that hangs", spec(nil), func(r *runner) {
-		names := r.up(2)
-		r.breakOp("delete", fault{err: unconfirmed})
-		r.undestroyed(names...)
-		r.heal("delete")
-		r.breakOp("list", fault{hang: true})
-		time.Sleep(3 * time.Second)
-		var update sync.WaitGroup
-		update.Go(func() {
-			_ = r.Update(ctx, func(id string, s State) { r.t.Errorf("%s is shown as %s after Shutdown", id, s) })
-		})
-		time.Sleep(time.Second)
-		r.stops(false) // no list has shown it
-		r.living(0)
-		update.Wait()
-	})
-
-	// An Increase that is under way ends first, and makes no further attempt.
-	for _, refused := range []bool{true, false} {
-		story(t, fmt.Sprintf("during an Increase, refused %v", refused), in(regions("nyc1", "ams3")...), func(r *runner) {
-			if refused {
-				r.script("create", fault{err: refusal(ErrRefused)})
-			} else {
-				r.answersLate(2900*time.Millisecond, nil)
-			}
-			go func() { _, _ = r.Increase(ctx, 1) }()
-			time.Sleep(20 * time.Millisecond)
-			r.breakOp("list", fault{err: refusal(ErrUnsent)})
-			r.stops(refused)
-			r.requests("create", 1)
-			if !refused {
-				r.says("WARN", "Droplets stay, and are billed", "droplets=1")
-			}
-		})
-	}
 }
 
 // TestShutdownWaitsForProof: an accepted DELETE proves nothing. While a Droplet may
 // live the delete tag stays, and the group is not clean.
 func TestShutdownWaitsForProof(t *testing.T) {
-	for _, n := range []int{3, 15} { // by id, and by tag
-		tags := n / byTagFrom
-		story(t, fmt.Sprintf("%d are gone in time", n), spec(nil), func(r *runner) {
-			names := r.up(n)
-			r.deleteLag = 7 * time.Second
-			r.decrease(names...)
-			before := time.Now()
-			r.breakOp("tag", fault{err: unconfirmed})
-			r.stops(true)
-			r.requests("tag", tags)
-			r.repeats(tags, "WARN", "the delete tag stays on the account", "tag="+DeleteTag("ci"))
-			if took := time.Since(before); took < r.deleteLag {
-				r.t.Errorf("it took only %s", took)
-			}
-			r.repeats(n, "Droplet is gone")
-		})
-		story(t, fmt.Sprintf("%d live on", n), spec(nil), func(r *runner) {
-			names := r.up(n)
-			r.deaf(1, names[1:]...)
-			r.decrease(names...)
-			r.stops(false)
-			r.requests("tag", 0)
-			r.says("WARN", "no list confirms it yet", fmt.Sprintf("droplets=%d ", n-1), names[1], "ls --group ci")
-
-			next := r.successor(nil)
-			next.run(time.Minute)
-			if tags == 0 {
-				next.running(n - 1)
-				next.decrease(next.in(Running)...)
-			} else {
-				next.running(0) // what went by tag carries it still, and is never offered to a job
-			}
-			next.run(10 * time.Minute)
-			next.living(0)
-			next.stops(true)
-		})
-	}
-	// What lists lack anyway is looked up.
-	for _, deaf := range []int{0, 1} {
-		story(t, fmt.Sprintf("lists lack it, deaf to %d DELETEs", deaf), spec(nil), func(r *runner) {
-			name := r.up(1)[0]
-			r.deleteTag(GroupTag("ci"))
-			r.deleteTag(CommonTag)
-			r.run(10 * time.Second)
-			r.deaf(deaf, name)
-			r.decrease(name)
-			r.stops(deaf == 0)
-		})
-	}
+	play(t, spec(nil), `
+		= by id, in time  | n=3,  tags=0
+		= by tag, in time | n=15, tags=1
+			up $n; set deletelag 7s; decrease 1-$n; mark; always tag lost; stop clean; took 7s 14s; sent tag $tags
+			says ${tags}x WARN & the delete tag stays on the account & tag=fleeting-delete:ci; says ${n}x Droplet is gone
+		= by id, they live on  | n=3,  rest=2,  next=running 2; decrease 2-3
+		= by tag, they live on | n=15, rest=14, next=running 0 # what went by tag carries it still, and is never offered to a job
+			up $n; deaf 2-$n; decrease 1-$n; stop unclean; sent tag 0; says WARN & no list confirms it yet & droplets=$rest & ls --group ci
+			takeover blank; run 1m; $next; run 10m; living 0; mark; stop clean; sent tag 1 # which a killed one may have left
+		= what lists lack is looked up | what=living 1, end=clean
+		= and lives on                 | what=deaf 1,   end=unclean
+			up 1; lose fleeting-group:ci; lose fleeting; run 10s; $what; decrease 1; stop $end`)
 }
 
 // Lists that hang do not take the time that an orphan process has for the rest.
 func TestShutdownIsBoundedByItsContext(t *testing.T) {
 	scenario(t, spec(nil), func(r *runner) {
-		r.decrease(r.up(15)...)
-		r.breakOp("list", fault{hang: true})
+		r.do("up 15; decrease 1-15; always list hang")
 		ctx, cancel := context.WithTimeout(ctx, 9*time.Second)
 		defer cancel()
 		r.within(6*time.Second, "Shutdown", func() { equal(t, "clean", false, r.Shutdown(ctx)) }) // tagTime is left
-		r.requests("tag", 0)
+		r.do("sent tag 0")
 	})
 }

@@ -196,7 +196,7 @@ const deleteBound = 8 * time.Second
 
 // delete takes a key off the account, if it is there. A failure is tried again a
 // second later, twice: a key that stays is one that somebody has to explain, and after
-// a 429 only one request of many is let through. (TestInitFaults)
+// a 429 only one request of many is let through. (TestShutdownKeepsNoKey)
 func (k *credentials) delete(ctx context.Context, fingerprint string) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, deleteBound)
 	defer cancel()

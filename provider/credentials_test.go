@@ -2,6 +2,8 @@ package provider
 
 import (
 	"cmp"
+	"encoding/pem"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +19,7 @@ import (
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 )
 
 // publicHalf is the line of authorized_keys that belongs to a private key.
@@ -32,18 +35,15 @@ func publicHalf(t *testing.T, private []byte) string {
 func someKey(t *testing.T) []byte {
 	t.Helper()
 	key, err := newKey()
-	if err != nil {
-		t.Fatal(err)
-	}
+	equal(t, "error of newKey", nil, err)
 	return key
 }
 
 // keyNames are the names of the account's keys; that of the plugin process that runs
 // now reads "generated".
-func keyNames(sim *dosim.Sim, now *credentials) []string {
-	var all []string
+func keyNames(sim *dosim.Sim, now *InstanceGroup) (all []string) {
 	for _, k := range sim.Keys() {
-		if now.generated && k.Name == now.name {
+		if now != nil && now.running.Load().keys.generated && k.Name == now.running.Load().keys.name {
 			k.Name = "generated"
 		}
 		all = append(all, k.Name)
@@ -51,38 +51,39 @@ func keyNames(sim *dosim.Sim, now *credentials) []string {
 	return all
 }
 
-// TestWhichKeyIsDeleted: the plugin takes off the account what it put there for
-// itself, and nothing else.
+// TestWhichKeyIsDeleted: the plugin takes off the account what it put there for itself,
+// and nothing else. The runner is given the key, which it prefers to a password, unless
+// there are static credentials with a password and no key.
 func TestWhichKeyIsDeleted(t *testing.T) {
-	for _, tt := range []struct {
-		name    string
-		static  bool   // connector_config has a key
-		file    bool   // ssh_key_file
-		there   bool   // the account has it before Init, as "laptop"
-		stays   string // on the account, after Shutdown
-		uploads int
+	password := provider.ConnectorConfig{UseStaticCredentials: true, Password: "p"}
+	for name, tt := range map[string]struct {
+		static    bool   // connector_config has a key
+		file      bool   // ssh_key_file
+		there     bool   // the account has it before Init, as "laptop"
+		stays     string // on the account, after Shutdown
+		uploads   int
+		connector provider.ConnectorConfig
+		kept      bool // from the runner
 	}{
-		{name: "generated", uploads: 1},
-		{name: "connector_config's, there already", static: true, there: true, stays: "laptop"},
-		{name: "connector_config's, not there", static: true, stays: "fleeting-ci-static", uploads: 1},
-		{name: "ssh_key_file's, there already", file: true, there: true, stays: "laptop"},
-		{name: "ssh_key_file's, not there", file: true, stays: "fleeting-ci-static", uploads: 1},
-		{name: "connector_config's goes before ssh_key_file's", static: true, file: true, there: true, stays: "laptop"},
+		"generated":                         {uploads: 1},
+		"connector_config's, there already": {static: true, there: true, stays: "laptop"},
+		"connector_config's, not there":     {static: true, stays: "fleeting-ci-static", uploads: 1},
+		"ssh_key_file's, there already":     {file: true, there: true, stays: "laptop"},
+		"ssh_key_file's, not there":         {file: true, stays: "fleeting-ci-static", uploads: 1},
+		"connector_config's goes before it": {static: true, file: true, there: true, stays: "laptop"},
+		"static credentials":                {uploads: 1, connector: provider.ConnectorConfig{UseStaticCredentials: true}},
+		"a password":                        {uploads: 1, connector: provider.ConnectorConfig{Password: "p"}},
+		"static credentials, and one":       {uploads: 1, connector: password, kept: true},
+		"static credentials, and both":      {static: true, stays: "fleeting-ci-static", uploads: 1, connector: password},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			key, o, settings := someKey(t), options{}, provider.Settings{}
-			if tt.static {
-				settings.Key = key
-			}
+		t.Run(name, func(t *testing.T) {
+			key, o, settings := someKey(t), options{}, provider.Settings{ConnectorConfig: tt.connector}
 			if tt.file {
-				path, content := filepath.Join(t.TempDir(), "id"), key
-				if tt.static {
-					content = someKey(t)
-				}
-				if err := os.WriteFile(path, content, 0o600); err != nil {
-					t.Fatal(err)
-				}
-				o["ssh_key_file"] = path
+				o["ssh_key_file"] = file(t, "", string(key))
+			}
+			if tt.static {
+				key = someKey(t)
+				settings.Key = key
 			}
 			onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
 				if tt.there {
@@ -93,26 +94,18 @@ func TestWhichKeyIsDeleted(t *testing.T) {
 					t.Fatal(err)
 				}
 				keys := g.running.Load().keys
-				if got, want := strings.Join(keyNames(sim, keys), " "), cmp.Or(tt.stays, "generated"); got != want {
-					t.Errorf("keys on the account %q, want %q", got, want)
-				}
-				if n := sim.RequestCounts()["POST /v2/account/keys"]; n != tt.uploads {
-					t.Errorf("%d uploads, want %d", n, tt.uploads)
-				}
+				equal(t, "keys on the account", cmp.Or(tt.stays, "generated"), strings.Join(keyNames(sim, g), " "))
+				equal(t, "uploads", tt.uploads, sim.RequestCounts()["POST /v2/account/keys"])
+				equal(t, "the runner has a key", !tt.kept, g.running.Load().connector.Key != nil)
 				increase(t, g, 1)
-				if got, want := sim.Droplets()[0].AuthorizedKeys, publicHalf(t, keys.private); !slices.Equal(got, []string{want}) {
-					t.Errorf("the Droplet accepts %v, want %s", got, want)
-				}
-				if !keys.generated && string(keys.private) != string(key) {
-					t.Error("another key is used")
-				}
-				if run, ok := instancegroup.RunOfKey("ci", keys.name); ok != keys.generated || run != "" && run != instancegroup.RunOf("ci", names(sim)[0]) {
+				equal(t, "keys of the Droplet", []string{publicHalf(t, keys.private)}, sim.Droplets()[0].AuthorizedKeys)
+				equal(t, "another key is used", keys.generated, string(keys.private) != string(key))
+				run, ok := instancegroup.RunOfKey("ci", keys.name)
+				if ok != keys.generated || ok && run != instancegroup.RunOf("ci", names(sim)[0]) {
 					t.Errorf("the key's name is %s, beside the Droplet %s", keys.name, names(sim))
 				}
-				err := g.Shutdown(t.Context())
-				if got := strings.Join(keyNames(sim, keys), " "); err != nil || got != tt.stays {
-					t.Errorf("keys afterwards %q, want %q; %v", got, tt.stays, err)
-				}
+				equal(t, "error of Shutdown", nil, g.Shutdown(t.Context()))
+				equal(t, "keys afterwards", tt.stays, strings.Join(keyNames(sim, g), " "))
 			})
 		})
 	}
@@ -124,31 +117,39 @@ func TestUnconfirmedUpload(t *testing.T) {
 	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
 		sim.Inject(dosim.Fault{Op: "POST /v2/account/keys", Reset: true, Applied: true},
 			dosim.Fault{Op: "GET /v2/account/keys/{id}", Status: 503, Times: 3})
-		g := configured(t, sim, nil)
-		if _, _, err := tryInit(t, g); err == nil || len(sim.Keys()) != 1 {
-			t.Fatalf("%v, and %d keys", err, len(sim.Keys()))
-		}
-		left := sim.Keys()[0].Name
+		_, _, err := tryInit(t, configured(t, sim, nil))
+		fails(t, err, "upload the SSH key")
+		equal(t, "keys", 1, len(sim.Keys()))
 		time.Sleep(31 * time.Second) // the refusal is over
-		start(t, sim, nil)
-		if keys := sim.Keys(); len(keys) != 1 || keys[0].Name == left {
-			t.Errorf("the keys are %v, and %s is the first start's", keys, left)
-		}
+		equal(t, "keys", []string{"generated"}, keyNames(sim, start(t, sim, nil)))
 	})
 }
 
-// TestDeletedKey: Droplets are created without a key of ssh_keys that somebody deleted.
+// TestDeletedKey: a key that somebody took off the account keeps no group from growing.
+// The group's own is uploaded again, also where the token may not look it up; Droplets are
+// created without one of ssh_keys.
 func TestDeletedKey(t *testing.T) {
-	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
-		stays, goes := sim.AddKey("stays", publicHalf(t, someKey(t))), sim.AddKey("goes", publicHalf(t, someKey(t)))
-		g := start(t, sim, options{"ssh_keys": []any{stays.ID, goes.ID}})
-		sim.DeleteKey(goes.ID)
-		increase(t, g, 1)
-		increase(t, g, 1)
-		if n := sim.RequestCounts()["POST /v2/droplets"]; n != 3 {
-			t.Errorf("%d creates, want one that is refused and two", n)
-		}
-	})
+	for _, fault := range []dosim.Fault{{Op: "-"}, {Op: "GET /v2/account/keys*", Status: 403, Times: -1}} {
+		onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
+			sim.Inject(fault)
+			stays, goes := sim.AddKey("stays", publicHalf(t, someKey(t))), sim.AddKey("goes", publicHalf(t, someKey(t)))
+			g := start(t, sim, options{"ssh_keys": []any{stays.ID, goes.ID}})
+			sim.DeleteKey(sim.Keys()[2].ID)
+			time.Sleep(time.Hour)
+			increase(t, g, 2)
+			equal(t, "keys", []string{"stays", "goes", "generated"}, keyNames(sim, g))
+			equal(t, "uploads", 2, sim.RequestCounts()["POST /v2/account/keys"])
+			if fault.Op == "-" {
+				sim.DeleteKey(goes.ID)
+				increase(t, g, 1)
+				increase(t, g, 1)
+				equal(t, "creates, two of them refused", 5, sim.RequestCounts()["POST /v2/droplets"])
+				sim.DeleteKey(sim.Keys()[1].ID) // what is gone need not be deleted
+			}
+			equal(t, "error of Shutdown", nil, g.Shutdown(t.Context()))
+			equal(t, "the own key stays", false, slices.Contains(keyNames(sim, g), "generated"))
+		})
+	}
 }
 
 // TestKeysOfPeopleStay: of keys that others left, Init deletes those of plugin
@@ -158,55 +159,24 @@ func TestKeysOfPeopleStay(t *testing.T) {
 	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
 		add := func(name string) dosim.Key { return sim.AddKey(name, publicHalf(t, someKey(t))) }
 		operator := add("fleeting-ci-operator")
-		others := []string{operator.Name, "laptop", "fleeting-ci-static", "fleeting-ci-", "fleeting-ci-big-7k2m9qxabc", "fleeting-ci2-7k2m9qxabc",
-			"fleeting-ci-7k2m9qxabc"} // the last is of a living manager
-		for _, name := range others[1:] {
+		for _, name := range []string{"laptop", "fleeting-ci-static", "fleeting-ci-", "fleeting-ci-big-7k2m9qxabc",
+			"fleeting-ci2-7k2m9qxabc", "fleeting-ci-7k2m9qxabc"} { // the last is of a living manager
 			add(name)
 		}
-		file, private := filepath.Join(t.TempDir(), "id"), someKey(t)
-		if err := os.WriteFile(file, private, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		others := keyNames(sim, nil)
 		first := start(t, sim, options{"ssh_keys": []any{operator.ID}})
 		increase(t, first, 1)
 		crash(first)
-		run := instancegroup.RunOf("ci", names(sim)[0])
-		byID, byFingerprint := add("fleeting-ci-"+run+"000001"), add("fleeting-ci-"+run+"000002")
-		ours := sim.AddKey("fleeting-ci-"+run+"000003", publicHalf(t, private)) // of ssh_key_file
-		others = append(others, byID.Name, byFingerprint.Name, ours.Name)
+		dead, private := "fleeting-ci-"+instancegroup.RunOf("ci", names(sim)[0]), someKey(t)
+		byID, byFingerprint := add(dead+"000001"), add(dead+"000002")
+		others = append(others, byID.Name, byFingerprint.Name, sim.AddKey(dead+"000003", publicHalf(t, private)).Name)
 
-		second := start(t, sim, options{"ssh_key_file": file, "ssh_keys": []any{operator.ID, byID.ID, strings.ToUpper(byFingerprint.Fingerprint)}})
-		keys := second.running.Load().keys
-		if got := keyNames(sim, keys); !slices.Equal(got, others) {
-			t.Errorf("after the second start: %q, want %q", got, others)
-		}
-		if err := second.Shutdown(t.Context()); err != nil || !slices.Equal(keyNames(sim, keys), others) {
-			t.Errorf("at the end: %v, %q, want %q", err, keyNames(sim, keys), others)
-		}
+		second := start(t, sim, options{"ssh_key_file": file(t, "", string(private)),
+			"ssh_keys": []any{operator.ID, byID.ID, strings.ToUpper(byFingerprint.Fingerprint)}})
+		equal(t, "after the second start", others, keyNames(sim, second))
+		equal(t, "error of Shutdown", nil, second.Shutdown(t.Context()))
+		equal(t, "at the end", others, keyNames(sim, second))
 	})
-}
-
-// TestKeyIsUploadedAgain: a key that somebody took off the account keeps no group from
-// growing, also where the token may not look it up.
-func TestKeyIsUploadedAgain(t *testing.T) {
-	for _, fault := range []dosim.Fault{{Op: "-"}, {Op: "GET /v2/account/keys*", Status: 403, Times: -1}} {
-		onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
-			sim.Inject(fault)
-			g := start(t, sim, nil)
-			sim.DeleteKey(sim.Keys()[0].ID)
-			time.Sleep(time.Hour)
-			increase(t, g, 2)
-			if n := sim.RequestCounts()["POST /v2/account/keys"]; len(sim.Keys()) != 1 || n != 2 {
-				t.Errorf("%s: keys %v, %d uploads, want 2", fault, sim.Keys(), n)
-			}
-			if fault.Op == "-" { // and what is gone need not be deleted
-				sim.DeleteKey(sim.Keys()[0].ID)
-			}
-			if err := g.Shutdown(t.Context()); err != nil || len(sim.Keys()) != 0 {
-				t.Errorf("%s: %v; keys are left: %v", fault, err, sim.Keys())
-			}
-		})
-	}
 }
 
 // TestNoKeyAfterShutdown: an Increase that finds its key gone after Shutdown has
@@ -217,37 +187,62 @@ func TestNoKeyAfterShutdown(t *testing.T) {
 		sim.Inject(dosim.Fault{Op: "POST /v2/droplets", Delay: 2 * time.Second, Times: -1})
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			if n, err := g.Increase(t.Context(), 1); n != 0 || err == nil {
-				t.Errorf("Increase = %d, %v", n, err)
-			}
+			_, err := g.Increase(t.Context(), 1)
+			fails(t, err, "")
 		})
 		synctest.Wait()
 		_ = g.Shutdown(t.Context())
 		wg.Wait()
-		nothingLeft(t, sim)
+		equal(t, "left", []string(nil), leftovers(sim))
 	})
 }
 
-// TestPassword: static credentials with a password and no key are left to be
-// just that, since the runner prefers a key.
-func TestPassword(t *testing.T) {
-	for _, tt := range []struct {
-		connector provider.ConnectorConfig
-		key       bool
-	}{
-		{provider.ConnectorConfig{}, true},
-		{provider.ConnectorConfig{UseStaticCredentials: true}, true},
-		{provider.ConnectorConfig{UseStaticCredentials: true, Password: "p"}, false},
-		{provider.ConnectorConfig{UseStaticCredentials: true, Password: "p", Key: someKey(t)}, true},
-		{provider.ConnectorConfig{Password: "p"}, true},
-	} {
-		onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
-			g := configured(t, sim, nil)
-			_, err := g.Init(t.Context(), hclog.NewNullLogger(), provider.Settings{ConnectorConfig: tt.connector})
-			if err != nil || (g.running.Load().connector.Key != nil) != tt.key {
-				t.Errorf("%+v: %v, or with a key and not with a password, or the other way round", tt.connector, err)
-			}
-			_ = g.Shutdown(t.Context())
-		})
+// TestKeyFile: made when missing, for its owner alone, and kept.
+func TestKeyFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a", "b", "id_ed25519")
+	load := func() (*credentials, string) {
+		var book logBook
+		k, err := loadCredentials(book.logger(), config.Config{Name: "ci", SSHKeyFile: path}, provider.ConnectorConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k, book.String()
 	}
+	made, _ := load()
+	kept, log := load()
+	equal(t, "log", "", log)
+	equal(t, "the key", made.public, kept.public)
+	equal(t, "its kind", "ssh-ed25519", strings.Fields(kept.public)[0])
+	for at, want := range map[string]os.FileMode{path: 0o600, filepath.Dir(path): 0o700 | os.ModeDir} {
+		if info, err := os.Stat(at); err != nil || info.Mode() != want {
+			t.Errorf("%s: %v, %v; want %v", at, info.Mode(), err, want)
+		}
+	}
+	files, _ := os.ReadDir(filepath.Dir(path))
+	equal(t, "files", 1, len(files))
+	equal(t, "error of chmod", nil, os.Chmod(path, 0o644))
+	_, log = load()
+	fails(t, errors.New(log), "others can read a file with a secret", "chmod 600 "+path)
+}
+
+// TestKeyFaults: what is no usable key is told, with its place and none of it.
+func TestKeyFaults(t *testing.T) {
+	const sentinel, form = "c2VudGluZWwgb2YgYSBrZXk", ": not an SSH private key in PEM or OpenSSH form: "
+	locked := &pem.Block{Type: "RSA PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED"}, Bytes: []byte("x")}
+	dir := t.TempDir()
+	for _, tt := range []struct{ path, want string }{
+		{file(t, "", string(pem.EncodeToMemory(locked))), ": the key needs a passphrase; use one without"},
+		{file(t, "", sentinel), form + "ssh: no key found"},
+		{file(t, "", "-----BEGIN OPENSSH PRIVATE KEY-----\n"+sentinel+"=\n-----END OPENSSH PRIVATE KEY-----\n"), form},
+		{file(t, "", ""), form + "ssh: no key found"},
+		{file(t, "", strings.Repeat("x", maxKeyFile+1)), ": it is larger than 65536 bytes"},
+		{dir, ": it is not a regular file"},
+		{filepath.Join(file(t, "", ""), "id"), ": stat "},
+	} {
+		_, err := loadCredentials(hclog.NewNullLogger(), config.Config{Name: "ci", SSHKeyFile: tt.path}, provider.ConnectorConfig{})
+		fails(t, err, "plugin_config.ssh_key_file: "+tt.path+tt.want)
+		equal(t, "tells of the key", false, strings.Contains(err.Error(), sentinel))
+	}
+	_, err := loadCredentials(hclog.NewNullLogger(), config.Config{Name: "ci"}, provider.ConnectorConfig{Key: []byte(sentinel)})
+	fails(t, err, "connector_config.key_path"+form+"ssh: no key found")
 }

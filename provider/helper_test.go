@@ -4,15 +4,16 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
 	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
 
@@ -44,11 +45,19 @@ func configured(t *testing.T, sim *dosim.Sim, o options) *InstanceGroup {
 // start makes one and lets its Init succeed.
 func start(t *testing.T, sim *dosim.Sim, o options) *InstanceGroup {
 	t.Helper()
+	g, _ := logged(t, sim, o)
+	return g
+}
+
+// logged is start, and what is logged.
+func logged(t *testing.T, sim *dosim.Sim, o options) (*InstanceGroup, *logBook) {
+	t.Helper()
 	g := configured(t, sim, o)
-	if _, err := g.Init(t.Context(), hclog.NewNullLogger(), provider.Settings{}); err != nil {
+	_, book, err := tryInit(t, g)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return g
+	return g, book
 }
 
 // crash ends a plugin as kill -9 does: it says nothing to anybody.
@@ -64,38 +73,18 @@ func states(t *testing.T, g *InstanceGroup) map[string]provider.State {
 	return shown
 }
 
-// count returns how many instances are in a state.
-func count(shown map[string]provider.State, state provider.State) int {
-	n := 0
-	for _, s := range shown {
-		if s == state {
-			n++
-		}
-	}
-	return n
+// shows fails the test unless the next Update shows so many instances, all in a state.
+func shows(t *testing.T, g *InstanceGroup, n int, state provider.State) {
+	t.Helper()
+	want := slices.Repeat([]provider.State{state}, n)
+	equal(t, "shown", want, slices.AppendSeq([]provider.State{}, maps.Values(states(t, g))))
 }
 
 // logBook is a log that a test can read.
-type logBook struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
+type logBook struct{ bytes.Buffer }
 
 // lines returns those lines that contain what.
-func (l *logBook) lines(what string) []string {
-	var found []string
+func (l *logBook) lines(what string) (found []string) {
 	for line := range strings.Lines(l.String()) {
 		if strings.Contains(line, what) {
 			found = append(found, line)
@@ -105,7 +94,37 @@ func (l *logBook) lines(what string) []string {
 }
 
 func (l *logBook) logger() hclog.Logger {
-	return hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: io.Writer(l)})
+	return hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: l})
+}
+
+// equal fails the test unless what is as it is to be.
+func equal(t *testing.T, what string, want, got any) {
+	t.Helper()
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("%s (-want +got):\n%s", what, d)
+	}
+}
+
+// fails fails the test unless err says all of the words.
+func fails(t *testing.T, err error, words ...string) {
+	t.Helper()
+	for _, w := range words {
+		if err == nil || !strings.Contains(err.Error(), w) {
+			t.Errorf("error %v, want %q", err, w)
+		}
+	}
+}
+
+// file makes a file of a test, in path or else in a directory of its own.
+func file(t *testing.T, path, content string) string {
+	t.Helper()
+	if path == "" {
+		path = filepath.Join(t.TempDir(), "file")
+	}
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Error(err)
+	}
+	return path
 }
 
 // took returns how long f takes.
@@ -169,14 +188,6 @@ func names(sim *dosim.Sim) []string {
 		all = append(all, d.Name)
 	}
 	return all
-}
-
-// nothingLeft: no Droplet, no key, no delete tag.
-func nothingLeft(t *testing.T, sim *dosim.Sim) {
-	t.Helper()
-	if d, k, left := sim.Droplets(), sim.Keys(), leftovers(sim); len(d)+len(k)+len(left) > 0 {
-		t.Errorf("left: Droplets %v, keys %v, and of those the plugin's: %q", d, k, left)
-	}
 }
 
 // leftovers is what is on an account that nobody needs.

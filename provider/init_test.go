@@ -1,15 +1,16 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -57,9 +58,8 @@ func TestInitTakesTwoRoundTrips(t *testing.T) {
 					t.Errorf("request %d, %s, %s after the first", i, r.Op, r.Time.Sub(asked[0].Time))
 				}
 			}
-			if slices.Sort(changed); !slices.Equal(changed, changes) {
-				t.Errorf("changes %q, want %q", changed, changes)
-			}
+			slices.Sort(changed)
+			equal(t, "changes", changes, changed)
 			increase(t, g, 2) // which the next one finds in the list
 			crash(g)
 		}
@@ -68,6 +68,14 @@ func TestInitTakesTwoRoundTrips(t *testing.T) {
 		check(options{"ssh_keys": []any{46000002}, "vpc_uuid": full["vpc_uuid"]}, "DELETE /v2/account/keys/{id}", "POST /v2/account/keys")
 	})
 }
+
+// pooled counts how often its idle connections are closed, whose goroutines would stay.
+type pooled struct {
+	http.RoundTripper
+	closed *atomic.Int32
+}
+
+func (p pooled) CloseIdleConnections() { p.closed.Add(1) }
 
 // TestInitFaults: an Init that fails leaves nothing and stands in nobody's way for
 // more than half a minute; one that failed at a courtesy goes on. A page of
@@ -85,10 +93,9 @@ func TestInitFaults(t *testing.T) {
 	slices.Sort(ops)
 	ops = append(slices.Compact(ops), "*")
 	courtesies := []string{"GET /v2/vpcs/{id}", "GET /v2/account/keys", "GET /v2/account/keys/{id}", "DELETE /v2/account/keys/{id}"}
-	for _, op := range append(slices.Clone(courtesies), "GET /v2/account", "GET /v2/sizes", "GET /v2/regions", "GET /v2/images/{id}") {
-		if !slices.Contains(ops, op) {
-			t.Errorf("Init does not ask %s", op)
-		}
+	catalog := []string{"GET /v2/account", "GET /v2/sizes", "GET /v2/regions", "GET /v2/images/{id}"}
+	for _, op := range slices.Concat(courtesies, catalog) {
+		equal(t, "Init asks "+op, true, slices.Contains(ops, op))
 	}
 	for _, fault := range []dosim.Fault{
 		{Hang: true}, {Cut: true}, {Delay: 3 * time.Second}, {Status: 404, Body: dosim.HTMLBody},
@@ -99,12 +106,17 @@ func TestInitFaults(t *testing.T) {
 			t.Run(fault.String(), func(t *testing.T) {
 				onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
 					afterDeath(t, sim)
-					left := keyNames(sim, &credentials{})
+					left := keyNames(sim, nil)
 					sim.Inject(fault)
 					g := configured(t, sim, full)
+					var closed atomic.Int32
+					g.transport = pooled{g.transport, &closed}
 					var err error
 					if d := took(func() { _, _, err = tryInit(t, g) }); d > 35*time.Second {
 						t.Errorf("Init took %s", d)
+					}
+					if err != nil || !fault.Hang { // which has the client dial anew
+						equal(t, "connections are closed", err != nil, closed.Load() > 0)
 					}
 					if err == nil {
 						err = g.Update(t.Context(), func(string, provider.State) {})
@@ -118,23 +130,23 @@ func TestInitFaults(t *testing.T) {
 					if (err == nil) != goesOn && (fault.Status != 429 || !goesOn) {
 						t.Errorf("error %v; Init is to go on: %v", err, goesOn)
 					}
-					if err != nil && strings.Contains(err.Error(), "a proxy or gateway answered") != (fault.Body == dosim.HTMLBody) {
-						t.Error(err)
-					}
-					sim.ClearFaults()
 					if err != nil {
-						for _, name := range keyNames(sim, &credentials{}) {
-							if !slices.Contains(left, name) {
-								t.Errorf("it left the key %s", name)
-							}
+						page := strings.Contains(err.Error(), "a proxy or gateway answered")
+						equal(t, "a proxy is named: "+err.Error(), fault.Body == dosim.HTMLBody, page)
+						for _, name := range keyNames(sim, nil) {
+							equal(t, name+" was there before", true, slices.Contains(left, name))
 						}
 					}
+					sim.ClearFaults()
 					time.Sleep(31 * time.Second)
 					if err != nil {
 						g = start(t, sim, full)
 					}
-					if err := g.Shutdown(t.Context()); err != nil {
-						t.Error(err)
+					equal(t, "error of Shutdown", nil, g.Shutdown(t.Context()))
+					equal(t, "connections are closed in the end", true, closed.Load() > 0)
+					seen, err := state.Peek(t.Context(), g.config.APIURL, "ci")
+					if err != nil || seen.Held || seen.Ignored != nil || len(seen.Droplets) > 0 {
+						t.Errorf("%v; left: %+v", err, seen)
 					}
 				})
 			})
@@ -181,65 +193,49 @@ func TestSlowStart(t *testing.T) {
 // refusal. That it was not answered in time is one, that the runner gave up is none.
 func TestRefusedInit(t *testing.T) {
 	const latency = 4 * time.Second
-	file := filepath.Join(t.TempDir(), "do-token")
+	path := file(t, "", "")
+	good, wrong := options{"token": nil, "token_file": path}, options{"token": nil, "token_file": path, "size": "s-9vcpu"}
 	onAccount(t, dosim.Options{Latency: latency}, func(t *testing.T, sim *dosim.Sim) {
-		token, patience := dosim.DefaultToken, time.Hour
-		attempt := func(o options) (waited time.Duration, asked int, err error) {
-			if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
-				t.Fatal(err)
-			}
+		patience := time.Hour
+		// attempt is one Init, which is to wait and to ask, or neither, and to say something.
+		attempt := func(o options, token string, asks bool, says ...string) error {
+			t.Helper()
+			file(t, path, token)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer time.AfterFunc(patience, cancel).Stop()
 			before := len(sim.Requests())
 			g := configured(t, sim, o)
-			waited = took(func() { _, err = g.Init(ctx, hclog.NewNullLogger(), provider.Settings{}) })
+			var err error
+			waited := took(func() { _, err = g.Init(ctx, hclog.NewNullLogger(), provider.Settings{}) })
 			_ = g.Shutdown(t.Context())
-			return waited, len(sim.Requests()) - before, err
+			fails(t, err, says...)
+			equal(t, "it waited, and asked", []bool{asks, asks}, []bool{waited > 0, len(sim.Requests()) > before})
+			return err
 		}
-		good := options{"token": nil, "token_file": file}
-		wrong := options{"token": nil, "token_file": file, "size": "s-9vcpu"}
 		patience = latency - time.Second
-		if waited, _, err := attempt(wrong); err == nil || waited != patience {
-			t.Errorf("where the runner gives up: %v after %s", err, waited)
-		}
+		fails(t, attempt(wrong, dosim.DefaultToken, true), "canceled") // the runner gives up
 		patience = time.Hour
-		_, asked, refusal := attempt(wrong)
+		refusal := attempt(wrong, dosim.DefaultToken, true, "s-9vcpu").Error()
+		seen, err := state.Peek(t.Context(), "https://api.digitalocean.com", "ci")
+		equal(t, "error of Peek", nil, err)
+		equal(t, "runs that are remembered, of those that made nothing", 0, len(seen.Runs))
 		ended := time.Now()
-		if refusal == nil || asked == 0 {
-			t.Fatalf("the first: %v, %d requests", refusal, asked)
-		}
 		for _, at := range []time.Duration{10 * time.Second, 29 * time.Second} {
 			time.Sleep(time.Until(ended.Add(at)))
 			want := fmt.Sprintf("%s\n(DigitalOcean is asked again in %s)", refusal, 30*time.Second-at)
-			if waited, asked, err := attempt(wrong); err == nil || err.Error() != want || waited != 0 || asked != 0 {
-				t.Errorf("%s after it ended: after %s and %d requests\n%v\nwant\n%s", at, waited, asked, err, want)
-			}
+			equal(t, "again", want, attempt(wrong, dosim.DefaultToken, false).Error())
 		}
 		time.Sleep(time.Until(ended.Add(30 * time.Second)))
-		if _, asked, err := attempt(wrong); err == nil || err.Error() != refusal.Error() || asked == 0 {
-			t.Errorf("30 s after it ended: %v, %d requests", err, asked)
-		}
-		if _, _, err := attempt(options{"name": "another"}); err != nil {
-			t.Errorf("another group: %v", err)
-		}
-		token = "wrong"
-		if _, _, err := attempt(good); err == nil || !strings.Contains(err.Error(), "Unable to authenticate you") {
-			t.Errorf("a wrong token: %v", err)
-		}
-		token = dosim.DefaultToken
-		if _, _, err := attempt(good); err != nil {
-			t.Errorf("corrected: %v", err)
-		}
-		if _, asked, err := attempt(wrong); err == nil || err.Error() != refusal.Error() || asked == 0 {
-			t.Errorf("after a success: %v, %d requests", err, asked)
-		}
+		equal(t, "30 s after it ended", refusal, attempt(wrong, dosim.DefaultToken, true).Error())
+		equal(t, "another group", nil, attempt(options{"name": "another"}, "", true))
+		_ = attempt(good, "wrong", true, ": 401 Unable to authenticate you", "the token comes from plugin_config.token_file "+path)
+		equal(t, "corrected", nil, attempt(good, dosim.DefaultToken, true))
+		equal(t, "after a success", refusal, attempt(wrong, dosim.DefaultToken, true).Error())
 		sim.Inject(dosim.Fault{Op: "GET /v2/droplets", Hang: true, Times: -1})
-		if waited, _, err := attempt(good); err == nil || waited > 40*time.Second {
-			t.Errorf("not answered: %v after %s", err, waited)
+		if d := took(func() { _ = attempt(good, dosim.DefaultToken, true, "GET /v2/droplets") }); d > 40*time.Second {
+			t.Errorf("not answered after %s", d)
 		}
-		if waited, asked, err := attempt(good); err == nil || waited != 0 || asked != 0 {
-			t.Errorf("after one that was not answered: %v, %d requests, after %s", err, asked, waited)
-		}
+		_ = attempt(good, dosim.DefaultToken, false, "GET /v2/droplets")
 	})
 }
 
@@ -251,16 +247,12 @@ func TestLockIsHeld(t *testing.T) {
 		asked := len(sim.Requests())
 		var err error
 		d := took(func() { _, _, err = tryInit(t, configured(t, sim, nil)) })
-		held, ok := errors.AsType[*state.HeldError](err)
-		if !ok || held.PID != os.Getpid() || err.Error() != held.Error() {
+		if held, ok := errors.AsType[*state.HeldError](err); !ok || held.PID != os.Getpid() {
 			t.Errorf("the second: %v", err)
 		}
-		if n := len(sim.Requests()) - asked; n != 0 || d != 0 {
-			t.Errorf("it sent %d requests and took %s", n, d)
-		}
-		if _, _, err := tryInit(t, first); err == nil || err.Error() != "Init was called twice in one process" {
-			t.Errorf("Init again: %v", err)
-		}
+		equal(t, "its requests, and seconds", []int{0, 0}, []int{len(sim.Requests()) - asked, int(d)})
+		_, _, err = tryInit(t, first)
+		fails(t, err, "Init was called twice in one process")
 		increase(t, first, 1)
 		_ = first.Shutdown(t.Context())
 	})
@@ -276,38 +268,37 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		regoin = `plugin_config.regoin: unknown key; did you mean "region"?`
 		size   = `plugin_config.size: DigitalOcean has no size "s-2vcpu-4g"; did you mean "s-2vcpu-4gb"`
 	)
-	for _, tt := range []struct {
-		name      string
+	for name, tt := range map[string]struct {
 		more      options
 		connector provider.ConnectorConfig
 		fault     dosim.Fault
 		want      []string // beginnings of lines
 		asks      bool
 	}{
-		{"all", nil, provider.ConnectorConfig{}, dosim.Fault{Op: "-"}, []string{region, most, regoin, size}, true},
-		{"an outage", nil, provider.ConnectorConfig{}, dosim.Fault{Op: "*", Status: 503, Times: -1}, []string{region, most, regoin, "GET /v2/sizes: 503 "}, true},
-		{"no name", options{"name": nil}, provider.ConnectorConfig{}, dosim.Fault{Op: "-"}, []string{"plugin_config.name: is required", region, most, regoin}, false},
-		{"no token", options{"token": 5}, provider.ConnectorConfig{}, dosim.Fault{Op: "-"}, []string{"plugin_config.token: ", region, most, regoin}, false},
-		{"no API", options{"api_url": "ftp://x"}, provider.ConnectorConfig{}, dosim.Fault{Op: "-"}, []string{"plugin_config.api_url: ", region, most, regoin}, false},
-		{"the connector", nil, provider.ConnectorConfig{OS: "windows", Key: []byte("x")}, dosim.Fault{Op: "-"},
-			[]string{"connector_config.os: ", "connector_config.key_path: ", region, most, regoin}, false},
+		"all": {want: []string{region, most, regoin, size}, asks: true},
+		"an outage": {fault: dosim.Fault{Op: "*", Status: 503, Times: -1}, asks: true,
+			want: []string{region, most, regoin, "GET /v2/sizes: 503 "}},
+		"no name":  {more: options{"name": nil}, want: []string{"plugin_config.name: is required", region, most, regoin}},
+		"no token": {more: options{"token": 5}, want: []string{"plugin_config.token: ", region, most, regoin}},
+		"no API":   {more: options{"api_url": "ftp://x"}, want: []string{"plugin_config.api_url: ", region, most, regoin}},
+		"the connector": {connector: provider.ConnectorConfig{OS: "windows", Protocol: "winrm", ProtocolPort: 70000, Key: []byte("x")},
+			want: []string{`connector_config.os: Droplets run linux, not "windows"`,
+				`connector_config.protocol: Droplets are reached by ssh, not "winrm"`,
+				"connector_config.protocol_port: must be 1 to 65535, not 70000", "connector_config.key_path: ", region, most, regoin}},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
+				tt.fault.Op = cmp.Or(tt.fault.Op, "-")
 				sim.Inject(tt.fault)
 				o := maps.Clone(sample)
 				maps.Copy(o, tt.more)
 				_, err := configured(t, sim, o).Init(t.Context(), hclog.NewNullLogger(), provider.Settings{ConnectorConfig: tt.connector})
-				if err == nil {
-					t.Fatal("no error")
-				}
-				lines := strings.Split(err.Error(), "\n")
-				if !slices.EqualFunc(lines, tt.want, strings.HasPrefix) {
+				fails(t, err, "")
+				if lines := strings.Split(err.Error(), "\n"); !slices.EqualFunc(lines, tt.want, strings.HasPrefix) {
 					t.Errorf("got\n%s\nwant\n%s", err, strings.Join(tt.want, "\n"))
 				}
-				if asked := len(sim.Requests()) > 0; asked != tt.asks || len(sim.Keys()) > 0 {
-					t.Errorf("asked %v, want %v; keys %v", asked, tt.asks, sim.Keys())
-				}
+				equal(t, "asked", tt.asks, len(sim.Requests()) > 0)
+				equal(t, "keys", 0, len(sim.Keys()))
 			})
 		})
 	}
@@ -320,91 +311,19 @@ func TestMisfit(t *testing.T) {
 	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
 		o := options{"size": "m-2vcpu-16gb"}
 		_, _, err := tryInit(t, configured(t, sim, o))
-		want := "plugin_config: no combination of size, region and image can work:\n  m-2vcpu-16gb in nyc3: the size is not on offer there now; it is in no region\n" +
-			"doctl compute size list shows which sizes there are"
-		if err == nil || !strings.HasPrefix(err.Error(), want) || len(sim.Keys()) > 0 {
-			t.Errorf("keys %v, got\n%v\nwant %s", sim.Keys(), err, want)
-		}
+		fails(t, err, "plugin_config: no combination of size, region and image can work:\n"+
+			"  m-2vcpu-16gb in nyc3: the size is not on offer there now; it is in no region\ndoctl compute size list shows which")
+		equal(t, "keys", 0, len(sim.Keys()))
 		time.Sleep(time.Minute)
 		const name = "ci-7k2m9qxabc"
 		sim.AddDroplet(dosim.Droplet{Name: name, Tags: []string{"fleeting", "fleeting-group:ci"}, Created: time.Now().Add(-time.Hour)})
-		if _, _, err := tryInit(t, configured(t, sim, options{"max_hourly_cost": 0.001})); err == nil {
-			t.Error("a limit that cannot be kept is accepted")
-		}
-		g := configured(t, sim, o)
-		_, book, err := tryInit(t, g)
-		if err != nil || len(book.lines("no Droplet can be created as configured")) != 1 {
-			t.Fatalf("with a Droplet: %v\n%s", err, book)
-		}
-		if shown := states(t, g); shown[name] != provider.StateRunning {
-			t.Errorf("shown %v", shown)
-		}
+		_, _, err = tryInit(t, configured(t, sim, options{"max_hourly_cost": 0.001}))
+		fails(t, err, "max_hourly_cost")
+		g, book := logged(t, sim, o)
+		equal(t, "logged", 1, len(book.lines("no Droplet can be created as configured")))
+		shows(t, g, 1, provider.StateRunning)
 		decrease(t, g, name)
 		_ = g.Shutdown(t.Context())
-		nothingLeft(t, sim)
+		equal(t, "left", []string(nil), leftovers(sim))
 	})
-}
-
-// TestMaxSize: MaxSize is max_instances, or else the account's Droplet limit; 0 would
-// never scale. max_hourly_cost lowers it. No more Droplets are made.
-func TestMaxSize(t *testing.T) {
-	for want, o := range map[int]options{25: nil, 7: {"max_instances": 7}, 5: {"max_hourly_cost": 0.0447}} {
-		onAccount(t, dosim.Options{DropletLimit: 25}, func(t *testing.T, sim *dosim.Sim) {
-			g := configured(t, sim, o)
-			info, _, err := tryInit(t, g)
-			if err != nil || info.MaxSize != want {
-				t.Errorf("%v: MaxSize is %d, %v; want %d", o, info.MaxSize, err, want)
-			}
-			if n, err := g.Increase(t.Context(), 80); n != want || err != nil {
-				t.Errorf("Increase(80) = %d, %v; want %d", n, err, want)
-			}
-			_ = g.Shutdown(t.Context())
-		})
-	}
-}
-
-// pooled counts how often its idle connections are closed.
-type pooled struct {
-	http.RoundTripper
-	closed *int
-}
-
-func (p pooled) CloseIdleConnections() { *p.closed++ }
-
-// TestNothingIsLeftOfAProcess: after Shutdown and after an Init that failed no
-// idle connection stays, whose goroutines would, and the lock is free. A process that
-// made nothing is not remembered.
-func TestNothingIsLeftOfAProcess(t *testing.T) {
-	for name, tt := range map[string]struct {
-		o     options
-		fault dosim.Fault
-	}{
-		"shutdown": {nil, dosim.Fault{Op: "-"}}, "wrong token": {options{"token": "wrong"}, dosim.Fault{Op: "-"}},
-		"wrong size":            {options{"size": "s-0"}, dosim.Fault{Op: "-"}},
-		"no upload of its key":  {nil, dosim.Fault{Op: "POST /v2/account/keys", Status: 403, Times: -1}},
-		"no look-up of its key": {options{"ssh_key_file": filepath.Join(t.TempDir(), "id")}, dosim.Fault{Op: "GET /v2/account/keys/{id}", Status: 503, Times: -1}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
-				sim.Inject(tt.fault)
-				g := configured(t, sim, tt.o)
-				closed, fails := 0, name != "shutdown"
-				g.transport = pooled{g.transport, &closed}
-				if _, _, err := tryInit(t, g); (err != nil) != fails {
-					t.Fatal(err)
-				}
-				if !fails && closed > 0 {
-					t.Error("connections are closed while they are used")
-				}
-				_ = g.Shutdown(t.Context())
-				if closed == 0 {
-					t.Error("idle connections stay")
-				}
-				seen, err := state.Peek(t.Context(), g.config.APIURL, "ci")
-				if err != nil || seen.Held || seen.Ignored != nil || len(seen.Droplets) > 0 || (len(seen.Runs) == 0) != fails {
-					t.Errorf("%v; left: %+v", err, seen)
-				}
-			})
-		})
-	}
 }

@@ -1,7 +1,10 @@
 package provider
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"math"
@@ -18,6 +21,8 @@ import (
 	"gitlab.com/gitlab-org/fleeting/taskscaler"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/runnermetrics"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/chart"
 )
 
 var update = flag.Bool("update", false, "write what TestTuning measures into docs/tutorial.md and docs/dashboard.svg")
@@ -70,55 +75,44 @@ func TestTuning(t *testing.T) {
 	if !ok || !ended {
 		t.Fatalf("%s has no place for the table", path)
 	}
-	const head = "| `idle_count`, at night | `idle_time` | `max_use_count` | `preemptive_mode` | a job waits: median, longest | Droplets made | USD |\n|---|---|---|---|---|---|---|\n"
-	rows := slices.Collect(strings.Lines(strings.TrimPrefix(old, head)))
-	table, stale := head, len(rows) != len(tunings)
-	for i, c := range tunings {
+	table := "| `idle_count`, at night | `idle_time` | `max_use_count` | `preemptive_mode` | a job waits: median, longest | " +
+		"Droplets made | USD |\n|---|---|---|---|---|---|---|\n"
+	for _, c := range tunings {
 		onAccount(t, dosim.Options{Latency: 150 * time.Millisecond, ListLag: 2 * time.Second}, func(t *testing.T, sim *dosim.Sim) {
-			d := c.work(t, sim, func(int) int { return jobsOfPush })
-			table += c.row(d)
-			stale = stale || !alike(rows[i], c.row(d))
+			table += fmt.Sprintf("| %d, %d | %s | %d | %v | %s |\n", c.idle, c.night, strings.TrimSuffix(c.idleTime.String(), "0s"),
+				c.uses, c.preemptive, c.work(t, sim, func(int) int { return jobsOfPush }))
 		})
 	}
-	if !stale {
-		return
-	}
-	if !*update {
-		t.Fatalf("%s is stale: run make docs\n%s", path, table)
-	}
-	if err := os.WriteFile(path, []byte(before+begin+table+end+after), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// row is d in the table.
-func (c tuning) row(d day) string {
-	return fmt.Sprintf("| %d, %d | %s | %d | %v | %.0f s, %.0f s | %d | %.2f |\n", c.idle, c.night, strings.TrimSuffix(c.idleTime.String(), "0s"),
-		c.uses, c.preemptive, d.median.Seconds(), d.longest.Seconds(), d.made, d.usd)
+	current(t, path, old, table, before+begin+table+end+after)
 }
 
 var number = regexp.MustCompile(`[0-9.]+`)
 
-// alike reports whether two rows say the same. No two runs have the very same: Droplets
-// boot in another order. A tenth makes no difference, and a few seconds make none.
-func alike(a, b string) bool {
-	return number.ReplaceAllString(a, "n") == number.ReplaceAllString(b, "n") &&
-		slices.EqualFunc(number.FindAllString(a, -1), number.FindAllString(b, -1), func(x, y string) bool {
+// current fails the test, or writes content, unless was says what is said now. No two runs
+// have the very same: Droplets boot in another order. A tenth makes no difference, and a
+// few seconds make none.
+func current(t *testing.T, path, was, now, content string) {
+	t.Helper()
+	same := number.ReplaceAllString(was, "n") == number.ReplaceAllString(now, "n") &&
+		slices.EqualFunc(number.FindAllString(was, -1), number.FindAllString(now, -1), func(x, y string) bool {
 			p, _ := strconv.ParseFloat(x, 64)
 			q, _ := strconv.ParseFloat(y, 64)
 			return math.Abs(p-q) <= max(p, q)/10 || p > 5 && math.Abs(p-q) <= 5
 		})
+	switch {
+	case same:
+	case *update:
+		file(t, path, content)
+	default:
+		t.Errorf("%s is stale: run make docs\n%s", path, now)
+	}
 }
 
-// day is what came of it.
-type day struct {
-	median, longest time.Duration // from the push until a job has a Droplet
-	made            int
-	usd             float64
-}
-
-func (c tuning) work(t *testing.T, sim *dosim.Sim, jobsOf func(push int) int, more ...taskscaler.Option) day {
-	runner, err := taskscaler.New(t.Context(), configured(t, sim, options{"size": "s-2vcpu-4gb", "max_instances": tuningLimit}), append(more,
+// work is such a day. It returns how long jobs wait for a Droplet from the push on, and
+// what is made for them, as columns of the table.
+func (c tuning) work(t *testing.T, sim *dosim.Sim, jobsOf func(push int) int, more ...taskscaler.Option) string {
+	group := configured(t, sim, options{"size": "s-2vcpu-4gb", "max_instances": tuningLimit})
+	runner, err := taskscaler.New(t.Context(), group, append(more,
 		taskscaler.WithReservations(), taskscaler.WithMaxUseCount(c.uses), taskscaler.WithMaxInstances(tuningLimit),
 		taskscaler.WithUpdateInterval(30*time.Second), taskscaler.WithLogger(hclog.NewNullLogger()),
 		taskscaler.WithDeleteInstancesOnShutdown(),
@@ -139,6 +133,7 @@ func (c tuning) work(t *testing.T, sim *dosim.Sim, jobsOf func(push int) int, mo
 
 	var mu sync.Mutex
 	var waits []time.Duration
+	most := 0
 	var jobs sync.WaitGroup
 	midnight := time.Now().Truncate(24 * time.Hour)
 	time.Sleep(9 * time.Hour)
@@ -155,6 +150,7 @@ func (c tuning) work(t *testing.T, sim *dosim.Sim, jobsOf func(push int) int, mo
 				}
 				mu.Lock()
 				waits = append(waits, time.Since(pushed))
+				most = max(most, len(sim.Droplets()))
 				mu.Unlock()
 				time.Sleep(jobTakes)
 				runner.Release(key)
@@ -169,23 +165,173 @@ func (c tuning) work(t *testing.T, sim *dosim.Sim, jobsOf func(push int) int, mo
 	time.Sleep(2 * time.Minute) // its loops end by themselves
 
 	slices.Sort(waits)
-	d := day{median: waits[len(waits)/2], longest: waits[len(waits)-1]}
-	bills := sim.Ledger()
-	for _, bill := range bills {
-		d.made++
-		d.usd += bill.Dollars
-		atOnce := 0 // when it was made
-		for _, other := range bills {
-			if !other.Created.After(bill.Created) && (other.Gone.IsZero() || other.Gone.After(bill.Created)) {
-				atOnce++
+	equal(t, "max_instances was never reached, as the docs say", true, most < tuningLimit)
+	equal(t, "left", []string(nil), leftovers(sim))
+	return fmt.Sprintf("%.0f s, %.0f s | %d | %.2f", waits[len(waits)/2].Seconds(), waits[len(waits)-1].Seconds(),
+		len(sim.Ledger()), sim.Dollars())
+}
+
+// scrapes are the runner's metrics, by series, every 15 s from midnight on, as examples/monitoring has Prometheus ask.
+type scrapes []map[string]float64
+
+const (
+	scrapeEvery  = 15 * time.Second
+	perHour      = int(time.Hour / scrapeEvery)
+	shown, until = 7, 13 // hours
+)
+
+// pictures are panels of the dashboard, and how their series are drawn, without the states that last a moment. Areas are
+// stacked, as there: the last is at the bottom.
+var pictures = []chart.Chart{
+	{Title: "Droplets by state", Series: []chart.Series{
+		{Name: "creating", Colour: chart.Yellow, Shape: chart.Area},
+		{Name: "deleting", Colour: chart.Red, Shape: chart.Area},
+		{Name: "running", Colour: chart.Green, Shape: chart.Area},
+		{Name: "max_instances", Colour: chart.Ink, Shape: chart.Dashed},
+	}},
+	{Title: "Slots by state", Series: []chart.Series{
+		{Name: "idle", Colour: chart.Teal, Shape: chart.Dotted},
+		{Name: "acquired", Colour: chart.Blue, Shape: chart.Line},
+		{Name: "pending", Colour: chart.Red, Shape: chart.Line},
+	}},
+	{Title: "Wanted change", Series: []chart.Series{{Name: "more or fewer", Colour: chart.Blue, Shape: chart.Line}}},
+	{Title: "From created to active", Y: chart.Axis{Name: "seconds"}, Series: []chart.Series{
+		{Name: "ci", Colour: chart.Blue, Shape: chart.Line},
+	}},
+}
+
+// TestTuningDashboard: docs/dashboard.svg is what the dashboard's queries show of a morning of the tutorial's day, on
+// which one push has more jobs.
+func TestTuningDashboard(t *testing.T) {
+	if os.Getenv(tuningEnv) == "" {
+		t.Skipf("make docs sets %s", tuningEnv)
+	}
+	var dashboard struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr, LegendFormat string }
+		}
+	}
+	text, err := os.ReadFile("../examples/monitoring/dashboard.json")
+	if err = cmp.Or(err, json.Unmarshal(text, &dashboard)); err != nil {
+		t.Fatal(err)
+	}
+	var day scrapes
+	onAccount(t, dosim.Options{Latency: 150 * time.Millisecond, ListLag: 2 * time.Second}, func(t *testing.T, sim *dosim.Sim) {
+		metrics := runnermetrics.New("ci")
+		go func() {
+			for range 24 * perHour {
+				day = append(day, metrics.Values())
+				time.Sleep(scrapeEvery)
+			}
+		}()
+		jobs := func(push int) int { return cmp.Or(map[int]int{9: 14}[push], jobsOfPush) } // 14 at 10:30
+		tuning{idle: 4, idleTime: 20 * time.Minute, uses: 20}.work(t, sim, jobs,
+			taskscaler.WithMetricsCollector(metrics), taskscaler.WithFleetingMetricsCollector(metrics))
+	})
+	var charts []chart.Chart
+	for _, c := range pictures {
+		series := map[string][]chart.Point{}
+		for _, p := range dashboard.Panels {
+			for _, target := range p.Targets {
+				if p.Title == c.Title {
+					day.query(t, target.Expr, func(value string, p chart.Point) {
+						name := cmp.Or(value, target.LegendFormat)
+						series[name] = append(series[name], p)
+					})
+				}
 			}
 		}
-		if atOnce >= tuningLimit {
-			t.Errorf("%+v: %d Droplets at once, the docs say that max_instances = %d was never reached", c, atOnce, tuningLimit)
+		charts = append(charts, drawn(t, c, series))
+	}
+	var svg bytes.Buffer
+	if err := chart.Write(&svg, charts...); err != nil {
+		t.Fatal(err)
+	}
+	const path = "../docs/dashboard.svg"
+	old, _ := os.ReadFile(path)
+	describe := regexp.MustCompile(`<desc.*</desc>`)
+	current(t, path, describe.FindString(string(old)), describe.FindString(svg.String()), svg.String())
+}
+
+// drawn is c with the points of its series, and a text with their means, which are about the same in each run.
+func drawn(t *testing.T, c chart.Chart, series map[string][]chart.Point) chart.Chart {
+	t.Helper()
+	c.X = chart.Axis{Name: "hour", From: shown, To: until}
+	c.Text, c.Series = c.Title+":", slices.Clone(c.Series)
+	below := map[float64]float64{}
+	for i, s := range slices.Backward(c.Series) {
+		s.Steps, s.Points = true, series[s.Name]
+		sum := 0.0
+		for i, p := range s.Points {
+			sum += p.Y
+			c.Y.From = min(c.Y.From, p.Y)
+			if s.Shape == chart.Area {
+				below[p.X] += p.Y
+				s.Points[i].Y = below[p.X]
+			}
+		}
+		if len(s.Points) == 0 {
+			t.Errorf("%s: the dashboard shows no %s", c.Title, s.Name)
+		}
+		c.Text += " " + s.Name
+		if mean := sum / float64(len(s.Points)); mean >= 1 { // smaller ones differ from run to run
+			c.Text += fmt.Sprintf(" %.1f on average", mean)
+		}
+		c.Text += ","
+		c.Series[i] = s
+	}
+	c.Text = strings.TrimSuffix(c.Text, ",") + "."
+	return c
+}
+
+var (
+	term    = regexp.MustCompile(`^sum(?: by \((\w+)\))? ?\((avg_over_time\(|rate\()?(\w+)\{(.*)\}(?:\[1h\]\))?\)$`)
+	matcher = regexp.MustCompile(`\w+="[^$"]*"`) // the dashboard's variables match everything here
+)
+
+// query yields what Prometheus answers to a query of the kinds that the panels have, a sum or the quotient of two, with
+// the value of the sums' label.
+func (s scrapes) query(t *testing.T, expr string, yield func(value string, p chart.Point)) {
+	t.Helper()
+	over, under, quotient := strings.Cut(expr, " / ")
+	for i := shown * perHour; i <= until*perHour; i++ {
+		for value, y := range s.sum(t, over, i) {
+			if quotient {
+				y /= s.sum(t, under, i)[value]
+			}
+			if !math.IsNaN(y) && !math.IsInf(y, 0) {
+				yield(value, chart.Point{X: float64(i) / float64(perHour), Y: y})
+			}
 		}
 	}
-	if left := sim.Droplets(); len(left) > 0 {
-		t.Errorf("%d Droplets are left", len(left))
+}
+
+// sum is the value of such a sum at the scrape i.
+func (s scrapes) sum(t *testing.T, text string, i int) map[string]float64 {
+	t.Helper()
+	m := term.FindStringSubmatch(text)
+	if m == nil {
+		t.Fatalf("a query of a kind that is not drawn: %s", text)
 	}
-	return d
+	sums := map[string]float64{}
+	label := regexp.MustCompile(`[{,]` + m[1] + `="([^"]*)"|$`)
+	for series, v := range s[i] {
+		name, labels, _ := strings.Cut(series, "{")
+		lacks := func(want string) bool { return !strings.Contains(labels, want) }
+		if name != m[3] || slices.ContainsFunc(matcher.FindAllString(m[4], -1), lacks) {
+			continue
+		}
+		switch m[2] {
+		case "rate(":
+			v = (v - s[i-perHour][series]) / time.Hour.Seconds()
+		case "avg_over_time(":
+			v = 0
+			for _, at := range s[i-perHour+1 : i+1] {
+				v += at[series] / float64(perHour)
+			}
+		}
+		sums[label.FindStringSubmatch(series)[1]] += v
+	}
+	return sums
 }
