@@ -261,7 +261,7 @@ func (r *runner) step(verb string, w ...string) {
 	case "stop": // "stop clean", or "stop unclean"
 		ctx, cancel := context.WithTimeout(ctx, 18*time.Second)
 		defer cancel()
-		r.within(18*time.Second, verb, func() { equal(r.t, "clean", w[0] == "clean", r.Shutdown(ctx)) })
+		r.within(18*time.Second, verb, func() { equal(r.t, "clean", w[0] == "clean", r.shutdown(ctx)) })
 	case "sleep":
 		time.Sleep(dur(0))
 	case "repeat": // "repeat 1s 1m step + step": with pauses of a second, for a minute
@@ -400,6 +400,13 @@ func (r *runner) step(verb string, w ...string) {
 	default:
 		r.t.Fatalf("no step %s", verb)
 	}
+}
+
+// shutdown reports whether the group has left nothing that a later start would have to find.
+func (r *runner) shutdown(ctx context.Context) (clean bool) {
+	r.Shutdown(ctx)
+	l := r.left(false)
+	return l.done() && len(l.stay) == 0
 }
 
 func must[T any](v T, err error) T {

@@ -24,19 +24,18 @@ const (
 // Shutdown sends what is owed to DigitalOcean: deletes that were asked for and
 // not yet accepted. It looks for some seconds whether Droplets are gone, removes
 // the delete tag if they all are, and logs what stays and what that costs. It is
-// bounded by ctx. Once it has begun every method that changes anything fails. clean
-// reports whether the group has left nothing that a later start would have to find.
+// bounded by ctx. Once it has begun every method that changes anything fails.
 //
-// Invariant: the delete tag is removed, and the group is clean, only when all of
-// its Droplets are confirmed gone: an accepted DELETE is not always carried out.
+// Invariant: the delete tag is removed only when all that were to be deleted are
+// confirmed gone: an accepted DELETE is not always carried out.
 // (TestShutdownWaitsForProof)
-func (g *Group) Shutdown(ctx context.Context) (clean bool) {
+func (g *Group) Shutdown(ctx context.Context) {
 	g.mu.Lock()
 	again := g.closed
 	g.closed = true
 	g.mu.Unlock()
 	if again {
-		return false
+		return
 	}
 	settle, cancel := context.WithTimeout(ctx, settleBound)
 	defer cancel()
@@ -50,7 +49,6 @@ func (g *Group) Shutdown(ctx context.Context) (clean bool) {
 		g.removeTag(ctx)
 	}
 	g.logLeft(l)
-	return l.done() && len(l.stay) == 0
 }
 
 // finish goes on as Update does until everything that is to be deleted is confirmed

@@ -35,7 +35,7 @@ func TestShutdown(t *testing.T) {
 			next create ok+2900ms; go attempt increase 1; always list unsent; stop unclean; join; sent create 1
 			says WARN & Droplets stay, and are billed & droplets=1`)
 	scenario(t, spec(nil), func(r *runner) {
-		r.do("mark; stop clean; took 0s 0s; sent list 0 tag 0; stop unclean") // the second does nothing
+		r.do("mark; stop clean; took 0s 0s; sent list 0 tag 0; stop clean; took 0s 0s") // the second does nothing
 		_, increase := r.Increase(ctx, 1)
 		_, decrease := r.Decrease(ctx, []string{"ci-nosuch0000"})
 		for _, err := range []error{r.Update(ctx, func(string, State) {}), increase, decrease} {
@@ -67,7 +67,7 @@ func TestShutdownIsBoundedByItsContext(t *testing.T) {
 		r.do("up 15; decrease 1-15; always list hang")
 		ctx, cancel := context.WithTimeout(ctx, 9*time.Second)
 		defer cancel()
-		r.within(6*time.Second, "Shutdown", func() { equal(t, "clean", false, r.Shutdown(ctx)) }) // tagTime is left
+		r.within(6*time.Second, "Shutdown", func() { equal(t, "clean", false, r.shutdown(ctx)) }) // tagTime is left
 		r.do("sent tag 0")
 	})
 }

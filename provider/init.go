@@ -126,7 +126,7 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 	if plan.MaxInstances == 0 {
 		return nil, plan.Fault
 	}
-	if elsewhere := st.OnAccount(plan.Account.UUID); len(elsewhere) > 0 {
+	if elsewhere := st.Elsewhere(plan.Account.UUID); len(elsewhere) > 0 {
 		log.Error("the token is another account's than before: Droplets of this group stay on the other account, and are billed there",
 			"droplets", len(elsewhere), "names", strings.Join(slices.Sorted(maps.Keys(elsewhere)), " "))
 		found.Forget()
@@ -165,7 +165,7 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 		log.Error("no Droplet can be created as configured; the plugin starts anyway, for the Droplets that the group has",
 			"droplets", group.Count(), "err", plan.Fault)
 	}
-	st.Begin(run)
+	st.Begin(run, plan.Account.UUID)
 	if err := keys.open(ctx, api, run, stale); err != nil {
 		return nil, err
 	}

@@ -79,7 +79,7 @@ func (b *booting) take(ctx context.Context) {
 		do    func(context.Context) error // nil = it is not taken
 		hint  string
 	}{
-		{"plugin", time.Minute, b.start, b.found.subject.Sweep(b.group)},
+		{"plugin", time.Minute, b.start, b.found.subject.RemoveOrphans(b.group)},
 		{"create", 2 * time.Minute, b.create, ""}, // the plugin's own bounds are shorter
 		{"active", b.found.subject.Config.CreateTimeout + time.Minute, b.active,
 			"raise create_timeout if the image takes that long; else give DigitalOcean's support the Droplet's name"},
@@ -259,7 +259,7 @@ func (b *booting) destroy(ctx context.Context) {
 		return false, cmp.Or(err, derr)
 	})
 	if left = errors.Join(left, b.plugin.Shutdown(ctx)); left != nil {
-		b.say(doctor.Fault, b.found.subject.Sweep(b.group), "something is left, and Droplets are billed: %v", left)
+		b.say(doctor.Fault, b.found.subject.RemoveOrphans(b.group), "something is left, and Droplets are billed: %v", left)
 		return
 	}
 	b.say(doctor.OK, "", took, "gone", time.Since(began).Seconds())

@@ -211,7 +211,7 @@ func powerOff(ts *testscript.TestScript, _ bool, args []string) {
 func manager() {
 	s, err := state.Open(context.Background(), hclog.NewNullLogger(), os.Getenv("DIGITALOCEAN_API_URL"), os.Args[2])
 	if err == nil && os.Args[1] == "ran" {
-		s.Begin(os.Args[3])
+		s.Begin(os.Args[3], "")
 		s.Drop()
 	} else if err == nil {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

@@ -60,21 +60,28 @@ func (p Plan) String() string {
 // Reader surveys the configurations of one account. It asks only once for what is the same for all of them. The zero value
 // has asked nothing. Not for concurrent use.
 type Reader struct {
-	sizes   answer[[]digitalocean.Size]
-	regions answer[[]digitalocean.Region]
-	account answer[digitalocean.Account]
-	tagRead answer[struct{}]
+	sizes   Answer[[]digitalocean.Size]
+	regions Answer[[]digitalocean.Region]
+	account Answer[digitalocean.Account]
+	tagRead Answer[struct{}]
 }
 
-// answer is what a question was answered with.
-type answer[T any] struct {
+// Answer is what a question was answered with. It is asked once: what failed would fail again.
+type Answer[T any] struct {
 	value T
 	err   error
 	asked bool
 }
 
-// ask asks once: what failed would fail again.
-func (a *answer[T]) ask(ctx context.Context, wg *sync.WaitGroup, question func(context.Context) (T, error)) {
+// Get returns the answer. The first asks for it.
+func (a *Answer[T]) Get(ctx context.Context, question func(context.Context) (T, error)) (T, error) {
+	var wg sync.WaitGroup
+	a.ask(ctx, &wg, question)
+	wg.Wait()
+	return a.value, a.err
+}
+
+func (a *Answer[T]) ask(ctx context.Context, wg *sync.WaitGroup, question func(context.Context) (T, error)) {
 	if a.asked {
 		return
 	}
@@ -84,10 +91,7 @@ func (a *answer[T]) ask(ctx context.Context, wg *sync.WaitGroup, question func(c
 
 // Account returns the account.
 func (r *Reader) Account(ctx context.Context, api *digitalocean.Client) (digitalocean.Account, error) {
-	var wg sync.WaitGroup
-	r.account.ask(ctx, &wg, api.Account)
-	wg.Wait()
-	return r.account.value, r.account.err
+	return r.account.Get(ctx, api.Account)
 }
 
 // Survey asks DigitalOcean whether a configuration can work there, everything at once. What faults are about is not checked
@@ -106,7 +110,7 @@ func (r *Reader) Survey(ctx context.Context, log hclog.Logger, api *digitalocean
 // survey is about one configuration: what DigitalOcean answered, and what comes of it.
 type survey struct {
 	*Reader
-	images  answer[[]digitalocean.Image] // the configured one, or those with the configured tag
+	images  Answer[[]digitalocean.Image] // the configured one, or those with the configured tag
 	slugs   []string                     // of public images, if there is none by the configured slug
 	lookUps []*lookUp
 

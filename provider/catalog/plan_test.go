@@ -38,8 +38,8 @@ func small() survey {
 	return s
 }
 
-func is[T any](v T) answer[T]          { return answer[T]{value: v, asked: true} }
-func fails[T any](err error) answer[T] { return answer[T]{err: err, asked: true} }
+func is[T any](v T) Answer[T]          { return Answer[T]{value: v, asked: true} }
+func fails[T any](err error) Answer[T] { return Answer[T]{err: err, asked: true} }
 
 // failed is an answer that DigitalOcean gives.
 func failed(op string, status int, class error) error {
@@ -226,7 +226,7 @@ the plugin finds its Droplets by their tags, which it may not read: GET /v2/tags
 			s.faults = config.Faults{{Key: "size"}, {Key: "image"}, {Key: "max_instances"}}
 			s.config.Sizes, s.config.Image, s.config.MaxHourlyCost = nil, config.Image{}, 1
 			s.config.Regions = append(s.config.Regions, "moon")
-			s.images = answer[[]digitalocean.Image]{}
+			s.images = Answer[[]digitalocean.Image]{}
 			s.account.value.DropletLimit = 0
 		}, fault: `plugin_config.region: DigitalOcean has no region "moon"`, most: -1},
 	} {

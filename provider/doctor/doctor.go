@@ -154,8 +154,8 @@ func (s Subject) capacity() int { return max(1, s.Runner.Autoscaler.CapacityPerI
 // docker reports whether jobs are containers.
 func (s Subject) docker() bool { return s.Runner.Executor == "docker-autoscaler" }
 
-// Sweep is the command that shows what of a group nobody manages.
-func (s Subject) Sweep(group string) string {
+// RemoveOrphans is the command that shows what of a group nobody manages, and deletes it.
+func (s Subject) RemoveOrphans(group string) string {
 	from := ""
 	if s.File != nil {
 		from = " --config " + s.File.Path

@@ -22,23 +22,8 @@ import (
 // DigitalOcean allows 250 requests a minute (TestManyRunners). The zero value has asked nothing. Not for concurrent use.
 type Shared struct {
 	catalog  catalog.Reader
-	scopes   once[[]digitalocean.Scope]
-	droplets once[inventory.Found] // of all groups
-}
-
-// once is an answer that is asked for once.
-type once[T any] struct {
-	value T
-	err   error
-	asked bool
-}
-
-func (o *once[T]) get(ctx context.Context, ask func(context.Context) (T, error)) (T, error) {
-	if !o.asked {
-		o.asked = true
-		o.value, o.err = ask(ctx)
-	}
-	return o.value, o.err
+	scopes   catalog.Answer[[]digitalocean.Scope]
+	droplets catalog.Answer[inventory.Found] // of all groups
 }
 
 // unread reports whether something could not be read. It adds a finding of why, unless the scopes explain it.
@@ -178,7 +163,7 @@ func (e *exam) ranges(region string, vpc digitalocean.VPC) (own netip.Prefix, al
 // leftovers finds Droplets that are billed though nobody manages them: of the group, and of any doctor --boot.
 func (e *exam) leftovers() {
 	look := func(ctx context.Context) (inventory.Found, error) { return inventory.Look(ctx, e.api, "") }
-	there, err := e.Shared.droplets.get(e.ctx, look)
+	there, err := e.Shared.droplets.Get(e.ctx, look)
 	if e.unread(err, Warning, "the Droplets") {
 		return
 	}
@@ -190,9 +175,9 @@ func (e *exam) leftovers() {
 		where := "tag " + instancegroup.GroupTag(group)
 		switch {
 		case strings.HasSuffix(group, config.BootGroup("")):
-			e.addAt(Warning, where, e.Sweep(group), "Droplets of a doctor --boot that was killed, unless it runs now: %d", found[group])
+			e.addAt(Warning, where, e.RemoveOrphans(group), "Droplets of a doctor --boot that was killed, unless it runs now: %d", found[group])
 		case group == e.Account.Name && e.Host.Holder == "":
-			e.addAt(Note, where, e.Sweep(group), "Droplets that another host manages, or that are billed for nothing: %d", found[group])
+			e.addAt(Note, where, e.RemoveOrphans(group), "Droplets that another host manages, or that are billed for nothing: %d", found[group])
 		}
 	}
 }
@@ -222,7 +207,7 @@ var needs = []struct {
 
 // scopes finds the scopes that the token lacks.
 func (e *exam) scopes() {
-	all, err := e.Shared.scopes.get(e.ctx, func(ctx context.Context) ([]digitalocean.Scope, error) {
+	all, err := e.Shared.scopes.Get(e.ctx, func(ctx context.Context) ([]digitalocean.Scope, error) {
 		var names []string
 		for _, n := range needs {
 			names = append(names, n.scopes...)

@@ -63,7 +63,7 @@ func TestAccess(t *testing.T) {
 	h, target := ci(t), filepath.Join(t.TempDir(), "target")
 	must(errors.Join(os.WriteFile(target, []byte("theirs"), 0o600), os.MkdirAll(h.dir, 0o700), os.Symlink(target, h.state+".new"))) // ours to replace
 	s := mustOpen(t, nil)
-	s.Begin("x7k2")
+	s.Begin("x7k2", "")
 	s.Drop()
 	content, err := os.ReadFile(h.state)
 	must(err)

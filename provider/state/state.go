@@ -7,6 +7,7 @@
 package state
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -176,23 +177,23 @@ func (s *State) DeadRuns() []string { return s.dead }
 // Droplets returns the ids that were saved last, by name.
 func (s *State) Droplets() map[string]int64 { return maps.Clone(s.doc.Droplets) }
 
-// OnAccount notes the account that this process's token is of. If that is another one
-// than before it returns the Droplets that were saved there, and forgets them.
-func (s *State) OnAccount(id string) (elsewhere map[string]int64) {
-	if id == "" || id == s.doc.Account {
+// Elsewhere returns the Droplets that were saved on another account than the one that
+// this process's token is of; "" = that is not known.
+func (s *State) Elsewhere(account string) map[string]int64 {
+	if account == "" || s.doc.Account == "" || account == s.doc.Account {
 		return nil
 	}
-	if s.doc.Account != "" {
-		elsewhere, s.doc.Droplets = s.doc.Droplets, nil
-	}
-	s.doc.Account = id
-	s.write()
-	return elsewhere
+	return s.Droplets()
 }
 
-// Begin notes the run of this process, before it makes its first Droplet or key, and
-// forgets the refusal.
-func (s *State) Begin(run string) {
+// Begin notes the run of this process and its account, before it makes its first Droplet
+// or key, and forgets the refusal, and the Droplets that are elsewhere. A refused Init
+// does not: the token may have been a mistake. (TestElsewhere)
+func (s *State) Begin(run, account string) {
+	if s.Elsewhere(account) != nil {
+		s.doc.Droplets = nil
+	}
+	s.doc.Account = cmp.Or(account, s.doc.Account)
 	runs := append(slices.Clip(s.dead), run)
 	s.doc.Runs, s.doc.Refused = runs[max(0, len(runs)-maxRuns):], nil
 	s.write()

@@ -70,7 +70,7 @@ func TestRestarts(t *testing.T) {
 			t.Fatalf("start %d knows %v and %v, want %v and %v", i, s.DeadRuns(), s.Droplets(), runs, droplets)
 		}
 		run := fmt.Sprintf("r%03d", i)
-		s.Begin(run)
+		s.Begin(run, "")
 		if i%4 == 0 {
 			s.Refuse("a1", "no", true)
 			s.Drop()
@@ -95,20 +95,29 @@ func TestRestarts(t *testing.T) {
 	}
 }
 
-// TestOnAccount: what was saved on another account is not looked for on this one.
-func TestOnAccount(t *testing.T) {
+// TestElsewhere: what was saved on another account is not looked for on this one. Until a
+// process begins it is not forgotten.
+func TestElsewhere(t *testing.T) {
 	ci(t)
 	droplets := map[string]int64{"ci-x7k2m9qxab": 7}
 	for _, step := range []struct {
 		account         string
+		begins          bool
 		elsewhere, left map[string]int64
-	}{{"a", nil, droplets}, {"", nil, droplets}, {"a", nil, droplets}, {"b", droplets, nil}, {"b", nil, nil}} {
+	}{{"a", true, nil, droplets}, {"", true, nil, droplets}, {"a", true, nil, droplets}, {"b", false, droplets, droplets}, {"a", true, nil, droplets},
+		{"b", true, droplets, nil}, {"b", true, nil, nil}} {
 		s := mustOpen(t, nil)
 		if s.doc.Account == "" {
 			s.Save(droplets) // before the account was known
 		}
-		if got := s.OnAccount(step.account); !maps.Equal(got, step.elsewhere) || !maps.Equal(s.Droplets(), step.left) {
-			t.Errorf("%+v: elsewhere %v, left %v", step, got, s.Droplets())
+		elsewhere := s.Elsewhere(step.account)
+		if step.begins {
+			s.Begin("x7k2", step.account)
+		} else {
+			s.Refuse("config", "refused", true)
+		}
+		if !maps.Equal(elsewhere, step.elsewhere) || !maps.Equal(s.Droplets(), step.left) {
+			t.Errorf("%+v: elsewhere %v, left %v", step, elsewhere, s.Droplets())
 		}
 		s.Drop()
 	}
@@ -134,7 +143,7 @@ func TestRefusal(t *testing.T) {
 			s.doc.Refused.At = time.Now().Add(-tt.after)
 			s.write()
 			if tt.begun {
-				s.Begin("x7k2")
+				s.Begin("x7k2", "")
 			}
 			s.Drop()
 			s = mustOpen(t, nil)
@@ -165,7 +174,7 @@ func TestIgnoredFiles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := ci(t)
 			s := mustOpen(t, nil)
-			s.Begin("x7k2")
+			s.Begin("x7k2", "")
 			s.Save(map[string]int64{"ci-x7k2m9qxab": 7})
 			s.Refuse("a1", "no", false)
 			s.Drop()
@@ -190,7 +199,7 @@ func TestIgnoredFiles(t *testing.T) {
 			if !strings.HasPrefix(log.String(), "[WARN]  the state file is not used") || !strings.Contains(log.String(), test.want) {
 				t.Error(&log)
 			}
-			s.Begin("y8m3")
+			s.Begin("y8m3", "")
 			s.Drop()
 			after, err := os.ReadFile(h.state)
 			if kept := bytes.Equal(after, written); err != nil || kept != (test.machine == "unknown") || !kept && !slices.Equal(mustPeek(t).Runs, []string{"y8m3"}) {
@@ -207,13 +216,13 @@ func TestWrites(t *testing.T) {
 	var log bytes.Buffer
 	s := mustOpen(t, &log)
 	defer s.Drop()
-	s.Begin("x7k2")
+	s.Begin("x7k2", "")
 	read, err := os.Open(h.state)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer read.Close()
-	s.Begin("y8m3")
+	s.Begin("y8m3", "")
 	if content, err := io.ReadAll(read); err != nil || bytes.Contains(content, []byte("y8m3")) {
 		t.Errorf("read %s (%v)", content, err)
 	}
@@ -252,14 +261,14 @@ func TestPeekAndTry(t *testing.T) {
 	if err != nil || len(s.DeadRuns()) > 0 {
 		t.Fatalf("of nothing: %+v, %v", s, err)
 	}
-	s.Begin("x7k2") // is remembered nowhere
+	s.Begin("x7k2", "") // is remembered nowhere
 	s.Drop()
 	if _, err := os.Stat(filepath.Dir(h.dir)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("made: %v", err)
 	}
 
 	manager := mustOpen(t, nil)
-	manager.Begin("x7k2")
+	manager.Begin("x7k2", "")
 	if _, err = try(api, "ci"); !errors.As(err, new(*HeldError)) {
 		t.Errorf("beside a manager: %v", err)
 	}
