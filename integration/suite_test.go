@@ -2,13 +2,19 @@ package integration
 
 import (
 	"crypto/ed25519"
+	"encoding/json"
 	"encoding/pem"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+	"gitlab.com/gitlab-org/fleeting/fleeting"
 	"gitlab.com/gitlab-org/fleeting/fleeting/integration"
 	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
 	"golang.org/x/crypto/ssh"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/dosim"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/simulated"
@@ -58,4 +64,40 @@ func TestProvisioning(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestErrorsOverGRPC: an error reaches the runner with its text and the code Unknown, at
+// which the runner starts nothing anew, and never as a count.
+func TestErrorsOverGRPC(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, quick)
+	config, err := json.Marshal(w.config(map[string]any{"name": "grpc"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := fleeting.RunPlugin(simulated.Plugin, config, fleeting.WithPluginLogger(hclog.NewNullLogger()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Kill()
+	g := r.InstanceGroup()
+	if _, err := g.Init(t.Context(), hclog.NewNullLogger(), provider.Settings{}); err != nil {
+		t.Fatal(err)
+	}
+	w.Sim.Inject(dosim.Fault{Op: "POST /v2/droplets", Message: "Region is not available", Times: -1})
+	_, refused := g.Increase(t.Context(), 2)
+	_, unknown := g.ConnectInfo(t.Context(), "grpc-none")
+	for err, want := range map[error]string{
+		refused:                               "s-1vcpu-1gb in fra1: POST /v2/droplets: 422 Region is not available",
+		unknown:                               "instance grpc-none is not in group grpc",
+		g.Heartbeat(t.Context(), "grpc-none"): provider.ErrInstanceUnhealthy.Error(),
+	} {
+		if status.Code(err) != codes.Unknown || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, without %q", status.Code(err), err, want)
+		}
+	}
+	if err := g.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	w.assertNothingLeft(t)
 }

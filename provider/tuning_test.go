@@ -257,7 +257,10 @@ func TestTuningDashboard(t *testing.T) {
 // drawn is c with the points of its series, and a text with their means, which are about the same in each run.
 func drawn(t *testing.T, c chart.Chart, series map[string][]chart.Point) chart.Chart {
 	t.Helper()
-	c.X = chart.Axis{Name: "hour", From: shown, To: until}
+	c.X.Name = "hour"
+	for hour := shown; hour <= until; hour++ {
+		c.X.Marks = append(c.X.Marks, chart.Mark{Value: float64(hour), Label: fmt.Sprint(hour)})
+	}
 	c.Text, c.Series = c.Title+":", slices.Clone(c.Series)
 	below := map[float64]float64{}
 	for i, s := range slices.Backward(c.Series) {
@@ -265,7 +268,6 @@ func drawn(t *testing.T, c chart.Chart, series map[string][]chart.Point) chart.C
 		sum := 0.0
 		for i, p := range s.Points {
 			sum += p.Y
-			c.Y.From = min(c.Y.From, p.Y)
 			if s.Shape == chart.Area {
 				below[p.X] += p.Y
 				s.Points[i].Y = below[p.X]

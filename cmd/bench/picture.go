@@ -44,11 +44,11 @@ func drawFleets(w io.Writer, rows []row) error {
 		Title: "The largest fleet of one token, each Droplet for one job",
 		Text: "The longer its jobs, the more Droplets one token carries, up to the 10,000 that a minute always has room to list. " +
 			"The dots are fleets that were measured, with the age of their lists.",
-		X: chart.Axis{Name: "minutes from a Droplet's request to its end", From: math.Log(shortest), To: math.Log(longest)},
-		Y: chart.Axis{Name: "Droplets, up to the 10,000 that a minute always has room to list", To: 12000},
+		X: chart.Axis{Name: "minutes from a Droplet's request to its end"},
+		Y: chart.Axis{Name: "Droplets, up to the 10,000 that a minute always has room to list"},
 	}
 	for _, m := range []float64{5, 10, 15, 20, 30, 45, 60} {
-		c.X.Marks = append(c.X.Marks, chart.Mark{At: math.Log(m), Text: fmt.Sprintf("%.0f", m)})
+		c.X.Marks = append(c.X.Marks, chart.Mark{Value: math.Log(m), Label: fmt.Sprintf("%.0f", m)})
 	}
 	for _, l := range []struct {
 		name   string

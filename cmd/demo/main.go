@@ -20,6 +20,7 @@ import (
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/guest"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/harness"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/chart"
 )
 
 const usage = `Usage: demo [flags]
@@ -34,7 +35,7 @@ Flags:
   -config FILE   config.toml to run (default examples/demo/config.toml)
   -plugin FILE   plugin binary (default: built from this checkout)
   -jobs N        number of jobs (default 20)
-  -timeout D     time for the jobs, before everything is taken down (default 48s)
+  -timeout D     time for the jobs, before everything is taken down (default 90s)
   -svg FILE      picture of the run (default build/demo.svg; "" for none)
   -log FILE      the runner's and the plugin's log
 
@@ -66,7 +67,7 @@ func (f *flags) flagSet() *flag.FlagSet {
 	set.StringVar(&f.svg, "svg", "build/demo.svg", "")
 	set.StringVar(&f.log, "log", "", "")
 	set.IntVar(&f.jobs, "jobs", 20, "")
-	set.DurationVar(&f.timeout, "timeout", 48*time.Second, "")
+	set.DurationVar(&f.timeout, "timeout", 90*time.Second, "")
 	return set
 }
 
@@ -154,8 +155,8 @@ func demo(ctx context.Context, f flags, stdout io.Writer) (ok bool, err error) {
 	if f.svg == "" {
 		return report.OK(), nil
 	}
-	var picture bytes.Buffer
-	err = errors.Join(draw(&picture, report), os.MkdirAll(filepath.Dir(f.svg), 0o755), os.WriteFile(f.svg, picture.Bytes(), 0o644))
+	var svg bytes.Buffer
+	err = errors.Join(chart.Write(&svg, picture(report)), os.MkdirAll(filepath.Dir(f.svg), 0o755), os.WriteFile(f.svg, svg.Bytes(), 0o644))
 	if err != nil {
 		return false, fmt.Errorf("-svg: %w", err)
 	}

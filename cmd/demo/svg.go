@@ -2,15 +2,14 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"math"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/integration/harness"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/chart"
 )
 
-// draw draws the run: Droplets by state over time, the queue, and the limits that the config sets.
-func draw(w io.Writer, r *harness.Report) error {
+// picture is the run: Droplets by state over time, the queue, and the limits that the config sets.
+func picture(r *harness.Report) chart.Chart {
 	series := func(name string, colour chart.Colour, shape chart.Shape, value func(harness.Sample) int) chart.Series {
 		s := chart.Series{Name: name, Colour: colour, Shape: shape, Steps: true}
 		for _, sample := range r.Samples {
@@ -39,5 +38,5 @@ func draw(w io.Writer, r *harness.Report) error {
 	if a.MaxInstances > 0 {
 		c.Series = append(c.Series, series("max_instances", chart.Ink, chart.Dashed, func(harness.Sample) int { return a.MaxInstances }))
 	}
-	return chart.Write(w, c)
+	return c
 }

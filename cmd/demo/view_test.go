@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,21 +114,26 @@ func TestSummary(t *testing.T) {
 	}
 }
 
-// The example spans 10 s and counts up to 4 (max_instances), so on the picture a second is 86.4 wide and a Droplet 76 high.
-func TestPictureDrawsEachSeriesToScale(t *testing.T) {
-	var b strings.Builder
-	if err := draw(&b, example); err != nil {
-		t.Fatal(err)
-	}
-	for what, path := range map[string]string{
-		"one busy Droplet from 4 s to 10 s":    `<path class="blue area" d="M72.0 404V404.0H417.6V328.0H936.0V404.0V404Z"/>`,
-		"an idle one on top of it":             `<path class="green area" d="M72.0 404V404.0H417.6V252.0H936.0V404.0V404Z"/>`,
-		"a queue of 2 from 2 s to 4 s":         `<path class="red line" d="M72.0 404.0H244.8V252.0H417.6V404.0H936.0V404.0"/>`,
-		"idle_count 3, in jobs, is 2 Droplets": `<path class="teal line dotted" d="M72.0 404.0H244.8V252.0H936.0V404.0"/>`,
-		"max_instances 4 throughout":           `<path class="ink line dashed" d="M72.0 100.0H936.0V100.0"/>`,
-	} {
-		if !strings.Contains(b.String(), path) {
-			t.Errorf("the picture lacks %s:\n%s\n%s", what, path, b.String())
+func TestPicture(t *testing.T) {
+	got := map[string][]float64{}
+	for _, s := range picture(example).Series {
+		for i, p := range s.Points {
+			if p.X != example.Samples[i].At.Seconds() {
+				t.Errorf("%s: sample %d is at %g s", s.Name, i, p.X)
+			}
+			got[s.Name] = append(got[s.Name], p.Y)
 		}
+	}
+	want := map[string][]float64{ // the areas are stacked
+		"busy":          {0, 0, 1, 0},
+		"idle":          {0, 0, 2, 0},
+		"creating":      {0, 1, 2, 0},
+		"deleting":      {0, 1, 2, 1},
+		"queued jobs":   {0, 2, 0, 0},
+		"idle_count":    {0, 2, 2, 0}, // 3 jobs are 2 Droplets
+		"max_instances": {4, 4, 4, 4},
+	}
+	if !maps.EqualFunc(got, want, slices.Equal) {
+		t.Errorf("%v, not %v", got, want)
 	}
 }

@@ -94,7 +94,7 @@ func (r *planReport) week() chart.Chart {
 		add("Droplets as chosen", chart.Blue, chart.Line, r.chosen.Lives())
 	}
 	for day := range 7 {
-		week.X.Marks = append(week.X.Marks, chart.Mark{At: float64(24*day + 12), Text: time.Weekday((day + 1) % 7).String()[:3]})
+		week.X.Marks = append(week.X.Marks, chart.Mark{Value: float64(24*day + 12), Label: time.Weekday((day + 1) % 7).String()[:3]})
 	}
 	return week
 }

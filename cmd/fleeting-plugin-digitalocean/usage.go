@@ -172,7 +172,7 @@ func usagePicture(h *history.History, u history.Usage) chart.Chart {
 			c.Series[i].Points = append(c.Series[i].Points, chart.Point{X: x, Y: y}, chart.Point{X: x + 1, Y: y})
 		}
 		if at.Sub(first)%marked == 0 {
-			c.X.Marks = append(c.X.Marks, chart.Mark{At: x, Text: at.Local().Format("01-02 15:04")})
+			c.X.Marks = append(c.X.Marks, chart.Mark{Value: x, Label: at.Local().Format("01-02 15:04")})
 		}
 	}
 	return c

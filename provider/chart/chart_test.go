@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"math"
 	"strings"
 	"testing"
 )
@@ -24,46 +25,71 @@ func drawn(t *testing.T, charts ...Chart) string {
 	}
 }
 
-// On this chart, 10 wide and 4 high, a unit is 86.4 wide and 76 high.
-func TestToScale(t *testing.T) {
-	points := []Point{{X: 0, Y: 1}, {X: 5, Y: 1}, {X: 10, Y: 4, Text: "<b>"}}
-	text := drawn(t, Chart{Title: "a & b", Text: "It shows <b>.", X: Axis{Name: "s"}, Series: []Series{
-		{Name: "stairs", Colour: Blue, Shape: Area, Steps: true, Points: points},
-		{Colour: Red, Shape: Dashed, Points: points},
-		{Colour: Ink, Shape: Dots, Points: points[2:]},
-	}}, Chart{Title: "edge", X: Axis{From: 5, To: 6, Marks: []Mark{{5.5, "half"}}}, Series: []Series{{Colour: Teal, Shape: Line, Points: points}}})
-	for what, want := range map[string]string{
-		"an area":                   `<path class="blue area" d="M72.0 404V328.0H936.0V100.0V404Z"/>`,
-		"a line":                    `<path class="red line dashed" d="M72.0 328.0L504.0 328.0L936.0 100.0"/>`,
-		"a dot":                     `<circle class="ink dots" cx="936.0" cy="100.0" r="5"/>`,
-		"its text":                  `>&lt;b&gt;</text>`,
-		"a mark":                    `<text class="faint end" x="64.0" y="256.0">2</text>`,
-		"the legend":                `>stairs</text>`,
-		"what is not on the chart":  `<path class="teal line" d="M72.0 328.0L72.0 328.0L936.0 100.0"/>`,
-		"a mark that was asked for": `<text class="faint middle" x="504.0" y="426.0">half</text>`,
-		"titles":                    `<title id="title">a &amp; b; edge</title>`,
-		"texts":                     `<desc id="desc">It shows &lt;b&gt;. </desc>`,
-		"a dark background":         "@media (prefers-color-scheme: dark)",
+func TestWrite(t *testing.T) {
+	const evil, escaped = "<script>&", "&lt;script&gt;&amp;"
+	points := []Point{{X: 0, Y: 1}, {X: 5, Y: 2}, {X: 10, Y: 4, Text: "text " + evil}}
+	text := drawn(t, Chart{Title: "title " + evil, Text: "desc " + evil, X: Axis{Name: "x " + evil}, Y: Axis{Name: "y " + evil}, Series: []Series{
+		{Name: "name " + evil, Colour: Blue, Shape: Area, Steps: true, Points: points},
+		{Name: "dashes", Colour: Red, Shape: Dashed, Points: points},
+		{Colour: Teal, Shape: Dotted, Points: points},
+		{Colour: Ink, Shape: Dots, Points: points},
+	}}, Chart{Title: "below", X: Axis{Marks: []Mark{{Value: 5.5, Label: "mark " + evil}}}, Series: []Series{{Colour: Teal, Points: points}}})
+	for _, what := range []string{"title ", "desc ", "x ", "y ", "name ", "text ", "mark "} {
+		if !strings.Contains(text, ">"+what+escaped) {
+			t.Errorf("the picture lacks %s", what)
+		}
+	}
+	for _, want := range []string{
+		`<title id="title">title ` + escaped + "; below</title>", `<svg y="456"`,
+		`stroke-dasharray="8.0, 5.0"`, `stroke-dasharray="2.0, 4.0"`, `fill:rgba(11,95,208,1.0)`, `<circle `,
 	} {
 		if !strings.Contains(text, want) {
-			t.Errorf("the picture lacks %s:\n%s\n%s", what, want, text)
+			t.Errorf("the picture lacks %s", want)
+		}
+	}
+	if strings.Contains(text, evil) || t.Failed() {
+		t.Error(text)
+	}
+}
+
+// A value holds until the next point, at which the line goes straight up or down. Points in between are left out.
+func TestSteps(t *testing.T) {
+	points := []Point{{X: 0, Y: 1}, {X: 5, Y: 1}, {X: 10, Y: 4}} // y is 4 at the top and 0 at 396
+	for steps, want := range map[bool]string{
+		false: "M 49 326\nL 489 326\nL 929 116",
+		true:  "M 49 326\nL 929 326\nL 929 116",
+	} {
+		text := drawn(t, Chart{X: Axis{Name: "x"}, Series: []Series{{Name: "s", Shape: Dotted, Steps: steps, Points: points}}})
+		if !strings.Contains(text, want) {
+			t.Errorf("steps %t: not %q in\n%s", steps, want, text)
 		}
 	}
 }
 
-func TestNothingToDraw(t *testing.T) {
-	text := drawn(t, Chart{Series: []Series{{Shape: Area}, {Shape: Line, Points: []Point{{}}}}})
-	if strings.Contains(text, "NaN") || strings.Contains(text, "Inf") {
-		t.Error(text)
+func TestOddPoints(t *testing.T) {
+	for name, points := range map[string][]Point{
+		"none":       nil,
+		"one":        {{X: 3, Y: 3, Text: "three"}},
+		"all equal":  {{X: 3, Y: 3}, {X: 3, Y: 3}},
+		"not finite": {{X: math.NaN(), Y: 1}, {X: 1, Y: math.NaN()}, {X: math.Inf(1), Y: math.Inf(-1)}, {X: 1, Y: math.MaxFloat64}},
+		"far apart":  {{X: -9e14, Y: -9e14}, {X: 9e14, Y: 9e14}},
+		"very close": {{X: 9e14, Y: 5e-324}, {X: math.Nextafter(9e14, 0), Y: 0}},
+	} {
+		for _, shape := range []Shape{Line, Area, Dots} {
+			for _, marks := range [][]Mark{nil, {}, {{Value: 3, Label: "mark"}}} {
+				c := Chart{Title: name, X: Axis{Marks: marks}, Series: []Series{{Shape: shape, Points: points}}}
+				if text := drawn(t, c); strings.Contains(text, "NaN") || strings.Contains(text, "Inf") || strings.Contains(text, "922337203") {
+					t.Errorf("%s: %s", name, text)
+				}
+			}
+		}
 	}
 }
 
 func TestMarksAreRoundAndFewEnough(t *testing.T) {
 	for to, want := range map[float64]string{0.01: "0.001", 1: "0.1", 10: "1", 11: "2", 20: "2", 21: "5", 37: "5", 60: "10", 101: "20", 3600: "500"} {
-		a := Axis{To: to}
-		a.fit(nil, 10)
-		if a.Marks[1].Text != want || len(a.Marks) > 11 {
-			t.Errorf("to %g: %v", to, a.Marks)
+		if ticks := (Axis{}).ticks([]float64{to}, 10); ticks[2].Label != want || len(ticks) > 13 {
+			t.Errorf("to %g: %v", to, ticks)
 		}
 	}
 }
