@@ -35,7 +35,7 @@ Flags:
   -config FILE   config.toml to run (default examples/demo/config.toml)
   -plugin FILE   plugin binary (default: built from this checkout)
   -jobs N        number of jobs (default 20)
-  -timeout D     time for the jobs, before everything is taken down (default 90s)
+  -timeout D     time for the jobs, before everything is taken down (default 1m30s)
   -svg FILE      picture of the run (default build/demo.svg; "" for none)
   -log FILE      the runner's and the plugin's log
 
