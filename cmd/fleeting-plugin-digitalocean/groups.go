@@ -30,10 +30,11 @@ type choice struct {
 // group is one group, and the account that it is on.
 type group struct {
 	config.Account
-	from   string               // where it was found, for messages
-	unread error                // why its account is not known
-	api    *digitalocean.Client // that all groups of the account share
-	shared *inventory.Account   // which they share too
+	from     string               // where it was found, for messages
+	unread   error                // why its account is not known
+	unlisted bool                 // --group names it, and config.toml does not have it
+	api      *digitalocean.Client // that all groups of the account share
+	shared   *inventory.Account   // which they share too
 }
 
 // find returns the groups that were chosen, each once. With an error they are those whose account is known all the same.
@@ -122,6 +123,7 @@ func (c choice) named(all []group) (found []group, err error) {
 				return nil, hinted{misuse(fmt.Sprintf("config.toml has no group %q, and more than one account", name)),
 					"say whose account it is on with --runner NAME"}
 			}
+			g.unlisted = g.Name != ""
 			g.Name, g.from = name, "--group"
 			these = []group{g}
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -59,9 +60,10 @@ https://gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean`,
 	root.SetUsageTemplate(strings.NewReplacer(".FlagUsages", ".FlagUsagesWrapped 80", // which 80 columns show
 		" for more information about a command", "").Replace(root.UsageTemplate()))
 	root.SetVersionTemplate(provider.Version.Full())
-	root.PersistentFlags().BoolFunc("no-color", "no colours, as with NO_COLOR set", func(string) error {
-		t.colours, t.errColours = false, false
-		return nil
+	root.PersistentFlags().BoolFunc("no-color", "no colours, as with NO_COLOR set", func(v string) error {
+		no, err := strconv.ParseBool(v)
+		t.colours, t.errColours = t.colours && !no, t.errColours && !no
+		return err
 	})
 
 	serve := &cobra.Command{

@@ -29,7 +29,7 @@ type found struct {
 	Name    string   `json:"group,omitempty"`        // "" = all groups of an account
 	Managed bool     `json:"managed_here,omitempty"` // a process on this host looks after it
 	Unread  []string `json:"not_looked_for,omitempty"`
-	Error   string   `json:"error,omitempty"` // why it is not known
+	Error   string   `json:"error,omitempty"` // why it is not known, or not deleted
 	Found   []*entry `json:"found"`
 
 	foreign []instancegroup.Droplet // with its tag, but not of it
@@ -85,6 +85,9 @@ func (t *terminal) look(ctx context.Context, groups []group, at func(context.Con
 			err = errors.Join(err, fault)
 		}
 		unread = append(unread, f.Unread...)
+		if fault == nil && f.unlisted && len(f.Found) == 0 { // a slip in its name would look as if all were well
+			t.say("warning", "config.toml has no group %s, and nothing on the account is of it", f.Name)
+		}
 	}
 	for _, u := range slices.Compact(slices.Sorted(slices.Values(unread))) { // an account's is that of all its groups
 		t.say("warning", "not looked for: %s", u)

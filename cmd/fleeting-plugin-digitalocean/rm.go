@@ -303,7 +303,8 @@ func (r *removing) destroy(ctx context.Context, here []*found) error {
 		if r.orphans {
 			own, err := state.Try(ctx, hclog.NewNullLogger(), f.APIURL, f.Name)
 			if err != nil {
-				faults = append(faults, f.fault(fmt.Errorf("nothing of it was deleted: %w", err)))
+				err = f.fault(fmt.Errorf("nothing of it was deleted: %w", err))
+				faults, f.Error = append(faults, err), err.Error()
 				continue
 			}
 			defer own.Drop()
@@ -313,7 +314,9 @@ func (r *removing) destroy(ctx context.Context, here []*found) error {
 	defer r.t.done()
 	inventory.Delete(ctx, here[0].api, items, func(gone, of int) { r.t.step("%d of %s gone", gone, count(of, "Droplet")) })
 	for _, f := range here {
-		faults = append(faults, f.undeleted())
+		if err := f.undeleted(); err != nil {
+			faults, f.Error = append(faults, err), err.Error()
+		}
 	}
 	return errors.Join(faults...)
 }

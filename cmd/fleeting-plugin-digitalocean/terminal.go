@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"unicode"
 
 	"github.com/hashicorp/go-hclog"
@@ -62,7 +64,8 @@ type terminal struct {
 func (t *terminal) begin(cmd *cobra.Command, _ []string) error {
 	err := cmd.ValidateFlagGroups()
 	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if f.Value.Type() == "string" && f.Value.String() == "" {
+		list, many := f.Value.(pflag.SliceValue)
+		if f.Value.Type() == "string" && f.Value.String() == "" || many && slices.Contains(list.GetSlice(), "") {
 			err = fmt.Errorf("--%s must not be empty", f.Name)
 		}
 	})
@@ -73,11 +76,15 @@ func (t *terminal) begin(cmd *cobra.Command, _ []string) error {
 // end says how a command ended, and what can be done about it if that is known. It returns the exit code.
 func (t *terminal) end(cmd *cobra.Command, err error) int {
 	t.done()
+	code := exitOK
 	if s, ok := errors.AsType[status](err); ok {
-		return int(s)
+		code, err = int(s), nil
+	}
+	if o, ok := t.out.(*output); err == nil && ok {
+		err = o.failed // whoever reads it must not take half of it for all
 	}
 	if err == nil {
-		return exitOK
+		return code
 	}
 	text, meant, _ := strings.Cut(err.Error(), "\n\nDid you mean this?\n") // as cobra has it
 	t.say("error", "%s", text)
@@ -102,8 +109,21 @@ type status int
 
 func (s status) Error() string { return fmt.Sprintf("exit code %d", int(s)) }
 
+// output is standard output. It remembers that not all of it could be written, unless that is because nobody reads any more.
+type output struct {
+	file   *os.File
+	failed error
+}
+
+func (o *output) Write(p []byte) (n int, err error) {
+	if n, err = o.file.Write(p); err != nil && !errors.Is(err, syscall.EPIPE) {
+		o.failed = fmt.Errorf("standard output: %w", err)
+	}
+	return n, err
+}
+
 func newTerminal() *terminal {
-	t := &terminal{in: bufio.NewReader(os.Stdin), out: os.Stdout, err: os.Stderr}
+	t := &terminal{in: bufio.NewReader(os.Stdin), out: &output{file: os.Stdout}, err: os.Stderr}
 	t.asks = term.IsTerminal(int(os.Stdin.Fd()))
 	t.live = term.IsTerminal(int(os.Stdout.Fd()))
 	t.liveErr = term.IsTerminal(int(os.Stderr.Fd()))
