@@ -62,7 +62,11 @@ func Parse(data []byte, host Host) (Config, error) {
 	p := &parser{host: host, config: Config{APIURL: defaultAPIURL, PublicNetworking: true, CreateTimeout: 10 * time.Minute}}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber() // an id may be beyond what a float holds
-	if err := decoder.Decode(&p.given); err != nil && !errors.Is(err, io.EOF) {
+	err := decoder.Decode(&p.given)
+	if err == nil {
+		_, err = decoder.Token() // nothing may follow
+	}
+	if !errors.Is(err, io.EOF) {
 		return Config{}, Faults{{Text: "must be a table"}}
 	}
 	maps.DeleteFunc(p.given, func(name string, v any) bool {
