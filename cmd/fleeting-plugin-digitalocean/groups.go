@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
@@ -25,6 +26,7 @@ type choice struct {
 	config, runner, tokenFile string
 	groups                    []string
 	whole                     bool // all groups of an account, whatever their names
+	stdin                     func() io.Reader
 }
 
 // group is one group, and the account that it is on.
@@ -149,7 +151,7 @@ func groupOf(file *runnerconfig.File, r runnerconfig.Runner) group {
 		}
 	}
 	if err != nil {
-		g.unread = hinted{err, program + " doctor --config " + file.Path}
+		g.unread = hinted{err, choice{config: file.Path}.command("doctor")}
 	}
 	g.Name = writtenName(r)
 	return g
@@ -194,7 +196,7 @@ func (c choice) load() (*runnerconfig.File, error) {
 // unopened is a file that could not be opened, and what to do about it.
 func unopened(err error, hint string) error {
 	if errors.Is(err, fs.ErrPermission) {
-		hint = "sudo " + program + " ..."
+		hint = asRoot()
 	}
 	return hinted{err, hint}
 }
@@ -235,19 +237,30 @@ func (c choice) withoutFile() (bool, error) {
 func (c choice) byHand() (found []group, err error) {
 	if len(c.groups) == 0 && !c.whole {
 		return nil, hinted{misuse("without a config.toml the group has to be named"),
-			"give --group NAME; ls --whole-account shows which there are"}
+			"give --group NAME; " + c.command("ls", "--whole-account") + " shows which there are"}
 	}
 	given := map[string]string{"token_file": c.tokenFile}
 	if fromStdin(c.tokenFile) { // once: a file would be read again
-		text, err := io.ReadAll(os.Stdin)
-		if err != nil || len(bytes.TrimSpace(text)) == 0 {
+		text, err := io.ReadAll(io.LimitReader(c.stdin(), maxConfig))
+		if err != nil {
+			return nil, err
+		}
+		if len(bytes.TrimSpace(text)) == 0 {
 			return nil, misuse("standard input has no token")
 		}
 		given = map[string]string{"token": string(text)}
 	}
 	data, _ := json.Marshal(given) // strings
 	g := group{}
-	if g.Account, err = config.ParseAccount(data, config.ThisHost()); err != nil {
+	g.Account, err = config.ParseAccount(data, config.ThisHost())
+	if faults, ok := errors.AsType[config.Faults](err); ok { // there is no plugin_config that they could be in
+		err = nil
+		for _, f := range faults {
+			if c.tokenFile != "" && strings.HasPrefix(f.Key, "token") {
+				f.Text = "--token-file: " + f.Text
+			}
+			err = errors.Join(err, errors.New(f.Text))
+		}
 		return nil, err
 	}
 	if c.tokenFile != "" {

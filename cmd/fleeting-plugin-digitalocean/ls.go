@@ -58,6 +58,8 @@ func (l *listing) run(ctx context.Context) error {
 	switch {
 	case l.whole && len(l.groups) > 0:
 		return misuse("--whole-account lists every group of the account, --group one of them")
+	case l.quiet && l.t.format != "" && l.t.format != asTable:
+		return misuse("-q shows names only, -o " + l.t.format + " more than that")
 	case l.watch.Duration > 0 && l.watch.Duration < watchMost:
 		return misuse(fmt.Sprintf("--watch %s is too often: give %s or more", l.watch.text, watchMost))
 	}

@@ -27,12 +27,12 @@ func main() {
 		serve()
 		return
 	}
-	t := newTerminal()
 	endings := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // under nohup; else the terminal is gone
 		endings = append(endings, syscall.SIGHUP)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), endings...)
+	t := newTerminal(ctx)
 	cmd, err := newRoot(t).ExecuteContextC(ctx)
 	stop()
 	os.Exit(t.end(cmd, err))
@@ -55,6 +55,7 @@ https://gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean`,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true, // of man pages
 	}
+	root.SetIn(t.in)
 	root.SetOut(t.out)
 	root.SetErr(t.err)
 	root.SetUsageTemplate(strings.NewReplacer(".FlagUsages", ".FlagUsagesWrapped 80", // which 80 columns show
@@ -126,6 +127,23 @@ not set. REPOSITORY is what the runner's plugin = "..." has.`,
 	}
 	root.AddCommand(doctorCommand(t), lsCommand(t), rmCommand(t), migrateCommand(t), usageCommand(t), planCommand(t),
 		configs, serve, version, bootstrap, man)
+	root.InitDefaultCompletionCmd()
+	root.InitDefaultHelpCmd()
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() { // cobra's own: they would answer an unknown word with success
+		case "completion":
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+			for _, shell := range append(cmd.Commands(), cmd) {
+				shell.Long = fit(shell.Long)
+			}
+		case "help":
+			cmd.Long = fit(cmd.Long)
+			cmd.Args = func(_ *cobra.Command, args []string) error {
+				_, _, err := root.Find(args)
+				return err
+			}
+		}
+	}
 	return root
 }
 

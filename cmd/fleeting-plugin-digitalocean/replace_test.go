@@ -52,22 +52,23 @@ func TestMigrateWithoutPermission(t *testing.T) {
 		file, dir fs.FileMode
 		want      string
 	}{
-		"unreadable":            {0o000, 0o777, "error: %s: permission denied\nhint: sudo fleeting-plugin-digitalocean ...\n"},
+		"unreadable":            {0o000, 0o777, "error: %s: permission denied\nhint: %hint\n"},
 		"another's":             {0o666, 0o777, "which a new file cannot be given: "},
-		"read-only directory":   {0o666, 0o555, "permission denied\nhint: sudo fleeting-plugin-digitalocean ...\n"},
-		"hidden in a directory": {0o666, 0o000, "permission denied\nhint: sudo fleeting-plugin-digitalocean ...\n"},
+		"read-only directory":   {0o666, 0o555, "permission denied\nhint: %hint\n"},
+		"hidden in a directory": {0o666, 0o000, "permission denied\nhint: %hint\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(root, name)
 			path := filepath.Join(dir, "config.toml")
 			must(t, os.Mkdir(dir, 0o755), os.WriteFile(path, []byte(oldConfig), 0o644), os.Chmod(path, tt.file), os.Chmod(dir, tt.dir))
+			want := strings.NewReplacer("%s", path, "%hint", shell("sudo", program, "migrate", "--write", path)).Replace(tt.want)
 			cmd := exec.Command(program, "migrate", "--write", path)
 			cmd.Dir, cmd.Env = "/", []string{"HOME=/nonexistent", "PATH=/usr/bin:/bin"}
 			if os.Geteuid() == 0 {
 				cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 			}
 			said, _ := cmd.CombinedOutput() // the code tells
-			if cmd.ProcessState.ExitCode() != exitFailed || !strings.Contains(string(said), strings.ReplaceAll(tt.want, "%s", path)) {
+			if cmd.ProcessState.ExitCode() != exitFailed || !strings.Contains(string(said), want) {
 				t.Errorf("%v, it said:\n%s", cmd.ProcessState, said)
 			}
 			must(t, os.Chmod(dir, 0o755), os.Chmod(path, 0o644))

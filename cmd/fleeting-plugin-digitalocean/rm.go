@@ -36,9 +36,10 @@ ended, in groups that no process on this host manages. What another host made
 is deleted only with --include-unknown-managers: nothing on the account shows
 whether its manager still runs. Stop that manager first.
 
-It exits with 0 if it deleted all that it found, with 3 if it left something,
-as with --dry-run, with 1 if it failed or could not look at everything, with 2
-if it was called wrongly: so a cron job can alert.`,
+It exits with 0 if it deleted all that it found but for Droplets with the tag
+fleeting-keep, with 3 if it left something else, as with --dry-run, with 1 if it
+failed or could not look at everything, with 2 if it was called wrongly: so a
+cron job can alert.`,
 		Example: `  $ sudo systemctl stop gitlab-runner
   $ sudo fleeting-plugin-digitalocean rm --all
   KIND     NAME           AGE  USD/H
@@ -73,12 +74,10 @@ type removing struct {
 
 var errUntouched = errors.New("nothing was deleted")
 
-const showNames = program + " ls shows the names"
-
 func (r *removing) run(ctx context.Context, names []string) error {
 	switch {
 	case len(names) > 0 == (r.all || r.orphans) || r.all && r.orphans:
-		return hinted{misuse("rm takes names of Droplets, or --all, or --orphans"), showNames}
+		return hinted{misuse("rm takes names of Droplets, or --all, or --orphans"), r.showNames()}
 	case !r.orphans && (r.unknown || r.olderThan.Duration > 0):
 		return misuse("--include-unknown-managers and --older-than go with --orphans")
 	}
@@ -142,10 +141,12 @@ func (r *removing) choose(ctx context.Context, groups []group, names []string) (
 		})
 	}
 	for _, n := range missing {
-		faults = append(faults, hinted{fmt.Errorf("no group has a Droplet %s", n), showNames})
+		faults = append(faults, hinted{fmt.Errorf("no group has a Droplet %s", n), r.showNames()})
 	}
 	return all, errors.Join(faults...)
 }
+
+func (r *removing) showNames() string { return r.command("ls") + " shows the names" }
 
 // lookAt finds a group's Droplets, or its orphans.
 func (r *removing) lookAt(ctx context.Context, f *found) error {
@@ -236,7 +237,7 @@ func (r *removing) remove(ctx context.Context, groups []group, all []*found) err
 		fmt.Fprintf(r.t.out, "deleted %d of %d\n", gone, of)
 	}
 	if err != nil && digitalocean.Hint(err) == "" {
-		return hinted{err, program + " ls shows what is left"}
+		return hinted{err, r.command("ls") + " shows what is left"}
 	}
 	return err
 }

@@ -109,6 +109,32 @@ type status int
 
 func (s status) Error() string { return fmt.Sprintf("exit code %d", int(s)) }
 
+// input is standard input, or another file that may be a pipe to which nobody writes: a read ends when the command is interrupted.
+// (TestScripts, interrupted)
+type input struct {
+	ctx  context.Context
+	file io.Reader
+}
+
+func (i input) Read(p []byte) (int, error) {
+	type result struct {
+		read []byte
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() { // it may wait for ever: the process ends soon
+		buffer := make([]byte, len(p)) // p is not ours any more after a return
+		n, err := i.file.Read(buffer)
+		done <- result{buffer[:n], err}
+	}()
+	select {
+	case <-i.ctx.Done():
+		return 0, context.Cause(i.ctx)
+	case r := <-done:
+		return copy(p, r.read), r.err
+	}
+}
+
 // output is standard output. It remembers that not all of it could be written, unless that is because nobody reads any more.
 type output struct {
 	file   *os.File
@@ -122,8 +148,8 @@ func (o *output) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-func newTerminal() *terminal {
-	t := &terminal{in: bufio.NewReader(os.Stdin), out: &output{file: os.Stdout}, err: os.Stderr}
+func newTerminal(ctx context.Context) *terminal {
+	t := &terminal{in: bufio.NewReader(input{ctx, os.Stdin}), out: &output{file: os.Stdout}, err: os.Stderr}
 	t.asks = term.IsTerminal(int(os.Stdin.Fd()))
 	t.live = term.IsTerminal(int(os.Stdout.Fd()))
 	t.liveErr = term.IsTerminal(int(os.Stderr.Fd()))
@@ -163,7 +189,11 @@ func (t *terminal) say(word, format string, args ...any) {
 	t.wipe()
 	dressed := colour(t.errColours, words[word], word+":")
 	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
-		fmt.Fprintf(t.err, "%s %s\n", dressed, clean(strings.TrimSuffix(line, "\n")))
+		line = word + ": " + clean(strings.TrimSuffix(line, "\n"))
+		if t.liveErr && word != "hint" { // which is to be pasted
+			line = wrap(line, columns(os.Stderr), len(word)+2)
+		}
+		fmt.Fprintf(t.err, "%s%s\n", dressed, line[len(word)+1:])
 	}
 }
 
@@ -263,19 +293,13 @@ func (t *terminal) confirm(ctx context.Context, question string) (yes bool, err 
 		return false, hinted{misuse("there is nobody to ask"), "give --yes"}
 	}
 	fmt.Fprintf(t.err, "%s [y/N] ", clean(question))
-	answered := make(chan string, 1)
-	go func() { // it may wait for ever: the process ends soon
-		answer, _ := t.in.ReadString('\n')
-		answered <- answer
-	}()
-	select {
-	case <-ctx.Done():
+	answer, _ := t.in.ReadString('\n')
+	if ctx.Err() != nil {
 		fmt.Fprintln(t.err)
 		return false, context.Cause(ctx)
-	case answer := <-answered:
-		a := strings.ToLower(strings.TrimSpace(answer))
-		return a == "y" || a == "yes", nil
 	}
+	answer = strings.ToLower(strings.TrimSpace(answer))
+	return answer == "y" || answer == "yes", nil
 }
 
 // json writes v, a struct of our own, for scripts: as an object whose first key is the

@@ -1,6 +1,10 @@
 package main
 
 import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
 	"os"
 	"reflect"
 	"strings"
@@ -48,6 +52,31 @@ func TestAge(t *testing.T) {
 	}
 }
 
+// A read from a pipe to which nobody writes ends when the command does.
+func TestInputIsInterrupted(t *testing.T) {
+	r, w := io.Pipe()
+	defer w.Close()
+	ctx, stop := context.WithCancelCause(t.Context())
+	in := bufio.NewReader(input{ctx, r})
+	go func() { _, _ = io.WriteString(w, "half a tok") }()
+	if c, err := in.ReadByte(); c != 'h' || err != nil {
+		t.Errorf("%q, %v", c, err)
+	}
+	stop(errInterrupted)
+	if rest, err := io.ReadAll(in); string(rest) != "alf a tok" || !errors.Is(err, errInterrupted) {
+		t.Errorf("%q, %v", rest, err)
+	}
+}
+
+// A hint can be pasted, whatever the paths.
+func TestCommandIsPasted(t *testing.T) {
+	c := choice{config: "my config.toml", runner: "it's", groups: []string{"ci", "big"}}
+	want := `fleeting-plugin-digitalocean ls --config 'my config.toml' --runner 'it'\''s' --group ci --group big`
+	if got := c.command("ls"); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
 // A time may be in days, and is never nothing.
 func TestSpan(t *testing.T) {
 	for s, want := range map[string]time.Duration{"90m": 90 * time.Minute, "12h": 12 * time.Hour, "7d": 168 * time.Hour} {
@@ -74,7 +103,7 @@ func TestHelpFits(t *testing.T) {
 			t.Error(err)
 		}
 		for line := range strings.Lines(help.String()) {
-			if len(strings.TrimRight(line, "\n")) > 80 {
+			if len(strings.TrimRight(line, "\n")) > 80 && line[0] != '\t' { // which is to be pasted: cobra's
 				t.Errorf("%s --help: %s", cmd.CommandPath(), line)
 			}
 		}

@@ -5,6 +5,17 @@ import (
 	"unicode/utf8"
 )
 
+// fit wraps the prose of a help. What is indented is to be pasted.
+func fit(help string) string {
+	lines := strings.Split(help, "\n")
+	for i, line := range lines {
+		if !strings.HasPrefix(line, "\t") {
+			lines[i] = wrap(line, 80, 0)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
 // wrap breaks a line between words where it is longer than so many columns. The lines that follow the first are indented. A
 // word that is too long stays whole.
 func wrap(line string, columns, indent int) string {
