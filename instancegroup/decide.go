@@ -111,18 +111,9 @@ const (
 	lookUpEvery = 10 * time.Second
 )
 
-// source is what an observation comes from.
-type source int
-
-const (
-	nobody source = iota // nothing new was learned
-	list                 // a complete list, which the instance is in or not
-	lookUp               // a look-up by id: absent means 404
-)
-
 // observation is what one answer of DigitalOcean says of one instance.
 type observation struct {
-	source   source
+	byID     bool // of a look-up, where absent means 404; else of a complete list
 	present  bool
 	droplet  Droplet   // if present
 	asked    time.Time // when DigitalOcean was asked
@@ -131,7 +122,7 @@ type observation struct {
 	doubtful bool      // a list that lacks everything, or a 404 together with others
 }
 
-// action is what is to be done about an instance, besides what decide did.
+// action is what is to be done about an instance.
 type action int
 
 const (
@@ -141,7 +132,7 @@ const (
 )
 
 // decide is the one place where an observation becomes a decision. It is pure:
-// it returns the instance as it is afterwards, and what to do about it.
+// it returns the instance as it is afterwards, and due what to do about that.
 // createTimeout is the longest time from accepted to running.
 //
 // Invariant: only what is confirmed not to exist becomes gone. An answer to a
@@ -149,30 +140,33 @@ const (
 // nothing. A list proves something only of what lists have had for a minute or since
 // before it was active, or over a minute, and one is not enough where entries can slip.
 // (TestDecide, FuzzDecide)
-func decide(i instance, o observation, now time.Time, createTimeout time.Duration) (instance, action) {
+func decide(i instance, o observation, now time.Time, createTimeout time.Duration) instance {
 	switch {
-	case o.source == nobody:
 	case o.present:
-		i = decidePresent(i, o, now, createTimeout)
+		return decidePresent(i, o, now, createTimeout)
 	case i.inFlight, i.phase == gone, o.asked.Before(i.confirmed):
-	case o.source == lookUp:
-		i = decideNotFound(i, o)
-	default:
-		i = decideUnlisted(i, o)
+		return i
+	case o.byID:
+		return decideNotFound(i, o)
 	}
+	return decideUnlisted(i, o)
+}
+
+// due returns what is to be done about an instance now.
+func (i instance) due(now time.Time) action {
 	pause := lookUpEvery
 	if !i.notFound.IsZero() {
 		pause = vanishTimeout
 	}
 	switch {
 	case i.inFlight, i.phase == gone:
-		return i, nothing
+		return nothing
 	case i.removable(now):
-		return i, remove
+		return remove
 	case i.unresolved && now.Sub(i.checked) >= pause:
-		return i, look
+		return look
 	}
-	return i, nothing
+	return nothing
 }
 
 func decidePresent(i instance, o observation, now time.Time, createTimeout time.Duration) instance {
@@ -182,7 +176,7 @@ func decidePresent(i instance, o observation, now time.Time, createTimeout time.
 	}
 	i.id, i.droplet, i.confirmed = d.ID, d, now
 	i.missing, i.notFound, i.unresolved = time.Time{}, time.Time{}, false
-	if o.source == lookUp { // lists lack it
+	if o.byID { // lists lack it
 		i.listedSince = time.Time{}
 	} else if !i.listed() {
 		i.listedSince = now

@@ -167,7 +167,7 @@ func (g *Group) collect(ctx context.Context, a *listAnswer, final bool) (todo, e
 	var deletes, lookUps []*instance
 	assign := g.Project != "" && !now.Before(g.instances.noAssign)
 	for _, i := range g.instances.all {
-		switch _, next := decide(*i, observation{}, now, g.CreateTimeout); next {
+		switch i.due(now) {
 		case remove:
 			deletes = append(deletes, i)
 		case look:
@@ -207,7 +207,7 @@ func (g *Group) listed(a *listAnswer, now time.Time) {
 	untagged := false
 	for _, i := range g.instances.all {
 		d, ok := present[i]
-		g.apply(i, observation{source: list, present: ok, droplet: d, asked: a.began, unsure: a.Requests > 1, doubtful: a.doubtful}, now)
+		g.apply(i, observation{present: ok, droplet: d, asked: a.began, unsure: a.Requests > 1, doubtful: a.doubtful}, now)
 		untagged = untagged || i.phase != gone && i.listed() && !HasTag(i.droplet, GroupTag(g.Name))
 	}
 	if untagged && !g.listing.untagged {
@@ -226,7 +226,7 @@ func (g *Group) listed(a *listAnswer, now time.Time) {
 func (g *Group) apply(i *instance, o observation, now time.Time) {
 	o.partial = o.present && i.own() && !g.addressed(o.droplet)
 	before := i.phase
-	*i, _ = decide(*i, o, now, g.CreateTimeout)
+	*i = decide(*i, o, now, g.CreateTimeout)
 	if i.phase == before {
 		return
 	}
@@ -307,7 +307,7 @@ func (g *Group) lookUp(ctx context.Context, ts []target) record {
 			switch {
 			case i == nil, errors.Is(a.err, ErrRateLimited): // at its next turn
 			case a.err == nil, errors.Is(a.err, ErrNotFound):
-				g.apply(i, observation{source: lookUp, asked: a.asked, present: a.err == nil, droplet: a.droplet, doubtful: missing > 1}, now)
+				g.apply(i, observation{byID: true, asked: a.asked, present: a.err == nil, droplet: a.droplet, doubtful: missing > 1}, now)
 			default:
 				if unsent(a.err) || ctx.Err() != nil { // there was no time: it is due at once
 					i.checked = time.Time{}

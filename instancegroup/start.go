@@ -114,7 +114,7 @@ func Start(s Settings, cloud Cloud, log Logger, f Found) *Group {
 		i := take(d)
 		i.listedSince, i.unresolved = time.Time{}, true // that lists lack it proves nothing
 		if d.Status != "" {
-			g.apply(i, observation{source: lookUp, present: true, droplet: d, asked: f.began}, now)
+			g.apply(i, observation{byID: true, present: true, droplet: d, asked: f.began}, now)
 		}
 	}
 	g.listed(first, now)
