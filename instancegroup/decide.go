@@ -44,17 +44,16 @@ func (p phase) state() State {
 //
 // An instance is owned by its Group and guarded by Group.mu.
 type instance struct {
-	name   string
+	Droplet // as last seen, under the name that the runner knows; without an ID before that is known
+
 	phase  phase
 	reason string    // why it is deleting or gone
 	at     Placement // where this process created it; zero = another one did
 
-	id       int64   // 0 = not known yet
-	droplet  Droplet // as last seen; zero before that
-	inFlight bool    // its create request is under way: not shown, not given up
-	hidden   bool    // the runner never hears of it: to be deleted
-	shown    bool    // the runner has heard of it
-	assigned bool    // to the project, or DigitalOcean refused that
+	inFlight bool // its create request is under way: not shown, not given up
+	hidden   bool // the runner never hears of it: to be deleted
+	shown    bool // the runner has heard of it
+	assigned bool // to the project, or DigitalOcean refused that
 
 	// What was observed. Zero = never, or not now.
 	requested   time.Time // when it was accepted; of one taken over, when that was, or when it was created if it is still new
@@ -79,13 +78,6 @@ func (i instance) listed() bool { return !i.listedSince.IsZero() }
 // neverRan reports whether it never was of use, which says something of where it
 // was created.
 func (i instance) neverRan() bool { return i.own() && i.active.IsZero() }
-
-// named returns its Droplet, under the name that the runner knows.
-func (i instance) named() Droplet {
-	d := i.droplet
-	d.Name = i.name
-	return d
-}
 
 const (
 	// unconfirmedFor is over which span complete lists must lack a Droplet that
@@ -172,9 +164,10 @@ func (i instance) due(now time.Time) action {
 func decidePresent(i instance, o observation, now time.Time, createTimeout time.Duration) instance {
 	d := o.droplet
 	if !reachable(d) { // an address does not go away
-		d.PublicIPv4, d.PublicIPv6, d.PrivateIPv4 = i.droplet.PublicIPv4, i.droplet.PublicIPv6, i.droplet.PrivateIPv4
+		d.PublicIPv4, d.PublicIPv6, d.PrivateIPv4 = i.PublicIPv4, i.PublicIPv6, i.PrivateIPv4
 	}
-	i.id, i.droplet, i.confirmed = d.ID, d, now
+	d.Name = i.Name
+	i.Droplet, i.confirmed = d, now
 	i.missing, i.notFound, i.unresolved = time.Time{}, time.Time{}, false
 	if o.byID { // lists lack it
 		i.listedSince = time.Time{}
@@ -230,7 +223,7 @@ func decideUnlisted(i instance, o observation) instance {
 	deleted := i.phase == deleting && !accepted.IsZero()
 
 	switch {
-	case i.id == 0: // the create was never confirmed, and there is no id to look up
+	case i.ID == 0: // the create was never confirmed, and there is no id to look up
 		if long {
 			i.phase, i.reason = gone, "its create request was not confirmed, and it never appeared"
 		}
@@ -274,7 +267,7 @@ func (i instance) toDelete(why string) instance {
 // between when requests are scarce.
 func (i instance) removable(now time.Time) bool {
 	del := i.deletion
-	if i.phase != deleting || i.id == 0 || now.Before(del.next) {
+	if i.phase != deleting || i.ID == 0 || now.Before(del.next) {
 		return false
 	}
 	return del.accepts == 0 || del.refusals > 0 || i.confirmed.Sub(del.accepted) >= ignoredAfter

@@ -35,11 +35,11 @@ func TestDecide(t *testing.T) {
 		"404 too":   {byID: true, doubtful: true}, // others vanish with it
 	}
 	unconfirmed := instance{phase: requested}
-	accepted := instance{phase: creating, id: 5}
-	listed := instance{phase: running, id: 5, listedSince: epoch}
-	deleting := instance{phase: deleting, id: 5, listedSince: epoch, deletion: deletion{}.sent(true, 0, epoch.Add(70*time.Second))}
+	accepted := instance{phase: creating, Droplet: Droplet{ID: 5}}
+	listed := instance{phase: running, Droplet: Droplet{ID: 5}, listedSince: epoch}
+	deleting := instance{phase: deleting, Droplet: Droplet{ID: 5}, listedSince: epoch, deletion: deletion{}.sent(true, 0, epoch.Add(70*time.Second))}
 	inFlight, given := instance{phase: requested, inFlight: true}, instance{phase: deleting.phase}
-	over := instance{phase: gone, id: 5}
+	over := instance{phase: gone, Droplet: Droplet{ID: 5}}
 	unlisted, refused, refusedFirst := deleting, deleting, deleting
 	unlisted.listedSince = time.Time{}
 	refusedFirst.deletion = deletion{}.sent(false, 0, epoch.Add(60*time.Second)).sent(true, 0, epoch.Add(70*time.Second))
@@ -178,12 +178,12 @@ func decideHolds(t *testing.T, seed uint64) {
 		requested: ago(), confirmed: ago(), missing: perhaps(ago()), active: perhaps(ago()), off: perhaps(ago()),
 	}
 	if r.IntN(4) > 0 {
-		i.id, i.listedSince, i.notFound, i.checked, i.unresolved = 5, perhaps(ago()), perhaps(ago()), ago(), is()
+		i.ID, i.listedSince, i.notFound, i.checked, i.unresolved = 5, perhaps(ago()), perhaps(ago()), ago(), is()
 	}
 	for i.phase == deleting && is() {
 		i.deletion = i.deletion.sent(is(), 0, ago())
 	}
-	o := observation{byID: r.IntN(3) == 0 && i.id != 0, asked: ago(), unsure: is(), doubtful: is()}
+	o := observation{byID: r.IntN(3) == 0 && i.ID != 0, asked: ago(), unsure: is(), doubtful: is()}
 	if is() {
 		o.present, o.partial = true, is()
 		o.droplet = Droplet{ID: 5, Status: []string{StatusNew, StatusActive, StatusOff, StatusArchive, "odd"}[r.IntN(5)]}
@@ -215,7 +215,7 @@ func decideHolds(t *testing.T, seed uint64) {
 	over := func(since time.Time, d time.Duration) bool { return !since.IsZero() && o.asked.Sub(since) >= d }
 	del := i.deletion.accepted
 	if next.phase == gone && i.phase != gone && !kept {
-		neverMade := i.id == 0 && over(i.missing, time.Minute)
+		neverMade := i.ID == 0 && over(i.missing, time.Minute)
 		slipped := o.unsure && i.missing.IsZero()
 		inLists := over(i.listedSince, time.Minute) || over(i.listedSince, 0) && !i.active.Before(i.listedSince)
 		deleted := i.phase == deleting && over(del, 0) && !slipped && inLists
@@ -229,9 +229,9 @@ func decideHolds(t *testing.T, seed uint64) {
 		never(!longOff && !late, "deleted without a cause")
 	}
 	unproved := i.deletion.accepts > 0 && i.deletion.refusals == 0 && next.confirmed.Sub(del) < 30*time.Second
-	notDue := next.phase != deleting || next.id == 0 || unproved || now.Before(i.deletion.next)
+	notDue := next.phase != deleting || next.ID == 0 || unproved || now.Before(i.deletion.next)
 	never(a == remove && notDue, "nothing to delete, or too soon")
-	notDue = next.id == 0 || !next.unresolved || now.Sub(next.checked) < 10*time.Second
+	notDue = next.ID == 0 || !next.unresolved || now.Sub(next.checked) < 10*time.Second
 	never(a == look && notDue, "nothing to look up, or too soon")
 }
 

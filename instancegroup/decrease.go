@@ -33,7 +33,7 @@ func (g *Group) Decrease(ctx context.Context, names []string) ([]string, error) 
 	succeeded := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
 		i := g.instances.byName[name]
 		// An unconfirmed create has nothing to delete yet: it is, once it appears.
-		return i != nil && i.phase != gone && i.id != 0 && i.deletion.accepted.IsZero() && !i.deletion.waits
+		return i != nil && i.phase != gone && i.ID != 0 && i.deletion.accepted.IsZero() && !i.deletion.waits
 	})
 	if len(succeeded) == 0 && len(names) > 0 {
 		return nil, fmt.Errorf("delete %d Droplets: DigitalOcean accepted none yet; the plugin goes on trying "+
@@ -142,7 +142,7 @@ func (g *Group) batchDeletes(is []*instance, now time.Time) {
 		d.flush = now.Add(batchDeletesFor)
 	}
 	for _, i := range is {
-		if i.deletion == (deletion{}) && i.id != 0 {
+		if i.deletion == (deletion{}) && i.ID != 0 {
 			i.deletion.next, i.deletion.waits = d.flush, true
 		}
 	}
@@ -150,7 +150,7 @@ func (g *Group) batchDeletes(is []*instance, now time.Time) {
 
 // batch is DELETEs that are claimed: nobody else sends them meanwhile.
 type batch struct {
-	byTag, byID []target
+	byTag, byID []Droplet
 	check       bool // whether anything else has the tag is to be looked for
 	gpus        bool // also among GPU Droplets
 }
@@ -163,14 +163,13 @@ type batch struct {
 func (g *Group) claim(is []*instance, now time.Time) batch {
 	b := batch{check: !g.deletions.alone, gpus: g.listing.gpus}
 	for _, i := range is {
-		if g.instances.byID[i.id] != i || !i.removable(now) {
+		if g.instances.byID[i.ID] != i || !i.removable(now) {
 			continue
 		}
-		t := target{i.name, i.id}
 		if i.deletion.accepts == 0 {
-			b.byTag = append(b.byTag, t)
+			b.byTag = append(b.byTag, i.Droplet)
 		} else {
-			b.byID = append(b.byID, t)
+			b.byID = append(b.byID, i.Droplet)
 		}
 		i.deletion.next = now.Add(callBound)
 	}
@@ -196,15 +195,15 @@ func (g *Group) send(ctx context.Context, b batch) record {
 			b = batch{byID: append(b.byTag, b.byID...)}
 		}
 	}
-	all := concurrently(b.byID, func(t target) answer {
-		a := answer{target: t, err: cmp.Or(ctx.Err(), noTag)}
+	all := concurrently(b.byID, func(d Droplet) answer {
+		a := answer{Droplet: d, err: cmp.Or(ctx.Err(), noTag)}
 		if ctx.Err() == nil && !errors.Is(noTag, ErrRateLimited) { // by id there are more to send
-			a.requestID, a.err = g.cloud.Delete(ctx, t.id)
+			a.requestID, a.err = g.cloud.Delete(ctx, d.ID)
 		}
 		return a
 	})
-	for _, t := range b.byTag {
-		all = append(all, answer{target: t, requestID: request})
+	for _, d := range b.byTag {
+		all = append(all, answer{Droplet: d, requestID: request})
 	}
 	return func(now time.Time) {
 		g.recordDeletes(ctx, all, now)
@@ -223,7 +222,7 @@ func (g *Group) send(ctx context.Context, b batch) record {
 func (g *Group) sendByTag(ctx context.Context, b batch) (request string, alone bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, byTagBound)
 	defer cancel()
-	tag, ts := DeleteTag(g.Name), b.byTag
+	tag := DeleteTag(g.Name)
 	if b.check {
 		tagged, err := g.cloud.List(ctx, tag, b.gpus)
 		if err != nil && !errors.Is(err, ErrRateLimited) { // lists come last, and deletes do not wait for them
@@ -235,18 +234,18 @@ func (g *Group) sendByTag(ctx context.Context, b batch) (request string, alone b
 		}
 		alone = err == nil
 	}
-	put := func(ts []target) error {
+	put := func(ds []Droplet) error {
 		var ids []int64
-		for _, t := range ts {
-			ids = append(ids, t.id)
+		for _, d := range ds {
+			ids = append(ids, d.ID)
 		}
 		return g.cloud.TagDroplets(ctx, tag, ids)
 	}
-	if err := put(ts[:min(len(ts), MaxTagged)]); err != nil {
+	hundreds := slices.Collect(slices.Chunk(b.byTag, MaxTagged))
+	if err := put(hundreds[0]); err != nil {
 		return "", false, err
 	}
-	rest := slices.Collect(slices.Chunk(ts[min(len(ts), MaxTagged):], MaxTagged))
-	if err := errors.Join(concurrently(rest, put)...); err != nil {
+	if err := errors.Join(concurrently(hundreds[1:], put)...); err != nil {
 		return "", false, err
 	}
 	request, err = g.cloud.DeleteTagged(ctx, tag)
@@ -262,7 +261,7 @@ func (g *Group) mistagged(d Droplet) bool {
 func (g *Group) recordDeletes(ctx context.Context, all []answer, now time.Time) {
 	var failed, limited []answer
 	for _, a := range all {
-		i := g.instances.byID[a.id]
+		i := g.instances.byID[a.ID]
 		if i == nil || i.phase != deleting {
 			continue
 		}

@@ -119,7 +119,7 @@ func (g *Group) Hourly() float64 {
 	var usd float64
 	for _, i := range g.instances.all {
 		if i.phase != gone {
-			usd += i.droplet.PriceHourly
+			usd += i.PriceHourly
 		}
 	}
 	for _, d := range g.listing.kept {
@@ -143,17 +143,17 @@ func Cost(usdPerHour float64, age time.Duration) float64 {
 // ctx lets it.
 func (g *Group) Droplet(ctx context.Context, name string) (Droplet, error) {
 	i, err := g.shownAs(name)
-	d := i.droplet
+	d := i.Droplet
 	switch {
 	case err != nil:
 		return Droplet{}, err
 	case g.addressed(d):
 		return d, nil
-	case i.id == 0:
+	case i.ID == 0:
 		return Droplet{}, fmt.Errorf("instance %s: its create was not confirmed, so it has no address yet; "+
 			"lists will show whether it exists", name)
 	}
-	fresh, err := g.cloud.Get(ctx, i.id)
+	fresh, err := g.cloud.Get(ctx, i.ID)
 	switch {
 	case err == nil && reachable(fresh):
 		return fresh, nil
@@ -162,7 +162,7 @@ func (g *Group) Droplet(ctx context.Context, name string) (Droplet, error) {
 	case err != nil:
 		return Droplet{}, fmt.Errorf("instance %s: look up its address: %w", name, err)
 	}
-	return Droplet{}, fmt.Errorf("instance %s: Droplet %d is %s and has no address yet", name, i.id, fresh.Status)
+	return Droplet{}, fmt.Errorf("instance %s: Droplet %d is %s and has no address yet", name, i.ID, fresh.Status)
 }
 
 // Health returns nil for an instance that, as far as the last list shows, lives
@@ -175,7 +175,7 @@ func (g *Group) Health(name string) error {
 	case i.phase == deleting:
 		return fmt.Errorf("instance %s is being deleted: %s", name, i.reason)
 	case !i.off.IsZero():
-		return fmt.Errorf("instance %s: Droplet %d is powered off", name, i.id)
+		return fmt.Errorf("instance %s: Droplet %d is powered off", name, i.ID)
 	}
 	return nil
 }

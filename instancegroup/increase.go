@@ -243,7 +243,7 @@ func (g *Group) mint(a *attempt) (at Placement, image Image, names []string, ok 
 	for len(names) < a.goal-a.accepted {
 		name := g.Name + "-" + NewSuffix(g.Run)
 		if g.instances.byName[name] == nil {
-			g.instances.add(instance{name: name, at: at, inFlight: true, requested: now, confirmed: now})
+			g.instances.add(instance{Droplet: Droplet{Name: name}, at: at, inFlight: true, requested: now, confirmed: now})
 			names = append(names, name)
 		}
 	}
@@ -320,13 +320,13 @@ func (g *Group) recordCreate(c create, now time.Time) (accepted int) {
 	for _, name := range c.Names {
 		i := g.instances.byName[name]
 		i.inFlight = false
-		if i.id == 0 {
+		if i.ID == 0 {
 			i.requested, i.confirmed = now, now
 			unsettled[name] = i
 		}
 	}
 	if definite(c.err) {
-		g.instances.forget(func(i *instance) bool { return unsettled[i.name] == i })
+		g.instances.forget(func(i *instance) bool { return unsettled[i.Name] == i })
 		return len(c.Names) - len(unsettled)
 	}
 	if c.err != nil {
@@ -341,7 +341,7 @@ func (g *Group) recordCreate(c create, now time.Time) (accepted int) {
 			continue // known already, or not what was asked for: lists decide
 		}
 		delete(unsettled, d.Name)
-		i.droplet, i.phase = d, max(i.phase, creating)
+		i.Droplet, i.phase = d, max(i.phase, creating)
 		g.instances.identify(i, d.ID)
 	}
 	g.log.Info("Droplets requested", "count", len(c.Names), "names", strings.Join(c.Names, " "),

@@ -19,7 +19,7 @@ func (g *Group) belongs(d Droplet, now time.Time) *instance {
 		}
 		return i
 	}
-	if i := g.instances.byName[d.Name]; i != nil && i.id == 0 { // its create's answer was lost, or is on its way
+	if i := g.instances.byName[d.Name]; i != nil && i.ID == 0 { // its create's answer was lost, or is on its way
 		g.instances.identify(i, d.ID)
 		return i
 	}
@@ -48,9 +48,9 @@ func (g *Group) belongs(d Droplet, now time.Time) *instance {
 // held.
 func (g *Group) takeOver(d Droplet, now time.Time) *instance {
 	if first := g.instances.byName[d.Name]; first != nil {
-		return g.hide(d, fmt.Sprintf("a second Droplet of the name %s; %d stays", d.Name, first.id), now)
+		return g.hide(d, fmt.Sprintf("a second Droplet of the name %s; %d stays", d.Name, first.ID), now)
 	}
-	i := g.instances.add(instance{name: d.Name, phase: creating, id: d.ID, droplet: d,
+	i := g.instances.add(instance{Droplet: d, phase: creating,
 		listedSince: now.Add(-unconfirmedFor), requested: now, confirmed: now})
 	if d.Status == StatusNew {
 		i.requested = now.Add(-g.age(i, now))
@@ -65,7 +65,7 @@ func (g *Group) takeOver(d Droplet, now time.Time) *instance {
 // hide takes in a Droplet of ours that the runner will not hear of, to delete it.
 // Called with mu held.
 func (g *Group) hide(d Droplet, why string, now time.Time) *instance {
-	i := g.instances.add(instance{name: d.Name, hidden: true, phase: deleting, reason: why, id: d.ID, droplet: d,
+	i := g.instances.add(instance{Droplet: d, hidden: true, phase: deleting, reason: why,
 		listedSince: now.Add(-unconfirmedFor), requested: now, confirmed: now})
 	g.logDelete(i, now)
 	return i
@@ -77,13 +77,13 @@ func (g *Group) logDelete(i *instance, now time.Time) {
 
 // fields are what a line of the log says of an instance that ends.
 func (g *Group) fields(i *instance, now time.Time, more ...any) []any {
-	return append([]any{"name", i.name, "id", i.id, "reason", i.reason, "age", g.age(i, now), "usd_per_hour", i.droplet.PriceHourly}, more...)
+	return append([]any{"name", i.Name, "id", i.ID, "reason", i.reason, "age", g.age(i, now), "usd_per_hour", i.PriceHourly}, more...)
 }
 
 // age is how old a Droplet is, by DigitalOcean's clock.
 func (g *Group) age(i *instance, now time.Time) time.Duration {
 	age := now.Sub(i.requested)
-	if created := i.droplet.Created; !created.IsZero() {
+	if created := i.Created; !created.IsZero() {
 		age = now.Add(g.listing.skew).Sub(created)
 	}
 	return max(0, age).Round(time.Second)

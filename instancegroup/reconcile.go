@@ -124,22 +124,16 @@ func (g *Group) question() (tag string, gpus bool, had, living map[int64]bool) {
 // todo are the actions of one Update.
 type todo struct {
 	deletes batch
-	lookUps []target
+	lookUps []Droplet
 	assign  []int64 // to the project
 }
 
-// target is an instance that something is to be done about, while it may change.
-type target struct {
-	name string
-	id   int64
-}
-
-// answer is what DigitalOcean said about one of them.
+// answer is what DigitalOcean said about one of their Droplets.
 type answer struct {
-	target
+	Droplet           // as it was when it was asked about
+	found     Droplet // of a look-up
 	asked     time.Time
-	droplet   Droplet
-	requestID string
+	requestID string // of a delete
 	err       error
 }
 
@@ -175,7 +169,7 @@ func (g *Group) collect(ctx context.Context, a *listAnswer, final bool) (todo, e
 		}
 		// Once lists show it: before that DigitalOcean may not know its URN.
 		if assign && i.own() && !i.assigned && i.listed() && i.phase < deleting && len(t.assign) < MaxAssign {
-			t.assign = append(t.assign, i.id)
+			t.assign = append(t.assign, i.ID)
 		}
 	}
 	t.deletes = g.claim(deletes, now)
@@ -183,7 +177,7 @@ func (g *Group) collect(ctx context.Context, a *listAnswer, final bool) (todo, e
 	slices.SortStableFunc(lookUps, func(a, b *instance) int { return a.checked.Compare(b.checked) })
 	for _, i := range lookUps[:min(len(lookUps), lookUpsAtOnce)] {
 		i.checked = now
-		t.lookUps = append(t.lookUps, target{i.name, i.id})
+		t.lookUps = append(t.lookUps, i.Droplet)
 	}
 	return t, g.listing.stale(now)
 }
@@ -208,7 +202,7 @@ func (g *Group) listed(a *listAnswer, now time.Time) {
 	for _, i := range g.instances.all {
 		d, ok := present[i]
 		g.apply(i, observation{present: ok, droplet: d, asked: a.began, unsure: a.Requests > 1, doubtful: a.doubtful}, now)
-		untagged = untagged || i.phase != gone && i.listed() && !HasTag(i.droplet, GroupTag(g.Name))
+		untagged = untagged || i.phase != gone && i.listed() && !HasTag(i.Droplet, GroupTag(g.Name))
 	}
 	if untagged && !g.listing.untagged {
 		g.log.Warn("Droplets of the group have lost its tag: another tag finds them, and new Droplets get the tag again", "tag", GroupTag(g.Name))
@@ -238,11 +232,11 @@ func (g *Group) apply(i *instance, o observation, now time.Time) {
 		g.placements.worked(i.at, i.requested)
 		if o.partial {
 			g.log.Warn("a Droplet lacks the kind of address that it was created with; the runner gets it as it is",
-				"name", i.name, "id", i.id, "public_networking", g.Template.PublicNetworking, "waited", now.Sub(i.active).Round(time.Second))
+				"name", i.Name, "id", i.ID, "public_networking", g.Template.PublicNetworking, "waited", now.Sub(i.active).Round(time.Second))
 		}
-		g.log.Info("Droplet is active", "name", i.name, "id", i.id,
-			"after", now.Sub(i.requested).Round(time.Second), "external", i.droplet.External(), "internal", i.droplet.PrivateIPv4,
-			"usd_per_hour", i.droplet.PriceHourly)
+		g.log.Info("Droplet is active", "name", i.Name, "id", i.ID,
+			"after", now.Sub(i.requested).Round(time.Second), "external", i.External(), "internal", i.PrivateIPv4,
+			"usd_per_hour", i.PriceHourly)
 	case i.phase == deleting:
 		g.logDelete(i, now)
 	case i.phase == gone:
@@ -255,16 +249,16 @@ func (g *Group) apply(i *instance, o observation, now time.Time) {
 func (g *Group) isGone(i *instance, before phase, now time.Time) {
 	g.instances.unsaved = true
 	if !i.own() {
-		g.instances.ended[i.id] = true // lists lag: it may be in another one
+		g.instances.ended[i.ID] = true // lists lag: it may be in another one
 	}
 	fields := g.fields(i, now)
 	switch {
 	case i.reason == keptReason:
 		g.log.Warn("a person keeps a Droplet: the runner is told that it is gone; it is billed, and counts for max_instances", fields...)
-		g.listing.kept = append(g.listing.kept, i.droplet)
+		g.listing.kept = append(g.listing.kept, i.Droplet)
 	case before == deleting:
 		g.log.Info("Droplet is gone", fields...)
-	case i.id == 0:
+	case i.ID == 0:
 		g.log.Warn("a Droplet was never created: it is reported to the runner as gone", fields...)
 	default:
 		g.log.Warn("a Droplet vanished: it is reported to the runner as gone", fields...)
@@ -286,11 +280,11 @@ func (g *Group) act(ctx context.Context, t todo) []record {
 
 // lookUp asks for Droplets that should be in the lists and are not. A 404 is
 // doubtful while others are missing too.
-func (g *Group) lookUp(ctx context.Context, ts []target) record {
-	all := concurrently(ts, func(t target) answer {
-		a := answer{target: t, asked: time.Now(), err: ctx.Err()}
+func (g *Group) lookUp(ctx context.Context, ds []Droplet) record {
+	all := concurrently(ds, func(d Droplet) answer {
+		a := answer{Droplet: d, asked: time.Now(), err: ctx.Err()}
 		if a.err == nil {
-			a.droplet, a.err = g.cloud.Get(ctx, t.id)
+			a.found, a.err = g.cloud.Get(ctx, d.ID)
 		}
 		return a
 	})
@@ -303,11 +297,11 @@ func (g *Group) lookUp(ctx context.Context, ts []target) record {
 		}
 		var failed []answer
 		for _, a := range all {
-			i := g.instances.byID[a.id]
+			i := g.instances.byID[a.ID]
 			switch {
 			case i == nil, errors.Is(a.err, ErrRateLimited): // at its next turn
 			case a.err == nil, errors.Is(a.err, ErrNotFound):
-				g.apply(i, observation{byID: true, asked: a.asked, present: a.err == nil, droplet: a.droplet, doubtful: missing > 1}, now)
+				g.apply(i, observation{byID: true, asked: a.asked, present: a.err == nil, droplet: a.found, doubtful: missing > 1}, now)
 			default:
 				if unsent(a.err) || ctx.Err() != nil { // there was no time: it is due at once
 					i.checked = time.Time{}

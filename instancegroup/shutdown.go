@@ -109,14 +109,14 @@ func (g *Group) left(hurry bool) leftovers {
 		d := &i.deletion
 		switch {
 		case i.phase == gone:
-		case i.id == 0:
+		case i.ID == 0:
 			l.unconfirmed++
 		case i.phase != deleting:
-			l.stay = append(l.stay, i.named())
+			l.stay = append(l.stay, i.Droplet)
 		case !d.accepted.IsZero():
-			l.deleting = append(l.deleting, i.named())
+			l.deleting = append(l.deleting, i.Droplet)
 		default:
-			l.owed = append(l.owed, i.named())
+			l.owed = append(l.owed, i.Droplet)
 			if hurry && (d.refusals > 0 || d.waits) { // else it may be on its way
 				d.next = time.Time{}
 			}

@@ -127,10 +127,10 @@ func Start(s Settings, cloud Cloud, log Logger, f Found) *Group {
 func (g *Group) logTakeOver(is ...*instance) {
 	var known, unknown []Droplet
 	for _, i := range is {
-		if slices.Contains(g.DeadRuns, RunOf(g.Name, i.name)) {
-			known = append(known, i.named())
+		if slices.Contains(g.DeadRuns, RunOf(g.Name, i.Name)) {
+			known = append(known, i.Droplet)
 		} else {
-			unknown = append(unknown, i.named())
+			unknown = append(unknown, i.Droplet)
 		}
 	}
 	if len(known) > 0 {
