@@ -89,19 +89,14 @@ func (g *Group) admit(n int) (take int, err error) {
 // batchCreates returns how many of n Droplets are to be asked for now, given when the
 // waiting for more began (zero = nobody waits), and when it begins for the rest.
 func batchCreates(n int, b Budget, since, now time.Time) (take int, waits time.Time) {
-	if !b.scarce() || n == 0 {
+	whole := n - n%MaxNames
+	if !b.scarce() || whole == n || !since.IsZero() && now.Sub(since) >= batchCreatesFor {
 		return n, time.Time{}
 	}
-	if since.IsZero() {
+	if since.IsZero() || whole > 0 {
 		since = now
 	}
-	switch whole := n / MaxNames * MaxNames; {
-	case whole == n, now.Sub(since) >= batchCreatesFor:
-		return n, time.Time{}
-	case whole > 0:
-		return whole, now
-	}
-	return 0, since
+	return whole, since
 }
 
 // attempt is one Increase, over several placements if need be.

@@ -78,26 +78,15 @@ func (is *instances) ids() map[string]int64 {
 	return ids
 }
 
-// line is what Update shows of one instance.
-type line struct {
-	name  string
-	state State
-}
-
-// show returns what the runner is to be shown of every instance, in the order in
-// which they appeared. What is gone is shown for the last time.
-func (is *instances) show() []line {
-	var lines []line
+// show returns every instance that the runner is to be shown, in the order in which
+// they appeared. What is gone is shown for the last time.
+func (is *instances) show() (all []instance) {
 	for _, i := range is.all {
-		if i.inFlight || i.hidden {
-			continue
+		if !i.inFlight && !i.hidden {
+			all = append(all, *i)
+			i.shown = true
 		}
-		if i.phase == gone && !i.shown {
-			lines = append(lines, line{i.Name, Creating})
-		}
-		i.shown = true
-		lines = append(lines, line{i.Name, i.phase.state()})
 	}
 	is.forget(func(i *instance) bool { return i.phase == gone && !i.inFlight })
-	return lines
+	return all
 }

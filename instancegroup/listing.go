@@ -59,11 +59,6 @@ type listAnswer struct {
 	doubtful bool // it proves nothing: it lacks all that live
 }
 
-// lacksAll reports whether a list has none of the Droplets that there were.
-func (l List) lacksAll(ids map[int64]bool) bool {
-	return len(ids) > 0 && !slices.ContainsFunc(l.Droplets, func(d Droplet) bool { return ids[d.ID] })
-}
-
 func (l List) has(id int64) bool {
 	return slices.ContainsFunc(l.Droplets, func(d Droplet) bool { return d.ID == id })
 }

@@ -31,7 +31,7 @@ func (g *Group) Update(ctx context.Context, report func(id string, s State)) err
 	}
 	defer func() { g.serial.lastUpdate = time.Now() }()
 
-	return g.reconcile(ctx, g.observe(ctx), report)
+	return g.reconcile(ctx, g.observe(ctx, false), report)
 }
 
 // reconcile decides by a list, or by the last one if it is nil, acts, and reports.
@@ -43,7 +43,7 @@ func (g *Group) reconcile(ctx context.Context, a *listAnswer, report func(id str
 	if err == nil && errors.Is(ctx.Err(), context.Canceled) {
 		err = ctx.Err() // nobody listens any more
 	}
-	var shown []line
+	var all []instance
 	g.commit(final, func() {
 		for _, record := range records {
 			record(time.Now())
@@ -54,39 +54,40 @@ func (g *Group) reconcile(ctx context.Context, a *listAnswer, report func(id str
 		case g.closed:
 			err = errClosed
 		default:
-			shown = g.instances.show()
+			all = g.instances.show()
 		}
 	})
-	for _, l := range shown {
-		report(l.name, l.state)
+	for _, i := range all {
+		if i.phase == gone && !i.shown {
+			report(i.Name, Creating)
+		}
+		report(i.Name, i.phase.state())
 	}
 	return err
 }
 
-// observe lists, if that is due.
-func (g *Group) observe(ctx context.Context) *listAnswer {
-	g.mu.Lock()
-	due := !g.closed && g.listing.due(time.Now())
-	g.mu.Unlock()
-	if !due {
-		return nil
-	}
-	return g.list(ctx)
-}
-
-// list asks for a list.
+// observe asks for a list, if one is due, or always.
 //
 // Invariants: one that lacks all that lists had proves nothing before a list by
 // CommonTag lacks them too: somebody may have deleted the group's tag. One that
 // lacks all that live, two or more, is doubtful even then: DigitalOcean may answer
 // wrongly. (TestGroupTagDeleted, TestEmptyListIsNotBelieved)
-func (g *Group) list(ctx context.Context) *listAnswer {
+func (g *Group) observe(ctx context.Context, always bool) *listAnswer {
 	ctx, cancel := context.WithTimeout(ctx, listBound)
 	defer cancel()
-	tag, gpus, had, living := g.question()
 	a := &listAnswer{began: time.Now()}
+	g.mu.Lock()
+	due := always || !g.closed && g.listing.due(a.began)
+	tag, gpus := GroupTag(g.Name), g.listing.gpus
+	if g.listing.untagged {
+		tag = CommonTag
+	}
+	g.mu.Unlock()
+	if !due {
+		return nil
+	}
 	a.List, a.err = g.cloud.List(ctx, tag, gpus)
-	if a.err != nil || !a.lacksAll(had) {
+	if a.err != nil || g.lacks(a.List, deleting) == 0 {
 		return a
 	}
 	if tag != CommonTag {
@@ -97,28 +98,25 @@ func (g *Group) list(ctx context.Context) *listAnswer {
 		}
 		a.List = join(a.List, more)
 	}
-	a.doubtful = len(living) > 1 && a.lacksAll(living)
+	a.doubtful = g.lacks(a.List, running) > 1
 	return a
 }
 
-// question is what to ask a list for, which Droplets lists had, and which of these
-// nobody deletes.
-func (g *Group) question() (tag string, gpus bool, had, living map[int64]bool) {
+// lacks returns how many there are, in a phase up to most, that lists had and l has
+// none of. It is 0 if l has one.
+func (g *Group) lacks(l List, most phase) (n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	tag, had, living = GroupTag(g.Name), map[int64]bool{}, map[int64]bool{}
-	if g.listing.untagged {
-		tag = CommonTag
-	}
-	for id, i := range g.instances.byID {
-		if i.listed() && i.phase != gone {
-			had[id] = true
-		}
-		if i.listed() && i.phase < deleting {
-			living[id] = true
+	had := func(i *instance) bool { return i != nil && i.listed() && i.phase <= most }
+	for _, i := range g.instances.byID {
+		if had(i) {
+			n++
 		}
 	}
-	return tag, g.listing.gpus, had, living
+	if slices.ContainsFunc(l.Droplets, func(d Droplet) bool { return had(g.instances.byID[d.ID]) }) {
+		return 0
+	}
+	return n
 }
 
 // todo are the actions of one Update.

@@ -69,7 +69,7 @@ func (g *Group) finish(ctx context.Context) leftovers {
 		// delete, or to warn of. Otherwise deletes come first.
 		var a *listAnswer
 		if try > 0 || l.unconfirmed > 0 {
-			a = g.list(ctx)
+			a = g.observe(ctx, true)
 		}
 		_ = g.reconcile(ctx, a, nil) // what is left says more
 	}
