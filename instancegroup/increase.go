@@ -311,18 +311,17 @@ func (g *Group) recordCreates(at Placement, creates []create) (accepted int, err
 // recordCreate settles the names of one request. It returns how many of them may
 // exist now: all of them, after an error that is not definite.
 func (g *Group) recordCreate(c create, now time.Time) (accepted int) {
-	unsettled := map[string]*instance{} // the names that no list has shown meanwhile
 	for _, name := range c.Names {
 		i := g.instances.byName[name]
 		i.inFlight = false
-		if i.ID == 0 {
+		if i.ID == 0 { // else a list has shown it meanwhile
 			i.requested, i.confirmed = now, now
-			unsettled[name] = i
 		}
 	}
 	if definite(c.err) {
-		g.instances.forget(func(i *instance) bool { return unsettled[i.Name] == i })
-		return len(c.Names) - len(unsettled)
+		before := len(g.instances.all)
+		g.instances.forget(func(i *instance) bool { return i.ID == 0 && slices.Contains(c.Names, i.Name) })
+		return len(c.Names) - (before - len(g.instances.all))
 	}
 	if c.err != nil {
 		g.log.Warn("a create was not confirmed; lists will show whether its Droplets exist",
@@ -331,11 +330,10 @@ func (g *Group) recordCreate(c create, now time.Time) (accepted int) {
 		return len(c.Names)
 	}
 	for _, d := range c.answer.Droplets {
-		i := unsettled[d.Name]
-		if i == nil || d.ID == 0 || g.instances.byID[d.ID] != nil {
+		i := g.instances.byName[d.Name]
+		if i == nil || i.ID != 0 || d.ID == 0 || g.instances.byID[d.ID] != nil {
 			continue // known already, or not what was asked for: lists decide
 		}
-		delete(unsettled, d.Name)
 		i.Droplet, i.phase = d, max(i.phase, creating)
 		g.instances.identify(i, d.ID)
 	}
