@@ -9,13 +9,12 @@ import (
 	"time"
 )
 
-// Decrease deletes instances and returns those whose removal DigitalOcean has
-// accepted, or that do not exist, or whose DELETE waits for others or for the
-// token's next request: nobody refused these, and they are sent without being
-// asked for again. It does not wait until they are gone. Whatever it could not
-// send stays marked and is sent by a later Update: an instance that the runner
-// gave up is deleted even if the runner forgets it. An error means that there is
-// none to return. It returns within callBound.
+// Decrease deletes instances and returns all but those whose DELETE failed, and that
+// DigitalOcean never accepted. It does not wait until they are gone. Whatever is not
+// accepted yet, or waits for others, for the token's next request or for time, stays
+// marked and is sent by a later Update: an instance that the runner gave up is deleted
+// even if the runner forgets it. An error means that there is none to return. It
+// returns within callBound.
 //
 // Asked again for an instance that is being deleted it sends nothing before the
 // pause is over that its last DELETE began.
@@ -32,8 +31,7 @@ func (g *Group) Decrease(ctx context.Context, names []string) ([]string, error) 
 	record(time.Now())
 	succeeded := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
 		i := g.instances.byName[name]
-		// An unconfirmed create has nothing to delete yet: it is, once it appears.
-		return i != nil && i.phase != gone && i.ID != 0 && i.deletion.accepted.IsZero() && !i.deletion.waits
+		return i != nil && i.phase != gone && i.deletion.accepts == 0 && i.deletion.refusals > 0
 	})
 	if len(succeeded) == 0 && len(names) > 0 {
 		return nil, fmt.Errorf("delete %d Droplets: DigitalOcean accepted none yet; the plugin goes on trying "+
@@ -67,7 +65,6 @@ type deletion struct {
 	refusals int       // and that it did not, since the last that it did
 	accepted time.Time // when it last accepted one; zero = never
 	next     time.Time // none is sent before then
-	waits    bool      // it is not sent yet, for others or for the token's sake: nobody refused it
 }
 
 const (
@@ -83,7 +80,6 @@ const (
 // sent returns the deletion after one more DELETE, which was accepted or not.
 // wait is how long DigitalOcean asked to wait, or 0.
 func (d deletion) sent(accepted bool, wait time.Duration, now time.Time) deletion {
-	d.waits = false
 	var pause time.Duration
 	if accepted {
 		d.accepts, d.refusals, d.accepted = d.accepts+1, 0, now
@@ -143,7 +139,7 @@ func (g *Group) batchDeletes(is []*instance, now time.Time) {
 	}
 	for _, i := range is {
 		if i.deletion == (deletion{}) && i.ID != 0 {
-			i.deletion.next, i.deletion.waits = d.flush, true
+			i.deletion.next = d.flush
 		}
 	}
 }
@@ -269,7 +265,7 @@ func (g *Group) recordDeletes(ctx context.Context, all []answer, now time.Time) 
 		case a.err == nil, errors.Is(a.err, ErrNotFound): // as good as accepted: lists will prove it
 			g.accepted(i, a.requestID, now)
 		case errors.Is(a.err, ErrRateLimited):
-			i.deletion.next, i.deletion.waits = now.Add(max(time.Second, retryAfter(a.err))), true
+			i.deletion.next = now.Add(max(time.Second, retryAfter(a.err)))
 			limited = append(limited, a)
 		case ctx.Err() != nil && unsent(a.err):
 			i.deletion.next = now

@@ -106,19 +106,18 @@ func (g *Group) left(hurry bool) leftovers {
 	defer g.mu.Unlock()
 	l := leftovers{kept: g.listing.kept, foreign: g.listing.foreign}
 	for _, i := range g.instances.all {
-		d := &i.deletion
 		switch {
 		case i.phase == gone:
 		case i.ID == 0:
 			l.unconfirmed++
 		case i.phase != deleting:
 			l.stay = append(l.stay, i.Droplet)
-		case !d.accepted.IsZero():
+		case i.deletion.accepts > 0:
 			l.deleting = append(l.deleting, i.Droplet)
 		default:
 			l.owed = append(l.owed, i.Droplet)
-			if hurry && (d.refusals > 0 || d.waits) { // else it may be on its way
-				d.next = time.Time{}
+			if hurry {
+				i.deletion.next = time.Time{}
 			}
 		}
 	}
