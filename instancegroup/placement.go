@@ -132,11 +132,5 @@ func (b *backoff) failed(err error, now time.Time) {
 
 // double doubles from first to most; n counts from 1.
 func double(first, most time.Duration, n int) time.Duration {
-	for range n - 1 {
-		if first >= most/2 {
-			return most
-		}
-		first *= 2
-	}
-	return min(first, most)
+	return min(most, first<<min(n-1, 10)) // without an overflow
 }

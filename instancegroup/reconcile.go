@@ -190,12 +190,13 @@ func (g *Group) listed(a *listAnswer, now time.Time) {
 	if slices.ContainsFunc(a.Droplets, g.mistagged) {
 		g.deletions.alone = false
 	}
-	present := map[*instance]Droplet{}
+	known, present := len(g.instances.all), map[*instance]Droplet{}
 	for _, d := range a.Droplets {
 		if i := g.belongs(d, now); i != nil {
 			present[i] = d
 		}
 	}
+	g.logTakeOver(g.instances.all[known:])
 	untagged := false
 	for _, i := range g.instances.all {
 		d, ok := present[i]

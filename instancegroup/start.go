@@ -118,18 +118,20 @@ func Start(s Settings, cloud Cloud, log Logger, f Found) *Group {
 		}
 	}
 	g.listed(first, now)
-	g.logTakeOver(g.instances.all...)
+	g.logTakeOver(g.instances.all)
 	return g
 }
 
 // logTakeOver logs which Droplets were taken over. Those of runs that this host
 // does not know may be a living manager's.
-func (g *Group) logTakeOver(is ...*instance) {
+func (g *Group) logTakeOver(is []*instance) {
 	var known, unknown []Droplet
 	for _, i := range is {
-		if slices.Contains(g.DeadRuns, RunOf(g.Name, i.Name)) {
+		switch {
+		case i.hidden:
+		case slices.Contains(g.DeadRuns, RunOf(g.Name, i.Name)):
 			known = append(known, i.Droplet)
-		} else {
+		default:
 			unknown = append(unknown, i.Droplet)
 		}
 	}
