@@ -50,7 +50,9 @@ func (g *Group) Increase(ctx context.Context, n int) (int, error) {
 		return 0, err
 	}
 	a := attempt{goal: n, tried: map[Placement]bool{}}
-	if a.refusal = g.prepare(ctx, &a); a.refusal == nil {
+	if err := g.prepare(ctx, &a); err != nil {
+		a.refusal = err
+	} else {
 		for a.accepted < a.goal && g.tryPlacement(ctx, &a) {
 		}
 	}
@@ -112,7 +114,7 @@ type attempt struct {
 	usage    *Usage // of the account, once it was asked for
 }
 
-// prepare gets what a create needs.
+// prepare gets what a create needs. A placement without an image is passed over.
 func (g *Group) prepare(ctx context.Context, a *attempt) (err error) {
 	if a.images, err = g.Images(ctx, g.serial.refused); err != nil {
 		return fmt.Errorf("image for new Droplets: %w", err)
@@ -120,6 +122,11 @@ func (g *Group) prepare(ctx context.Context, a *attempt) (err error) {
 	g.serial.refused = false
 	if a.keys, err = g.Keys(ctx, false); err != nil {
 		return fmt.Errorf("SSH key for new Droplets: %w", err)
+	}
+	for _, at := range g.Placements {
+		if a.images[at.Region] == (Image{}) {
+			a.refuse(at, errors.New("there is no image for it"))
+		}
 	}
 	return nil
 }
@@ -130,15 +137,11 @@ func (g *Group) tryPlacement(ctx context.Context, a *attempt) (again bool) {
 	if deadline, _ := ctx.Deadline(); time.Until(deadline) <= enoughTime {
 		return false
 	}
-	at, image, names, ok := g.mint(a)
-	if !ok {
+	at, names := g.mint(a)
+	if len(names) == 0 {
 		return false
 	}
-	if image == (Image{}) {
-		a.refuse(at, errors.New("there is no image for it"))
-		return true
-	}
-	got, err := g.createAt(ctx, a.keys, at, image, names)
+	got, err := g.createAt(ctx, a, at, names)
 	a.accepted += got
 	switch {
 	case err == nil:
@@ -224,16 +227,14 @@ func (g *Group) fitQuota(ctx context.Context, a *attempt, err error) (again bool
 }
 
 // mint picks the next placement of an attempt and adds an instance, in flight, for
-// each Droplet that is still wanted. There are none where no image is.
-func (g *Group) mint(a *attempt) (at Placement, image Image, names []string, ok bool) {
+// each Droplet that is still wanted. There are no names if nothing is left to try.
+func (g *Group) mint(a *attempt) (at Placement, names []string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
-	if at, ok = g.placements.next(now, a.tried); !ok || g.closed {
-		return at, Image{}, nil, false
-	}
-	if image = a.images[at.Region]; image == (Image{}) {
-		return at, image, nil, true
+	at, ok := g.placements.next(now, a.tried)
+	if !ok || g.closed {
+		return at, nil
 	}
 	for len(names) < a.goal-a.accepted {
 		name := g.Name + "-" + NewSuffix(g.Run)
@@ -242,7 +243,7 @@ func (g *Group) mint(a *attempt) (at Placement, image Image, names []string, ok 
 			names = append(names, name)
 		}
 	}
-	return at, image, names, true
+	return at, names
 }
 
 // create is one create request and its answer.
@@ -255,14 +256,14 @@ type create struct {
 // createAt creates Droplets in one placement, in concurrent requests of at most
 // MaxNames. It returns how many may exist now, and the last refusal. Those of
 // requests that were not confirmed count.
-func (g *Group) createAt(ctx context.Context, keys []string, at Placement, image Image, names []string) (accepted int, err error) {
+func (g *Group) createAt(ctx context.Context, a *attempt, at Placement, names []string) (accepted int, err error) {
 	creates := concurrently(slices.Collect(slices.Chunk(names, MaxNames)), func(names []string) create {
 		c := create{CreateRequest: CreateRequest{
 			Names:    names,
 			Region:   at.Region,
 			Size:     at.Size,
-			Image:    image,
-			SSHKeys:  keys,
+			Image:    a.images[at.Region],
+			SSHKeys:  a.keys,
 			VPC:      g.VPC[at.Region],
 			Subnet:   g.Subnet[at.Region],
 			Tags:     append([]string{CommonTag, GroupTag(g.Name)}, g.Tags...),

@@ -38,8 +38,9 @@ func (g *Group) Update(ctx context.Context, report func(id string, s State)) err
 // report is nil for Shutdown.
 func (g *Group) reconcile(ctx context.Context, a *listAnswer, report func(id string, s State)) error {
 	final := report == nil
-	t, err := g.collect(ctx, a, final)
-	records := g.act(ctx, t)
+	actions, err := g.collect(ctx, a, final)
+	// What fails, or finds no time, is due again in a later Update.
+	records := concurrently(actions, func(act func() record) record { return act() })
 	if err == nil && errors.Is(ctx.Err(), context.Canceled) {
 		err = ctx.Err() // nobody listens any more
 	}
@@ -119,14 +120,10 @@ func (g *Group) lacks(l List, most phase) (n int) {
 	return n
 }
 
-// todo are the actions of one Update.
-type todo struct {
-	deletes batch
-	lookUps []Droplet
-	assign  []int64 // to the project
-}
+// record notes what DigitalOcean answered to an action. Called with mu held.
+type record func(now time.Time)
 
-// answer is what DigitalOcean said about one of their Droplets.
+// answer is what DigitalOcean said about a Droplet of the group.
 type answer struct {
 	Droplet           // as it was when it was asked about
 	found     Droplet // of a look-up
@@ -141,11 +138,11 @@ const lookUpsAtOnce = 20
 
 // collect applies a list to every instance, by decide, and collects what is to be done. The
 // error says that the group's state is not known well enough to be shown.
-func (g *Group) collect(ctx context.Context, a *listAnswer, final bool) (todo, error) {
+func (g *Group) collect(ctx context.Context, a *listAnswer, final bool) (actions []func() record, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed && !final {
-		return todo{}, errClosed
+		return nil, errClosed
 	}
 	now := time.Now()
 	switch {
@@ -155,29 +152,34 @@ func (g *Group) collect(ctx context.Context, a *listAnswer, final bool) (todo, e
 	case !errors.Is(ctx.Err(), context.Canceled): // which says nothing of DigitalOcean
 		g.listFailed(a, now)
 	}
-	var t todo
-	var deletes, lookUps []*instance
+	var removals, lookUps []*instance
+	var missing []Droplet
+	var unassigned []int64
 	assign := g.Project != "" && !now.Before(g.instances.noAssign)
 	for _, i := range g.instances.all {
 		switch i.due(now) {
 		case remove:
-			deletes = append(deletes, i)
+			removals = append(removals, i)
 		case look:
 			lookUps = append(lookUps, i)
 		}
 		// Once lists show it: before that DigitalOcean may not know its URN.
-		if assign && i.own() && !i.assigned && i.listed() && i.phase < deleting && len(t.assign) < MaxAssign {
-			t.assign = append(t.assign, i.ID)
+		if assign && i.own() && !i.assigned && i.listed() && i.phase < deleting && len(unassigned) < MaxAssign {
+			unassigned = append(unassigned, i.ID)
 		}
 	}
-	t.deletes = g.claim(deletes, now)
+	deletes := g.claim(removals, now)
 	// Longest unchecked first, so that every one has its turn.
 	slices.SortStableFunc(lookUps, func(a, b *instance) int { return a.checked.Compare(b.checked) })
 	for _, i := range lookUps[:min(len(lookUps), lookUpsAtOnce)] {
 		i.checked = now
-		t.lookUps = append(t.lookUps, i.Droplet)
+		missing = append(missing, i.Droplet)
 	}
-	return t, g.listing.stale(now)
+	return []func() record{
+		func() record { return g.send(ctx, deletes) },
+		func() record { return g.lookUp(ctx, missing) },
+		func() record { return g.assignProject(ctx, unassigned) },
+	}, g.listing.stale(now)
 }
 
 // listed applies one complete list: first which group each Droplet belongs to, then
@@ -262,19 +264,6 @@ func (g *Group) isGone(i *instance, before phase, now time.Time) {
 	default:
 		g.log.Warn("a Droplet vanished: it is reported to the runner as gone", fields...)
 	}
-}
-
-// record notes what DigitalOcean answered to an action. Called with mu held.
-type record func(now time.Time)
-
-// act does what is to be done, side by side. What fails, or finds no time, is due
-// again in a later Update.
-func (g *Group) act(ctx context.Context, t todo) []record {
-	return concurrently([]func() record{
-		func() record { return g.send(ctx, t.deletes) },
-		func() record { return g.lookUp(ctx, t.lookUps) },
-		func() record { return g.assignProject(ctx, t.assign) },
-	}, func(action func() record) record { return action() })
 }
 
 // lookUp asks for Droplets that should be in the lists and are not. A 404 is
