@@ -159,9 +159,7 @@ func (g *Group) tryPlacement(ctx context.Context, a *attempt) (again bool) {
 		a.refuse(at, err)
 
 	case errors.Is(err, ErrKey) && a.keyTries < keyAttempts:
-		a.keyTries++
-		a.keys, a.refusal = g.freshKeys(ctx, a.keyTries, err)
-		return a.keys != nil
+		return g.freshKeys(ctx, a, err)
 
 	case errors.Is(err, ErrUnauthorized) && !a.rotated:
 		// The Cloud reads the token again after a refusal.
@@ -186,19 +184,21 @@ func (a *attempt) refuse(at Placement, err error) {
 	a.tried[at], a.refusal = true, err
 }
 
-// freshKeys waits for DigitalOcean to know the SSH keys that it refused, and
-// returns those to try next, if any. attempt counts from 1.
-func (g *Group) freshKeys(ctx context.Context, attempt int, refusal error) ([]string, error) {
-	g.log.Warn("DigitalOcean does not know the SSH key (yet)", "attempt", attempt,
+// freshKeys waits for DigitalOcean to know the SSH keys that it refused. It returns
+// false if there are none to try.
+func (g *Group) freshKeys(ctx context.Context, a *attempt, refusal error) (again bool) {
+	a.keyTries++
+	a.refusal = refusal
+	g.log.Warn("DigitalOcean does not know the SSH key (yet)", "attempt", a.keyTries,
 		"request_id", requestID(refusal), "err", refusal)
-	if pause(ctx, time.Duration(attempt)*time.Second) != nil {
-		return nil, refusal
-	}
-	keys, err := g.Keys(ctx, true)
+	err := pause(ctx, time.Duration(a.keyTries)*time.Second)
 	if err != nil {
-		return nil, fmt.Errorf("%w; upload it again: %w", refusal, err)
+		return false
 	}
-	return keys, refusal
+	if a.keys, err = g.Keys(ctx, true); err != nil {
+		a.refusal = fmt.Errorf("%w; upload it again: %w", refusal, err)
+	}
+	return err == nil
 }
 
 // fitQuota lowers the goal to what the account's limit has room for: all names of

@@ -22,7 +22,7 @@ type listing struct {
 	failures  int       // in a row
 	notBefore time.Time // no list before then: it would fail, or show nothing new
 
-	started  time.Time     // when Find began, by DigitalOcean's clock
+	started  time.Time     // when Find began, by DigitalOcean's clock; zero for its list
 	skew     time.Duration // DigitalOcean's clock minus ours
 	gpus     bool          // lists are to have GPU Droplets too
 	untagged bool          // some have lost the group's tag: lists go by CommonTag

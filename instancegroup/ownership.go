@@ -25,12 +25,13 @@ func (g *Group) belongs(d Droplet, now time.Time) *instance {
 	}
 	run := RunOf(g.Name, d.Name)
 	known := run == g.Run || slices.Contains(g.DeadRuns, run) || g.instances.byName[d.Name] != nil || g.instances.ended[d.ID]
+	later := !g.listing.started.IsZero() && d.Created.After(g.listing.started)
 	switch {
 	case !Owns(g.Name, d):
 		g.warnStranger(d, now)
 	case Kept(d):
 		g.listing.kept = append(g.listing.kept, d)
-	case !known && d.Created.After(g.listing.started):
+	case later && !known:
 		g.listing.foreign = append(g.listing.foreign, d)
 	default:
 		return g.takeOver(d, now)
