@@ -148,7 +148,6 @@ func (g *Group) batchDeletes(is []*instance, now time.Time) {
 type batch struct {
 	byTag, byID []Droplet
 	check       bool // whether anything else has the tag is to be looked for
-	gpus        bool // also among GPU Droplets
 }
 
 // claim takes those of is whose DELETE is due. Called with mu held.
@@ -157,7 +156,7 @@ type batch struct {
 // by this process, or carried the group's tags and a minted name when it was taken
 // over; ids are never used twice. (TestOwnership)
 func (g *Group) claim(is []*instance, now time.Time) batch {
-	b := batch{check: !g.deletions.alone, gpus: g.listing.gpus}
+	b := batch{check: !g.deletions.alone}
 	for _, i := range is {
 		if g.instances.byID[i.ID] != i || !i.removable(now) {
 			continue
@@ -220,7 +219,7 @@ func (g *Group) sendByTag(ctx context.Context, b batch) (request string, alone b
 	defer cancel()
 	tag := DeleteTag(g.Name)
 	if b.check {
-		tagged, err := g.cloud.List(ctx, tag, b.gpus)
+		tagged, err := g.cloud.List(ctx, tag, g.GPUs)
 		if err != nil && !errors.Is(err, ErrRateLimited) { // lists come last, and deletes do not wait for them
 			return "", false, err
 		}

@@ -48,7 +48,7 @@ type Settings struct {
 	Tags          []string          // the user's own
 	Project       string            // "" = the account's default project
 	Template      Template
-	GPUs          bool // a size is a GPU size: its Droplets need a list of their own
+	GPUs          bool // a size is a GPU size, or a Droplet that was found has one: these need a list of their own
 	MaxInstances  int  // > 0
 	MaxCreating   int  // 0 = no limit
 	CreateTimeout time.Duration
@@ -63,9 +63,8 @@ type Settings struct {
 	// It honours ctx. Increase calls it, one at a time.
 	Keys func(ctx context.Context, refused bool) ([]string, error)
 
-	// Save, unless it is nil, writes down the group's Droplets, by name, for the
-	// next process: whenever ids came or went, before Increase returns. Calls do
-	// not overlap.
+	// Save writes down the group's Droplets, by name, for the next process: whenever
+	// ids came or went, before Increase returns. Calls do not overlap.
 	Save func(droplets map[string]int64)
 }
 
@@ -211,7 +210,7 @@ func (g *Group) commit(final bool, f func()) {
 	defer g.serial.save.Unlock()
 	g.mu.Lock()
 	f()
-	save := g.instances.unsaved && g.Save != nil && (final || !g.closed)
+	save := g.instances.unsaved && (final || !g.closed)
 	g.instances.unsaved = false
 	var ids map[string]int64
 	if save {

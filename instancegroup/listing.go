@@ -24,7 +24,6 @@ type listing struct {
 
 	started  time.Time     // when Find began, by DigitalOcean's clock; zero for its list
 	skew     time.Duration // DigitalOcean's clock minus ours
-	gpus     bool          // lists are to have GPU Droplets too
 	untagged bool          // some have lost the group's tag: lists go by CommonTag
 
 	kept    []Droplet // by a person: they count for MaxInstances, and nobody touches them

@@ -79,7 +79,7 @@ func (g *Group) observe(ctx context.Context, always bool) *listAnswer {
 	a := &listAnswer{began: time.Now()}
 	g.mu.Lock()
 	due := always || !g.closed && g.listing.due(a.began)
-	tag, gpus := GroupTag(g.Name), g.listing.gpus
+	tag := GroupTag(g.Name)
 	if g.listing.untagged {
 		tag = CommonTag
 	}
@@ -87,12 +87,12 @@ func (g *Group) observe(ctx context.Context, always bool) *listAnswer {
 	if !due {
 		return nil
 	}
-	a.List, a.err = g.cloud.List(ctx, tag, gpus)
+	a.List, a.err = g.cloud.List(ctx, tag, g.GPUs)
 	if a.err != nil || g.lacks(a.List, deleting) == 0 {
 		return a
 	}
 	if tag != CommonTag {
-		more, err := g.cloud.List(ctx, CommonTag, gpus)
+		more, err := g.cloud.List(ctx, CommonTag, g.GPUs)
 		if err != nil {
 			a.doubtful = true
 			return a

@@ -87,7 +87,6 @@ func Start(s Settings, cloud Cloud, log Logger, f Found) *Group {
 		serial:     serial{increase: make(ctxMutex, 1), update: make(ctxMutex, 1)},
 		mu:         &sync.Mutex{},
 		instances:  instances{byName: map[string]*instance{}, byID: map[int64]*instance{}, ended: map[int64]bool{}},
-		listing:    listing{gpus: s.GPUs},
 		placements: placements{order: s.Placements, cooling: map[Placement]cooldown{}},
 		limit:      logLimit{},
 	}
@@ -106,7 +105,7 @@ func Start(s Settings, cloud Cloud, log Logger, f Found) *Group {
 	g.listed(&f.first, now)
 	g.listing.started = f.first.began.Add(g.listing.skew)
 	for _, i := range g.instances.all {
-		g.listing.gpus = g.listing.gpus || f.gpus && GPUSize(i.Size)
+		g.GPUs = g.GPUs || f.gpus && GPUSize(i.Size)
 	}
 	return g
 }
