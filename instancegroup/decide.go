@@ -75,10 +75,6 @@ func (i instance) own() bool { return i.at != Placement{} }
 // listed reports whether a list that lacks it says anything.
 func (i instance) listed() bool { return !i.listedSince.IsZero() }
 
-// neverRan reports whether it never was of use, which says something of where it
-// was created.
-func (i instance) neverRan() bool { return i.own() && i.active.IsZero() }
-
 const (
 	// unconfirmedFor is over which span complete lists must lack a Droplet that
 	// they never had before that means anything. New Droplets are missing from

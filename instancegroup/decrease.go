@@ -152,9 +152,8 @@ type batch struct {
 
 // claim takes those of is whose DELETE is due. Called with mu held.
 //
-// Invariant: no DELETE for a Droplet that is not ours. What is in byID was made
-// by this process, or carried the group's tags and a minted name when it was taken
-// over; ids are never used twice. (TestOwnership)
+// Invariant: no DELETE for a Droplet that is not ours. What is in byID was made by
+// this process or taken over, and ids are never used twice. (TestOwnership)
 func (g *Group) claim(is []*instance, now time.Time) batch {
 	b := batch{check: !g.deletions.alone}
 	for _, i := range is {

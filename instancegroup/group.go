@@ -5,10 +5,11 @@
 //
 // What must hold, whatever DigitalOcean answers:
 //
-//   - No create is sent twice for one name; only a definite refusal frees it.
-//     (TestIncreaseNeverReusesAName)
-//   - What Increase accepted is shown by Update until it is gone.
-//     (TestAcceptedIsAlwaysShown)
+//   - No create is sent twice for one name; only a definite refusal frees it, and
+//     lists settle it otherwise. (TestIncreaseNeverReusesAName, TestUnconfirmedCreate)
+//   - What Increase accepted is shown by Update until it is gone, and as creating
+//     before it is shown as Deleted: only that tells the runner that its request
+//     was answered. (TestAcceptedIsAlwaysShown)
 //   - A Droplet that lives is never shown as deleted, unless a person keeps it.
 //     (TestDecide, FuzzDecide)
 //   - A Droplet of somebody else is never touched. (TestOwnership)

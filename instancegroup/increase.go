@@ -31,11 +31,6 @@ const (
 // error means that nothing at all was accepted.
 //
 // It returns within callBound, if Settings.Keys honours its context.
-//
-// Invariants: a name is sent once. A refused create frees its names and the next
-// attempt mints others; the names of one that was not confirmed stay, as
-// requested, until lists settle them. (TestIncreaseNeverReusesAName,
-// TestUnconfirmedCreate)
 func (g *Group) Increase(ctx context.Context, n int) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, callBound)
 	defer cancel()
@@ -309,8 +304,8 @@ func (g *Group) recordCreates(at Placement, creates []create) (accepted int, err
 	return accepted, err
 }
 
-// recordCreate settles the names of one request. It returns how many of them may
-// exist now: all of them, after an error that is not definite.
+// recordCreate settles the names of one request: a definite refusal frees them, and
+// after another error lists will. It returns how many may exist now.
 func (g *Group) recordCreate(c create, now time.Time) (accepted int) {
 	for _, name := range c.Names {
 		i := g.instances.byName[name]

@@ -15,10 +15,6 @@ import (
 //
 // It returns within callBound, and begins no sooner than minUpdate after the last
 // one ended.
-//
-// Invariant: an instance that Increase accepted is shown as creating (or as
-// something later) before it is shown as Deleted, since only that tells the
-// runner that its request was answered. (TestAcceptedIsAlwaysShown)
 func (g *Group) Update(ctx context.Context, report func(id string, s State)) error {
 	ctx, cancel := context.WithTimeout(ctx, callBound)
 	defer cancel()
@@ -225,7 +221,8 @@ func (g *Group) apply(i *instance, o observation, now time.Time) {
 	if i.phase == before {
 		return
 	}
-	if i.phase >= deleting && i.neverRan() && before < deleting && i.reason != keptReason {
+	neverRan := i.phase >= deleting && before < deleting && i.active.IsZero()
+	if neverRan && i.own() && i.reason != keptReason { // which says something of where it was created
 		g.lost(i, now)
 	}
 	switch {

@@ -45,8 +45,8 @@ func (g *Group) Shutdown(ctx context.Context) {
 		}
 	}
 	l := g.finish(ctx)
-	if len(l.owed)+len(l.deleting) == 0 {
-		g.removeTag(ctx)
+	if len(l.owed)+len(l.deleting) == 0 && (l.tagged || len(g.DeadRuns) > 0) {
+		g.removeTag(ctx, l.tagged)
 	}
 	g.logLeft(l)
 }
@@ -77,13 +77,7 @@ func (g *Group) finish(ctx context.Context) leftovers {
 
 // removeTag takes the delete tag off the account, which nothing can carry any more:
 // that of this process, or of one that was killed.
-func (g *Group) removeTag(ctx context.Context) {
-	g.mu.Lock()
-	tagged := g.deletions.tagged
-	g.mu.Unlock()
-	if !tagged && len(g.DeadRuns) == 0 {
-		return
-	}
+func (g *Group) removeTag(ctx context.Context, tagged bool) {
 	if err := g.cloud.RemoveTag(ctx, DeleteTag(g.Name)); err != nil && !errors.Is(err, ErrNotFound) && tagged {
 		g.log.Warn("the delete tag stays on the account; no Droplet has it", "tag", DeleteTag(g.Name),
 			"request_id", requestID(err), "err", err)
@@ -93,7 +87,8 @@ func (g *Group) removeTag(ctx context.Context) {
 // leftovers is what a group leaves.
 type leftovers struct {
 	stay, owed, deleting, kept, foreign []Droplet
-	unconfirmed                         int // names whose create was not confirmed, and that no list has shown yet
+	unconfirmed                         int  // names whose create was not confirmed, and that no list has shown yet
+	tagged                              bool // the delete tag may be on the account
 }
 
 // done reports whether nothing that is to be deleted can be left.
@@ -104,7 +99,7 @@ func (l leftovers) done() bool { return len(l.owed)+len(l.deleting)+l.unconfirme
 func (g *Group) left(hurry bool) leftovers {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	l := leftovers{kept: g.listing.kept, foreign: g.listing.foreign}
+	l := leftovers{kept: g.listing.kept, foreign: g.listing.foreign, tagged: g.deletions.tagged}
 	for _, i := range g.instances.all {
 		switch {
 		case i.phase == gone:
