@@ -81,6 +81,7 @@ func (is *instances) ids() map[string]int64 {
 // show returns every instance that the runner is to be shown, in the order in which
 // they appeared. What is gone is shown for the last time.
 func (is *instances) show() (all []instance) {
+	all = make([]instance, 0, len(is.all))
 	for _, i := range is.all {
 		if !i.inFlight && !i.hidden {
 			all = append(all, *i)
