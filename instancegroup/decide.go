@@ -44,17 +44,16 @@ func (p phase) state() State {
 //
 // An instance is owned by its Group and guarded by Group.mu.
 type instance struct {
-	name   string
+	Droplet // as last seen, under the name that the runner knows; without an ID before that is known
+
 	phase  phase
 	reason string    // why it is deleting or gone
 	at     Placement // where this process created it; zero = another one did
 
-	id       int64   // 0 = not known yet
-	droplet  Droplet // as last seen; zero before that
-	inFlight bool    // its create request is under way: not shown, not given up
-	hidden   bool    // the runner never hears of it: to be deleted
-	shown    bool    // the runner has heard of it
-	assigned bool    // to the project, or DigitalOcean refused that
+	inFlight bool // its create request is under way: not shown, not given up
+	hidden   bool // the runner never hears of it: to be deleted
+	shown    bool // the runner has heard of it
+	assigned bool // to the project, or DigitalOcean refused that
 
 	// What was observed. Zero = never, or not now.
 	requested   time.Time // when it was accepted; of one taken over, when that was, or when it was created if it is still new
@@ -75,17 +74,6 @@ func (i instance) own() bool { return i.at != Placement{} }
 
 // listed reports whether a list that lacks it says anything.
 func (i instance) listed() bool { return !i.listedSince.IsZero() }
-
-// neverRan reports whether it never was of use, which says something of where it
-// was created.
-func (i instance) neverRan() bool { return i.own() && i.active.IsZero() }
-
-// named returns its Droplet, under the name that the runner knows.
-func (i instance) named() Droplet {
-	d := i.droplet
-	d.Name = i.name
-	return d
-}
 
 const (
 	// unconfirmedFor is over which span complete lists must lack a Droplet that
@@ -111,18 +99,9 @@ const (
 	lookUpEvery = 10 * time.Second
 )
 
-// source is what an observation comes from.
-type source int
-
-const (
-	nobody source = iota // nothing new was learned
-	list                 // a complete list, which the instance is in or not
-	lookUp               // a look-up by id: absent means 404
-)
-
 // observation is what one answer of DigitalOcean says of one instance.
 type observation struct {
-	source   source
+	byID     bool // of a look-up, where absent means 404; else of a complete list
 	present  bool
 	droplet  Droplet   // if present
 	asked    time.Time // when DigitalOcean was asked
@@ -131,7 +110,7 @@ type observation struct {
 	doubtful bool      // a list that lacks everything, or a 404 together with others
 }
 
-// action is what is to be done about an instance, besides what decide did.
+// action is what is to be done about an instance.
 type action int
 
 const (
@@ -141,7 +120,7 @@ const (
 )
 
 // decide is the one place where an observation becomes a decision. It is pure:
-// it returns the instance as it is afterwards, and what to do about it.
+// it returns the instance as it is afterwards, and due what to do about that.
 // createTimeout is the longest time from accepted to running.
 //
 // Invariant: only what is confirmed not to exist becomes gone. An answer to a
@@ -149,40 +128,44 @@ const (
 // nothing. A list proves something only of what lists have had for a minute or since
 // before it was active, or over a minute, and one is not enough where entries can slip.
 // (TestDecide, FuzzDecide)
-func decide(i instance, o observation, now time.Time, createTimeout time.Duration) (instance, action) {
+func decide(i instance, o observation, now time.Time, createTimeout time.Duration) instance {
 	switch {
-	case o.source == nobody:
 	case o.present:
-		i = decidePresent(i, o, now, createTimeout)
+		return decidePresent(i, o, now, createTimeout)
 	case i.inFlight, i.phase == gone, o.asked.Before(i.confirmed):
-	case o.source == lookUp:
-		i = decideNotFound(i, o)
-	default:
-		i = decideUnlisted(i, o)
+		return i
+	case o.byID:
+		return decideNotFound(i, o)
 	}
+	return decideUnlisted(i, o)
+}
+
+// due returns what is to be done about an instance now.
+func (i instance) due(now time.Time) action {
 	pause := lookUpEvery
 	if !i.notFound.IsZero() {
 		pause = vanishTimeout
 	}
 	switch {
 	case i.inFlight, i.phase == gone:
-		return i, nothing
+		return nothing
 	case i.removable(now):
-		return i, remove
+		return remove
 	case i.unresolved && now.Sub(i.checked) >= pause:
-		return i, look
+		return look
 	}
-	return i, nothing
+	return nothing
 }
 
 func decidePresent(i instance, o observation, now time.Time, createTimeout time.Duration) instance {
 	d := o.droplet
 	if !reachable(d) { // an address does not go away
-		d.PublicIPv4, d.PublicIPv6, d.PrivateIPv4 = i.droplet.PublicIPv4, i.droplet.PublicIPv6, i.droplet.PrivateIPv4
+		d.PublicIPv4, d.PublicIPv6, d.PrivateIPv4 = i.PublicIPv4, i.PublicIPv6, i.PrivateIPv4
 	}
-	i.id, i.droplet, i.confirmed = d.ID, d, now
+	d.Name = i.Name
+	i.Droplet, i.confirmed = d, now
 	i.missing, i.notFound, i.unresolved = time.Time{}, time.Time{}, false
-	if o.source == lookUp { // lists lack it
+	if o.byID { // lists lack it
 		i.listedSince = time.Time{}
 	} else if !i.listed() {
 		i.listedSince = now
@@ -236,7 +219,7 @@ func decideUnlisted(i instance, o observation) instance {
 	deleted := i.phase == deleting && !accepted.IsZero()
 
 	switch {
-	case i.id == 0: // the create was never confirmed, and there is no id to look up
+	case i.ID == 0: // the create was never confirmed, and there is no id to look up
 		if long {
 			i.phase, i.reason = gone, "its create request was not confirmed, and it never appeared"
 		}
@@ -280,7 +263,7 @@ func (i instance) toDelete(why string) instance {
 // between when requests are scarce.
 func (i instance) removable(now time.Time) bool {
 	del := i.deletion
-	if i.phase != deleting || i.id == 0 || now.Before(del.next) {
+	if i.phase != deleting || i.ID == 0 || now.Before(del.next) {
 		return false
 	}
 	return del.accepts == 0 || del.refusals > 0 || i.confirmed.Sub(del.accepted) >= ignoredAfter

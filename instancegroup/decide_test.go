@@ -20,27 +20,26 @@ func TestDecide(t *testing.T) {
 	up := Droplet{ID: 5, Status: StatusActive, PublicIPv4: "192.0.2.1"}
 	half := Droplet{ID: 5, Status: StatusActive, PrivateIPv4: "10.0.0.1"}
 	observations := map[string]observation{
-		"new":       {source: list, present: true, droplet: Droplet{ID: 5, Status: StatusNew}},
-		"up":        {source: list, present: true, droplet: up},
-		"up by id":  {source: lookUp, present: true, droplet: up},
-		"new by id": {source: lookUp, present: true, droplet: Droplet{ID: 5, Status: StatusNew}},
-		"half":      {source: list, present: true, droplet: half, partial: true},
-		"off":       {source: list, present: true, droplet: Droplet{ID: 5, Status: StatusOff, PublicIPv4: "192.0.2.1"}},
-		"archive":   {source: list, present: true, droplet: Droplet{ID: 5, Status: StatusArchive, PublicIPv4: "192.0.2.1"}},
-		"kept":      {source: list, present: true, droplet: Droplet{ID: 5, Status: StatusActive, Tags: []string{"Fleeting-Keep"}}},
-		"absent":    {source: list},
-		"unsure":    {source: list, unsure: true},
-		"doubtful":  {source: list, doubtful: true},
-		"404":       {source: lookUp},
-		"404 too":   {source: lookUp, doubtful: true}, // others vanish with it
-		"no answer": {},
+		"new":       {present: true, droplet: Droplet{ID: 5, Status: StatusNew}},
+		"up":        {present: true, droplet: up},
+		"up by id":  {byID: true, present: true, droplet: up},
+		"new by id": {byID: true, present: true, droplet: Droplet{ID: 5, Status: StatusNew}},
+		"half":      {present: true, droplet: half, partial: true},
+		"off":       {present: true, droplet: Droplet{ID: 5, Status: StatusOff, PublicIPv4: "192.0.2.1"}},
+		"archive":   {present: true, droplet: Droplet{ID: 5, Status: StatusArchive, PublicIPv4: "192.0.2.1"}},
+		"kept":      {present: true, droplet: Droplet{ID: 5, Status: StatusActive, Tags: []string{"Fleeting-Keep"}}},
+		"absent":    {},
+		"unsure":    {unsure: true},
+		"doubtful":  {doubtful: true},
+		"404":       {byID: true},
+		"404 too":   {byID: true, doubtful: true}, // others vanish with it
 	}
 	unconfirmed := instance{phase: requested}
-	accepted := instance{phase: creating, id: 5}
-	listed := instance{phase: running, id: 5, listedSince: epoch}
-	deleting := instance{phase: deleting, id: 5, listedSince: epoch, deletion: deletion{}.sent(true, 0, epoch.Add(70*time.Second))}
+	accepted := instance{phase: creating, Droplet: Droplet{ID: 5}}
+	listed := instance{phase: running, Droplet: Droplet{ID: 5}, listedSince: epoch}
+	deleting := instance{phase: deleting, Droplet: Droplet{ID: 5}, listedSince: epoch, deletion: deletion{}.sent(true, 0, epoch.Add(70*time.Second))}
 	inFlight, given := instance{phase: requested, inFlight: true}, instance{phase: deleting.phase}
-	over := instance{phase: gone, id: 5}
+	over := instance{phase: gone, Droplet: Droplet{ID: 5}}
 	unlisted, refused, refusedFirst := deleting, deleting, deleting
 	unlisted.listedSince = time.Time{}
 	refusedFirst.deletion = deletion{}.sent(false, 0, epoch.Add(60*time.Second)).sent(true, 0, epoch.Add(70*time.Second))
@@ -124,14 +123,17 @@ func TestDecide(t *testing.T) {
 			second, what, _ := strings.Cut(step, " ")
 			s, err := strconv.Atoi(second)
 			o, ok := observations[what]
-			if err != nil || !ok {
+			if err != nil || !ok && what != "no answer" {
 				t.Fatal(step)
 			}
 			o.asked = epoch.Add(time.Duration(s) * time.Second)
-			if o.source == lookUp {
+			if o.byID {
 				i.checked = o.asked
 			}
-			i, a = decide(i, o, o.asked, testTimeout)
+			if ok {
+				i = decide(i, o, o.asked, testTimeout)
+			}
+			a = i.due(o.asked)
 		}
 		got := i.phase.String()
 		if a != nothing {
@@ -176,16 +178,13 @@ func decideHolds(t *testing.T, seed uint64) {
 		requested: ago(), confirmed: ago(), missing: perhaps(ago()), active: perhaps(ago()), off: perhaps(ago()),
 	}
 	if r.IntN(4) > 0 {
-		i.id, i.listedSince, i.notFound, i.checked, i.unresolved = 5, perhaps(ago()), perhaps(ago()), ago(), is()
+		i.ID, i.listedSince, i.notFound, i.checked, i.unresolved = 5, perhaps(ago()), perhaps(ago()), ago(), is()
 	}
 	for i.phase == deleting && is() {
 		i.deletion = i.deletion.sent(is(), 0, ago())
 	}
-	o := observation{source: []source{nobody, list, list, lookUp}[r.IntN(4)], asked: ago(), unsure: is(), doubtful: is()}
-	if o.source == lookUp && i.id == 0 {
-		o.source = list
-	}
-	if o.source != nobody && is() {
+	o := observation{byID: r.IntN(3) == 0 && i.ID != 0, asked: ago(), unsure: is(), doubtful: is()}
+	if is() {
 		o.present, o.partial = true, is()
 		o.droplet = Droplet{ID: 5, Status: []string{StatusNew, StatusActive, StatusOff, StatusArchive, "odd"}[r.IntN(5)]}
 		if is() {
@@ -196,31 +195,32 @@ func decideHolds(t *testing.T, seed uint64) {
 		}
 	}
 
-	next, a := decide(i, o, now, testTimeout)
+	next := decide(i, o, now, testTimeout)
+	a := next.due(now)
 	never := func(wrong bool, what string) {
 		t.Helper()
 		if wrong {
 			t.Errorf("%s\ninstance    %+v\nobservation %+v\nnext        %+v\naction      %s", what, i, o, next, a)
 		}
 	}
-	absent, kept := o.source != nobody && !o.present, o.present && Kept(o.droplet)
+	absent, kept := !o.present, o.present && Kept(o.droplet)
 	up := o.droplet.Status == StatusActive && reachable(o.droplet)
 	off := o.droplet.Status == StatusOff || o.droplet.Status == StatusArchive
-	ignored := o.source == nobody || absent && (i.inFlight || o.asked.Before(i.confirmed))
+	ignored := absent && (i.inFlight || o.asked.Before(i.confirmed))
 	never(next.phase < i.phase, "a phase led back")
 	never(kept && next.phase != gone, "a person keeps it, and it is not gone for us")
 	never(ignored && !reflect.DeepEqual(i, next), "nothing was learned, and something has changed")
 	concluded := next.phase != i.phase || next.missing != i.missing
-	never(absent && o.source == list && o.doubtful && concluded, "a doubtful list concludes something")
+	never(absent && !o.byID && o.doubtful && concluded, "a doubtful list concludes something")
 	over := func(since time.Time, d time.Duration) bool { return !since.IsZero() && o.asked.Sub(since) >= d }
 	del := i.deletion.accepted
 	if next.phase == gone && i.phase != gone && !kept {
-		neverMade := i.id == 0 && over(i.missing, time.Minute)
+		neverMade := i.ID == 0 && over(i.missing, time.Minute)
 		slipped := o.unsure && i.missing.IsZero()
 		inLists := over(i.listedSince, time.Minute) || over(i.listedSince, 0) && !i.active.Before(i.listedSince)
 		deleted := i.phase == deleting && over(del, 0) && !slipped && inLists
 		notFound := i.phase == deleting || !o.doubtful || over(i.notFound, 30*time.Second)
-		proof := o.source == lookUp && notFound || o.source == list && !o.doubtful && (neverMade || deleted)
+		proof := o.byID && notFound || !o.byID && !o.doubtful && (neverMade || deleted)
 		never(!proof || !absent || ignored, "gone without a proof")
 	}
 	if next.phase == deleting && i.phase != deleting {
@@ -229,9 +229,9 @@ func decideHolds(t *testing.T, seed uint64) {
 		never(!longOff && !late, "deleted without a cause")
 	}
 	unproved := i.deletion.accepts > 0 && i.deletion.refusals == 0 && next.confirmed.Sub(del) < 30*time.Second
-	notDue := next.phase != deleting || next.id == 0 || unproved || now.Before(i.deletion.next)
+	notDue := next.phase != deleting || next.ID == 0 || unproved || now.Before(i.deletion.next)
 	never(a == remove && notDue, "nothing to delete, or too soon")
-	notDue = next.id == 0 || !next.unresolved || now.Sub(next.checked) < 10*time.Second
+	notDue = next.ID == 0 || !next.unresolved || now.Sub(next.checked) < 10*time.Second
 	never(a == look && notDue, "nothing to look up, or too soon")
 }
 

@@ -9,13 +9,12 @@ import (
 	"time"
 )
 
-// Decrease deletes instances and returns those whose removal DigitalOcean has
-// accepted, or that do not exist, or whose DELETE waits for others or for the
-// token's next request: nobody refused these, and they are sent without being
-// asked for again. It does not wait until they are gone. Whatever it could not
-// send stays marked and is sent by a later Update: an instance that the runner
-// gave up is deleted even if the runner forgets it. An error means that there is
-// none to return. It returns within callBound.
+// Decrease deletes instances and returns all but those whose DELETE failed, and that
+// DigitalOcean never accepted. It does not wait until they are gone. Whatever is not
+// accepted yet, or waits for others, for the token's next request or for time, stays
+// marked and is sent by a later Update: an instance that the runner gave up is deleted
+// even if the runner forgets it. An error means that there is none to return. It
+// returns within callBound.
 //
 // Asked again for an instance that is being deleted it sends nothing before the
 // pause is over that its last DELETE began.
@@ -32,8 +31,7 @@ func (g *Group) Decrease(ctx context.Context, names []string) ([]string, error) 
 	record(time.Now())
 	succeeded := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
 		i := g.instances.byName[name]
-		// An unconfirmed create has nothing to delete yet: it is, once it appears.
-		return i != nil && i.phase != gone && i.id != 0 && i.deletion.accepted.IsZero() && !i.deletion.waits
+		return i != nil && i.phase != gone && i.deletion.accepts == 0 && i.deletion.refusals > 0
 	})
 	if len(succeeded) == 0 && len(names) > 0 {
 		return nil, fmt.Errorf("delete %d Droplets: DigitalOcean accepted none yet; the plugin goes on trying "+
@@ -67,7 +65,6 @@ type deletion struct {
 	refusals int       // and that it did not, since the last that it did
 	accepted time.Time // when it last accepted one; zero = never
 	next     time.Time // none is sent before then
-	waits    bool      // it is not sent yet, for others or for the token's sake: nobody refused it
 }
 
 const (
@@ -83,7 +80,6 @@ const (
 // sent returns the deletion after one more DELETE, which was accepted or not.
 // wait is how long DigitalOcean asked to wait, or 0.
 func (d deletion) sent(accepted bool, wait time.Duration, now time.Time) deletion {
-	d.waits = false
 	var pause time.Duration
 	if accepted {
 		d.accepts, d.refusals, d.accepted = d.accepts+1, 0, now
@@ -142,35 +138,32 @@ func (g *Group) batchDeletes(is []*instance, now time.Time) {
 		d.flush = now.Add(batchDeletesFor)
 	}
 	for _, i := range is {
-		if i.deletion == (deletion{}) && i.id != 0 {
-			i.deletion.next, i.deletion.waits = d.flush, true
+		if i.deletion == (deletion{}) && i.ID != 0 {
+			i.deletion.next = d.flush
 		}
 	}
 }
 
 // batch is DELETEs that are claimed: nobody else sends them meanwhile.
 type batch struct {
-	byTag, byID []target
+	byTag, byID []Droplet
 	check       bool // whether anything else has the tag is to be looked for
-	gpus        bool // also among GPU Droplets
 }
 
 // claim takes those of is whose DELETE is due. Called with mu held.
 //
-// Invariant: no DELETE for a Droplet that is not ours. What is in byID was made
-// by this process, or carried the group's tags and a minted name when it was taken
-// over; ids are never used twice. (TestOwnership)
+// Invariant: no DELETE for a Droplet that is not ours. What is in byID was made by
+// this process or taken over, and ids are never used twice. (TestOwnership)
 func (g *Group) claim(is []*instance, now time.Time) batch {
-	b := batch{check: !g.deletions.alone, gpus: g.listing.gpus}
+	b := batch{check: !g.deletions.alone}
 	for _, i := range is {
-		if g.instances.byID[i.id] != i || !i.removable(now) {
+		if g.instances.byID[i.ID] != i || !i.removable(now) {
 			continue
 		}
-		t := target{i.name, i.id}
 		if i.deletion.accepts == 0 {
-			b.byTag = append(b.byTag, t)
+			b.byTag = append(b.byTag, i.Droplet)
 		} else {
-			b.byID = append(b.byID, t)
+			b.byID = append(b.byID, i.Droplet)
 		}
 		i.deletion.next = now.Add(callBound)
 	}
@@ -196,15 +189,15 @@ func (g *Group) send(ctx context.Context, b batch) record {
 			b = batch{byID: append(b.byTag, b.byID...)}
 		}
 	}
-	all := concurrently(b.byID, func(t target) answer {
-		a := answer{target: t, err: cmp.Or(ctx.Err(), noTag)}
+	all := concurrently(b.byID, func(d Droplet) answer {
+		a := answer{Droplet: d, err: cmp.Or(ctx.Err(), noTag)}
 		if ctx.Err() == nil && !errors.Is(noTag, ErrRateLimited) { // by id there are more to send
-			a.requestID, a.err = g.cloud.Delete(ctx, t.id)
+			a.requestID, a.err = g.cloud.Delete(ctx, d.ID)
 		}
 		return a
 	})
-	for _, t := range b.byTag {
-		all = append(all, answer{target: t, requestID: request})
+	for _, d := range b.byTag {
+		all = append(all, answer{Droplet: d, requestID: request})
 	}
 	return func(now time.Time) {
 		g.recordDeletes(ctx, all, now)
@@ -223,9 +216,9 @@ func (g *Group) send(ctx context.Context, b batch) record {
 func (g *Group) sendByTag(ctx context.Context, b batch) (request string, alone bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, byTagBound)
 	defer cancel()
-	tag, ts := DeleteTag(g.Name), b.byTag
+	tag := DeleteTag(g.Name)
 	if b.check {
-		tagged, err := g.cloud.List(ctx, tag, b.gpus)
+		tagged, err := g.cloud.List(ctx, tag, g.GPUs)
 		if err != nil && !errors.Is(err, ErrRateLimited) { // lists come last, and deletes do not wait for them
 			return "", false, err
 		}
@@ -235,18 +228,18 @@ func (g *Group) sendByTag(ctx context.Context, b batch) (request string, alone b
 		}
 		alone = err == nil
 	}
-	put := func(ts []target) error {
+	put := func(ds []Droplet) error {
 		var ids []int64
-		for _, t := range ts {
-			ids = append(ids, t.id)
+		for _, d := range ds {
+			ids = append(ids, d.ID)
 		}
 		return g.cloud.TagDroplets(ctx, tag, ids)
 	}
-	if err := put(ts[:min(len(ts), MaxTagged)]); err != nil {
+	hundreds := slices.Collect(slices.Chunk(b.byTag, MaxTagged))
+	if err := put(hundreds[0]); err != nil {
 		return "", false, err
 	}
-	rest := slices.Collect(slices.Chunk(ts[min(len(ts), MaxTagged):], MaxTagged))
-	if err := errors.Join(concurrently(rest, put)...); err != nil {
+	if err := errors.Join(concurrently(hundreds[1:], put)...); err != nil {
 		return "", false, err
 	}
 	request, err = g.cloud.DeleteTagged(ctx, tag)
@@ -262,7 +255,7 @@ func (g *Group) mistagged(d Droplet) bool {
 func (g *Group) recordDeletes(ctx context.Context, all []answer, now time.Time) {
 	var failed, limited []answer
 	for _, a := range all {
-		i := g.instances.byID[a.id]
+		i := g.instances.byID[a.ID]
 		if i == nil || i.phase != deleting {
 			continue
 		}
@@ -270,7 +263,7 @@ func (g *Group) recordDeletes(ctx context.Context, all []answer, now time.Time) 
 		case a.err == nil, errors.Is(a.err, ErrNotFound): // as good as accepted: lists will prove it
 			g.accepted(i, a.requestID, now)
 		case errors.Is(a.err, ErrRateLimited):
-			i.deletion.next, i.deletion.waits = now.Add(max(time.Second, retryAfter(a.err))), true
+			i.deletion.next = now.Add(max(time.Second, retryAfter(a.err)))
 			limited = append(limited, a)
 		case ctx.Err() != nil && unsent(a.err):
 			i.deletion.next = now

@@ -2,12 +2,14 @@ package instancegroup
 
 import "testing"
 
-// What DigitalOcean accepted, or does not exist, is returned without an error; the
-// rest stays marked, and is deleted by Update, even if the runner never asks again.
+// What DigitalOcean accepted, or does not exist, or what there was no time to send, is
+// returned without an error; the rest stays marked. All is deleted by Update, even if the
+// runner never asks again.
 func TestDecreasePartly(t *testing.T) {
 	play(t, spec(nil), `
 		decrease; decrease ci-nosuch0000 other; sent delete 0
-		up 3; next delete lost; decrease 2 of 1-3; update; told 1-3 crd; run 15s; told 1-3 crdx`)
+		up 3; next delete lost; decrease 2 of 1-3; update; told 1-3 crd; run 15s; told 1-3 crdx
+		up 13; always tagging hang; always delete hang; decrease 3 of 4-16; heal delete; run 20s; told 4-16 crdx; living 0`)
 }
 
 // The runner repeats a failed Decrease in every loop. DELETEs are sent at their own

@@ -5,10 +5,11 @@
 //
 // What must hold, whatever DigitalOcean answers:
 //
-//   - No create is sent twice for one name; only a definite refusal frees it.
-//     (TestIncreaseNeverReusesAName)
-//   - What Increase accepted is shown by Update until it is gone.
-//     (TestAcceptedIsAlwaysShown)
+//   - No create is sent twice for one name; only a definite refusal frees it, and
+//     lists settle it otherwise. (TestIncreaseNeverReusesAName, TestUnconfirmedCreate)
+//   - What Increase accepted is shown by Update until it is gone, and as creating
+//     before it is shown as Deleted: only that tells the runner that its request
+//     was answered. (TestAcceptedIsAlwaysShown)
 //   - A Droplet that lives is never shown as deleted, unless a person keeps it.
 //     (TestDecide, FuzzDecide)
 //   - A Droplet of somebody else is never touched. (TestOwnership)
@@ -48,7 +49,7 @@ type Settings struct {
 	Tags          []string          // the user's own
 	Project       string            // "" = the account's default project
 	Template      Template
-	GPUs          bool // a size is a GPU size: its Droplets need a list of their own
+	GPUs          bool // a size is a GPU size, or a Droplet that was found has one: these need a list of their own
 	MaxInstances  int  // > 0
 	MaxCreating   int  // 0 = no limit
 	CreateTimeout time.Duration
@@ -63,9 +64,8 @@ type Settings struct {
 	// It honours ctx. Increase calls it, one at a time.
 	Keys func(ctx context.Context, refused bool) ([]string, error)
 
-	// Save, unless it is nil, writes down the group's Droplets, by name, for the
-	// next process: whenever ids came or went, before Increase returns. Calls do
-	// not overlap.
+	// Save writes down the group's Droplets, by name, for the next process: whenever
+	// ids came or went, before Increase returns. Calls do not overlap.
 	Save func(droplets map[string]int64)
 }
 
@@ -119,7 +119,7 @@ func (g *Group) Hourly() float64 {
 	var usd float64
 	for _, i := range g.instances.all {
 		if i.phase != gone {
-			usd += i.droplet.PriceHourly
+			usd += i.PriceHourly
 		}
 	}
 	for _, d := range g.listing.kept {
@@ -143,17 +143,17 @@ func Cost(usdPerHour float64, age time.Duration) float64 {
 // ctx lets it.
 func (g *Group) Droplet(ctx context.Context, name string) (Droplet, error) {
 	i, err := g.shownAs(name)
-	d := i.droplet
+	d := i.Droplet
 	switch {
 	case err != nil:
 		return Droplet{}, err
 	case g.addressed(d):
 		return d, nil
-	case i.id == 0:
+	case i.ID == 0:
 		return Droplet{}, fmt.Errorf("instance %s: its create was not confirmed, so it has no address yet; "+
 			"lists will show whether it exists", name)
 	}
-	fresh, err := g.cloud.Get(ctx, i.id)
+	fresh, err := g.cloud.Get(ctx, i.ID)
 	switch {
 	case err == nil && reachable(fresh):
 		return fresh, nil
@@ -162,7 +162,7 @@ func (g *Group) Droplet(ctx context.Context, name string) (Droplet, error) {
 	case err != nil:
 		return Droplet{}, fmt.Errorf("instance %s: look up its address: %w", name, err)
 	}
-	return Droplet{}, fmt.Errorf("instance %s: Droplet %d is %s and has no address yet", name, i.id, fresh.Status)
+	return Droplet{}, fmt.Errorf("instance %s: Droplet %d is %s and has no address yet", name, i.ID, fresh.Status)
 }
 
 // Health returns nil for an instance that, as far as the last list shows, lives
@@ -175,7 +175,7 @@ func (g *Group) Health(name string) error {
 	case i.phase == deleting:
 		return fmt.Errorf("instance %s is being deleted: %s", name, i.reason)
 	case !i.off.IsZero():
-		return fmt.Errorf("instance %s: Droplet %d is powered off", name, i.id)
+		return fmt.Errorf("instance %s: Droplet %d is powered off", name, i.ID)
 	}
 	return nil
 }
@@ -211,7 +211,7 @@ func (g *Group) commit(final bool, f func()) {
 	defer g.serial.save.Unlock()
 	g.mu.Lock()
 	f()
-	save := g.instances.unsaved && g.Save != nil && (final || !g.closed)
+	save := g.instances.unsaved && (final || !g.closed)
 	g.instances.unsaved = false
 	var ids map[string]int64
 	if save {

@@ -31,11 +31,6 @@ const (
 // error means that nothing at all was accepted.
 //
 // It returns within callBound, if Settings.Keys honours its context.
-//
-// Invariants: a name is sent once. A refused create frees its names and the next
-// attempt mints others; the names of one that was not confirmed stay, as
-// requested, until lists settle them. (TestIncreaseNeverReusesAName,
-// TestUnconfirmedCreate)
 func (g *Group) Increase(ctx context.Context, n int) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, callBound)
 	defer cancel()
@@ -50,7 +45,9 @@ func (g *Group) Increase(ctx context.Context, n int) (int, error) {
 		return 0, err
 	}
 	a := attempt{goal: n, tried: map[Placement]bool{}}
-	if a.refusal = g.prepare(ctx, &a); a.refusal == nil {
+	if err := g.prepare(ctx, &a); err != nil {
+		a.refusal = err
+	} else {
 		for a.accepted < a.goal && g.tryPlacement(ctx, &a) {
 		}
 	}
@@ -89,19 +86,14 @@ func (g *Group) admit(n int) (take int, err error) {
 // batchCreates returns how many of n Droplets are to be asked for now, given when the
 // waiting for more began (zero = nobody waits), and when it begins for the rest.
 func batchCreates(n int, b Budget, since, now time.Time) (take int, waits time.Time) {
-	if !b.scarce() || n == 0 {
+	whole := n - n%MaxNames
+	if !b.scarce() || whole == n || !since.IsZero() && now.Sub(since) >= batchCreatesFor {
 		return n, time.Time{}
 	}
-	if since.IsZero() {
+	if since.IsZero() || whole > 0 {
 		since = now
 	}
-	switch whole := n / MaxNames * MaxNames; {
-	case whole == n, now.Sub(since) >= batchCreatesFor:
-		return n, time.Time{}
-	case whole > 0:
-		return whole, now
-	}
-	return 0, since
+	return whole, since
 }
 
 // attempt is one Increase, over several placements if need be.
@@ -117,7 +109,7 @@ type attempt struct {
 	usage    *Usage // of the account, once it was asked for
 }
 
-// prepare gets what a create needs.
+// prepare gets what a create needs. A placement without an image is passed over.
 func (g *Group) prepare(ctx context.Context, a *attempt) (err error) {
 	if a.images, err = g.Images(ctx, g.serial.refused); err != nil {
 		return fmt.Errorf("image for new Droplets: %w", err)
@@ -125,6 +117,11 @@ func (g *Group) prepare(ctx context.Context, a *attempt) (err error) {
 	g.serial.refused = false
 	if a.keys, err = g.Keys(ctx, false); err != nil {
 		return fmt.Errorf("SSH key for new Droplets: %w", err)
+	}
+	for _, at := range g.Placements {
+		if a.images[at.Region] == (Image{}) {
+			a.refuse(at, errors.New("there is no image for it"))
+		}
 	}
 	return nil
 }
@@ -135,15 +132,11 @@ func (g *Group) tryPlacement(ctx context.Context, a *attempt) (again bool) {
 	if deadline, _ := ctx.Deadline(); time.Until(deadline) <= enoughTime {
 		return false
 	}
-	at, image, names, ok := g.mint(a)
-	if !ok {
+	at, names := g.mint(a)
+	if len(names) == 0 {
 		return false
 	}
-	if image == (Image{}) {
-		a.refuse(at, errors.New("there is no image for it"))
-		return true
-	}
-	got, err := g.createAt(ctx, a.keys, at, image, names)
+	got, err := g.createAt(ctx, a, at, names)
 	a.accepted += got
 	switch {
 	case err == nil:
@@ -161,9 +154,7 @@ func (g *Group) tryPlacement(ctx context.Context, a *attempt) (again bool) {
 		a.refuse(at, err)
 
 	case errors.Is(err, ErrKey) && a.keyTries < keyAttempts:
-		a.keyTries++
-		a.keys, a.refusal = g.freshKeys(ctx, a.keyTries, err)
-		return a.keys != nil
+		return g.freshKeys(ctx, a, err)
 
 	case errors.Is(err, ErrUnauthorized) && !a.rotated:
 		// The Cloud reads the token again after a refusal.
@@ -188,19 +179,21 @@ func (a *attempt) refuse(at Placement, err error) {
 	a.tried[at], a.refusal = true, err
 }
 
-// freshKeys waits for DigitalOcean to know the SSH keys that it refused, and
-// returns those to try next, if any. attempt counts from 1.
-func (g *Group) freshKeys(ctx context.Context, attempt int, refusal error) ([]string, error) {
-	g.log.Warn("DigitalOcean does not know the SSH key (yet)", "attempt", attempt,
+// freshKeys waits for DigitalOcean to know the SSH keys that it refused. It returns
+// false if there are none to try.
+func (g *Group) freshKeys(ctx context.Context, a *attempt, refusal error) (again bool) {
+	a.keyTries++
+	a.refusal = refusal
+	g.log.Warn("DigitalOcean does not know the SSH key (yet)", "attempt", a.keyTries,
 		"request_id", requestID(refusal), "err", refusal)
-	if pause(ctx, time.Duration(attempt)*time.Second) != nil {
-		return nil, refusal
-	}
-	keys, err := g.Keys(ctx, true)
+	err := pause(ctx, time.Duration(a.keyTries)*time.Second)
 	if err != nil {
-		return nil, fmt.Errorf("%w; upload it again: %w", refusal, err)
+		return false
 	}
-	return keys, refusal
+	if a.keys, err = g.Keys(ctx, true); err != nil {
+		a.refusal = fmt.Errorf("%w; upload it again: %w", refusal, err)
+	}
+	return err == nil
 }
 
 // fitQuota lowers the goal to what the account's limit has room for: all names of
@@ -229,25 +222,23 @@ func (g *Group) fitQuota(ctx context.Context, a *attempt, err error) (again bool
 }
 
 // mint picks the next placement of an attempt and adds an instance, in flight, for
-// each Droplet that is still wanted. There are none where no image is.
-func (g *Group) mint(a *attempt) (at Placement, image Image, names []string, ok bool) {
+// each Droplet that is still wanted. There are no names if nothing is left to try.
+func (g *Group) mint(a *attempt) (at Placement, names []string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
-	if at, ok = g.placements.next(now, a.tried); !ok || g.closed {
-		return at, Image{}, nil, false
-	}
-	if image = a.images[at.Region]; image == (Image{}) {
-		return at, image, nil, true
+	at, ok := g.placements.next(now, a.tried)
+	if !ok || g.closed {
+		return at, nil
 	}
 	for len(names) < a.goal-a.accepted {
 		name := g.Name + "-" + NewSuffix(g.Run)
 		if g.instances.byName[name] == nil {
-			g.instances.add(instance{name: name, at: at, inFlight: true, requested: now, confirmed: now})
+			g.instances.add(instance{Droplet: Droplet{Name: name}, at: at, inFlight: true, requested: now, confirmed: now})
 			names = append(names, name)
 		}
 	}
-	return at, image, names, true
+	return at, names
 }
 
 // create is one create request and its answer.
@@ -260,14 +251,14 @@ type create struct {
 // createAt creates Droplets in one placement, in concurrent requests of at most
 // MaxNames. It returns how many may exist now, and the last refusal. Those of
 // requests that were not confirmed count.
-func (g *Group) createAt(ctx context.Context, keys []string, at Placement, image Image, names []string) (accepted int, err error) {
+func (g *Group) createAt(ctx context.Context, a *attempt, at Placement, names []string) (accepted int, err error) {
 	creates := concurrently(slices.Collect(slices.Chunk(names, MaxNames)), func(names []string) create {
 		c := create{CreateRequest: CreateRequest{
 			Names:    names,
 			Region:   at.Region,
 			Size:     at.Size,
-			Image:    image,
-			SSHKeys:  keys,
+			Image:    a.images[at.Region],
+			SSHKeys:  a.keys,
 			VPC:      g.VPC[at.Region],
 			Subnet:   g.Subnet[at.Region],
 			Tags:     append([]string{CommonTag, GroupTag(g.Name)}, g.Tags...),
@@ -313,21 +304,20 @@ func (g *Group) recordCreates(at Placement, creates []create) (accepted int, err
 	return accepted, err
 }
 
-// recordCreate settles the names of one request. It returns how many of them may
-// exist now: all of them, after an error that is not definite.
+// recordCreate settles the names of one request: a definite refusal frees them, and
+// after another error lists will. It returns how many may exist now.
 func (g *Group) recordCreate(c create, now time.Time) (accepted int) {
-	unsettled := map[string]*instance{} // the names that no list has shown meanwhile
 	for _, name := range c.Names {
 		i := g.instances.byName[name]
 		i.inFlight = false
-		if i.id == 0 {
+		if i.ID == 0 { // else a list has shown it meanwhile
 			i.requested, i.confirmed = now, now
-			unsettled[name] = i
 		}
 	}
 	if definite(c.err) {
-		g.instances.forget(func(i *instance) bool { return unsettled[i.name] == i })
-		return len(c.Names) - len(unsettled)
+		before := len(g.instances.all)
+		g.instances.forget(func(i *instance) bool { return i.ID == 0 && slices.Contains(c.Names, i.Name) })
+		return len(c.Names) - (before - len(g.instances.all))
 	}
 	if c.err != nil {
 		g.log.Warn("a create was not confirmed; lists will show whether its Droplets exist",
@@ -336,12 +326,11 @@ func (g *Group) recordCreate(c create, now time.Time) (accepted int) {
 		return len(c.Names)
 	}
 	for _, d := range c.answer.Droplets {
-		i := unsettled[d.Name]
-		if i == nil || d.ID == 0 || g.instances.byID[d.ID] != nil {
+		i := g.instances.byName[d.Name]
+		if i == nil || i.ID != 0 || d.ID == 0 || g.instances.byID[d.ID] != nil {
 			continue // known already, or not what was asked for: lists decide
 		}
-		delete(unsettled, d.Name)
-		i.droplet, i.phase = d, max(i.phase, creating)
+		i.Droplet, i.phase = d, max(i.phase, creating)
 		g.instances.identify(i, d.ID)
 	}
 	g.log.Info("Droplets requested", "count", len(c.Names), "names", strings.Join(c.Names, " "),

@@ -24,17 +24,17 @@ type instances struct {
 func (is *instances) add(i instance) *instance {
 	is.all = append(is.all, &i)
 	if !i.hidden {
-		is.byName[i.name] = &i
+		is.byName[i.Name] = &i
 	}
-	if i.id != 0 {
-		is.identify(&i, i.id)
+	if i.ID != 0 {
+		is.identify(&i, i.ID)
 	}
 	return &i
 }
 
 // identify attaches DigitalOcean's id to an instance.
 func (is *instances) identify(i *instance, id int64) {
-	i.id = id
+	i.ID = id
 	is.byID[id] = i
 	is.unsaved = true
 }
@@ -45,11 +45,11 @@ func (is *instances) forget(f func(*instance) bool) {
 		if !f(i) {
 			return false
 		}
-		if is.byName[i.name] == i {
-			delete(is.byName, i.name)
+		if is.byName[i.Name] == i {
+			delete(is.byName, i.Name)
 		}
-		if is.byID[i.id] == i {
-			delete(is.byID, i.id)
+		if is.byID[i.ID] == i {
+			delete(is.byID, i.ID)
 		}
 		return true
 	})
@@ -71,33 +71,23 @@ func (is *instances) count(most phase) int {
 func (is *instances) ids() map[string]int64 {
 	ids := map[string]int64{}
 	for _, i := range is.all {
-		if i.phase != gone && i.id != 0 && (ids[i.name] == 0 || !i.hidden) {
-			ids[i.name] = i.id
+		if i.phase != gone && i.ID != 0 && (ids[i.Name] == 0 || !i.hidden) {
+			ids[i.Name] = i.ID
 		}
 	}
 	return ids
 }
 
-// line is what Update shows of one instance.
-type line struct {
-	name  string
-	state State
-}
-
-// show returns what the runner is to be shown of every instance, in the order in
-// which they appeared. What is gone is shown for the last time.
-func (is *instances) show() []line {
-	var lines []line
+// show returns every instance that the runner is to be shown, in the order in which
+// they appeared. What is gone is shown for the last time.
+func (is *instances) show() (all []instance) {
+	all = make([]instance, 0, len(is.all))
 	for _, i := range is.all {
-		if i.inFlight || i.hidden {
-			continue
+		if !i.inFlight && !i.hidden {
+			all = append(all, *i)
+			i.shown = true
 		}
-		if i.phase == gone && !i.shown {
-			lines = append(lines, line{i.name, Creating})
-		}
-		i.shown = true
-		lines = append(lines, line{i.name, i.phase.state()})
 	}
 	is.forget(func(i *instance) bool { return i.phase == gone && !i.inFlight })
-	return lines
+	return all
 }

@@ -170,7 +170,7 @@ func TestSave(t *testing.T) {
 			equal(t, c.script+": calls", c.calls, calls)
 		}
 	})
-	one, duplicate := &instance{name: "a", id: 1}, &instance{name: "a", id: 2, hidden: true}
+	one, duplicate := &instance{Droplet: Droplet{ID: 1, Name: "a"}}, &instance{Droplet: Droplet{ID: 2, Name: "a"}, hidden: true}
 	for _, all := range [][]*instance{{one, duplicate}, {duplicate, one}} {
 		equal(t, "saved of a name that two Droplets have", map[string]int64{"a": 1}, (&instances{all: all}).ids())
 	}

@@ -22,9 +22,8 @@ type listing struct {
 	failures  int       // in a row
 	notBefore time.Time // no list before then: it would fail, or show nothing new
 
-	started  time.Time     // when Find began, by DigitalOcean's clock
+	started  time.Time     // when Find began, by DigitalOcean's clock; zero for its list
 	skew     time.Duration // DigitalOcean's clock minus ours
-	gpus     bool          // lists are to have GPU Droplets too
 	untagged bool          // some have lost the group's tag: lists go by CommonTag
 
 	kept    []Droplet // by a person: they count for MaxInstances, and nobody touches them
@@ -59,23 +58,14 @@ type listAnswer struct {
 	doubtful bool // it proves nothing: it lacks all that live
 }
 
-// lacksAll reports whether a list has none of the Droplets that there were.
-func (l List) lacksAll(ids map[int64]bool) bool {
-	return len(ids) > 0 && !slices.ContainsFunc(l.Droplets, func(d Droplet) bool { return ids[d.ID] })
-}
-
 func (l List) has(id int64) bool {
 	return slices.ContainsFunc(l.Droplets, func(d Droplet) bool { return d.ID == id })
 }
 
 // join adds to a list what another has besides.
 func join(l, more List) List {
-	has := map[int64]bool{}
-	for _, d := range l.Droplets {
-		has[d.ID] = true
-	}
-	more.Droplets = slices.DeleteFunc(more.Droplets, func(d Droplet) bool { return has[d.ID] })
-	l.Droplets = append(l.Droplets, more.Droplets...)
+	besides := slices.DeleteFunc(more.Droplets, func(d Droplet) bool { return l.has(d.ID) })
+	l.Droplets = append(l.Droplets, besides...)
 	l.Requests, l.Budget = max(l.Requests, more.Requests), more.Budget
 	return l
 }
@@ -97,13 +87,13 @@ func (l *listing) succeeded(a *listAnswer) {
 	}
 }
 
-// stale returns why the last complete list may not be shown any more: lists fail
-// since staleMost, or in a way that time does not heal.
+// stale returns why the last complete list may not be shown any more, or nil: lists
+// fail since staleMost, or in a way that time does not heal.
 func (l *listing) stale(now time.Time) error {
-	if l.failure == nil || now.Sub(l.began) <= staleMost && !permanent(l.failure) {
-		return nil
+	if now.Sub(l.began) > staleMost || permanent(l.failure) {
+		return l.failure
 	}
-	return l.failure
+	return nil
 }
 
 // listFailed notes a list that failed. Called with mu held.
@@ -124,11 +114,9 @@ func (g *Group) listFailed(a *listAnswer, now time.Time) {
 		"last_list", now.Sub(l.began).Round(time.Second), "next_in", l.notBefore.Sub(now).Round(time.Second))
 }
 
-// The pace of lists. A list takes a request for 200 Droplets, so a larger group
-// is listed less often: one of 200 at every Update of the runner's 2 s, one of
-// 2,000 every 15 s, one of 4,000 and more every 30 s, for as long as a request of
-// 1.2 s allows that. Listing alone then spends 2,400 to 3,000 of the 5,000
-// requests that DigitalOcean gives a token an hour.
+// The pace of lists. A list takes a request for 200 Droplets, so a larger group is
+// listed less often (docs/design.md). Listing alone then spends 2,400 to 3,000 of the
+// 5,000 requests that DigitalOcean gives a token an hour.
 const (
 	perListRequest = 1500 * time.Millisecond
 	longList       = 30 * time.Second

@@ -58,7 +58,7 @@ func (g *Group) warnFailed(msg string, err error, n int, now time.Time, fields .
 func (g *Group) warnAll(msg string, failed []answer, now time.Time) {
 	var names []string
 	for _, a := range failed {
-		names = append(names, a.name)
+		names = append(names, a.Name)
 	}
 	if n := len(names); n > 0 {
 		g.warnFailed(msg, failed[n-1].err, n, now, "names", some(names))

@@ -19,56 +19,48 @@ func (g *Group) belongs(d Droplet, now time.Time) *instance {
 		}
 		return i
 	}
-	if i := g.instances.byName[d.Name]; i != nil && i.id == 0 { // its create's answer was lost, or is on its way
+	if i := g.instances.byName[d.Name]; i != nil && i.ID == 0 { // its create's answer was lost, or is on its way
 		g.instances.identify(i, d.ID)
 		return i
 	}
 	run := RunOf(g.Name, d.Name)
+	known := run == g.Run || slices.Contains(g.DeadRuns, run) || g.instances.byName[d.Name] != nil || g.instances.ended[d.ID]
+	later := !g.listing.started.IsZero() && d.Created.After(g.listing.started)
 	switch {
 	case !Owns(g.Name, d):
 		g.warnStranger(d, now)
-		return nil
 	case Kept(d):
 		g.listing.kept = append(g.listing.kept, d)
-		return nil
-	case g.instances.byName[d.Name] != nil: // a copy
-		return g.takeOver(d, now)
-	case run == g.Run || g.instances.ended[d.ID]:
-		return g.hide(d, "it appeared after it was given up", now)
-	case !slices.Contains(g.DeadRuns, run) && d.Created.After(g.listing.started):
+	case later && !known:
 		g.listing.foreign = append(g.listing.foreign, d)
-		return nil
+	default:
+		return g.takeOver(d, now)
 	}
-	i := g.takeOver(d, now)
-	g.logTakeOver(i)
-	return i
+	return nil
 }
 
-// takeOver makes an instance of a Droplet that an earlier run left. Called with mu
-// held.
+// takeOver makes an instance of a Droplet that an earlier run left, or that the runner
+// is not to hear of: a copy, or what was gone for it. Called with mu held.
 func (g *Group) takeOver(d Droplet, now time.Time) *instance {
-	if first := g.instances.byName[d.Name]; first != nil {
-		return g.hide(d, fmt.Sprintf("a second Droplet of the name %s; %d stays", d.Name, first.id), now)
-	}
-	i := g.instances.add(instance{name: d.Name, phase: creating, id: d.ID, droplet: d,
-		listedSince: now.Add(-unconfirmedFor), requested: now, confirmed: now})
+	i := instance{Droplet: d, phase: creating, listedSince: now.Add(-unconfirmedFor), requested: now, confirmed: now}
 	if d.Status == StatusNew {
-		i.requested = now.Add(-g.age(i, now))
+		i.requested = now.Add(-g.age(&i, now))
 	}
-	if slices.ContainsFunc(d.Tags, IsDeleteTag) { // which may still be carried out, under a job
-		*i = i.toDelete("an earlier plugin process was deleting it")
-		g.logDelete(i, now)
+	first := g.instances.byName[d.Name]
+	late := RunOf(g.Name, d.Name) == g.Run || g.instances.ended[d.ID]
+	switch {
+	case first != nil:
+		i = i.toDelete(fmt.Sprintf("a second Droplet of the name %s; %d stays", d.Name, first.ID))
+	case late:
+		i = i.toDelete("it appeared after it was given up")
+	case slices.ContainsFunc(d.Tags, IsDeleteTag): // which may still be carried out, under a job
+		i = i.toDelete("an earlier plugin process was deleting it")
 	}
-	return i
-}
-
-// hide takes in a Droplet of ours that the runner will not hear of, to delete it.
-// Called with mu held.
-func (g *Group) hide(d Droplet, why string, now time.Time) *instance {
-	i := g.instances.add(instance{name: d.Name, hidden: true, phase: deleting, reason: why, id: d.ID, droplet: d,
-		listedSince: now.Add(-unconfirmedFor), requested: now, confirmed: now})
-	g.logDelete(i, now)
-	return i
+	i.hidden = first != nil || late
+	if i.phase == deleting {
+		g.logDelete(&i, now)
+	}
+	return g.instances.add(i)
 }
 
 func (g *Group) logDelete(i *instance, now time.Time) {
@@ -77,16 +69,16 @@ func (g *Group) logDelete(i *instance, now time.Time) {
 
 // fields are what a line of the log says of an instance that ends.
 func (g *Group) fields(i *instance, now time.Time, more ...any) []any {
-	return append([]any{"name", i.name, "id", i.id, "reason", i.reason, "age", g.age(i, now), "usd_per_hour", i.droplet.PriceHourly}, more...)
+	return append([]any{"name", i.Name, "id", i.ID, "reason", i.reason, "age", g.age(i, now), "usd_per_hour", i.PriceHourly}, more...)
 }
 
 // age is how old a Droplet is, by DigitalOcean's clock.
 func (g *Group) age(i *instance, now time.Time) time.Duration {
 	age := now.Sub(i.requested)
-	if created := i.droplet.Created; !created.IsZero() {
-		age = now.Add(g.listing.skew).Sub(created)
+	if !i.Created.IsZero() {
+		age = i.Age(now.Add(g.listing.skew))
 	}
-	return max(0, age).Round(time.Second)
+	return age.Round(time.Second)
 }
 
 // warnStranger warns once of a Droplet that has the group's tag and is not ours.

@@ -100,7 +100,7 @@ func (g *Group) coolDown(at Placement, sent, now time.Time, why string, err erro
 // lost notes that a Droplet never ran. If no placement is left the group backs
 // off. Called with mu held.
 func (g *Group) lost(i *instance, now time.Time) {
-	err := fmt.Errorf("%s: %s never ran: %s", i.at, i.name, i.reason)
+	err := fmt.Errorf("%s: %s never ran: %s", i.at, i.Name, i.reason)
 	if g.coolDown(i.at, i.requested, now, "what it accepted never ran", err) && !g.placements.anyFree(now) {
 		g.placements.backoff.failed(err, now)
 	}
@@ -132,11 +132,5 @@ func (b *backoff) failed(err error, now time.Time) {
 
 // double doubles from first to most; n counts from 1.
 func double(first, most time.Duration, n int) time.Duration {
-	for range n - 1 {
-		if first >= most/2 {
-			return most
-		}
-		first *= 2
-	}
-	return min(first, most)
+	return min(most, first<<min(n-1, 10)) // without an overflow
 }

@@ -15,10 +15,6 @@ import (
 //
 // It returns within callBound, and begins no sooner than minUpdate after the last
 // one ended.
-//
-// Invariant: an instance that Increase accepted is shown as creating (or as
-// something later) before it is shown as Deleted, since only that tells the
-// runner that its request was answered. (TestAcceptedIsAlwaysShown)
 func (g *Group) Update(ctx context.Context, report func(id string, s State)) error {
 	ctx, cancel := context.WithTimeout(ctx, callBound)
 	defer cancel()
@@ -31,19 +27,20 @@ func (g *Group) Update(ctx context.Context, report func(id string, s State)) err
 	}
 	defer func() { g.serial.lastUpdate = time.Now() }()
 
-	return g.reconcile(ctx, g.observe(ctx), report)
+	return g.reconcile(ctx, g.observe(ctx, false), report)
 }
 
 // reconcile decides by a list, or by the last one if it is nil, acts, and reports.
 // report is nil for Shutdown.
 func (g *Group) reconcile(ctx context.Context, a *listAnswer, report func(id string, s State)) error {
 	final := report == nil
-	t, err := g.collect(ctx, a, final)
-	records := g.act(ctx, t)
+	actions, err := g.collect(ctx, a, final)
+	// What fails, or finds no time, is due again in a later Update.
+	records := concurrently(actions, func(act func() record) record { return act() })
 	if err == nil && errors.Is(ctx.Err(), context.Canceled) {
 		err = ctx.Err() // nobody listens any more
 	}
-	var shown []line
+	var all []instance
 	g.commit(final, func() {
 		for _, record := range records {
 			record(time.Now())
@@ -54,92 +51,80 @@ func (g *Group) reconcile(ctx context.Context, a *listAnswer, report func(id str
 		case g.closed:
 			err = errClosed
 		default:
-			shown = g.instances.show()
+			all = g.instances.show()
 		}
 	})
-	for _, l := range shown {
-		report(l.name, l.state)
+	for _, i := range all {
+		if i.phase == gone && !i.shown {
+			report(i.Name, Creating)
+		}
+		report(i.Name, i.phase.state())
 	}
 	return err
 }
 
-// observe lists, if that is due.
-func (g *Group) observe(ctx context.Context) *listAnswer {
-	g.mu.Lock()
-	due := !g.closed && g.listing.due(time.Now())
-	g.mu.Unlock()
-	if !due {
-		return nil
-	}
-	return g.list(ctx)
-}
-
-// list asks for a list.
+// observe asks for a list, if one is due, or always.
 //
 // Invariants: one that lacks all that lists had proves nothing before a list by
 // CommonTag lacks them too: somebody may have deleted the group's tag. One that
 // lacks all that live, two or more, is doubtful even then: DigitalOcean may answer
 // wrongly. (TestGroupTagDeleted, TestEmptyListIsNotBelieved)
-func (g *Group) list(ctx context.Context) *listAnswer {
+func (g *Group) observe(ctx context.Context, always bool) *listAnswer {
 	ctx, cancel := context.WithTimeout(ctx, listBound)
 	defer cancel()
-	tag, gpus, had, living := g.question()
 	a := &listAnswer{began: time.Now()}
-	a.List, a.err = g.cloud.List(ctx, tag, gpus)
-	if a.err != nil || !a.lacksAll(had) {
+	g.mu.Lock()
+	due := always || !g.closed && g.listing.due(a.began)
+	tag := GroupTag(g.Name)
+	if g.listing.untagged {
+		tag = CommonTag
+	}
+	g.mu.Unlock()
+	if !due {
+		return nil
+	}
+	a.List, a.err = g.cloud.List(ctx, tag, g.GPUs)
+	if a.err != nil || g.lacks(a.List, deleting) == 0 {
 		return a
 	}
 	if tag != CommonTag {
-		more, err := g.cloud.List(ctx, CommonTag, gpus)
+		more, err := g.cloud.List(ctx, CommonTag, g.GPUs)
 		if err != nil {
 			a.doubtful = true
 			return a
 		}
 		a.List = join(a.List, more)
 	}
-	a.doubtful = len(living) > 1 && a.lacksAll(living)
+	a.doubtful = g.lacks(a.List, running) > 1
 	return a
 }
 
-// question is what to ask a list for, which Droplets lists had, and which of these
-// nobody deletes.
-func (g *Group) question() (tag string, gpus bool, had, living map[int64]bool) {
+// lacks returns how many there are, in a phase up to most, that lists had and l has
+// none of. It is 0 if l has one.
+func (g *Group) lacks(l List, most phase) (n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	tag, had, living = GroupTag(g.Name), map[int64]bool{}, map[int64]bool{}
-	if g.listing.untagged {
-		tag = CommonTag
-	}
-	for id, i := range g.instances.byID {
-		if i.listed() && i.phase != gone {
-			had[id] = true
-		}
-		if i.listed() && i.phase < deleting {
-			living[id] = true
+	had := func(i *instance) bool { return i != nil && i.listed() && i.phase <= most }
+	for _, i := range g.instances.byID {
+		if had(i) {
+			n++
 		}
 	}
-	return tag, g.listing.gpus, had, living
+	if slices.ContainsFunc(l.Droplets, func(d Droplet) bool { return had(g.instances.byID[d.ID]) }) {
+		return 0
+	}
+	return n
 }
 
-// todo are the actions of one Update.
-type todo struct {
-	deletes batch
-	lookUps []target
-	assign  []int64 // to the project
-}
+// record notes what DigitalOcean answered to an action. Called with mu held.
+type record func(now time.Time)
 
-// target is an instance that something is to be done about, while it may change.
-type target struct {
-	name string
-	id   int64
-}
-
-// answer is what DigitalOcean said about one of them.
+// answer is what DigitalOcean said about a Droplet of the group.
 type answer struct {
-	target
+	Droplet           // as it was when it was asked about
+	found     Droplet // of a look-up
 	asked     time.Time
-	droplet   Droplet
-	requestID string
+	requestID string // of a delete
 	err       error
 }
 
@@ -149,11 +134,11 @@ const lookUpsAtOnce = 20
 
 // collect applies a list to every instance, by decide, and collects what is to be done. The
 // error says that the group's state is not known well enough to be shown.
-func (g *Group) collect(ctx context.Context, a *listAnswer, final bool) (todo, error) {
+func (g *Group) collect(ctx context.Context, a *listAnswer, final bool) (actions []func() record, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed && !final {
-		return todo{}, errClosed
+		return nil, errClosed
 	}
 	now := time.Now()
 	switch {
@@ -163,29 +148,34 @@ func (g *Group) collect(ctx context.Context, a *listAnswer, final bool) (todo, e
 	case !errors.Is(ctx.Err(), context.Canceled): // which says nothing of DigitalOcean
 		g.listFailed(a, now)
 	}
-	var t todo
-	var deletes, lookUps []*instance
+	var removals, lookUps []*instance
+	var missing []Droplet
+	var unassigned []int64
 	assign := g.Project != "" && !now.Before(g.instances.noAssign)
 	for _, i := range g.instances.all {
-		switch _, next := decide(*i, observation{}, now, g.CreateTimeout); next {
+		switch i.due(now) {
 		case remove:
-			deletes = append(deletes, i)
+			removals = append(removals, i)
 		case look:
 			lookUps = append(lookUps, i)
 		}
 		// Once lists show it: before that DigitalOcean may not know its URN.
-		if assign && i.own() && !i.assigned && i.listed() && i.phase < deleting && len(t.assign) < MaxAssign {
-			t.assign = append(t.assign, i.id)
+		if assign && i.own() && !i.assigned && i.listed() && i.phase < deleting && len(unassigned) < MaxAssign {
+			unassigned = append(unassigned, i.ID)
 		}
 	}
-	t.deletes = g.claim(deletes, now)
+	deletes := g.claim(removals, now)
 	// Longest unchecked first, so that every one has its turn.
 	slices.SortStableFunc(lookUps, func(a, b *instance) int { return a.checked.Compare(b.checked) })
 	for _, i := range lookUps[:min(len(lookUps), lookUpsAtOnce)] {
 		i.checked = now
-		t.lookUps = append(t.lookUps, target{i.name, i.id})
+		missing = append(missing, i.Droplet)
 	}
-	return t, g.listing.stale(now)
+	return []func() record{
+		func() record { return g.send(ctx, deletes) },
+		func() record { return g.lookUp(ctx, missing) },
+		func() record { return g.assignProject(ctx, unassigned) },
+	}, g.listing.stale(now)
 }
 
 // listed applies one complete list: first which group each Droplet belongs to, then
@@ -198,17 +188,18 @@ func (g *Group) listed(a *listAnswer, now time.Time) {
 	if slices.ContainsFunc(a.Droplets, g.mistagged) {
 		g.deletions.alone = false
 	}
-	present := map[*instance]Droplet{}
+	known, present := len(g.instances.all), map[*instance]Droplet{}
 	for _, d := range a.Droplets {
 		if i := g.belongs(d, now); i != nil {
 			present[i] = d
 		}
 	}
+	g.logTakeOver(g.instances.all[known:])
 	untagged := false
 	for _, i := range g.instances.all {
 		d, ok := present[i]
-		g.apply(i, observation{source: list, present: ok, droplet: d, asked: a.began, unsure: a.Requests > 1, doubtful: a.doubtful}, now)
-		untagged = untagged || i.phase != gone && i.listed() && !HasTag(i.droplet, GroupTag(g.Name))
+		g.apply(i, observation{present: ok, droplet: d, asked: a.began, unsure: a.Requests > 1, doubtful: a.doubtful}, now)
+		untagged = untagged || i.phase != gone && i.listed() && !HasTag(i.Droplet, GroupTag(g.Name))
 	}
 	if untagged && !g.listing.untagged {
 		g.log.Warn("Droplets of the group have lost its tag: another tag finds them, and new Droplets get the tag again", "tag", GroupTag(g.Name))
@@ -226,11 +217,12 @@ func (g *Group) listed(a *listAnswer, now time.Time) {
 func (g *Group) apply(i *instance, o observation, now time.Time) {
 	o.partial = o.present && i.own() && !g.addressed(o.droplet)
 	before := i.phase
-	*i, _ = decide(*i, o, now, g.CreateTimeout)
+	*i = decide(*i, o, now, g.CreateTimeout)
 	if i.phase == before {
 		return
 	}
-	if i.phase >= deleting && i.neverRan() && before < deleting && i.reason != keptReason {
+	neverRan := i.phase >= deleting && before < deleting && i.active.IsZero()
+	if neverRan && i.own() && i.reason != keptReason { // which says something of where it was created
 		g.lost(i, now)
 	}
 	switch {
@@ -238,11 +230,11 @@ func (g *Group) apply(i *instance, o observation, now time.Time) {
 		g.placements.worked(i.at, i.requested)
 		if o.partial {
 			g.log.Warn("a Droplet lacks the kind of address that it was created with; the runner gets it as it is",
-				"name", i.name, "id", i.id, "public_networking", g.Template.PublicNetworking, "waited", now.Sub(i.active).Round(time.Second))
+				"name", i.Name, "id", i.ID, "public_networking", g.Template.PublicNetworking, "waited", now.Sub(i.active).Round(time.Second))
 		}
-		g.log.Info("Droplet is active", "name", i.name, "id", i.id,
-			"after", now.Sub(i.requested).Round(time.Second), "external", i.droplet.External(), "internal", i.droplet.PrivateIPv4,
-			"usd_per_hour", i.droplet.PriceHourly)
+		g.log.Info("Droplet is active", "name", i.Name, "id", i.ID,
+			"after", now.Sub(i.requested).Round(time.Second), "external", i.External(), "internal", i.PrivateIPv4,
+			"usd_per_hour", i.PriceHourly)
 	case i.phase == deleting:
 		g.logDelete(i, now)
 	case i.phase == gone:
@@ -255,42 +247,29 @@ func (g *Group) apply(i *instance, o observation, now time.Time) {
 func (g *Group) isGone(i *instance, before phase, now time.Time) {
 	g.instances.unsaved = true
 	if !i.own() {
-		g.instances.ended[i.id] = true // lists lag: it may be in another one
+		g.instances.ended[i.ID] = true // lists lag: it may be in another one
 	}
 	fields := g.fields(i, now)
 	switch {
 	case i.reason == keptReason:
 		g.log.Warn("a person keeps a Droplet: the runner is told that it is gone; it is billed, and counts for max_instances", fields...)
-		g.listing.kept = append(g.listing.kept, i.droplet)
+		g.listing.kept = append(g.listing.kept, i.Droplet)
 	case before == deleting:
 		g.log.Info("Droplet is gone", fields...)
-	case i.id == 0:
+	case i.ID == 0:
 		g.log.Warn("a Droplet was never created: it is reported to the runner as gone", fields...)
 	default:
 		g.log.Warn("a Droplet vanished: it is reported to the runner as gone", fields...)
 	}
 }
 
-// record notes what DigitalOcean answered to an action. Called with mu held.
-type record func(now time.Time)
-
-// act does what is to be done, side by side. What fails, or finds no time, is due
-// again in a later Update.
-func (g *Group) act(ctx context.Context, t todo) []record {
-	return concurrently([]func() record{
-		func() record { return g.send(ctx, t.deletes) },
-		func() record { return g.lookUp(ctx, t.lookUps) },
-		func() record { return g.assignProject(ctx, t.assign) },
-	}, func(action func() record) record { return action() })
-}
-
 // lookUp asks for Droplets that should be in the lists and are not. A 404 is
 // doubtful while others are missing too.
-func (g *Group) lookUp(ctx context.Context, ts []target) record {
-	all := concurrently(ts, func(t target) answer {
-		a := answer{target: t, asked: time.Now(), err: ctx.Err()}
+func (g *Group) lookUp(ctx context.Context, ds []Droplet) record {
+	all := concurrently(ds, func(d Droplet) answer {
+		a := answer{Droplet: d, asked: time.Now(), err: ctx.Err()}
 		if a.err == nil {
-			a.droplet, a.err = g.cloud.Get(ctx, t.id)
+			a.found, a.err = g.cloud.Get(ctx, d.ID)
 		}
 		return a
 	})
@@ -303,11 +282,11 @@ func (g *Group) lookUp(ctx context.Context, ts []target) record {
 		}
 		var failed []answer
 		for _, a := range all {
-			i := g.instances.byID[a.id]
+			i := g.instances.byID[a.ID]
 			switch {
 			case i == nil, errors.Is(a.err, ErrRateLimited): // at its next turn
 			case a.err == nil, errors.Is(a.err, ErrNotFound):
-				g.apply(i, observation{source: lookUp, asked: a.asked, present: a.err == nil, droplet: a.droplet, doubtful: missing > 1}, now)
+				g.apply(i, observation{byID: true, asked: a.asked, present: a.err == nil, droplet: a.found, doubtful: missing > 1}, now)
 			default:
 				if unsent(a.err) || ctx.Err() != nil { // there was no time: it is due at once
 					i.checked = time.Time{}

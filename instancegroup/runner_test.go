@@ -316,7 +316,7 @@ func (r *runner) step(verb string, w ...string) {
 		case "usage":
 			r.usage = Usage{num(1), num(2)}
 		default:
-			*map[string]*time.Duration{"latency": &r.latency, "boot": &r.boot, "createlag": &r.createLag, "deletelag": &r.deleteLag,
+			*map[string]*time.Duration{"latency": &r.latency, "createlag": &r.createLag, "deletelag": &r.deleteLag,
 				"clock": &r.clock}[w[0]] = dur(1)
 		}
 	case "left": // "left ci-deadaaaaa1 off deaf": another process made it; "left 1": or a create of ours did

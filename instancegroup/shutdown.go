@@ -45,8 +45,8 @@ func (g *Group) Shutdown(ctx context.Context) {
 		}
 	}
 	l := g.finish(ctx)
-	if len(l.owed)+len(l.deleting) == 0 {
-		g.removeTag(ctx)
+	if len(l.owed)+len(l.deleting) == 0 && (l.tagged || len(g.DeadRuns) > 0) {
+		g.removeTag(ctx, l.tagged)
 	}
 	g.logLeft(l)
 }
@@ -69,7 +69,7 @@ func (g *Group) finish(ctx context.Context) leftovers {
 		// delete, or to warn of. Otherwise deletes come first.
 		var a *listAnswer
 		if try > 0 || l.unconfirmed > 0 {
-			a = g.list(ctx)
+			a = g.observe(ctx, true)
 		}
 		_ = g.reconcile(ctx, a, nil) // what is left says more
 	}
@@ -77,13 +77,7 @@ func (g *Group) finish(ctx context.Context) leftovers {
 
 // removeTag takes the delete tag off the account, which nothing can carry any more:
 // that of this process, or of one that was killed.
-func (g *Group) removeTag(ctx context.Context) {
-	g.mu.Lock()
-	tagged := g.deletions.tagged
-	g.mu.Unlock()
-	if !tagged && len(g.DeadRuns) == 0 {
-		return
-	}
+func (g *Group) removeTag(ctx context.Context, tagged bool) {
 	if err := g.cloud.RemoveTag(ctx, DeleteTag(g.Name)); err != nil && !errors.Is(err, ErrNotFound) && tagged {
 		g.log.Warn("the delete tag stays on the account; no Droplet has it", "tag", DeleteTag(g.Name),
 			"request_id", requestID(err), "err", err)
@@ -93,7 +87,8 @@ func (g *Group) removeTag(ctx context.Context) {
 // leftovers is what a group leaves.
 type leftovers struct {
 	stay, owed, deleting, kept, foreign []Droplet
-	unconfirmed                         int // names whose create was not confirmed, and that no list has shown yet
+	unconfirmed                         int  // names whose create was not confirmed, and that no list has shown yet
+	tagged                              bool // the delete tag may be on the account
 }
 
 // done reports whether nothing that is to be deleted can be left.
@@ -104,21 +99,20 @@ func (l leftovers) done() bool { return len(l.owed)+len(l.deleting)+l.unconfirme
 func (g *Group) left(hurry bool) leftovers {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	l := leftovers{kept: g.listing.kept, foreign: g.listing.foreign}
+	l := leftovers{kept: g.listing.kept, foreign: g.listing.foreign, tagged: g.deletions.tagged}
 	for _, i := range g.instances.all {
-		d := &i.deletion
 		switch {
 		case i.phase == gone:
-		case i.id == 0:
+		case i.ID == 0:
 			l.unconfirmed++
 		case i.phase != deleting:
-			l.stay = append(l.stay, i.named())
-		case !d.accepted.IsZero():
-			l.deleting = append(l.deleting, i.named())
+			l.stay = append(l.stay, i.Droplet)
+		case i.deletion.accepts > 0:
+			l.deleting = append(l.deleting, i.Droplet)
 		default:
-			l.owed = append(l.owed, i.named())
-			if hurry && (d.refusals > 0 || d.waits) { // else it may be on its way
-				d.next = time.Time{}
+			l.owed = append(l.owed, i.Droplet)
+			if hurry {
+				i.deletion.next = time.Time{}
 			}
 		}
 	}

@@ -17,6 +17,8 @@ func TestShutdown(t *testing.T) {
 		= owed deletes are sent, whatever pause is due, and sent again if they are refused; what was accepted is not
 			up 4; decrease 4; always delete refused/1h; undecreased 1-3; heal delete; mark; next delete lost; stop clean
 			living 0; sent delete 4; says 0x WARN & stay
+		= a delete that is under way, and hangs
+			up 1; next delete hang; go attempt decrease 1; sleep 1s; stop clean; join; sent delete 2; living 0
 		= deletes that are refused for good
 			up 2; always delete forbidden; undecreased 1-2; mark; stop unclean; sent delete 6 # three for each
 			says WARN & did not accept the deletion of Droplets: they stay & droplets=2 & usd_per_hour=0.02 & rm --all --group ci

@@ -12,15 +12,13 @@ import (
 
 // Found is what a group has on the account before a Group begins.
 type Found struct {
-	list       List
-	began      time.Time
-	gpus       bool             // GPU Droplets could be listed
-	names      map[int64]string // what the last process remembered, which somebody may have renamed
-	remembered []Droplet        // of these, what lists lack and may exist
+	first      listAnswer
+	gpus       bool      // GPU Droplets could be listed
+	remembered []Droplet // by the last process, under its names: what exists, or may exist
 }
 
 // Forget drops what the last process remembered: it is on another account.
-func (f *Found) Forget() { f.names, f.remembered = nil, nil }
+func (f *Found) Forget() { f.remembered = nil }
 
 // findsAtOnce is how many Find looks up. Updates do the rest, some at a time.
 const findsAtOnce = 50
@@ -33,7 +31,7 @@ const findsAtOnce = 50
 // GPU Droplets are listed whatever the sizes are now, which may have been others.
 // Unless gpus is set the group does without them when that fails.
 func Find(ctx context.Context, cloud Cloud, log Logger, group string, gpus bool, remembered map[string]int64) (Found, error) {
-	f := Found{began: time.Now(), gpus: true, names: map[int64]string{}}
+	f := Found{first: listAnswer{began: time.Now()}, gpus: true}
 	tag := GroupTag(group)
 	list, err := cloud.List(ctx, tag, true)
 	if err != nil && !gpus && !errors.Is(err, ErrUnauthorized) {
@@ -47,18 +45,19 @@ func Find(ctx context.Context, cloud Cloud, log Logger, group string, gpus bool,
 	if err != nil {
 		return Found{}, fmt.Errorf("list the Droplets with the tag %s: %w", tag, err)
 	}
-	f.list = list
+	names := map[int64]string{} // which somebody may have changed since
 	for name, id := range remembered {
-		f.names[id] = name
+		names[id] = name
 	}
-	missing := slices.DeleteFunc(slices.Sorted(maps.Values(remembered)), f.list.has)
+	missing := slices.DeleteFunc(slices.Sorted(maps.Keys(names)), list.has)
 	if len(missing) > 1 {
 		if more, err := cloud.List(ctx, CommonTag, f.gpus); err == nil {
-			f.list = join(f.list, more)
-			missing = slices.DeleteFunc(missing, f.list.has)
+			list = join(list, more)
+			missing = slices.DeleteFunc(missing, list.has)
 		}
 	}
-	f.remembered = concurrently(missing, func(id int64) Droplet {
+	f.first.List = list
+	unlisted := concurrently(missing, func(id int64) Droplet {
 		if slices.Index(missing, id) < findsAtOnce {
 			if d, err := cloud.Get(ctx, id); err == nil || errors.Is(err, ErrNotFound) {
 				return d
@@ -66,6 +65,11 @@ func Find(ctx context.Context, cloud Cloud, log Logger, group string, gpus bool,
 		}
 		return Droplet{ID: id} // it may exist
 	})
+	for _, d := range slices.Concat(list.Droplets, unlisted) {
+		if d.Name = names[d.ID]; d.ID != 0 && d.Name != "" && !Kept(d) {
+			f.remembered = append(f.remembered, d)
+		}
+	}
 	return f, nil
 }
 
@@ -83,54 +87,40 @@ func Start(s Settings, cloud Cloud, log Logger, f Found) *Group {
 		serial:     serial{increase: make(ctxMutex, 1), update: make(ctxMutex, 1)},
 		mu:         &sync.Mutex{},
 		instances:  instances{byName: map[string]*instance{}, byID: map[int64]*instance{}, ended: map[int64]bool{}},
-		listing:    listing{gpus: s.GPUs},
 		placements: placements{order: s.Placements, cooling: map[Placement]cooldown{}},
 		limit:      logLimit{},
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
-	first := &listAnswer{List: f.list, began: f.began}
-	g.listing.succeeded(first)
-	g.listing.started = f.began.Add(g.listing.skew)
-	take := func(d Droplet) *instance {
-		g.listing.gpus = g.listing.gpus || f.gpus && GPUSize(d.Size)
-		return g.takeOver(d, now)
-	}
-	for _, d := range f.list.Droplets {
-		ours := Owns(g.Name, d)
-		if name := f.names[d.ID]; name != "" {
-			d.Name, ours = name, true
-		}
-		if ours && !Kept(d) {
-			take(d)
-		}
-	}
+	g.listing.succeeded(&f.first)
 	for _, d := range f.remembered {
-		if d.ID == 0 || Kept(d) {
-			continue
-		}
-		d.Name = f.names[d.ID]
-		i := take(d)
-		i.listedSince, i.unresolved = time.Time{}, true // that lists lack it proves nothing
+		i := g.takeOver(d, now)
+		i.listedSince, i.unresolved = time.Time{}, true // if lists lack it that proves nothing
 		if d.Status != "" {
-			g.apply(i, observation{source: lookUp, present: true, droplet: d, asked: f.began}, now)
+			g.apply(i, observation{byID: true, present: true, droplet: d, asked: f.first.began}, now)
 		}
 	}
-	g.listed(first, now)
-	g.logTakeOver(g.instances.all...)
+	g.logTakeOver(g.instances.all)
+	g.listed(&f.first, now)
+	g.listing.started = f.first.began.Add(g.listing.skew)
+	for _, i := range g.instances.all {
+		g.GPUs = g.GPUs || f.gpus && GPUSize(i.Size)
+	}
 	return g
 }
 
 // logTakeOver logs which Droplets were taken over. Those of runs that this host
 // does not know may be a living manager's.
-func (g *Group) logTakeOver(is ...*instance) {
+func (g *Group) logTakeOver(is []*instance) {
 	var known, unknown []Droplet
 	for _, i := range is {
-		if slices.Contains(g.DeadRuns, RunOf(g.Name, i.name)) {
-			known = append(known, i.named())
-		} else {
-			unknown = append(unknown, i.named())
+		switch {
+		case i.hidden:
+		case slices.Contains(g.DeadRuns, RunOf(g.Name, i.Name)):
+			known = append(known, i.Droplet)
+		default:
+			unknown = append(unknown, i.Droplet)
 		}
 	}
 	if len(known) > 0 {

@@ -33,7 +33,7 @@ var calls = map[string]struct {
 }{
 	"Trace": {0, "trace"}, "Debug": {0, "debug"}, "Info": {0, "info"}, "Warn": {0, "warn"}, "Error": {0, "error"},
 	"warnFailed": {0, "warn"}, "warnAll": {0, "warn"}, "instancegroup warn": {1, "warn"},
-	"instancegroup toDelete": {0, "reason"}, "instancegroup hide": {1, "reason"},
+	"instancegroup toDelete": {0, "reason"},
 }
 
 // logTexts are what calls name, by kind. What varies is "..." in them.
