@@ -11,12 +11,14 @@ import (
 	"strings"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
 // conversion is the migration of one runner: from its old settings to what the new section says, with notes, and to a text.
 type conversion struct {
 	*migration
 	*section
+	index  int               // of the runner, from 0
 	key    string            // runners.0
 	driver map[string]option // of docker-machine's digitalocean driver, by name without the prefix
 	engine []option          // of the Docker daemon, that are converted
@@ -24,6 +26,7 @@ type conversion struct {
 	Runner       oldRunner
 	Group        string // plugin_config.name
 	Most         int    // Droplets at once
+	Requests     bool   // request_concurrency is added
 	Token        string // a file; empty = it is in the environment
 	Region, Size string
 	Image        any    // a name, or the number of a snapshot
@@ -70,6 +73,8 @@ func (c *conversion) convert() string {
 	c.Group = c.groupName()
 	c.Groups = append(c.Groups, c.Group)
 	c.Most = c.mostDroplets()
+	c.most = max(c.most, c.Most)
+	c.requests()
 	c.Policies = c.policies()
 	c.Token = c.tokenFile()
 	c.droplets()
@@ -122,14 +127,25 @@ func (c *conversion) mostDroplets() int {
 	if c.Runner.Limit > 0 {
 		return c.Runner.Limit
 	}
-	idle, concurrent := max(c.Runner.Machine.IdleCount, 0), max(c.Old.Concurrent, 1)
-	for _, section := range c.Runner.Machine.Autoscaling {
-		idle = max(idle, section.IdleCount)
-	}
-	c.note(Check, "limit", "limit",
-		fmt.Sprintf("not set: max_instances = %d, for concurrent = %d and %d idle machines", concurrent+idle, concurrent, idle),
+	n := max(c.config.Concurrent, 1)
+	c.note(Check, "limit", "limit", fmt.Sprintf("not set: max_instances = %d, as many as concurrent jobs", n),
 		"set it to what you are willing to pay for")
-	return concurrent + idle
+	return n
+}
+
+// requests decides about request_concurrency. It does not override what a person has decided.
+func (c *conversion) requests() {
+	const key, hint = "request_concurrency", "request_concurrency = 4"
+	r, given := c.config.Runners[c.index], c.has(key)
+	n := max(1, r.RequestConcurrency)
+	switch {
+	case !r.Adaptive() && (n > 1 || !given):
+		c.note(Check, key, key, fmt.Sprintf("stays %d, and %s off, as you have them", n, runnerconfig.Adaptive),
+			"remove "+runnerconfig.Adaptive+", which is on by default; "+hint)
+	case given && n == 1 && c.Most <= 2:
+		c.note(Check, key, key, "stays 1, as you have it: jobs wait for GitLab's long polling", hint)
+	}
+	c.Requests = !given && r.Adaptive()
 }
 
 // tokenFile moves the access token to a file of its own, which runners of one account share. The plugin reads docker-machine's

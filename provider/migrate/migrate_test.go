@@ -104,6 +104,10 @@ func TestNotes(t *testing.T) {
 		{"", "engine-install-url=https://x", "lost: config.toml:11: engine-install-url: ", ""},
 		{"", "swarm-master", "lost: config.toml:11: swarm-master: not converted", ""},
 		{"    MaxRemovalAttempts = 1\n", "", "", ""},
+		{"[machine.shutdown_drain]\n  enabled = true\n", "", "", "shutdown_deletion_interval = \"5s\"\n    shutdown_deletion_retries = 3\n"},
+		{"[machine.shutdown_drain]\n  enabled = true\n  max_retries = 6\n", "", "check: config.toml: shutdown_timeout: stays 30s, and your shutdown_drain takes up to 30s", "shutdown_deletion_retries = 6\n"},
+		{"  [runners.feature_flags]\n    FF_USE_ADAPTIVE_REQUEST_CONCURRENCY = false\n", "", "check: config.toml:2: request_concurrency: stays 1, and FF_USE_ADAPTIVE_REQUEST_CONCURRENCY off", "executor = \"docker-autoscaler\"\n  limit = 5\n"},
+		{"[[runners]]\n[[runners]]\n[[runners]]\n[[runners]]\n[[runners]]\n", "", "check: config.toml:1: concurrent: stays 5, as you have it: fewer jobs at once than [[runners]] (6)", ""},
 		{"    OffPeakPeriods = [\"* * * L * * *\"]\n", "", "lost: config.toml:13: OffPeakPeriods: the runner ignores it since 14.0", ""},
 		{"    [[runners.machine.autoscaling]]\n      Periods = [\n        \"* * * L * * *\",\n      ]\n", "", `todo: config.toml:15: Periods: "* * * L * * *" has no equal`, ""},
 		{"    [[runners.machine.autoscaling]]\n      IdleCount = 1\n", "", "", ""},
@@ -118,6 +122,7 @@ func TestNotes(t *testing.T) {
 		if !r.Changed || !strings.Contains(notes, tt.want) || tt.want == "" && notes != "" || !strings.Contains(r.Text, tt.in) {
 			t.Errorf("%s %s: want %q, and %q in the text:\n%s\n%s", tt.machine, tt.option, tt.want, tt.in, notes, r.Text)
 		}
+		accepted(t, script, r)
 		if r.Has(Error, Todo) != strings.HasPrefix(notes, "todo") {
 			t.Errorf("%s %s: works: %t\n%s", tt.machine, tt.option, !r.Has(Error, Todo), notes)
 		}
