@@ -35,7 +35,7 @@ func Look(ctx context.Context, s Subject) Host {
 	h := Host{Now: time.Now()}
 	if s.File != nil {
 		h.RunnerVersion = askRunner(ctx)
-		h.Program, _ = os.Executable() // else no hint has it
+		h.Program, _ = os.Executable()
 		h.PluginFault = findPlugin(s.Runner.Autoscaler.Plugin)
 	}
 	if s.Account.Name != "" {
@@ -110,7 +110,7 @@ func (e *exam) plugin() {
 	const key, inPath = "autoscaler.plugin", `plugin = "fleeting-plugin-digitalocean"`
 	name, fault := e.Runner.Autoscaler.Plugin, e.Host.PluginFault
 	// sudo searches a PATH of its own, and finds no file that is named without a directory.
-	level, hint := Warning, "sudo install "+Quote(cmp.Or(e.Host.Program, "./fleeting-plugin-digitalocean"))+" /usr/local/bin/fleeting-plugin-digitalocean"
+	level, hint := Warning, "sudo install "+Quote(e.Host.Program)+" /usr/local/bin/fleeting-plugin-digitalocean"
 	switch {
 	case skipped.MatchString(name):
 		level, hint, fault = Fault, inPath, "fleeting install passes over a registry with a port, and a version with a v, without a word"

@@ -74,7 +74,7 @@ func (e *exam) runner() {
 
 // plainSecret reports whether a group's section holds a secret, and not just the name of its file.
 func plainSecret(r runnerconfig.Runner) bool {
-	return r.OurPlugin() && (pluginKey(r, "token") != "" || r.Autoscaler.Connector.Password != "")
+	return r.OurPlugin() && (r.PluginKey("token") != "" || r.Autoscaler.Connector.Password != "")
 }
 
 // unset reports whether a time is none.
@@ -131,17 +131,11 @@ func (e *exam) pluginConfig() {
 	e.refused(e.Faults)
 	for _, other := range e.File.Runners {
 		same := e.Account.Name != "" && other.Index != e.Runner.Index && other.OurPlugin() &&
-			pluginKey(other, "name") == e.Account.Name && pluginKey(other, "api_url") == pluginKey(e.Runner, "api_url")
+			other.PluginKey("name") == e.Account.Name && other.PluginKey("api_url") == e.Runner.PluginKey("api_url")
 		e.when(same, Fault, table+".name", fmt.Sprintf("name = %q", e.Account.Name+"-2"),
 			"%s has a group %q too: the second plugin that starts is refused, and its jobs fail",
 			e.File.At(other.Key(table+".name")), e.Account.Name)
 	}
-}
-
-// pluginKey returns a string of plugin_config.
-func pluginKey(r runnerconfig.Runner, name string) string {
-	text, _ := r.Autoscaler.PluginConfig[name].(string)
-	return text
 }
 
 // jobs compares how many jobs the runner takes, and how it asks for them, with what the Droplets have room for.

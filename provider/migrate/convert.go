@@ -18,8 +18,6 @@ import (
 type conversion struct {
 	*migration
 	*section
-	index  int               // of the runner, from 0
-	key    string            // runners.0
 	driver map[string]option // of docker-machine's digitalocean driver, by name without the prefix
 	engine []option          // of the Docker daemon, that are converted
 
@@ -93,11 +91,12 @@ func (c *conversion) convert() string {
 
 // note files a note about a key of the runner. path is where it stands, or what is around it.
 func (c *conversion) note(level Level, path, key, text, hint string) {
-	c.say(Note{level, c.config.Line(c.key + "." + path), cmp.Or(c.Runner.Name, c.key), key, text, hint})
+	runner := cmp.Or(c.Runner.Name, fmt.Sprintf("runners.%d", c.Runner.Index))
+	c.say(Note{level, c.config.Line(c.Runner.Key(path)), runner, key, text, hint})
 }
 
 // has reports whether the runner has a key.
-func (c *conversion) has(path string) bool { return c.config.Has(c.key + "." + path) }
+func (c *conversion) has(path string) bool { return c.config.Has(c.Runner.Key(path)) }
 
 var notInName = regexp.MustCompile(`[^a-z0-9]+`)
 
@@ -109,7 +108,7 @@ func safeName(text string) string {
 
 // groupName makes a name of MachineName that no other group of the file has.
 func (c *conversion) groupName() string {
-	wanted := cmp.Or(safeName(strings.ReplaceAll(c.Runner.Machine.MachineName, "%s", "")), safeName(c.Runner.Name), safeName(c.key))
+	wanted := cmp.Or(safeName(strings.ReplaceAll(c.Runner.Machine.MachineName, "%s", "")), safeName(c.Runner.Name), safeName(c.Runner.Key("")))
 	name := wanted
 	for n := 2; c.names[name]; n++ {
 		suffix := "-" + strconv.Itoa(n)
@@ -136,16 +135,16 @@ func (c *conversion) mostDroplets() int {
 // requests decides about request_concurrency. It does not override what a person has decided.
 func (c *conversion) requests() {
 	const key, hint = "request_concurrency", "request_concurrency = 4"
-	r, given := c.config.Runners[c.index], c.has(key)
-	n := max(1, r.RequestConcurrency)
+	given, adaptive := c.has(key), c.Runner.Adaptive()
+	n := max(1, c.Runner.RequestConcurrency)
 	switch {
-	case !r.Adaptive() && (n > 1 || !given):
+	case !adaptive && (n > 1 || !given):
 		c.note(Check, key, key, fmt.Sprintf("stays %d, and %s off, as you have them", n, runnerconfig.Adaptive),
 			"remove "+runnerconfig.Adaptive+", which is on by default; "+hint)
 	case given && n == 1 && c.Most <= 2:
 		c.note(Check, key, key, "stays 1, as you have it: jobs wait for GitLab's long polling", hint)
 	}
-	c.Requests = !given && r.Adaptive()
+	c.Requests = !given && adaptive
 }
 
 // tokenFile moves the access token to a file of its own, which runners of one account share. The plugin reads docker-machine's

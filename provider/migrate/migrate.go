@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
@@ -136,15 +135,14 @@ func (m *migration) run(path, text string) (changed string, err error) {
 	if len(m.doc.sections) != len(m.Old.Runners) {
 		return "", runnerconfig.Fault{Text: "runners is spelled in two ways, or one array in brackets: write each as a [[runners]] section"}
 	}
-	for _, r := range m.Old.Runners {
-		if r.Autoscaler != nil {
-			m.names[r.Autoscaler.PluginConfig.Name] = true
-		}
+	for i, r := range m.config.Runners {
+		m.Old.Runners[i].Index = i
+		m.names[r.PluginKey("name")] = true
 	}
 	var edits []edit
 	for i, r := range m.Old.Runners {
 		if r.Executor == "docker+machine" && r.Machine.MachineDriver == "digitalocean" {
-			c := &conversion{migration: m, section: m.doc.sections[i], index: i, key: "runners." + strconv.Itoa(i), Runner: r}
+			c := &conversion{migration: m, section: m.doc.sections[i], Runner: r}
 			edits = append(edits, edit{c.span, c.convert()})
 		}
 	}
@@ -198,19 +196,15 @@ type drain struct {
 	Backoff time.Duration `toml:"retry_backoff"`
 }
 
+// oldRunner is a [[runners]] with what the autoscaler does not know.
 type oldRunner struct {
-	Name     string
-	Executor string
-	Limit    int
-	Docker   any // nil = there is none
-	Cache    struct {
+	runnerconfig.Runner
+
+	Cache struct {
 		ServerAddress string
 		S3            struct{ ServerAddress string }
 	}
-	Machine    oldMachine
-	Autoscaler *struct {
-		PluginConfig struct{ Name string } `toml:"plugin_config"`
-	}
+	Machine oldMachine
 }
 
 // oldMachine is [runners.machine].

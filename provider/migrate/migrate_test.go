@@ -68,7 +68,8 @@ func TestErrors(t *testing.T) {
 
 // What is not as it was is told: what has to be done, what is lost, and what to look at. A pointless line is not.
 func TestNotes(t *testing.T) {
-	script := map[string]string{"files/ud": "#!/bin/sh\necho\n", "files/own": "#cloud-config\nwrite_files: [{path: /etc/docker/daemon.json, content: x}]\n", "files/mime": "Content-Type: x\n"}
+	script := map[string]string{"files/ud": "#!/bin/sh\necho\n", "files/own": "#cloud-config\nwrite_files: [{path: /etc/docker/daemon.json, content: x}]\n", "files/mime": "Content-Type: x\n",
+		"files/quotes": "#cloud-config\nfqdn: \"'''x'''\"\n"}
 	for _, tt := range []struct {
 		machine string
 		option  string
@@ -93,6 +94,7 @@ func TestNotes(t *testing.T) {
 		{"", "digitalocean-userdata=~/x.yml", "todo: config.toml:11: digitalocean-userdata: ~/x.yml cannot be read here", "  - if command -v ufw >/dev/null; then ufw allow 22/tcp; fi"},
 		{"", "digitalocean-userdata=/ud", "check: config.toml:11: digitalocean-userdata: /ud is merged", "- /usr/local/sbin/user-data\n  - if command -v ufw >/dev/null; then ufw allow 22/tcp; fi"},
 		{"", "digitalocean-userdata=/mime", "todo: config.toml:11: digitalocean-userdata: /mime is no cloud-config whose lists could be continued: it is not in the new section", "  - if command -v ufw >/dev/null; then ufw allow 22/tcp; fi"},
+		{"", "digitalocean-userdata=/quotes", "/quotes is merged", `user_data = "#cloud-config\nfqdn: \"'''x'''\"`},
 		{"", "digitalocean-ssh-key-path=keys/id_rsa", "todo: config.toml:11: digitalocean-ssh-key-path: \"keys/id_rsa\" is not an absolute path, and ~ is not expanded", ""},
 		{"", "digitalocean-ssh-key-path=/root/id_rsa", "", `ssh_key_file = "/root/id_rsa"`},
 		{"", "digitalocean-ssh-key-fingerprint=MD5:3B:16:bf:e4:8b:00:8b:b8:59:8c:a9:d3:f0:19:45:fa", "", `ssh_keys = ["3b:16:bf:`},

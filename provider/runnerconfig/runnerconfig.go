@@ -239,5 +239,14 @@ func (f *File) Has(key string) bool { return f.lines[strings.ToLower(key)] > 0 }
 // Key is the key of something of the runner, for At.
 func (r Runner) Key(rest string) string { return fmt.Sprintf("runners.%d.%s", r.Index, rest) }
 
+// PluginKey is a text in plugin_config; "" = there is none.
+func (r Runner) PluginKey(name string) string {
+	if r.Autoscaler == nil {
+		return ""
+	}
+	text, _ := r.Autoscaler.PluginConfig[name].(string)
+	return text
+}
+
 // OurPlugin reports whether the runner's plugin is this one.
 func (r Runner) OurPlugin() bool { return r.Autoscaler != nil && config.IsPlugin(r.Autoscaler.Plugin) }
