@@ -97,15 +97,12 @@ var known = func() (names []string) {
 func (e *exam) keys() {
 	for _, key := range e.File.Ignored {
 		path, ours := strings.CutPrefix(key, e.Runner.Key(""))
-		e.when(ours, Warning, path, cmp.Or(config.DidYouMean(lastPart(key), known), "remove it"),
+		e.when(ours, Warning, path, cmp.Or(config.DidYouMean(key[strings.LastIndex(key, ".")+1:], known), "remove it"),
 			"the runner ignores %s: it has no such key there", path)
 	}
 	const key = "autoscaler.failure_threshold"
 	e.when(e.File.Has(e.Runner.Key(key)), Note, key, "remove it", "failure_threshold has no effect: no released runner reads it")
 }
-
-// lastPart is the name of a key.
-func lastPart(key string) string { return key[strings.LastIndex(key, ".")+1:] }
 
 // seeDocs is a hint for want of a better one. It has for each key what shows its values.
 const seeDocs = "https://gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/-/blob/main/docs/configuration.md"

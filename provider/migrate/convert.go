@@ -141,7 +141,7 @@ func (c *conversion) requests() {
 	case !adaptive && (n > 1 || !given):
 		c.note(Check, key, key, fmt.Sprintf("stays %d, and %s off, as you have them", n, runnerconfig.Adaptive),
 			"remove "+runnerconfig.Adaptive+", which is on by default; "+hint)
-	case given && n == 1 && c.Most <= 2:
+	case given && n == 1 && c.Runner.Limit > 0 && c.Runner.Limit <= 2:
 		c.note(Check, key, key, "stays 1, as you have it: jobs wait for GitLab's long polling", hint)
 	}
 	c.Requests = !given && adaptive
