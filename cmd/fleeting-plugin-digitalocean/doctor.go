@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -26,13 +25,17 @@ func doctorCommand(t *terminal) *cobra.Command {
 		Short: "Check configuration, host, token and account; compute costs",
 		Long: `Find what would go wrong before a job does: in config.toml, on this host, and
 on DigitalOcean's side. A warning will cause trouble some day; a fault does not
-work, or not as it is written. The exit code is 3 with warnings, 4 with faults.
+work, or not as it is written.
 
 It changes nothing on the account. It finds out the token's scopes with reads,
 and with writes that cannot succeed, such as the deletion of Droplet 0.
 
 --boot makes a real Droplet in a group of its own, and deletes it even after a
-failure or Ctrl-C. If it is killed, the next doctor shows what it left.`,
+failure or Ctrl-C. If it is killed, the next doctor shows what it left.
+
+It exits with 0 if there is nothing worse than notes, with 3 if there are
+warnings, with 4 if there are faults, with 1 if it could not look or was
+interrupted, with 2 if it was called wrongly.`,
 		Example: `  $ sudo fleeting-plugin-digitalocean doctor
   group ci, runner "digitalocean", /etc/gitlab-runner/config.toml:16
   ok       /etc/gitlab-runner/config.toml:16: plugin_config is accepted
@@ -118,7 +121,7 @@ func (d diagnosing) chosen(ctx context.Context) (all []*diagnosis, err error) {
 	} else if byHand {
 		groups, err := d.byHand()
 		for _, g := range groups {
-			s := doctor.Subject{Account: g.Account}
+			s := doctor.Subject{Account: g.Account, Rm: choice{tokenFile: d.tokenFile}.command("rm", "--orphans")}
 			s.Host = doctor.Look(ctx, s)
 			all = append(all, &diagnosis{Group: g.Name, Where: g.from, subject: s})
 		}
@@ -136,6 +139,11 @@ func (d diagnosing) chosen(ctx context.Context) (all []*diagnosis, err error) {
 	for _, r := range runners {
 		one := read(ctx, file, r, config.ThisHost())
 		names = append(names, one.Group)
+		of := choice{config: file.Path, runner: d.runner}
+		if len(runners) > 1 { // whose accounts may differ
+			of.runner = r.Name
+		}
+		one.subject.Rm = of.command("rm", "--orphans")
 		if len(d.groups) == 0 || slices.Contains(d.groups, one.Group) {
 			all = append(all, one)
 		}
@@ -144,6 +152,7 @@ func (d diagnosing) chosen(ctx context.Context) (all []*diagnosis, err error) {
 		return nil, hinted{misuse(fmt.Sprintf("%s has no group %s", file.Path, strings.Join(quoted(d.groups), ", "))),
 			"--group is one of " + strings.Join(quoted(names), ", ")}
 	}
+	all[0].subject.Host.Exposed = doctor.Exposed(file.Path) // told once
 	return all, nil
 }
 
@@ -176,8 +185,17 @@ func (d diagnosing) examine(ctx context.Context, t *terminal, one *diagnosis) (e
 	if ctx.Err() != nil {
 		return errInterrupted // what failed of that is no finding
 	}
+	for i, f := range found {
+		if timedOut := context.Cause(asking); timedOut != nil && strings.HasSuffix(f.What, timedOut.Error()) {
+			found[i].Hint = d.command("doctor", "--timeout", (2 * d.timeout.Duration).String())
+		}
+	}
 	title := fmt.Sprintf("group %s, runner %q, %s", one.Group, one.Runner, one.Where)
-	t.print("%s\n", t.colour(bold, clean(strings.Replace(title, `runner "", `, "", 1))))
+	title = clean(strings.Replace(title, `runner "", `, "", 1))
+	if width := t.room(); width > 0 {
+		title = wrap(title, width, 2)
+	}
+	t.print("%s\n", t.colour(bold, title))
 	one.add(t, found...)
 	if d.boot && one.Worst == doctor.Fault {
 		one.add(t, doctor.Finding{Check: "boot", Level: doctor.Note, Where: one.Where, What: "no Droplet is made: fix the faults"})
@@ -207,12 +225,8 @@ func (d *diagnosis) add(t *terminal, findings ...doctor.Finding) {
 	colours := map[doctor.Level]string{doctor.OK: green, doctor.Note: faint, doctor.Warning: yellow, doctor.Fault: red}
 	for _, f := range findings {
 		level := fmt.Sprintf("%-8s", f.Level)
-		line := level + " " + clean(f.Where+": "+f.What)
-		if t.live { // hints stay whole: they are to be pasted
-			line = wrap(line, columns(os.Stdout), len(level)+1)
-		}
-		t.print("%s%s\n", t.colour(colours[f.Level], level), line[len(level):])
-		for line := range strings.Lines(f.Hint) {
+		t.print("%s%s\n", t.colour(colours[f.Level], level), hang(level, f.Where+": "+f.What, t.room()))
+		for line := range strings.Lines(f.Hint) { // which stay whole: they are to be pasted
 			t.print("         hint: %s\n", clean(strings.TrimSuffix(line, "\n")))
 		}
 	}

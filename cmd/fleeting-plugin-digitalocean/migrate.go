@@ -3,8 +3,10 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -30,7 +32,8 @@ secrets. The rest of the file does not change.
 
 The default file is the runner's: $CONFIG_FILE, else
 /etc/gitlab-runner/config.toml; - is standard input. The new file goes to
-standard output. Notes go to standard error, the worst first:
+standard output, notes to standard error. With -o json standard output has the
+notes instead, and with --diff the diff. The worst notes come first:
   error    migrate cannot go on before you fix this
   todo     the result does not work before you have done this
   lost     not converted, or without effect
@@ -91,7 +94,7 @@ type migrated struct {
 }
 
 func (m *migrating) run(ctx context.Context, t *terminal) error {
-	file, err := openConfig(m.path, t.in)
+	file, err := openConfig(ctx, m.path, t.in)
 	if err != nil {
 		return err
 	}
@@ -113,7 +116,7 @@ func (m *migrating) run(ctx context.Context, t *terminal) error {
 	}
 	if m.write && r.Changed {
 		if report.Backup, err = file.replace(r.Text, r.Secrets); err != nil {
-			return err
+			return unopened(err, m.wayOut(err, r.Secrets))
 		}
 		report.Written = true
 	}
@@ -135,7 +138,7 @@ func (m *migrating) run(ctx context.Context, t *terminal) error {
 func (m *migrating) print(t *terminal, r migration.Result, report migrated) (err error) {
 	last := ""
 	say := func(level, text, hint string) {
-		t.say(level, "%s", text)
+		t.tell(level, text)
 		if hint != "" && hint != last {
 			t.say("hint", "%s", hint)
 		}
@@ -154,7 +157,7 @@ func (m *migrating) print(t *terminal, r migration.Result, report migrated) (err
 		fmt.Fprintf(t.out, "%s: %s to migrate\n", m.path, count(len(r.Groups), "runner"))
 		return nil
 	case !r.Changed:
-		t.say("note", "%s: nothing to migrate: no [[runners]] has a docker+machine executor with the digitalocean driver", m.path)
+		t.tell("note", m.path+": nothing to migrate: no [[runners]] has a docker+machine executor with the digitalocean driver")
 	default:
 		times := map[doctor.Level]int{}
 		for _, f := range report.Doctor {
@@ -175,15 +178,33 @@ func (m *migrating) print(t *terminal, r migration.Result, report migrated) (err
 		fmt.Fprintf(t.out, "wrote %s; the old file is %s\n", m.path, report.Backup)
 		if tokens != "" {
 			fmt.Fprintf(t.out, "moved the access token to %s\n", tokens)
-			t.say("hint", "others may have read the token in the old file: make a new one, put it into the file, and revoke this one")
+			t.tell("hint", "others may have read the token in the old file: make a new one, put it into the file, and revoke this one")
 		}
-		t.say("hint",
+		t.tell("hint",
 			"the machines of docker-machine stay, and are billed: docker-machine ls --filter driver=digitalocean, then docker-machine rm")
-		t.say("hint", "%s doctor asks DigitalOcean too", program)
+		t.say("note", "doctor has not asked DigitalOcean yet")
+		t.say("hint", "%s", choice{config: m.path}.command("doctor"))
 	} else if tokens != "" {
-		t.say("hint", "--write moves the access token to %s; without it put it there, with mode 0600", tokens)
+		t.tell("hint", "--write moves the access token to "+tokens+"; without it put it there, with mode 0600")
 	}
 	return err
+}
+
+// wayOut is what helps when --write failed. A token's file that exists may be in use: another one is named. A backup is
+// never written over.
+func (m *migrating) wayOut(err error, secrets []migration.Secret) string {
+	cause, ok := errors.AsType[*fs.PathError](err)
+	switch {
+	case !ok:
+	case errors.Is(err, fs.ErrNotExist):
+		return "mkdir -p " + doctor.Quote(filepath.Dir(cause.Path))
+	case !errors.Is(err, fs.ErrExist):
+	case slices.ContainsFunc(secrets, func(s migration.Secret) bool { return s.File == cause.Path }):
+		return choice{config: m.path}.command("migrate", "--write", "--write-token-file", secrets[0].File+"-2")
+	default:
+		return "mv -n " + doctor.Quote(cause.Path) + " " + doctor.Quote(cause.Path+".old")
+	}
+	return ""
 }
 
 // examine has doctor look at the groups that are new in the result. It asks DigitalOcean nothing.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -27,10 +28,13 @@ type configFile struct {
 // fromStdin reports whether a path is standard input.
 func fromStdin(path string) bool { return path == "-" || path == "/dev/stdin" }
 
-// openConfig reads a config.toml. A pipe that has a name is not opened: that can block for ever.
-func openConfig(path string, stdin io.Reader) (*configFile, error) {
+// openConfig reads a config.toml. A pipe that has a name is not opened: that can block for ever, and does not end with ctx.
+func openConfig(ctx context.Context, path string, stdin io.Reader) (*configFile, error) {
 	if fromStdin(path) {
-		text, err := io.ReadAll(stdin)
+		text, err := readAll(ctx, stdin, maxConfig)
+		if err != nil {
+			err = fmt.Errorf("standard input: %w", err)
+		}
 		return &configFile{dir: "/etc/gitlab-runner", text: string(text)}, err
 	}
 	var text []byte
@@ -87,7 +91,6 @@ func (f *configFile) replace(text string, secrets []migration.Secret) (backup st
 		for _, path := range made {
 			os.Remove(path)
 		}
-		err = unopened(err, "it must not exist yet, and its directory must; the token can go to another file: --write-token-file")
 	}
 	return backup, err
 }

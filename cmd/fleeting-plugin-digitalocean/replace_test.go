@@ -82,6 +82,34 @@ func TestMigrateWithoutPermission(t *testing.T) {
 	}
 }
 
+// Standard input that does not end keeps nobody from ending the command.
+func TestMigrateIsInterrupted(t *testing.T) {
+	self, err := os.Executable()
+	must(t, err)
+	for _, ending := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		var said strings.Builder
+		cmd := exec.CommandContext(t.Context(), self, "migrate", "-")
+		cmd.Args[0], cmd.Stderr = "fleeting-plugin-digitalocean", &said
+		in, err := cmd.StdinPipe()
+		must(t, err, cmd.Start())
+		_, err = in.Write(make([]byte, 1<<20)) // more than a pipe holds: it reads
+		must(t, err, cmd.Process.Signal(ending))
+		if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != exitFailed || !strings.HasPrefix(said.String(), "error: standard input: ") {
+			t.Errorf("%v: %v, it said:\n%s", ending, cmd.ProcessState, said.String())
+		}
+	}
+}
+
+// What is read of a pipe is bounded.
+func TestReadAll(t *testing.T) {
+	for text, want := range map[string]string{"": "", "1234": "1234", "12345": ""} {
+		got, err := readAll(t.Context(), strings.NewReader(text), 4)
+		if string(got) != want || (err != nil) != (len(text) > 4) {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
+	}
+}
+
 // What is written belongs to whom the config.toml belonged to.
 func TestReplaceKeepsTheOwner(t *testing.T) {
 	if os.Geteuid() != 0 {
@@ -89,7 +117,7 @@ func TestReplaceKeepsTheOwner(t *testing.T) {
 	}
 	path, token := filepath.Join(t.TempDir(), "config.toml"), filepath.Join(t.TempDir(), "token")
 	must(t, os.WriteFile(path, []byte("old"), 0o640), os.Chown(path, nobody, nobody))
-	f, err := openConfig(path, nil)
+	f, err := openConfig(t.Context(), path, nil)
 	must(t, err)
 	backup, err := f.replace("new", []migration.Secret{{File: token, Value: config.NewSecret("t")}})
 	must(t, err)

@@ -76,7 +76,7 @@ func subject(t *testing.T, text string) Subject {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := Subject{File: file, Runner: file.Runners[0], Host: Host{Now: monday, RunnerVersion: "19.3.0"}}
+	s := Subject{File: file, Runner: file.Runners[0], Host: Host{Now: monday, RunnerVersion: "19.3.0"}, Rm: "rm --orphans"}
 	data, err := json.Marshal(s.Runner.Autoscaler.PluginConfig)
 	if err != nil {
 		t.Fatal(err)
@@ -128,6 +128,8 @@ func (w *world) prepare(t *testing.T, h *Host, line string) {
 		h.RunnerVersion = strings.TrimPrefix(rest, "?")
 	case "no-program":
 		h.PluginFault = rest
+	case "exposed":
+		h.Exposed = true
 	case "no-state":
 		h.StateFault = errors.New(rest)
 	case "held-by":
@@ -176,7 +178,7 @@ func live(t *testing.T, lines ...string) []Finding {
 	sim := dosim.New(dosim.Options{})
 	defer sim.Close()
 	w := &world{sim, map[string]string{}}
-	text, host := sound, Host{Now: monday, RunnerVersion: "19.3.0"}
+	text, host := sound, Host{Now: monday, RunnerVersion: "19.3.0", Program: "/opt/it's here/plugin"}
 	for _, change := range strings.Split(strings.ReplaceAll(strings.Join(lines, "\n"), "\n+ ", "\r"), "\n") {
 		old, fresh, _ := strings.Cut(strings.ReplaceAll(change, "\r", "\n")+" ", " => ")
 		fresh = strings.TrimSuffix(fresh, " ")

@@ -6,6 +6,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -55,6 +56,7 @@ type Subject struct {
 	Config  config.Config       // zero with Faults, and without a File
 	Faults  error               // of plugin_config
 	Host    Host
+	Rm      string  // the command that deletes orphans on the account, but for --group: see RemoveOrphans
 	Shared  *Shared // with the other subjects on the account; not needed where nobody is asked
 }
 
@@ -155,12 +157,16 @@ func (s Subject) capacity() int { return max(1, s.Runner.Autoscaler.CapacityPerI
 func (s Subject) docker() bool { return s.Runner.Executor == "docker-autoscaler" }
 
 // RemoveOrphans is the command that shows what of a group nobody manages, and deletes it.
-func (s Subject) RemoveOrphans(group string) string {
-	from := ""
-	if s.File != nil {
-		from = " --config " + s.File.Path
+func (s Subject) RemoveOrphans(group string) string { return s.Rm + " --group " + group }
+
+var plainWord = regexp.MustCompile(`^[\w./:@%+=,-]+$`)
+
+// Quote returns a word of a command in such a way that a shell does not take it apart: hints are to be pasted.
+func Quote(word string) string {
+	if plainWord.MatchString(word) {
+		return word
 	}
-	return "fleeting-plugin-digitalocean rm --orphans" + from + " --group " + group
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // lower returns the lower of two limits, of which 0 is none.

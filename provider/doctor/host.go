@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"time"
 
@@ -20,7 +21,9 @@ import (
 type Host struct {
 	Now           time.Time
 	RunnerVersion string // of gitlab-runner, such as "18.6.6"; "" = not known
+	Program       string // the path of this one
 	PluginFault   string // why plugin = "..." leads to no program; "" = it does
+	Exposed       bool   // other users can read the File: see Exposed
 
 	StateFault error        // why the state directory cannot be used
 	Holder     string       // the process id of the plugin that manages the group, "" = none does
@@ -32,6 +35,7 @@ func Look(ctx context.Context, s Subject) Host {
 	h := Host{Now: time.Now()}
 	if s.File != nil {
 		h.RunnerVersion = askRunner(ctx)
+		h.Program, _ = os.Executable()
 		h.PluginFault = findPlugin(s.Runner.Autoscaler.Plugin)
 	}
 	if s.Account.Name != "" {
@@ -48,6 +52,12 @@ func Look(ctx context.Context, s Subject) Host {
 		}
 	}
 	return h
+}
+
+// Exposed reports whether others than its owner can read a file. Windows keeps that elsewhere than in the mode.
+func Exposed(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0
 }
 
 var versionLine = regexp.MustCompile(`(?m)^Version:\s+v?(\d+\.\d+\.\d+)`)
@@ -99,7 +109,8 @@ var skipped = regexp.MustCompile(`^[^/]*:\d+/|:v\d[^/]*$`)
 func (e *exam) plugin() {
 	const key, inPath = "autoscaler.plugin", `plugin = "fleeting-plugin-digitalocean"`
 	name, fault := e.Runner.Autoscaler.Plugin, e.Host.PluginFault
-	level, hint := Warning, "sudo install fleeting-plugin-digitalocean /usr/local/bin/"
+	// sudo searches a PATH of its own, and finds no file that is named without a directory.
+	level, hint := Warning, "sudo install "+Quote(e.Host.Program)+" /usr/local/bin/fleeting-plugin-digitalocean"
 	switch {
 	case skipped.MatchString(name):
 		level, hint, fault = Fault, inPath, "fleeting install passes over a registry with a port, and a version with a v, without a word"

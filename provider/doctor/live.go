@@ -16,6 +16,7 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/state"
 )
 
 // Shared is what subjects on one account have in common. It is asked for once, by the first that needs it, also if that fails:
@@ -173,9 +174,17 @@ func (e *exam) leftovers() {
 	}
 	for _, group := range slices.Sorted(maps.Keys(found)) {
 		where := "tag " + instancegroup.GroupTag(group)
+		boots := strings.HasSuffix(group, config.BootGroup(""))
+		here := state.Snapshot{}
+		if boots {
+			here, _ = state.Peek(e.ctx, e.Account.APIURL, group) // what is unknown may have been killed
+		}
 		switch {
-		case strings.HasSuffix(group, config.BootGroup("")):
-			e.addAt(Warning, where, e.RemoveOrphans(group), "Droplets of a doctor --boot that was killed, unless it runs now: %d", found[group])
+		case here.Held:
+			e.addAt(OK, where, "", "Droplets of a doctor --boot that runs now, as process %d: %d", here.PID, found[group])
+		case boots:
+			e.addAt(Warning, where, e.RemoveOrphans(group),
+				"Droplets of a doctor --boot that was killed, unless it runs on another host: %d", found[group])
 		case group == e.Account.Name && e.Host.Holder == "":
 			e.addAt(Note, where, e.RemoveOrphans(group), "Droplets that another host manages, or that are billed for nothing: %d", found[group])
 		}

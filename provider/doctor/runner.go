@@ -36,19 +36,17 @@ func (e *exam) version() {
 	e.when(e.Host.RunnerVersion == "" || e.Host.older("19.2"), Note, "autoscaler.plugin_config",
 		"after a rotation of the runner's token: gitlab-runner restart",
 		"this host's runner is %s: before 19.2 a new token starts a second plugin, which is refused, and state_storage is lost", version)
+	const noEffect = "%s has no effect: this host's runner is %s, and has it since %s"
 	for _, name := range slices.Sorted(maps.Keys(since)) {
-		hint := "upgrade the runner, or remove the line"
-		if name == "preemptive_mode" {
-			hint = "upgrade the runner, or set idle_count = 0: before, only that takes jobs at once"
-		}
-		keys := []string{"autoscaler." + name}
-		for i := range e.Runner.Autoscaler.Policy {
-			keys = append(keys, fmt.Sprintf("autoscaler.policy.%d.%s", i, name))
-		}
-		for _, key := range keys {
-			e.when(e.Host.older(since[name]) && e.File.Has(e.Runner.Key(key)), Warning, key, hint,
-				"%s has no effect: this host's runner is %s, and has it since %s", name, version, since[name])
-		}
+		key := "autoscaler." + name
+		e.when(e.Host.older(since[name]) && e.File.Has(e.Runner.Key(key)), Warning, key, "upgrade the runner, or remove the line",
+			noEffect, name, version, since[name])
+	}
+	for i, p := range e.Runner.Autoscaler.Policy {
+		const name = "preemptive_mode"
+		asBefore := p.Preemptive() == (p.IdleCount > 0)
+		e.when(e.Host.older(since[name]) && !asBefore, Warning, fmt.Sprintf("autoscaler.policy.%d.%s", i, name),
+			"upgrade the runner, or set idle_count = 0: before, only that takes jobs at once", noEffect, name, version, since[name])
 	}
 }
 
@@ -56,10 +54,13 @@ func (e *exam) runner() {
 	a := e.Runner.Autoscaler
 	e.when(!e.docker() && e.Runner.Executor != "instance", Fault, "executor", `executor = "docker-autoscaler"`,
 		`executor is %q: only "docker-autoscaler" and "instance" use [runners.autoscaler]`, e.Runner.Executor)
-	e.when(e.docker() && !e.File.Has(e.Runner.Key("docker")), Fault, "executor", "[runners.docker]\n  image = \"alpine:latest\"",
+	e.when(e.docker() && e.Runner.Docker == nil, Fault, "executor", "[runners.docker]\n  image = \"alpine:latest\"",
 		"there is no [runners.docker], which docker-autoscaler needs: no job can run")
-	plain := pluginKey(e.Runner, "token") != "" || a.Connector.Password != ""
-	if level := strings.ToLower(e.File.LogLevel); plain && (level == "debug" || level == "trace") {
+	if e.Host.Exposed && slices.ContainsFunc(e.File.Runners, plainSecret) {
+		e.addAt(Warning, e.File.Path, "chmod 600 "+Quote(e.File.Path),
+			"other users of this host can read the file, and plugin_config.token or connector_config.password in it")
+	}
+	if level := strings.ToLower(e.File.LogLevel); plainSecret(e.Runner) && (level == "debug" || level == "trace") {
 		e.addAt(Warning, e.File.At("log_level"), `log_level = "info"`,
 			"log_level %q writes plugin_config.token and connector_config.password into the log", level)
 	}
@@ -69,6 +70,11 @@ func (e *exam) runner() {
 		`update_interval_when_expecting = "2s"`, pauseless, a.UpdateIntervalWhenExpecting)
 	e.when(a.MaxUseCount == 0, Note, "autoscaler.max_use_count", "max_use_count = 20",
 		"max_use_count is not set: a busy Droplet is used until its disk is full of what jobs leave")
+}
+
+// plainSecret reports whether a group's section holds a secret, and not just the name of its file.
+func plainSecret(r runnerconfig.Runner) bool {
+	return r.OurPlugin() && (r.PluginKey("token") != "" || r.Autoscaler.Connector.Password != "")
 }
 
 // unset reports whether a time is none.
@@ -91,15 +97,12 @@ var known = func() (names []string) {
 func (e *exam) keys() {
 	for _, key := range e.File.Ignored {
 		path, ours := strings.CutPrefix(key, e.Runner.Key(""))
-		e.when(ours, Warning, path, cmp.Or(config.DidYouMean(lastPart(key), known), "remove it"),
+		e.when(ours, Warning, path, cmp.Or(config.DidYouMean(key[strings.LastIndex(key, ".")+1:], known), "remove it"),
 			"the runner ignores %s: it has no such key there", path)
 	}
 	const key = "autoscaler.failure_threshold"
 	e.when(e.File.Has(e.Runner.Key(key)), Note, key, "remove it", "failure_threshold has no effect: no released runner reads it")
 }
-
-// lastPart is the name of a key.
-func lastPart(key string) string { return key[strings.LastIndex(key, ".")+1:] }
 
 // seeDocs is a hint for want of a better one. It has for each key what shows its values.
 const seeDocs = "https://gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/-/blob/main/docs/configuration.md"
@@ -125,21 +128,12 @@ func (e *exam) pluginConfig() {
 	e.refused(e.Faults)
 	for _, other := range e.File.Runners {
 		same := e.Account.Name != "" && other.Index != e.Runner.Index && other.OurPlugin() &&
-			pluginKey(other, "name") == e.Account.Name && pluginKey(other, "api_url") == pluginKey(e.Runner, "api_url")
+			other.PluginKey("name") == e.Account.Name && other.PluginKey("api_url") == e.Runner.PluginKey("api_url")
 		e.when(same, Fault, table+".name", fmt.Sprintf("name = %q", e.Account.Name+"-2"),
 			"%s has a group %q too: the second plugin that starts is refused, and its jobs fail",
 			e.File.At(other.Key(table+".name")), e.Account.Name)
 	}
 }
-
-// pluginKey returns a string of plugin_config.
-func pluginKey(r runnerconfig.Runner, name string) string {
-	text, _ := r.Autoscaler.PluginConfig[name].(string)
-	return text
-}
-
-// adaptive is the feature flag that lowers request_concurrency while few jobs come. It is on unless it is turned off.
-const adaptive = "FF_USE_ADAPTIVE_REQUEST_CONCURRENCY"
 
 // jobs compares how many jobs the runner takes, and how it asks for them, with what the Droplets have room for.
 func (e *exam) jobs() {
@@ -162,10 +156,8 @@ func (e *exam) jobs() {
 			"concurrent is %d for %d [[runners]]: with long polling the others wait while one asks for jobs", concurrent, n)
 	}
 	requests := max(1, e.Runner.RequestConcurrency)
-	on, set := e.Runner.FeatureFlags[adaptive]
-	environment := e.Runner.Environment
-	off := set && !on || slices.Contains(environment, adaptive+"=false") || slices.Contains(environment, adaptive+"=0")
-	e.when(requests > 1 && off, Warning, "request_concurrency", "remove "+adaptive+", which is on by default",
+	const adaptive = runnerconfig.Adaptive
+	e.when(requests > 1 && !e.Runner.Adaptive(), Warning, "request_concurrency", "remove "+adaptive+", which is on by default",
 		"request_concurrency is %d with %s off: each request keeps room free, and idle Droplets outlive idle_time", requests, adaptive)
 	e.when(requests == 1 && limit > 0 && limit <= 2, Warning, "request_concurrency", "request_concurrency = 2",
 		"limit is %d with request_concurrency = 1: with long polling a job waits until the request before it ends", limit)

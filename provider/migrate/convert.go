@@ -11,19 +11,20 @@ import (
 	"strings"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
 // conversion is the migration of one runner: from its old settings to what the new section says, with notes, and to a text.
 type conversion struct {
 	*migration
 	*section
-	key    string            // runners.0
 	driver map[string]option // of docker-machine's digitalocean driver, by name without the prefix
 	engine []option          // of the Docker daemon, that are converted
 
 	Runner       oldRunner
 	Group        string // plugin_config.name
 	Most         int    // Droplets at once
+	Requests     bool   // request_concurrency is added
 	Token        string // a file; empty = it is in the environment
 	Region, Size string
 	Image        any    // a name, or the number of a snapshot
@@ -70,6 +71,8 @@ func (c *conversion) convert() string {
 	c.Group = c.groupName()
 	c.Groups = append(c.Groups, c.Group)
 	c.Most = c.mostDroplets()
+	c.most = max(c.most, c.Most)
+	c.requests()
 	c.Policies = c.policies()
 	c.Token = c.tokenFile()
 	c.droplets()
@@ -88,11 +91,12 @@ func (c *conversion) convert() string {
 
 // note files a note about a key of the runner. path is where it stands, or what is around it.
 func (c *conversion) note(level Level, path, key, text, hint string) {
-	c.say(Note{level, c.config.Line(c.key + "." + path), cmp.Or(c.Runner.Name, c.key), key, text, hint})
+	runner := cmp.Or(c.Runner.Name, fmt.Sprintf("runners.%d", c.Runner.Index))
+	c.say(Note{level, c.config.Line(c.Runner.Key(path)), runner, key, text, hint})
 }
 
 // has reports whether the runner has a key.
-func (c *conversion) has(path string) bool { return c.config.Has(c.key + "." + path) }
+func (c *conversion) has(path string) bool { return c.config.Has(c.Runner.Key(path)) }
 
 var notInName = regexp.MustCompile(`[^a-z0-9]+`)
 
@@ -104,7 +108,7 @@ func safeName(text string) string {
 
 // groupName makes a name of MachineName that no other group of the file has.
 func (c *conversion) groupName() string {
-	wanted := cmp.Or(safeName(strings.ReplaceAll(c.Runner.Machine.MachineName, "%s", "")), safeName(c.Runner.Name), safeName(c.key))
+	wanted := cmp.Or(safeName(strings.ReplaceAll(c.Runner.Machine.MachineName, "%s", "")), safeName(c.Runner.Name), safeName(c.Runner.Key("")))
 	name := wanted
 	for n := 2; c.names[name]; n++ {
 		suffix := "-" + strconv.Itoa(n)
@@ -122,14 +126,25 @@ func (c *conversion) mostDroplets() int {
 	if c.Runner.Limit > 0 {
 		return c.Runner.Limit
 	}
-	idle, concurrent := max(c.Runner.Machine.IdleCount, 0), max(c.Old.Concurrent, 1)
-	for _, section := range c.Runner.Machine.Autoscaling {
-		idle = max(idle, section.IdleCount)
-	}
-	c.note(Check, "limit", "limit",
-		fmt.Sprintf("not set: max_instances = %d, for concurrent = %d and %d idle machines", concurrent+idle, concurrent, idle),
+	n := max(c.config.Concurrent, 1)
+	c.note(Check, "limit", "limit", fmt.Sprintf("not set: max_instances = %d, as many as concurrent jobs", n),
 		"set it to what you are willing to pay for")
-	return concurrent + idle
+	return n
+}
+
+// requests decides about request_concurrency. It does not override what a person has decided.
+func (c *conversion) requests() {
+	const key, hint = "request_concurrency", "request_concurrency = 4"
+	given, adaptive := c.has(key), c.Runner.Adaptive()
+	n := max(1, c.Runner.RequestConcurrency)
+	switch {
+	case !adaptive && (n > 1 || !given):
+		c.note(Check, key, key, fmt.Sprintf("stays %d, and %s off, as you have them", n, runnerconfig.Adaptive),
+			"remove "+runnerconfig.Adaptive+", which is on by default; "+hint)
+	case given && n == 1 && c.Runner.Limit > 0 && c.Runner.Limit <= 2:
+		c.note(Check, key, key, "stays 1, as you have it: jobs wait for GitLab's long polling", hint)
+	}
+	c.Requests = !given && adaptive
 }
 
 // tokenFile moves the access token to a file of its own, which runners of one account share. The plugin reads docker-machine's

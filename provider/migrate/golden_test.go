@@ -12,11 +12,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/doctor"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
@@ -97,7 +99,7 @@ func TestGolden(t *testing.T) {
 					t.Errorf("%s, -want +got:\n%s", name, diff)
 				}
 			}
-			accepted(t, g, r)
+			accepted(t, g.files, r)
 		})
 	}
 }
@@ -120,14 +122,15 @@ func (g golden) write(t *testing.T, got map[string]string) {
 	}
 }
 
-// accepted asserts that the runner reads all of the result, and that the plugin takes its plugin_config.
-func accepted(t *testing.T, g golden, r Result) {
+// accepted asserts that the runner reads all of the result, that the plugin takes its plugin_config, and that doctor has no
+// complaint but of what is the user's, which a note tells.
+func accepted(t *testing.T, files map[string]string, r Result) {
 	t.Helper()
 	file, err := runnerconfig.Parse("config.toml", r.Text)
 	if err != nil || len(file.Ignored) > 0 {
 		t.Fatalf("%v, the runner would ignore %q", err, file.Ignored)
 	}
-	host := optionsWith(g.files).Host
+	host := optionsWith(files).Host
 	host.ReadFile = func(string, int64) ([]byte, error) { return []byte("dop_v1_0123456789abcdef"), nil }
 	for _, runner := range file.Runners {
 		a := runner.Autoscaler
@@ -138,6 +141,13 @@ func accepted(t *testing.T, g golden, r Result) {
 		c, err := config.Parse(data, host)
 		if err != nil || !runner.OurPlugin() || c.MaxInstances != a.MaxInstances {
 			t.Errorf("plugin %s, max_instances %d and %d, %v", a.Plugin, c.MaxInstances, a.MaxInstances, err)
+		}
+		s := doctor.Subject{File: file, Runner: runner, Config: c, Faults: err, Host: doctor.Host{Now: time.Now(), RunnerVersion: "19.2.0"}}
+		for _, f := range doctor.Examine(t.Context(), nil, s) {
+			told := func(n Note) bool { return n.Key != "" && strings.Contains(f.What, n.Key) }
+			if f.Level != doctor.OK && f.Level != doctor.Note && !slices.ContainsFunc(r.Notes, told) {
+				t.Errorf("doctor: %s: %s: %s", f.Level, f.Where, f.What)
+			}
 		}
 	}
 }

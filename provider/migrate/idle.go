@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -33,7 +34,8 @@ func (c *conversion) policies() (all []policy) {
 			period := newPeriod(text)
 			if period == "" {
 				c.note(Todo, fmt.Sprintf("%s.periods.%d", path, j), "Periods", fmt.Sprintf("%q has no equal: the autoscaler knows "+
-					"no seconds, no years and no such steps, and wants the days of the month and of the week to match both", text),
+					"no seconds, no years, no such steps and no range that ends before it begins, and wants the days of the month "+
+					"and of the week to match both", text),
 					"write the policy of this section: there is none")
 				p.Periods = nil
 				break
@@ -73,7 +75,18 @@ func (i oldIdle) policy(most int) policy {
 // cronFields matches what both read alike, from second to year: *, numbers and names, in lists and ranges.
 var cronFields = regexp.MustCompile(`^\*((?: (?:\*|(?:\d+|[a-z]{3,})(?:[,-](?:\d+|[a-z]{3,}))*)){5}) \*$`)
 
-var longName = regexp.MustCompile(`([a-z]{3})[a-z]+`)
+var (
+	longName  = regexp.MustCompile(`([a-z]{3})[a-z]+`)
+	cronRange = regexp.MustCompile(`(\w+)-(\w+)`)
+)
+
+// cronValue is the number that a field means by a number, or by a name of three letters.
+func cronValue(word string) int {
+	if n, err := strconv.Atoi(word); err == nil {
+		return n
+	}
+	return max(strings.Index("   janfebmaraprmayjunjulaugsepoctnovdec", word), strings.Index("sunmontuewedthufrisat", word)) / 3
+}
 
 // newPeriod returns the period of the autoscaler, of five fields, that contains the same minutes as one of docker+machine,
 // of seven; "" = there is none.
@@ -85,5 +98,11 @@ func newPeriod(old string) string {
 	if f := strings.Fields(m[1]); f[2] != "*" && f[4] != "*" {
 		return "" // docker+machine took a day that either field names
 	}
-	return longName.ReplaceAllString(m[1][1:], "$1")
+	period := longName.ReplaceAllString(m[1][1:], "$1")
+	for _, r := range cronRange.FindAllStringSubmatch(period, -1) {
+		if cronValue(r[1]) > cronValue(r[2]) {
+			return "" // docker+machine took it for nothing, the autoscaler takes it for everything
+		}
+	}
+	return period
 }

@@ -24,6 +24,10 @@ func TestPeriods(t *testing.T) {
 		"* * * * * 5#3 *":             "",
 		"* * * * *":                   "",
 		"@daily":                      "",
+		"* * 22-6 * * * *":            "",
+		"* * * * * fri-sunday *":      "",
+		"* * * * dec-1 * *":           "",
+		"* * 8-8 * jan-dec 1-fri *":   "* 8-8 * jan-dec 1-fri",
 		"":                            "",
 	} {
 		if got := newPeriod(old); got != want {

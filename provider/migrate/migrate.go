@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
@@ -117,6 +116,7 @@ type migration struct {
 	Old    oldFile
 	doc    *document
 	names  map[string]bool // of groups, taken
+	most   int             // Droplets of one of them
 }
 
 // run returns the new text. The error is a [runnerconfig.Fault].
@@ -127,33 +127,52 @@ func (m *migration) run(path, text string) (changed string, err error) {
 	if _, err = runnerconfig.Decode(path, text, &m.Old); err != nil {
 		return "", err
 	}
+	drain := &m.Old.Machine.Drain // with the runner's defaults
+	drain.Retries, drain.Backoff = cmp.Or(drain.Retries, 3), cmp.Or(drain.Backoff, 5*time.Second)
 	if m.doc, err = scan(text); err != nil {
 		return "", err
 	}
 	if len(m.doc.sections) != len(m.Old.Runners) {
 		return "", runnerconfig.Fault{Text: "runners is spelled in two ways, or one array in brackets: write each as a [[runners]] section"}
 	}
-	for _, r := range m.Old.Runners {
-		if r.Autoscaler != nil {
-			m.names[r.Autoscaler.PluginConfig.Name] = true
-		}
+	for i, r := range m.config.Runners {
+		m.Old.Runners[i].Index = i
+		m.names[r.PluginKey("name")] = true
 	}
 	var edits []edit
 	for i, r := range m.Old.Runners {
 		if r.Executor == "docker+machine" && r.Machine.MachineDriver == "digitalocean" {
-			c := &conversion{migration: m, section: m.doc.sections[i], key: "runners." + strconv.Itoa(i), Runner: r}
+			c := &conversion{migration: m, section: m.doc.sections[i], Runner: r}
 			edits = append(edits, edit{c.span, c.convert()})
 		}
 	}
-	if key := "metrics_server"; len(m.Groups) > 0 && m.config.Has(key) {
-		m.say(Note{Level: Check, Line: m.config.Line(key), Key: key, Text: "the runner ignores it since 12.0",
-			Hint: "its name is listen_address"})
+	if len(m.Groups) > 0 {
+		m.noteOthers()
 	}
 	changed = edited(text, span{0, len(text)}, edits)
 	if _, err = runnerconfig.Parse(path, changed); err != nil {
 		return "", runnerconfig.Fault{Text: "a fault of this command, please report it: the result cannot be read: " + err.Error()}
 	}
 	return changed, nil
+}
+
+// noteOthers files notes about keys outside of the runners, which stay as they are.
+func (m *migration) noteOthers() {
+	note := func(so bool, key, text, hint string) {
+		if so {
+			m.say(Note{Level: Check, Line: m.config.Line(key), Key: key, Text: text, Hint: hint})
+		}
+	}
+	note(m.config.Has("metrics_server"), "metrics_server", "the runner ignores it since 12.0", "its name is listen_address")
+	concurrent, needed := max(m.config.Concurrent, 1), max(m.most, len(m.config.Runners))
+	note(concurrent < needed, "concurrent",
+		fmt.Sprintf("stays %d, as you have it: fewer jobs at once than [[runners]] (%d) or Droplets of one of them (%d)",
+			concurrent, len(m.config.Runners), m.most), fmt.Sprintf("concurrent = %d", needed))
+	d := m.Old.Machine.Drain
+	rounds, timeout := d.Backoff*time.Duration(d.Retries), time.Duration(cmp.Or(m.config.ShutdownTimeout, 30))*time.Second
+	note(d.Enabled && rounds >= timeout, "shutdown_timeout",
+		fmt.Sprintf("stays %s, and your shutdown_drain takes up to %s: it is cut off, and Droplets stay", timeout, rounds),
+		fmt.Sprintf("shutdown_timeout = %.0f", rounds.Seconds()+30))
 }
 
 // say files a note, without the secrets of the file.
@@ -164,8 +183,7 @@ func (m *migration) say(n Note) {
 
 // oldFile is what migrate reads of a config.toml, with the runner's own decoder: the case of keys does not matter.
 type oldFile struct {
-	Concurrent int
-	Machine    struct {
+	Machine struct {
 		Drain drain `toml:"shutdown_drain"`
 	}
 	Runners []oldRunner
@@ -178,19 +196,15 @@ type drain struct {
 	Backoff time.Duration `toml:"retry_backoff"`
 }
 
+// oldRunner is a [[runners]] with what the autoscaler does not know.
 type oldRunner struct {
-	Name     string
-	Executor string
-	Limit    int
-	Docker   any // nil = there is none
-	Cache    struct {
+	runnerconfig.Runner
+
+	Cache struct {
 		ServerAddress string
 		S3            struct{ ServerAddress string }
 	}
-	Machine    oldMachine
-	Autoscaler *struct {
-		PluginConfig struct{ Name string } `toml:"plugin_config"`
-	}
+	Machine oldMachine
 }
 
 // oldMachine is [runners.machine].

@@ -68,7 +68,8 @@ func TestErrors(t *testing.T) {
 
 // What is not as it was is told: what has to be done, what is lost, and what to look at. A pointless line is not.
 func TestNotes(t *testing.T) {
-	script := map[string]string{"files/ud": "#!/bin/sh\necho\n", "files/own": "#cloud-config\nwrite_files: [{path: /etc/docker/daemon.json, content: x}]\n", "files/mime": "Content-Type: x\n"}
+	script := map[string]string{"files/ud": "#!/bin/sh\necho\n", "files/own": "#cloud-config\nwrite_files: [{path: /etc/docker/daemon.json, content: x}]\n", "files/mime": "Content-Type: x\n",
+		"files/quotes": "#cloud-config\nfqdn: \"'''x'''\"\n"}
 	for _, tt := range []struct {
 		machine string
 		option  string
@@ -93,6 +94,7 @@ func TestNotes(t *testing.T) {
 		{"", "digitalocean-userdata=~/x.yml", "todo: config.toml:11: digitalocean-userdata: ~/x.yml cannot be read here", "  - if command -v ufw >/dev/null; then ufw allow 22/tcp; fi"},
 		{"", "digitalocean-userdata=/ud", "check: config.toml:11: digitalocean-userdata: /ud is merged", "- /usr/local/sbin/user-data\n  - if command -v ufw >/dev/null; then ufw allow 22/tcp; fi"},
 		{"", "digitalocean-userdata=/mime", "todo: config.toml:11: digitalocean-userdata: /mime is no cloud-config whose lists could be continued: it is not in the new section", "  - if command -v ufw >/dev/null; then ufw allow 22/tcp; fi"},
+		{"", "digitalocean-userdata=/quotes", "/quotes is merged", `user_data = "#cloud-config\nfqdn: \"'''x'''\"`},
 		{"", "digitalocean-ssh-key-path=keys/id_rsa", "todo: config.toml:11: digitalocean-ssh-key-path: \"keys/id_rsa\" is not an absolute path, and ~ is not expanded", ""},
 		{"", "digitalocean-ssh-key-path=/root/id_rsa", "", `ssh_key_file = "/root/id_rsa"`},
 		{"", "digitalocean-ssh-key-fingerprint=MD5:3B:16:bf:e4:8b:00:8b:b8:59:8c:a9:d3:f0:19:45:fa", "", `ssh_keys = ["3b:16:bf:`},
@@ -104,6 +106,10 @@ func TestNotes(t *testing.T) {
 		{"", "engine-install-url=https://x", "lost: config.toml:11: engine-install-url: ", ""},
 		{"", "swarm-master", "lost: config.toml:11: swarm-master: not converted", ""},
 		{"    MaxRemovalAttempts = 1\n", "", "", ""},
+		{"[machine.shutdown_drain]\n  enabled = true\n", "", "", "shutdown_deletion_interval = \"5s\"\n    shutdown_deletion_retries = 3\n"},
+		{"[machine.shutdown_drain]\n  enabled = true\n  max_retries = 6\n", "", "check: config.toml: shutdown_timeout: stays 30s, and your shutdown_drain takes up to 30s", "shutdown_deletion_retries = 6\n"},
+		{"  [runners.feature_flags]\n    FF_USE_ADAPTIVE_REQUEST_CONCURRENCY = false\n", "", "check: config.toml:2: request_concurrency: stays 1, and FF_USE_ADAPTIVE_REQUEST_CONCURRENCY off", "executor = \"docker-autoscaler\"\n  limit = 5\n"},
+		{"[[runners]]\n[[runners]]\n[[runners]]\n[[runners]]\n[[runners]]\n", "", "check: config.toml:1: concurrent: stays 5, as you have it: fewer jobs at once than [[runners]] (6)", ""},
 		{"    OffPeakPeriods = [\"* * * L * * *\"]\n", "", "lost: config.toml:13: OffPeakPeriods: the runner ignores it since 14.0", ""},
 		{"    [[runners.machine.autoscaling]]\n      Periods = [\n        \"* * * L * * *\",\n      ]\n", "", `todo: config.toml:15: Periods: "* * * L * * *" has no equal`, ""},
 		{"    [[runners.machine.autoscaling]]\n      IdleCount = 1\n", "", "", ""},
@@ -118,6 +124,7 @@ func TestNotes(t *testing.T) {
 		if !r.Changed || !strings.Contains(notes, tt.want) || tt.want == "" && notes != "" || !strings.Contains(r.Text, tt.in) {
 			t.Errorf("%s %s: want %q, and %q in the text:\n%s\n%s", tt.machine, tt.option, tt.want, tt.in, notes, r.Text)
 		}
+		accepted(t, script, r)
 		if r.Has(Error, Todo) != strings.HasPrefix(notes, "todo") {
 			t.Errorf("%s %s: works: %t\n%s", tt.machine, tt.option, !r.Has(Error, Todo), notes)
 		}

@@ -120,7 +120,7 @@ func (c *conversion) write() string {
 		case e.path == "executor":
 			indent := own[:strings.Index(own, e.name)]
 			comments, own = "", indent+`executor = "docker-autoscaler"`+"\n"
-			if !c.has("request_concurrency") {
+			if c.Requests {
 				own += indent + "request_concurrency = 4 # with 1, its default, jobs wait for GitLab's long polling\n"
 			}
 		case below(e.path, "machine"), slices.Contains(useless, e.path):

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,7 +43,18 @@ type Runner struct {
 	RequestConcurrency int             `toml:"request_concurrency"`
 	Environment        []string        `toml:"environment"` // NAME=value
 	FeatureFlags       map[string]bool `toml:"feature_flags"`
+	Docker             any             `toml:"docker"`     // nil = it has none
 	Autoscaler         *Autoscaler     `toml:"autoscaler"` // nil = it has none
+}
+
+// Adaptive is the feature flag that lowers request_concurrency while few jobs come.
+const Adaptive = "FF_USE_ADAPTIVE_REQUEST_CONCURRENCY"
+
+// Adaptive reports whether that flag is on, as it is unless it is turned off.
+func (r Runner) Adaptive() bool {
+	on, set := r.FeatureFlags[Adaptive]
+	off := set && !on || slices.Contains(r.Environment, Adaptive+"=false") || slices.Contains(r.Environment, Adaptive+"=0")
+	return !off
 }
 
 // Autoscaler is [runners.autoscaler]. Names, types and defaults are the runner's.
@@ -226,6 +238,15 @@ func (f *File) Has(key string) bool { return f.lines[strings.ToLower(key)] > 0 }
 
 // Key is the key of something of the runner, for At.
 func (r Runner) Key(rest string) string { return fmt.Sprintf("runners.%d.%s", r.Index, rest) }
+
+// PluginKey is a text in plugin_config; "" = there is none.
+func (r Runner) PluginKey(name string) string {
+	if r.Autoscaler == nil {
+		return ""
+	}
+	text, _ := r.Autoscaler.PluginConfig[name].(string)
+	return text
+}
 
 // OurPlugin reports whether the runner's plugin is this one.
 func (r Runner) OurPlugin() bool { return r.Autoscaler != nil && config.IsPlugin(r.Autoscaler.Plugin) }
