@@ -49,7 +49,7 @@ func boot(ctx context.Context, t *terminal, api *digitalocean.Client, found *dia
 	unheard() // the Droplet is to be destroyed
 	name := doctor.NewBootName(found.subject.Account.Name)
 	b := &booting{t: t, api: api, found: found, name: name, group: config.BootGroup(name)}
-	t.tell("note", "making one Droplet, in the group "+b.group+": it costs 0.01 USD at the least, and is deleted whatever happens")
+	t.say("note", "making one Droplet, in the group %s: it costs 0.01 USD at the least, and is deleted whatever happens", b.group)
 	b.take(ctx)
 	if b.started {
 		b.destroy(context.WithoutCancel(ctx))

@@ -164,7 +164,7 @@ func read(ctx context.Context, file *runnerconfig.File, r runnerconfig.Runner, h
 	s.Account, _ = config.ParseAccount(data, host) // its faults are among those
 	s.Faults = cmp.Or(err, s.Faults)               // a number that JSON does not have, such as inf
 	s.Host = doctor.Look(ctx, s)
-	return &diagnosis{Group: cmp.Or(s.Account.Name, writtenName(r), "without a name"), Runner: r.Name,
+	return &diagnosis{Group: cmp.Or(s.Account.Name, r.PluginKey("name"), "without a name"), Runner: r.Name,
 		Where: file.At(r.Key("autoscaler.plugin_config")), subject: s}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,42 +23,6 @@ func (c *choice) flags(cmd *cobra.Command) {
 		"(default $DIGITALOCEAN_TOKEN, else $DIGITALOCEAN_ACCESS_TOKEN)")
 	_ = cmd.RegisterFlagCompletionFunc("group", c.completeGroups)
 	c.stdin = cmd.InOrStdin
-}
-
-// command is another command about the same groups, to be pasted.
-func (c choice) command(words ...string) string {
-	line := append([]string{program}, words...)
-	add := func(flag string, values ...string) {
-		for _, v := range values {
-			if v != "" {
-				line = append(line, flag, v)
-			}
-		}
-	}
-	add("--config", c.config)
-	add("--runner", c.runner)
-	add("--token-file", c.tokenFile)
-	add("--group", c.groups...)
-	return shell(line...)
-}
-
-// asRoot is this command line for root, whose PATH may be another.
-func asRoot() string {
-	self, err := os.Executable()
-	if err != nil {
-		self = program
-	}
-	return shell(append([]string{"sudo", self}, os.Args[1:]...)...)
-}
-
-// shell is a command line as a shell reads it.
-func shell(words ...string) string {
-	for i, w := range words {
-		if strings.Trim(w, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-") != "" || w == "" {
-			words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
-		}
-	}
-	return strings.Join(words, " ")
 }
 
 // completeGroups completes the names of config.toml's groups.

@@ -153,14 +153,8 @@ func groupOf(file *runnerconfig.File, r runnerconfig.Runner) group {
 	if err != nil {
 		g.unread = hinted{err, choice{config: file.Path}.command("doctor")}
 	}
-	g.Name = writtenName(r)
+	g.Name = r.PluginKey("name") // whatever is wrong beside it
 	return g
-}
-
-// writtenName is a group's name as config.toml has it, whatever is wrong beside it.
-func writtenName(r runnerconfig.Runner) string {
-	name, _ := r.Autoscaler.PluginConfig["name"].(string)
-	return name
 }
 
 // runners returns the [[runners]] that use this plugin, or the one of them that was

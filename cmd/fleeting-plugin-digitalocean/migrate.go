@@ -94,7 +94,7 @@ type migrated struct {
 }
 
 func (m *migrating) run(ctx context.Context, t *terminal) error {
-	file, err := openConfig(ctx, m.path, t.in)
+	file, err := openConfig(m.path, t.in)
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (m *migrating) run(ctx context.Context, t *terminal) error {
 func (m *migrating) print(t *terminal, r migration.Result, report migrated) (err error) {
 	last := ""
 	say := func(level, text, hint string) {
-		t.tell(level, text)
+		t.say(level, "%s", text)
 		if hint != "" && hint != last {
 			t.say("hint", "%s", hint)
 		}
@@ -157,7 +157,7 @@ func (m *migrating) print(t *terminal, r migration.Result, report migrated) (err
 		fmt.Fprintf(t.out, "%s: %s to migrate\n", m.path, count(len(r.Groups), "runner"))
 		return nil
 	case !r.Changed:
-		t.tell("note", m.path+": nothing to migrate: no [[runners]] has a docker+machine executor with the digitalocean driver")
+		t.say("note", "%s: nothing to migrate: no [[runners]] has a docker+machine executor with the digitalocean driver", m.path)
 	default:
 		times := map[doctor.Level]int{}
 		for _, f := range report.Doctor {
@@ -178,14 +178,14 @@ func (m *migrating) print(t *terminal, r migration.Result, report migrated) (err
 		fmt.Fprintf(t.out, "wrote %s; the old file is %s\n", m.path, report.Backup)
 		if tokens != "" {
 			fmt.Fprintf(t.out, "moved the access token to %s\n", tokens)
-			t.tell("hint", "others may have read the token in the old file: make a new one, put it into the file, and revoke this one")
+			t.say("note", "others may have read the token in the old file: make a new one, put it into the file, and revoke this one")
 		}
-		t.tell("hint",
+		t.say("note",
 			"the machines of docker-machine stay, and are billed: docker-machine ls --filter driver=digitalocean, then docker-machine rm")
 		t.say("note", "doctor has not asked DigitalOcean yet")
 		t.say("hint", "%s", choice{config: m.path}.command("doctor"))
 	} else if tokens != "" {
-		t.tell("hint", "--write moves the access token to "+tokens+"; without it put it there, with mode 0600")
+		t.say("note", "--write moves the access token to %s; without it put it there, with mode 0600", tokens)
 	}
 	return err
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"strings"
 
@@ -11,15 +10,11 @@ import (
 // pasted is a command of this program that a person can paste, called as this one was: a file that is not in PATH by its
 // path, and with sudo where there was one.
 func pasted(words ...string) string {
-	line := []string{os.Args[0]}
+	line := append([]string{os.Args[0]}, words...)
 	if os.Getenv("SUDO_UID") != "" {
-		line = []string{"sudo", os.Args[0]}
+		line = append([]string{"sudo"}, line...)
 	}
-	line = append(line, words...)
-	for i, word := range line {
-		line[i] = doctor.Quote(word)
-	}
-	return strings.Join(line, " ")
+	return quote(line...)
 }
 
 // command is pasted of a command that is about the same groups.
@@ -35,24 +30,20 @@ func (c choice) command(words ...string) string {
 	return pasted(words...)
 }
 
-// tell is say of a text that may be long: on a terminal it is broken between words.
-func (t *terminal) tell(word, text string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.wipe()
-	width := 0
-	if t.liveErr {
-		width = columns(os.Stderr)
+// asRoot is this command line for root.
+func asRoot() string {
+	self, err := os.Executable() // root's PATH may be another
+	if err != nil {
+		self = program
 	}
-	fmt.Fprintf(t.err, "%s%s\n", colour(t.errColours, words[word], word+":"), hang(word+":", text, width))
+	return quote(append([]string{"sudo", self}, os.Args[1:]...)...)
 }
 
-// hang is a clean text as it follows a head, which has a colour of its own. The lines that it is broken into, where a width is
-// known, begin below its first word.
-func hang(head, text string, width int) string {
-	line := head + " " + clean(text)
-	if width > 0 {
-		line = wrap(line, width, len(head)+1)
+// quote is a command line as a shell reads it.
+func quote(words ...string) string {
+	var quoted []string
+	for _, w := range words {
+		quoted = append(quoted, doctor.Quote(w))
 	}
-	return line[len(head):]
+	return strings.Join(quoted, " ")
 }

@@ -124,7 +124,7 @@ func (p *planning) setup() (s plan.Setup, err error) {
 		return s, hinted{misuse(file.Path + ": several [[runners]] use this plugin"), "give --runner NAME"}
 	}
 	r := runners[0]
-	p.group, p.where = writtenName(r), file.At(r.Key("autoscaler.policy.0"))
+	p.group, p.where = r.PluginKey("name"), file.At(r.Key("autoscaler.policy.0"))
 	s = plan.Setup{Autoscaler: *r.Autoscaler, MaxJobs: max(1, file.Concurrent), Zone: time.Local}
 	if r.Limit > 0 {
 		s.MaxJobs = min(s.MaxJobs, r.Limit)

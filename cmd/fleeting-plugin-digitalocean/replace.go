@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -28,10 +27,13 @@ type configFile struct {
 // fromStdin reports whether a path is standard input.
 func fromStdin(path string) bool { return path == "-" || path == "/dev/stdin" }
 
-// openConfig reads a config.toml. A pipe that has a name is not opened: that can block for ever, and does not end with ctx.
-func openConfig(ctx context.Context, path string, stdin io.Reader) (*configFile, error) {
+// openConfig reads a config.toml. A pipe that has a name is not opened: that can block for ever.
+func openConfig(path string, stdin io.Reader) (*configFile, error) {
 	if fromStdin(path) {
-		text, err := readAll(ctx, stdin, maxConfig)
+		text, err := io.ReadAll(io.LimitReader(stdin, maxConfig+1))
+		if len(text) > maxConfig {
+			err = fmt.Errorf("it is larger than %d bytes", maxConfig)
+		}
 		if err != nil {
 			err = fmt.Errorf("standard input: %w", err)
 		}

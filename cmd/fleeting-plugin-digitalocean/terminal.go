@@ -189,11 +189,11 @@ func (t *terminal) say(word, format string, args ...any) {
 	t.wipe()
 	dressed := colour(t.errColours, words[word], word+":")
 	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
-		line = word + ": " + clean(strings.TrimSuffix(line, "\n"))
+		width := 0
 		if t.liveErr && word != "hint" { // which is to be pasted
-			line = wrap(line, columns(os.Stderr), len(word)+2)
+			width = columns(os.Stderr)
 		}
-		fmt.Fprintf(t.err, "%s%s\n", dressed, line[len(word)+1:])
+		fmt.Fprintf(t.err, "%s%s\n", dressed, hang(word+":", strings.TrimSuffix(line, "\n"), width))
 	}
 }
 

@@ -70,8 +70,9 @@ func TestInputIsInterrupted(t *testing.T) {
 
 // A hint can be pasted, whatever the paths.
 func TestCommandIsPasted(t *testing.T) {
+	t.Setenv("SUDO_UID", "")
 	c := choice{config: "my config.toml", runner: "it's", groups: []string{"ci", "big"}}
-	want := `fleeting-plugin-digitalocean ls --config 'my config.toml' --runner 'it'\''s' --group ci --group big`
+	want := os.Args[0] + ` ls --config 'my config.toml' --runner 'it'\''s' --group ci --group big`
 	if got := c.command("ls"); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

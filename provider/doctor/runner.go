@@ -146,11 +146,15 @@ func (e *exam) jobs() {
 		"max_instances is set neither here nor in plugin_config: only the account's Droplet limit limits the bill")
 
 	const unused = "%s is %d, and max_instances x capacity_per_instance have room for %d jobs: some Droplets are never used"
-	concurrent, limit, room := max(1, e.File.Concurrent), e.Runner.Limit, e.maxInstances()*e.capacity()
-	if concurrent < room {
+	concurrent, limit, room, idle := max(1, e.File.Concurrent), e.Runner.Limit, e.maxInstances()*e.capacity(), 0
+	for _, p := range e.Runner.Autoscaler.Policy {
+		idle = max(idle, p.IdleCount)
+	}
+	more := func(jobs int) bool { return room > jobs+min(idle, jobs) } // than these jobs, and as many that follow them, use
+	if more(concurrent) {
 		e.addAt(Warning, e.File.At("concurrent"), fmt.Sprintf("concurrent = %d", room), unused, "concurrent", concurrent, room)
 	}
-	e.when(limit > 0 && limit < room, Warning, "limit", fmt.Sprintf("limit = %d", room), unused, "limit", limit, room)
+	e.when(limit > 0 && more(limit), Warning, "limit", fmt.Sprintf("limit = %d", room), unused, "limit", limit, room)
 	if n := len(e.File.Runners); concurrent < n {
 		e.addAt(Warning, e.File.At("concurrent"), fmt.Sprintf("concurrent = %d", n),
 			"concurrent is %d for %d [[runners]]: with long polling the others wait while one asks for jobs", concurrent, n)

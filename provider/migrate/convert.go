@@ -71,7 +71,6 @@ func (c *conversion) convert() string {
 	c.Group = c.groupName()
 	c.Groups = append(c.Groups, c.Group)
 	c.Most = c.mostDroplets()
-	c.most = max(c.most, c.Most)
 	c.requests()
 	c.Policies = c.policies()
 	c.Token = c.tokenFile()
@@ -123,12 +122,19 @@ func (c *conversion) groupName() string {
 }
 
 func (c *conversion) mostDroplets() int {
-	if c.Runner.Limit > 0 {
-		return c.Runner.Limit
+	idle := max(c.Runner.Machine.IdleCount, 0)
+	for _, section := range c.Runner.Machine.Autoscaling {
+		idle = max(idle, section.IdleCount)
 	}
-	n := max(c.config.Concurrent, 1)
-	c.note(Check, "limit", "limit", fmt.Sprintf("not set: max_instances = %d, as many as concurrent jobs", n),
-		"set it to what you are willing to pay for")
+	n, concurrent := c.Runner.Limit, max(c.config.Concurrent, 1)
+	if n == 0 {
+		n = concurrent + idle
+		c.note(Check, "limit", "limit", fmt.Sprintf("not set: max_instances = %d, for concurrent = %d and %d idle machines", n, concurrent, idle),
+			"set it to what you are willing to pay for")
+	}
+	if concurrent+min(idle, concurrent) < n { // some are never used, as doctor will say
+		c.unused = max(c.unused, n)
+	}
 	return n
 }
 
@@ -310,5 +316,6 @@ func (c *conversion) privateAddresses() {
 		level, where = Todo, fmt.Sprintf(", which is in %s, not in %s", was, c.Region)
 	}
 	c.note(level, first, "", "private addresses: "+c.Private+". Droplets reach them only from the same VPC"+where,
-		"set vpc_uuid to that VPC (doctl vpcs list), unless it is the region's default")
+		"set vpc_uuid to that VPC (doctl vpcs list), unless it is the region's default; "+
+			"and use_external_addr = false if this host is in it")
 }

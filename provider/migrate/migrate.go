@@ -116,7 +116,7 @@ type migration struct {
 	Old    oldFile
 	doc    *document
 	names  map[string]bool // of groups, taken
-	most   int             // Droplets of one of them
+	unused int             // Droplets of one of them, if these are more than concurrent jobs use
 }
 
 // run returns the new text. The error is a [runnerconfig.Fault].
@@ -164,10 +164,10 @@ func (m *migration) noteOthers() {
 		}
 	}
 	note(m.config.Has("metrics_server"), "metrics_server", "the runner ignores it since 12.0", "its name is listen_address")
-	concurrent, needed := max(m.config.Concurrent, 1), max(m.most, len(m.config.Runners))
+	concurrent, needed := max(m.config.Concurrent, 1), max(m.unused, len(m.config.Runners))
 	note(concurrent < needed, "concurrent",
 		fmt.Sprintf("stays %d, as you have it: fewer jobs at once than [[runners]] (%d) or Droplets of one of them (%d)",
-			concurrent, len(m.config.Runners), m.most), fmt.Sprintf("concurrent = %d", needed))
+			concurrent, len(m.config.Runners), m.unused), fmt.Sprintf("concurrent = %d", needed))
 	d := m.Old.Machine.Drain
 	rounds, timeout := d.Backoff*time.Duration(d.Retries), time.Duration(cmp.Or(m.config.ShutdownTimeout, 30))*time.Second
 	note(d.Enabled && rounds >= timeout, "shutdown_timeout",
