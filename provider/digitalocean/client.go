@@ -87,6 +87,8 @@ type reply struct {
 	requestID string
 	date      time.Time // by its clock; zero = unknown
 	total     int       // how long the whole list is; 0 = it is not said
+	linked    bool      // it is said whether the list has a page after this one
+	next      bool      // it has
 	body      []byte
 }
 
@@ -196,6 +198,10 @@ func (r request) decode(a *reply) error {
 			if err := json.Unmarshal(said["meta"], &meta); err != nil {
 				return err
 			}
+		}
+		var links *struct{ Pages struct{ Next string } }
+		if err := json.Unmarshal(said["links"], &links); err == nil && links != nil {
+			a.linked, a.next = true, links.Pages.Next != ""
 		}
 		if body, a.total = said[r.under], meta.Total; body == nil {
 			return fmt.Errorf("the answer has no %s", r.under)

@@ -167,7 +167,8 @@ func getAll[T any](ctx context.Context, c *Client, op, name string, query url.Va
 }
 
 // readPages reads as many pages as the list had last, together, then those that
-// they tell of. What is remembered too much is an empty page.
+// they tell of: by the list's length or by a link to the next, whichever says that there
+// are more. What is remembered too much is an empty page.
 func readPages[T any](ctx context.Context, c *Client, op, name string, query url.Values) ([]page[T], error) {
 	key := op + "?" + query.Encode()
 	want := 1
@@ -194,10 +195,16 @@ func readPages[T any](ctx context.Context, c *Client, op, name string, query url
 			return nil, err
 		}
 		pages = append(pages, next...)
-		if want = max(1, (pages[0].total-1)/perPage+1); want > maxPages {
+		want = (pages[0].total-1)/perPage + 1
+		for i, p := range pages {
+			if p.next {
+				want = max(want, i+2)
+			}
+		}
+		if want > maxPages {
 			return nil, c.fail(op, fmt.Errorf("the list has more than %d pages", maxPages))
 		}
-		c.pages.Store(key, want)
+		c.pages.Store(key, max(1, want))
 	}
 	return pages, nil
 }
@@ -210,7 +217,7 @@ type page[T any] struct {
 
 func readPage[T any](ctx context.Context, c *Client, op, name string, query url.Values) (p page[T], err error) {
 	p.reply, err = c.send(ctx, request{op: op, query: query, into: &p.entries, under: name})
-	if err == nil && p.total == 0 && len(p.entries) >= perPage {
+	if err == nil && p.total == 0 && !p.linked && len(p.entries) >= perPage {
 		err = c.fail(op, errors.New("the answer does not say how long the list is"))
 	}
 	return p, err
