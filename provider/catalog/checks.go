@@ -26,7 +26,7 @@ func (s *survey) check() {
 		s.Sizes[size.Slug] = size
 	}
 	for _, slug := range s.config.Sizes {
-		s.GPUs = s.GPUs || instancegroup.GPUSize(slug) || digitalocean.HasGPUs(s.Sizes[slug])
+		s.GPUs = s.GPUs || instancegroup.GPUSize(slug) || s.Sizes[slug].GPUInfo != nil
 		for _, region := range s.config.Regions {
 			s.Placements = append(s.Placements, instancegroup.Placement{Size: slug, Region: region})
 		}

@@ -184,7 +184,11 @@ func readPages[T any](ctx context.Context, c *Client, op, name string, query url
 			reads.Go(func() (err error) {
 				q := url.Values{"per_page": {strconv.Itoa(perPage)}, "page": {strconv.Itoa(len(pages) + i + 1)}}
 				maps.Copy(q, query)
-				next[i], err = readPage[T](ctx, c, op, name, q)
+				p := &next[i]
+				p.reply, err = c.send(ctx, request{op: op, query: q, into: &p.entries, under: name})
+				if err == nil && p.total == 0 && !p.linked && len(p.entries) >= perPage {
+					err = c.fail(op, errors.New("the answer does not say how long the list is"))
+				}
 				return err
 			})
 		}
@@ -213,14 +217,6 @@ func readPages[T any](ctx context.Context, c *Client, op, name string, query url
 type page[T any] struct {
 	reply
 	entries []T
-}
-
-func readPage[T any](ctx context.Context, c *Client, op, name string, query url.Values) (p page[T], err error) {
-	p.reply, err = c.send(ctx, request{op: op, query: query, into: &p.entries, under: name})
-	if err == nil && p.total == 0 && !p.linked && len(p.entries) >= perPage {
-		err = c.fail(op, errors.New("the answer does not say how long the list is"))
-	}
-	return p, err
 }
 
 // Get implements instancegroup.Cloud.

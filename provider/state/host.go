@@ -63,16 +63,7 @@ func checkAccess(path string, want fs.FileMode) (bool, error) {
 	if info.Mode().Type() != want {
 		return false, fmt.Errorf("%s is not a %s, and symbolic links are not followed: remove it", path, wanted)
 	}
-	owner, ok := OwnerOf(info)
-	self, mode := os.Geteuid(), info.Mode().Perm()
-	switch {
-	case !ok:
-	case owner != self && owner != 0:
-		return false, fmt.Errorf("%s belongs to user %d, and this process runs as user %d: run it as that user, or chown %[1]s", path, owner, self)
-	case mode&forbidden != 0:
-		return false, fmt.Errorf("other users have access to %s (mode %04o): chmod it to %04o", path, mode, mode&^forbidden)
-	}
-	return true, nil
+	return true, checkOwner(path, info, forbidden)
 }
 
 // sources are what identifies a host: two files and a URL.
