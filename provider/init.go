@@ -154,7 +154,7 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 		MaxInstances:  plan.MaxInstances,
 		MaxCreating:   g.config.MaxCreating,
 		CreateTimeout: g.config.CreateTimeout,
-		Images:        newImages(log, api, g.config, plan.Images).get,
+		Images:        images(log, api, g.config, plan.Images),
 		Keys:          keys.ids,
 	}, api, log, found)
 	if plan.Fault != nil {
