@@ -56,9 +56,8 @@ func (c *Client) Account(ctx context.Context) (Account, error) {
 	return a, nil
 }
 
-// Usage implements instancegroup.Cloud. All counts come from lists, which lack
-// the youngest Droplets, so the differences do not. GPU Droplets are in a list
-// of their own, which has everybody's.
+// Usage takes all counts from lists, which lack the youngest Droplets, so that the
+// differences do not. GPU Droplets are in a list of their own, which has everybody's.
 func (c *Client) Usage(ctx context.Context, tag string) (ig.Usage, error) {
 	var account Account
 	var totals [2]int
@@ -90,7 +89,6 @@ func (c *Client) Usage(ctx context.Context, tag string) (ig.Usage, error) {
 	return u, nil
 }
 
-// AssignProject implements instancegroup.Cloud.
 func (c *Client) AssignProject(ctx context.Context, project string, ids []int64) error {
 	var resources []string
 	for _, id := range ids {

@@ -49,6 +49,9 @@ type Client struct {
 	pages  sync.Map // how many pages a list had last, by its request: int
 }
 
+// What each method of a Cloud promises is said there.
+var _ ig.Cloud = (*Client)(nil)
+
 // New makes a Client. It sends nothing.
 func New(o Options) (*Client, error) {
 	if o.Transport == nil {

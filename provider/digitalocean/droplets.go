@@ -92,7 +92,6 @@ const (
 	atOnce = 16
 )
 
-// List implements instancegroup.Cloud.
 func (c *Client) List(ctx context.Context, tag string, gpus bool) (ig.List, error) {
 	var l, other ig.List
 	var reads errgroup.Group
@@ -219,7 +218,6 @@ type page[T any] struct {
 	entries []T
 }
 
-// Get implements instancegroup.Cloud.
 func (c *Client) Get(ctx context.Context, id int64) (ig.Droplet, error) {
 	var d droplet
 	_, err := c.send(ctx, request{op: opGet, name: fmt.Sprint(id), into: &d, under: "droplet"})
@@ -229,8 +227,8 @@ func (c *Client) Get(ctx context.Context, id int64) (ig.Droplet, error) {
 	return d.Droplet(), err
 }
 
-// Create implements instancegroup.Cloud. godo's type of the request has ids of 32 bits on
-// some platforms, and sends null for lists that are empty.
+// Create does not send godo's type of the request, which has ids of 32 bits on some
+// platforms, and null for lists that are empty.
 func (c *Client) Create(ctx context.Context, r ig.CreateRequest) (ig.Created, error) {
 	body := map[string]any{"names": r.Names, "region": r.Region, "size": r.Size, "tags": append([]string{}, r.Tags...),
 		"ipv6": r.IPv6, "monitoring": r.Monitoring, "backups": r.Backups}
@@ -275,7 +273,6 @@ func (c *Client) Create(ctx context.Context, r ig.CreateRequest) (ig.Created, er
 	return created, nil
 }
 
-// Delete implements instancegroup.Cloud.
 func (c *Client) Delete(ctx context.Context, id int64) (string, error) {
 	a, err := c.send(ctx, request{op: opDelete, name: fmt.Sprint(id)})
 	if err == nil {
@@ -294,7 +291,6 @@ func (c *Client) CheckTagRead(ctx context.Context, tag string) error {
 	return err
 }
 
-// TagDroplets implements instancegroup.Cloud.
 func (c *Client) TagDroplets(ctx context.Context, tag string, ids []int64) error {
 	body := &godo.TagResourcesRequest{}
 	for _, id := range ids {
@@ -317,8 +313,6 @@ func (c *Client) TagDroplets(ctx context.Context, tag string, ids []int64) error
 	return err
 }
 
-// DeleteTagged implements instancegroup.Cloud.
-//
 // Invariant: nothing is deleted by a tag that is not made for that. The tags of
 // users and groups are on Droplets that are to live. (TestDeleteTaggedRefuses)
 func (c *Client) DeleteTagged(ctx context.Context, tag string) (string, error) {
@@ -329,7 +323,6 @@ func (c *Client) DeleteTagged(ctx context.Context, tag string) (string, error) {
 	return a.requestID, err
 }
 
-// RemoveTag implements instancegroup.Cloud.
 func (c *Client) RemoveTag(ctx context.Context, tag string) error {
 	_, err := c.send(ctx, request{op: opRemoveTag, name: tag})
 	return err
