@@ -104,8 +104,8 @@ type holder struct {
 	Parent int `json:"parent"` // a plugin's is its runner, while that lives
 }
 
-// heldBy returns what the holder of the lock is. It is unknown while the lock's file tells
-// of nobody, or still of the holder before.
+// heldBy returns what the holder is. It is unknown while the lock's file tells of nobody,
+// or of the one before.
 func (h home) heldBy() *HeldError {
 	held := &HeldError{Group: h.group}
 	var wrote holder
