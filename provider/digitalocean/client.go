@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -45,7 +46,6 @@ type Client struct {
 	source string
 	tokens tokens
 	budget budget
-	made   sync.Map // tags, by name
 	pages  sync.Map // how many pages a list had last, by its request: int
 }
 
@@ -143,16 +143,15 @@ func (c *Client) send(ctx context.Context, r request) (reply, error) {
 	}
 }
 
+var inBraces = regexp.MustCompile(`{\w+}`)
+
 // attempt sends a request once, if the budget has room for it.
 func (c *Client) attempt(ctx context.Context, r request, token string) (reply, error) {
 	method, path, _ := strings.Cut(r.op, " /")
-	if before, rest, ok := strings.Cut(path, "{"); ok {
-		if strings.Trim(r.name, ".") == "" { // it would be a request for something else, such as a list
-			return reply{}, c.fail(r.op, &ig.CloudError{Class: ig.ErrRefused, Message: "not sent: what it is about has no name"})
-		}
-		_, after, _ := strings.Cut(rest, "}")
-		path = before + url.PathEscape(r.name) + after
+	if strings.Contains(path, "{") && strings.Trim(r.name, ".") == "" { // it would be about something else, such as a list
+		return reply{}, c.fail(r.op, &ig.CloudError{Class: ig.ErrRefused, Message: "not sent: what it is about has no name"})
 	}
+	path = inBraces.ReplaceAllLiteralString(path, url.PathEscape(r.name))
 	if len(r.query) > 0 {
 		path += "?" + r.query.Encode()
 	}
