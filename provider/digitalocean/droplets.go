@@ -234,11 +234,11 @@ func (c *Client) Create(ctx context.Context, r ig.CreateRequest) (ig.Created, er
 		"ipv6": r.IPv6, "monitoring": r.Monitoring, "backups": r.Backups}
 	keys := []any{}
 	for _, k := range r.SSHKeys { // ids as numbers, all else as fingerprints
+		var key any = k
 		if id, err := strconv.ParseInt(k, 10, 64); err == nil {
-			keys = append(keys, id)
-		} else {
-			keys = append(keys, k)
+			key = id
 		}
+		keys = append(keys, key)
 	}
 	body["ssh_keys"], body["image"] = keys, r.Image.Slug
 	if r.Image.Slug == "" {
