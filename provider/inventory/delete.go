@@ -63,29 +63,25 @@ func Delete(ctx context.Context, api *digitalocean.Client, items []*Item, progre
 	for _, i := range droplets {
 		group.Go(func() error {
 			err := i.deleteDroplet(deleting, api, limit)
-			if i.Deleted {
+			switch {
+			case i.Deleted:
 				mu.Lock()
 				defer mu.Unlock()
 				gone++
 				progress(gone, len(droplets))
+			case i.LeftAlone():
+			case i.Why != nil && ctx.Err() != nil: // what went wrong last
+				i.Why = fmt.Errorf("%w: %w", err, i.Why)
+			default:
+				i.Why = err
 			}
 			return err
 		})
 	}
-	err := group.Wait()
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
+	_ = group.Wait()          // each has its own
 	left := map[string]bool{} // groups
 	for _, i := range droplets {
 		left[i.Group] = left[i.Group] || !i.Deleted
-		switch {
-		case i.Deleted || i.LeftAlone():
-		case i.Why != nil && ctx.Err() != nil: // what went wrong last
-			i.Why = fmt.Errorf("%w: %w", err, i.Why)
-		default:
-			i.Why = err
-		}
 	}
 	for _, i := range items {
 		if i.Kind == DropletKind || left[i.Group] {
@@ -113,10 +109,11 @@ func (i *Item) remove(ctx context.Context, api *digitalocean.Client) (err error)
 	return err
 }
 
-// deleteDroplet repeats a deletion until the Droplet is gone or left alone. Its error says why it cannot go on.
+// deleteDroplet repeats a deletion until the Droplet is gone or left alone. Its error says why it cannot go on: for ctx's
+// cause, or because the token may not do it.
 func (i *Item) deleteDroplet(ctx context.Context, api *digitalocean.Client, limit *rate.Limiter) error {
 	began, next := time.Now(), time.Now() // no deletion before next
-	deletions, missing := 0, 0            // missing: answers in a row that it is not there
+	deletions, missing := 0, false        // missing: the last answer was that it is not there
 	for {
 		due, requests := !time.Now().Before(next), 1
 		if due {
@@ -127,7 +124,7 @@ func (i *Item) deleteDroplet(ctx context.Context, api *digitalocean.Client, limi
 		}
 		sent, err := i.attempt(ctx, api, due)
 		if ctx.Err() != nil {
-			return ctx.Err() // which is all that is wrong
+			return context.Cause(ctx) // which is all that is wrong
 		}
 		if sent || err != nil { // else what went wrong last still holds
 			i.Why = err
@@ -148,12 +145,12 @@ func (i *Item) deleteDroplet(ctx context.Context, api *digitalocean.Client, limi
 			errors.Is(err, instancegroup.ErrOtherAccount):
 			return err
 		case sent || !errors.Is(err, instancegroup.ErrNotFound):
-			missing = 0
-		case deletions > 0 || missing > 0:
+			missing = false
+		case deletions > 0 || missing:
 			i.Deleted = true
 			return nil
 		default:
-			missing++
+			missing = true
 			pause = max(pause, missingFor)
 		}
 		if err := sleep(ctx, pause); err != nil {
@@ -187,6 +184,6 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-time.After(d):
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }
