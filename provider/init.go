@@ -49,9 +49,7 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 	case g.faults.Has("name", "token", "token_file", "api_url"):
 		return provider.ProviderInfo{}, g.faults // nobody else can be asked
 	}
-	if file := g.config.Token.File; file != "" {
-		warnIfReadable(log, file)
-	}
+	warnIfReadable(log, g.config.Token.File) // "" = there is none
 	st, err := state.Open(ctx, log, g.config.APIURL, g.config.Name)
 	if err != nil {
 		return provider.ProviderInfo{}, err

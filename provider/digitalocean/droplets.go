@@ -301,11 +301,10 @@ func (c *Client) TagDroplets(ctx context.Context, tag string, ids []int64) error
 	}
 	put := request{op: opTagDroplets, name: tag, body: body}
 	_, err := c.send(ctx, put)
-	if !errors.Is(err, ig.ErrNotFound) { // else there is no such tag yet, or no more
-		return err
-	}
-	if _, err = c.send(ctx, request{op: opCreateTag, body: &godo.TagCreateRequest{Name: tag}}); err == nil {
-		_, err = c.send(ctx, put)
+	if errors.Is(err, ig.ErrNotFound) { // there is no such tag, or no more
+		if _, err = c.send(ctx, request{op: opCreateTag, body: &godo.TagCreateRequest{Name: tag}}); err == nil {
+			_, err = c.send(ctx, put)
+		}
 	}
 	return err
 }
