@@ -22,57 +22,41 @@ const (
 	imagesBound = 4 * time.Second
 )
 
-// images are what Droplets boot: the configured image, or in each region the newest
-// that has the tag image_tag. Not for concurrent use.
-type images struct {
-	log      hclog.Logger
-	api      *digitalocean.Client
-	config   config.Config
-	byRegion map[string]instancegroup.Image
-	at       time.Time // when they were looked up
-}
-
-// newImages goes by what Init saw.
-func newImages(log hclog.Logger, api *digitalocean.Client, c config.Config, seen map[string]digitalocean.Image) *images {
-	i := &images{log: log, api: api, config: c, byRegion: map[string]instancegroup.Image{}}
-	for _, region := range c.Regions {
-		i.byRegion[region] = instancegroup.Image(c.Image)
+// images returns what instancegroup.Settings.Images is to be: the configured image, or in each
+// region the newest that has the tag image_tag, which Init has just seen. That it cannot be
+// looked up is an error only if there is none to go on with. (TestImageTag)
+func images(log hclog.Logger, api *digitalocean.Client, c config.Config, newest map[string]digitalocean.Image,
+) func(ctx context.Context, refused bool) (map[string]instancegroup.Image, error) {
+	at := time.Now() // of the last look-up
+	return func(ctx context.Context, refused bool) (map[string]instancegroup.Image, error) {
+		byRegion := map[string]instancegroup.Image{}
+		if c.ImageTag == "" {
+			for _, region := range c.Regions {
+				byRegion[region] = instancegroup.Image(c.Image)
+			}
+			return byRegion, nil
+		}
+		if refused || time.Since(at) >= imagesEvery {
+			ctx, cancel := context.WithTimeout(ctx, imagesBound)
+			defer cancel()
+			found, err := api.ImagesWithTag(ctx, c.ImageTag)
+			now := catalog.Newest(found, c.Regions)
+			if err == nil && len(now) == 0 {
+				err = fmt.Errorf("no private image with the tag %s is in a region of the group", c.ImageTag)
+			}
+			switch {
+			case err == nil:
+				newest = now
+			case len(newest) == 0:
+				return nil, fmt.Errorf("find the newest with the tag %s: %w", c.ImageTag, err)
+			default:
+				log.Warn("could not look up the newest image; going on with the last", "tag", c.ImageTag, "err", err)
+			}
+			at = time.Now()
+		}
+		for region, image := range newest {
+			byRegion[region] = instancegroup.Image{ID: image.ID}
+		}
+		return byRegion, nil
 	}
-	if c.ImageTag != "" {
-		i.take(seen)
-	}
-	return i
-}
-
-func (i *images) take(newest map[string]digitalocean.Image) {
-	i.at, i.byRegion = time.Now(), map[string]instancegroup.Image{}
-	for region, image := range newest {
-		i.byRegion[region] = instancegroup.Image{ID: image.ID}
-	}
-}
-
-// get implements instancegroup.Settings.Images. That the newest cannot be looked up is
-// an error only if there are none to go on with. (TestImageTag)
-func (i *images) get(ctx context.Context, refused bool) (map[string]instancegroup.Image, error) {
-	tag := i.config.ImageTag
-	if tag == "" || time.Since(i.at) < imagesEvery && !refused {
-		return i.byRegion, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, imagesBound)
-	defer cancel()
-	found, err := i.api.ImagesWithTag(ctx, tag)
-	newest := catalog.Newest(found, i.config.Regions)
-	if err == nil && len(newest) == 0 {
-		err = fmt.Errorf("no private image with the tag %s is in a region of the group", tag)
-	}
-	switch {
-	case err == nil:
-		i.take(newest)
-	case len(i.byRegion) == 0:
-		return nil, fmt.Errorf("find the newest with the tag %s: %w", tag, err)
-	default:
-		i.log.Warn("could not look up the newest image; going on with the last", "tag", tag, "err", err)
-		i.at = time.Now()
-	}
-	return i.byRegion, nil
 }

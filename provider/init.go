@@ -49,9 +49,7 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 	case g.faults.Has("name", "token", "token_file", "api_url"):
 		return provider.ProviderInfo{}, g.faults // nobody else can be asked
 	}
-	if file := g.config.Token.File; file != "" {
-		warnIfReadable(log, file)
-	}
+	warnIfReadable(log, g.config.Token.File) // "" = there is none
 	st, err := state.Open(ctx, log, g.config.APIURL, g.config.Name)
 	if err != nil {
 		return provider.ProviderInfo{}, err
@@ -154,7 +152,7 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 		MaxInstances:  plan.MaxInstances,
 		MaxCreating:   g.config.MaxCreating,
 		CreateTimeout: g.config.CreateTimeout,
-		Images:        newImages(log, api, g.config, plan.Images).get,
+		Images:        images(log, api, g.config, plan.Images),
 		Keys:          keys.ids,
 	}, api, log, found)
 	if plan.Fault != nil {

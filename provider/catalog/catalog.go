@@ -3,6 +3,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,18 +76,11 @@ type Answer[T any] struct {
 
 // Get returns the answer. The first asks for it.
 func (a *Answer[T]) Get(ctx context.Context, question func(context.Context) (T, error)) (T, error) {
-	var wg sync.WaitGroup
-	a.ask(ctx, &wg, question)
-	wg.Wait()
-	return a.value, a.err
-}
-
-func (a *Answer[T]) ask(ctx context.Context, wg *sync.WaitGroup, question func(context.Context) (T, error)) {
-	if a.asked {
-		return
+	if !a.asked {
+		a.asked = true
+		a.value, a.err = question(ctx)
 	}
-	a.asked = true
-	wg.Go(func() { a.value, a.err = question(ctx) })
+	return a.value, a.err
 }
 
 // Account returns the account.
@@ -110,9 +104,10 @@ func (r *Reader) Survey(ctx context.Context, log hclog.Logger, api *digitalocean
 // survey is about one configuration: what DigitalOcean answered, and what comes of it.
 type survey struct {
 	*Reader
-	images  Answer[[]digitalocean.Image] // the configured one, or those with the configured tag
-	slugs   []string                     // of public images, if there is none by the configured slug
-	lookUps []*lookUp
+	images   []digitalocean.Image // the configured one, or those with the configured tag
+	imageErr error
+	slugs    []string // of public images, if there is none by the configured slug
+	lookUps  []*lookUp
 
 	log    hclog.Logger
 	config config.Config
@@ -133,14 +128,16 @@ type lookUp struct {
 func (s *survey) ask(ctx context.Context, api *digitalocean.Client) {
 	c := s.config
 	var wg sync.WaitGroup // each writes what is its own
-	s.sizes.ask(ctx, &wg, api.Sizes)
-	s.regions.ask(ctx, &wg, api.Regions)
-	s.account.ask(ctx, &wg, api.Account)
-	s.tagRead.ask(ctx, &wg, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, api.CheckTagRead(ctx, instancegroup.CommonTag)
+	wg.Go(func() { _, _ = s.sizes.Get(ctx, api.Sizes) })
+	wg.Go(func() { _, _ = s.regions.Get(ctx, api.Regions) })
+	wg.Go(func() { _, _ = s.account.Get(ctx, api.Account) })
+	wg.Go(func() {
+		_, _ = s.tagRead.Get(ctx, func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, api.CheckTagRead(ctx, instancegroup.CommonTag)
+		})
 	})
 	if !s.faults.Has("image", "image_tag") {
-		s.images.ask(ctx, &wg, func(ctx context.Context) ([]digitalocean.Image, error) { return s.findImages(ctx, api) })
+		wg.Go(func() { s.images, s.imageErr = s.findImages(ctx, api) })
 	}
 	for _, region := range c.Regions {
 		if uuid := c.VPC[region]; uuid != "" {
@@ -180,10 +177,11 @@ func (s *survey) findImages(ctx context.Context, api *digitalocean.Client) ([]di
 // the account is an answer; without the other scopes it could create no Droplet. The account is asked for whatever
 // max_instances says: without it nothing but Droplets would tell whether a later token is of the same one.
 func (s *survey) unanswered() error {
-	for i, err := range []error{s.sizes.err, s.regions.err, s.images.err, s.tagRead.err, s.account.err} {
-		if err != nil && (i < 3 || !errors.Is(err, instancegroup.ErrForbidden)) {
-			return err
+	err := cmp.Or(s.sizes.err, s.regions.err, s.imageErr)
+	for _, optional := range []error{s.tagRead.err, s.account.err} {
+		if !errors.Is(optional, instancegroup.ErrForbidden) {
+			err = cmp.Or(err, optional)
 		}
 	}
-	return nil
+	return err
 }

@@ -17,7 +17,7 @@ import (
 // check makes the plan, by every check.
 func (s *survey) check() {
 	s.Plan = Plan{Account: s.account.value, Warnings: AccountWarnings(s.account.value),
-		Sizes: map[string]digitalocean.Size{}, Images: Newest(s.images.value, s.config.Regions)}
+		Sizes: map[string]digitalocean.Size{}, Images: Newest(s.images, s.config.Regions)}
 	s.listed = map[string]digitalocean.Region{}
 	for _, region := range s.regions.value {
 		s.listed[region.Slug] = region
@@ -26,7 +26,7 @@ func (s *survey) check() {
 		s.Sizes[size.Slug] = size
 	}
 	for _, slug := range s.config.Sizes {
-		s.GPUs = s.GPUs || instancegroup.GPUSize(slug) || digitalocean.HasGPUs(s.Sizes[slug])
+		s.GPUs = s.GPUs || instancegroup.GPUSize(slug) || s.Sizes[slug].GPUInfo != nil
 		for _, region := range s.config.Regions {
 			s.Placements = append(s.Placements, instancegroup.Placement{Size: slug, Region: region})
 		}
@@ -84,7 +84,7 @@ func (s *survey) contracted(slug string) bool {
 
 // checkImage looks at what Droplets would boot. An image that is not ready is a warning. By a tag only ready ones are found.
 func (s *survey) checkImage() {
-	c, found := s.config, s.images.value
+	c, found := s.config, s.images
 	switch {
 	case s.faults.Has("image", "image_tag"):
 	case len(found) == 0 && c.ImageTag != "":
@@ -157,7 +157,7 @@ func (s *survey) unfit(slug, at string) (why string, never bool) {
 	case !there && s.config.ImageTag != "":
 		return fmt.Sprintf("no image with the tag %s is in %s: transfer one there", s.config.ImageTag, at), false
 	case !there:
-		return fmt.Sprintf("image %s is not in %s; it is in %s", instancegroup.Image(s.config.Image), at, sorted(s.images.value[0].Regions)), true
+		return fmt.Sprintf("image %s is not in %s; it is in %s", instancegroup.Image(s.config.Image), at, sorted(s.images[0].Regions)), true
 	case listed && size.Disk > 0 && size.Disk < image.MinDiskSize:
 		return fmt.Sprintf("image %s needs a disk of %d GiB, the size has %d", named(image), image.MinDiskSize, size.Disk), true
 	case !s.listed[at].Available:

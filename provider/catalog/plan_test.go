@@ -31,7 +31,7 @@ func small() survey {
 		{Slug: "ams2"}, {Slug: "ams3", Available: true}, {Slug: "fra1", Available: true},
 		{Slug: "nyc3", Available: true, Sizes: []string{"own-1", "s-1vcpu-1gb", "s-2vcpu-2gb", "big-1", "gpu-1"}},
 	})
-	s.images = is([]digitalocean.Image{{ID: 7, Slug: "docker-20-04", Regions: []string{"ams2", "fra1", "nyc3"}, MinDiskSize: 25}})
+	s.images = []digitalocean.Image{{ID: 7, Slug: "docker-20-04", Regions: []string{"ams2", "fra1", "nyc3"}, MinDiskSize: 25}}
 	s.account = is(digitalocean.Account{DropletLimit: 25, Status: "active", EmailVerified: true})
 	s.config = config.Config{Regions: []string{"fra1"}, Sizes: []string{"s-1vcpu-1gb"},
 		Image: config.Image{Slug: "docker-20-04"}}
@@ -63,7 +63,7 @@ func TestPlan(t *testing.T) {
 		return func(s *survey) { s.config.Sizes, s.config.Regions = strings.Fields(sizes), strings.Fields(regions) }
 	}
 	image := func(change func(*digitalocean.Image)) func(*survey) {
-		return func(s *survey) { change(&s.images.value[0]) }
+		return func(s *survey) { change(&s.images[0]) }
 	}
 	missing := failed("GET", 404, instancegroup.ErrNotFound)
 
@@ -120,7 +120,7 @@ doctl compute size list shows which sizes there are`},
 		{name: "unknown slugs", change: func(s *survey) {
 			at("s-1vcpu-2gb x", "nyc moon")(s)
 			s.config.Image.Slug = "docker"
-			s.images.value, s.slugs = nil, []string{"docker-20-04", "docker-22-04", "debian-13-x64"}
+			s.images, s.slugs = nil, []string{"docker-20-04", "docker-22-04", "debian-13-x64"}
 		}, placements: "s-1vcpu-2gb in nyc, s-1vcpu-2gb in moon, x in nyc, x in moon",
 			fault: `plugin_config.region: DigitalOcean has no region "nyc"; did you mean "nyc3"?
 plugin_config.region: DigitalOcean has no region "moon"
@@ -128,19 +128,19 @@ plugin_config.size: DigitalOcean has no size "s-1vcpu-2gb"; did you mean "s-1vcp
 plugin_config.size: DigitalOcean has no size "x"
 plugin_config.image: DigitalOcean has no image "docker"; did you mean "docker-20-04" or "docker-22-04"?`},
 		{name: "no image of that id", change: func(s *survey) {
-			s.config.Image, s.images.value = config.Image{ID: 99}, nil
+			s.config.Image, s.images = config.Image{ID: 99}, nil
 		}, fault: `plugin_config.image: the account has no image with the id 99`},
 		{name: "no image with that tag", change: func(s *survey) {
-			s.config.Image, s.config.ImageTag, s.images.value = config.Image{}, "golden", nil
+			s.config.Image, s.config.ImageTag, s.images = config.Image{}, "golden", nil
 		}, fault: `plugin_config.image_tag: no private image on the account carries the tag "golden"`},
 		{name: "the newest image of each region counts", change: func(s *survey) {
 			at("s-1vcpu-1gb s-2vcpu-2gb", "nyc3 fra1 ams3")(s)
 			s.config.Image, s.config.ImageTag, s.config.IPv6 = config.Image{}, "golden", true
-			s.images = is([]digitalocean.Image{
+			s.images = []digitalocean.Image{
 				{ID: 10, Regions: []string{"fra1", "nyc3"}, MinDiskSize: 10, Created: day(1)},
 				{ID: 12, Regions: []string{"fra1"}, MinDiskSize: 60, Created: day(3)},
 				{ID: 11, Regions: []string{"fra1"}, MinDiskSize: 25, Created: day(3), Type: "custom", Status: "deleted"},
-			})
+			}
 		}, placements: "s-1vcpu-1gb in nyc3, s-1vcpu-1gb in ams3, s-2vcpu-2gb in nyc3, s-2vcpu-2gb in fra1, s-2vcpu-2gb in ams3",
 			log: []string{
 				never + `size=s-1vcpu-1gb region=fra1 why="image 12 needs a disk of 60 GiB, the size has 25"`,
@@ -152,11 +152,11 @@ plugin_config.image: DigitalOcean has no image "docker"; did you mean "docker-20
 			i.ID, i.Slug, i.Status, i.ErrorMessage = 12, "", "deleted", "import failed\n[disk]"
 		}), fault: `plugin_config.image: image 12 has the status "deleted", "import failed\n[disk]": no Droplet can be made of it; choose another`},
 		{name: "a retired image", change: func(s *survey) {
-			s.images.value[0].Status = "retired"
+			s.images[0].Status = "retired"
 		}, fault: `plugin_config.image: image docker-20-04 has the status "retired": no Droplet can be made of it; choose another`},
 		{name: "a custom image with features, where no size fits", change: func(s *survey) {
 			s.config.IPv6, s.config.Monitoring, s.config.Sizes = true, true, []string{"m-2vcpu-16gb"}
-			s.images.value[0].Type = "custom"
+			s.images[0].Type = "custom"
 		}, fault: `plugin_config: no combination of size, region and image can work:
   m-2vcpu-16gb in fra1: the size is not on offer there now; it is in no region
 doctl compute size list shows which sizes there are
@@ -174,7 +174,7 @@ plugin_config.ssh_keys: the account has no key 2`,
 				`[WARN]  could not look up a VPC or an SSH key: which="key 3" err="GET /v2/account/keys/{id}: 500 No."`,
 			}},
 		{name: "what may be refused", change: func(s *survey) {
-			s.images.value[0].Status, s.images.value[0].Name = "pending", "ci golden"
+			s.images[0].Status, s.images[0].Name = "pending", "ci golden"
 			s.account.value.Status, s.account.value.StatusMessage, s.account.value.EmailVerified = "locked", "Please contact\nsupport", false
 			s.config.MaxInstances = 26
 		}, most: 26, log: []string{
@@ -212,7 +212,7 @@ plugin_config.ssh_keys: the account has no key 2`,
 		{name: "everything at once", change: func(s *survey) {
 			at("x", "moon")(s)
 			s.config.MaxHourlyCost = 1
-			s.images.value = nil
+			s.images = nil
 			s.lookUps = []*lookUp{{key: "ssh_keys", what: "key 2", err: missing}}
 			s.account.value.DropletLimit = 0
 			s.tagRead = fails[struct{}](forbidden("GET /v2/tags/{tag}"))
@@ -226,7 +226,7 @@ the plugin finds its Droplets by their tags, which it may not read: GET /v2/tags
 			s.faults = config.Faults{{Key: "size"}, {Key: "image"}, {Key: "max_instances"}}
 			s.config.Sizes, s.config.Image, s.config.MaxHourlyCost = nil, config.Image{}, 1
 			s.config.Regions = append(s.config.Regions, "moon")
-			s.images = Answer[[]digitalocean.Image]{}
+			s.images = nil
 			s.account.value.DropletLimit = 0
 		}, fault: `plugin_config.region: DigitalOcean has no region "moon"`, most: -1},
 	} {

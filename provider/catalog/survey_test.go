@@ -54,7 +54,7 @@ func TestUnanswered(t *testing.T) {
 	} {
 		for i := range 5 {
 			s := small()
-			*[]*error{&s.sizes.err, &s.regions.err, &s.images.err, &s.tagRead.err, &s.account.err}[i] = err
+			*[]*error{&s.sizes.err, &s.regions.err, &s.imageErr, &s.tagRead.err, &s.account.err}[i] = err
 			if got := s.unanswered(); errors.Is(got, err) != (i < want) || (got != nil) != (i < want) {
 				t.Errorf("question %d, %v: %v", i, err, got)
 			}

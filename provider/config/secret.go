@@ -27,14 +27,11 @@ func (s Secret) Reveal() string {
 	return *s.value
 }
 
-// IsZero reports whether the Secret is empty.
-func (s Secret) IsZero() bool { return s.value == nil }
-
 // Equal reports whether both hold the same string; == compares identity.
 func (s Secret) Equal(other Secret) bool { return s.Reveal() == other.Reveal() }
 
 func (s Secret) String() string {
-	if s.IsZero() {
+	if s.value == nil {
 		return ""
 	}
 	return "[secret]"

@@ -56,9 +56,8 @@ func (c *Client) Account(ctx context.Context) (Account, error) {
 	return a, nil
 }
 
-// Usage implements instancegroup.Cloud. All counts come from lists, which lack
-// the youngest Droplets, so the differences do not. GPU Droplets are in a list
-// of their own, which has everybody's.
+// Usage takes all counts from lists, which lack the youngest Droplets, so that the
+// differences do not. GPU Droplets are in a list of their own, which has everybody's.
 func (c *Client) Usage(ctx context.Context, tag string) (ig.Usage, error) {
 	var account Account
 	var totals [2]int
@@ -66,8 +65,8 @@ func (c *Client) Usage(ctx context.Context, tag string) (ig.Usage, error) {
 	var reads errgroup.Group
 	for i, query := range []url.Values{{"per_page": {"1"}}, {"per_page": {"1"}, "tag_name": {tag}}} {
 		reads.Go(func() error {
-			p, err := readPage[droplet](ctx, c, opList, "droplets", query)
-			totals[i] = p.total
+			a, err := c.send(ctx, request{op: opList, query: query, into: new([]droplet), under: "droplets"})
+			totals[i] = a.total
 			return err
 		})
 	}
@@ -90,7 +89,6 @@ func (c *Client) Usage(ctx context.Context, tag string) (ig.Usage, error) {
 	return u, nil
 }
 
-// AssignProject implements instancegroup.Cloud.
 func (c *Client) AssignProject(ctx context.Context, project string, ids []int64) error {
 	var resources []string
 	for _, id := range ids {
@@ -135,9 +133,6 @@ func (c *Client) DeleteKey(ctx context.Context, idOrFingerprint string) error {
 func (c *Client) Keys(ctx context.Context) ([]Key, error) {
 	return getAll[Key](ctx, c, opKeys, "ssh_keys", nil)
 }
-
-// HasGPUs reports whether a size has GPUs, by what DigitalOcean says or by its slug.
-func HasGPUs(s Size) bool { return s.GPUInfo != nil || ig.GPUSize(s.Slug) }
 
 // Sizes returns all sizes on offer.
 func (c *Client) Sizes(ctx context.Context) ([]Size, error) {

@@ -82,7 +82,12 @@ const (
 var leaves = [kinds]struct {
 	minute, hour int
 	believed     time.Duration
-}{creates: {0, 0, 50 * time.Second}, changes: {0, 0, 50 * time.Second}, lookUps: {20, 50, time.Minute}, lists: {45, 100, time.Minute}}
+}{
+	creates: {0, 0, 50 * time.Second},
+	changes: {0, 0, 50 * time.Second},
+	lookUps: {20, 50, time.Minute},
+	lists:   {45, 100, time.Minute},
+}
 
 // take counts a request, or returns why it cannot be sent now. It reports whether
 // the request is the one that tries after a hold.
@@ -108,29 +113,29 @@ func (b *budget) take(k kind) (tries bool, err error) {
 
 // minute returns how long from now until the minute has room for a request.
 func (b *budget) minute(k kind, now time.Time) time.Duration {
-	// until returns how long until fewer than n of the last minute's requests are of
-	// those kinds.
-	until := func(n int, of ...kind) time.Duration {
-		for _, s := range slices.Backward(b.sent) {
-			if slices.Contains(of, s.of) {
-				n--
-			}
-			if n == 0 {
-				return s.at.Add(time.Minute).Sub(now)
-			}
-		}
-		return 0
-	}
-	all := []kind{creates, changes, lookUps, lists}
 	room := perMinute - keptFromAll - min(b.others/60, perMinute/2)
-	wait := until(room-leaves[k].minute, all...)
-	switch {
-	case k <= changes:
-		wait = max(wait, until(room-keptForLists, creates, changes))
-	case k == lists:
-		wait = min(wait, max(until(room, all...), until(keptForLists, lists)))
+	wait := b.fewer(room-leaves[k].minute, creates, lists, now)
+	switch k {
+	case creates, changes:
+		return max(wait, b.fewer(room-keptForLists, creates, changes, now))
+	case lists: // if not with the others, then of those that are kept for them
+		return min(wait, max(b.fewer(room, creates, lists, now), b.fewer(keptForLists, lists, lists, now)))
 	}
 	return wait
+}
+
+// fewer returns how long from now until fewer than n of the last minute's requests are of
+// the kinds from first to last.
+func (b *budget) fewer(n int, first, last kind, now time.Time) time.Duration {
+	for _, s := range slices.Backward(b.sent) {
+		if first <= s.of && s.of <= last {
+			n--
+		}
+		if n == 0 {
+			return s.at.Add(time.Minute).Sub(now)
+		}
+	}
+	return 0
 }
 
 // note learns from an answer, which may be to the request that tries after a hold.

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -45,9 +46,11 @@ type Client struct {
 	source string
 	tokens tokens
 	budget budget
-	made   sync.Map // tags, by name
 	pages  sync.Map // how many pages a list had last, by its request: int
 }
+
+// What each method of a Cloud promises is said there.
+var _ ig.Cloud = (*Client)(nil)
 
 // New makes a Client. It sends nothing.
 func New(o Options) (*Client, error) {
@@ -87,6 +90,8 @@ type reply struct {
 	requestID string
 	date      time.Time // by its clock; zero = unknown
 	total     int       // how long the whole list is; 0 = it is not said
+	linked    bool      // it is said whether the list has a page after this one
+	next      bool      // it has
 	body      []byte
 }
 
@@ -138,16 +143,15 @@ func (c *Client) send(ctx context.Context, r request) (reply, error) {
 	}
 }
 
+var inBraces = regexp.MustCompile(`{\w+}`)
+
 // attempt sends a request once, if the budget has room for it.
 func (c *Client) attempt(ctx context.Context, r request, token string) (reply, error) {
 	method, path, _ := strings.Cut(r.op, " /")
-	if before, rest, ok := strings.Cut(path, "{"); ok {
-		if strings.Trim(r.name, ".") == "" { // it would be a request for something else, such as a list
-			return reply{}, c.fail(r.op, &ig.CloudError{Class: ig.ErrRefused, Message: "not sent: what it is about has no name"})
-		}
-		_, after, _ := strings.Cut(rest, "}")
-		path = before + url.PathEscape(r.name) + after
+	if strings.Contains(path, "{") && strings.Trim(r.name, ".") == "" { // it would be about something else, such as a list
+		return reply{}, c.fail(r.op, &ig.CloudError{Class: ig.ErrRefused, Message: "not sent: what it is about has no name"})
 	}
+	path = inBraces.ReplaceAllLiteralString(path, url.PathEscape(r.name))
 	if len(r.query) > 0 {
 		path += "?" + r.query.Encode()
 	}
@@ -196,6 +200,10 @@ func (r request) decode(a *reply) error {
 			if err := json.Unmarshal(said["meta"], &meta); err != nil {
 				return err
 			}
+		}
+		var links *struct{ Pages struct{ Next string } }
+		if err := json.Unmarshal(said["links"], &links); err == nil && links != nil {
+			a.linked, a.next = true, links.Pages.Next != ""
 		}
 		if body, a.total = said[r.under], meta.Total; body == nil {
 			return fmt.Errorf("the answer has no %s", r.under)

@@ -92,7 +92,6 @@ const (
 	atOnce = 16
 )
 
-// List implements instancegroup.Cloud.
 func (c *Client) List(ctx context.Context, tag string, gpus bool) (ig.List, error) {
 	var l, other ig.List
 	var reads errgroup.Group
@@ -167,7 +166,8 @@ func getAll[T any](ctx context.Context, c *Client, op, name string, query url.Va
 }
 
 // readPages reads as many pages as the list had last, together, then those that
-// they tell of. What is remembered too much is an empty page.
+// they tell of: by the list's length or by a link to the next, whichever says that there
+// are more. What is remembered too much is an empty page.
 func readPages[T any](ctx context.Context, c *Client, op, name string, query url.Values) ([]page[T], error) {
 	key := op + "?" + query.Encode()
 	want := 1
@@ -183,7 +183,11 @@ func readPages[T any](ctx context.Context, c *Client, op, name string, query url
 			reads.Go(func() (err error) {
 				q := url.Values{"per_page": {strconv.Itoa(perPage)}, "page": {strconv.Itoa(len(pages) + i + 1)}}
 				maps.Copy(q, query)
-				next[i], err = readPage[T](ctx, c, op, name, q)
+				p := &next[i]
+				p.reply, err = c.send(ctx, request{op: op, query: q, into: &p.entries, under: name})
+				if err == nil && p.total == 0 && !p.linked && len(p.entries) >= perPage {
+					err = c.fail(op, errors.New("the answer does not say how long the list is"))
+				}
 				return err
 			})
 		}
@@ -194,10 +198,16 @@ func readPages[T any](ctx context.Context, c *Client, op, name string, query url
 			return nil, err
 		}
 		pages = append(pages, next...)
-		if want = max(1, (pages[0].total-1)/perPage+1); want > maxPages {
+		want = (pages[0].total-1)/perPage + 1
+		for i, p := range pages {
+			if p.next {
+				want = max(want, i+2)
+			}
+		}
+		if want > maxPages {
 			return nil, c.fail(op, fmt.Errorf("the list has more than %d pages", maxPages))
 		}
-		c.pages.Store(key, want)
+		c.pages.Store(key, max(1, want))
 	}
 	return pages, nil
 }
@@ -208,15 +218,6 @@ type page[T any] struct {
 	entries []T
 }
 
-func readPage[T any](ctx context.Context, c *Client, op, name string, query url.Values) (p page[T], err error) {
-	p.reply, err = c.send(ctx, request{op: op, query: query, into: &p.entries, under: name})
-	if err == nil && p.total == 0 && len(p.entries) >= perPage {
-		err = c.fail(op, errors.New("the answer does not say how long the list is"))
-	}
-	return p, err
-}
-
-// Get implements instancegroup.Cloud.
 func (c *Client) Get(ctx context.Context, id int64) (ig.Droplet, error) {
 	var d droplet
 	_, err := c.send(ctx, request{op: opGet, name: fmt.Sprint(id), into: &d, under: "droplet"})
@@ -226,18 +227,18 @@ func (c *Client) Get(ctx context.Context, id int64) (ig.Droplet, error) {
 	return d.Droplet(), err
 }
 
-// Create implements instancegroup.Cloud. godo's type of the request has ids of 32 bits on
-// some platforms, and sends null for lists that are empty.
+// Create does not send godo's type of the request, which has ids of 32 bits on some
+// platforms, and null for lists that are empty.
 func (c *Client) Create(ctx context.Context, r ig.CreateRequest) (ig.Created, error) {
 	body := map[string]any{"names": r.Names, "region": r.Region, "size": r.Size, "tags": append([]string{}, r.Tags...),
 		"ipv6": r.IPv6, "monitoring": r.Monitoring, "backups": r.Backups}
 	keys := []any{}
 	for _, k := range r.SSHKeys { // ids as numbers, all else as fingerprints
+		var key any = k
 		if id, err := strconv.ParseInt(k, 10, 64); err == nil {
-			keys = append(keys, id)
-		} else {
-			keys = append(keys, k)
+			key = id
 		}
+		keys = append(keys, key)
 	}
 	body["ssh_keys"], body["image"] = keys, r.Image.Slug
 	if r.Image.Slug == "" {
@@ -272,7 +273,6 @@ func (c *Client) Create(ctx context.Context, r ig.CreateRequest) (ig.Created, er
 	return created, nil
 }
 
-// Delete implements instancegroup.Cloud.
 func (c *Client) Delete(ctx context.Context, id int64) (string, error) {
 	a, err := c.send(ctx, request{op: opDelete, name: fmt.Sprint(id)})
 	if err == nil {
@@ -291,7 +291,6 @@ func (c *Client) CheckTagRead(ctx context.Context, tag string) error {
 	return err
 }
 
-// TagDroplets implements instancegroup.Cloud.
 func (c *Client) TagDroplets(ctx context.Context, tag string, ids []int64) error {
 	body := &godo.TagResourcesRequest{}
 	for _, id := range ids {
@@ -301,21 +300,15 @@ func (c *Client) TagDroplets(ctx context.Context, tag string, ids []int64) error
 		}
 	}
 	put := request{op: opTagDroplets, name: tag, body: body}
-	if _, made := c.made.Load(tag); made {
-		if _, err := c.send(ctx, put); !errors.Is(err, ig.ErrNotFound) { // else somebody removed it
-			return err
+	_, err := c.send(ctx, put)
+	if errors.Is(err, ig.ErrNotFound) { // there is no such tag, or no more
+		if _, err = c.send(ctx, request{op: opCreateTag, body: &godo.TagCreateRequest{Name: tag}}); err == nil {
+			_, err = c.send(ctx, put)
 		}
-	}
-	_, err := c.send(ctx, request{op: opCreateTag, body: &godo.TagCreateRequest{Name: tag}})
-	if err == nil {
-		c.made.Store(tag, true)
-		_, err = c.send(ctx, put)
 	}
 	return err
 }
 
-// DeleteTagged implements instancegroup.Cloud.
-//
 // Invariant: nothing is deleted by a tag that is not made for that. The tags of
 // users and groups are on Droplets that are to live. (TestDeleteTaggedRefuses)
 func (c *Client) DeleteTagged(ctx context.Context, tag string) (string, error) {
@@ -326,7 +319,6 @@ func (c *Client) DeleteTagged(ctx context.Context, tag string) (string, error) {
 	return a.requestID, err
 }
 
-// RemoveTag implements instancegroup.Cloud.
 func (c *Client) RemoveTag(ctx context.Context, tag string) error {
 	_, err := c.send(ctx, request{op: opRemoveTag, name: tag})
 	return err

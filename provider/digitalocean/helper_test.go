@@ -168,8 +168,9 @@ func saying(t testing.TB, body string) *Client {
 // listing is a list of n small Droplets, in pages.
 type listing struct {
 	n       int
-	latency time.Duration // of an answer
-	strict  bool          // there is no page beyond the end
+	latency time.Duration   // of an answer
+	strict  bool            // there is no page beyond the end
+	total   func(n int) int // what it says of its length, beside links; nil = the truth, without links
 
 	mu       sync.Mutex
 	requests int
@@ -191,7 +192,15 @@ func (l *listing) RoundTrip(r *http.Request) (*http.Response, error) {
 	if l.strict && (n-1)*perPage >= l.n {
 		return answer(404, `{"id":"not_found","message":"The resource you were accessing could not be found."}`), nil
 	}
-	return answer(200, pageOf(l.n, upTo((n-1)*perPage+1, min(n*perPage, l.n))...)), nil
+	ids := upTo((n-1)*perPage+1, min(n*perPage, l.n))
+	if l.total == nil {
+		return answer(200, pageOf(l.n, ids...)), nil
+	}
+	links := `{}`
+	if n*perPage < l.n {
+		links = fmt.Sprintf(`{"pages":{"next":"https://api.digitalocean.com/v2/droplets?page=%d"}}`, n+1)
+	}
+	return answer(200, strings.Replace(pageOf(l.total(l.n), ids...), `"meta"`, `"links":`+links+`,"meta"`, 1)), nil
 }
 
 // upTo are the numbers from one to another.

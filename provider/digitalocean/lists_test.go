@@ -88,6 +88,31 @@ func TestListChangesItsLength(t *testing.T) {
 	}
 }
 
+// A list is complete by its links alone, whatever length it says it has. Its pages are
+// read one after the other the first time, and together from then on.
+func TestListByLinks(t *testing.T) {
+	for name, total := range map[string]func(n int) int{
+		"no total": func(int) int { return 0 }, "one page": func(n int) int { return min(1, n) }, "too low": func(n int) int { return n - perPage },
+		"right": func(n int) int { return n }, "too high": func(n int) int { return n + perPage },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			api := &listing{latency: time.Second, total: total}
+			c := over(t, api)
+			for i, n := range []int{800, 800, 1000, 200, 0} {
+				api.n = n
+				began := time.Now()
+				l, err := c.List(t.Context(), groupTag, false)
+				if err != nil && name == "too high" && n == 0 {
+					continue // what is empty, and says that it is not, is not believed
+				}
+				if took := time.Since(began); err != nil || len(l.Droplets) != n || i > 0 && took > 4*time.Second {
+					t.Errorf("%s: %d Droplets of %d after %s, %v", name, len(l.Droplets), n, took, err)
+				}
+			}
+		})
+	}
+}
+
 // A list whose pages are refused together for a moment takes that moment; one that is
 // refused for longer fails at once.
 func TestListWaitsForAMoment(t *testing.T) {
@@ -160,10 +185,15 @@ func TestEndlessPages(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"tags":[],"meta":{"total":9223372036854775807}}`:      "more than 190 pages",
 		`{"tags":[` + strings.Repeat("{},", perPage-1) + `{}]}`: "does not say how long",
+		`{"tags":[],"links":{"pages":{"next":"x"}}}`:            "more than 190 pages",
 	} {
 		var sent int
+		most := 1
+		if strings.Contains(body, "links") { // which lead to one page at a time
+			most = maxPages
+		}
 		tags, err := over(t, always(&sent, 200, body)).Tags(t.Context())
-		if !errors.Is(err, ig.ErrUnconfirmed) || len(tags) > 0 || sent != 1 || !strings.Contains(err.Error(), want) {
+		if !errors.Is(err, ig.ErrUnconfirmed) || len(tags) > 0 || sent != most || !strings.Contains(err.Error(), want) {
 			t.Errorf("%d tags after %d requests, error %v; want %q", len(tags), sent, err, want)
 		}
 	}

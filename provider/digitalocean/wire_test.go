@@ -117,15 +117,11 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// A size has GPUs if DigitalOcean says so, or by its slug where it does not; a gateway is
-// a VPC's way out if it works and is its default.
-func TestHasGPUsAndDefaultFor(t *testing.T) {
+// A gateway is a VPC's way out if it works and is its default.
+func TestDefaultFor(t *testing.T) {
 	gateway := NATGateway{State: "ACTIVE", VPCs: []*godo.IngressVPC{{VpcUUID: "a"}, {VpcUUID: "b", DefaultGateway: true}}}
 	if DefaultFor(gateway, "a") || !DefaultFor(gateway, "b") || DefaultFor(NATGateway{State: "NEW", VPCs: gateway.VPCs}, "b") {
 		t.Error("a VPC has the wrong way out")
-	}
-	if !HasGPUs(Size{Slug: "h9", GPUInfo: &godo.GPUInfo{}}) || !HasGPUs(Size{Slug: "gpu-h100x1-80gb"}) || HasGPUs(Size{Slug: "s-1vcpu-1gb"}) {
-		t.Error("a size with GPUs is none, or the other way round")
 	}
 }
 

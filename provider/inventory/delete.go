@@ -63,29 +63,25 @@ func Delete(ctx context.Context, api *digitalocean.Client, items []*Item, progre
 	for _, i := range droplets {
 		group.Go(func() error {
 			err := i.deleteDroplet(deleting, api, limit)
-			if i.Deleted {
+			switch {
+			case i.Deleted:
 				mu.Lock()
 				defer mu.Unlock()
 				gone++
 				progress(gone, len(droplets))
+			case i.LeftAlone():
+			case i.Why != nil && ctx.Err() != nil: // what went wrong last
+				i.Why = fmt.Errorf("%w: %w", err, i.Why)
+			default:
+				i.Why = err
 			}
 			return err
 		})
 	}
-	err := group.Wait()
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
+	_ = group.Wait()          // each has its own
 	left := map[string]bool{} // groups
 	for _, i := range droplets {
 		left[i.Group] = left[i.Group] || !i.Deleted
-		switch {
-		case i.Deleted || i.LeftAlone():
-		case i.Why != nil && ctx.Err() != nil: // what went wrong last
-			i.Why = fmt.Errorf("%w: %w", err, i.Why)
-		default:
-			i.Why = err
-		}
 	}
 	for _, i := range items {
 		if i.Kind == DropletKind || left[i.Group] {
@@ -113,11 +109,12 @@ func (i *Item) remove(ctx context.Context, api *digitalocean.Client) (err error)
 	return err
 }
 
-// deleteDroplet repeats a deletion until the Droplet is gone or left alone. Its error says why it cannot go on.
+// deleteDroplet repeats a deletion until the Droplet is gone or left alone. Its error says why it cannot go on: for ctx's
+// cause, or because the token may not do it.
 func (i *Item) deleteDroplet(ctx context.Context, api *digitalocean.Client, limit *rate.Limiter) error {
-	tries, missing := 0, 0 // deletions, and answers in a row that it is not there
-	var next time.Time     // no deletion before then
-	for began := time.Now(); ; {
+	began, next := time.Now(), time.Now() // no deletion before next
+	deletions, missing := 0, false        // missing: the last answer was that it is not there
+	for {
 		due, requests := !time.Now().Before(next), 1
 		if due {
 			requests = 2
@@ -125,44 +122,35 @@ func (i *Item) deleteDroplet(ctx context.Context, api *digitalocean.Client, limi
 		if err := sleep(ctx, limit.ReserveN(time.Now(), requests).Delay()); err != nil {
 			return err
 		}
-		step, cancel := context.WithTimeout(ctx, stepBound)
-		now, why := api.Get(digitalocean.Once(step), i.Droplet.ID)
-		if missing++; !errors.Is(why, instancegroup.ErrNotFound) {
-			missing = 0
-		}
-		switch {
-		case missing > 0 && tries > 0:
-			missing = 2
-		case why != nil:
-		case i.Group == "" || instancegroup.GroupOf(now) != i.Group:
-			why = errForeign
-		case instancegroup.Kept(now):
-			why = errKept
-		case !due:
-			why = i.Why
-		default:
-			_, why = api.Delete(step, i.Droplet.ID)
-			pause := refusedPause
-			if why == nil {
-				pause = acceptedPause
-			}
-			next = time.Now().Add(pause << min(tries, 5))
-			tries++
-		}
-		cancel()
+		sent, err := i.attempt(ctx, api, due)
 		if ctx.Err() != nil {
-			return ctx.Err() // which is all that is wrong
+			return context.Cause(ctx) // which is all that is wrong
 		}
-		i.Deleted, i.Why = missing > 1, why
-		switch {
-		case i.Deleted, i.LeftAlone():
-			return nil
-		case errors.Is(why, instancegroup.ErrUnauthorized), errors.Is(why, instancegroup.ErrForbidden),
-			errors.Is(why, instancegroup.ErrOtherAccount):
-			return why
+		if sent || err != nil { // else what went wrong last still holds
+			i.Why = err
+		}
+		if sent {
+			pause := acceptedPause
+			if err != nil {
+				pause = refusedPause
+			}
+			next = time.Now().Add(pause << min(deletions, 5))
+			deletions++
 		}
 		pause := max(pollFirst, min(pollMost, time.Since(began)/10))
-		if missing > 0 {
+		switch {
+		case i.LeftAlone():
+			return nil
+		case errors.Is(err, instancegroup.ErrUnauthorized), errors.Is(err, instancegroup.ErrForbidden),
+			errors.Is(err, instancegroup.ErrOtherAccount):
+			return err
+		case sent || !errors.Is(err, instancegroup.ErrNotFound):
+			missing = false
+		case deletions > 0 || missing:
+			i.Deleted = true
+			return nil
+		default:
+			missing = true
 			pause = max(pause, missingFor)
 		}
 		if err := sleep(ctx, pause); err != nil {
@@ -171,12 +159,31 @@ func (i *Item) deleteDroplet(ctx context.Context, api *digitalocean.Client, limi
 	}
 }
 
+// attempt reads the Droplet, and then asks for its deletion if one is due and nothing is against it. It reports whether it did.
+func (i *Item) attempt(ctx context.Context, api *digitalocean.Client, due bool) (sent bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, stepBound)
+	defer cancel()
+	now, err := api.Get(digitalocean.Once(ctx), i.Droplet.ID)
+	switch {
+	case err != nil:
+		return false, err
+	case i.Group == "" || instancegroup.GroupOf(now) != i.Group:
+		return false, errForeign
+	case instancegroup.Kept(now):
+		return false, errKept
+	case !due:
+		return false, nil
+	}
+	_, err = api.Delete(ctx, i.Droplet.ID)
+	return true, err
+}
+
 // sleep waits, unless ctx ends.
 func sleep(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }

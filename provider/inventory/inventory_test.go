@@ -78,10 +78,7 @@ func TestUnlisted(t *testing.T) {
 func TestOrphans(t *testing.T) {
 	dead := []string{"d0a0", "d0b0"}
 	at := func(hour int) time.Time { return time.Date(2026, 11, 29, hour, 0, 0, 0, time.UTC) }
-	orphans := func(dead []string, d []instancegroup.Droplet, k []digitalocean.Key, t []digitalocean.Tag) []*Item {
-		return (&Account{keys: k, tags: t}).orphans("ci", dead, d)
-	}
-	all := orphans(dead,
+	all := orphans("ci", dead,
 		[]instancegroup.Droplet{{ID: 1, Name: "ci-d0a07k2m9q", Created: at(8)},
 			{ID: 2, Name: "ci-x7k27k2m9q", Created: at(9)}, {ID: 3, Name: "ci-x7k27k2m9r", Created: at(6)}},
 		[]digitalocean.Key{{Name: "fleeting-ci-d0b07k2m9q"}, {Name: "fleeting-ci-x7k27k2m9q"}, {Name: "fleeting-ci-operator"},
@@ -99,9 +96,9 @@ func TestOrphans(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%q\nwant\n%q", got, want)
 	}
-	doubtless := orphans(dead, []instancegroup.Droplet{{Name: "ci-d0a07k2m9q"}},
+	doubtless := orphans("ci", dead, []instancegroup.Droplet{{Name: "ci-d0a07k2m9q"}},
 		[]digitalocean.Key{{Name: "fleeting-ci-d0b07k2m9q"}}, []digitalocean.Tag{{Name: "fleeting-delete:ci"}})
-	foreign := orphans(nil, nil, nil, []digitalocean.Tag{{Name: "fleeting-delete:ci"}})
+	foreign := orphans("ci", nil, nil, nil, []digitalocean.Tag{{Name: "fleeting-delete:ci"}})
 	if foreign[0].Doubt == "" || len(doubtless) != 3 || slices.ContainsFunc(doubtless, func(i *Item) bool { return i.Doubt != "" }) {
 		t.Errorf("doubts are wrong: %+v, %+v", doubtless, foreign)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/catalog"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 )
 
@@ -29,10 +30,8 @@ const elsewhere = "no plugin process that has ended on this host made it: a livi
 // Invariant: however many groups there are, keys are listed once, also if that fails. DigitalOcean
 // allows that 10 times a minute. (TestUnlisted)
 type Account struct {
-	read   bool
-	keys   []digitalocean.Key
-	tags   []digitalocean.Tag
-	unread []error
+	keys catalog.Answer[[]digitalocean.Key]
+	tags catalog.Answer[[]digitalocean.Tag]
 }
 
 // Find looks for the orphans of a group. dead are the runs of this host that are known
@@ -44,16 +43,15 @@ func (a *Account) Find(ctx context.Context, api *digitalocean.Client, group stri
 	if err != nil {
 		return Orphans{}, err
 	}
-	if !a.read {
-		a.read = true
-		if a.keys, err = api.Keys(ctx); err != nil {
-			a.unread = append(a.unread, fmt.Errorf("SSH keys: %w", err))
-		}
-		if a.tags, err = api.Tags(ctx); err != nil {
-			a.unread = append(a.unread, fmt.Errorf("tags: %w", err))
-		}
+	keys, keysErr := a.keys.Get(ctx, api.Keys)
+	tags, tagsErr := a.tags.Get(ctx, api.Tags)
+	o := Orphans{All: orphans(group, dead, found.Owned, keys, tags), Now: found.Now}
+	if keysErr != nil {
+		o.Unread = append(o.Unread, fmt.Errorf("SSH keys: %w", keysErr))
 	}
-	o := Orphans{All: a.orphans(group, dead, found.Owned), Now: found.Now, Unread: slices.Clone(a.unread)}
+	if tagsErr != nil {
+		o.Unread = append(o.Unread, fmt.Errorf("tags: %w", tagsErr))
+	}
 	if found.Unread != nil {
 		o.Unread = append(o.Unread, found.Unread)
 	}
@@ -61,7 +59,7 @@ func (a *Account) Find(ctx context.Context, api *digitalocean.Client, group stri
 }
 
 // orphans picks a group's out of what the account has.
-func (a *Account) orphans(group string, dead []string, droplets []instancegroup.Droplet) (all []*Item) {
+func orphans(group string, dead []string, droplets []instancegroup.Droplet, keys []digitalocean.Key, tags []digitalocean.Tag) (all []*Item) {
 	unknown := len(dead) == 0
 	youngest := map[string]time.Time{} // of each run
 	add := func(i *Item, run string) {
@@ -77,12 +75,12 @@ func (a *Account) orphans(group string, dead []string, droplets []instancegroup.
 		}
 		add(NewItem(d), run)
 	}
-	for _, k := range a.keys {
+	for _, k := range keys {
 		if run, ok := instancegroup.RunOfKey(group, k.Name); ok {
 			add(&Item{Kind: KeyKind, Name: k.Name, Group: group, Created: youngest[run], fingerprint: k.Fingerprint}, run)
 		}
 	}
-	for _, t := range a.tags {
+	for _, t := range tags {
 		if t.Resources.Count > 0 || !strings.EqualFold(t.Name, instancegroup.DeleteTag(group)) {
 			continue
 		}

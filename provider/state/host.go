@@ -46,8 +46,8 @@ func directory(root bool) string {
 
 // checkAccess reports whether path exists. It is an error if it is of another type, or
 // if anybody but this user and root has access: what they may have written is not to be
-// believed. Symbolic links are not followed. A file is checked before it is opened, since
-// a pipe would block; nobody else can change the directory in between.
+// believed. It is called before a file is opened, since a pipe would block; nobody else
+// can change the directory in between.
 func checkAccess(path string, want fs.FileMode) (bool, error) {
 	wanted, forbidden := "regular file", fs.FileMode(0o077)
 	if want == fs.ModeDir {
@@ -63,16 +63,7 @@ func checkAccess(path string, want fs.FileMode) (bool, error) {
 	if info.Mode().Type() != want {
 		return false, fmt.Errorf("%s is not a %s, and symbolic links are not followed: remove it", path, wanted)
 	}
-	owner, ok := OwnerOf(info)
-	self, mode := os.Geteuid(), info.Mode().Perm()
-	switch {
-	case !ok:
-	case owner != self && owner != 0:
-		return false, fmt.Errorf("%s belongs to user %d, and this process runs as user %d: run it as that user, or chown %[1]s", path, owner, self)
-	case mode&forbidden != 0:
-		return false, fmt.Errorf("other users have access to %s (mode %04o): chmod it to %04o", path, mode, mode&^forbidden)
-	}
-	return true, nil
+	return true, checkOwner(path, info, forbidden)
 }
 
 // sources are what identifies a host: two files and a URL.
@@ -87,11 +78,10 @@ var thisHost = sources{
 var errNoIdentity = errors.New("this Droplet does not know its own id now")
 
 // identity returns what distinguishes this host from all others. Of a Droplet that is its
-// id and nothing else, for one that is made from a snapshot has the machine-id of the
-// other. While the metadata service does not say it the state file is left alone, neither
-// believed nor overwritten, so that the next process can believe it again. Elsewhere it
-// is the machine-id. Where there is none (other systems than Linux, some containers) it
-// is "": a copied disk goes unnoticed there.
+// id, for one that is made from a snapshot has the machine-id of the other. While the
+// metadata service does not say it the state file is neither believed nor overwritten, so
+// that the next process can believe it. Elsewhere it is the machine-id. Where there is
+// none (other systems than Linux, some containers) a copied disk goes unnoticed.
 func (s sources) identity(ctx context.Context) (string, error) {
 	if readLine(s.vendor) == "DigitalOcean" {
 		id, err := askDropletID(ctx, s.metadata)
@@ -108,9 +98,8 @@ func (s sources) identity(ctx context.Context) (string, error) {
 	return fmt.Sprintf("machine-%x", sum[:16]), nil
 }
 
-// readLine returns "" for a file that cannot be read.
 func readLine(path string) string {
-	content, _ := os.ReadFile(path)
+	content, _ := os.ReadFile(path) // "" if it cannot be read
 	return strings.TrimSpace(string(content))
 }
 

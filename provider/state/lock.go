@@ -3,6 +3,7 @@ package state
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -38,13 +39,23 @@ func (e *HeldError) Error() string {
 	return fmt.Sprintf("group %q is managed by "+by+". %s", e.Group, pid, do)
 }
 
-// How long to wait for a holder. The runner holds one mutex for all its runners while a
-// plugin starts, so a living one is not waited for.
 const (
 	orphanWait  = 5 * time.Second // it notices within a second that its runner has ended
 	unknownWait = time.Second     // it writes its pid at once, or does not live any more
 	lockPoll    = 100 * time.Millisecond
 )
+
+// patience returns how long to wait for a holder. The runner holds one mutex for all its
+// runners while a plugin starts, so a living one is not waited for.
+func (e *HeldError) patience() time.Duration {
+	switch {
+	case e.Orphan:
+		return orphanWait
+	case e.PID == 0:
+		return unknownWait
+	}
+	return 0
+}
 
 // acquire takes the lock.
 func (h home) acquire(ctx context.Context) (*flock.Flock, error) {
@@ -52,32 +63,20 @@ func (h home) acquire(ctx context.Context) (*flock.Flock, error) {
 		return nil, err
 	}
 	lock := flock.New(h.lock)
-	for began := time.Now(); ; {
-		locked, err := lock.TryLock()
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w; %s", h.lock, err, setDirectory)
-		}
-		if locked {
-			content, _ := json.Marshal(holder{os.Getpid(), os.Getppid()}) // numbers
-			_ = os.WriteFile(h.lock, content, 0o600)                      // without it we are unknown to others
-			return lock, nil
-		}
-		held, patience := h.heldBy(), time.Duration(0)
-		switch {
-		case held.Orphan:
-			patience = orphanWait
-		case held.PID == 0:
-			patience = unknownWait
-		}
-		if time.Since(began) >= patience {
-			return nil, held
-		}
-		select {
-		case <-time.After(lockPoll):
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%w (%w)", held, ctx.Err())
+	locked, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w; %s", h.lock, err, setDirectory)
+	}
+	if !locked {
+		patience, cancel := context.WithTimeout(ctx, h.heldBy().patience())
+		defer cancel()
+		if locked, _ = lock.TryLockContext(patience, lockPoll); !locked {
+			return nil, errors.Join(h.heldBy(), ctx.Err())
 		}
 	}
+	content, _ := json.Marshal(holder{os.Getpid(), os.Getppid()}) // numbers
+	_ = os.WriteFile(h.lock, content, 0o600)                      // without it we are unknown to others
+	return lock, nil
 }
 
 // isHeld reports whether somebody holds the lock, and who.
@@ -105,8 +104,8 @@ type holder struct {
 	Parent int `json:"parent"` // a plugin's is its runner, while that lives
 }
 
-// heldBy returns what the holder of the lock is. It is unknown while the lock's file tells
-// of nobody, or still of the holder before.
+// heldBy returns what the holder is. It is unknown while the lock's file tells of nobody,
+// or of the one before.
 func (h home) heldBy() *HeldError {
 	held := &HeldError{Group: h.group}
 	var wrote holder

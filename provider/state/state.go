@@ -1,9 +1,7 @@
-// Package state is what the plugin processes of one group on one host know of each
-// other: which of them manages the group now, and what those before it left.
-//
-// Of a group it keeps two files in one directory: a lock, and a small state.json. The
-// second is a help, not a truth: it may be lost at any time, and a manager on another
-// host has its own.
+// Package state is what the plugin processes of one group on one host know of each other.
+// A lock says which of them manages the group now, a state.json what those before it left.
+// That is a help, not a truth: it may be lost at any time, and a manager on another host
+// has its own.
 package state
 
 import (
@@ -29,9 +27,8 @@ const (
 	version = 1
 	maxRuns = 256 // a Droplet or key may be found long after its process
 
-	// refusalRest is how long a refusal stands. The runner starts a plugin whose Init
-	// failed again every second, and each start would spend requests on an account that
-	// has already said no.
+	// refusalRest is how long a refusal stands. The runner starts a refused plugin again
+	// every second, and each start would spend requests on an account that has said no.
 	refusalRest = 30 * time.Second
 )
 
@@ -52,11 +49,10 @@ type Refusal struct {
 	Text   string    `json:"text"`
 }
 
-// home is where this host keeps the state of a group.
+// home is where this host keeps the state of a group. The group's name alone does not say
+// it: a simulator may have a group of that name too.
 type home struct{ group, dir, lock, state string }
 
-// homeOf names the files. The group's name alone is not enough: a simulator may have a
-// group of that name too.
 func homeOf(apiURL, group string) home {
 	dir := directory(os.Geteuid() == 0)
 	sum := sha256.Sum256([]byte(apiURL))
@@ -93,9 +89,8 @@ func (h home) read(ctx context.Context) (doc document, ignored, err error) {
 	return fresh, ignored, nil
 }
 
-// State is the state of one group on this host. It belongs to the process that holds the
-// lock. Only Save and Drop may be called concurrently: a call of the runner's may
-// outlast Shutdown.
+// State belongs to the process that holds the group's lock. Only Save and Drop may be
+// called concurrently: a call of the runner's may outlast Shutdown.
 type State struct {
 	log hclog.Logger
 
@@ -170,15 +165,14 @@ func (s *State) Refuse(config, text string, undone bool) {
 	s.write()
 }
 
-// DeadRuns returns the earlier plugin processes of the group on this host. We hold the
-// lock, so they have ended.
+// DeadRuns returns the earlier plugin processes, which have ended: we hold the lock.
 func (s *State) DeadRuns() []string { return s.dead }
 
 // Droplets returns the ids that were saved last, by name.
 func (s *State) Droplets() map[string]int64 { return maps.Clone(s.doc.Droplets) }
 
-// Elsewhere returns the Droplets that were saved on another account than the one that
-// this process's token is of; "" = that is not known.
+// Elsewhere returns the Droplets that were saved on another account than this process's
+// token is of; "" = that is not known.
 func (s *State) Elsewhere(account string) map[string]int64 {
 	if account == "" || s.doc.Account == "" || account == s.doc.Account {
 		return nil
@@ -265,6 +259,6 @@ func Peek(ctx context.Context, apiURL, group string) (s Snapshot, err error) {
 // Remove deletes the files of a group that no process will use again, such as that of a doctor --boot.
 func Remove(apiURL, group string) {
 	h := homeOf(apiURL, group)
-	_ = os.Remove(h.lock)
-	_ = os.Remove(h.state)
+	os.Remove(h.lock)
+	os.Remove(h.state)
 }
