@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -86,14 +87,35 @@ func (t *terminal) room() int {
 	return 0
 }
 
-// table shows rows, if there are any, below a head. They are written as "a cell|another".
-func (t *terminal) table(head string, rows []string, codes ...string) {
-	var cells [][]string
-	for _, row := range rows {
-		cells = append(cells, strings.Split(row, "|"))
+// cells formats a row of a table, with tabs between its cells. Those in its arguments are escaped.
+func cells(format string, args ...any) string {
+	for i, arg := range args {
+		if s, ok := arg.(string); ok {
+			args[i] = clean(s)
+		}
 	}
-	if cells != nil {
-		fmt.Fprint(t.out, "\n", table(strings.Split(head, "|"), 0, cells, codes, t.room(), t.colours))
+	return fmt.Sprintf(format, args...)
+}
+
+// table shows rows, if there are any, below a head. A cell of the last column that a person's terminal has no room for goes on
+// in the next line.
+func (t *terminal) table(head string, rows []string) {
+	if len(rows) == 0 {
+		return
+	}
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "%s\n%s", head, strings.Join(rows, "\n"))
+	_ = w.Flush()
+	room, last, code := t.room(), head[strings.LastIndex(head, "\t")+1:], bold
+	indent := strings.Index(b.String(), last+"\n")
+	fmt.Fprintln(t.out)
+	for line := range strings.SplitSeq(b.String(), "\n") {
+		if room > 0 {
+			line = wrap(line, room, indent)
+		}
+		fmt.Fprintln(t.out, t.colour(code, line))
+		code = ""
 	}
 }
 
@@ -104,21 +126,21 @@ func usageText(t *terminal, u history.Usage, by string) {
 		count(u.Droplets, "Droplet"), all.USD)
 	var did, parts, failures []string
 	for i, s := range []history.Share{all.Ran, all.Idle, all.Booting} {
-		did = append(did, fmt.Sprintf("%s|%.2f|%.2f|%.0f %%", []string{"ran jobs", "were idle", "booted"}[i], s.Hours, s.USD,
+		did = append(did, cells("%s\t%.2f\t%.2f\t%.0f %%", []string{"ran jobs", "were idle", "booted"}[i], s.Hours, s.USD,
 			100*s.USD/max(all.USD, 0.01)))
 	}
 	for _, r := range u.Rows {
-		parts = append(parts, fmt.Sprintf("%s|%d|%d|%.2f|%.2f|%.2f|%.2f|%.0f s|%.0f s|%d", r.Key, r.Jobs, r.Failed, r.Ran.Hours,
+		parts = append(parts, cells("%s\t%d\t%d\t%.2f\t%.2f\t%.2f\t%.2f\t%.0f s\t%.0f s\t%d", r.Key, r.Jobs, r.Failed, r.Ran.Hours,
 			r.Idle.Hours, r.Booting.Hours, r.USD, r.Wait.P50, r.Wait.P95, r.Booted))
 	}
 	for _, f := range u.Failures {
-		failures = append(failures, fmt.Sprintf("%s|%s|%s|%d", f.Size, f.Region, f.Why, f.Times))
+		failures = append(failures, cells("%s\t%s\t%d\t%s", f.Size, f.Region, f.Times, f.Why))
 	}
-	t.table("DROPLETS|HOURS|USD|SHARE", did)
+	t.table("DROPLETS\tHOURS\tUSD\tSHARE", did)
 	fmt.Fprintf(t.out, "\nJobs waited %.0f s (p50), %.0f s (p95), %.0f s (longest); %d of them for a boot.\n",
 		all.Wait.P50, all.Wait.P95, all.Wait.Longest, all.Booted)
-	t.table(strings.ToUpper(by)+"|JOBS|FAILED|RAN|IDLE|BOOTED|USD|WAIT P50|P95|FOR A BOOT", parts)
-	t.table("NOT CREATED|REGION|WHY|TIMES", failures)
+	t.table(strings.ToUpper(by)+"\tJOBS\tFAILED\tRAN\tIDLE\tBOOTED\tUSD\tP50\tP95\tFOR A BOOT", parts)
+	t.table("NOT CREATED\tREGION\tTIMES\tWHY", failures)
 }
 
 func between(from, to time.Time) string {

@@ -44,7 +44,7 @@ func Read(journal io.Reader, since time.Time, progress func(lines int, at time.T
 			err = ErrForeign
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read the journal, %d lines: %w", lines, err)
+			return nil, fmt.Errorf("read the journal up to line %d: %w", lines, err)
 		}
 		if lines%betweenSteps == 0 {
 			progress(lines, r.To)

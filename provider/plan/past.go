@@ -63,7 +63,7 @@ func NewPast(h *history.History, group string, s Setup) (*Past, error) {
 	p.jobs(h, droplets)
 	switch {
 	case len(p.Work.Jobs) < 20:
-		return nil, fmt.Errorf("%d jobs of the group are too few to plan from: give a longer --since", len(p.Work.Jobs))
+		return nil, fmt.Errorf("too few jobs of the group to plan from (%d): give a longer --since", len(p.Work.Jobs))
 	case len(p.Work.Boots) == 0 || hours == 0:
 		return nil, errors.New("no Droplet's boot, or no price, was logged: the journal has to contain the plugin's lines")
 	}

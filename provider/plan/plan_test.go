@@ -73,9 +73,9 @@ func TestPast(t *testing.T) {
 // A history that no plan can be made from.
 func TestTooLittle(t *testing.T) {
 	for want, spoil := range map[string]func(*history.Droplet){
-		"0 jobs": func(d *history.Droplet) { d.Group = "other" },
-		"boot":   func(d *history.Droplet) { d.Active = time.Time{} },
-		"price":  func(d *history.Droplet) { d.PriceHourly = 0 },
+		"(0)":   func(d *history.Droplet) { d.Group = "other" },
+		"boot":  func(d *history.Droplet) { d.Active = time.Time{} },
+		"price": func(d *history.Droplet) { d.PriceHourly = 0 },
 	} {
 		h, s := Example()
 		for i := range h.Droplets {
