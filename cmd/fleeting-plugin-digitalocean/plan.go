@@ -78,20 +78,20 @@ func (p *planning) run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
-	past, err := plan.NewPast(h, cmp.Or(p.group, "ci"), setup)
+	past, err := plan.NewPast(h, p.group, setup)
 	if err != nil {
 		return hinted{err, program + " plan --example shows what it would say"}
 	}
 	if err := p.price(h); err != nil {
 		return err
 	}
-	r := planReport{Past: past, Advice: &plan.Advice{}}
+	r := planReport{Past: past}
 	if len(past.Misfits) > 0 {
 		r.show(t)
 		return status(exitFound)
 	}
 	t.waits("trying other policies")
-	r.Advice, err = past.Search(ctx, p.sizes)
+	err = past.Search(ctx, p.sizes)
 	t.done()
 	if err != nil {
 		return errInterrupted

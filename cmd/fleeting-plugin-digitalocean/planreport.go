@@ -12,7 +12,6 @@ import (
 // planReport is what plan says.
 type planReport struct {
 	*plan.Past
-	*plan.Advice
 	Policy string `json:"policy,omitempty"` // to be pasted
 	Diff   string `json:"diff,omitempty"`
 
@@ -89,7 +88,7 @@ func (r *planReport) week() chart.Chart {
 		week.Series = append(week.Series, s)
 	}
 	add("jobs", chart.Grey, chart.Area, r.Runs)
-	add("Droplets now", chart.Red, chart.Dashed, r.Replayed.Lives)
+	add("Droplets now", chart.Red, chart.Dashed, plan.Replay(r.Setup, r.Work).Lives)
 	if r.chosen != nil {
 		add("Droplets as chosen", chart.Blue, chart.Line, r.chosen.Lives())
 	}

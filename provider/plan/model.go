@@ -48,8 +48,7 @@ type Work struct {
 	Gone   time.Duration // from the request to delete until the bill ends
 	Price  float64       // USD an hour
 
-	Poll   time.Duration // the runner's check_interval
-	Queued bool          // jobs arrive at GitLab, where the next poll finds them; else at the runner
+	Queued bool // jobs arrive at GitLab, where the next poll finds them; else at the runner
 }
 
 // Job is a job that is replayed: when it arrives, since the work began, and how long it takes.
@@ -73,6 +72,7 @@ const (
 	look    = 2 * time.Second        // a waiting job looks for a slot
 	update  = 2 * time.Second        // update_interval_when_expecting
 	call    = 157 * time.Millisecond // a call of the plugin, and DigitalOcean's answer
+	checks  = 3 * time.Second        // check_interval
 	pollLag = 370 * time.Millisecond // the runner asks for jobs at no tick of the taskscaler
 	never   = time.Duration(math.MaxInt64)
 )
@@ -193,14 +193,14 @@ func (m *model) waiting() int { return m.taken - len(m.out.Waits) }
 func up(t, step time.Duration) time.Duration { return t + (step-t%step)%step }
 
 // poll is when the runner asks for jobs, at t or later.
-func (w *Work) poll(t time.Duration) time.Duration { return up(t-pollLag, w.Poll) + pollLag }
+func poll(t time.Duration) time.Duration { return up(t-pollLag, checks) + pollLag }
 
 // take is the runner's question for jobs: it takes those that it has room for.
 func (m *model) take() {
 	for m.takeAt = never; m.taken < len(m.w.Jobs); {
 		if arrive := m.w.Jobs[m.taken].Arrive; arrive > m.now || !m.reserve() {
 			if m.takeAt = arrive; m.w.Queued || arrive <= m.now {
-				m.takeAt = m.w.poll(max(arrive, m.now+1))
+				m.takeAt = poll(max(arrive, m.now+1))
 			}
 			return
 		}
