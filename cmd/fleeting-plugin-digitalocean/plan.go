@@ -29,8 +29,7 @@ Where it does not fit, it says why and advises nothing. It changes nothing.
 
 Costs are USD for a month of 730 hours, at the prices of the past: by the
 second, a minute or a cent at least. Backups, snapshots, traffic and the manager
-are not in them. A wait is from when GitLab could have given the job to the
-runner, if the journal or --jobs knows that, until a Droplet had room for it.
+are not in them.
 
 It exits with 0, with 1 if there is not enough to read, with 2 if it was called
 wrongly, with 3 if the model does not fit.`,
@@ -147,12 +146,9 @@ func (p *planning) setup() (s plan.Setup, err error) {
 func (p *planning) addSize(given string) error {
 	size, numbers, _ := strings.Cut(given, "=")
 	factor, usd, priced := strings.Cut(numbers, "@")
-	speedup, err := strconv.ParseFloat(factor, 64)
-	price := 0.0
-	if err == nil && priced {
-		price, err = strconv.ParseFloat(usd, 64)
-	}
-	if err != nil || size == "" || !(speedup > 0) || priced && !(price > 0) { // NaN is not
+	speedup, _ := strconv.ParseFloat(factor, 64)
+	price, _ := strconv.ParseFloat(usd, 64)
+	if size == "" || !(speedup > 0) || priced && !(price > 0) { // NaN is not
 		return errors.New("write it as s-4vcpu-8gb=1.8, or as s-4vcpu-8gb=1.8@0.07143 with the USD it costs an hour")
 	}
 	p.sizes = append(p.sizes, plan.Size{Slug: size, Speedup: speedup, Price: price})

@@ -30,8 +30,7 @@ and how long jobs waited for them. It reads the runner's journal, which has the
 plugin's lines too, and asks nobody else: it needs no token.
 
 Costs are what the Droplets' prices say, as in ls: by the second, a minute or a
-cent at least. Backups, snapshots and traffic are not in them. A Droplet with
-several jobs at a time is divided among them.
+cent at least. Backups, snapshots and traffic are not in them.
 
 It exits with 0, with 1 if the journal could not be read, with 2 if it was
 called wrongly.`,

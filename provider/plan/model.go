@@ -116,7 +116,6 @@ type model struct {
 	idleSince         time.Duration // no Droplet is idle for longer
 
 	takeAt, tickAt, roundAt time.Duration
-	listAt                  time.Duration // when the next of list is to be deleted, or is gone
 	roundBegan, roundEnded  time.Duration
 }
 
@@ -285,7 +284,6 @@ func (m *model) remove(d *droplet) {
 	if !d.removing {
 		m.change(d, func() { d.removing = true })
 		m.removing++
-		m.listAt = m.now
 		m.expect()
 	}
 }
@@ -353,20 +351,15 @@ func (m *model) next(interval time.Duration) time.Duration {
 // round is the runner's update: it deletes, lists and creates.
 func (m *model) round() {
 	m.roundBegan, m.roundEnded = m.now-call, m.now
-	if m.removing > 0 && m.listAt <= m.roundEnded {
+	if m.removing > 0 {
 		before := len(m.list)
-		m.listAt = never
 		m.list = slices.DeleteFunc(m.list, func(d *droplet) bool {
 			if d.removing && d.gone == 0 {
 				m.roundEnded = m.now + call
 				m.change(d, func() { d.gone = m.now + m.w.Gone })
 				m.out.Lives[d.n].To = min(d.gone, m.w.Length)
 			}
-			gone := d.gone > 0 && d.gone <= m.roundEnded
-			if d.gone > 0 && !gone {
-				m.listAt = min(m.listAt, d.gone)
-			}
-			return gone
+			return d.gone > 0 && d.gone <= m.roundEnded
 		})
 		m.removing -= before - len(m.list)
 		m.changed()
