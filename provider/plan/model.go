@@ -361,8 +361,10 @@ func (m *model) round() {
 			}
 			return d.gone > 0 && d.gone <= m.roundEnded
 		})
-		m.removing -= before - len(m.list)
-		m.changed()
+		if gone := before - len(m.list); gone > 0 {
+			m.removing -= gone
+			m.changed()
+		}
 	}
 	m.creating = slices.DeleteFunc(m.creating, func(d *droplet) bool {
 		if d.active > m.roundEnded {
