@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -186,7 +185,7 @@ func usagePicture(h *history.History, u history.Usage) chart.Chart {
 	}
 	first, marked := u.From.Truncate(time.Hour), max(time.Hour, (u.To.Sub(u.From)/7).Truncate(time.Hour))
 	for at := first; at.Before(u.To); at = at.Add(time.Hour) {
-		r, x := hours[strconv.FormatInt(at.Unix()/3600, 10)], at.Sub(u.From).Hours()
+		r, x := hours[at.Format(history.ByTime)], at.Sub(u.From).Hours()
 		y := r.Booting.Hours + r.Idle.Hours + r.Ran.Hours
 		for i, less := range []float64{0, r.Booting.Hours, r.Idle.Hours} {
 			y -= less

@@ -223,7 +223,7 @@ func (r *reader) end() *History {
 		r.From = r.since
 	}
 	if r.To.Before(r.From) { // nothing is as young as since
-		return &History{From: r.From, To: r.From, Failures: []Failure{}, Problems: r.Problems}
+		r.To, r.running, r.droplets = r.From, nil, nil
 	}
 	for _, j := range r.running {
 		r.endJob(j, time.Time{}, false)
