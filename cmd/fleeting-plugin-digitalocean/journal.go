@@ -52,31 +52,29 @@ func (j *journal) read(ctx context.Context, t *terminal) (*history.History, erro
 		h, _ := plan.Example()
 		return h, nil
 	}
-	type answer struct {
-		h   *history.History
-		err error
-	}
-	read := make(chan answer, 1)
+	var h *history.History
+	read := make(chan error, 1)
 	go func() { // what it opens and reads may be a pipe that nobody writes to: then the process ends before it does
-		h, err := j.load(ctx, t)
-		read <- answer{h, err}
+		var err error
+		h, err = j.load(ctx, t)
+		read <- err
 	}()
-	var a answer
 	select {
 	case <-ctx.Done():
-	case a = <-read:
-	}
-	t.done()
-	if ctx.Err() != nil { // journalctl has been interrupted too
 		return nil, errInterrupted
+	case err := <-read:
+		t.done()
+		if ctx.Err() != nil { // journalctl has been interrupted too
+			err = errInterrupted
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	if a.err != nil {
-		return nil, a.err
+	for _, problem := range slices.Sorted(maps.Keys(h.Problems)) {
+		t.say("note", "%s: %d", problem, h.Problems[problem])
 	}
-	for _, problem := range slices.Sorted(maps.Keys(a.h.Problems)) {
-		t.say("note", "%s: %d", problem, a.h.Problems[problem])
-	}
-	return a.h, nil
+	return h, nil
 }
 
 // load reads the journal, and the export of jobs if there is one.

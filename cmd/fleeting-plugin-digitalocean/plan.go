@@ -159,12 +159,7 @@ func (p *planning) addSize(given string) error {
 func (p *planning) price(h *history.History) error {
 	for i := range p.sizes {
 		s := &p.sizes[i]
-		for _, d := range h.Droplets {
-			if d.Size == s.Slug {
-				s.Price = cmp.Or(s.Price, d.PriceHourly)
-			}
-		}
-		if s.Price == 0 {
+		if s.Price = cmp.Or(s.Price, h.Prices[s.Slug]); s.Price == 0 {
 			return hinted{misuse("--speedup: the past has no price of the size " + s.Slug),
 				fmt.Sprintf("give --speedup %s=%g@USD, with what https://www.digitalocean.com/pricing/droplets says it costs an hour",
 					s.Slug, s.Speedup)}

@@ -26,8 +26,8 @@ func (r *planReport) show(t *terminal) {
 	var rows, notes []string
 	for _, c := range append([]plan.Choice{{Label: "was", Figures: r.Measured, Policy: "as it was measured"},
 		{Label: "now", Figures: r.Model, Policy: "the same, by the model"}}, r.Choices...) {
-		rows = append(rows, cells("%s\t%.2f\t%.0f s\t%.0f s\t%.0f s\t%d\t%s", c.Label, c.USD, c.Wait.P50, c.Wait.P95, c.Wait.Longest,
-			c.Most, c.Policy))
+		rows = append(rows, fmt.Sprintf("%s\t%.2f\t%.0f s\t%.0f s\t%.0f s\t%d\t%s", c.Label, c.USD, c.Wait.P50, c.Wait.P95, c.Wait.Longest,
+			c.Most, clean(c.Policy)))
 		if c.Why != "" {
 			notes = append(notes, c.Label+": "+c.Why)
 		}

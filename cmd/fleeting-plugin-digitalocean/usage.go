@@ -85,18 +85,8 @@ func (t *terminal) room() int {
 	return 0
 }
 
-// cells formats a row of a table, with tabs between its cells. Those in its arguments are escaped.
-func cells(format string, args ...any) string {
-	for i, arg := range args {
-		if s, ok := arg.(string); ok {
-			args[i] = clean(s)
-		}
-	}
-	return fmt.Sprintf(format, args...)
-}
-
-// table shows rows, if there are any, below a head. A cell of the last column that a person's terminal has no room for goes on
-// in the next line.
+// table shows rows, if there are any, below a head. There are tabs between their cells. In the last column a cell that a
+// person's terminal has no room for goes on in the next line.
 func (t *terminal) table(head string, rows []string) {
 	if len(rows) == 0 {
 		return
@@ -105,15 +95,13 @@ func (t *terminal) table(head string, rows []string) {
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "%s\n%s", head, strings.Join(rows, "\n"))
 	_ = w.Flush()
-	room, last, code := t.room(), head[strings.LastIndex(head, "\t")+1:], bold
-	indent := strings.Index(b.String(), last+"\n")
-	fmt.Fprintln(t.out)
-	for line := range strings.SplitSeq(b.String(), "\n") {
-		if room > 0 {
-			line = wrap(line, room, indent)
+	heads, body, _ := strings.Cut(b.String(), "\n")
+	fmt.Fprintln(t.out, "\n"+t.colour(bold, heads))
+	for line := range strings.SplitSeq(body, "\n") {
+		if room := t.room(); room > 0 {
+			line = wrap(line, room, len(heads)-len(head[strings.LastIndex(head, "\t")+1:]))
 		}
-		fmt.Fprintln(t.out, t.colour(code, line))
-		code = ""
+		fmt.Fprintln(t.out, line)
 	}
 }
 
@@ -124,15 +112,15 @@ func usageText(t *terminal, u history.Usage, by string) {
 		count(u.Droplets, "Droplet"), all.USD)
 	var did, parts, failures []string
 	for i, s := range []history.Share{all.Ran, all.Idle, all.Booting} {
-		did = append(did, cells("%s\t%.2f\t%.2f\t%.0f %%", []string{"ran jobs", "were idle", "booted"}[i], s.Hours, s.USD,
+		did = append(did, fmt.Sprintf("%s\t%.2f\t%.2f\t%.0f %%", []string{"ran jobs", "were idle", "booted"}[i], s.Hours, s.USD,
 			100*s.USD/max(all.USD, 0.01)))
 	}
 	for _, r := range u.Rows {
-		parts = append(parts, cells("%s\t%d\t%d\t%.2f\t%.2f\t%.2f\t%.2f\t%.0f s\t%.0f s\t%d", r.Key, r.Jobs, r.Failed, r.Ran.Hours,
+		parts = append(parts, fmt.Sprintf("%s\t%d\t%d\t%.2f\t%.2f\t%.2f\t%.2f\t%.0f s\t%.0f s\t%d", clean(r.Key), r.Jobs, r.Failed, r.Ran.Hours,
 			r.Idle.Hours, r.Booting.Hours, r.USD, r.Wait.P50, r.Wait.P95, r.Booted))
 	}
 	for _, f := range u.Failures {
-		failures = append(failures, cells("%s\t%s\t%d\t%s", f.Size, f.Region, f.Times, f.Why))
+		failures = append(failures, fmt.Sprintf("%s\t%s\t%d\t%s", clean(f.Size), clean(f.Region), f.Times, clean(f.Why)))
 	}
 	t.table("DROPLETS\tHOURS\tUSD\tSHARE", did)
 	fmt.Fprintf(t.out, "\nJobs waited %.0f s (p50), %.0f s (p95), %.0f s (longest); %d of them for a boot.\n",

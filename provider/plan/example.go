@@ -15,7 +15,7 @@ func Example() (*history.History, Setup) {
 	const week, price = 7 * 24 * time.Hour, 0.03571
 	rng := rand.New(rand.NewPCG(1, 1)) //nolint:gosec // an example
 	from := time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)
-	h := &history.History{From: from, To: from.Add(week)}
+	h := &history.History{From: from, To: from.Add(week), Prices: map[string]float64{"s-2vcpu-4gb": price}}
 	w := &Work{Length: week, Ready: 3 * time.Second, Gone: 2 * deletion, Price: price, Queued: true}
 	for range 1000 {
 		w.Boots = append(w.Boots, time.Duration(30+rng.IntN(30))*time.Second)
@@ -36,7 +36,7 @@ func Example() (*history.History, Setup) {
 	o := Replay(s, w)
 	name := func(n int) string { return fmt.Sprintf("ci-example%04d", n) }
 	for n, l := range o.Lives {
-		d := history.Droplet{Name: name(n), Size: "s-2vcpu-4gb", Region: "fra1", PriceHourly: price,
+		d := history.Droplet{Name: name(n), Size: "s-2vcpu-4gb", PriceHourly: price,
 			Requested: from.Add(l.From), Active: from.Add(l.From + w.Boots[n%len(w.Boots)])}
 		if l.To < week {
 			d.Gone = from.Add(l.To)
