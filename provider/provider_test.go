@@ -471,7 +471,7 @@ func TestHistoryOfLog(t *testing.T) {
 		}
 		stay := 0
 		for _, d := range h.Droplets {
-			if d.Active.IsZero() || d.Size != "s-2vcpu-4gb" || d.Region != "nyc3" || d.Group != "ci" || d.PriceHourly == 0 {
+			if d.Active.IsZero() || d.Size != "s-2vcpu-4gb" || d.Group != "ci" || d.PriceHourly == 0 {
 				t.Errorf("%+v", d)
 			}
 			if d.Gone.IsZero() {

@@ -41,6 +41,9 @@ func (j *journal) flags(cmd *cobra.Command) {
 	f.StringVar(&j.jobs, "jobs", "", "a `FILE` with GitLab's answer to GET /runners/:id/jobs: adds pipelines, and waits at GitLab")
 	f.StringVar(&j.svg, "svg", "", "write a picture to `FILE`")
 	f.BoolVar(&j.example, "example", false, "a synthetic week instead")
+	for _, other := range []string{"journal", "jobs", "since"} {
+		cmd.MarkFlagsMutuallyExclusive("example", other)
+	}
 }
 
 // read reads a history, and says what could not be used.
@@ -49,6 +52,33 @@ func (j *journal) read(ctx context.Context, t *terminal) (*history.History, erro
 		h, _ := plan.Example()
 		return h, nil
 	}
+	var h *history.History
+	read := make(chan error, 1)
+	go func() { // what it opens and reads may be a pipe that nobody writes to: then the process ends before it does
+		var err error
+		h, err = j.load(ctx, t)
+		read <- err
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, errInterrupted
+	case err := <-read:
+		t.done()
+		if ctx.Err() != nil { // journalctl has been interrupted too
+			err = errInterrupted
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	for _, problem := range slices.Sorted(maps.Keys(h.Problems)) {
+		t.say("note", "%s: %d", problem, h.Problems[problem])
+	}
+	return h, nil
+}
+
+// load reads the journal, and the export of jobs if there is one.
+func (j *journal) load(ctx context.Context, t *terminal) (*history.History, error) {
 	now, since, in := time.Now(), time.Time{}, io.Reader(t.in)
 	if j.file == "" {
 		j.since.Duration = cmp.Or(j.since.Duration, j.usual)
@@ -68,39 +98,25 @@ func (j *journal) read(ctx context.Context, t *terminal) (*history.History, erro
 		defer f.Close()
 		in = f
 	}
-	var h *history.History
-	read := make(chan error, 1)
-	go func() { // it may wait for ever: the process ends soon
-		var err error
-		h, err = history.Read(in, since, func(lines int, at time.Time) {
-			t.waits("%d lines, up to %s", lines, at.Local().Format(time.DateTime))
-		})
-		read <- err
-	}()
-	select {
-	case <-ctx.Done():
-		return nil, errInterrupted
-	case err := <-read:
-		t.done()
-		if err != nil {
-			return nil, hinted{err, "give --journal FILE with what journalctl -u gitlab-runner -o json writes on the runner's host, as root"}
-		}
+	h, err := history.Read(in, since, func(lines int, at time.Time) {
+		t.waits("%d lines, up to %s", lines, at.Local().Format(time.DateTime))
+	})
+	if err != nil {
+		return nil, hinted{err, "give --journal FILE with what journalctl -u gitlab-runner -o json writes on the runner's host, as root"}
 	}
 	if j.file == "" {
 		h.To = now.UTC()
 	}
-	if j.jobs != "" {
-		f, err := os.Open(j.jobs)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		if err := h.AddExport(f); err != nil {
-			return nil, fmt.Errorf("read the export of jobs: %w", err)
-		}
+	if j.jobs == "" {
+		return h, nil
 	}
-	for _, problem := range slices.Sorted(maps.Keys(h.Problems)) {
-		t.say("note", "%s: %d", problem, h.Problems[problem])
+	f, err := os.Open(j.jobs)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if err := h.AddExport(f); err != nil {
+		return nil, fmt.Errorf("read the export of jobs: %w", err)
 	}
 	return h, nil
 }

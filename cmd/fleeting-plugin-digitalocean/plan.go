@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -28,8 +29,7 @@ Where it does not fit, it says why and advises nothing. It changes nothing.
 
 Costs are USD for a month of 730 hours, at the prices of the past: by the
 second, a minute or a cent at least. Backups, snapshots, traffic and the manager
-are not in them. A wait is from when GitLab could have given the job to the
-runner, if the journal or --jobs knows that, until a Droplet had room for it.
+are not in them.
 
 It exits with 0, with 1 if there is not enough to read, with 2 if it was called
 wrongly, with 3 if the model does not fit.`,
@@ -44,8 +44,11 @@ wrongly, with 3 if the model does not fit.`,
 	f.StringVar(&p.choice.runner, "runner", "", "this [[runners]], by its `NAME`, where several use the plugin")
 	f.StringVar(&p.label, "choice", "", "show the policy of this choice, by its `LETTER` (default: the best)")
 	f.BoolVar(&p.diff, "diff", false, "show where the policy goes in config.toml")
-	f.StringArrayVar(&p.speedups, "speedup", nil, "try another size too, on which jobs are so much faster: `SIZE=FACTOR`, or "+
-		"SIZE=FACTOR@USD where the past has no hourly price of it; may be repeated")
+	f.Func("speedup", "try another size too, on which jobs are so much faster: `SIZE=FACTOR`, or "+
+		"SIZE=FACTOR@USD where the past has no hourly price of it; may be repeated", p.addSize)
+	for _, other := range []string{"config", "runner", "diff"} {
+		cmd.MarkFlagsMutuallyExclusive("example", other)
+	}
 	t.formatFlags(cmd, asTable, asJSON)
 	return cmd
 }
@@ -53,10 +56,10 @@ wrongly, with 3 if the model does not fit.`,
 // planning is what plan is to do, and for what.
 type planning struct {
 	journal
-	choice   choice
-	label    string
-	diff     bool
-	speedups []string
+	choice choice
+	label  string
+	diff   bool
+	sizes  []plan.Size // besides the present one
 
 	group string // of the runner
 	where string // its policies are
@@ -74,21 +77,20 @@ func (p *planning) run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
-	past, err := plan.NewPast(h, cmp.Or(p.group, "ci"), setup)
+	past, err := plan.NewPast(h, p.group, setup)
 	if err != nil {
 		return hinted{err, program + " plan --example shows what it would say"}
 	}
-	sizes, err := p.sizes(h)
-	if err != nil {
+	if err := p.price(h); err != nil {
 		return err
 	}
-	r := planReport{Past: past, Advice: &plan.Advice{}}
+	r := planReport{Past: past}
 	if len(past.Misfits) > 0 {
 		r.show(t)
 		return status(exitFound)
 	}
 	t.waits("trying other policies")
-	r.Advice, err = past.Search(ctx, sizes)
+	err = past.Search(ctx, p.sizes)
 	t.done()
 	if err != nil {
 		return errInterrupted
@@ -140,26 +142,30 @@ func (p *planning) setup() (s plan.Setup, err error) {
 	return s, err
 }
 
-// sizes are those of --speedup.
-func (p *planning) sizes(h *history.History) (sizes []plan.Size, err error) {
-	for _, given := range p.speedups {
-		slug, numbers, _ := strings.Cut(given, "=")
-		factor, usd, _ := strings.Cut(numbers, "@")
-		size := plan.Size{Slug: slug}
-		size.Speedup, _ = strconv.ParseFloat(factor, 64)
-		size.Price, _ = strconv.ParseFloat(usd, 64)
-		for _, d := range h.Droplets {
-			if d.Size == slug {
-				size.Price = cmp.Or(size.Price, d.PriceHourly)
-			}
-		}
-		if !(size.Speedup > 0 && size.Price > 0) { // NaN is neither
-			return nil, misuse(fmt.Sprintf("--speedup %s: write it as s-4vcpu-8gb=1.8, or as s-4vcpu-8gb=1.8@0.07143 if the journal has "+
-				"no price of it", given))
-		}
-		sizes = append(sizes, size)
+// addSize takes a value of --speedup.
+func (p *planning) addSize(given string) error {
+	size, numbers, _ := strings.Cut(given, "=")
+	factor, usd, priced := strings.Cut(numbers, "@")
+	speedup, _ := strconv.ParseFloat(factor, 64)
+	price, _ := strconv.ParseFloat(usd, 64)
+	if size == "" || !(speedup > 0) || priced && !(price > 0) { // NaN is not
+		return errors.New("write it as s-4vcpu-8gb=1.8, or as s-4vcpu-8gb=1.8@0.07143 with the USD it costs an hour")
 	}
-	return sizes, nil
+	p.sizes = append(p.sizes, plan.Size{Slug: size, Speedup: speedup, Price: price})
+	return nil
+}
+
+// price gives the sizes without a price that of the past.
+func (p *planning) price(h *history.History) error {
+	for i := range p.sizes {
+		s := &p.sizes[i]
+		if s.Price = cmp.Or(s.Price, h.Prices[s.Slug]); s.Price == 0 {
+			return hinted{misuse("--speedup: the past has no price of the size " + s.Slug),
+				fmt.Sprintf("give --speedup %s=%g@USD, with what https://www.digitalocean.com/pricing/droplets says it costs an hour",
+					s.Slug, s.Speedup)}
+		}
+	}
+	return nil
 }
 
 // blocks writes policies, to be pasted. Each line begins with indent.

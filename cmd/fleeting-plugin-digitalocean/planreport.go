@@ -12,7 +12,6 @@ import (
 // planReport is what plan says.
 type planReport struct {
 	*plan.Past
-	*plan.Advice
 	Policy string `json:"policy,omitempty"` // to be pasted
 	Diff   string `json:"diff,omitempty"`
 
@@ -24,17 +23,17 @@ func (r *planReport) show(t *terminal) {
 		t.json(r)
 		return
 	}
-	var rows, codes, notes []string
+	var rows, notes []string
 	for _, c := range append([]plan.Choice{{Label: "was", Figures: r.Measured, Policy: "as it was measured"},
-		{Label: "now", Figures: r.Model, Policy: "the present policy, by the model"}}, r.Choices...) {
-		rows = append(rows, fmt.Sprintf("%s|%.2f|%.0f s|%.0f s|%.0f s|%d|%s", c.Label, c.USD, c.Wait.P50, c.Wait.P95, c.Wait.Longest, c.Most, c.Policy))
-		codes = append(codes, map[bool]string{true: green}[c.Label == r.Best])
+		{Label: "now", Figures: r.Model, Policy: "the same, by the model"}}, r.Choices...) {
+		rows = append(rows, fmt.Sprintf("%s\t%.2f\t%.0f s\t%.0f s\t%.0f s\t%d\t%s", c.Label, c.USD, c.Wait.P50, c.Wait.P95, c.Wait.Longest,
+			c.Most, clean(c.Policy)))
 		if c.Why != "" {
 			notes = append(notes, c.Label+": "+c.Why)
 		}
 	}
 	fmt.Fprintf(t.out, "%s: %s, %d policies tried\n", between(r.From, r.To), count(r.Jobs, "job"), r.Tried)
-	t.table("|USD/MONTH|WAIT P50|P95|LONGEST|DROPLETS|POLICY", rows, codes...)
+	t.table("\tUSD/MONTH\tWAIT P50\tP95\tLONGEST\tDROPLETS\tPOLICY", rows)
 	for _, held := range r.Held {
 		notes = append(notes, "Jobs were held back: "+held+". Waits are longer than the table says.")
 	}
@@ -89,7 +88,7 @@ func (r *planReport) week() chart.Chart {
 		week.Series = append(week.Series, s)
 	}
 	add("jobs", chart.Grey, chart.Area, r.Runs)
-	add("Droplets now", chart.Red, chart.Dashed, r.Replayed.Lives)
+	add("Droplets now", chart.Red, chart.Dashed, plan.Replay(r.Setup, r.Work).Lives)
 	if r.chosen != nil {
 		add("Droplets as chosen", chart.Blue, chart.Line, r.chosen.Lives())
 	}

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,8 +29,7 @@ and how long jobs waited for them. It reads the runner's journal, which has the
 plugin's lines too, and asks nobody else: it needs no token.
 
 Costs are what the Droplets' prices say, as in ls: by the second, a minute or a
-cent at least. Backups, snapshots and traffic are not in them. A Droplet with
-several jobs at a time is divided among them.
+cent at least. Backups, snapshots and traffic are not in them.
 
 It exits with 0, with 1 if the journal could not be read, with 2 if it was
 called wrongly.`,
@@ -86,14 +85,23 @@ func (t *terminal) room() int {
 	return 0
 }
 
-// table shows rows, if there are any, below a head. They are written as "a cell|another".
-func (t *terminal) table(head string, rows []string, codes ...string) {
-	var cells [][]string
-	for _, row := range rows {
-		cells = append(cells, strings.Split(row, "|"))
+// table shows rows, if there are any, below a head. There are tabs between their cells. In the last column a cell that a
+// person's terminal has no room for goes on in the next line.
+func (t *terminal) table(head string, rows []string) {
+	if len(rows) == 0 {
+		return
 	}
-	if cells != nil {
-		fmt.Fprint(t.out, "\n", table(strings.Split(head, "|"), 0, cells, codes, t.room(), t.colours))
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "%s\n%s", head, strings.Join(rows, "\n"))
+	_ = w.Flush()
+	heads, body, _ := strings.Cut(b.String(), "\n")
+	fmt.Fprintln(t.out, "\n"+t.colour(bold, heads))
+	for line := range strings.SplitSeq(body, "\n") {
+		if room := t.room(); room > 0 {
+			line = wrap(line, room, len(heads)-len(head[strings.LastIndex(head, "\t")+1:]))
+		}
+		fmt.Fprintln(t.out, line)
 	}
 }
 
@@ -104,21 +112,21 @@ func usageText(t *terminal, u history.Usage, by string) {
 		count(u.Droplets, "Droplet"), all.USD)
 	var did, parts, failures []string
 	for i, s := range []history.Share{all.Ran, all.Idle, all.Booting} {
-		did = append(did, fmt.Sprintf("%s|%.2f|%.2f|%.0f %%", []string{"ran jobs", "were idle", "booted"}[i], s.Hours, s.USD,
+		did = append(did, fmt.Sprintf("%s\t%.2f\t%.2f\t%.0f %%", []string{"ran jobs", "were idle", "booted"}[i], s.Hours, s.USD,
 			100*s.USD/max(all.USD, 0.01)))
 	}
 	for _, r := range u.Rows {
-		parts = append(parts, fmt.Sprintf("%s|%d|%d|%.2f|%.2f|%.2f|%.2f|%.0f s|%.0f s|%d", r.Key, r.Jobs, r.Failed, r.Ran.Hours,
+		parts = append(parts, fmt.Sprintf("%s\t%d\t%d\t%.2f\t%.2f\t%.2f\t%.2f\t%.0f s\t%.0f s\t%d", clean(r.Key), r.Jobs, r.Failed, r.Ran.Hours,
 			r.Idle.Hours, r.Booting.Hours, r.USD, r.Wait.P50, r.Wait.P95, r.Booted))
 	}
 	for _, f := range u.Failures {
-		failures = append(failures, fmt.Sprintf("%s|%s|%s|%d", f.Size, f.Region, f.Why, f.Times))
+		failures = append(failures, fmt.Sprintf("%s\t%s\t%d\t%s", clean(f.Size), clean(f.Region), f.Times, clean(f.Why)))
 	}
-	t.table("DROPLETS|HOURS|USD|SHARE", did)
+	t.table("DROPLETS\tHOURS\tUSD\tSHARE", did)
 	fmt.Fprintf(t.out, "\nJobs waited %.0f s (p50), %.0f s (p95), %.0f s (longest); %d of them for a boot.\n",
 		all.Wait.P50, all.Wait.P95, all.Wait.Longest, all.Booted)
-	t.table(strings.ToUpper(by)+"|JOBS|FAILED|RAN|IDLE|BOOTED|USD|WAIT P50|P95|FOR A BOOT", parts)
-	t.table("NOT CREATED|REGION|WHY|TIMES", failures)
+	t.table(strings.ToUpper(by)+"\tJOBS\tFAILED\tRAN\tIDLE\tBOOTED\tUSD\tP50\tP95\tFOR A BOOT", parts)
+	t.table("NOT CREATED\tREGION\tTIMES\tWHY", failures)
 }
 
 func between(from, to time.Time) string {
@@ -165,7 +173,7 @@ func usagePicture(h *history.History, u history.Usage) chart.Chart {
 	}
 	first, marked := u.From.Truncate(time.Hour), max(time.Hour, (u.To.Sub(u.From)/7).Truncate(time.Hour))
 	for at := first; at.Before(u.To); at = at.Add(time.Hour) {
-		r, x := hours[strconv.FormatInt(at.Unix()/3600, 10)], at.Sub(u.From).Hours()
+		r, x := hours[at.Format(history.ByTime)], at.Sub(u.From).Hours()
 		y := r.Booting.Hours + r.Idle.Hours + r.Ran.Hours
 		for i, less := range []float64{0, r.Booting.Hours, r.Idle.Hours} {
 			y -= less

@@ -17,10 +17,11 @@ import (
 // History is what a span of time had of jobs and Droplets. All times are UTC.
 type History struct {
 	From, To time.Time
-	Jobs     []Job          // by Started; only those that had a Droplet
-	Droplets []Droplet      // by Requested
-	Failures []Failure      // to create Droplets
-	Problems map[string]int // what the reading could not use, and how often: never fatal
+	Jobs     []Job              // by Started; only those that had a Droplet
+	Droplets []Droplet          // by Requested
+	Prices   map[string]float64 // of sizes, in USD an hour
+	Failures []Failure          // to create Droplets
+	Problems map[string]int     // what the reading could not use, and how often: never fatal
 }
 
 // Job is one job.
@@ -41,13 +42,13 @@ func (j *Job) Wait() time.Duration { return j.AtGitLab + max(0, j.Started.Sub(j.
 
 // Droplet is one Droplet of a group.
 type Droplet struct {
-	Name, Group  string
-	Size, Region string    // "" = unknown
-	Requested    time.Time // zero = it was there before From
-	Active       time.Time // zero = it never was, or unknown
-	Gone         time.Time // zero = it was there at To
-	Assumed      bool      // no line says that it is gone: Gone is when it was deleted, or when the runner stopped
-	PriceHourly  float64   // USD; 0 = unknown
+	Name, Group string
+	Size        string    // "" = unknown
+	Requested   time.Time // zero = it was there before From
+	Active      time.Time // zero = it never was, or unknown
+	Gone        time.Time // zero = it was there at To
+	Assumed     bool      // no line says that it is gone: Gone is when it was deleted, or when the runner stopped
+	PriceHourly float64   // USD; 0 = unknown
 }
 
 // Failure is why a placement made no Droplets, and how often that was logged.

@@ -25,8 +25,8 @@ var ErrForeign = errors.New("no line of it is gitlab-runner's, in a form that is
 // format of its lines is detected; what it cannot use it counts in Problems. What ended before since is left out. progress
 // is called every 100,000 lines. Its errors are those of the reader, and ErrForeign.
 func Read(journal io.Reader, since time.Time, progress func(lines int, at time.Time)) (*History, error) {
-	r := &reader{since: since.UTC(), running: map[int64]*Job{}, droplets: map[string]*Droplet{}, prices: map[string]float64{}}
-	r.Failures, r.Problems = []Failure{}, map[string]int{}
+	r := &reader{since: since.UTC(), running: map[int64]*Job{}, droplets: map[string]*Droplet{}}
+	r.Prices, r.Failures, r.Problems = map[string]float64{}, []Failure{}, map[string]int{}
 	in := bufio.NewReaderSize(journal, maxLine)
 	for lines := 0; ; {
 		text, err := in.ReadSlice('\n')
@@ -44,7 +44,7 @@ func Read(journal io.Reader, since time.Time, progress func(lines int, at time.T
 			err = ErrForeign
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read the journal, %d lines: %w", lines, err)
+			return nil, fmt.Errorf("read the journal up to line %d: %w", lines, err)
 		}
 		if lines%betweenSteps == 0 {
 			progress(lines, r.To)
@@ -59,7 +59,6 @@ type reader struct {
 	used     bool // a line was the runner's or the plugin's
 	running  map[int64]*Job
 	droplets map[string]*Droplet
-	prices   map[string]float64 // of a size, as another Droplet had it
 }
 
 // unread is the problem with lines that should say something.
@@ -200,13 +199,13 @@ func (r *reader) each(l *line, do func(*Droplet)) {
 	for _, name := range names {
 		d := cmp.Or(r.droplets[name], &Droplet{Name: name})
 		r.droplets[name] = d
-		d.Group, d.Size, d.Region = cmp.Or(group, d.Group), cmp.Or(l.field("size"), d.Size), cmp.Or(l.field("region"), d.Region)
+		d.Group, d.Size = cmp.Or(group, d.Group), cmp.Or(l.field("size"), d.Size)
 		d.Gone, d.Assumed = time.Time{}, false
 		if l.field("name") != "" { // a line about several has their sum
 			d.PriceHourly = cmp.Or(l.number("usd_per_hour", 1e4), d.PriceHourly)
 		}
 		if d.Size != "" && d.PriceHourly > 0 {
-			r.prices[d.Size] = d.PriceHourly
+			r.Prices[d.Size] = d.PriceHourly
 		}
 		if age, err := time.ParseDuration(cmp.Or(l.field("age"), l.field("after"))); err == nil && age >= 0 { // by DigitalOcean's clock
 			d.Requested = l.at.Add(-age)
@@ -223,7 +222,7 @@ func (r *reader) end() *History {
 		r.From = r.since
 	}
 	if r.To.Before(r.From) { // nothing is as young as since
-		return &History{From: r.From, To: r.From, Failures: []Failure{}, Problems: r.Problems}
+		r.To, r.running, r.droplets = r.From, nil, nil
 	}
 	for _, j := range r.running {
 		r.endJob(j, time.Time{}, false)
@@ -236,7 +235,7 @@ func (r *reader) end() *History {
 		if d.Assumed {
 			r.Problems["Droplets whose end was not logged: counted to when they were deleted, or to the runner's last line"]++
 		}
-		if d.PriceHourly = cmp.Or(d.PriceHourly, r.prices[d.Size]); d.PriceHourly == 0 {
+		if d.PriceHourly = cmp.Or(d.PriceHourly, r.Prices[d.Size]); d.PriceHourly == 0 {
 			r.Problems["Droplets without a price: not in what is summed"]++
 		}
 		r.Droplets = append(r.Droplets, *d)

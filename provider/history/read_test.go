@@ -57,14 +57,14 @@ func TestRunnerLogs(t *testing.T) {
 			ID: 34, Project: 1, Droplet: "ci-xnw9vvjq", AtGitLab: 1228 * time.Millisecond, Received: clock("15:12:46.713"),
 			Started: clock("15:13:18.725"), Ended: clock("15:13:18.774"),
 		}, Droplet{
-			Name: "ci-xnw9vvjq", Group: "ci", Size: "s-2vcpu-4gb", Region: "fra1", PriceHourly: 0.03571,
+			Name: "ci-xnw9vvjq", Group: "ci", Size: "s-2vcpu-4gb", PriceHourly: 0.03571,
 			Requested: clock("15:12:48.223"), Active: clock("15:13:18.456"), Gone: clock("15:13:25.223"),
 		}},
 		"text.log": {6, 4, Job{
 			ID: 24, Project: 1, Droplet: "ci-xgzyg3ef", AtGitLab: 1110 * time.Millisecond, Received: clock("15:11:36.094"),
 			Started: clock("15:11:46.112"), Ended: clock("15:11:48.195"),
 		}, Droplet{
-			Name: "ci-xgzyg3ef", Group: "ci", Size: "s-2vcpu-4gb", Region: "fra1", PriceHourly: 0.03571,
+			Name: "ci-xgzyg3ef", Group: "ci", Size: "s-2vcpu-4gb", PriceHourly: 0.03571,
 			Requested: clock("15:11:36.101"), Active: clock("15:11:46.082"), Gone: clock("15:11:58.101"),
 		}},
 	} {
@@ -275,7 +275,7 @@ func shown(h *History, t0 time.Time) (lines []string) {
 		add("job %d: %s %s %s on %s%s", j.ID, at(j.Received), at(j.Started), at(j.Ended), j.Droplet, map[bool]string{true: " failed"}[j.Failed])
 	}
 	for _, d := range h.Droplets {
-		add("Droplet %s of %s, %s %s: %s %s %s at %g", d.Name, d.Group, d.Size, d.Region, at(d.Requested), at(d.Active), at(d.Gone), d.PriceHourly)
+		add("Droplet %s of %s, %s: %s %s %s at %g", d.Name, d.Group, d.Size, at(d.Requested), at(d.Active), at(d.Gone), d.PriceHourly)
 	}
 	for _, f := range h.Failures {
 		add("failure of %s %s: %s, %d times", f.Size, f.Region, f.Why, f.Times)

@@ -14,8 +14,8 @@ import (
 // Parts are what Usage can be divided by: the last is the hour of the day.
 var Parts = []string{"project", "pipeline", "size", "hour"}
 
-// ByTime divides it by hours since the epoch, for a picture.
-const ByTime = "time"
+// ByTime divides it by the hours of its days, in UTC, for a picture. Keys are written like this.
+const ByTime = "2006-01-02 15"
 
 // Usage is what Droplets did, and cost, in a span of time.
 type Usage struct {
@@ -159,7 +159,7 @@ func (p part) key(by string, in *time.Location) string {
 	case by == "hour":
 		return p.at.In(in).Format("15")
 	case by == ByTime:
-		return strconv.FormatInt(p.at.Unix()/3600, 10)
+		return p.at.UTC().Format(ByTime)
 	case by == "size":
 		return cmp.Or(p.droplet.Size, "unknown")
 	case p.job == nil:

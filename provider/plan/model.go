@@ -48,8 +48,7 @@ type Work struct {
 	Gone   time.Duration // from the request to delete until the bill ends
 	Price  float64       // USD an hour
 
-	Poll   time.Duration // the runner's check_interval
-	Queued bool          // jobs arrive at GitLab, where the next poll finds them; else at the runner
+	Queued bool // jobs arrive at GitLab, where the next poll finds them; else at the runner
 }
 
 // Job is a job that is replayed: when it arrives, since the work began, and how long it takes.
@@ -73,6 +72,7 @@ const (
 	look    = 2 * time.Second        // a waiting job looks for a slot
 	update  = 2 * time.Second        // update_interval_when_expecting
 	call    = 157 * time.Millisecond // a call of the plugin, and DigitalOcean's answer
+	checks  = 3 * time.Second        // check_interval
 	pollLag = 370 * time.Millisecond // the runner asks for jobs at no tick of the taskscaler
 	never   = time.Duration(math.MaxInt64)
 )
@@ -116,7 +116,6 @@ type model struct {
 	idleSince         time.Duration // no Droplet is idle for longer
 
 	takeAt, tickAt, roundAt time.Duration
-	listAt                  time.Duration // when the next of list is to be deleted, or is gone
 	roundBegan, roundEnded  time.Duration
 }
 
@@ -193,14 +192,14 @@ func (m *model) waiting() int { return m.taken - len(m.out.Waits) }
 func up(t, step time.Duration) time.Duration { return t + (step-t%step)%step }
 
 // poll is when the runner asks for jobs, at t or later.
-func (w *Work) poll(t time.Duration) time.Duration { return up(t-pollLag, w.Poll) + pollLag }
+func poll(t time.Duration) time.Duration { return up(t-pollLag, checks) + pollLag }
 
 // take is the runner's question for jobs: it takes those that it has room for.
 func (m *model) take() {
 	for m.takeAt = never; m.taken < len(m.w.Jobs); {
 		if arrive := m.w.Jobs[m.taken].Arrive; arrive > m.now || !m.reserve() {
 			if m.takeAt = arrive; m.w.Queued || arrive <= m.now {
-				m.takeAt = m.w.poll(max(arrive, m.now+1))
+				m.takeAt = poll(max(arrive, m.now+1))
 			}
 			return
 		}
@@ -285,7 +284,6 @@ func (m *model) remove(d *droplet) {
 	if !d.removing {
 		m.change(d, func() { d.removing = true })
 		m.removing++
-		m.listAt = m.now
 		m.expect()
 	}
 }
@@ -353,23 +351,20 @@ func (m *model) next(interval time.Duration) time.Duration {
 // round is the runner's update: it deletes, lists and creates.
 func (m *model) round() {
 	m.roundBegan, m.roundEnded = m.now-call, m.now
-	if m.removing > 0 && m.listAt <= m.roundEnded {
+	if m.removing > 0 {
 		before := len(m.list)
-		m.listAt = never
 		m.list = slices.DeleteFunc(m.list, func(d *droplet) bool {
 			if d.removing && d.gone == 0 {
 				m.roundEnded = m.now + call
 				m.change(d, func() { d.gone = m.now + m.w.Gone })
 				m.out.Lives[d.n].To = min(d.gone, m.w.Length)
 			}
-			gone := d.gone > 0 && d.gone <= m.roundEnded
-			if d.gone > 0 && !gone {
-				m.listAt = min(m.listAt, d.gone)
-			}
-			return gone
+			return d.gone > 0 && d.gone <= m.roundEnded
 		})
-		m.removing -= before - len(m.list)
-		m.changed()
+		if gone := before - len(m.list); gone > 0 {
+			m.removing -= gone
+			m.changed()
+		}
 	}
 	m.creating = slices.DeleteFunc(m.creating, func(d *droplet) bool {
 		if d.active > m.roundEnded {

@@ -24,11 +24,16 @@ type Past struct {
 	Held     []string  `json:"held_back,omitempty"` // how jobs were held back: their true arrivals are not known
 	Misfits  []string  `json:"misfits,omitempty"`   // what the model says otherwise; none = it fits the past
 
-	Setup    Setup   `json:"-"`
-	Work     *Work   `json:"-"`
-	Runs     []Life  `json:"-"` // of jobs
-	Was      Outcome `json:"-"` // what really became of Work
-	Replayed Outcome `json:"-"` // what the model makes of it
+	// What Search has found, and the tables show.
+	Tried   int      `json:"tried"`
+	Choices []Choice `json:"choices"`        // on the front, cheapest first, at most five
+	Best    string   `json:"best,omitempty"` // its label; "" = nothing is better than the present
+	Front   []Choice `json:"-"`              // all of it
+
+	Setup Setup   `json:"-"`
+	Work  *Work   `json:"-"`
+	Runs  []Life  `json:"-"` // of jobs
+	Was   Outcome `json:"-"` // what really became of Work
 }
 
 // deletion is how long a Droplet is billed after the runner has asked to delete it.
@@ -36,7 +41,7 @@ const deletion = 5 * time.Second
 
 // NewPast reads the history of a group through its present setup. The error says what is missing in it.
 func NewPast(h *history.History, group string, s Setup) (*Past, error) {
-	p := &Past{From: h.From, To: h.To, Setup: s, Work: &Work{Length: h.To.Sub(h.From), Gone: deletion, Poll: 3 * time.Second}}
+	p := &Past{From: h.From, To: h.To, Choices: []Choice{}, Setup: s, Work: &Work{Length: h.To.Sub(h.From), Gone: deletion}}
 	p.Setup.shifts = shifts(h.From, p.Work.Length, s.Active)
 	droplets, sizes := map[string]*history.Droplet{}, map[string]int{}
 	hours := 0.0 // of which the price is known
@@ -63,14 +68,13 @@ func NewPast(h *history.History, group string, s Setup) (*Past, error) {
 	p.jobs(h, droplets)
 	switch {
 	case len(p.Work.Jobs) < 20:
-		return nil, fmt.Errorf("%d jobs of the group are too few to plan from: give a longer --since", len(p.Work.Jobs))
+		return nil, fmt.Errorf("too few jobs of the group to plan from (%d): give a longer --since", len(p.Work.Jobs))
 	case len(p.Work.Boots) == 0 || hours == 0:
 		return nil, errors.New("no Droplet's boot, or no price, was logged: the journal has to contain the plugin's lines")
 	}
 	p.Work.Price /= hours
-	p.Replayed = Replay(p.Setup, p.Work)
 	p.hold()
-	p.Jobs, p.Measured, p.Model = len(p.Runs), p.figures(p.Was), p.figures(p.Replayed)
+	p.Jobs, p.Measured, p.Model = len(p.Runs), p.figures(p.Was), p.figures(Replay(p.Setup, p.Work))
 	p.fits("USD a month", p.Model.USD, p.Measured.USD, 0.15, 1)
 	p.fits("seconds of wait p50", p.Model.Wait.P50, p.Measured.Wait.P50, 0.25, 5)
 	p.fits("seconds of wait p95", p.Model.Wait.P95, p.Measured.Wait.P95, 0.25, 5)

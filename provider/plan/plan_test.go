@@ -73,9 +73,9 @@ func TestPast(t *testing.T) {
 // A history that no plan can be made from.
 func TestTooLittle(t *testing.T) {
 	for want, spoil := range map[string]func(*history.Droplet){
-		"0 jobs": func(d *history.Droplet) { d.Group = "other" },
-		"boot":   func(d *history.Droplet) { d.Active = time.Time{} },
-		"price":  func(d *history.Droplet) { d.PriceHourly = 0 },
+		"(0)":   func(d *history.Droplet) { d.Group = "other" },
+		"boot":  func(d *history.Droplet) { d.Active = time.Time{} },
+		"price": func(d *history.Droplet) { d.PriceHourly = 0 },
 	} {
 		h, s := Example()
 		for i := range h.Droplets {
@@ -103,7 +103,7 @@ func weeks(n, jobs int) *Past {
 	r := rand.New(rand.NewPCG(1, 2))
 	p := &Past{From: time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC), Size: "s-2vcpu-4gb"}
 	p.Work = &Work{Length: time.Duration(n) * 7 * 24 * time.Hour, Boots: []time.Duration{31 * time.Second, 35 * time.Second, 40 * time.Second},
-		Ready: 20 * time.Second, Gone: deletion, Price: 0.03571, Poll: 3 * time.Second}
+		Ready: 20 * time.Second, Gone: deletion, Price: 0.03571}
 	_, p.Setup = Example()
 	p.Setup.MaxUseCount, p.Setup.MaxInstances = 20, 60
 	for len(p.Work.Jobs) < jobs {
@@ -123,21 +123,20 @@ func weeks(n, jobs int) *Past {
 
 func TestSearch(t *testing.T) {
 	p, big := weeks(1, 500), Size{"s-4vcpu-8gb", 2, 0.03}
-	a, err := p.Search(t.Context(), []Size{big})
-	if err != nil {
+	if err := p.Search(t.Context(), []Size{big}); err != nil {
 		t.Fatal(err)
 	}
-	if len(a.Choices) == 0 || len(a.Choices) > 5 || a.Tried > 1200 {
-		t.Fatalf("%d choices of %d tries", len(a.Choices), a.Tried)
+	if len(p.Choices) == 0 || len(p.Choices) > 5 || p.Tried > 1200 {
+		t.Fatalf("%d choices of %d tries", len(p.Choices), p.Tried)
 	}
 	sizes := map[string]bool{}
-	for i, c := range a.Choices {
+	for i, c := range p.Choices {
 		t.Logf("%.2f USD a month, p95 %g s, %s, %s", c.USD, c.Wait.P95, c.Why, c.Policy)
 		sizes[c.Size] = true
 		if len(c.Setup.Policy) > 3 {
 			t.Errorf("%d policies", len(c.Setup.Policy))
 		}
-		if i > 0 && (c.USD < a.Choices[i-1].USD || c.Wait.P95 >= a.Choices[i-1].Wait.P95) {
+		if i > 0 && (c.USD < p.Choices[i-1].USD || c.Wait.P95 >= p.Choices[i-1].Wait.P95) {
 			t.Errorf("choice %d is not on the front", i)
 		}
 		if most, _ := atOnce(c.Lives(), 0); most != c.Most {
@@ -151,18 +150,19 @@ func TestSearch(t *testing.T) {
 
 // What is better than the present is named, and at most five choices are shown.
 func TestChoose(t *testing.T) {
-	a := Advice{}
+	p := Past{}
 	at := func(usd, p95 float64) Figures { return Figures{USD: usd, Wait: history.Waits{P95: p95}} }
 	for _, f := range []Figures{at(50, 90), at(70, 62), at(80, 50), at(99, 40), at(150, 30), at(180, 20), at(200, 5)} {
-		a.Front = append(a.Front, Choice{Figures: f})
+		p.Front = append(p.Front, Choice{Figures: f})
 	}
-	a.choose(at(100, 60))
+	p.Model = at(100, 60)
+	p.choose()
 	got := ""
-	for _, c := range a.Choices {
+	for _, c := range p.Choices {
 		got += fmt.Sprintf("%s %g %s;", c.Label, c.USD, c.Why)
 	}
-	if want := "A 50 ;B 70 the same wait for less;C 99 less wait for the same;D 150 ;E 200 ;"; got != want || a.Best != "B" {
-		t.Errorf("%q, the best is %s", got, a.Best)
+	if want := "A 50 ;B 70 the same wait for less;C 99 less wait for the same;D 150 ;E 200 ;"; got != want || p.Best != "B" {
+		t.Errorf("%q, the best is %s", got, p.Best)
 	}
 }
 
@@ -212,7 +212,7 @@ func TestRequired(t *testing.T) {
 
 // concurrent and limit hold jobs back, which then wait at GitLab.
 func TestMaxJobs(t *testing.T) {
-	w := &Work{Length: time.Hour, Boots: []time.Duration{30 * time.Second}, Price: 0.03571, Poll: 3 * time.Second}
+	w := &Work{Length: time.Hour, Boots: []time.Duration{30 * time.Second}, Price: 0.03571}
 	for range 4 {
 		w.Jobs = append(w.Jobs, Job{time.Second, 10 * time.Minute})
 	}
@@ -228,10 +228,9 @@ func TestMaxJobs(t *testing.T) {
 func BenchmarkSearch(b *testing.B) {
 	p := weeks(4, 50_000)
 	for b.Loop() {
-		a, err := p.Search(b.Context(), nil)
-		if err != nil {
+		if err := p.Search(b.Context(), nil); err != nil {
 			b.Fatal(err)
 		}
-		b.ReportMetric(float64(a.Tried), "policies")
+		b.ReportMetric(float64(p.Tried), "policies")
 	}
 }

@@ -39,14 +39,6 @@ type Choice struct {
 // Lives replays a choice, and returns those of its Droplets.
 func (c *Choice) Lives() []Life { return Replay(c.Setup, c.work).Lives }
 
-// Advice is what a search has found.
-type Advice struct {
-	Tried   int      `json:"tried"`
-	Choices []Choice `json:"choices"`        // on the front, cheapest first, at most five
-	Best    string   `json:"best,omitempty"` // its label; "" = nothing is better than the present
-	Front   []Choice `json:"-"`              // all of it
-}
-
 // The values that are tried, besides idle_count.
 var (
 	idleTimes    = []time.Duration{5 * time.Minute, 10 * time.Minute, 20 * time.Minute, 40 * time.Minute}
@@ -54,8 +46,8 @@ var (
 	maxUses      = []int{5, 20, 100} // two of them
 )
 
-// Search tries some 500 policies on the past, for each size.
-func (p *Past) Search(ctx context.Context, sizes []Size) (*Advice, error) {
+// Search tries some 500 policies on the past, for each size. It fails only if ctx ends.
+func (p *Past) Search(ctx context.Context, sizes []Size) error {
 	var tried []Choice
 	for _, size := range append([]Size{{p.Size, 1, p.Work.Price}}, sizes...) {
 		tried = append(tried, p.choices(size)...)
@@ -71,11 +63,11 @@ func (p *Past) Search(ctx context.Context, sizes []Size) (*Advice, error) {
 		})
 	}
 	if err := replays.Wait(); err != nil {
-		return nil, err
+		return err
 	}
-	a := &Advice{Tried: len(tried), Front: front(tried)}
-	a.choose(p.Model)
-	return a, nil
+	p.Tried, p.Front = len(tried), front(tried)
+	p.choose()
+	return nil
 }
 
 // choices are all that is tried on a size.
@@ -204,9 +196,10 @@ func front(all []Choice) (best []Choice) {
 }
 
 // choose takes at most five of the front: its ends, what is better than the present, and what lies evenly between.
-func (a *Advice) choose(present Figures) {
-	same, less, last := -1, -1, len(a.Front)-1
-	for i, c := range a.Front {
+func (p *Past) choose() {
+	same, less, last := -1, -1, len(p.Front)-1
+	present := p.Model
+	for i, c := range p.Front {
 		if same < 0 && c.Wait.P95 <= present.Wait.P95+max(1, present.Wait.P95/10) && c.USD < 0.98*present.USD {
 			same = i
 		}
@@ -220,11 +213,11 @@ func (a *Advice) choose(present Figures) {
 		picked[last*part/4] += ""
 	}
 	for _, i := range slices.Sorted(maps.Keys(picked)) {
-		c := a.Front[i]
-		c.Label, c.Why = string(rune('A'+len(a.Choices))), picked[i]
+		c := p.Front[i]
+		c.Label, c.Why = string(rune('A'+len(p.Choices))), picked[i]
 		if i == same || same < 0 && i == less {
-			a.Best = c.Label
+			p.Best = c.Label
 		}
-		a.Choices = append(a.Choices, c)
+		p.Choices = append(p.Choices, c)
 	}
 }

@@ -92,7 +92,7 @@ func randomSetup(r *rand.Rand) (s Setup) {
 func randomDay(r *rand.Rand) *Work {
 	const ms = time.Millisecond
 	w := &Work{Length: 24 * time.Hour, Ready: time.Duration(5000+r.IntN(40_000)) * ms, Gone: time.Duration(3000+r.IntN(10_000)) * ms,
-		Price: 0.03571, Poll: 3 * time.Second, Queued: true}
+		Price: 0.03571, Queued: true}
 	for range 50 {
 		w.Boots = append(w.Boots, time.Duration(20_000+r.IntN(30_000))*ms)
 	}
@@ -151,7 +151,7 @@ func replay(t *testing.T, s Setup, w *Work) (out Outcome) {
 			})
 			time.Sleep(time.Millisecond) // it acquires
 		}
-		time.Sleep(w.poll(since()+1) - since())
+		time.Sleep(poll(since()+1) - since())
 	}
 	for ; next < len(w.Jobs); next++ {
 		waited(w.Jobs[next])
