@@ -46,6 +46,7 @@ type Client struct {
 	source string
 	tokens tokens
 	budget budget
+	made   sync.Map // tags, by name
 	pages  sync.Map // how many pages a list had last, by its request: int
 }
 

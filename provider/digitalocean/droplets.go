@@ -300,11 +300,15 @@ func (c *Client) TagDroplets(ctx context.Context, tag string, ids []int64) error
 		}
 	}
 	put := request{op: opTagDroplets, name: tag, body: body}
-	_, err := c.send(ctx, put)
-	if errors.Is(err, ig.ErrNotFound) { // there is no such tag, or no more
-		if _, err = c.send(ctx, request{op: opCreateTag, body: &godo.TagCreateRequest{Name: tag}}); err == nil {
-			_, err = c.send(ctx, put)
+	if _, made := c.made.Load(tag); made {
+		if _, err := c.send(ctx, put); !errors.Is(err, ig.ErrNotFound) { // else somebody removed it
+			return err
 		}
+	}
+	_, err := c.send(ctx, request{op: opCreateTag, body: &godo.TagCreateRequest{Name: tag}})
+	if err == nil {
+		c.made.Store(tag, true)
+		_, err = c.send(ctx, put)
 	}
 	return err
 }

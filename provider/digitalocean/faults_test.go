@@ -83,8 +83,6 @@ func TestFaults(t *testing.T) {
 						times = 1 + int(readPatience/tt.wait)
 					case o.reads() && tt.repeated:
 						times = readTries
-					case o.name == "TagDroplets" && errors.Is(tt.class, ig.ErrNotFound):
-						times = 2 // after the tag was made
 					}
 					if got := sim.RequestCounts()[o.op]; got != times || took > bound || !tt.repeated && took > time.Second {
 						t.Errorf("%s was sent %d times in %s, want %d", o.name, got, took, times)
