@@ -19,7 +19,7 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 )
 
-// program is how a hint begins that is to be pasted.
+// program is also what config.toml has as the plugin.
 const program = "fleeting-plugin-digitalocean"
 
 func main() {
@@ -73,7 +73,7 @@ https://gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean`,
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return hinted{misuse("serve is for GitLab Runner, which starts it: nobody would be served"),
-				program + " doctor checks the runner's config.toml"}
+				pasted("doctor") + " checks the runner's config.toml"}
 		},
 	}
 	version := &cobra.Command{

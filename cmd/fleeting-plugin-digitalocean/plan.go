@@ -79,7 +79,7 @@ func (p *planning) run(ctx context.Context, t *terminal) error {
 	}
 	past, err := plan.NewPast(h, p.group, setup)
 	if err != nil {
-		return hinted{err, program + " plan --example shows what it would say"}
+		return hinted{err, pasted("plan", "--example") + " shows what it would say"}
 	}
 	if err := p.price(h); err != nil {
 		return err
@@ -132,7 +132,7 @@ func (p *planning) setup() (s plan.Setup, err error) {
 		s.MaxJobs = min(s.MaxJobs, r.Limit)
 	}
 	if s.Active, err = doctor.Active(s.Policy); err != nil {
-		return s, hinted{err, program + " doctor --offline"}
+		return s, hinted{err, p.choice.command("doctor", "--offline")}
 	}
 	for _, q := range s.Policy {
 		if q.Timezone != "" {

@@ -93,7 +93,8 @@ func (t *terminal) end(cmd *cobra.Command, err error) int {
 	if h, ok := errors.AsType[hinted](err); ok {
 		hint = h.hint
 	} else if misused {
-		hint = cmd.CommandPath() + " " + append(strings.Fields(meant), "--help")[0]
+		word := append(strings.Fields(meant), "--help")[0]
+		hint = pasted(append(strings.Fields(cmd.CommandPath())[1:], word)...)
 	}
 	if hint != "" {
 		t.say("hint", "%s", hint)
