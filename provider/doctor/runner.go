@@ -150,11 +150,13 @@ func (e *exam) jobs() {
 	for _, p := range e.Runner.Autoscaler.Policy {
 		idle = max(idle, p.IdleCount)
 	}
-	more := func(jobs int) bool { return room > jobs+min(idle, jobs) } // than these jobs, and as many that follow them, use
-	if more(concurrent) {
+	if e.Runner.Autoscaler.MaxUseCount != 1 {
+		idle = 0 // else the jobs that follow find them
+	}
+	if concurrent+min(idle, concurrent) < room {
 		e.addAt(Warning, e.File.At("concurrent"), fmt.Sprintf("concurrent = %d", room), unused, "concurrent", concurrent, room)
 	}
-	e.when(limit > 0 && more(limit), Warning, "limit", fmt.Sprintf("limit = %d", room), unused, "limit", limit, room)
+	e.when(limit > 0 && limit+min(idle, limit) < room, Warning, "limit", fmt.Sprintf("limit = %d", room), unused, "limit", limit, room)
 	if n := len(e.File.Runners); concurrent < n {
 		e.addAt(Warning, e.File.At("concurrent"), fmt.Sprintf("concurrent = %d", n),
 			"concurrent is %d for %d [[runners]]: with long polling the others wait while one asks for jobs", concurrent, n)

@@ -122,17 +122,21 @@ func (c *conversion) groupName() string {
 }
 
 func (c *conversion) mostDroplets() int {
-	idle := max(c.Runner.Machine.IdleCount, 0)
-	for _, section := range c.Runner.Machine.Autoscaling {
-		idle = max(idle, section.IdleCount)
+	n, concurrent, idle, whose := c.Runner.Limit, max(c.config.Concurrent, 1), 0, ""
+	if c.Runner.Machine.MaxBuilds == 1 { // else the jobs that follow find the same ones
+		idle = max(0, c.Runner.Machine.IdleCount)
+		for _, section := range c.Runner.Machine.Autoscaling {
+			idle = max(idle, section.IdleCount)
+		}
+		idle = min(idle, concurrent)
+		whose = fmt.Sprintf(" and %d idle machines", idle)
 	}
-	n, concurrent := c.Runner.Limit, max(c.config.Concurrent, 1)
 	if n == 0 {
 		n = concurrent + idle
-		c.note(Check, "limit", "limit", fmt.Sprintf("not set: max_instances = %d, for concurrent = %d and %d idle machines", n, concurrent, idle),
+		c.note(Check, "limit", "limit", fmt.Sprintf("not set: max_instances = %d, for concurrent = %d%s", n, concurrent, whose),
 			"set it to what you are willing to pay for")
 	}
-	if concurrent+min(idle, concurrent) < n { // some are never used, as doctor will say
+	if concurrent+idle < n { // some are never used, as doctor says too
 		c.unused = max(c.unused, n)
 	}
 	return n
