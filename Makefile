@@ -35,7 +35,7 @@ demo: ## watch the plugin scale a simulated DigitalOcean, with real jobs
 
 # Without vet, which is lint's. More packages at once than processors, since some wait for other processes.
 test: ## run the tests, with the race detector; make verify has those that take long
-	go test -race -vet=off -ldflags=-w -p 4 -parallel 16 ./...
+	go test -race -vet=off -ldflags=-w -p 6 -parallel 16 ./...
 
 docs: ## write what the docs have from the code and from measurements; run their commands, and list which cannot be run
 	go test -run TestReference$$ ./provider/config -update

@@ -27,7 +27,7 @@ func person(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	cmd := exec.Command(args[1], args[2:]...)
 	cmd.Dir = ts.MkAbs(".")
-	for _, key := range []string{"PATH", "HOME", "DIGITALOCEAN_API_URL", "XDG_STATE_HOME", "CONFIG_FILE", "NO_COLOR"} {
+	for _, key := range []string{"PATH", "HOME", "DIGITALOCEAN_API_URL", "XDG_STATE_HOME", "CONFIG_FILE", "NO_COLOR", "GORACE"} {
 		cmd.Env = append(cmd.Env, key+"="+ts.Getenv(key))
 	}
 	cmd.Env = append(cmd.Env, "TERM=xterm")

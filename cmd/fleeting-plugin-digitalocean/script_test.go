@@ -36,10 +36,16 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the commands as a person does, against a simulated account. Each
 // script says what it proves.
-func TestScripts(t *testing.T) { runScripts(t, "testdata/script", setUp) }
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	runScripts(t, "testdata/script", setUp)
+}
 
 // TestBoot is the same for what really boots a Droplet, which takes its time.
-func TestBoot(t *testing.T) { runScripts(t, "testdata/boot", setUpGuests) }
+func TestBoot(t *testing.T) {
+	t.Parallel()
+	runScripts(t, "testdata/boot", setUpGuests)
+}
 
 func runScripts(t *testing.T, dir string, setUp func(*testscript.Env) error) {
 	// Whoever runs the tests may ignore it, as nohup does, and the commands would
@@ -82,6 +88,7 @@ func setUpAccount(env *testscript.Env, o dosim.Options) error {
 	env.Setenv("XDG_STATE_HOME", env.Getenv("WORK")+"/.state")
 	env.Setenv("STATE_DIRECTORY", "")
 	env.Setenv("HOME", env.Getenv("WORK"))
+	env.Setenv("GORACE", "atexit_sleep_ms=0") // else each command waits for a second
 	env.Setenv("TOKEN", dosim.DefaultToken)
 	root, err := filepath.Abs("../..") // of the repository
 	env.Setenv("ROOT", root)
