@@ -4,8 +4,8 @@ import (
 	"flag"
 	"go/ast"
 	"go/parser"
+	"go/printer"
 	"go/token"
-	"go/types"
 	"maps"
 	"os"
 	"path/filepath"
@@ -36,6 +36,13 @@ var calls = map[string]struct {
 	"instancegroup toDelete": {0, "reason"},
 }
 
+// written is an expression as it is written.
+func written(e ast.Expr) string {
+	var b strings.Builder
+	_ = printer.Fprint(&b, token.NewFileSet(), e) // a Builder takes all
+	return b.String()
+}
+
 // logTexts are what calls name, by kind. What varies is "..." in them.
 func logTexts(t *testing.T) map[string]map[string]bool {
 	t.Helper()
@@ -61,14 +68,14 @@ func logTexts(t *testing.T) map[string]map[string]bool {
 		add := func(kind string, e ast.Expr) {
 			if text, ok := literal(e, constants); ok {
 				texts[kind][text] = true
-			} else if name := types.ExprString(e); !slices.Contains([]string{"msg", "why", "w.What"}, name) {
+			} else if name := written(e); !slices.Contains([]string{"msg", "why", "w.What"}, name) {
 				t.Errorf("%s: the %s %s is no literal, and none that a function in calls, or a warning with its own hint, hands on", dir, kind, name)
 			}
 		}
 		see := func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.CallExpr:
-				path := strings.Split(types.ExprString(n.Fun), ".")
+				path := strings.Split(written(n.Fun), ".")
 				name := path[len(path)-1]
 				for _, name := range []string{name, dir + " " + name} {
 					if c, ok := calls[name]; ok && len(n.Args) > c.arg {
@@ -118,7 +125,7 @@ func literal(e ast.Expr, constants map[string]ast.Expr) (text string, ok bool) {
 		right, also := literal(e.Y, constants)
 		return left + right, ok && also && e.Op == token.ADD
 	case *ast.CallExpr:
-		if types.ExprString(e.Fun) == "fmt.Sprintf" {
+		if written(e.Fun) == "fmt.Sprintf" {
 			text, ok := literal(e.Args[0], constants)
 			return regexp.MustCompile(`%\w( %\w)*`).ReplaceAllString(text, "..."), ok
 		}
