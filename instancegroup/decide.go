@@ -2,6 +2,7 @@ package instancegroup
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -189,6 +190,8 @@ func decidePresent(i instance, o observation, now time.Time, createTimeout time.
 		return i
 	case i.phase == deleting:
 		return i
+	case slices.ContainsFunc(d.Tags, IsDeleteTag): // which may still be carried out, under a job
+		return i.toDelete("an earlier plugin process was deleting it")
 	case off && now.Sub(i.off) >= offTimeout:
 		return i.toDelete("powered off, which is billed like running")
 	case d.Status == StatusActive && reachable(d) && !addressMayCome:

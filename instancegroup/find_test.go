@@ -47,6 +47,14 @@ func TestFindRememberedIsGoneOrUnknown(t *testing.T) {
 			$are all; sleep 1m; always get $get; start; counts $n; want $room of 4
 			decrease ci-deadaaaaa1; run 10s; heal get; run 45s # that lists lack it proves nothing of its DELETE
 			told ci-deadaaaaa2 ci-deadaaaaa3 $told # lists alone would want a minute before they mean anything`)
+	play(t, spec(func(s *Settings) { s.DeadRuns = []string{"dead"} }), `
+		= it gives way to one of its name that is there
+			left ci-deadaaaaa1; remember ci-deadaaaaa1; vanish ci-deadaaaaa1; left ci-deadaaaaa1; sleep 1m
+			always get lost; start; heal get; run 1m; living 1; told ci-deadaaaaa1 r
+		= it was about to be deleted by its tag, which is seen later
+			left ci-deadaaaaa1 hide doomed; remember ci-deadaaaaa1; sleep 1m; next get lost; start; run 10s; told ci-deadaaaaa1 d
+		= of a run that was called as this one is
+			left ci-run0aaaaa1; sleep 1m; start; run 1m; living 1; told ci-run0aaaaa1 r`)
 }
 
 // Whatever becomes of the list of GPU Droplets, it keeps no group from starting

@@ -212,10 +212,9 @@ func (g *Group) commit(final bool, f func()) {
 	g.mu.Lock()
 	f()
 	save := g.instances.unsaved && (final || !g.closed)
-	g.instances.unsaved = false
 	var ids map[string]int64
 	if save {
-		ids = g.instances.ids()
+		ids, g.instances.unsaved = g.instances.ids(), false
 	}
 	g.mu.Unlock()
 	if save {

@@ -77,6 +77,10 @@ func TestKept(t *testing.T) {
 			left ci-deadaaaaa1 keep hide; remember ci-deadaaaaa1; start; run 1m; told ci-deadaaaaa1 -
 		= while its create is under way
 			next create ok+4s; go want 1; sleep 1s; keep 1; run 2s; join; run 4s; told 1 cx; counts 1
+		= of a GPU size that no size is now
+			left ci-deadaaaaa1 gpu keep; sleep 1m; start; counts 1; run 10s; counts 1
+		= a list that is not believed lacks it too
+			up 3; keep 1; run 10s; counts 3; next list empty empty; relist; counts 3
 		= the tag is taken off again
 			up 1; keep 1; run 1m; unkeep 1; run 1m; told 1 crx; says Droplet will be deleted & it appeared after it was given up
 			living 0; counts 0`)

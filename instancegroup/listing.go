@@ -10,8 +10,8 @@ import (
 // listing is what is known of the lists of the group, and what they show that is
 // no instance. Guarded by Group.mu.
 //
-// Invariant: kept and foreign are of the last complete list alone, so that what
-// leaves the account leaves them. (TestKept, TestSecondManager)
+// Invariant: kept and foreign are of the last complete list alone, kept of the last that
+// is believed, so that what leaves the account leaves them. (TestKept, TestSecondManager)
 type listing struct {
 	requests int       // of the last complete one
 	budget   Budget    // of the token, after it
@@ -81,9 +81,19 @@ func (l *listing) due(now time.Time) bool {
 func (l *listing) succeeded(a *listAnswer) {
 	l.requests, l.budget, l.began = a.Requests, a.Budget, a.began
 	l.failure, l.failures, l.notBefore = nil, 0, time.Time{}
-	l.kept, l.foreign = nil, nil
+	l.foreign = nil
+	if !a.doubtful { // else they may be there all the same
+		l.kept = nil
+	}
 	if !a.Date.IsZero() {
 		l.skew = a.Date.Sub(a.began)
+	}
+}
+
+// keep notes that a person keeps d.
+func (l *listing) keep(d Droplet) {
+	if !slices.ContainsFunc(l.kept, func(k Droplet) bool { return k.ID == d.ID }) {
+		l.kept = append(l.kept, d)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 func (g *Group) belongs(d Droplet, now time.Time) *instance {
 	if i := g.instances.byID[d.ID]; i != nil {
 		if i.phase == gone && Kept(d) { // the runner has not been told yet
-			g.listing.kept = append(g.listing.kept, d)
+			g.listing.keep(d)
 		}
 		return i
 	}
@@ -30,7 +30,7 @@ func (g *Group) belongs(d Droplet, now time.Time) *instance {
 	case !Owns(g.Name, d):
 		g.warnStranger(d, now)
 	case Kept(d):
-		g.listing.kept = append(g.listing.kept, d)
+		g.listing.keep(d)
 	case later && !known:
 		g.listing.foreign = append(g.listing.foreign, d)
 	default:
@@ -47,17 +47,14 @@ func (g *Group) takeOver(d Droplet, now time.Time) *instance {
 		i.requested = now.Add(-g.age(&i, now))
 	}
 	first := g.instances.byName[d.Name]
-	late := RunOf(g.Name, d.Name) == g.Run || g.instances.ended[d.ID]
+	late := !g.listing.started.IsZero() && RunOf(g.Name, d.Name) == g.Run || g.instances.ended[d.ID]
 	switch {
 	case first != nil:
 		i = i.toDelete(fmt.Sprintf("a second Droplet of the name %s; %d stays", d.Name, first.ID))
 	case late:
 		i = i.toDelete("it appeared after it was given up")
-	case slices.ContainsFunc(d.Tags, IsDeleteTag): // which may still be carried out, under a job
-		i = i.toDelete("an earlier plugin process was deleting it")
 	}
-	i.hidden = first != nil || late
-	if i.phase == deleting {
+	if i.hidden = i.phase == deleting; i.hidden {
 		g.logDelete(&i, now)
 	}
 	return g.instances.add(i)

@@ -253,7 +253,7 @@ func (g *Group) isGone(i *instance, before phase, now time.Time) {
 	switch {
 	case i.reason == keptReason:
 		g.log.Warn("a person keeps a Droplet: the runner is told that it is gone; it is billed, and counts for max_instances", fields...)
-		g.listing.kept = append(g.listing.kept, i.Droplet)
+		g.listing.keep(i.Droplet)
 	case before == deleting:
 		g.log.Info("Droplet is gone", fields...)
 	case i.ID == 0:

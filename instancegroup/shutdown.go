@@ -45,6 +45,7 @@ func (g *Group) Shutdown(ctx context.Context) {
 		}
 	}
 	l := g.finish(ctx)
+	g.commit(true, func() {}) // what an Increase that was under way has made (TestShutdown)
 	if len(l.owed)+len(l.deleting) == 0 && (l.tagged || len(g.DeadRuns) > 0) {
 		g.removeTag(ctx, l.tagged)
 	}
@@ -61,7 +62,7 @@ func (g *Group) finish(ctx context.Context) leftovers {
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	for try := 0; ; try++ {
-		l := g.left(try < shutdownTries)
+		l := g.left(try > 0 && try <= shutdownTries) // what a Decrease has under way has time for its answer
 		if l.done() || try > 0 && pause(ctx, goneEvery) != nil {
 			return l
 		}

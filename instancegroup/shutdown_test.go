@@ -35,7 +35,12 @@ func TestShutdown(t *testing.T) {
 			next create refused; go attempt increase 1; always list unsent; stop clean; join; sent create 1
 		= during an Increase that is accepted
 			next create ok+2900ms; go attempt increase 1; always list unsent; stop unclean; join; sent create 1
-			says WARN & Droplets stay, and are billed & droplets=1`)
+			says WARN & Droplets stay, and are billed & droplets=1; saved 1 # the next process knows it, whatever lists lack
+		# A DELETE that is under way has time for its answer.
+		= deletes are under way, each by its id
+			up 3; always delete ok+1s; go attempt decrease 1-3; sleep 100ms; stop clean; join; says 0x WARN; sent delete 3
+		= deletes are under way, by their tag
+			up 15; next bulk ok+1s; go attempt decrease 1-15; sleep 1s; stop clean; join; says 0x WARN; sent bulk 1`)
 	scenario(t, spec(nil), func(r *runner) {
 		r.do("mark; stop clean; took 0s 0s; sent list 0 tag 0; stop clean; took 0s 0s") // the second does nothing
 		_, increase := r.Increase(ctx, 1)

@@ -94,18 +94,33 @@ func Start(s Settings, cloud Cloud, log Logger, f Found) *Group {
 	defer g.mu.Unlock()
 	now := time.Now()
 	g.listing.succeeded(&f.first)
-	for _, d := range f.remembered {
+	take := func(d Droplet) *instance {
 		i := g.takeOver(d, now)
 		i.listedSince, i.unresolved = time.Time{}, true // if lists lack it that proves nothing
-		if d.Status != "" {
-			g.apply(i, observation{byID: true, present: true, droplet: d, asked: f.first.began}, now)
+		return i
+	}
+	var unseen []Droplet
+	for _, d := range f.remembered { // first, since somebody may have renamed it
+		if d.Status == "" {
+			unseen = append(unseen, d)
+			continue
 		}
+		g.apply(take(d), observation{byID: true, present: true, droplet: d, asked: f.first.began}, now)
+	}
+	for _, d := range f.first.Droplets {
+		g.belongs(d, now)
+	}
+	for _, d := range unseen { // last, since it may not exist
+		take(d)
 	}
 	g.logTakeOver(g.instances.all)
 	g.listed(&f.first, now)
 	g.listing.started = f.first.began.Add(g.listing.skew)
 	for _, i := range g.instances.all {
 		g.GPUs = g.GPUs || f.gpus && GPUSize(i.Size)
+	}
+	for _, d := range g.listing.kept {
+		g.GPUs = g.GPUs || f.gpus && GPUSize(d.Size)
 	}
 	return g
 }

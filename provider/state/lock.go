@@ -3,7 +3,6 @@ package state
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -63,20 +62,26 @@ func (h home) acquire(ctx context.Context) (*flock.Flock, error) {
 		return nil, err
 	}
 	lock := flock.New(h.lock)
-	locked, err := lock.TryLock()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w; %s", h.lock, err, setDirectory)
-	}
-	if !locked {
-		patience, cancel := context.WithTimeout(ctx, h.heldBy().patience())
-		defer cancel()
-		if locked, _ = lock.TryLockContext(patience, lockPoll); !locked {
-			return nil, errors.Join(h.heldBy(), ctx.Err())
+	for began := time.Now(); ; {
+		locked, err := lock.TryLock()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w; %s", h.lock, err, setDirectory)
+		}
+		if locked {
+			content, _ := json.Marshal(holder{os.Getpid(), os.Getppid()}) // numbers
+			_ = os.WriteFile(h.lock, content, 0o600)                      // without it we are unknown to others
+			return lock, nil
+		}
+		held := h.heldBy() // now, which may be another one than a moment ago
+		if time.Since(began) >= held.patience() {
+			return nil, held
+		}
+		select {
+		case <-time.After(lockPoll):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w (%w)", held, ctx.Err())
 		}
 	}
-	content, _ := json.Marshal(holder{os.Getpid(), os.Getppid()}) // numbers
-	_ = os.WriteFile(h.lock, content, 0o600)                      // without it we are unknown to others
-	return lock, nil
 }
 
 // isHeld reports whether somebody holds the lock, and who.

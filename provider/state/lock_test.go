@@ -15,6 +15,40 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
+// TestWaitsForWhoHoldsItNow: the holder may change while it is waited for, and may say only then who it is.
+func TestWaitsForWhoHoldsItNow(t *testing.T) {
+	living, orphan := holder{os.Getpid(), os.Getppid()}, holder{os.Getpid(), 1 << 30}
+	for _, test := range []struct {
+		before, then holder
+		want         time.Duration
+		got          bool
+	}{
+		{orphan, living, time.Second, false},
+		{holder{}, orphan, 2 * time.Second, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h, first := ci(t), mustOpen(t, nil)
+			write := func(who holder) {
+				content, _ := json.Marshal(who) // numbers
+				_ = os.WriteFile(h.lock, content, 0o600)
+			}
+			write(test.before)
+			time.AfterFunc(900*time.Millisecond, func() { write(test.then) })
+			drop := time.AfterFunc(2*time.Second, first.Drop)
+			began := time.Now()
+			s, err := Open(t.Context(), hclog.NewNullLogger(), api, "ci")
+			if took := time.Since(began).Round(time.Second); took != test.want || (err == nil) != test.got {
+				t.Errorf("after %s: %v", took, err)
+			}
+			if err == nil {
+				s.Drop()
+			} else if drop.Stop() {
+				first.Drop()
+			}
+		})
+	}
+}
+
 // TestWaits: holders are told apart, and each is waited for as long as it is worth.
 func TestWaits(t *testing.T) {
 	if runtime.GOOS != "linux" {
