@@ -43,7 +43,7 @@ interrupted, with 2 if it was called wrongly.`,
            hint: max_use_count = 20
   ...
   group ci: no faults, no warnings, 2 notes`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context(), t) },
 	}
 	d.flags(cmd)
@@ -84,7 +84,7 @@ func (d diagnosing) run(ctx context.Context, t *terminal) error {
 		return err
 	}
 	if d.boot && (len(all) != 1 || all[0].subject.File == nil) {
-		return hinted{misuse("--boot takes one group, as a config.toml configures it"), "choose it with --runner NAME"}
+		return hinted{misuse("--boot takes one group, as a config.toml configures it"), "choose it with --group NAME or --runner NAME"}
 	}
 	var found []doctor.Finding
 	for i, one := range all {

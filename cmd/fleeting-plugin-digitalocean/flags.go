@@ -50,6 +50,14 @@ func (r *removing) completeDroplets(cmd *cobra.Command, had []string, begun stri
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
+// noArgs is cobra.NoArgs of a command that has none below it, whose unknown ones these would be called.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s takes no arguments, such as %q", cmd.Name(), args[0])
+}
+
 // formats are the values of -o. A command says which of them it takes.
 const (
 	asTable = "table"

@@ -123,7 +123,7 @@ func (c choice) named(all []group) (found []group, err error) {
 			g := all[0]
 			if slices.ContainsFunc(all, func(o group) bool { return !sameAccount(o.Account, g.Account) }) {
 				return nil, hinted{misuse(fmt.Sprintf("config.toml has no group %q, and more than one account", name)),
-					"say whose account it is on with --runner NAME"}
+					"say whose account it is on with --runner NAME, or --token-file FILE"}
 			}
 			g.unlisted = g.Name != ""
 			g.Name, g.from = name, "--group"

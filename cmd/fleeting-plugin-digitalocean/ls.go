@@ -32,7 +32,13 @@ Droplet.`,
   ci-w4n27k2m9q  active  s-2vcpu-4gb  fra1    203.0.113.7  12m  0.03571
   ci-w4n2q8d3w0  new     s-2vcpu-4gb  fra1                 4s   0.03571
   2 Droplets: 0.07142 USD an hour, 0.02 USD so far`,
-		Args: cobra.NoArgs,
+		Args: func(cmd *cobra.Command, args []string) error {
+			err := noArgs(cmd, args)
+			if err != nil && l.watch.Duration > 0 { // a flag that needs no value takes none from the next word
+				err = hinted{err, "--watch=" + args[0]}
+			}
+			return err
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return l.run(cmd.Context()) },
 	}
 	l.flags(cmd)

@@ -70,7 +70,7 @@ https://gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean`,
 	serve := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve the runner that started it",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return hinted{misuse("serve is for GitLab Runner, which starts it: nobody would be served"),
 				pasted("doctor") + " checks the runner's config.toml"}
@@ -79,7 +79,7 @@ https://gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean`,
 	version := &cobra.Command{
 		Use:   "version",
 		Short: "Print version, revision and platform",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		Run: func(cmd *cobra.Command, _ []string) {
 			v := provider.Version
 			if t.format != asJSON {
@@ -111,7 +111,7 @@ not set. REPOSITORY is what the runner's plugin = "..." has.`,
 		Example: `  $ fleeting-plugin-digitalocean config schema > digitalocean.schema.json
   $ head -1 config.toml
   #:schema ./digitalocean.schema.json`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := cmd.OutOrStdout().Write(config.Schema())
 			return err

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,18 +37,19 @@ It exits with 0, with 1 if there is not enough to read, with 2 if it was called
 wrongly, with 3 if the model does not fit.`,
 		Example: `  $ fleeting-plugin-digitalocean plan --example
   $ sudo fleeting-plugin-digitalocean plan --since 28d --diff`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.run(cmd.Context(), t) },
 	}
 	p.flags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&p.choice.config, "config", "", "the runner's `FILE` (default as for ls)")
 	f.StringVar(&p.choice.runner, "runner", "", "this [[runners]], by its `NAME`, where several use the plugin")
+	f.StringVarP(&p.group, "group", "g", "", "the [[runners]] with this group, by its `NAME`")
 	f.StringVar(&p.label, "choice", "", "show the policy of this choice, by its `LETTER` (default: the best)")
 	f.BoolVar(&p.diff, "diff", false, "show where the policy goes in config.toml")
 	f.Func("speedup", "try another size too, on which jobs are so much faster: `SIZE=FACTOR`, or "+
 		"SIZE=FACTOR@USD where the past has no hourly price of it; may be repeated", p.addSize)
-	for _, other := range []string{"config", "runner", "diff"} {
+	for _, other := range []string{"config", "runner", "group", "diff"} {
 		cmd.MarkFlagsMutuallyExclusive("example", other)
 	}
 	t.formatFlags(cmd, asTable, asJSON)
@@ -115,15 +118,22 @@ func (p *planning) run(ctx context.Context, t *terminal) error {
 // setup reads the present configuration.
 func (p *planning) setup() (s plan.Setup, err error) {
 	file, err := runnerconfig.Load(p.choice.configFile())
+	if errors.As(err, new(*fs.PathError)) {
+		err = unopened(err, whichFile+"; plan --example needs none")
+	}
 	if err != nil {
-		return s, unopened(err, "name the runner's file with --config FILE; plan --example needs none")
+		return s, err
 	}
 	runners, err := p.choice.runners(file)
 	if err != nil {
 		return s, err
 	}
-	if len(runners) > 1 {
-		return s, hinted{misuse(file.Path + ": several [[runners]] use this plugin"), "give --runner NAME"}
+	if p.group != "" {
+		runners = slices.DeleteFunc(runners, func(r runnerconfig.Runner) bool { return r.PluginKey("name") != p.group })
+	}
+	if len(runners) != 1 {
+		return s, hinted{misuse(fmt.Sprintf("%s: %s of this plugin are meant", file.Path, number(len(runners), "[[runners]] section"))),
+			"choose one with --group NAME or --runner NAME"}
 	}
 	r := runners[0]
 	p.group, p.where = r.PluginKey("name"), file.At(r.Key("autoscaler.policy.0"))

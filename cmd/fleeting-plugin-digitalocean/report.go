@@ -85,7 +85,7 @@ func (t *terminal) look(ctx context.Context, groups []group, at func(context.Con
 			err = errors.Join(err, fault)
 		}
 		unread = append(unread, f.Unread...)
-		if fault == nil && f.unlisted && len(f.Found) == 0 { // a slip in its name would look as if all were well
+		if fault == nil && f.unlisted && len(f.Found) == 0 && !f.Managed { // a slip in its name would look as if all were well
 			t.say("warning", "config.toml has no group %s, and nothing on the account is of it", f.Name)
 		}
 	}
@@ -161,7 +161,7 @@ func entries(all []*found, heads []string, columns int, colours bool) string {
 	if rows == nil {
 		return ""
 	}
-	return table(heads, slices.Index(heads, "NAME"), rows, codes, columns, colours)
+	return table(heads, []string{"REGION", "SIZE", "AGE", "ADDRESS", "USD/H"}, rows, codes, columns, colours)
 }
 
 // deleted counts what is deleted.
@@ -176,14 +176,12 @@ func deleted(all []*found) (n, of int) {
 	return n, of
 }
 
-// table lays out rows below a bold head, each in the colour of its code, if there are codes. To
-// fit so many columns (0 = any number) it shortens cells, widest first, but not the names, which
-// are to be pasted.
-func table(head []string, names int, rows [][]string, codes []string, most int, colours bool) string {
+// table lays out rows below a bold head, each in the colour of its code, if there are codes. To fit so many columns (0 = any
+// number) it leaves out those of less, in that order. Nothing is cut: it is to be pasted.
+func table(head, less []string, rows [][]string, codes []string, most int, colours bool) string {
 	rows = append([][]string{head}, rows...)
 	codes = append([]string{bold}, codes...)
-	widths := make([]int, len(head))
-	total := -2
+	widths, total := make([]int, len(head)), -2
 	for i := range head {
 		for _, row := range rows {
 			row[i] = clean(row[i])
@@ -191,21 +189,20 @@ func table(head []string, names int, rows [][]string, codes []string, most int, 
 		}
 		total += widths[i] + 2
 	}
-	for most > 0 && total > most {
-		shrinks := slices.Clone(widths)
-		shrinks[names] = 0
-		widest := slices.Index(shrinks, slices.Max(shrinks))
-		if widths[widest] <= len("ADDRESS") {
-			break
+	left := map[int]bool{}
+	for _, name := range less {
+		if i := slices.Index(head, name); most > 0 && total > most && i >= 0 {
+			left[i] = true
+			total -= widths[i] + 2
 		}
-		widths[widest]--
-		total--
 	}
 	var b strings.Builder
 	for n, row := range rows {
 		var line strings.Builder
 		for i := range head {
-			fmt.Fprintf(&line, "%-*s  ", widths[i], cut(row[i], widths[i]))
+			if !left[i] {
+				fmt.Fprintf(&line, "%-*s  ", widths[i], row[i])
+			}
 		}
 		code := ""
 		if n < len(codes) {

@@ -80,8 +80,9 @@ func (t *terminal) end(cmd *cobra.Command, err error) int {
 	if s, ok := errors.AsType[status](err); ok {
 		code, err = int(s), nil
 	}
-	if o, ok := t.out.(*output); err == nil && ok {
-		err = o.failed // whoever reads it must not take half of it for all
+	if o, ok := t.out.(*output); err == nil && ok && o.failed != nil { // whoever reads it must not take half of it for all
+		t.say("error", "%v", o.failed)
+		return exitFailed
 	}
 	if err == nil {
 		return code

@@ -35,7 +35,7 @@ It exits with 0, with 1 if the journal could not be read, with 2 if it was
 called wrongly.`,
 		Example: `  $ sudo fleeting-plugin-digitalocean report --since 14d --by project
   $ fleeting-plugin-digitalocean report --journal gitlab-runner.json -o csv`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd.Context(), t) },
 	}
 	r.flags(cmd)

@@ -115,8 +115,9 @@ const MaxName = 45
 const bootSuffix = "-doctor"
 
 // names are those of groups, of those of doctor --boot too.
-var names = text("1 to 45 characters of a-z, 0-9 and -, with a letter or a digit at both ends",
-	`^[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?(-doctor)?$`)
+var names = text("1 to 45 characters of a-z, 0-9 and -, with a letter or a digit at both ends", group[:len(group)-1]+"("+bootSuffix+")?$")
+
+const group = `^[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?$`
 
 // BootGroup returns the group of the Droplet that doctor --boot makes for a group. Two groups never share one.
 func BootGroup(name string) string { return name + bootSuffix }
@@ -127,6 +128,13 @@ func CheckName(name string) error {
 	_, err := names.read(name)
 	return err
 }
+
+// groups are the names that plugin_config may have.
+var groups = func() kind[string] {
+	k := then(names, notBoot)
+	k.schema = object{"type": "string", "pattern": group, "not": object{"pattern": bootSuffix + "$"}}
+	return k
+}()
 
 func notBoot(name string) (string, error) {
 	if strings.HasSuffix(name, bootSuffix) {

@@ -26,7 +26,7 @@ type key struct {
 func (p *parser) keys() []key {
 	c := &p.config
 	return []key{
-		{name: "name", takes: in(&c.Name, then(names, notBoot)), required: true, hint: `for example name = "ci"`,
+		{name: "name", takes: in(&c.Name, groups), required: true, hint: `for example name = "ci"`,
 			help: "The group: the prefix of its Droplets' names, and part of their tag `fleeting-group:<name>`. 1 to 45 of a-z, 0-9 and `-`, " +
 				"a letter or digit at both ends, no `-doctor` at the end. One manager, one name."},
 		{name: "token", takes: in(&c.Token, then(plain, p.token)),

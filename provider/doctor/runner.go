@@ -64,10 +64,11 @@ func (e *exam) runner() {
 		e.addAt(Warning, e.File.At("log_level"), `log_level = "info"`,
 			"log_level %q writes plugin_config.token and connector_config.password into the log", level)
 	}
-	const pauseless = "it is %s" + orUnitless + ": some releases of the runner then ask without a pause"
-	e.when(unset(a.UpdateInterval), Warning, "autoscaler.update_interval", `update_interval = "1m"`, pauseless, a.UpdateInterval)
+	const pauseless = " is %s" + orUnitless + ": some releases of the runner then ask without a pause"
+	e.when(unset(a.UpdateInterval), Warning, "autoscaler.update_interval", `update_interval = "1m"`,
+		"update_interval"+pauseless, a.UpdateInterval)
 	e.when(unset(a.UpdateIntervalWhenExpecting), Warning, "autoscaler.update_interval_when_expecting",
-		`update_interval_when_expecting = "2s"`, pauseless, a.UpdateIntervalWhenExpecting)
+		`update_interval_when_expecting = "2s"`, "update_interval_when_expecting"+pauseless, a.UpdateIntervalWhenExpecting)
 	e.when(a.MaxUseCount == 0, Note, "autoscaler.max_use_count", "max_use_count = 20",
 		"max_use_count is not set: a busy Droplet is used until its disk is full of what jobs leave")
 }
@@ -143,7 +144,7 @@ func (e *exam) jobs() {
 		"max_instances is %d, more than the %d of the plugin (by %s): the runner refuses to start it", own, plugins,
 		cmp.Or(e.plan.LimitedBy, "plugin_config"))
 	e.when(e.valid() && e.maxInstances() == 0 && e.Config.MaxHourlyCost == 0, Warning, key, "max_instances = 10",
-		"max_instances is set neither here nor in plugin_config: only the account's Droplet limit limits the bill")
+		"neither this max_instances nor plugin_config's sets a limit: only the account's Droplet limit limits the bill")
 
 	const unused = "%s is %d, and max_instances x capacity_per_instance have room for %d jobs: some Droplets are never used"
 	concurrent, limit, room, idle := max(1, e.File.Concurrent), e.Runner.Limit, e.maxInstances()*e.capacity(), 0
