@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/inventory"
@@ -161,7 +160,7 @@ func entries(all []*found, heads []string, columns int, colours bool) string {
 	if rows == nil {
 		return ""
 	}
-	return table(heads, []string{"REGION", "SIZE", "AGE", "ADDRESS", "USD/H"}, rows, codes, columns, colours)
+	return table(heads, rows, codes, []string{"REGION", "SIZE", "AGE", "ADDRESS", "USD/H"}, columns, colours)
 }
 
 // deleted counts what is deleted.
@@ -174,43 +173,6 @@ func deleted(all []*found) (n, of int) {
 		}
 	}
 	return n, of
-}
-
-// table lays out rows below a bold head, each in the colour of its code, if there are codes. To fit so many columns (0 = any
-// number) it leaves out those of less, in that order. Nothing is cut: it is to be pasted.
-func table(head, less []string, rows [][]string, codes []string, most int, colours bool) string {
-	rows = append([][]string{head}, rows...)
-	codes = append([]string{bold}, codes...)
-	widths, total := make([]int, len(head)), -2
-	for i := range head {
-		for _, row := range rows {
-			row[i] = clean(row[i])
-			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
-		}
-		total += widths[i] + 2
-	}
-	left := map[int]bool{}
-	for _, name := range less {
-		if i := slices.Index(head, name); most > 0 && total > most && i >= 0 {
-			left[i] = true
-			total -= widths[i] + 2
-		}
-	}
-	var b strings.Builder
-	for n, row := range rows {
-		var line strings.Builder
-		for i := range head {
-			if !left[i] {
-				fmt.Fprintf(&line, "%-*s  ", widths[i], row[i])
-			}
-		}
-		code := ""
-		if n < len(codes) {
-			code = codes[n]
-		}
-		b.WriteString(colour(colours, code, strings.TrimRight(line.String(), " ")) + "\n")
-	}
-	return b.String()
 }
 
 // age is how long ago something was, in one or two units.

@@ -5,10 +5,8 @@ import (
 	"context"
 	"encoding/csv"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -75,34 +73,6 @@ func (r *reporting) run(ctx context.Context, t *terminal) error {
 		return err
 	}
 	return r.draw(usagePicture(h, u))
-}
-
-// room is how many columns a table has; 0 = any number.
-func (t *terminal) room() int {
-	if t.live {
-		return columns(os.Stdout)
-	}
-	return 0
-}
-
-// table shows rows, if there are any, below a head. There are tabs between their cells. In the last column a cell that a
-// person's terminal has no room for goes on in the next line.
-func (t *terminal) table(head string, rows []string) {
-	if len(rows) == 0 {
-		return
-	}
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "%s\n%s", head, strings.Join(rows, "\n"))
-	_ = w.Flush()
-	heads, body, _ := strings.Cut(b.String(), "\n")
-	fmt.Fprintln(t.out, "\n"+t.colour(bold, heads))
-	for line := range strings.SplitSeq(body, "\n") {
-		if room := t.room(); room > 0 {
-			line = wrap(line, room, len(heads)-len(head[strings.LastIndex(head, "\t")+1:]))
-		}
-		fmt.Fprintln(t.out, line)
-	}
 }
 
 // usageText is a report as a person reads it.
