@@ -130,6 +130,9 @@ func (g *Group) prepare(ctx context.Context, a *attempt) (err error) {
 // returns whether there is something left to try.
 func (g *Group) tryPlacement(ctx context.Context, a *attempt) (again bool) {
 	if deadline, _ := ctx.Deadline(); time.Until(deadline) <= enoughTime {
+		if a.refusal != nil {
+			a.refusal = fmt.Errorf("no time was left for another attempt, after %w", a.refusal)
+		}
 		return false
 	}
 	at, names := g.mint(a)

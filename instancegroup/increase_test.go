@@ -172,7 +172,7 @@ func TestNoTimeForCreates(t *testing.T) {
 		= the eleventh batch
 			always create hang; want 100 of 110
 		= the third placement, with 3 s left of 13
-			set latency 5s; always create refused; refused 1; sent create 2`)
+			set latency 5s; always create refused; refused 1 no time was left for another attempt, after s-1 in nyc1; sent create 2`)
 }
 
 // An answer that cannot be right says nothing of the names that it is wrong about,
