@@ -48,7 +48,7 @@ func (m ctxMutex) unlock() { <-m }
 
 // pause waits for d, or for the end of ctx.
 func pause(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
+	if d <= 0 { // as mostly
 		return ctx.Err()
 	}
 	t := time.NewTimer(d)

@@ -111,8 +111,8 @@ type status int
 
 func (s status) Error() string { return fmt.Sprintf("exit code %d", int(s)) }
 
-// input is standard input, or another file that may be a pipe to which nobody writes: a read ends when the command is interrupted.
-// (TestScripts, interrupted)
+// input is standard input, which may be a pipe to which nobody writes: a read ends when the command is interrupted.
+// (TestInputIsInterrupted, TestMigrateIsInterrupted)
 type input struct {
 	ctx  context.Context
 	file io.Reader

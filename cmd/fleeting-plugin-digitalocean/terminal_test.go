@@ -68,6 +68,25 @@ func TestInputIsInterrupted(t *testing.T) {
 	}
 }
 
+// A table leaves columns out until it fits, or until only those are left that may not be; it cuts nothing.
+func TestTableFits(t *testing.T) {
+	name := strings.Repeat("n", 56) // the longest of a Droplet
+	for columns, want := range map[int]string{
+		0:  "NAME STATE REGION USD/H",
+		81: "NAME STATE REGION USD/H",
+		80: "NAME STATE USD/H",
+		72: "NAME STATE",
+		9:  "NAME STATE",
+	} {
+		head := []string{"NAME", "STATE", "REGION", "USD/H"}
+		got := table(head, [][]string{{name, "active", "fra1", "0.03571"}}, nil, []string{"REGION", "SIZE", "USD/H"}, columns, false)
+		heads, row, _ := strings.Cut(got, "\n")
+		if strings.Join(strings.Fields(heads), " ") != want || !strings.HasPrefix(row, name+"  active") {
+			t.Errorf("%d columns:\n%s", columns, got)
+		}
+	}
+}
+
 // A hint can be pasted, whatever the paths.
 func TestCommandIsPasted(t *testing.T) {
 	t.Setenv("SUDO_UID", "")
