@@ -44,9 +44,11 @@ type booting struct {
 	client  *ssh.Client          // once somebody is let in
 }
 
-// boot makes a Droplet, measures how long it takes until a job can run there, and destroys it.
-func boot(ctx context.Context, t *terminal, api *digitalocean.Client, found *diagnosis) {
-	unheard() // the Droplet is to be destroyed
+// boot makes a Droplet, measures how long it takes until a job can run there, and destroys it. The error says that it was
+// ended before.
+func boot(ctx context.Context, t *terminal, api *digitalocean.Client, found *diagnosis) error {
+	ctx, stop := finishing(ctx)
+	defer stop()
 	name := doctor.NewBootName(found.subject.Account.Name)
 	b := &booting{t: t, api: api, found: found, name: name, group: config.BootGroup(name)}
 	t.say("note", "making one Droplet, in the group %s: it costs 0.01 USD at the least, and is deleted whatever happens", b.group)
@@ -54,6 +56,7 @@ func boot(ctx context.Context, t *terminal, api *digitalocean.Client, found *dia
 	if b.started {
 		b.destroy(context.WithoutCancel(ctx))
 	}
+	return context.Cause(ctx)
 }
 
 // say adds a finding.

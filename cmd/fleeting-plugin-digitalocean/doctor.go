@@ -34,7 +34,7 @@ and with writes that cannot succeed, such as the deletion of Droplet 0.
 failure or Ctrl-C. If it is killed, the next doctor shows what it left.
 
 It exits with 0 if there is nothing worse than notes, with 3 if there are
-warnings, with 4 if there are faults, with 1 if it could not look or was
+warnings, with 4 if there are faults, with 1 if it could not look or --boot was
 interrupted, with 2 if it was called wrongly.`,
 		Example: `  $ sudo fleeting-plugin-digitalocean doctor
   group ci, runner "digitalocean", /etc/gitlab-runner/config.toml:16
@@ -102,9 +102,6 @@ func (d diagnosing) run(ctx context.Context, t *terminal) error {
 	if t.format == asJSON {
 		t.json(map[string]any{"groups": all})
 	}
-	if ctx.Err() != nil {
-		return errInterrupted
-	}
 	switch doctor.Worst(found) {
 	case doctor.Fault:
 		return status(exitFaults)
@@ -168,7 +165,7 @@ func read(ctx context.Context, file *runnerconfig.File, r runnerconfig.Runner, h
 		Where: file.At(r.Key("autoscaler.plugin_config")), subject: s}
 }
 
-// examine examines a group, and shows what it finds as soon as it has. The error says that it was interrupted.
+// examine examines a group, and shows what it finds as soon as it has. The error says that it was ended before.
 func (d diagnosing) examine(ctx context.Context, t *terminal, one *diagnosis) (err error) {
 	var api *digitalocean.Client
 	if account := one.subject.Account; !d.offline && account.Token.Source != "" {
@@ -182,9 +179,6 @@ func (d diagnosing) examine(ctx context.Context, t *terminal, one *diagnosis) (e
 	defer cancel()
 	found := doctor.Examine(asking, api, one.subject)
 	t.done()
-	if ctx.Err() != nil {
-		return errInterrupted // what failed of that is no finding
-	}
 	for i, f := range found {
 		if timedOut := context.Cause(asking); timedOut != nil && strings.HasSuffix(f.What, timedOut.Error()) {
 			found[i].Hint = d.command("doctor", "--timeout", (2 * d.timeout.Duration).String())
@@ -200,7 +194,7 @@ func (d diagnosing) examine(ctx context.Context, t *terminal, one *diagnosis) (e
 	if d.boot && one.Worst == doctor.Fault {
 		one.add(t, doctor.Finding{Check: "boot", Level: doctor.Note, Where: one.Where, What: "no Droplet is made: fix the faults"})
 	} else if d.boot {
-		boot(ctx, t, api, one)
+		err = boot(ctx, t, api, one)
 	}
 	levels := map[doctor.Level]int{}
 	for _, f := range one.Findings {
@@ -208,7 +202,7 @@ func (d diagnosing) examine(ctx context.Context, t *terminal, one *diagnosis) (e
 	}
 	t.print("group %s: %s, %s, %s\n", clean(one.Group),
 		number(levels[doctor.Fault], "fault"), number(levels[doctor.Warning], "warning"), number(levels[doctor.Note], "note"))
-	return nil
+	return err
 }
 
 // print writes text for a person.

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -47,29 +46,15 @@ func (j *journal) flags(cmd *cobra.Command) {
 }
 
 // read reads a history, and says what could not be used.
-func (j *journal) read(ctx context.Context, t *terminal) (*history.History, error) {
+func (j *journal) read(t *terminal) (*history.History, error) {
 	if j.example {
 		h, _ := plan.Example()
 		return h, nil
 	}
-	var h *history.History
-	read := make(chan error, 1)
-	go func() { // what it opens and reads may be a pipe that nobody writes to: then the process ends before it does
-		var err error
-		h, err = j.load(ctx, t)
-		read <- err
-	}()
-	select {
-	case <-ctx.Done():
-		return nil, errInterrupted
-	case err := <-read:
-		t.done()
-		if ctx.Err() != nil { // journalctl has been interrupted too
-			err = errInterrupted
-		}
-		if err != nil {
-			return nil, err
-		}
+	h, err := j.load(t)
+	t.done()
+	if err != nil {
+		return nil, err
 	}
 	for _, problem := range slices.Sorted(maps.Keys(h.Problems)) {
 		t.say("note", "%s: %d", problem, h.Problems[problem])
@@ -78,7 +63,7 @@ func (j *journal) read(ctx context.Context, t *terminal) (*history.History, erro
 }
 
 // load reads the journal, and the export of jobs if there is one.
-func (j *journal) load(ctx context.Context, t *terminal) (*history.History, error) {
+func (j *journal) load(t *terminal) (*history.History, error) {
 	now, since, in := time.Now(), time.Time{}, io.Reader(t.in)
 	if j.file == "" {
 		j.since.Duration = cmp.Or(j.since.Duration, j.usual)
@@ -88,7 +73,7 @@ func (j *journal) load(ctx context.Context, t *terminal) (*history.History, erro
 	}
 	switch j.file {
 	case "":
-		in = journalctl(ctx, since.Add(-before))
+		in = journalctl(since.Add(-before))
 	case "-":
 	default:
 		f, err := os.Open(j.file)
@@ -122,10 +107,10 @@ func (j *journal) load(ctx context.Context, t *terminal) (*history.History, erro
 }
 
 // journalctl reads this host's journal. What it fails with the reader fails with.
-func journalctl(ctx context.Context, since time.Time) io.Reader {
+func journalctl(since time.Time) io.Reader {
 	r, w := io.Pipe()
 	said := &bytes.Buffer{}
-	cmd := exec.CommandContext(ctx, "journalctl", "--unit=gitlab-runner", "--output=json", "--output-fields=MESSAGE", "--all", "--no-pager",
+	cmd := exec.Command("journalctl", "--unit=gitlab-runner", "--output=json", "--output-fields=MESSAGE", "--all", "--no-pager",
 		fmt.Sprintf("--since=@%d", since.Unix()))
 	cmd.Stdout, cmd.Stderr = w, said
 	go func() {

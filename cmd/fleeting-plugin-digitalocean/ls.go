@@ -78,14 +78,10 @@ func (l *listing) run(ctx context.Context) error {
 		if l.watch.Duration == 0 {
 			return err
 		}
-		if err != nil && ctx.Err() == nil {
+		if err != nil {
 			l.t.say("error", "%v", err) // the next list may work
 		}
-		select {
-		case <-time.After(l.watch.Duration):
-		case <-ctx.Done():
-			return nil
-		}
+		time.Sleep(l.watch.Duration)
 	}
 }
 

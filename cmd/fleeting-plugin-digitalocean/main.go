@@ -27,15 +27,8 @@ func main() {
 		serve()
 		return
 	}
-	endings := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) { // under nohup; else the terminal is gone
-		endings = append(endings, syscall.SIGHUP)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), endings...)
-	t := newTerminal(ctx)
-	cmd, err := newRoot(t).ExecuteContextC(ctx)
-	stop()
-	os.Exit(t.end(cmd, err))
+	t := newTerminal()
+	os.Exit(t.end(newRoot(t).ExecuteC()))
 }
 
 func newRoot(t *terminal) *cobra.Command {
@@ -147,6 +140,16 @@ not set. REPOSITORY is what the runner's plugin = "..." has.`,
 	return root
 }
 
-// unheard lets a command that destroys go on when nobody reads what it says: a pipe that
-// is closed must not end it halfway. (TestScripts, hangup)
+// unheard lets a command that destroys go on when nobody reads what it says. (TestScripts, hangup)
 func unheard() { signal.Ignore(syscall.SIGPIPE) }
+
+// finishing is for what is not to be left half done. A signal, which else ends a command at once, ends the context, and the
+// command finishes what it began. (TestScripts, interrupted, hangup)
+func finishing(ctx context.Context) (context.Context, context.CancelFunc) {
+	unheard()
+	endings := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // under nohup; else the terminal is gone
+		endings = append(endings, syscall.SIGHUP)
+	}
+	return signal.NotifyContext(ctx, endings...)
+}

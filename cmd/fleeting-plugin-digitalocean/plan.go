@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -38,7 +37,7 @@ wrongly, with 3 if the model does not fit.`,
 		Example: `  $ fleeting-plugin-digitalocean plan --example
   $ sudo fleeting-plugin-digitalocean plan --since 28d --diff`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return p.run(cmd.Context(), t) },
+		RunE: func(*cobra.Command, []string) error { return p.run(t) },
 	}
 	p.flags(cmd)
 	f := cmd.Flags()
@@ -68,7 +67,7 @@ type planning struct {
 	where string // its policies are
 }
 
-func (p *planning) run(ctx context.Context, t *terminal) error {
+func (p *planning) run(t *terminal) error {
 	_, setup := plan.Example()
 	if !p.example {
 		var err error
@@ -76,7 +75,7 @@ func (p *planning) run(ctx context.Context, t *terminal) error {
 			return err
 		}
 	}
-	h, err := p.read(ctx, t)
+	h, err := p.read(t)
 	if err != nil {
 		return err
 	}
@@ -93,11 +92,8 @@ func (p *planning) run(ctx context.Context, t *terminal) error {
 		return status(exitFound)
 	}
 	t.waits("trying other policies")
-	err = past.Search(ctx, p.sizes)
+	past.Search(p.sizes)
 	t.done()
-	if err != nil {
-		return errInterrupted
-	}
 	for i, c := range r.Choices {
 		if strings.EqualFold(c.Label, cmp.Or(p.label, r.Best)) {
 			r.chosen, r.Best, r.Policy = &r.Choices[i], c.Label, blocks(c.Setup.Policy, "  ")

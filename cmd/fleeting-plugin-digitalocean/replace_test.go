@@ -82,24 +82,6 @@ func TestMigrateWithoutPermission(t *testing.T) {
 	}
 }
 
-// Standard input that does not end keeps nobody from ending the command.
-func TestMigrateIsInterrupted(t *testing.T) {
-	self, err := os.Executable()
-	must(t, err)
-	for _, ending := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
-		var said strings.Builder
-		cmd := exec.CommandContext(t.Context(), self, "migrate", "-")
-		cmd.Args[0], cmd.Stderr = "fleeting-plugin-digitalocean", &said
-		in, err := cmd.StdinPipe()
-		must(t, err, cmd.Start())
-		_, err = in.Write(make([]byte, 1<<20)) // more than a pipe holds: it reads
-		must(t, err, cmd.Process.Signal(ending))
-		if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != exitFailed || !strings.HasPrefix(said.String(), "error: standard input: ") {
-			t.Errorf("%v: %v, it said:\n%s", ending, cmd.ProcessState, said.String())
-		}
-	}
-}
-
 // What is written belongs to whom the config.toml belonged to.
 func TestReplaceKeepsTheOwner(t *testing.T) {
 	if os.Geteuid() != 0 {

@@ -227,6 +227,8 @@ func (r *removing) remove(ctx context.Context, groups []group, all []*found) err
 	if err != nil {
 		return errors.Join(err, errUntouched)
 	}
+	ctx, stop := finishing(ctx)
+	defer stop()
 	for _, here := range approved {
 		err = errors.Join(err, r.destroy(ctx, here))
 	}
@@ -252,23 +254,22 @@ func (r *removing) approve(ctx context.Context, all []*found) (approved [][]*fou
 			continue
 		}
 		bound, cancel := bounded(ctx, r.timeout)
-		a, err := here[0].api.Account(bound)
+		a, unknown := here[0].api.Account(bound)
 		cancel()
 		who := fmt.Sprintf("%q, %s", a.Name, clean(a.Email))
-		if err != nil {
-			who = fmt.Sprintf("not known (%v)", err)
+		if unknown != nil {
+			who = fmt.Sprintf("not known (%v)", unknown)
 		}
 		r.t.say("account", "%s (token from %s)", who, here[0].Token.Source)
 		what := "Droplet"
 		if r.orphans {
 			what = "orphan"
 		}
-		ok, err := r.yes, context.Cause(ctx)
-		if !ok && err == nil {
-			ok, err = r.t.confirm(ctx, "Delete "+count(n, what)+"?")
-		}
-		if err != nil {
-			return nil, err
+		ok := r.yes
+		if !ok {
+			if ok, err = r.t.confirm("Delete " + count(n, what) + "?"); err != nil {
+				return nil, err
+			}
 		}
 		if ok {
 			approved = append(approved, here)

@@ -111,32 +111,6 @@ type status int
 
 func (s status) Error() string { return fmt.Sprintf("exit code %d", int(s)) }
 
-// input is standard input, which may be a pipe to which nobody writes: a read ends when the command is interrupted.
-// (TestInputIsInterrupted, TestMigrateIsInterrupted)
-type input struct {
-	ctx  context.Context
-	file io.Reader
-}
-
-func (i input) Read(p []byte) (int, error) {
-	type result struct {
-		read []byte
-		err  error
-	}
-	done := make(chan result, 1)
-	go func() { // it may wait for ever: the process ends soon
-		buffer := make([]byte, len(p)) // p is not ours any more after a return
-		n, err := i.file.Read(buffer)
-		done <- result{buffer[:n], err}
-	}()
-	select {
-	case <-i.ctx.Done():
-		return 0, context.Cause(i.ctx)
-	case r := <-done:
-		return copy(p, r.read), r.err
-	}
-}
-
 // output is standard output. It remembers that not all of it could be written, unless that is because nobody reads any more.
 type output struct {
 	file   *os.File
@@ -150,8 +124,8 @@ func (o *output) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-func newTerminal(ctx context.Context) *terminal {
-	t := &terminal{in: bufio.NewReader(input{ctx, os.Stdin}), out: &output{file: os.Stdout}, err: os.Stderr}
+func newTerminal() *terminal {
+	t := &terminal{in: bufio.NewReader(os.Stdin), out: &output{file: os.Stdout}, err: os.Stderr}
 	t.asks = term.IsTerminal(int(os.Stdin.Fd()))
 	t.live = term.IsTerminal(int(os.Stdout.Fd()))
 	t.liveErr = term.IsTerminal(int(os.Stderr.Fd()))
@@ -212,14 +186,11 @@ func clean(s string) string {
 	return b.String()
 }
 
-// bounded bounds what a command asks of DigitalOcean. The cause of its end says which --timeout was not enough, or that a
-// person, or systemd, has ended the command: whatever fails because of that is told as this alone. (TestScripts, interrupted)
+// bounded bounds what a command asks of DigitalOcean. The cause of its end says which --timeout was not enough: whatever fails
+// because of that is told as this alone. (TestScripts, timeout)
 func bounded(ctx context.Context, timeout span) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, timeout.Duration, fmt.Errorf("DigitalOcean was not done within %s (--timeout)", timeout.text))
 }
-
-// errInterrupted is a command that was ended so.
-var errInterrupted = errors.New("interrupted")
 
 // misuse is a command line that makes no sense.
 type misuse string
@@ -289,17 +260,13 @@ func cut(s string, most int) string {
 	return string(r[:max(0, most-1)]) + "…"
 }
 
-// confirm asks a person; nobody answers for a script. Ctrl-C is an answer too.
-func (t *terminal) confirm(ctx context.Context, question string) (yes bool, err error) {
+// confirm asks a person; nobody answers for a script.
+func (t *terminal) confirm(question string) (yes bool, err error) {
 	if !t.asks {
 		return false, hinted{misuse("there is nobody to ask"), "give --yes"}
 	}
 	fmt.Fprintf(t.err, "%s [y/N] ", clean(question))
 	answer, _ := t.in.ReadString('\n')
-	if ctx.Err() != nil {
-		fmt.Fprintln(t.err)
-		return false, context.Cause(ctx)
-	}
 	answer = strings.ToLower(strings.TrimSpace(answer))
 	return answer == "y" || answer == "yes", nil
 }

@@ -1,10 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"context"
-	"errors"
-	"io"
 	"os"
 	"reflect"
 	"strings"
@@ -49,22 +45,6 @@ func TestAge(t *testing.T) {
 		if got := age(d); got != want {
 			t.Errorf("%s: %q, want %q", d, got, want)
 		}
-	}
-}
-
-// A read from a pipe to which nobody writes ends when the command does.
-func TestInputIsInterrupted(t *testing.T) {
-	r, w := io.Pipe()
-	defer w.Close()
-	ctx, stop := context.WithCancelCause(t.Context())
-	in := bufio.NewReader(input{ctx, r})
-	go func() { _, _ = io.WriteString(w, "half a tok") }()
-	if c, err := in.ReadByte(); c != 'h' || err != nil {
-		t.Errorf("%q, %v", c, err)
-	}
-	stop(errInterrupted)
-	if rest, err := io.ReadAll(in); string(rest) != "alf a tok" || !errors.Is(err, errInterrupted) {
-		t.Errorf("%q, %v", rest, err)
 	}
 }
 

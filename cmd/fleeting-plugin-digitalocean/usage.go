@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"encoding/csv"
 	"fmt"
 	"slices"
@@ -34,7 +33,7 @@ called wrongly.`,
 		Example: `  $ sudo fleeting-plugin-digitalocean report --since 14d --by project
   $ fleeting-plugin-digitalocean report --journal gitlab-runner.json -o csv`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd.Context(), t) },
+		RunE: func(*cobra.Command, []string) error { return r.run(t) },
 	}
 	r.flags(cmd)
 	cmd.Flags().Func("by", "a line for each `PART`: "+strings.Join(history.Parts, ", ")+" (of the day)", func(v string) error {
@@ -55,8 +54,8 @@ type reporting struct {
 	by string
 }
 
-func (r *reporting) run(ctx context.Context, t *terminal) error {
-	h, err := r.read(ctx, t)
+func (r *reporting) run(t *terminal) error {
+	h, err := r.read(t)
 	if err != nil {
 		return err
 	}

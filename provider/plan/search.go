@@ -2,7 +2,6 @@ package plan
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"maps"
 	"math"
@@ -46,8 +45,8 @@ var (
 	maxUses      = []int{5, 20, 100} // two of them
 )
 
-// Search tries some 500 policies on the past, for each size. It fails only if ctx ends.
-func (p *Past) Search(ctx context.Context, sizes []Size) error {
+// Search tries some 500 policies on the past, for each size.
+func (p *Past) Search(sizes []Size) {
 	var tried []Choice
 	for _, size := range append([]Size{{p.Size, 1, p.Work.Price}}, sizes...) {
 		tried = append(tried, p.choices(size)...)
@@ -56,18 +55,14 @@ func (p *Past) Search(ctx context.Context, sizes []Size) error {
 	replays.SetLimit(runtime.GOMAXPROCS(0))
 	for i := range tried {
 		replays.Go(func() error {
-			if c := &tried[i]; ctx.Err() == nil {
-				c.Figures = p.figures(Replay(c.Setup, c.work))
-			}
-			return ctx.Err()
+			c := &tried[i]
+			c.Figures = p.figures(Replay(c.Setup, c.work))
+			return nil
 		})
 	}
-	if err := replays.Wait(); err != nil {
-		return err
-	}
+	_ = replays.Wait()
 	p.Tried, p.Front = len(tried), front(tried)
 	p.choose()
-	return nil
 }
 
 // choices are all that is tried on a size.
