@@ -78,15 +78,25 @@ func (is *instances) ids() map[string]int64 {
 	return ids
 }
 
+// showing is an instance as the runner is shown it.
+type showing struct {
+	name  string
+	state State
+}
+
 // show returns every instance that the runner is to be shown, in the order in which
-// they appeared. What is gone is shown for the last time.
-func (is *instances) show() (all []instance) {
-	all = make([]instance, 0, len(is.all))
+// they appeared. What is gone is shown for the last time, and never as the first.
+func (is *instances) show() (all []showing) {
+	all = make([]showing, 0, len(is.all))
 	for _, i := range is.all {
-		if !i.inFlight && !i.hidden {
-			all = append(all, *i)
-			i.shown = true
+		if i.inFlight || i.hidden {
+			continue
 		}
+		if i.phase == gone && !i.shown {
+			all = append(all, showing{i.Name, Creating})
+		}
+		all = append(all, showing{i.Name, i.phase.state()})
+		i.shown = true
 	}
 	is.forget(func(i *instance) bool { return i.phase == gone && !i.inFlight })
 	return all

@@ -40,7 +40,7 @@ func (g *Group) reconcile(ctx context.Context, a *listAnswer, report func(id str
 	if err == nil && errors.Is(ctx.Err(), context.Canceled) {
 		err = ctx.Err() // nobody listens any more
 	}
-	var all []instance
+	var all []showing
 	g.commit(final, func() {
 		for _, record := range records {
 			record(time.Now())
@@ -54,11 +54,8 @@ func (g *Group) reconcile(ctx context.Context, a *listAnswer, report func(id str
 			all = g.instances.show()
 		}
 	})
-	for _, i := range all {
-		if i.phase == gone && !i.shown {
-			report(i.Name, Creating)
-		}
-		report(i.Name, i.phase.state())
+	for _, s := range all {
+		report(s.name, s.state)
 	}
 	return err
 }
