@@ -95,12 +95,11 @@ func (d deletion) sent(accepted bool, wait time.Duration, now time.Time) deletio
 // deletions is how the group deletes. Guarded by Group.mu.
 //
 // Invariant: the delete tag is put only on what is to be deleted, and nothing is
-// deleted by it while anything else has it: what a person keeps, or a stranger's
-// Droplet with copied tags. (TestDeleteByTag, TestKept, TestDeleteTagOfStrangers)
+// deleted by it while a list shows it on anything else: what a person keeps, or
+// a Droplet that is not the group's. (TestDeleteByTag, TestKept, TestDeleteTagOnOthers)
 type deletions struct {
 	flush  time.Time // when the deletes that wait for others are sent, if that is to come
 	tagged bool      // the delete tag may be on the account, until Shutdown
-	alone  bool      // nothing else had it when it was looked for, and no list has shown anything since
 	noTag  time.Time // nothing is deleted by it before then
 }
 
@@ -147,7 +146,6 @@ func (g *Group) batchDeletes(is []*instance, now time.Time) {
 // batch is DELETEs that are claimed: nobody else sends them meanwhile.
 type batch struct {
 	byTag, byID []Droplet
-	check       bool // whether anything else has the tag is to be looked for
 }
 
 // claim takes those of is whose DELETE is due. Called with mu held.
@@ -155,7 +153,7 @@ type batch struct {
 // Invariant: no DELETE for a Droplet that is not ours. What is in byID was made by
 // this process or taken over, and ids are never used twice. (TestOwnership)
 func (g *Group) claim(is []*instance, now time.Time) batch {
-	b := batch{check: !g.deletions.alone}
+	b := batch{}
 	for _, i := range is {
 		if g.instances.byID[i.ID] != i || !i.removable(now) {
 			continue
@@ -182,10 +180,9 @@ func (g *Group) claim(is []*instance, now time.Time) batch {
 // send sends a batch, what cannot be deleted by tag by its id.
 func (g *Group) send(ctx context.Context, b batch) record {
 	var request string
-	var alone bool
 	var noTag error
 	if len(b.byTag) > 0 {
-		if request, alone, noTag = g.sendByTag(ctx, b); noTag != nil {
+		if request, noTag = g.sendByTag(ctx, b.byTag); noTag != nil {
 			b = batch{byID: append(b.byTag, b.byID...)}
 		}
 	}
@@ -201,7 +198,6 @@ func (g *Group) send(ctx context.Context, b batch) record {
 	}
 	return func(now time.Time) {
 		g.recordDeletes(ctx, all, now)
-		g.deletions.alone = g.deletions.alone || alone
 		if noTag != nil && !errors.Is(noTag, ErrRateLimited) {
 			g.deletions.noTag = now.Add(noTagFor)
 			g.warnFailed("many Droplets could not be deleted by one tag; each is deleted by its id", noTag, 1, now, "tag", DeleteTag(g.Name))
@@ -211,22 +207,19 @@ func (g *Group) send(ctx context.Context, b batch) record {
 
 // sendByTag deletes Droplets by the delete tag: a request to tag each 100 of them, the
 // first of which makes the tag, and one to delete what carries it; before all a list of
-// what has it already, if need be. It reports whether that showed nothing else. An error
-// means that each is to be deleted by its id.
-func (g *Group) sendByTag(ctx context.Context, b batch) (request string, alone bool, err error) {
+// what has it already. An error means that each is to be deleted by its id.
+func (g *Group) sendByTag(ctx context.Context, ds []Droplet) (request string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, byTagBound)
 	defer cancel()
 	tag := DeleteTag(g.Name)
-	if b.check {
-		tagged, err := g.cloud.List(ctx, tag, g.GPUs)
-		if err != nil && !errors.Is(err, ErrRateLimited) { // lists come last, and deletes do not wait for them
-			return "", false, err
+	tagged, err := g.cloud.List(ctx, tag, g.GPUs)
+	if err != nil && !errors.Is(err, ErrRateLimited) { // lists come last, and deletes do not wait for them
+		return "", err
+	}
+	for _, d := range tagged.Droplets {
+		if !Owns(g.Name, d) || Kept(d) {
+			return "", fmt.Errorf("Droplet %s (%d) has the tag %s, and is not to be deleted", d.Name, d.ID, tag)
 		}
-		if i := slices.IndexFunc(tagged.Droplets, g.mistagged); i >= 0 {
-			d := tagged.Droplets[i]
-			return "", false, fmt.Errorf("Droplet %s (%d) has the tag %s, and is not to be deleted", d.Name, d.ID, tag)
-		}
-		alone = err == nil
 	}
 	put := func(ds []Droplet) error {
 		var ids []int64
@@ -235,20 +228,14 @@ func (g *Group) sendByTag(ctx context.Context, b batch) (request string, alone b
 		}
 		return g.cloud.TagDroplets(ctx, tag, ids)
 	}
-	hundreds := slices.Collect(slices.Chunk(b.byTag, MaxTagged))
+	hundreds := slices.Collect(slices.Chunk(ds, MaxTagged))
 	if err := put(hundreds[0]); err != nil {
-		return "", false, err
+		return "", err
 	}
 	if err := errors.Join(concurrently(hundreds[1:], put)...); err != nil {
-		return "", false, err
+		return "", err
 	}
-	request, err = g.cloud.DeleteTagged(ctx, tag)
-	return request, alone, err
-}
-
-// mistagged reports whether d has the delete tag and is not to be deleted.
-func (g *Group) mistagged(d Droplet) bool {
-	return HasTag(d, DeleteTag(g.Name)) && (!Owns(g.Name, d) || Kept(d))
+	return g.cloud.DeleteTagged(ctx, tag)
 }
 
 // recordDeletes notes what became of DELETEs. Called with mu held.

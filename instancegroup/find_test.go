@@ -11,7 +11,7 @@ func TestStart(t *testing.T) {
 	play(t, spec(func(s *Settings) { s.MaxInstances, s.DeadRuns = 6, []string{"dead", "dea2"} }), `
 		left ci-deadrunni1 private; left ci-dea2power1 off; left ci-othestuck1 stuck
 		left ci-othedoome1 doomed # its DELETE may still be carried out, under a job
-		sleep 1h; left ci-dea2newbo1; stranger web fleeting-group:ci; start; counts 5; hourly 0.05
+		sleep 1h; left ci-dea2newbo1; stranger web fleeting-group:ci; start; counts 5
 		says INFO & took over the Droplets of earlier plugin processes & droplets=3 & usd_per_hour=0.03 & ci-dea2newbo1 ci-dea2power1
 		says WARN & that this host does not know & droplets=2 & usd_per_hour=0.02 & ci-othedoome1 ci-othestuck1
 		update; shown 5; sent list 1 get 0 delete 2; want 1 of 2; run 45s

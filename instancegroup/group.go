@@ -112,22 +112,6 @@ func (g *Group) Count() int {
 
 func (g *Group) count() int { return g.instances.count(deleting) + len(g.listing.kept) }
 
-// Hourly returns what the group costs an hour, in USD, as far as it is known.
-func (g *Group) Hourly() float64 {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	var usd float64
-	for _, i := range g.instances.all {
-		if i.phase != gone {
-			usd += i.PriceHourly
-		}
-	}
-	for _, d := range g.listing.kept {
-		usd += d.PriceHourly
-	}
-	return Cents(usd)
-}
-
 // Cents takes the noise of a sum off it; DigitalOcean's prices an hour have five
 // decimals.
 func Cents(usd float64) float64 { return math.Round(usd*1e5) / 1e5 }

@@ -14,7 +14,7 @@ type instances struct {
 	all     []*instance          // in order of appearance
 	byName  map[string]*instance // what the runner sees, and creates that are in flight
 	byID    map[int64]*instance  // also what is hidden from it
-	ended   map[int64]bool       // Droplets of earlier runs that are gone: lists lag
+	ended   map[int64]bool       // Droplets of earlier runs that are gone, since lists lag, or were kept
 	unsaved bool                 // ids came or went since the last Save
 
 	noAssign time.Time // none is assigned to the project before then

@@ -64,7 +64,7 @@ func TestKept(t *testing.T) {
 	play(t, spec(func(s *Settings) { s.MaxInstances = 3 }), `
 		= when it is new | age=0s, told=cx
 		= when it runs | age=1m, told=crx
-			want 2; run $age; keep 1; repeat 1s 1m run 2s + counts 2; told 1 $told; hourly 0.02
+			want 2; run $age; keep 1; repeat 1s 1m run 2s + counts 2; told 1 $told
 			says WARN & a person keeps a Droplet & usd_per_hour=0.01; want 1 of 3; decrease 1 # as if the runner still knew it
 			sleep 50m; run 10s; sleep 20m; run 10s # once an hour
 			says 2x WARN & Droplets are kept by the tag fleeting-keep & droplets=1 & usd_per_hour=0.01
@@ -72,7 +72,7 @@ func TestKept(t *testing.T) {
 		= before the start
 			left ci-deadaaaaa1 keep; left ci-deadaaaaa2; sleep 1m; remember ci-deadaaaaa1; start; counts 2; run 1m; want 1 of 3
 			told ci-deadaaaaa1 -; says WARN & Droplets are kept & ci-deadaaaaa1
-			unkeep ci-deadaaaaa1; run 1m; told ci-deadaaaaa1 r # then it is one that an earlier process left
+			unkeep ci-deadaaaaa1; run 1m; told ci-deadaaaaa1 -; says WARN & Droplet will be deleted & it appeared after it was given up
 		= before the start, and in no list
 			left ci-deadaaaaa1 keep hide; remember ci-deadaaaaa1; start; run 1m; told ci-deadaaaaa1 -
 		= while its create is under way
@@ -81,6 +81,8 @@ func TestKept(t *testing.T) {
 			left ci-deadaaaaa1 gpu keep; sleep 1m; start; counts 1; run 10s; counts 1
 		= a list that is not believed lacks it too
 			up 3; keep 1; run 10s; counts 3; next list empty empty; relist; counts 3
+		= an Update has seen it that nobody waited for
+			up 2; always delete hang; attempt decrease 2; keep 1; sleep 10s; cancelled; heal delete; sleep 5s; update; counts 2
 		= the tag is taken off again
 			up 1; keep 1; run 1m; unkeep 1; run 1m; told 1 crx; says Droplet will be deleted & it appeared after it was given up
 			living 0; counts 0`)

@@ -28,9 +28,10 @@ func (g *Group) belongs(d Droplet, now time.Time) *instance {
 	later := !g.listing.started.IsZero() && d.Created.After(g.listing.started)
 	switch {
 	case !Owns(g.Name, d):
-		g.warnStranger(d, now)
+		g.warnTagged(d, now)
 	case Kept(d):
 		g.listing.keep(d)
+		g.instances.ended[d.ID] = true // if the tag goes, it goes
 	case later && !known:
 		g.listing.foreign = append(g.listing.foreign, d)
 	default:
@@ -78,8 +79,8 @@ func (g *Group) age(i *instance, now time.Time) time.Duration {
 	return age.Round(time.Second)
 }
 
-// warnStranger warns once of a Droplet that has the group's tag and is not ours.
-func (g *Group) warnStranger(d Droplet, now time.Time) {
+// warnTagged warns once of a Droplet that has the group's tag and is not the group's.
+func (g *Group) warnTagged(d Droplet, now time.Time) {
 	if HasTag(d, GroupTag(g.Name)) && g.limit.due(fmt.Sprint("foreign ", d.ID), forever, now) {
 		g.log.Warn("somebody gave the group's tag to a Droplet that is not the group's: it is left alone",
 			"name", d.Name, "id", d.ID, "usd_per_hour", d.PriceHourly)

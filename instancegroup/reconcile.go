@@ -182,9 +182,6 @@ func (g *Group) listed(a *listAnswer, now time.Time) {
 		g.log.Info("listing works again", "failed_for", now.Sub(g.listing.began).Round(time.Second))
 	}
 	g.listing.succeeded(a)
-	if slices.ContainsFunc(a.Droplets, g.mistagged) {
-		g.deletions.alone = false
-	}
 	known, present := len(g.instances.all), map[*instance]Droplet{}
 	for _, d := range a.Droplets {
 		if i := g.belongs(d, now); i != nil {

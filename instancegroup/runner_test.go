@@ -374,8 +374,6 @@ func (r *runner) step(verb string, w ...string) {
 	case "living", "counts", "running", "shown", "assigned", "minted", "saved": // so many
 		equal(r.t, verb, num(0), map[string]int{"living": r.billed(), "counts": r.Count(), "running": len(r.in(Running)),
 			"shown": len(r.states), "assigned": len(r.inProject), "minted": len(r.minted), "saved": len(r.saved)}[verb])
-	case "hourly":
-		equal(r.t, verb, w[0], fmt.Sprint(r.Hourly()))
 	case "dials", "undialed": // "undialed 1 [text of the error]"
 		ctx, cancel := context.WithTimeout(ctx, 9*time.Second)
 		defer cancel()

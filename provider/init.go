@@ -167,8 +167,8 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 	if err := keys.open(ctx, api, run, stale); err != nil {
 		return nil, err
 	}
-	log.Info("group is ready", "run", run, "droplets", group.Count(), "usd_per_hour", group.Hourly(),
-		"max_instances", plan.MaxInstances, "placements", plan.String(), "ssh_key", keys.String())
+	log.Info("group is ready", "run", run, "droplets", group.Count(), "max_instances", plan.MaxInstances,
+		"placements", plan.String(), "ssh_key", keys.String())
 	return &running{keys: keys, api: api, group: group, state: st}, nil
 }
 
