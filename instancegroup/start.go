@@ -20,6 +20,9 @@ type Found struct {
 // Forget drops what the last process remembered: it is on another account.
 func (f *Found) Forget() { f.remembered = nil }
 
+// Remembers reports whether something exists, or may exist, that the last process remembered.
+func (f *Found) Remembers() bool { return len(f.remembered) > 0 }
+
 // findsAtOnce is how many Find looks up. Updates do the rest, some at a time.
 const findsAtOnce = 50
 

@@ -38,23 +38,25 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 	}
 	log = lines{log.With("group", g.config.Name)}
 
-	// What needs nobody else comes first: these faults are told at once.
-	connector, err := ConnectorConfig(settings.ConnectorConfig)
+	connector, connectorErr := ConnectorConfig(settings.ConnectorConfig)
 	keys, keyErr := loadCredentials(log, g.config, connector)
-	switch err := errors.Join(err, keyErr); {
-	case err != nil && g.faults != nil:
-		return provider.ProviderInfo{}, errors.Join(err, g.faults)
-	case err != nil:
-		return provider.ProviderInfo{}, err
-	case g.faults.Has("name", "token", "token_file", "api_url"):
-		return provider.ProviderInfo{}, g.faults // nobody else can be asked
+	faults := errors.Join(connectorErr, keyErr)
+	if g.faults != nil {
+		faults = errors.Join(faults, g.faults)
+	}
+	if g.faults.Has("token", "token_file", "api_url") {
+		return provider.ProviderInfo{}, faults // nobody can be asked for more
 	}
 	warnIfReadable(log, g.config.Token.File) // "" = there is none
-	st, err := state.Open(ctx, log, g.config.APIURL, g.config.Name)
+	name := g.config.Name
+	if g.faults.Has("name") {
+		name = "-unnamed" // which no group is called
+	}
+	st, err := state.Open(ctx, log, g.config.APIURL, name)
 	if err != nil {
 		return provider.ProviderInfo{}, err
 	}
-	r, err := g.start(ctx, log, keys, st)
+	r, err := g.start(ctx, log, keys, st, faults)
 	if err != nil {
 		st.Drop()
 		return provider.ProviderInfo{}, err
@@ -75,22 +77,23 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 // start is open, unless that was refused a moment ago. The runner starts a refused plugin
 // again every few seconds, and holds one mutex for all its runners meanwhile: nothing is
 // asked then, and nothing waits.
-func (g *InstanceGroup) start(ctx context.Context, log hclog.Logger, keys *credentials, st *state.State) (*running, error) {
-	// With the token, which a person may correct in its file.
+func (g *InstanceGroup) start(ctx context.Context, log hclog.Logger, keys *credentials, st *state.State, faults error) (*running, error) {
+	// With what a person may correct elsewhere than in plugin_config.
 	token, _ := g.config.Token.Read()
-	digest := fmt.Sprintf("%x", sha256.Sum256([]byte(g.digest+token.Reveal())))[:16]
+	digest := fmt.Sprintf("%x", sha256.Sum256(fmt.Append(nil, g.digest, token.Reveal(), faults)))[:16]
 	if err := st.Refused(digest); err != nil {
 		return nil, err
 	}
-	r, err := g.open(ctx, log, keys, st)
+	r, err := g.open(ctx, log, keys, st, faults)
 	if err != nil && !errors.Is(ctx.Err(), context.Canceled) { // which says nothing of DigitalOcean
-		st.Refuse(digest, err.Error(), !keys.unconfirmed)
+		st.Refuse(digest, err.Error(), faults != nil || !keys.unconfirmed)
 	}
 	return r, err
 }
 
-// open asks DigitalOcean everything at once, and then sees to the SSH key.
-func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *credentials, st *state.State) (_ *running, err error) {
+// open asks DigitalOcean everything at once, and then sees to the SSH key. What only DigitalOcean knows is told with faults of
+// the configuration, or why it could not be found out.
+func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *credentials, st *state.State, faults error) (_ *running, err error) {
 	api, err := Client(g.config.APIURL, g.config.Token, g.transport)
 	if err != nil {
 		return nil, err
@@ -109,14 +112,14 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 		wg        sync.WaitGroup
 	)
 	wg.Go(func() { plan, surveyErr = new(catalog.Reader).Survey(ctx, log, api, g.config, g.faults) })
-	if g.faults == nil {
+	if faults == nil {
 		gpus := slices.ContainsFunc(g.config.Sizes, instancegroup.GPUSize)
 		wg.Go(func() { found, findErr = instancegroup.Find(ctx, api, log, g.config.Name, gpus, st.Droplets()) })
 		wg.Go(func() { stale = keys.stale(ctx, api, st.DeadRuns()) })
 	}
 	wg.Wait()
-	if g.faults != nil { // what only DigitalOcean knows is told with them, or why it could not be found out
-		return nil, errors.Join(g.faults, plan.Fault, surveyErr)
+	if faults != nil {
+		return nil, errors.Join(faults, plan.Fault, surveyErr)
 	}
 	if err := cmp.Or(surveyErr, findErr); err != nil {
 		return nil, err
@@ -128,6 +131,10 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 		log.Error("the token is another account's than before: Droplets of this group stay on the other account, and are billed there",
 			"droplets", len(elsewhere), "names", strings.Join(slices.Sorted(maps.Keys(elsewhere)), " "))
 		found.Forget()
+	} else if left := st.Droplets(); len(left) > 0 && !found.Remembers() && !st.On(plan.Account.UUID) {
+		log.Warn("none of the Droplets that the last plugin process left is there: if the token is another account's than before, they stay "+
+			"on the other account, and are billed there; with the scope account:read the plugin would know",
+			"droplets", len(left), "names", strings.Join(slices.Sorted(maps.Keys(left)), " "))
 	}
 	run := instancegroup.NewRun(st.DeadRuns()...)
 	group := instancegroup.Start(instancegroup.Settings{

@@ -261,7 +261,7 @@ func TestLockIsHeld(t *testing.T) {
 // TestAllFaultsAtOnce: a configuration is told all that is wrong with it, also what
 // only DigitalOcean knows, and what is wrong with connector_config; nobody is asked if it is not clear whom, and with what.
 func TestAllFaultsAtOnce(t *testing.T) {
-	sample := options{"max_instances": "10", "region": nil, "regoin": "nyc3", "size": "s-2vcpu-4g"} // of README.md
+	sample := options{"max_instances": "10", "region": nil, "regoin": "nyc3", "size": "s-2vcpu-4g"}
 	const (
 		region = `plugin_config.region: is required; for example region = "nyc3"`
 		most   = `plugin_config.max_instances: must be a whole number from 1 to 100000, not "10"`
@@ -278,13 +278,13 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		"all": {want: []string{region, most, regoin, size}, asks: true},
 		"an outage": {fault: dosim.Fault{Op: "*", Status: 503, Times: -1}, asks: true,
 			want: []string{region, most, regoin, "GET /v2/sizes: 503 "}},
-		"no name":  {more: options{"name": nil}, want: []string{"plugin_config.name: is required", region, most, regoin}},
+		"no name":  {more: options{"name": nil}, want: []string{"plugin_config.name: is required", region, most, regoin, size}, asks: true},
 		"no token": {more: options{"token": 5}, want: []string{"plugin_config.token: ", region, most, regoin}},
 		"no API":   {more: options{"api_url": "ftp://x"}, want: []string{"plugin_config.api_url: ", region, most, regoin}},
 		"the connector": {connector: provider.ConnectorConfig{OS: "windows", Protocol: "winrm", ProtocolPort: 70000, Key: []byte("x")},
 			want: []string{`connector_config.os: Droplets run linux, not "windows"`,
 				`connector_config.protocol: Droplets are reached by ssh, not "winrm"`,
-				"connector_config.protocol_port: must be 1 to 65535, not 70000", "connector_config.key_path: ", region, most, regoin}},
+				"connector_config.protocol_port: must be 1 to 65535, not 70000", "connector_config.key_path: ", region, most, regoin, size}, asks: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {

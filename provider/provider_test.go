@@ -401,21 +401,31 @@ func TestTokenOfAnotherAccount(t *testing.T) {
 }
 
 // TestStartWithTokenOfAnotherAccount: what the last process remembered is on another
-// account, which is no reason to take it for gone without a word. That is said once.
+// account, which is no reason to take it for gone without a word.
 func TestStartWithTokenOfAnotherAccount(t *testing.T) {
-	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
-		other := dosim.New(dosim.Options{Token: "others", FirstDropletID: 9000})
-		defer other.Close()
-		g := start(t, sim, nil)
-		increase(t, g, 2)
-		crash(g)
-		for _, want := range []int{1, 0} {
-			g, book := logged(t, other, options{"token": "others"})
-			const said = "the token is another account's than before: Droplets of this group stay on the other account"
-			equal(t, "said", []int{want, want}, []int{len(book.lines(said)), len(book.lines("droplets=2"))})
+	for _, known := range []bool{true, false} { // which account it is
+		onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
+			other := dosim.New(dosim.Options{Token: "others", FirstDropletID: 9000})
+			defer other.Close()
+			said := "the token is another account's than before: Droplets of this group stay on the other account"
+			if !known {
+				other.Inject(dosim.Fault{Op: "GET /v2/account", Status: 403, Times: -1})
+				said = "if the token is another account's than before, they stay on the other account"
+			}
+			g := start(t, sim, nil)
+			increase(t, g, 2)
 			crash(g)
-		}
-	})
+			wants := []int{1, 0}
+			if !known {
+				wants = []int{1, 1} // as long as nothing else is remembered
+			}
+			for _, want := range wants {
+				g, book := logged(t, other, options{"token": "others", "max_instances": 5})
+				equal(t, "said", []int{want, want}, []int{len(book.lines(said)), len(book.lines("droplets=2"))})
+				crash(g)
+			}
+		})
+	}
 }
 
 // TestHistoryOfLog: what report reads in the plugin's own lines is what DigitalOcean bills, to the cent: of

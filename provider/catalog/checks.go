@@ -88,7 +88,7 @@ func (s *survey) checkImage() {
 	switch {
 	case s.faults.Has("image", "image_tag"):
 	case len(found) == 0 && c.ImageTag != "":
-		s.refuse("image_tag", "no private image on the account carries the tag %q", c.ImageTag)
+		s.refuse("image_tag", "no private image of the account that is available carries the tag %q", c.ImageTag)
 	case len(found) == 0 && c.Image.Slug == "":
 		s.refuse("image", "the account has no image with the id %d", c.Image.ID)
 	case len(found) == 0:

@@ -132,7 +132,7 @@ plugin_config.image: DigitalOcean has no image "docker"; did you mean "docker-20
 		}, fault: `plugin_config.image: the account has no image with the id 99`},
 		{name: "no image with that tag", change: func(s *survey) {
 			s.config.Image, s.config.ImageTag, s.images = config.Image{}, "golden", nil
-		}, fault: `plugin_config.image_tag: no private image on the account carries the tag "golden"`},
+		}, fault: `plugin_config.image_tag: no private image of the account that is available carries the tag "golden"`},
 		{name: "the newest image of each region counts", change: func(s *survey) {
 			at("s-1vcpu-1gb s-2vcpu-2gb", "nyc3 fra1 ams3")(s)
 			s.config.Image, s.config.ImageTag, s.config.IPv6 = config.Image{}, "golden", true

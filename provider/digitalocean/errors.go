@@ -66,7 +66,7 @@ func classify(status int, message string) error {
 		return ig.ErrRateLimited
 	case status == http.StatusRequestTimeout, status < 400, status >= 500:
 		return ig.ErrUnconfirmed
-	case has("gpu") && has("limit"):
+	case has("gpu limit"), has("gpu droplet limit"):
 		return ig.ErrSizeLimit
 	case has("droplet limit"):
 		return ig.ErrQuota

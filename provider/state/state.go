@@ -174,11 +174,14 @@ func (s *State) Droplets() map[string]int64 { return maps.Clone(s.doc.Droplets) 
 // Elsewhere returns the Droplets that were saved on another account than this process's
 // token is of; "" = that is not known.
 func (s *State) Elsewhere(account string) map[string]int64 {
-	if account == "" || s.doc.Account == "" || account == s.doc.Account {
+	if account == "" || s.doc.Account == "" || s.On(account) {
 		return nil
 	}
 	return s.Droplets()
 }
+
+// On reports whether they were saved on that account, as far as it is known.
+func (s *State) On(account string) bool { return account != "" && account == s.doc.Account }
 
 // Begin notes the run of this process and its account, before it makes its first Droplet
 // or key, and forgets the refusal, and the Droplets that are elsewhere. A refused Init
