@@ -13,8 +13,9 @@
 //   - A Droplet that lives is never shown as deleted, unless a person keeps it.
 //     (TestDecide, FuzzDecide)
 //   - A Droplet of somebody else is never touched. (TestOwnership)
-//   - There are never more Droplets than MaxInstances, except for the seconds of
-//     one that appears after it was given up, and is deleted.
+//   - There are never more Droplets than MaxInstances, except for those that
+//     DigitalOcean denied as the process began, and for the seconds of one that
+//     appears after it was given up, and is deleted.
 //     (TestIncreaseIsClampedToMaxInstances, TestLateRiser)
 //   - No call takes longer than its bound, and none leaves a goroutine.
 //     (TestBoundsWhenDigitalOceanHangs)
