@@ -12,7 +12,6 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/cobra/doc"
 	"gitlab.com/gitlab-org/fleeting/fleeting/plugin"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider"
@@ -30,6 +29,9 @@ func main() {
 	t := newTerminal()
 	os.Exit(t.end(newRoot(t).ExecuteC()))
 }
+
+// forPackages are commands that only the build has that makes packages.
+var forPackages = func(*cobra.Command) []*cobra.Command { return nil }
 
 func newRoot(t *terminal) *cobra.Command {
 	root := &cobra.Command{
@@ -110,16 +112,9 @@ not set. REPOSITORY is what the runner's plugin = "..." has.`,
 			return err
 		},
 	})
-	man := &cobra.Command{ // for packages
-		Use:    "man DIRECTORY",
-		Hidden: true,
-		Args:   cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			return doc.GenManTree(root, &doc.GenManHeader{Section: "1"}, args[0])
-		},
-	}
 	root.AddCommand(doctorCommand(t), lsCommand(t), rmCommand(t), migrateCommand(t), usageCommand(t), planCommand(t),
-		configs, serve, version, bootstrap, man)
+		configs, serve, version, bootstrap)
+	root.AddCommand(forPackages(root)...)
 	root.InitDefaultCompletionCmd()
 	root.InitDefaultHelpCmd()
 	for _, cmd := range root.Commands() {

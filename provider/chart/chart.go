@@ -1,8 +1,7 @@
-// Package chart draws charts as SVG with github.com/wcharczuk/go-chart. Lines differ by their dashes too, and a text
+// Package chart draws charts as SVG with github.com/go-analyze/charts/chartdraw. Lines differ by their dashes too, and a text
 // says what is shown, for readers who do not see it.
 //
-// The library adds 0.9 MiB to the plugin, which may have 20; gonum.org/v1/plot v0.17.0 adds 7.4,
-// and go-analyze/charts v0.6.4 adds 2.5, without a numeric x axis.
+// The library adds 1.3 MiB to the plugin, which may have 20; gonum.org/v1/plot v0.17.0 adds 7.4.
 package chart
 
 import (
@@ -14,8 +13,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/wcharczuk/go-chart/v2"
-	"github.com/wcharczuk/go-chart/v2/drawing"
+	chart "github.com/go-analyze/charts/chartdraw"
+	"github.com/go-analyze/charts/chartdraw/drawing"
 )
 
 // Chart is one picture.
@@ -81,7 +80,7 @@ func Write(w io.Writer, charts ...Chart) error {
 	for i, c := range charts {
 		titles, texts = append(titles, c.Title), append(texts, c.Text)
 		fmt.Fprintf(&pictures, "<svg y=\"%d\" width=\"%d\" height=\"%d\">\n", i*height, width, height)
-		if err := c.chart().Render(renderer, &pictures); err != nil {
+		if err := c.chart().Render(chart.SVG, &pictures); err != nil {
 			return fmt.Errorf("drawing %q: %w", c.Title, err)
 		}
 		pictures.WriteString("\n</svg>\n")
@@ -92,16 +91,6 @@ func Write(w io.Writer, charts ...Chart) error {
 %s</svg>
 `, width, height*len(charts), html.EscapeString(strings.Join(titles, "; ")), html.EscapeString(strings.Join(texts, " ")), &pictures)
 	return err
-}
-
-// escaping is a renderer that escapes text, which the library's for SVG does not.
-type escaping struct{ chart.Renderer }
-
-func (e escaping) Text(s string, x, y int) { e.Renderer.Text(html.EscapeString(s), x, y) }
-
-func renderer(width, height int) (chart.Renderer, error) {
-	r, err := chart.SVG(width, height)
-	return escaping{r}, err
 }
 
 func (c Chart) chart() chart.Chart {
@@ -146,15 +135,14 @@ func (c Chart) chart() chart.Chart {
 
 	grid := chart.Style{StrokeColor: drawing.ColorFromHex("d9dee5"), StrokeWidth: 1}
 	left := chart.YAxis{Ticks: c.Y.ticks(ys, 8), GridMajorStyle: grid, GridMinorStyle: grid}
-	right := left // the library's first axis, which no series has
-	right.Style.Hidden = true
 	return chart.Chart{
-		Title: c.Title, TitleStyle: chart.Style{FontSize: 13},
+		Title: c.Title, TitleStyle: chart.Style{FontStyle: chart.FontStyle{FontSize: 13}},
 		Width: width, Height: height, Background: chart.Style{Padding: chart.NewBox(110, 20, 24, 16)},
-		XAxis: chart.XAxis{Name: c.X.Name, Ticks: c.X.ticks(xs, 10), GridMajorStyle: chart.Hidden(), GridMinorStyle: chart.Hidden()},
-		YAxis: right, YAxisSecondary: left, Series: all,
+		XAxis:          chart.XAxis{Name: c.X.Name, Ticks: c.X.ticks(xs, 10), GridMajorStyle: chart.Hidden(), GridMinorStyle: chart.Hidden()},
+		YAxis:          chart.YAxis{Style: chart.Hidden(), Ticks: left.Ticks}, // no series has it, but the library wants its range
+		YAxisSecondary: left, Series: all,
 		Elements: []chart.Renderable{
-			chart.LegendThin(&chart.Chart{Series: legend}, chart.Style{FontSize: 10}),
+			chart.LegendThin(&chart.Chart{Series: legend}, chart.Style{FontStyle: chart.FontStyle{FontSize: 10}}),
 			func(r chart.Renderer, canvas chart.Box, style chart.Style) { // the library writes it across the marks
 				style.FontSize, style.FontColor = 10, chart.DefaultTextColor
 				chart.Draw.Text(r, c.Y.Name, canvas.Left, canvas.Top-12, style)

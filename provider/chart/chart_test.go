@@ -41,7 +41,7 @@ func TestWrite(t *testing.T) {
 	}
 	for _, want := range []string{
 		`<title id="title">title ` + escaped + "; below</title>", `<svg y="456"`,
-		`stroke-dasharray="8.0, 5.0"`, `stroke-dasharray="2.0, 4.0"`, `fill:rgba(11,95,208,1.0)`, `<circle `,
+		`stroke-dasharray="8, 5"`, `stroke-dasharray="2, 4"`, `fill:rgb(11,95,208)`, `<circle `,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the picture lacks %s", want)
@@ -54,10 +54,10 @@ func TestWrite(t *testing.T) {
 
 // A value holds until the next point, at which the line goes straight up or down. Points in between are left out.
 func TestSteps(t *testing.T) {
-	points := []Point{{X: 0, Y: 1}, {X: 5, Y: 1}, {X: 10, Y: 4}} // y is 4 at the top and 0 at 396
+	points := []Point{{X: 0, Y: 1}, {X: 5, Y: 1}, {X: 10, Y: 4}} // y is 4 at the top and 0 at 392
 	for steps, want := range map[bool]string{
-		false: "M 49 326\nL 489 326\nL 929 116",
-		true:  "M 49 326\nL 929 326\nL 929 116",
+		false: "M 49 323\nL 489 323\nL 928 117",
+		true:  "M 49 323\nL 928 323\nL 928 117",
 	} {
 		text := drawn(t, Chart{X: Axis{Name: "x"}, Series: []Series{{Name: "s", Shape: Dotted, Steps: steps, Points: points}}})
 		if !strings.Contains(text, want) {
