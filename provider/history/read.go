@@ -185,14 +185,15 @@ func (r *reader) endJob(j *Job, at time.Time, failed bool) {
 
 // each does what a line says of Droplets: it names them, or the first 20 "and 3 more". One that was thought gone is not.
 func (r *reader) each(l *line, do func(*Droplet)) {
-	some, _, more := strings.Cut(cmp.Or(l.field("names"), l.field("name")), " and ")
+	named := cmp.Or(l.field("names"), l.field("name"))
+	some, _, more := strings.Cut(named, " and ")
 	names, group := strings.Fields(some), l.field("group")
 	for _, d := range r.droplets {
 		if more && d.Group == group {
 			names = append(names, d.Name)
 		}
 	}
-	if len(names) == 0 || l.at.IsZero() {
+	if len(names) == 0 || l.at.IsZero() || strings.HasSuffix(l.text, named) { // fields follow a name: this one is cut
 		r.Problems[unread]++
 		return
 	}
