@@ -106,7 +106,9 @@ func (r *reader) handle(l *line) {
 		return
 	case starting: // what the process before had to do ended with it, if no later line speaks of it
 		for _, j := range r.running {
-			r.endJob(j, l.at, true)
+			if j.Ended.IsZero() {
+				j.Ended, j.Failed = l.at, true
+			}
 		}
 		for _, d := range r.droplets {
 			if d.Gone.IsZero() {
@@ -163,6 +165,7 @@ func (r *reader) job(l *line) *Job {
 		return &Job{}
 	}
 	j := cmp.Or(r.running[id], &Job{})
+	j.Ended, j.Failed = time.Time{}, false // what started was another process
 	j.Project = cmp.Or(int64(l.number("project", maxID)), j.Project)
 	if took := l.number("duration_s", month); took > 0 && math.Abs(l.at.Sub(j.Received).Seconds()-took) > clockStep.Seconds() && j.ID > 0 {
 		r.Problems["jobs across a change of the clock: their waits may be wrong"]++
@@ -226,7 +229,7 @@ func (r *reader) end() *History {
 		r.To, r.running, r.droplets = r.From, nil, nil
 	}
 	for _, j := range r.running {
-		r.endJob(j, time.Time{}, false)
+		r.endJob(j, j.Ended, j.Failed)
 	}
 	slices.SortFunc(r.Jobs, func(a, b Job) int { return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.ID, b.ID)) })
 	for _, d := range r.droplets {
