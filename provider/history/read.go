@@ -112,8 +112,9 @@ func (r *reader) handle(l *line) {
 			}
 		}
 	case "Checking for jobs... received":
-		id := int64(l.number("job", maxID))
-		r.running[id] = &Job{ID: id, Received: l.at}
+		if id := int64(l.number("job", maxID)); !l.at.IsZero() {
+			r.running[id] = &Job{ID: id, Received: l.at}
+		}
 		r.job(l)
 	case "Added job to processing list":
 		r.job(l).AtGitLab = time.Duration(l.number("time_in_queue_seconds", month) * float64(time.Second))
