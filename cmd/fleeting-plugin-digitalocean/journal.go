@@ -87,7 +87,8 @@ func (j *journal) load(t *terminal) (*history.History, error) {
 		t.waits("%d lines, up to %s", lines, at.Local().Format(time.DateTime))
 	})
 	if err != nil {
-		return nil, hinted{err, "give --journal FILE with what journalctl -u gitlab-runner -o json writes on the runner's host, as root"}
+		return nil, hinted{err, "give --journal FILE with what journalctl -u gitlab-runner -o json (or short-iso) writes on the runner's host, " +
+			"as root"}
 	}
 	if j.file == "" {
 		h.To = now.UTC()

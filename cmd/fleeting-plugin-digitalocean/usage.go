@@ -28,6 +28,8 @@ plugin's lines too, and asks nobody else: it needs no token.
 Costs are what the Droplets' prices say, as in ls: by the second, a minute or a
 cent at least. Backups, snapshots and traffic are not in them.
 
+Creates that failed are in the table and in JSON, not in CSV.
+
 It exits with 0, with 1 if the journal could not be read, with 2 if it was
 called wrongly.`,
 		Example: `  $ sudo fleeting-plugin-digitalocean report --since 14d --by project

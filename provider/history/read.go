@@ -18,12 +18,16 @@ const (
 	betweenSteps = 100_000 // lines
 )
 
-// ErrForeign is a journal that is none of a runner's.
-var ErrForeign = errors.New("no line of it is gitlab-runner's, in a form that is known")
+// Why a journal says nothing.
+var (
+	ErrForeign = errors.New("no line of it is gitlab-runner's, in a form that is known")
+	ErrNoTimes = errors.New("its lines have no time, as in a text log of gitlab-runner")
+)
 
 // Read reads a journal to its end, in a stream: memory grows with the jobs and the Droplets of it, not with its lines. The
 // format of its lines is detected; what it cannot use it counts in Problems. What ended before since is left out. progress
-// is called every 100,000 lines. Its errors are those of the reader, and ErrForeign.
+// is called every 100,000 lines. Its errors are those of the reader, ErrForeign and
+// ErrNoTimes.
 func Read(journal io.Reader, since time.Time, progress func(lines int, at time.Time)) (*History, error) {
 	r := &reader{since: since.UTC(), running: map[int64]*Job{}, droplets: map[string]*Droplet{}}
 	r.Prices, r.Failures, r.Problems = map[string]float64{}, []Failure{}, map[string]int{}
@@ -38,25 +42,28 @@ func Read(journal io.Reader, since time.Time, progress func(lines int, at time.T
 			_, err = in.ReadSlice('\n')
 		}
 		switch {
-		case errors.Is(err, io.EOF) && r.used:
+		case errors.Is(err, io.EOF) && !r.To.IsZero():
 			return r.end(), nil
+		case errors.Is(err, io.EOF) && r.used:
+			err = ErrNoTimes
 		case errors.Is(err, io.EOF):
 			err = ErrForeign
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read the journal up to line %d: %w", lines, err)
 		}
-		if lines%betweenSteps == 0 {
-			progress(lines, r.To)
+		if lines%betweenSteps == 0 && !r.last.IsZero() {
+			progress(lines, r.last)
 		}
 	}
 }
 
-// reader is what was read so far: From and To are those of the lines, Jobs those that have ended.
+// reader is what was read so far: From and To are those of the lines that are used, Jobs those that have ended.
 type reader struct {
 	History
 	since    time.Time
-	used     bool // a line was the runner's or the plugin's
+	used     bool      // a line was the runner's or the plugin's
+	last     time.Time // of the last of these lines
 	running  map[int64]*Job
 	droplets map[string]*Droplet
 }
@@ -82,21 +89,10 @@ func (r *reader) line(text []byte) {
 			l.msg = begin
 		}
 	}
-	if l.at.IsZero() {
-		if l.msg == starting { // it is written before log_format is known
-			l.at = r.To
-		}
-		r.handle(&l)
-		return
-	}
-	if r.From.IsZero() || l.at.Before(r.From) {
-		r.From = l.at
-	}
-	if l.at.Before(r.To.Add(-clockStep)) {
-		r.Problems["times that are before those of the line above: the clock was set back, or files are out of order"]++
+	if l.at.IsZero() && l.msg == starting { // it is written before log_format is known
+		l.at = r.last
 	}
 	r.handle(&l)
-	r.To = l.at
 }
 
 // handle does what a line says: what the runner logs of jobs, and the plugin of Droplets. (TestMessagesAreLogged)
@@ -106,16 +102,19 @@ func (r *reader) handle(l *line) {
 		return
 	case starting: // what the process before had to do ended with it, if no later line speaks of it
 		for _, j := range r.running {
-			r.endJob(j, l.at, true)
+			if j.Ended.IsZero() {
+				j.Ended, j.Failed = l.at, true
+			}
 		}
 		for _, d := range r.droplets {
 			if d.Gone.IsZero() {
-				d.Gone, d.Assumed = r.To, true
+				d.Gone, d.Assumed = r.last, true
 			}
 		}
 	case "Checking for jobs... received":
-		id := int64(l.number("job", maxID))
-		r.running[id] = &Job{ID: id, Received: l.at}
+		if id := int64(l.number("job", maxID)); !l.at.IsZero() {
+			r.running[id] = &Job{ID: id, Received: l.at}
+		}
 		r.job(l)
 	case "Added job to processing list":
 		r.job(l).AtGitLab = time.Duration(l.number("time_in_queue_seconds", month) * float64(time.Second))
@@ -142,7 +141,7 @@ func (r *reader) handle(l *line) {
 		r.each(l, func(*Droplet) {})
 	case "a placement cools down", "Droplets were refused; the group backs off before it asks again":
 		if r.old(l.at) {
-			return
+			break
 		}
 		f := Failure{Size: l.field("size"), Region: l.field("region"), Why: cmp.Or(l.field("why"), l.msg)}
 		i := slices.IndexFunc(r.Failures, func(o Failure) bool { o.Times = 0; return o == f })
@@ -150,8 +149,22 @@ func (r *reader) handle(l *line) {
 			i, r.Failures = len(r.Failures), append(r.Failures, f)
 		}
 		r.Failures[i].Times++
+	case "Configuration loaded", "Updating job...", "Appending trace to coordinator...ok": // the runner is there
 	}
 	r.used = true
+	if l.at.IsZero() {
+		return
+	}
+	if r.From.IsZero() || l.at.Before(r.From) {
+		r.From = l.at
+	}
+	if l.at.After(r.To) {
+		r.To = l.at
+	}
+	if l.at.Before(r.last.Add(-clockStep)) {
+		r.Problems["times that are before those of the line above: the clock was set back, or files are out of order"]++
+	}
+	r.last = l.at
 }
 
 // job returns the job of a line, or one that does not count: it began before the first line, or has ended. Its id is enough:
@@ -163,6 +176,7 @@ func (r *reader) job(l *line) *Job {
 		return &Job{}
 	}
 	j := cmp.Or(r.running[id], &Job{})
+	j.Ended, j.Failed = time.Time{}, false // what started was another process
 	j.Project = cmp.Or(int64(l.number("project", maxID)), j.Project)
 	if took := l.number("duration_s", month); took > 0 && math.Abs(l.at.Sub(j.Received).Seconds()-took) > clockStep.Seconds() && j.ID > 0 {
 		r.Problems["jobs across a change of the clock: their waits may be wrong"]++
@@ -185,14 +199,15 @@ func (r *reader) endJob(j *Job, at time.Time, failed bool) {
 
 // each does what a line says of Droplets: it names them, or the first 20 "and 3 more". One that was thought gone is not.
 func (r *reader) each(l *line, do func(*Droplet)) {
-	some, _, more := strings.Cut(cmp.Or(l.field("names"), l.field("name")), " and ")
+	named := cmp.Or(l.field("names"), l.field("name"))
+	some, _, more := strings.Cut(named, " and ")
 	names, group := strings.Fields(some), l.field("group")
 	for _, d := range r.droplets {
 		if more && d.Group == group {
 			names = append(names, d.Name)
 		}
 	}
-	if len(names) == 0 || l.at.IsZero() {
+	if len(names) == 0 || l.at.IsZero() || strings.HasSuffix(l.text, named) { // fields follow a name: this one is cut
 		r.Problems[unread]++
 		return
 	}
@@ -225,7 +240,7 @@ func (r *reader) end() *History {
 		r.To, r.running, r.droplets = r.From, nil, nil
 	}
 	for _, j := range r.running {
-		r.endJob(j, time.Time{}, false)
+		r.endJob(j, j.Ended, j.Failed)
 	}
 	slices.SortFunc(r.Jobs, func(a, b Job) int { return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.ID, b.ID)) })
 	for _, d := range r.droplets {

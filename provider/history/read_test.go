@@ -287,6 +287,38 @@ func shown(h *History, t0 time.Time) (lines []string) {
 	return lines
 }
 
+// TestSpan reads a Droplet that was there for two hours, whatever the order of lines and whatever others log.
+func TestSpan(t *testing.T) {
+	t0 := clock("12:00:00")
+	half := func(begin int, msg string) string {
+		var l log
+		at := t0.Add(time.Duration(begin) * time.Minute)
+		l.at(at, "Configuration loaded")
+		l.at(at.Add(time.Minute), msg, "group", "ci", "name", "ci-a", "size", "s-1", "usd_per_hour", "0.5", "after", fmt.Sprintf("%dm", begin+1))
+		l.at(at.Add(time.Hour), "Appending trace to coordinator...ok", "job", 7)
+		return l.String()
+	}
+	first, second := half(0, "Droplet is active"), half(60, "Droplet is active")
+	other := func(day string) string { return day + "T00:00:00+0000 host sshd[9]: session opened for user root\n" }
+	late := "2026-11-29T12:12:00+0000 host gitlab-runner[12]: Updating job...   job=7\n"
+	const steps = "times that are before those of the line above: the clock was set back, or files are out of order"
+	for name, test := range map[string]struct {
+		journal string
+		steps   int
+	}{
+		"in order":                  {first + second, 0},
+		"the last line comes late":  {first + second + late, 1},
+		"two late ones":             {first + second + late + late, 1},
+		"halves in the wrong order": {second + first, 1},
+		"other programs":            {other("1970-01-01") + first + other("1970-01-01") + second + other("2100-01-01"), 0},
+	} {
+		h := read(t, test.journal, time.Time{})
+		if !h.From.Equal(t0) || !h.To.Equal(t0.Add(2*time.Hour)) || h.Usage("", time.UTC).All.USD != 1 || h.Problems[steps] != test.steps {
+			t.Errorf("%s: from %s to %s, %v USD, problems: %v", name, h.From, h.To, h.Usage("", time.UTC).All.USD, h.Problems)
+		}
+	}
+}
+
 // A line that is too long is left out.
 func TestLongLine(t *testing.T) {
 	h := read(t, "{"+strings.Repeat("é", 3*maxLine)+"\n"+file(t, "json.log"), time.Time{})
@@ -358,8 +390,14 @@ func TestStream(t *testing.T) {
 		return m.HeapAlloc
 	}
 	before, peak, told := heap(), uint64(0), 0
-	h, err := Read(journal, t0.Add(time.Hour), func(int, time.Time) { told++; peak = max(peak, heap()) })
-	if err != nil || told == 0 || len(h.Jobs)+len(h.Droplets) > 0 {
+	h, err := Read(journal, t0.Add(time.Hour), func(lines int, at time.Time) {
+		if lines != betweenSteps || !at.Equal(t0.Add(time.Minute)) {
+			t.Errorf("%d lines up to %s", lines, at)
+		}
+		told++
+		peak = max(peak, heap())
+	})
+	if err != nil || told != 1 || len(h.Jobs)+len(h.Droplets) > 0 {
 		t.Errorf("%v: told %d times, %d jobs", err, told, len(h.Jobs))
 	}
 	if peak > before+most {
@@ -368,10 +406,21 @@ func TestStream(t *testing.T) {
 }
 
 func TestForeign(t *testing.T) {
-	for _, journal := range []string{"", "-- No entries --\n", "Nov 29 12:00:00 host sshd[9]: hello\n",
+	for _, journal := range []string{"", strings.Repeat("\n", betweenSteps), "-- No entries --\n", "Nov 29 12:00:00 host sshd[9]: hello\n",
 		`{"time":"2026-11-29T12:00:00Z","msg":"hello"}`} {
-		if _, err := Read(strings.NewReader(journal), time.Time{}, func(int, time.Time) {}); !errors.Is(err, ErrForeign) {
-			t.Errorf("%q: %v", journal, err)
+		progress := func(lines int, at time.Time) { t.Errorf("%d lines, up to %s", lines, at) } // up to no time
+		if _, err := Read(strings.NewReader(journal), time.Time{}, progress); !errors.Is(err, ErrForeign) {
+			t.Errorf("%.100q: %v", journal, err)
+		}
+	}
+}
+
+// A journal without times says nothing, even if other programs' lines have some.
+func TestNoTimes(t *testing.T) {
+	text := regexp.MustCompile(`(?m)^\S+Z `).ReplaceAllString(file(t, "text.log"), "")
+	for _, journal := range []string{text, text + "2026-11-29T12:00:00+0000 host sshd[9]: hello\n"} {
+		if _, err := Read(strings.NewReader(journal), time.Time{}, func(int, time.Time) {}); !errors.Is(err, ErrNoTimes) {
+			t.Error(err)
 		}
 	}
 }
@@ -388,7 +437,7 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte(`time="2026-11-29T15:12:40Z" level=info msg="Droplet is gone" name=ci-a age=5h usd_per_hour=1e3`))
 	f.Fuzz(func(t *testing.T, journal []byte) {
 		h, err := Read(bytes.NewReader(journal), time.Time{}, func(int, time.Time) {})
-		if errors.Is(err, ErrForeign) {
+		if errors.Is(err, ErrForeign) || errors.Is(err, ErrNoTimes) {
 			return
 		} else if err != nil {
 			t.Fatal(err)

@@ -63,7 +63,7 @@ func WaitsOf(waits []time.Duration) Waits {
 	waits = slices.Clone(waits)
 	slices.Sort(waits)
 	at := func(p float64) float64 {
-		return waits[max(0, int(math.Ceil(p*float64(len(waits))))-1)].Round(time.Millisecond).Seconds()
+		return float64(waits[max(0, int(math.Ceil(p*float64(len(waits))))-1)].Round(time.Millisecond).Milliseconds()) / 1000
 	}
 	return Waits{P50: at(0.5), P95: at(0.95), Longest: at(1)}
 }

@@ -55,6 +55,14 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// Waits have milliseconds, in JSON too.
+func TestWaits(t *testing.T) {
+	waits := []time.Duration{3*time.Second + 999_600*time.Microsecond, 1886 * time.Millisecond, time.Millisecond}
+	if got, want := WaitsOf(waits), (Waits{P50: 1.886, P95: 4, Longest: 4}); got != want {
+		t.Errorf("%+v", got)
+	}
+}
+
 // Hours are those of the time zone, in summer and in winter, but in UTC for a picture.
 func TestHoursOfSummer(t *testing.T) {
 	berlin, err := time.LoadLocation("Europe/Berlin")
