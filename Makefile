@@ -54,7 +54,7 @@ mutants: bin/gremlins ## show that the tests can fail: change the code in a thou
 	@for p in ./instancegroup ./provider/digitalocean; do echo "$$p"; GOFLAGS=-count=1 GOMAXPROCS=1 bin/gremlins unleash $(GREMLINS) $$p || exit; done
 
 soak: ## drive the plugin through 10,000 random histories
-	go test -race -count=1 -timeout 60m -run TestAnythingThroughTheProvisioner ./provider -rapid.checks=10000
+	go test -race -count=1 -v -timeout 3h -run TestAnythingThroughTheProvisioner ./provider -rapid.checks=10000 # near a timeout rapid does fewer
 
 bench: build ## measure what the docs claim, and write docs/performance.md: 12 minutes
 	go run ./cmd/bench -plugin $(PLUGIN) -out docs/performance.md
