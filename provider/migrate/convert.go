@@ -205,6 +205,8 @@ func (c *conversion) readOptions() {
 		case isDriver && known && o.value != "":
 			c.driver[name] = o
 		case isDriver && known:
+		case isDriver: // it never had an effect, and the result works without it: nothing for a person to do
+			c.note(Lost, o.path, key, "not converted: docker-machine's driver has no such option", "")
 		case daemonLists[key] != "":
 			c.engine = append(c.engine, o)
 		default:
@@ -225,6 +227,20 @@ var gone = map[string]string{"ams1": "ams3", "ams2": "ams3", "nyc2": "nyc3", "sf
 	"m-16gb": "s-8vcpu-16gb", "32gb": "g-8vcpu-32gb", "m-32gb": "g-8vcpu-32gb", "48gb": "g-16vcpu-64gb", "64gb": "g-16vcpu-64gb",
 	"m-64gb": "g-16vcpu-64gb"}
 
+// sizeSlug matches what can be a size: s-1vcpu-512mb-10gb, so1_5-2vcpu-16gb-intel, c-4, gpu-h100x1-80gb.
+var (
+	regions  = strings.Fields("ams3 atl1 blr1 fra1 lon1 mem1 mkc1 nyc1 nyc3 ric1 sfo2 sfo3 sgp1 syd1 tor1")
+	sizeSlug = regexp.MustCompile(`^([a-z]+[\d_]*-\d+vcpu-\d+[mg]b(-\w+)*|c-\d+(-\w+)?|gpu(-\w+)+)$`)
+)
+
+// faulty files a note about an option with which the result does not work, if so.
+func (c *conversion) faulty(so bool, name, why, hint string) bool {
+	if o := c.driver[name]; so {
+		c.note(Todo, o.path, o.key, strconv.Quote(o.value)+" "+why, hint)
+	}
+	return so
+}
+
 // replaced is what takes the place of an option's value, with a note if that is another one.
 func (c *conversion) replaced(name, now, why, hint string) string {
 	if o := c.driver[name]; now != o.value {
@@ -237,17 +253,23 @@ func (c *conversion) replaced(name, now, why, hint string) string {
 func (c *conversion) droplets() {
 	region, size, image, user := c.driver["region"].value, c.driver["size"].value, c.driver["image"], c.driver["ssh-user"]
 	c.Region = c.replaced("region", cmp.Or(gone[region], region), "takes no new Droplets", "")
+	c.faulty(!slices.Contains(regions, c.Region), "region", "is no region of DigitalOcean as of "+tableDate, "doctl compute region list")
 	c.Size = c.replaced("size", cmp.Or(gone[strings.ToLower(size)], size), "is no longer a size", "doctl compute size list")
+	c.faulty(!sizeSlug.MatchString(c.Size), "size", "is no size of DigitalOcean", "doctl compute size list")
 	c.Port, c.User = 22, "root"
 	if id, err := strconv.Atoi(image.value); err == nil {
 		c.Image = id
+		// Most snapshots were made to have Docker. A Todo, and exit code 3, would stay whatever a person finds out.
 		c.note(Check, image.path, image.key, "the snapshot needs Docker, or apt, with which user_data installs it", "")
-	} else {
-		c.Image = c.replaced("image", newImage(image.value), "is gone, or not known to have Docker or apt, as of "+tableDate,
+	} else if c.Image = image.value; !goodImage.MatchString(image.value) {
+		c.Image = c.replaced("image", dockerImage, "is gone, or not known to have Docker or apt, as of "+tableDate,
 			"doctl compute image list-application --public | grep -i docker")
 	}
 	if c.Image != dockerImage || image.value == dockerImage { // else user and port were the old image's
-		c.Port, _ = strconv.Atoi(c.driver["ssh-port"].value)
+		port, err := strconv.ParseUint(c.driver["ssh-port"].value, 10, 16)
+		if !c.faulty(err != nil || port == 0, "ssh-port", "is no port: protocol_port = 22", "write the port at which the image's sshd listens") {
+			c.Port = int(port)
+		}
 		if c.User = user.value; c.User != "root" {
 			c.note(Check, user.path, user.key,
 				"the image needs this user, with the account's SSH keys and sudo; DigitalOcean's own have only root", "")
@@ -265,27 +287,15 @@ func (c *conversion) droplets() {
 // dockerImage is the image with Docker, on Ubuntu.
 const dockerImage = "docker-20-04"
 
-var (
-	family = regexp.MustCompile(`^(ubuntu|debian|docker)-(\d{1,4})(-.*)?$`)
-	oldest = map[string]int{"ubuntu": 22, "debian": 12, "docker": 20} // that is maintained, or on offer
-)
+// goodImage matches images with Docker or apt that are maintained, or on offer: from Ubuntu 22, Debian 12, Docker on Ubuntu 20.
+var goodImage = regexp.MustCompile(`^(ubuntu-(2[2-9]|[3-9]\d)|debian-(1[2-9]|[2-9]\d)|docker-[2-9]\d)(-|$)`)
 
-// newImage returns the image that takes the place of one that is gone, or is not known to have Docker or apt.
-func newImage(old string) string {
-	if m := family.FindStringSubmatch(old); m != nil {
-		if release, _ := strconv.Atoi(m[2]); release >= oldest[m[1]] {
-			return old
-		}
-	}
-	return dockerImage
-}
+const notAbsolute = "is not an absolute path, and ~ is not expanded"
 
 // keys takes the SSH keys over. docker-machine uploaded the public half of a key without a fingerprint: so does ssh_key_file.
 func (c *conversion) keys() {
 	file, fingerprint := c.driver["ssh-key-path"], c.driver["ssh-key-fingerprint"].value
-	if file.value != "" && !path.IsAbs(file.value) {
-		c.note(Todo, file.path, file.key, strconv.Quote(file.value)+" is not an absolute path, and ~ is not expanded", "write the path from /")
-	}
+	c.faulty(file.value != "" && !path.IsAbs(file.value), "ssh-key-path", notAbsolute, "write the path from /")
 	c.SSHKeyFile = cmp.Or(file.value, c.StateDir+"/"+c.Group+"-ssh-key")
 	if fingerprint != "" {
 		c.SSHKeys = []string{strings.TrimPrefix(strings.ToLower(fingerprint), "md5:")}

@@ -69,7 +69,7 @@ func TestErrors(t *testing.T) {
 // What is not as it was is told: what has to be done, what is lost, and what to look at. A pointless line is not.
 func TestNotes(t *testing.T) {
 	script := map[string]string{"files/ud": "#!/bin/sh\necho\n", "files/own": "#cloud-config\nwrite_files: [{path: /etc/docker/daemon.json, content: x}]\n", "files/mime": "Content-Type: x\n",
-		"files/quotes": "#cloud-config\nfqdn: \"'''x'''\"\n"}
+		"filesud.yml": "#cloud-config\nfqdn: another\n", "files/quotes": "#cloud-config\nfqdn: \"'''x'''\"\n"}
 	for _, tt := range []struct {
 		machine string
 		option  string
@@ -79,19 +79,34 @@ func TestNotes(t *testing.T) {
 		{"", "", "", `size = "s-2vcpu-4gb"`},
 		{"", "digitalocean-region=nyc2", `check: config.toml:11: digitalocean-region: "nyc2" takes no new Droplets: region = "nyc3"`, `region = "nyc3"`},
 		{"", "digitalocean-size=1024mb", `check: config.toml:11: digitalocean-size: "1024mb" is no longer a size: size = "s-1vcpu-1gb"`, `size = "s-1vcpu-1gb"`},
+		{"", "digitalocean-region=nyc9", `todo: config.toml:11: digitalocean-region: "nyc9" is no region of DigitalOcean as of`, `region = "nyc9"`},
+		{"", "digitalocean-region=syd1", "", `region = "syd1"`},
+		{"", "digitalocean-size=s-99vcpu", `todo: config.toml:11: digitalocean-size: "s-99vcpu" is no size of DigitalOcean`, `size = "s-99vcpu"`},
+		{"", "digitalocean-size=2vcpu-4gb", `todo: config.toml:11: digitalocean-size: "2vcpu-4gb" is no size`, ""},
+		{"", "digitalocean-size=s-1vcpu-512mb-10gb", "", `size = "s-1vcpu-512mb-10gb"`},
+		{"", "digitalocean-size=so1_5-2vcpu-16gb-intel", "", ""},
+		{"", "digitalocean-size=c-4-intel", "", ""},
+		{"", "digitalocean-size=gpu-h100x1-80gb-contracted", "", ""},
 		{"", "digitalocean-size", "", `size = "s-2vcpu-4gb"`},
 		{"", "digitalocean-size=m-16gb", `size = "s-8vcpu-16gb"`, ""},
 		{"", "digitalocean-image=my-image", `check: config.toml:11: digitalocean-image: "my-image" is gone, or not known to have Docker`, `image = "docker-20-04"`},
 		{"", "digitalocean-image=ubuntu-28-04-x64", "", "install -y docker.io"},
+		{"", "digitalocean-image=debian-12-x64", "", `image = "debian-12-x64"`},
+		{"", "digitalocean-image=docker-18-04", `"docker-18-04" is gone`, `image = "docker-20-04"`},
+		{"", "digitalocean-image=debian-11-x64", `"debian-11-x64" is gone`, `image = "docker-20-04"`},
 		{"", "digitalocean-image=ubuntu-18-04-x64", `"ubuntu-18-04-x64" is gone`, `image = "docker-20-04"`},
 		{"", "digitalocean-image=coreos-beta digitalocean-ssh-port=2222 digitalocean-ssh-user=core", "is gone", "protocol_port = 22\n"},
 		{"", "digitalocean-size=512mb", "is no longer a size", `size = "s-1vcpu-1gb"`},
 		{"", "digitalocean-ssh-port=2222", "", "protocol_port = 2222"},
+		{"", "digitalocean-ssh-port=abc", `todo: config.toml:11: digitalocean-ssh-port: "abc" is no port: protocol_port = 22`, "protocol_port = 22\n"},
+		{"", "digitalocean-ssh-port=65536", `todo: config.toml:11: digitalocean-ssh-port: "65536" is no port`, "protocol_port = 22\n"},
+		{"", "digitalocean-ssh-port=0", `todo: config.toml:11: digitalocean-ssh-port: "0" is no port`, "protocol_port = 22\n"},
 		{"", "digitalocean-ssh-user=builder", `check: config.toml:11: digitalocean-ssh-user: the image needs this user`, "usermod -aG docker builder"},
 		{"", "digitalocean-ipv6 digitalocean-backups=true digitalocean-monitoring=false", "", "ipv6 = true\n      backups = true\n\n"},
 		{"", "digitalocean-tags=ci,docker", "", `tags = ["ci", "docker"]`},
 		{"", "digitalocean-image=123456", "check: config.toml:11: digitalocean-image: the snapshot needs Docker", "image = 123456\n"},
-		{"", "digitalocean-userdata=~/x.yml", "todo: config.toml:11: digitalocean-userdata: ~/x.yml cannot be read here", "  - if command -v ufw >/dev/null; then ufw allow 22/tcp; fi"},
+		{"", "digitalocean-userdata=/x.yml", "todo: config.toml:11: digitalocean-userdata: /x.yml cannot be read here", "  - if command -v ufw >/dev/null; then ufw allow 22/tcp; fi"},
+		{"", "digitalocean-userdata=ud.yml", `todo: config.toml:11: digitalocean-userdata: "ud.yml" is not an absolute path, and ~ is not expanded`, "#cloud-config\nruncmd:"},
 		{"", "digitalocean-userdata=/ud", "check: config.toml:11: digitalocean-userdata: /ud is merged", "- /usr/local/sbin/user-data\n  - if command -v ufw >/dev/null; then ufw allow 22/tcp; fi"},
 		{"", "digitalocean-userdata=/mime", "todo: config.toml:11: digitalocean-userdata: /mime is no cloud-config whose lists could be continued: it is not in the new section", "  - if command -v ufw >/dev/null; then ufw allow 22/tcp; fi"},
 		{"", "digitalocean-userdata=/quotes", "/quotes is merged", `user_data = "#cloud-config\nfqdn: \"'''x'''\"`},
@@ -102,7 +117,7 @@ func TestNotes(t *testing.T) {
 		{"", "engine-registry-mirror=https://203.0.113.7", "", `"https://203.0.113.7"`},
 		{"", "engine-insecure-registry=r:5000", "", `"r:5000"`},
 		{"", "engine-opt=bip=192.168.0.1/24", "lost: config.toml:11: engine-opt: not converted", ""},
-		{"", "digitalocean-sise=1gb", "lost: config.toml:11: digitalocean-sise: not converted", ""},
+		{"", "digitalocean-sise=1gb", "lost: config.toml:11: digitalocean-sise: not converted: docker-machine's driver has no such option\n", ""},
 		{"", "engine-install-url=https://x", "lost: config.toml:11: engine-install-url: ", ""},
 		{"", "swarm-master", "lost: config.toml:11: swarm-master: not converted", ""},
 		{"    MaxRemovalAttempts = 1\n", "", "", ""},
