@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // runnerWith is a runner that can be migrated without a note, with lines added to [runners.machine] and options to
@@ -142,6 +144,41 @@ func TestNotes(t *testing.T) {
 		accepted(t, script, r)
 		if r.Has(Error, Todo) != strings.HasPrefix(notes, "todo") {
 			t.Errorf("%s %s: works: %t\n%s", tt.machine, tt.option, !r.Has(Error, Todo), notes)
+		}
+	}
+}
+
+// Comments on docker-machine are in the old section alone. Others stay.
+func TestStaleComments(t *testing.T) {
+	text := strings.NewReplacer("  limit = 5\n", `  # of the team
+
+  # as many as
+  # Docker Machine makes
+  # at once
+  limit = 5 # docker-machine: 5
+  # see MachineOptions
+  # of mine
+  output_limit = 4 # KiB
+`, "  [runners.docker]\n", "  [runners.docker] # for docker+machine\n").Replace(runnerWith(""))
+	r := holds(t, text, none())
+	now, then, _ := strings.Cut(r.Text, "# The section as it was")
+	if want := "\n  # of the team\n\n  limit = 5\n  output_limit = 4 # KiB\n  [runners.docker]\n    image"; !strings.Contains(now, want) {
+		t.Errorf("no %q in:\n%s", want, now)
+	}
+	for _, comment := range []string{"of the team", "as many as", "docker-machine: 5", "see MachineOptions", "for docker+machine"} {
+		if !strings.Contains(then, comment) {
+			t.Errorf("no %q in:\n%s", comment, then)
+		}
+	}
+}
+
+// A file of Windows stays one.
+func TestCRLF(t *testing.T) {
+	for _, g := range goldens(t) {
+		crlf := strings.NewReplacer("\n", "\r\n")
+		r := holds(t, crlf.Replace(g.files["in.toml"]), optionsWith(g.files))
+		if diff := cmp.Diff(crlf.Replace(g.files["out.toml"]), r.Text); r.Changed && diff != "" {
+			t.Errorf("%s, -want +got:\n%s", g.name, diff)
 		}
 	}
 }
