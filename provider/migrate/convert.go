@@ -51,13 +51,16 @@ var defaults = map[string]string{"access-token": "", "backups": "", "image": "ub
 // flags are the driver's options that need no value, and are in plugin_config too.
 var flags = []string{"ipv6", "monitoring", "backups"}
 
-// dead are keys without effect on the new section.
-var dead = []struct{ path, key, text, hint string }{
-	{"machine.offpeakperiods", "OffPeakPeriods", "the runner ignores it since 14.0",
+type deadKey struct{ path, text, hint string }
+
+// dead are keys without effect on the new section, by how their paths begin: the first that fits counts.
+var dead = []deadKey{
+	{"machine.offpeak", "without effect since GitLab Runner 14.0",
 		"for another number of idle Droplets at some hours write a [[runners.autoscaler.policy]] with periods"},
-	{"machine.machineoptionswithname", "MachineOptionsWithName", "not converted: user_data is the same for all Droplets",
+	{"machine.machineoptionswithname", "not converted: user_data is the same for all Droplets",
 		"a Droplet's host name is its name: user_data can use $(hostname) in runcmd"},
-	{"cache.bucketname", "BucketName", "the runner ignores this and the other S3 keys here since 12.0", "move them to [runners.cache.s3]"},
+	{"machine.", "not converted: docker+machine has no such key", ""},
+	{"cache.bucketname", "the runner ignores this and the other S3 keys here since 12.0", "move them to [runners.cache.s3]"},
 }
 
 // convert returns the new section; "" = it cannot be made.
@@ -80,12 +83,26 @@ func (c *conversion) convert() string {
 	if c.Runner.Docker == nil {
 		c.note(Check, "", "", `docker-autoscaler needs [runners.docker]: image = "alpine:latest" is for jobs that name no image`, "")
 	}
-	for _, d := range dead {
-		if c.has(d.path) {
-			c.note(Lost, d.path, d.key, d.text, d.hint)
+	c.deadKeys()
+	return c.write()
+}
+
+var index = regexp.MustCompile(`\.\d+`)
+
+// deadKeys files one note for all keys that are lost for the same reason.
+func (c *conversion) deadKeys() {
+	names, first := make([][]string, len(dead)), make([]string, len(dead))
+	for _, k := range c.items {
+		i := slices.IndexFunc(dead, func(d deadKey) bool { return strings.HasPrefix(k.path, d.path) })
+		if i >= 0 && c.unread["runners."+index.ReplaceAllString(k.path, "")] {
+			names[i], first[i] = append(names[i], k.key), cmp.Or(first[i], k.path)
 		}
 	}
-	return c.write()
+	for i, d := range dead {
+		if names[i] != nil {
+			c.note(Lost, first[i], strings.Join(slices.Compact(names[i]), ", "), d.text, d.hint)
+		}
+	}
 }
 
 // note files a note about a key of the runner. path is where it stands, or what is around it.
@@ -93,9 +110,6 @@ func (c *conversion) note(level Level, path, key, text, hint string) {
 	runner := cmp.Or(c.Runner.Name, fmt.Sprintf("runners.%d", c.Runner.Index))
 	c.say(Note{level, c.config.Line(c.Runner.Key(path)), runner, key, text, hint})
 }
-
-// has reports whether the runner has a key.
-func (c *conversion) has(path string) bool { return c.config.Has(c.Runner.Key(path)) }
 
 var notInName = regexp.MustCompile(`[^a-z0-9]+`)
 
@@ -145,7 +159,7 @@ func (c *conversion) mostDroplets() int {
 // requests decides about request_concurrency. It does not override what a person has decided.
 func (c *conversion) requests() {
 	const key, hint = "request_concurrency", "request_concurrency = 4"
-	given, adaptive := c.has(key), c.Runner.Adaptive()
+	given, adaptive := c.config.Has(c.Runner.Key(key)), c.Runner.Adaptive()
 	n := max(1, c.Runner.RequestConcurrency)
 	switch {
 	case !adaptive && (n > 1 || !given):
@@ -308,15 +322,16 @@ func (c *conversion) keys() {
 // address matches IPv4 addresses, and networks as well, which no Droplet connects to.
 var address = regexp.MustCompile(`\b\d{1,3}(\.\d{1,3}){3}\b(/\d+)?`)
 
-// privateAddresses finds the hosts that Droplets reach from inside their VPC alone: a registry's mirror, a cache.
+// privateAddresses finds the hosts that Droplets reach from inside their VPC alone: a registry's mirror, a cache, GitLab. It
+// looks at all that the new section has of the old one but the name. 172.17.0.1 is each Droplet's own Docker.
 func (c *conversion) privateAddresses() {
 	var found []string
 	first := ""
-	for _, o := range append(slices.Clip(c.engine), option{"ServerAddress", c.Runner.Cache.ServerAddress, "cache.serveraddress"},
-		option{"ServerAddress", c.Runner.Cache.S3.ServerAddress, "cache.s3.serveraddress"}) {
+	kept := slices.DeleteFunc(slices.Clone(c.items), func(k option) bool { return k.path == "name" || useless(k.path) })
+	for _, o := range slices.Concat(c.engine, kept) {
 		for _, match := range address.FindAllString(o.value, -1) {
 			ip, err := netip.ParseAddr(match)
-			if what := match + " (" + o.key + ")"; err == nil && ip.IsPrivate() && !slices.Contains(found, what) {
+			if what := match + " (" + o.key + ")"; err == nil && ip.IsPrivate() && match != "172.17.0.1" && !slices.Contains(found, what) {
 				found, first = append(found, what), cmp.Or(first, o.path)
 			}
 		}

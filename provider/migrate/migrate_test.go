@@ -127,7 +127,9 @@ func TestNotes(t *testing.T) {
 		{"[machine.shutdown_drain]\n  enabled = true\n  max_retries = 6\n", "", "check: config.toml: shutdown_timeout: stays 30s, and your shutdown_drain takes up to 30s", "shutdown_deletion_retries = 6\n"},
 		{"  [runners.feature_flags]\n    FF_USE_ADAPTIVE_REQUEST_CONCURRENCY = false\n", "", "check: config.toml:2: request_concurrency: stays 1, and FF_USE_ADAPTIVE_REQUEST_CONCURRENCY off", "executor = \"docker-autoscaler\"\n  limit = 5\n"},
 		{"[[runners]]\n[[runners]]\n[[runners]]\n[[runners]]\n[[runners]]\n", "", "check: config.toml:1: concurrent: stays 5, as you have it: fewer jobs at once than [[runners]] (6)", ""},
-		{"    OffPeakPeriods = [\"* * * L * * *\"]\n", "", "lost: config.toml:13: OffPeakPeriods: the runner ignores it since 14.0", ""},
+		{"    OffPeakPeriods = [\"* * * L * * *\"]\n", "", "lost: config.toml:13: OffPeakPeriods: without effect since GitLab Runner 14.0\nhint: for another", ""},
+		{"    OffPeakIdleCount = 0\n    OffPeakTimezone = \"UTC\"\n", "", "lost: config.toml:13: OffPeakIdleCount, OffPeakTimezone: without effect", ""},
+		{"    Other = { key = 1 }\n    [[runners.machine.autoscaling]]\n      IdleCount = 1\n      NotAKey = 1\n", "", "lost: config.toml:13: Other, key, NotAKey: not converted: docker+machine has no such key\n", ""},
 		{"    [[runners.machine.autoscaling]]\n      Periods = [\n        \"* * * L * * *\",\n      ]\n", "", `todo: config.toml:15: Periods: "* * * L * * *" has no equal`, ""},
 		{"    [[runners.machine.autoscaling]]\n      IdleCount = 1\n", "", "", ""},
 		{"    MachineOptionsWithName = [\"engine-label=machine=%s\"]\n", "", "lost: config.toml:13: MachineOptionsWithName: not converted", ""},
@@ -144,6 +146,31 @@ func TestNotes(t *testing.T) {
 		accepted(t, script, r)
 		if r.Has(Error, Todo) != strings.HasPrefix(notes, "todo") {
 			t.Errorf("%s %s: works: %t\n%s", tt.machine, tt.option, !r.Has(Error, Todo), notes)
+		}
+	}
+}
+
+// A private address is found wherever Droplets are told to use one, and nowhere else.
+func TestPrivateAddresses(t *testing.T) {
+	for line, want := range map[string]string{
+		`url = "https://10.0.0.1"`:                                          "config.toml:6: private addresses: 10.0.0.1 (url).",
+		`clone_url = "http://192.168.0.1:8080"`:                             "192.168.0.1 (clone_url).",
+		`environment = ["A=1", "HTTPS_PROXY=http://u:p@10.0.0.2:3128"]`:     "10.0.0.2 (environment).",
+		`docker = { dns = ["172.16.0.1"], extra_hosts = ["git:10.0.0.3"] }`: "172.16.0.1 (dns), 10.0.0.3 (extra_hosts).",
+		`cache.s3.ServerAddress = "10.0.0.4:9000"`:                          "10.0.0.4 (ServerAddress).",
+		`name = "runner-10.0.0.5"`:                                          "",
+		`docker.host = "tcp://10.0.0.6:2376"`:                               "",
+		`docker.extra_hosts = ["docker:172.17.0.1", "x:203.0.113.7"]`:       "",
+		`environment = ["NO_PROXY=10.0.0.0/8"]`:                             "",
+	} {
+		text := strings.Replace(runnerWith(""), "  limit = 5\n  [runners.docker]\n    image = \"alpine\"\n", "  limit = 5\n  "+line+"\n", 1)
+		if strings.HasPrefix(line, "name") {
+			text = strings.Replace(text, "  name = \"one\"\n", "", 1)
+		}
+		r := holds(t, text, none())
+		if notes := notesText(r); !strings.Contains(notes, want) || strings.Contains(notes, "private addresses") != (want != "") ||
+			strings.Contains(r.Text, "vpc_uuid") != (want != "") {
+			t.Errorf("%s: want %q:\n%s", line, want, notes)
 		}
 	}
 }

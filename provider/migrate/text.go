@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	_ "embed"
 	"regexp"
 	"slices"
@@ -27,6 +28,7 @@ type section struct {
 	span
 	Spelled string // runners
 	entries []entry
+	items   []option // all keys and elements of lists, also those inside of other values
 }
 
 // span is a range of bytes of the text.
@@ -43,11 +45,15 @@ type entry struct {
 // scan takes apart a text that the runner's decoder has accepted.
 func scan(text string) (*document, error) {
 	d := &document{text: text}
-	var s *section // that keys belong to; nil = none
-	var key string // of s
+	var s *section       // that keys belong to; nil = none
+	var key, name string // of s, and of what has an element
 	var apart error
 	err := runnerconfig.Walk(text, func(i runnerconfig.Item) {
 		d.findSecret(i)
+		name = cmp.Or(i.Name[strings.LastIndexByte(i.Name, '.')+1:], name)
+		if s != nil && i.Value != nil {
+			s.items = append(s.items, option{name, string(i.Value.Data), strings.TrimPrefix(i.Key, key+".")})
+		}
 		if i.Inner {
 			return
 		}
@@ -72,10 +78,7 @@ func scan(text string) (*document, error) {
 			s.entries = append(s.entries, entry{whole, i.End, strings.TrimPrefix(strings.TrimPrefix(i.Key, key), "."), i.Name})
 		}
 	})
-	if err == nil {
-		err = apart
-	}
-	return d, err
+	return d, cmp.Or(err, apart)
 }
 
 // below reports whether a path is a table, or in it.
