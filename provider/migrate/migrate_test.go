@@ -186,11 +186,22 @@ func TestStaleComments(t *testing.T) {
   # see MachineOptions
   # of mine
   output_limit = 4 # KiB
+  environment = ["A=# docker-machine", """
+# docker-machine""", 'B=# docker-machine'] # as docker-machine has it
+  pre_build_script = '''
+# docker-machine
+'''
+  custom = { a = "# docker-machine", b = true } # docker-machine
 `, "  [runners.docker]\n", "  [runners.docker] # for docker+machine\n").Replace(runnerWith(""))
 	r := holds(t, text, none())
 	now, then, _ := strings.Cut(r.Text, "# The section as it was")
-	if want := "\n  # of the team\n\n  limit = 5\n  output_limit = 4 # KiB\n  [runners.docker]\n    image"; !strings.Contains(now, want) {
+	if want := "\n  # of the team\n\n  limit = 5\n  output_limit = 4 # KiB\n  environment = ["; !strings.Contains(now, want) {
 		t.Errorf("no %q in:\n%s", want, now)
+	}
+	for _, kept := range []string{"'B=# docker-machine']\n", "'''\n# docker-machine\n'''\n", "b = true }\n  [runners.docker]\n    image"} {
+		if !strings.Contains(now, kept) { // holds has compared the values
+			t.Errorf("no %q in:\n%s", kept, now)
+		}
 	}
 	for _, comment := range []string{"of the team", "as many as", "docker-machine: 5", "see MachineOptions", "for docker+machine"} {
 		if !strings.Contains(then, comment) {
