@@ -267,7 +267,8 @@ func (c *conversion) replaced(name, now, why, hint string) string {
 func (c *conversion) droplets() {
 	region, size, image, user := c.driver["region"].value, c.driver["size"].value, c.driver["image"], c.driver["ssh-user"]
 	c.Region = c.replaced("region", cmp.Or(gone[region], region), "takes no new Droplets", "")
-	c.faulty(!slices.Contains(regions, c.Region), "region", "is no region of DigitalOcean as of "+tableDate, "doctl compute region list")
+	c.faulty(!slices.Contains(regions, c.Region), "region", "is no region of DigitalOcean as of "+tableDate,
+		"doctl compute region list")
 	c.Size = c.replaced("size", cmp.Or(gone[strings.ToLower(size)], size), "is no longer a size", "doctl compute size list")
 	c.faulty(!sizeSlug.MatchString(c.Size), "size", "is no size of DigitalOcean", "doctl compute size list")
 	c.Port, c.User = 22, "root"
@@ -281,7 +282,7 @@ func (c *conversion) droplets() {
 	}
 	if c.Image != dockerImage || image.value == dockerImage { // else user and port were the old image's
 		port, err := strconv.ParseUint(c.driver["ssh-port"].value, 10, 16)
-		if !c.faulty(err != nil || port == 0, "ssh-port", "is no port: protocol_port = 22", "write the port at which the image's sshd listens") {
+		if !c.faulty(err != nil || port == 0, "ssh-port", "is no port: protocol_port = 22", "write that of the image's sshd") {
 			c.Port = int(port)
 		}
 		if c.User = user.value; c.User != "root" {
