@@ -70,7 +70,7 @@ yet, or --check found something to migrate.`,
 	f.BoolVar(&m.diff, "diff", false, "show what changes, without secrets, in place of the new file")
 	f.BoolVar(&m.check, "check", false, "only report whether there is something to migrate")
 	f.StringVar(&m.tokenFile, "write-token-file", "", "the `FILE` that tokens are moved to (default digitalocean-token beside config.toml)")
-	t.formatFlags(cmd, "text", asJSON)
+	t.formatFlags(cmd, asTable, asJSON)
 	return cmd
 }
 

@@ -51,13 +51,16 @@ var defaults = map[string]string{"access-token": "", "backups": "", "image": "ub
 // flags are the driver's options that need no value, and are in plugin_config too.
 var flags = []string{"ipv6", "monitoring", "backups"}
 
-// dead are keys without effect on the new section.
-var dead = []struct{ path, key, text, hint string }{
-	{"machine.offpeakperiods", "OffPeakPeriods", "the runner ignores it since 14.0",
+type deadKey struct{ path, text, hint string }
+
+// dead are keys without effect on the new section, by how their paths begin: the first that fits counts.
+var dead = []deadKey{
+	{"machine.offpeak", "without effect since GitLab Runner 14.0",
 		"for another number of idle Droplets at some hours write a [[runners.autoscaler.policy]] with periods"},
-	{"machine.machineoptionswithname", "MachineOptionsWithName", "not converted: user_data is the same for all Droplets",
+	{"machine.machineoptionswithname", "not converted: user_data is the same for all Droplets",
 		"a Droplet's host name is its name: user_data can use $(hostname) in runcmd"},
-	{"cache.bucketname", "BucketName", "the runner ignores this and the other S3 keys here since 12.0", "move them to [runners.cache.s3]"},
+	{"machine.", "not converted: docker+machine has no such key", ""},
+	{"cache.bucketname", "the runner ignores this and the other S3 keys here since 12.0", "move them to [runners.cache.s3]"},
 }
 
 // convert returns the new section; "" = it cannot be made.
@@ -80,12 +83,26 @@ func (c *conversion) convert() string {
 	if c.Runner.Docker == nil {
 		c.note(Check, "", "", `docker-autoscaler needs [runners.docker]: image = "alpine:latest" is for jobs that name no image`, "")
 	}
-	for _, d := range dead {
-		if c.has(d.path) {
-			c.note(Lost, d.path, d.key, d.text, d.hint)
+	c.deadKeys()
+	return c.write()
+}
+
+var index = regexp.MustCompile(`\.\d+`)
+
+// deadKeys files one note for all keys that are lost for the same reason.
+func (c *conversion) deadKeys() {
+	names, first := make([][]string, len(dead)), make([]string, len(dead))
+	for _, k := range c.items {
+		i := slices.IndexFunc(dead, func(d deadKey) bool { return strings.HasPrefix(k.path, d.path) })
+		if i >= 0 && c.unread["runners."+index.ReplaceAllString(k.path, "")] {
+			names[i], first[i] = append(names[i], k.key), cmp.Or(first[i], k.path)
 		}
 	}
-	return c.write()
+	for i, d := range dead {
+		if names[i] != nil {
+			c.note(Lost, first[i], strings.Join(slices.Compact(names[i]), ", "), d.text, d.hint)
+		}
+	}
 }
 
 // note files a note about a key of the runner. path is where it stands, or what is around it.
@@ -93,9 +110,6 @@ func (c *conversion) note(level Level, path, key, text, hint string) {
 	runner := cmp.Or(c.Runner.Name, fmt.Sprintf("runners.%d", c.Runner.Index))
 	c.say(Note{level, c.config.Line(c.Runner.Key(path)), runner, key, text, hint})
 }
-
-// has reports whether the runner has a key.
-func (c *conversion) has(path string) bool { return c.config.Has(c.Runner.Key(path)) }
 
 var notInName = regexp.MustCompile(`[^a-z0-9]+`)
 
@@ -145,7 +159,7 @@ func (c *conversion) mostDroplets() int {
 // requests decides about request_concurrency. It does not override what a person has decided.
 func (c *conversion) requests() {
 	const key, hint = "request_concurrency", "request_concurrency = 4"
-	given, adaptive := c.has(key), c.Runner.Adaptive()
+	given, adaptive := c.config.Has(c.Runner.Key(key)), c.Runner.Adaptive()
 	n := max(1, c.Runner.RequestConcurrency)
 	switch {
 	case !adaptive && (n > 1 || !given):
@@ -205,6 +219,8 @@ func (c *conversion) readOptions() {
 		case isDriver && known && o.value != "":
 			c.driver[name] = o
 		case isDriver && known:
+		case isDriver: // it never had an effect, and the result works without it: nothing for a person to do
+			c.note(Lost, o.path, key, "not converted: docker-machine's driver has no such option", "")
 		case daemonLists[key] != "":
 			c.engine = append(c.engine, o)
 		default:
@@ -225,6 +241,20 @@ var gone = map[string]string{"ams1": "ams3", "ams2": "ams3", "nyc2": "nyc3", "sf
 	"m-16gb": "s-8vcpu-16gb", "32gb": "g-8vcpu-32gb", "m-32gb": "g-8vcpu-32gb", "48gb": "g-16vcpu-64gb", "64gb": "g-16vcpu-64gb",
 	"m-64gb": "g-16vcpu-64gb"}
 
+// sizeSlug matches what can be a size: s-1vcpu-512mb-10gb, so1_5-2vcpu-16gb-intel, c-4, gpu-h100x1-80gb.
+var (
+	regions  = strings.Fields("ams3 atl1 blr1 fra1 lon1 mem1 mkc1 nyc1 nyc3 ric1 sfo2 sfo3 sgp1 syd1 tor1")
+	sizeSlug = regexp.MustCompile(`^([a-z]+[\d_]*-\d+vcpu-\d+[mg]b(-\w+)*|c-\d+(-\w+)?|gpu(-\w+)+)$`)
+)
+
+// faulty files a note about an option with which the result does not work, if so.
+func (c *conversion) faulty(so bool, name, why, hint string) bool {
+	if o := c.driver[name]; so {
+		c.note(Todo, o.path, o.key, strconv.Quote(o.value)+" "+why, hint)
+	}
+	return so
+}
+
 // replaced is what takes the place of an option's value, with a note if that is another one.
 func (c *conversion) replaced(name, now, why, hint string) string {
 	if o := c.driver[name]; now != o.value {
@@ -237,17 +267,24 @@ func (c *conversion) replaced(name, now, why, hint string) string {
 func (c *conversion) droplets() {
 	region, size, image, user := c.driver["region"].value, c.driver["size"].value, c.driver["image"], c.driver["ssh-user"]
 	c.Region = c.replaced("region", cmp.Or(gone[region], region), "takes no new Droplets", "")
+	c.faulty(!slices.Contains(regions, c.Region), "region", "is no region of DigitalOcean as of "+tableDate,
+		"doctl compute region list")
 	c.Size = c.replaced("size", cmp.Or(gone[strings.ToLower(size)], size), "is no longer a size", "doctl compute size list")
+	c.faulty(!sizeSlug.MatchString(c.Size), "size", "is no size of DigitalOcean", "doctl compute size list")
 	c.Port, c.User = 22, "root"
 	if id, err := strconv.Atoi(image.value); err == nil {
 		c.Image = id
+		// Most snapshots were made to have Docker. A Todo, and exit code 3, would stay whatever a person finds out.
 		c.note(Check, image.path, image.key, "the snapshot needs Docker, or apt, with which user_data installs it", "")
-	} else {
-		c.Image = c.replaced("image", newImage(image.value), "is gone, or not known to have Docker or apt, as of "+tableDate,
+	} else if c.Image = image.value; !goodImage.MatchString(image.value) {
+		c.Image = c.replaced("image", dockerImage, "is gone, or not known to have Docker or apt, as of "+tableDate,
 			"doctl compute image list-application --public | grep -i docker")
 	}
 	if c.Image != dockerImage || image.value == dockerImage { // else user and port were the old image's
-		c.Port, _ = strconv.Atoi(c.driver["ssh-port"].value)
+		port, err := strconv.ParseUint(c.driver["ssh-port"].value, 10, 16)
+		if !c.faulty(err != nil || port == 0, "ssh-port", "is no port: protocol_port = 22", "write that of the image's sshd") {
+			c.Port = int(port)
+		}
 		if c.User = user.value; c.User != "root" {
 			c.note(Check, user.path, user.key,
 				"the image needs this user, with the account's SSH keys and sudo; DigitalOcean's own have only root", "")
@@ -265,27 +302,15 @@ func (c *conversion) droplets() {
 // dockerImage is the image with Docker, on Ubuntu.
 const dockerImage = "docker-20-04"
 
-var (
-	family = regexp.MustCompile(`^(ubuntu|debian|docker)-(\d{1,4})(-.*)?$`)
-	oldest = map[string]int{"ubuntu": 22, "debian": 12, "docker": 20} // that is maintained, or on offer
-)
+// goodImage matches images with Docker or apt that are maintained, or on offer: from Ubuntu 22, Debian 12, Docker on Ubuntu 20.
+var goodImage = regexp.MustCompile(`^(ubuntu-(2[2-9]|[3-9]\d)|debian-(1[2-9]|[2-9]\d)|docker-[2-9]\d)(-|$)`)
 
-// newImage returns the image that takes the place of one that is gone, or is not known to have Docker or apt.
-func newImage(old string) string {
-	if m := family.FindStringSubmatch(old); m != nil {
-		if release, _ := strconv.Atoi(m[2]); release >= oldest[m[1]] {
-			return old
-		}
-	}
-	return dockerImage
-}
+const notAbsolute = "is not an absolute path, and ~ is not expanded"
 
 // keys takes the SSH keys over. docker-machine uploaded the public half of a key without a fingerprint: so does ssh_key_file.
 func (c *conversion) keys() {
 	file, fingerprint := c.driver["ssh-key-path"], c.driver["ssh-key-fingerprint"].value
-	if file.value != "" && !path.IsAbs(file.value) {
-		c.note(Todo, file.path, file.key, strconv.Quote(file.value)+" is not an absolute path, and ~ is not expanded", "write the path from /")
-	}
+	c.faulty(file.value != "" && !path.IsAbs(file.value), "ssh-key-path", notAbsolute, "write the path from /")
 	c.SSHKeyFile = cmp.Or(file.value, c.StateDir+"/"+c.Group+"-ssh-key")
 	if fingerprint != "" {
 		c.SSHKeys = []string{strings.TrimPrefix(strings.ToLower(fingerprint), "md5:")}
@@ -298,15 +323,16 @@ func (c *conversion) keys() {
 // address matches IPv4 addresses, and networks as well, which no Droplet connects to.
 var address = regexp.MustCompile(`\b\d{1,3}(\.\d{1,3}){3}\b(/\d+)?`)
 
-// privateAddresses finds the hosts that Droplets reach from inside their VPC alone: a registry's mirror, a cache.
+// privateAddresses finds the hosts that Droplets reach from inside their VPC alone: a registry's mirror, a cache, GitLab. It
+// looks at all that the new section has of the old one but the name. 172.17.0.1 is each Droplet's own Docker.
 func (c *conversion) privateAddresses() {
 	var found []string
 	first := ""
-	for _, o := range append(slices.Clip(c.engine), option{"ServerAddress", c.Runner.Cache.ServerAddress, "cache.serveraddress"},
-		option{"ServerAddress", c.Runner.Cache.S3.ServerAddress, "cache.s3.serveraddress"}) {
+	kept := slices.DeleteFunc(slices.Clone(c.items), func(k option) bool { return k.path == "name" || useless(k.path) })
+	for _, o := range slices.Concat(c.engine, kept) {
 		for _, match := range address.FindAllString(o.value, -1) {
 			ip, err := netip.ParseAddr(match)
-			if what := match + " (" + o.key + ")"; err == nil && ip.IsPrivate() && !slices.Contains(found, what) {
+			if what := match + " (" + o.key + ")"; err == nil && ip.IsPrivate() && match != "172.17.0.1" && !slices.Contains(found, what) {
 				found, first = append(found, what), cmp.Or(first, o.path)
 			}
 		}

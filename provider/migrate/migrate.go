@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
@@ -89,7 +90,7 @@ func (n Note) Message(path string) string {
 
 // Migrate returns what becomes of a config.toml. path is for messages.
 func Migrate(path, text string, o Options) Result {
-	m := &migration{Options: o, Result: Result{Text: text}, doc: &document{}, names: map[string]bool{}}
+	m := &migration{Options: o, Result: Result{Text: text}, doc: &document{}, unread: map[string]bool{}, names: map[string]bool{}}
 	changed, err := m.run(path, text)
 	if err != nil { // mostly what the runner does not read either
 		f, _ := errors.AsType[runnerconfig.Fault](err)
@@ -115,6 +116,7 @@ type migration struct {
 	config *runnerconfig.File
 	Old    oldFile
 	doc    *document
+	unread map[string]bool // keys that Old lacks, in lower case: runners.machine.offpeakperiods
 	names  map[string]bool // of groups, taken
 	unused int             // Droplets of one of them, if these are more than concurrent jobs use
 }
@@ -124,8 +126,12 @@ func (m *migration) run(path, text string) (changed string, err error) {
 	if m.config, err = runnerconfig.Parse(path, text); err != nil {
 		return "", err
 	}
-	if _, err = runnerconfig.Decode(path, text, &m.Old); err != nil {
+	meta, err := runnerconfig.Decode(path, text, &m.Old)
+	if err != nil {
 		return "", err
+	}
+	for _, key := range meta.Undecoded() {
+		m.unread[strings.ToLower(strings.Join(key, "."))] = true
 	}
 	drain := &m.Old.Machine.Drain // with the runner's defaults
 	drain.Retries, drain.Backoff = cmp.Or(drain.Retries, 3), cmp.Or(drain.Backoff, 5*time.Second)
@@ -184,38 +190,32 @@ func (m *migration) say(n Note) {
 // oldFile is what migrate reads of a config.toml, with the runner's own decoder: the case of keys does not matter.
 type oldFile struct {
 	Machine struct {
-		Drain drain `toml:"shutdown_drain"`
+		Drain struct { // which is for all docker+machine runners
+			Enabled bool
+			Retries int           `toml:"max_retries"`
+			Backoff time.Duration `toml:"retry_backoff"`
+		} `toml:"shutdown_drain"`
 	}
 	Runners []oldRunner
-}
-
-// drain is [machine.shutdown_drain], which is for all docker+machine runners.
-type drain struct {
-	Enabled bool
-	Retries int           `toml:"max_retries"`
-	Backoff time.Duration `toml:"retry_backoff"`
 }
 
 // oldRunner is a [[runners]] with what the autoscaler does not know.
 type oldRunner struct {
 	runnerconfig.Runner
 
-	Cache struct {
-		ServerAddress string
-		S3            struct{ ServerAddress string }
-	}
 	Machine oldMachine
 }
 
 // oldMachine is [runners.machine].
 type oldMachine struct {
 	oldIdle
-	MachineDriver  string
-	MachineName    string
-	MachineOptions []string
-	MaxBuilds      int
-	MaxGrowthRate  int
-	Autoscaling    []oldIdle
+	MachineDriver      string
+	MachineName        string
+	MachineOptions     []string
+	MaxBuilds          int
+	MaxGrowthRate      int
+	MaxRemovalAttempts int // deletions are repeated anyway
+	Autoscaling        []oldIdle
 }
 
 // oldIdle is what docker+machine keeps idle: the root of [runners.machine], or one [[runners.machine.autoscaling]].

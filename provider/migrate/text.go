@@ -1,7 +1,9 @@
 package migrate
 
 import (
+	"cmp"
 	_ "embed"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +28,7 @@ type section struct {
 	span
 	Spelled string // runners
 	entries []entry
+	items   []option // all keys and elements of lists, also those inside of other values
 }
 
 // span is a range of bytes of the text.
@@ -34,18 +37,23 @@ type span struct{ start, end int }
 // entry is a header, or a key with its value: whole lines.
 type entry struct {
 	span
-	path string // below the runner, in lower case: "", "docker", "machine.idlecount"
-	name string // as it is spelled
+	value int    // where it ends, and a comment may follow
+	path  string // below the runner, in lower case: "", "docker", "machine.idlecount"
+	name  string // as it is spelled
 }
 
 // scan takes apart a text that the runner's decoder has accepted.
 func scan(text string) (*document, error) {
 	d := &document{text: text}
-	var s *section // that keys belong to; nil = none
-	var key string // of s
+	var s *section       // that keys belong to; nil = none
+	var key, name string // of s, and of what has an element
 	var apart error
 	err := runnerconfig.Walk(text, func(i runnerconfig.Item) {
 		d.findSecret(i)
+		name = cmp.Or(i.Name[strings.LastIndexByte(i.Name, '.')+1:], name)
+		if s != nil && i.Value != nil {
+			s.items = append(s.items, option{name, string(i.Value.Data), strings.TrimPrefix(i.Key, key+".")})
+		}
 		if i.Inner {
 			return
 		}
@@ -67,13 +75,10 @@ func scan(text string) (*document, error) {
 		}
 		if s != nil {
 			s.end = whole.end
-			s.entries = append(s.entries, entry{whole, strings.TrimPrefix(strings.TrimPrefix(i.Key, key), "."), i.Name})
+			s.entries = append(s.entries, entry{whole, i.End, strings.TrimPrefix(strings.TrimPrefix(i.Key, key), "."), i.Name})
 		}
 	})
-	if err == nil {
-		err = apart
-	}
-	return d, err
+	return d, cmp.Or(err, apart)
 }
 
 // below reports whether a path is a table, or in it.
@@ -106,41 +111,47 @@ var sectionTemplate = template.Must(template.New("section").Funcs(template.FuncM
 // renamed are keys of [[runners]] that the runner has under another name today.
 var renamed = map[string]string{"pre_clone_script": "pre_get_sources_script", "post_clone_script": "post_get_sources_script"}
 
-// useless are keys of the old section that have no place in the new one: SSH is in theirs.
-var useless = []string{"docker.host", "docker.tls_verify", "docker.tls_cert_path"}
+// useless reports whether a key of the old section has no place in the new one. SSH takes the place of Docker's API.
+func useless(path string) bool {
+	return below(path, "machine") || slices.Contains([]string{"docker.host", "docker.tls_verify", "docker.tls_cert_path"}, path)
+}
+
+// stale matches a block of comments, or a comment behind a value, that would be false in the new section.
+var stale = regexp.MustCompile(`(?i)(?:[ \t]*#.*\n)*[ \t]*#.*(?:docker.?machine|machineoptions).*\n?(?:[ \t]*#.*\n)*`)
+
+var lineEnd = regexp.MustCompile(`\r?\n`)
 
 // write returns the new section, with the old one below it as a comment.
 func (c *conversion) write() string {
-	var out strings.Builder
+	end := lineEnd.FindString(c.doc.text[c.start:])
+	var out, added strings.Builder
 	at := c.start
 	for _, e := range c.entries {
-		comments, own := c.doc.text[at:e.start], c.doc.text[e.start:e.end]
+		comments, own := stale.ReplaceAllString(c.doc.text[at:e.start], ""), c.doc.text[e.start:e.value]
+		behind := stale.ReplaceAllString(c.doc.text[e.value:e.end], end)
 		at = e.end
 		switch name := renamed[e.path]; {
 		case e.path == "executor":
 			indent := own[:strings.Index(own, e.name)]
-			comments, own = "", indent+`executor = "docker-autoscaler"`+"\n"
+			comments, own, behind = "", indent+`executor = "docker-autoscaler"`, end
 			if c.Requests {
-				own += indent + "request_concurrency = 4 # with 1, its default, jobs wait for GitLab's long polling\n"
+				own += end + indent + "request_concurrency = 4 # with 1, its default, jobs wait for GitLab's long polling"
 			}
-		case below(e.path, "machine"), slices.Contains(useless, e.path):
-			comments, own = "", ""
-		case name != "" && !c.has(name):
+		case useless(e.path):
+			continue
+		case name != "" && !c.config.Has(c.Runner.Key(name)):
 			own = strings.Replace(own, e.name, name, 1)
 		}
-		out.WriteString(comments + own)
+		out.WriteString(comments + own + behind)
 	}
-	text := strings.TrimRight(out.String(), "\r\n") + "\n"
-	out.Reset()
-	out.WriteString(text)
-	if err := sectionTemplate.Execute(&out, c); err != nil {
+	if err := sectionTemplate.Execute(&added, c); err != nil {
 		panic(err) // the template is at fault
 	}
-	out.WriteString("\n# The section as it was, without its secrets. Remove it once all is well.\n")
+	added.WriteString("\n# The section as it was, without its secrets. Remove it once all is well.\n")
 	for line := range strings.Lines(c.doc.masked(c.span)) {
-		out.WriteString(strings.TrimRight("# "+line, " \r\n") + "\n")
+		added.WriteString(strings.TrimRight("# "+line, " \r\n") + "\n")
 	}
-	return out.String()
+	return strings.TrimRight(out.String(), "\r\n") + end + strings.ReplaceAll(added.String(), "\n", end)
 }
 
 // literal writes user data as TOML that people can read.

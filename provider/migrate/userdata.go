@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -61,18 +62,16 @@ func (c *conversion) userData() string {
 	ours := c.cloudConfig()
 	alone, _ := ours.mergedInto(cloudHeader) // cannot fail
 	o := c.driver["userdata"]
-	if o.value == "" {
-		return alone
+	if o.value == "" || c.faulty(!path.IsAbs(o.value), "userdata", notAbsolute, "merge the file into user_data by hand") {
+		return alone // a relative path may be that of another file here
 	}
-	both := ""
 	content, err := c.Host.ReadFile(o.value, maxUserData)
+	both, why := ours.mergedInto(string(content))
 	if err != nil {
-		err = errors.New("cannot be read here")
-	} else {
-		both, err = ours.mergedInto(string(content))
+		why = errors.New("cannot be read here")
 	}
-	if err != nil {
-		c.note(Todo, o.path, o.key, fmt.Sprintf("%s %v: it is not in the new section", o.value, err), "merge it into user_data by hand")
+	if why != nil {
+		c.note(Todo, o.path, o.key, fmt.Sprintf("%s %v: it is not in the new section", o.value, why), "merge it into user_data by hand")
 		return alone
 	}
 	c.note(Check, o.path, o.key, o.value+" is merged into user_data: the file itself has no effect any more", "")
