@@ -79,7 +79,7 @@ const (
 
 // droplet is one as the runner sees it.
 type droplet struct {
-	n              int // of Lives
+	n, seen        int // of Lives; of those that were seen running
 	active, ready  time.Duration
 	since          time.Duration // idle
 	gone           time.Duration // 0 = it is not deleted
@@ -107,9 +107,11 @@ type model struct {
 
 	requests  int
 	creating  []*droplet
-	list      []*droplet // in the order in which they were seen running
-	preparing []*droplet // those of list that run no jobs yet, likewise
-	removing  int        // of list
+	activeAt  time.Duration // the first of them is active
+	list      []*droplet    // in the order in which they were seen running
+	preparing []*droplet    // those of list that run no jobs yet, likewise
+	removing  []*droplet    // those of list that are to be deleted, or are, likewise
+	seen      int           // how many were in list
 
 	// The taskscaler's counts, of jobs: what Droplets have room for, and what they will not take any more.
 	idle, unavailable int
@@ -121,7 +123,7 @@ type model struct {
 
 // Replay replays work.
 func Replay(s Setup, w *Work) Outcome {
-	m := &model{Setup: s, w: w, tickAt: tick, roundAt: call}
+	m := &model{Setup: s, w: w, tickAt: tick, roundAt: call, activeAt: never}
 	m.CapacityPerInstance, m.UpdateInterval = max(1, m.CapacityPerInstance), max(cmp.Or(m.UpdateInterval, time.Minute), update)
 	m.out.Waits, m.out.On = make([]time.Duration, 0, len(w.Jobs)), make([]int, 0, len(w.Jobs))
 	for m.step() {
@@ -189,7 +191,12 @@ func (m *model) changed() { m.tickAt = min(m.tickAt, up(m.now+1, tick)) }
 func (m *model) waiting() int { return m.taken - len(m.out.Waits) }
 
 // up is the next multiple of step, t itself if it is one.
-func up(t, step time.Duration) time.Duration { return t + (step-t%step)%step }
+func up(t, step time.Duration) time.Duration {
+	if over := t % step; over > 0 {
+		t += step - over
+	}
+	return t
+}
 
 // poll is when the runner asks for jobs, at t or later.
 func poll(t time.Duration) time.Duration { return up(t-pollLag, checks) + pollLag }
@@ -283,7 +290,8 @@ func (m *model) end() {
 func (m *model) remove(d *droplet) {
 	if !d.removing {
 		m.change(d, func() { d.removing = true })
-		m.removing++
+		i, _ := slices.BinarySearchFunc(m.removing, d.seen, func(o *droplet, seen int) int { return o.seen - seen })
+		m.removing = slices.Insert(m.removing, i, d)
 		m.expect()
 	}
 }
@@ -291,7 +299,7 @@ func (m *model) remove(d *droplet) {
 // scale is the taskscaler's decision, once a second.
 func (m *model) scale() {
 	m.tickAt = never
-	have := len(m.list) - m.removing + len(m.creating) + m.requests
+	have := len(m.list) - len(m.removing) + len(m.creating) + m.requests
 	n := m.required(have, m.waiting())
 	if n > 0 {
 		m.requests += n
@@ -351,32 +359,24 @@ func (m *model) next(interval time.Duration) time.Duration {
 // round is the runner's update: it deletes, lists and creates.
 func (m *model) round() {
 	m.roundBegan, m.roundEnded = m.now-call, m.now
-	if m.removing > 0 {
-		before := len(m.list)
-		m.list = slices.DeleteFunc(m.list, func(d *droplet) bool {
-			if d.removing && d.gone == 0 {
-				m.roundEnded = m.now + call
-				m.change(d, func() { d.gone = m.now + m.w.Gone })
-				m.out.Lives[d.n].To = min(d.gone, m.w.Length)
-			}
-			return d.gone > 0 && d.gone <= m.roundEnded
-		})
-		if gone := before - len(m.list); gone > 0 {
-			m.removing -= gone
-			m.changed()
+	m.removing = slices.DeleteFunc(m.removing, func(d *droplet) bool {
+		if d.gone == 0 {
+			m.roundEnded = m.now + call
+			m.change(d, func() { d.gone = m.now + m.w.Gone })
+			m.out.Lives[d.n].To = min(d.gone, m.w.Length)
 		}
-	}
-	m.creating = slices.DeleteFunc(m.creating, func(d *droplet) bool {
-		if d.active > m.roundEnded {
+		if d.gone > m.roundEnded {
 			return false
 		}
-		d.ready = m.roundEnded + m.w.Ready
-		m.list, m.preparing = append(m.list, d), append(m.preparing, d)
-		m.count(d, 1)
-		m.idleSince = min(m.idleSince, d.since)
+		i := slices.Index(m.list, d)
+		m.list = slices.Delete(m.list, i, i+1)
 		m.changed()
 		return true
 	})
+	if m.activeAt <= m.roundEnded {
+		m.activeAt = never
+		m.creating = slices.DeleteFunc(m.creating, m.seenActive)
+	}
 	n := m.requests
 	if m.MaxInstances > 0 {
 		n = min(n, m.MaxInstances-len(m.list)-len(m.creating))
@@ -386,10 +386,25 @@ func (m *model) round() {
 		m.create(n)
 	}
 	interval := m.UpdateInterval
-	if len(m.creating) > 0 || m.requests > 0 || m.removing > 0 {
+	if len(m.creating) > 0 || m.requests > 0 || len(m.removing) > 0 {
 		interval = update
 	}
 	m.roundAt = m.next(interval)
+}
+
+// seenActive puts a Droplet that is active into list, and reports whether it is.
+func (m *model) seenActive(d *droplet) bool {
+	if d.active > m.roundEnded {
+		m.activeAt = min(m.activeAt, d.active)
+		return false
+	}
+	m.seen++
+	d.seen, d.ready = m.seen, m.roundEnded+m.w.Ready
+	m.list, m.preparing = append(m.list, d), append(m.preparing, d)
+	m.count(d, 1)
+	m.idleSince = min(m.idleSince, d.since)
+	m.changed()
+	return true
 }
 
 func (m *model) create(n int) {
@@ -397,6 +412,7 @@ func (m *model) create(n int) {
 	for range n {
 		made := len(m.out.Lives)
 		active := m.roundEnded + m.w.Boots[made%len(m.w.Boots)]
+		m.activeAt = min(m.activeAt, active)
 		m.creating = append(m.creating, &droplet{n: made, active: active, since: m.roundEnded + update + call})
 		m.out.Lives = append(m.out.Lives, Life{m.roundEnded, m.w.Length})
 	}
