@@ -16,9 +16,10 @@ import (
 // Setup is how a runner scales.
 type Setup struct {
 	runnerconfig.Autoscaler
-	MaxJobs int                 // the smaller of concurrent and limit; 0 = unlimited
-	Active  func(time.Time) int // which of its policies counts at a moment; -1 = the runner's own
-	Zone    *time.Location      // whose hours count
+	Concurrent int                 // jobs of all groups; 0 = unlimited
+	Limit      int                 // jobs of this one; 0 = unlimited
+	Active     func(time.Time) int // which of its policies counts at a moment; -1 = the runner's own
+	Zone       *time.Location      // whose hours count
 
 	shifts []shift // by time, the first at 0
 }
@@ -38,6 +39,9 @@ func shifts(from time.Time, length time.Duration, active func(time.Time) int) (a
 	}
 	return all
 }
+
+// expecting is how often the runner looks at Droplets while it expects a change of them.
+func (s *Setup) expecting() time.Duration { return cmp.Or(s.UpdateIntervalWhenExpecting, update) }
 
 // Work is what is replayed.
 type Work struct {
@@ -70,7 +74,7 @@ type Life struct{ From, To time.Duration }
 const (
 	tick    = time.Second            // the taskscaler decides
 	look    = 2 * time.Second        // a waiting job looks for a slot
-	update  = 2 * time.Second        // update_interval_when_expecting
+	update  = 2 * time.Second        // update_interval_when_expecting, where it is not set
 	call    = 157 * time.Millisecond // a call of the plugin, and DigitalOcean's answer
 	checks  = 3 * time.Second        // check_interval
 	pollLag = 370 * time.Millisecond // the runner asks for jobs at no tick of the taskscaler
@@ -124,7 +128,7 @@ type model struct {
 // Replay replays work.
 func Replay(s Setup, w *Work) Outcome {
 	m := &model{Setup: s, w: w, tickAt: tick, roundAt: call, activeAt: never}
-	m.CapacityPerInstance, m.UpdateInterval = max(1, m.CapacityPerInstance), max(cmp.Or(m.UpdateInterval, time.Minute), update)
+	m.CapacityPerInstance, m.UpdateInterval = max(1, m.CapacityPerInstance), max(cmp.Or(m.UpdateInterval, time.Minute), m.expecting())
 	m.out.Waits, m.out.On = make([]time.Duration, 0, len(w.Jobs)), make([]int, 0, len(w.Jobs))
 	for m.step() {
 	}
@@ -192,10 +196,11 @@ func (m *model) waiting() int { return m.taken - len(m.out.Waits) }
 
 // up is the next multiple of step, t itself if it is one.
 func up(t, step time.Duration) time.Duration {
-	if over := t % step; over > 0 {
-		t += step - over
+	over := t % step
+	if over > 0 {
+		t += step
 	}
-	return t
+	return t - over
 }
 
 // poll is when the runner asks for jobs, at t or later.
@@ -222,7 +227,7 @@ func (m *model) take() {
 func (m *model) reserve() bool {
 	reserved := m.waiting()
 	switch {
-	case m.MaxJobs > 0 && reserved+len(m.ends) >= m.MaxJobs:
+	case m.Concurrent > 0 && reserved+len(m.ends) >= m.Concurrent, m.Limit > 0 && reserved+len(m.ends) >= m.Limit:
 		return false
 	case m.idle > reserved:
 		return true
@@ -349,11 +354,11 @@ func (m *model) required(have, waiting int) int {
 }
 
 // expect has the runner begin its next round sooner, because there is something to do, or to expect.
-func (m *model) expect() { m.roundAt = min(m.roundAt, m.next(update)) }
+func (m *model) expect() { m.roundAt = min(m.roundAt, m.next(m.expecting())) }
 
 // next is when the next round's first call is answered: the runner looks once a second whether the interval is over.
 func (m *model) next(interval time.Duration) time.Duration {
-	return m.roundEnded + up(max(m.roundBegan+interval, m.now+1)-m.roundEnded, tick) + call
+	return m.roundEnded + up(max(m.roundBegan+interval, m.now+1)-m.roundEnded, min(tick, m.expecting())) + call
 }
 
 // round is the runner's update: it deletes, lists and creates.
@@ -387,7 +392,7 @@ func (m *model) round() {
 	}
 	interval := m.UpdateInterval
 	if len(m.creating) > 0 || m.requests > 0 || len(m.removing) > 0 {
-		interval = update
+		interval = m.expecting()
 	}
 	m.roundAt = m.next(interval)
 }
@@ -413,7 +418,7 @@ func (m *model) create(n int) {
 		made := len(m.out.Lives)
 		active := m.roundEnded + m.w.Boots[made%len(m.w.Boots)]
 		m.activeAt = min(m.activeAt, active)
-		m.creating = append(m.creating, &droplet{n: made, active: active, since: m.roundEnded + update + call})
+		m.creating = append(m.creating, &droplet{n: made, active: active, since: m.roundEnded + m.expecting() + call})
 		m.out.Lives = append(m.out.Lives, Life{m.roundEnded, m.w.Length})
 	}
 	m.out.Most = max(m.out.Most, len(m.list)+len(m.creating))
