@@ -133,15 +133,8 @@ func (p *planning) setup() (s plan.Setup, err error) {
 	}
 	r := runners[0]
 	s = plan.Setup{Autoscaler: *r.Autoscaler, Concurrent: max(1, file.Concurrent), Limit: r.Limit, Zone: time.Local}
-	place := "after that section"
-	switch n := len(s.Policy); n {
-	case 0:
-	case 1:
-		place = "in place of the policy there"
-	default:
-		place = fmt.Sprintf("in place of the %d policies from here on", n)
-	}
-	p.group, p.where = r.PluginKey("name"), fmt.Sprintf("@@ %s: %s @@\n", file.At(r.Key("autoscaler.policy.0")), place)
+	p.group = r.PluginKey("name")
+	p.where = fmt.Sprintf("@@ %s: in place of %s from here on @@\n", file.At(r.Key("autoscaler.policy.0")), number(len(s.Policy), "policy block"))
 	if s.Active, err = doctor.Active(s.Policy); err != nil {
 		return s, hinted{err, p.choice.command("doctor", "--offline")}
 	}

@@ -116,6 +116,7 @@ type model struct {
 	preparing []*droplet    // those of list that run no jobs yet, likewise
 	removing  []*droplet    // those of list that are to be deleted, or are, likewise
 	seen      int           // how many were in list
+	spare     []*droplet    // that are gone: their memory is used again, which saves a tenth of the time
 
 	// The taskscaler's counts, of jobs: what Droplets have room for, and what they will not take any more.
 	idle, unavailable int
@@ -375,6 +376,9 @@ func (m *model) round() {
 		}
 		i := slices.Index(m.list, d)
 		m.list = slices.Delete(m.list, i, i+1)
+		if d.runs { // else it is in preparing
+			m.spare = append(m.spare, d)
+		}
 		m.changed()
 		return true
 	})
@@ -418,7 +422,12 @@ func (m *model) create(n int) {
 		made := len(m.out.Lives)
 		active := m.roundEnded + m.w.Boots[made%len(m.w.Boots)]
 		m.activeAt = min(m.activeAt, active)
-		m.creating = append(m.creating, &droplet{n: made, active: active, since: m.roundEnded + m.expecting() + call})
+		if len(m.spare) == 0 {
+			m.spare = []*droplet{{}}
+		}
+		last := len(m.spare) - 1
+		*m.spare[last] = droplet{n: made, active: active, since: m.roundEnded + m.expecting() + call}
+		m.creating, m.spare = append(m.creating, m.spare[last]), m.spare[:last]
 		m.out.Lives = append(m.out.Lives, Life{m.roundEnded, m.w.Length})
 	}
 	m.out.Most = max(m.out.Most, len(m.list)+len(m.creating))

@@ -65,7 +65,7 @@ func NewPast(h *history.History, group string, s Setup) (*Past, error) {
 			p.Size = d.Size
 		}
 	}
-	taken := p.jobs(h, droplets)
+	all, own := p.jobs(h, droplets)
 	switch {
 	case len(p.Work.Jobs) < 20:
 		return nil, fmt.Errorf("too few jobs of the group to plan from (%d): give a longer --since", len(p.Work.Jobs))
@@ -73,7 +73,7 @@ func NewPast(h *history.History, group string, s Setup) (*Past, error) {
 		return nil, errors.New("no Droplet's boot, or no price, was logged: the journal has to contain the plugin's lines")
 	}
 	p.Work.Price /= hours
-	p.hold(taken)
+	p.hold(all, own)
 	p.Jobs, p.Measured, p.Model = len(p.Runs), p.figures(p.Was), p.figures(Replay(p.Setup, p.Work))
 	p.fits("USD a month", p.Model.USD, p.Measured.USD, 0.15, 1)
 	p.fits("seconds of wait p50", p.Model.Wait.P50, p.Measured.Wait.P50, 0.25, 5)
@@ -84,11 +84,9 @@ func NewPast(h *history.History, group string, s Setup) (*Past, error) {
 	return p, nil
 }
 
-// taken is from when the runner took jobs until they ended: those of all groups, and those of this one.
-type taken struct{ all, own []Life }
-
-// jobs fills in what jobs did, and how long a Droplet takes from active to its first.
-func (p *Past) jobs(h *history.History, droplets map[string]*history.Droplet) (t taken) {
+// jobs fills in what jobs did, and how long a Droplet takes from active to its first. It returns from when to when the runner
+// had jobs: those of all groups, and those of this one.
+func (p *Past) jobs(h *history.History, droplets map[string]*history.Droplet) (all, own []Life) {
 	queued, met := 0, map[string]bool{}
 	var ready []time.Duration
 	for _, j := range h.Jobs {
@@ -97,12 +95,12 @@ func (p *Past) jobs(h *history.History, droplets map[string]*history.Droplet) (t
 			end = j.Ended.Sub(h.From)
 		}
 		has := Life{max(0, j.Received.Sub(h.From)), end}
-		t.all = append(t.all, has)
+		all = append(all, has)
 		d := droplets[j.Droplet]
 		if d == nil {
 			continue
 		}
-		if t.own = append(t.own, has); j.Received.Before(h.From) {
+		if own = append(own, has); j.Received.Before(h.From) {
 			continue
 		}
 		if j.AtGitLab > 0 {
@@ -123,11 +121,11 @@ func (p *Past) jobs(h *history.History, droplets map[string]*history.Droplet) (t
 		// The runner sees a Droplet every 2 s, usually, a job looks for one every 2 s: half of each is in the median.
 		p.Work.Ready = max(0, ready[len(ready)/2]-(look+p.Setup.expecting())/2)
 	}
-	return t
+	return all, own
 }
 
 // hold says when the runner took no jobs although there may have been some. With Queued GitLab knows when they came.
-func (p *Past) hold(t taken) {
+func (p *Past) hold(all, own []Life) {
 	p.Was.Most, _ = atOnce(p.Was.Lives, 0)
 	if p.Work.Queued {
 		return
@@ -137,9 +135,9 @@ func (p *Past) hold(t taken) {
 			p.Held = append(p.Held, fmt.Sprintf("%s was reached for %.1f %% of the time", by, 100*long.Hours()/p.Work.Length.Hours()))
 		}
 	}
-	held("concurrent", t.all, p.Setup.Concurrent)
-	held("limit", t.own, p.Setup.Limit)
-	held("max_instances", t.own, p.Setup.MaxInstances*max(1, p.Setup.CapacityPerInstance)) // while a Droplet has room, it holds nothing back
+	held("concurrent", all, p.Setup.Concurrent)
+	held("limit", own, p.Setup.Limit)
+	held("max_instances", own, p.Setup.MaxInstances*max(1, p.Setup.CapacityPerInstance)) // while a Droplet has room, it holds nothing back
 	if slices.ContainsFunc(p.Setup.Policy, func(q runnerconfig.Policy) bool { return q.Preemptive() && q.IdleCount > 0 }) {
 		p.Held = append(p.Held, "preemptive_mode leaves jobs at GitLab until a Droplet is ready, and the journal does not know since when")
 	}
