@@ -134,7 +134,8 @@ func (p *planning) setup() (s plan.Setup, err error) {
 	r := runners[0]
 	s = plan.Setup{Autoscaler: *r.Autoscaler, Concurrent: max(1, file.Concurrent), Limit: r.Limit, Zone: time.Local}
 	p.group = r.PluginKey("name")
-	p.where = fmt.Sprintf("@@ %s: in place of %s from here on @@\n", file.At(r.Key("autoscaler.policy.0")), number(len(s.Policy), "policy block"))
+	p.where = fmt.Sprintf("@@ %s: in place of %s from here on @@\n", file.At(r.Key("autoscaler.policy.0")),
+		number(len(s.Policy), "policy block"))
 	if s.Active, err = doctor.Active(s.Policy); err != nil {
 		return s, hinted{err, p.choice.command("doctor", "--offline")}
 	}
@@ -153,8 +154,10 @@ func (p *planning) notes(past *plan.Past) (notes []string) {
 		notes = append(notes, past.From.Local().Format("Hours are this machine's (MST, UTC-07:00): ")+
 			"with TZ=Europe/Berlin, or with a timezone in the policy, they are another's.")
 	}
-	if slices.ContainsFunc(past.Setup.Policy, func(q runnerconfig.Policy) bool { return q.IdleCount > 0 && q.IdleTime < 5*time.Minute }) {
-		notes = append(notes, "The present idle_time is below 5m with an idle_count: the model was not held to the runner's autoscaler with such a policy.")
+	short := func(q runnerconfig.Policy) bool { return q.IdleCount > 0 && q.IdleTime < 5*time.Minute }
+	if slices.ContainsFunc(past.Setup.Policy, short) {
+		notes = append(notes, "The present idle_time is below 5m with an idle_count: "+
+			"the model was not held to the runner's autoscaler with such a policy.")
 	}
 	if len(past.Misfits) > 0 && (p.svg != "" || p.label != "") {
 		notes = append(notes, "Without a model that fits there are no choices: --svg and --choice do nothing.")

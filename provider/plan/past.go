@@ -137,7 +137,8 @@ func (p *Past) hold(all, own []Life) {
 	}
 	held("concurrent", all, p.Setup.Concurrent)
 	held("limit", own, p.Setup.Limit)
-	held("max_instances", own, p.Setup.MaxInstances*max(1, p.Setup.CapacityPerInstance)) // while a Droplet has room, it holds nothing back
+	// While a Droplet has room, max_instances holds nothing back.
+	held("max_instances", own, p.Setup.MaxInstances*max(1, p.Setup.CapacityPerInstance))
 	if slices.ContainsFunc(p.Setup.Policy, func(q runnerconfig.Policy) bool { return q.Preemptive() && q.IdleCount > 0 }) {
 		p.Held = append(p.Held, "preemptive_mode leaves jobs at GitLab until a Droplet is ready, and the journal does not know since when")
 	}
@@ -174,8 +175,8 @@ func (p *Past) explain(failures []history.Failure) {
 		p.Misfits = append(p.Misfits, fmt.Sprintf("Droplets were refused %d times: %s in %s: %s", f.Times, cmp.Or(f.Size, "any size"),
 			cmp.Or(f.Region, "any region"), f.Why))
 	}
-	p.Misfits = append(p.Misfits, "it may be that the policy or a limit was another one for a part of the time, or that Droplets could not be had, "+
-		"were kept, or outlived a restart")
+	p.Misfits = append(p.Misfits, "it may be that the policy or a limit was another one for a part of the time, "+
+		"or that Droplets could not be had, were kept, or outlived a restart")
 }
 
 // Figures are an Outcome in short.
