@@ -64,7 +64,7 @@ type planning struct {
 	sizes  []plan.Size // besides the present one
 
 	group string // of the runner
-	where string // its policies are
+	where string // the policies go, as the first line of a diff
 }
 
 func (p *planning) run(t *terminal) error {
@@ -83,10 +83,10 @@ func (p *planning) run(t *terminal) error {
 	if err != nil {
 		return hinted{err, pasted("plan", "--example") + " shows what it would say"}
 	}
-	if err := p.price(h); err != nil {
+	if err := p.price(h, past.Size); err != nil {
 		return err
 	}
-	r := planReport{Past: past}
+	r := planReport{Past: past, Notes: p.notes(past)}
 	if len(past.Misfits) > 0 {
 		r.show(t)
 		return status(exitFound)
@@ -96,14 +96,14 @@ func (p *planning) run(t *terminal) error {
 	t.done()
 	for i, c := range r.Choices {
 		if strings.EqualFold(c.Label, cmp.Or(p.label, r.Best)) {
-			r.chosen, r.Best, r.Policy = &r.Choices[i], c.Label, blocks(c.Setup.Policy, "  ")
+			r.choice, r.Chosen, r.Policy = &r.Choices[i], c.Label, blocks(c.Setup.Policy, "  ")
 		}
 	}
-	if r.chosen == nil && p.label != "" {
+	if r.choice == nil && p.label != "" {
 		return misuse(fmt.Sprintf("--choice %q: give a letter from A to %s", p.label, r.Choices[len(r.Choices)-1].Label))
 	}
-	if p.diff && r.chosen != nil {
-		r.Diff = "@@ " + p.where + " @@\n" + blocks(setup.Policy, "-  ") + blocks(r.chosen.Setup.Policy, "+  ")
+	if p.diff && r.choice != nil {
+		r.Diff = p.where + blocks(r.choice.Setup.Policy, "+  ")
 	}
 	if r.show(t); p.svg == "" {
 		return nil
@@ -132,20 +132,37 @@ func (p *planning) setup() (s plan.Setup, err error) {
 			"choose one with --group NAME or --runner NAME"}
 	}
 	r := runners[0]
-	p.group, p.where = r.PluginKey("name"), file.At(r.Key("autoscaler.policy.0"))
-	s = plan.Setup{Autoscaler: *r.Autoscaler, MaxJobs: max(1, file.Concurrent), Zone: time.Local}
-	if r.Limit > 0 {
-		s.MaxJobs = min(s.MaxJobs, r.Limit)
-	}
+	s = plan.Setup{Autoscaler: *r.Autoscaler, Concurrent: max(1, file.Concurrent), Limit: r.Limit, Zone: time.Local}
+	p.group = r.PluginKey("name")
+	p.where = fmt.Sprintf("@@ %s: in place of %s from here on @@\n", file.At(r.Key("autoscaler.policy.0")),
+		number(len(s.Policy), "policy block"))
 	if s.Active, err = doctor.Active(s.Policy); err != nil {
 		return s, hinted{err, p.choice.command("doctor", "--offline")}
 	}
 	for _, q := range s.Policy {
-		if q.Timezone != "" {
+		if q.Timezone != "" { // the base's, where there are several
 			s.Zone, err = time.LoadLocation(q.Timezone)
+			break
 		}
 	}
 	return s, err
+}
+
+// notes are what a reader of the plan has to know besides.
+func (p *planning) notes(past *plan.Past) (notes []string) {
+	if p.file != "" && past.Setup.Zone == time.Local {
+		notes = append(notes, past.From.Local().Format("Hours are this machine's (MST, UTC-07:00): ")+
+			"with TZ=Europe/Berlin, or with a timezone in the policy, they are another's.")
+	}
+	short := func(q runnerconfig.Policy) bool { return q.IdleCount > 0 && q.IdleTime < 5*time.Minute }
+	if slices.ContainsFunc(past.Setup.Policy, short) {
+		notes = append(notes, "The present idle_time is below 5m with an idle_count: "+
+			"the model was not held to the runner's autoscaler with such a policy.")
+	}
+	if len(past.Misfits) > 0 && (p.svg != "" || p.label != "") {
+		notes = append(notes, "Without a model that fits there are no choices: --svg and --choice do nothing.")
+	}
+	return notes
 }
 
 // addSize takes a value of --speedup.
@@ -161,10 +178,13 @@ func (p *planning) addSize(given string) error {
 	return nil
 }
 
-// price gives the sizes without a price that of the past.
-func (p *planning) price(h *history.History) error {
+// price gives the sizes without a price that of the past. None is the present one.
+func (p *planning) price(h *history.History, present string) error {
 	for i := range p.sizes {
 		s := &p.sizes[i]
+		if s.Slug == present {
+			return misuse("--speedup " + s.Slug + ": the Droplets have that size already, and are as fast as they are: give another one")
+		}
 		if s.Price = cmp.Or(s.Price, h.Prices[s.Slug]); s.Price == 0 {
 			return hinted{misuse("--speedup: the past has no price of the size " + s.Slug),
 				fmt.Sprintf("give --speedup %s=%g@USD, with what https://www.digitalocean.com/pricing/droplets says it costs an hour",
@@ -178,19 +198,18 @@ func (p *planning) price(h *history.History) error {
 func blocks(policies []runnerconfig.Policy, indent string) string {
 	var b strings.Builder
 	for _, p := range policies {
-		line := func(key string, value any, written bool) {
-			if written {
-				fmt.Fprintf(&b, "%s  %s = %v\n", indent, key, value)
-			}
-		}
+		line := func(format string, value any) { fmt.Fprintf(&b, indent+"  "+format+"\n", value) }
 		b.WriteString(indent + "[[runners.autoscaler.policy]]\n")
-		line("periods", `["`+strings.Join(p.Periods, `", "`)+`"]`, len(p.Periods) > 0)
-		line("timezone", strconv.Quote(p.Timezone), p.Timezone != "")
-		line("idle_count", p.IdleCount, true)
-		line("idle_time", `"`+strings.Replace(p.IdleTime.String(), "m0s", "m", 1)+`"`, p.IdleTime > 0)
-		line("scale_factor", p.ScaleFactor, p.ScaleFactor > 0)
-		line("scale_factor_limit", p.ScaleFactorLimit, p.ScaleFactorLimit > 0)
-		line("preemptive_mode", p.Preemptive(), true)
+		line("periods = [%q]", p.Periods[0])
+		if p.Timezone != "" {
+			line("timezone = %q", p.Timezone)
+		}
+		line("idle_count = %d", p.IdleCount)
+		line("idle_time = %q", strings.TrimSuffix(p.IdleTime.String(), "0s"))
+		if p.ScaleFactor > 0 {
+			line("scale_factor = %g", p.ScaleFactor)
+		}
+		line("preemptive_mode = %t", p.Preemptive())
 	}
 	return b.String()
 }

@@ -12,10 +12,12 @@ import (
 // planReport is what plan says.
 type planReport struct {
 	*plan.Past
-	Policy string `json:"policy,omitempty"` // to be pasted
-	Diff   string `json:"diff,omitempty"`
+	Notes  []string `json:"notes,omitempty"`
+	Chosen string   `json:"chosen,omitempty"` // the label of the choice whose policy this is
+	Policy string   `json:"policy,omitempty"` // to be pasted
+	Diff   string   `json:"diff,omitempty"`
 
-	chosen *plan.Choice // nil = the present one stays
+	choice *plan.Choice // that is chosen; nil = the present one stays
 }
 
 func (r *planReport) show(t *terminal) {
@@ -37,13 +39,13 @@ func (r *planReport) show(t *terminal) {
 	for _, held := range r.Held {
 		notes = append(notes, "Jobs were held back: "+held+". Waits are longer than the table says.")
 	}
-	for _, misfit := range r.Misfits {
-		notes = append(notes, "The model does not fit, so there is no advice: "+misfit)
+	if len(r.Misfits) > 0 {
+		notes = append(append(notes, "The model does not fit, so there is no advice:"), r.Misfits...)
 	}
-	for _, note := range notes {
+	for _, note := range append(notes, r.Notes...) {
 		fmt.Fprintln(t.out, clean(note))
 	}
-	switch c := r.chosen; {
+	switch c := r.choice; {
 	case len(r.Misfits) > 0:
 	case c == nil:
 		fmt.Fprintln(t.out, "\nNone is better than the present policy; --choice LETTER shows the policy of one.")
@@ -89,8 +91,8 @@ func (r *planReport) week() chart.Chart {
 	}
 	add("jobs", chart.Grey, chart.Area, r.Runs)
 	add("Droplets now", chart.Red, chart.Dashed, plan.Replay(r.Setup, r.Work).Lives)
-	if r.chosen != nil {
-		add("Droplets as chosen", chart.Blue, chart.Line, r.chosen.Lives())
+	if r.choice != nil {
+		add("Droplets as chosen", chart.Blue, chart.Line, r.choice.Lives())
 	}
 	for day := range 7 {
 		week.X.Marks = append(week.X.Marks, chart.Mark{Value: float64(24*day + 12), Label: time.Weekday((day + 1) % 7).String()[:3]})

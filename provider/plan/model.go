@@ -16,9 +16,10 @@ import (
 // Setup is how a runner scales.
 type Setup struct {
 	runnerconfig.Autoscaler
-	MaxJobs int                 // the smaller of concurrent and limit; 0 = unlimited
-	Active  func(time.Time) int // which of its policies counts at a moment; -1 = the runner's own
-	Zone    *time.Location      // whose hours count
+	Concurrent int                 // jobs of all groups; 0 = unlimited
+	Limit      int                 // jobs of this one; 0 = unlimited
+	Active     func(time.Time) int // which of its policies counts at a moment; -1 = the runner's own
+	Zone       *time.Location      // whose hours count
 
 	shifts []shift // by time, the first at 0
 }
@@ -38,6 +39,9 @@ func shifts(from time.Time, length time.Duration, active func(time.Time) int) (a
 	}
 	return all
 }
+
+// expecting is how often the runner looks at Droplets while it expects a change of them.
+func (s *Setup) expecting() time.Duration { return cmp.Or(s.UpdateIntervalWhenExpecting, update) }
 
 // Work is what is replayed.
 type Work struct {
@@ -70,7 +74,7 @@ type Life struct{ From, To time.Duration }
 const (
 	tick    = time.Second            // the taskscaler decides
 	look    = 2 * time.Second        // a waiting job looks for a slot
-	update  = 2 * time.Second        // update_interval_when_expecting
+	update  = 2 * time.Second        // update_interval_when_expecting, where it is not set
 	call    = 157 * time.Millisecond // a call of the plugin, and DigitalOcean's answer
 	checks  = 3 * time.Second        // check_interval
 	pollLag = 370 * time.Millisecond // the runner asks for jobs at no tick of the taskscaler
@@ -79,7 +83,7 @@ const (
 
 // droplet is one as the runner sees it.
 type droplet struct {
-	n              int // of Lives
+	n, seen        int // of Lives; of those that were seen running
 	active, ready  time.Duration
 	since          time.Duration // idle
 	gone           time.Duration // 0 = it is not deleted
@@ -107,9 +111,12 @@ type model struct {
 
 	requests  int
 	creating  []*droplet
-	list      []*droplet // in the order in which they were seen running
-	preparing []*droplet // those of list that run no jobs yet, likewise
-	removing  int        // of list
+	activeAt  time.Duration // the first of them is active
+	list      []*droplet    // in the order in which they were seen running
+	preparing []*droplet    // those of list that run no jobs yet, likewise
+	removing  []*droplet    // those of list that are to be deleted, or are, likewise
+	seen      int           // how many were in list
+	spare     []*droplet    // that are gone: their memory is used again, which saves a tenth of the time
 
 	// The taskscaler's counts, of jobs: what Droplets have room for, and what they will not take any more.
 	idle, unavailable int
@@ -121,8 +128,8 @@ type model struct {
 
 // Replay replays work.
 func Replay(s Setup, w *Work) Outcome {
-	m := &model{Setup: s, w: w, tickAt: tick, roundAt: call}
-	m.CapacityPerInstance, m.UpdateInterval = max(1, m.CapacityPerInstance), max(cmp.Or(m.UpdateInterval, time.Minute), update)
+	m := &model{Setup: s, w: w, tickAt: tick, roundAt: call, activeAt: never}
+	m.CapacityPerInstance, m.UpdateInterval = max(1, m.CapacityPerInstance), max(cmp.Or(m.UpdateInterval, time.Minute), m.expecting())
 	m.out.Waits, m.out.On = make([]time.Duration, 0, len(w.Jobs)), make([]int, 0, len(w.Jobs))
 	for m.step() {
 	}
@@ -189,7 +196,13 @@ func (m *model) changed() { m.tickAt = min(m.tickAt, up(m.now+1, tick)) }
 func (m *model) waiting() int { return m.taken - len(m.out.Waits) }
 
 // up is the next multiple of step, t itself if it is one.
-func up(t, step time.Duration) time.Duration { return t + (step-t%step)%step }
+func up(t, step time.Duration) time.Duration {
+	over := t % step
+	if over > 0 {
+		t += step
+	}
+	return t - over
+}
 
 // poll is when the runner asks for jobs, at t or later.
 func poll(t time.Duration) time.Duration { return up(t-pollLag, checks) + pollLag }
@@ -215,7 +228,7 @@ func (m *model) take() {
 func (m *model) reserve() bool {
 	reserved := m.waiting()
 	switch {
-	case m.MaxJobs > 0 && reserved+len(m.ends) >= m.MaxJobs:
+	case m.Concurrent > 0 && reserved+len(m.ends) >= m.Concurrent, m.Limit > 0 && reserved+len(m.ends) >= m.Limit:
 		return false
 	case m.idle > reserved:
 		return true
@@ -283,7 +296,8 @@ func (m *model) end() {
 func (m *model) remove(d *droplet) {
 	if !d.removing {
 		m.change(d, func() { d.removing = true })
-		m.removing++
+		i, _ := slices.BinarySearchFunc(m.removing, d.seen, func(o *droplet, seen int) int { return o.seen - seen })
+		m.removing = slices.Insert(m.removing, i, d)
 		m.expect()
 	}
 }
@@ -291,7 +305,7 @@ func (m *model) remove(d *droplet) {
 // scale is the taskscaler's decision, once a second.
 func (m *model) scale() {
 	m.tickAt = never
-	have := len(m.list) - m.removing + len(m.creating) + m.requests
+	have := len(m.list) - len(m.removing) + len(m.creating) + m.requests
 	n := m.required(have, m.waiting())
 	if n > 0 {
 		m.requests += n
@@ -341,42 +355,37 @@ func (m *model) required(have, waiting int) int {
 }
 
 // expect has the runner begin its next round sooner, because there is something to do, or to expect.
-func (m *model) expect() { m.roundAt = min(m.roundAt, m.next(update)) }
+func (m *model) expect() { m.roundAt = min(m.roundAt, m.next(m.expecting())) }
 
 // next is when the next round's first call is answered: the runner looks once a second whether the interval is over.
 func (m *model) next(interval time.Duration) time.Duration {
-	return m.roundEnded + up(max(m.roundBegan+interval, m.now+1)-m.roundEnded, tick) + call
+	return m.roundEnded + up(max(m.roundBegan+interval, m.now+1)-m.roundEnded, min(tick, m.expecting())) + call
 }
 
 // round is the runner's update: it deletes, lists and creates.
 func (m *model) round() {
 	m.roundBegan, m.roundEnded = m.now-call, m.now
-	if m.removing > 0 {
-		before := len(m.list)
-		m.list = slices.DeleteFunc(m.list, func(d *droplet) bool {
-			if d.removing && d.gone == 0 {
-				m.roundEnded = m.now + call
-				m.change(d, func() { d.gone = m.now + m.w.Gone })
-				m.out.Lives[d.n].To = min(d.gone, m.w.Length)
-			}
-			return d.gone > 0 && d.gone <= m.roundEnded
-		})
-		if gone := before - len(m.list); gone > 0 {
-			m.removing -= gone
-			m.changed()
+	m.removing = slices.DeleteFunc(m.removing, func(d *droplet) bool {
+		if d.gone == 0 {
+			m.roundEnded = m.now + call
+			m.change(d, func() { d.gone = m.now + m.w.Gone })
+			m.out.Lives[d.n].To = min(d.gone, m.w.Length)
 		}
-	}
-	m.creating = slices.DeleteFunc(m.creating, func(d *droplet) bool {
-		if d.active > m.roundEnded {
+		if d.gone > m.roundEnded {
 			return false
 		}
-		d.ready = m.roundEnded + m.w.Ready
-		m.list, m.preparing = append(m.list, d), append(m.preparing, d)
-		m.count(d, 1)
-		m.idleSince = min(m.idleSince, d.since)
+		i := slices.Index(m.list, d)
+		m.list = slices.Delete(m.list, i, i+1)
+		if d.runs { // else it is in preparing
+			m.spare = append(m.spare, d)
+		}
 		m.changed()
 		return true
 	})
+	if m.activeAt <= m.roundEnded {
+		m.activeAt = never
+		m.creating = slices.DeleteFunc(m.creating, m.seenActive)
+	}
 	n := m.requests
 	if m.MaxInstances > 0 {
 		n = min(n, m.MaxInstances-len(m.list)-len(m.creating))
@@ -386,10 +395,25 @@ func (m *model) round() {
 		m.create(n)
 	}
 	interval := m.UpdateInterval
-	if len(m.creating) > 0 || m.requests > 0 || m.removing > 0 {
-		interval = update
+	if len(m.creating) > 0 || m.requests > 0 || len(m.removing) > 0 {
+		interval = m.expecting()
 	}
 	m.roundAt = m.next(interval)
+}
+
+// seenActive puts a Droplet that is active into list, and reports whether it is.
+func (m *model) seenActive(d *droplet) bool {
+	if d.active > m.roundEnded {
+		m.activeAt = min(m.activeAt, d.active)
+		return false
+	}
+	m.seen++
+	d.seen, d.ready = m.seen, m.roundEnded+m.w.Ready
+	m.list, m.preparing = append(m.list, d), append(m.preparing, d)
+	m.count(d, 1)
+	m.idleSince = min(m.idleSince, d.since)
+	m.changed()
+	return true
 }
 
 func (m *model) create(n int) {
@@ -397,7 +421,13 @@ func (m *model) create(n int) {
 	for range n {
 		made := len(m.out.Lives)
 		active := m.roundEnded + m.w.Boots[made%len(m.w.Boots)]
-		m.creating = append(m.creating, &droplet{n: made, active: active, since: m.roundEnded + update + call})
+		m.activeAt = min(m.activeAt, active)
+		if len(m.spare) == 0 {
+			m.spare = []*droplet{{}}
+		}
+		last := len(m.spare) - 1
+		*m.spare[last] = droplet{n: made, active: active, since: m.roundEnded + m.expecting() + call}
+		m.creating, m.spare = append(m.creating, m.spare[last]), m.spare[:last]
 		m.out.Lives = append(m.out.Lives, Life{m.roundEnded, m.w.Length})
 	}
 	m.out.Most = max(m.out.Most, len(m.list)+len(m.creating))

@@ -22,7 +22,7 @@ type Past struct {
 	Measured Figures   `json:"measured"`
 	Model    Figures   `json:"model"`
 	Held     []string  `json:"held_back,omitempty"` // how jobs were held back: their true arrivals are not known
-	Misfits  []string  `json:"misfits,omitempty"`   // what the model says otherwise; none = it fits the past
+	Misfits  []string  `json:"misfits,omitempty"`   // what the model says otherwise, and why; none = it fits the past
 
 	// What Search has found, and the tables show.
 	Tried   int      `json:"tried"`
@@ -65,7 +65,7 @@ func NewPast(h *history.History, group string, s Setup) (*Past, error) {
 			p.Size = d.Size
 		}
 	}
-	p.jobs(h, droplets)
+	all, own := p.jobs(h, droplets)
 	switch {
 	case len(p.Work.Jobs) < 20:
 		return nil, fmt.Errorf("too few jobs of the group to plan from (%d): give a longer --since", len(p.Work.Jobs))
@@ -73,30 +73,40 @@ func NewPast(h *history.History, group string, s Setup) (*Past, error) {
 		return nil, errors.New("no Droplet's boot, or no price, was logged: the journal has to contain the plugin's lines")
 	}
 	p.Work.Price /= hours
-	p.hold()
+	p.hold(all, own)
 	p.Jobs, p.Measured, p.Model = len(p.Runs), p.figures(p.Was), p.figures(Replay(p.Setup, p.Work))
 	p.fits("USD a month", p.Model.USD, p.Measured.USD, 0.15, 1)
 	p.fits("seconds of wait p50", p.Model.Wait.P50, p.Measured.Wait.P50, 0.25, 5)
 	p.fits("seconds of wait p95", p.Model.Wait.P95, p.Measured.Wait.P95, 0.25, 5)
+	if p.Misfits != nil {
+		p.explain(h.Failures)
+	}
 	return p, nil
 }
 
-// jobs fills in what jobs did, and how long a Droplet takes from active to its first.
-func (p *Past) jobs(h *history.History, droplets map[string]*history.Droplet) {
+// jobs fills in what jobs did, and how long a Droplet takes from active to its first. It returns from when to when the runner
+// had jobs: those of all groups, and those of this one.
+func (p *Past) jobs(h *history.History, droplets map[string]*history.Droplet) (all, own []Life) {
 	queued, met := 0, map[string]bool{}
 	var ready []time.Duration
 	for _, j := range h.Jobs {
+		end := p.Work.Length
+		if !j.Ended.IsZero() {
+			end = j.Ended.Sub(h.From)
+		}
+		has := Life{max(0, j.Received.Sub(h.From)), end}
+		all = append(all, has)
 		d := droplets[j.Droplet]
-		if d == nil || j.Received.Before(h.From) {
+		if d == nil {
+			continue
+		}
+		if own = append(own, has); j.Received.Before(h.From) {
 			continue
 		}
 		if j.AtGitLab > 0 {
 			queued++
 		}
-		run := Life{j.Started.Sub(h.From), p.Work.Length}
-		if !j.Ended.IsZero() {
-			run.To = j.Ended.Sub(h.From)
-		}
+		run := Life{j.Started.Sub(h.From), end}
 		p.Runs = append(p.Runs, run)
 		p.Work.Jobs = append(p.Work.Jobs, Job{max(0, run.From-j.Wait()), max(0, run.To-run.From)})
 		p.Was.Waits = append(p.Was.Waits, j.Wait())
@@ -108,26 +118,27 @@ func (p *Past) jobs(h *history.History, droplets map[string]*history.Droplet) {
 	p.Work.Queued = 2*queued > len(p.Runs)
 	slices.SortFunc(p.Work.Jobs, func(a, b Job) int { return cmp.Compare(a.Arrive, b.Arrive) })
 	if slices.Sort(ready); len(ready) > 0 {
-		// The runner sees a Droplet every 2 s, a job looks for one every 2 s: a second each is in the median.
-		p.Work.Ready = max(0, ready[len(ready)/2]-(look+update)/2)
+		// The runner sees a Droplet every 2 s, usually, a job looks for one every 2 s: half of each is in the median.
+		p.Work.Ready = max(0, ready[len(ready)/2]-(look+p.Setup.expecting())/2)
 	}
+	return all, own
 }
 
 // hold says when the runner took no jobs although there may have been some. With Queued GitLab knows when they came.
-func (p *Past) hold() {
-	most, full := atOnce(p.Was.Lives, p.Setup.MaxInstances)
-	_, busy := atOnce(p.Runs, p.Setup.MaxJobs)
-	p.Was.Most = most
+func (p *Past) hold(all, own []Life) {
+	p.Was.Most, _ = atOnce(p.Was.Lives, 0)
 	if p.Work.Queued {
 		return
 	}
-	held := func(by string, long time.Duration) {
-		if long > 0 {
-			p.Held = append(p.Held, fmt.Sprintf("%s for %.1f %% of the time", by, 100*long.Hours()/p.Work.Length.Hours()))
+	held := func(by string, jobs []Life, full int) {
+		if _, long := atOnce(jobs, full); long > 0 {
+			p.Held = append(p.Held, fmt.Sprintf("%s was reached for %.1f %% of the time", by, 100*long.Hours()/p.Work.Length.Hours()))
 		}
 	}
-	held("max_instances was reached", full)
-	held("concurrent or limit was reached", busy)
+	held("concurrent", all, p.Setup.Concurrent)
+	held("limit", own, p.Setup.Limit)
+	// While a Droplet has room, max_instances holds nothing back.
+	held("max_instances", own, p.Setup.MaxInstances*max(1, p.Setup.CapacityPerInstance))
 	if slices.ContainsFunc(p.Setup.Policy, func(q runnerconfig.Policy) bool { return q.Preemptive() && q.IdleCount > 0 }) {
 		p.Held = append(p.Held, "preemptive_mode leaves jobs at GitLab until a Droplet is ready, and the journal does not know since when")
 	}
@@ -151,12 +162,21 @@ func atOnce(lives []Life, full int) (most int, long time.Duration) {
 	return most, long
 }
 
-// fits notes a figure that the model and the past do not have in common, and why that may be.
+// fits notes a figure that the model and the past do not have in common.
 func (p *Past) fits(what string, model, measured, part, least float64) {
 	if math.Abs(model-measured) > max(part*measured, least) {
-		p.Misfits = append(p.Misfits, fmt.Sprintf("%s: %.2f by the model, %.2f measured: the policy or a limit was another one for a part "+
-			"of the time, or Droplets could not be had, were kept, or outlived a restart", what, model, measured))
+		p.Misfits = append(p.Misfits, fmt.Sprintf("%s: %.2f by the model, %.2f measured", what, model, measured))
 	}
+}
+
+// explain says why figures do not fit: what is known of it, and what may be.
+func (p *Past) explain(failures []history.Failure) {
+	for _, f := range failures {
+		p.Misfits = append(p.Misfits, fmt.Sprintf("Droplets were refused %d times: %s in %s: %s", f.Times, cmp.Or(f.Size, "any size"),
+			cmp.Or(f.Region, "any region"), f.Why))
+	}
+	p.Misfits = append(p.Misfits, "it may be that the policy or a limit was another one for a part of the time, "+
+		"or that Droplets could not be had, were kept, or outlived a restart")
 }
 
 // Figures are an Outcome in short.

@@ -3,6 +3,8 @@ package plan
 import (
 	"cmp"
 	"fmt"
+	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -23,49 +25,105 @@ func berlin(t *testing.T) *time.Location {
 	return zone
 }
 
-// The synthetic week fits its own policy, and no other.
+// The synthetic week fits its own policy, and no other. A wait alone can be what does not fit, and the reasons that are known
+// come before those that may be.
 func TestFit(t *testing.T) {
-	for idle, fits := range map[time.Duration]bool{20 * time.Minute: true, time.Hour: false, 5 * time.Minute: false} {
+	fit := func(idle time.Duration, change func(*history.Job)) []string {
 		h, s := Example()
 		s.Policy[0].IdleTime = idle
+		h.Failures = []history.Failure{{Size: "s-1vcpu-1gb", Region: "fra1", Why: "sold out", Times: 3}, {Why: "limit", Times: 7}}
+		for i := range h.Jobs {
+			if i%12 == 0 {
+				change(&h.Jobs[i])
+			}
+		}
 		p, err := NewPast(h, "ci", s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if (len(p.Misfits) == 0) != fits {
-			t.Errorf("idle_time %s: %s", idle, p.Misfits)
+		return p.Misfits
+	}
+	for idle, fits := range map[time.Duration]bool{20 * time.Minute: true, time.Hour: false, 5 * time.Minute: false} {
+		if got := fit(idle, func(*history.Job) {}); (got == nil) != fits {
+			t.Errorf("idle_time %s: %s", idle, got)
 		}
+	}
+	got := fit(20*time.Minute, func(j *history.Job) { j.AtGitLab += 10 * time.Minute })
+	want := []string{"seconds of wait p95: ", "Droplets were refused 3 times: s-1vcpu-1gb in fra1: sold out",
+		"Droplets were refused 7 times: any size in any region: limit", "it may be that "}
+	if !slices.EqualFunc(got, want, strings.HasPrefix) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
-// Only the group's Droplets and jobs count, and a job arrives when GitLab could have given it. What held jobs back is said,
-// and how long, if GitLab does not know when they came.
+// byHand are 1000 minutes of history. Each 40 minutes a job comes, boots a Droplet in 30 s, begins 10 s later and takes 10
+// minutes with that; the last one runs on. In the first 5 minutes another group has a job, too.
+func byHand() *history.History {
+	h := &history.History{From: time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)}
+	h.To = h.From.Add(1000 * time.Minute)
+	add := func(group string, n int, size string, usd float64, ended time.Duration) {
+		at, name := h.From.Add(time.Duration(40*n)*time.Minute), fmt.Sprint(group, n)
+		h.Droplets = append(h.Droplets, history.Droplet{Name: name, Group: group, Size: size, PriceHourly: usd,
+			Requested: at, Active: at.Add(30 * time.Second), Gone: at.Add(20 * time.Minute)})
+		j := history.Job{Droplet: name, Received: at, Started: at.Add(40 * time.Second)}
+		if ended > 0 {
+			j.Ended = at.Add(ended)
+		}
+		h.Jobs = append(h.Jobs, j)
+	}
+	add("other", 0, "other", 1, 5*time.Minute)
+	add("ci", 0, "first", 0.06, 10*time.Minute)
+	for n := 1; n < 19; n++ {
+		add("ci", n, "most", 0.03, 10*time.Minute)
+	}
+	add("ci", 19, "last", 0, 0)
+	return h
+}
+
+// Only the group's Droplets and jobs count.
 func TestPast(t *testing.T) {
-	h, s := Example()
-	h.Droplets[0].Group = "other"
-	s.MaxJobs, s.MaxInstances, s.Policy = 5, 8, append(s.Policy, runnerconfig.Policy{IdleCount: 1})
+	h := byHand()
+	_, s := Example()
+	s.UpdateIntervalWhenExpecting = 10 * time.Second
 	p, err := NewPast(h, "ci", s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var arrive []time.Duration
-	for i := range h.Jobs {
-		j := &h.Jobs[i]
-		if j.Droplet != h.Droplets[0].Name {
-			arrive = append(arrive, j.Received.Sub(h.From)-j.AtGitLab)
+	w := p.Work
+	if p.Size != "most" || p.Jobs != 20 || p.Was.Most != 1 || len(w.Boots) != 20 || math.Abs(w.Price-0.6/19) > 1e-9 ||
+		w.Ready != 10*time.Second-6*time.Second || w.Gone != 5*time.Second {
+		t.Errorf("size %s, %d jobs, %d Droplets, %d boots, %g USD, ready %s, gone %s", p.Size, p.Jobs, p.Was.Most, len(w.Boots), w.Price, w.Ready, w.Gone)
+	}
+	for i := range 12 { // GitLab's word counts where most jobs have it
+		h.Jobs[i].AtGitLab = time.Minute
+		if p, err = NewPast(h, "ci", s); err != nil || p.Work.Queued != (i > 10) {
+			t.Errorf("%d of 20 jobs: %v, %v", i, p.Work.Queued, err)
 		}
-		j.AtGitLab = 0
 	}
-	if len(p.Was.Lives) != len(h.Droplets)-1 || len(p.Work.Jobs) != len(arrive) || p.Work.Jobs[0].Arrive != slices.Min(arrive) || p.Held != nil {
-		t.Errorf("%d Droplets, %d jobs, the first at %s, %q", len(p.Was.Lives), len(p.Work.Jobs), p.Work.Jobs[0].Arrive, p.Held)
-	}
-	if p, err = NewPast(h, "ci", s); err != nil {
-		t.Fatal(err)
-	}
-	held := strings.Join(p.Held, "\n")
-	for _, want := range []string{"concurrent or limit was reached for ", "max_instances was reached for ", "preemptive_mode leaves jobs at GitLab"} {
-		if !strings.Contains(held, want) {
-			t.Errorf("%q does not say %q", held, want)
+}
+
+// What held jobs back is said, and how long, if GitLab does not know when they came. They count from when the runner took
+// them, for concurrent those of all groups.
+func TestHeld(t *testing.T) {
+	of := func(what, part string) string { return what + " was reached for " + part + " % of the time" }
+	for _, tt := range []struct {
+		concurrent, limit, instances, capacity, idle int
+		atGitLab                                     time.Duration
+		want                                         []string
+	}{
+		{concurrent: 3, limit: 2, instances: 1, capacity: 2},
+		{concurrent: 2, limit: 1, instances: 1, want: []string{of("concurrent", "0.5"), of("limit", "43.0"), of("max_instances", "43.0")}},
+		{idle: 1, want: []string{"preemptive_mode leaves jobs at GitLab until a Droplet is ready, and the journal does not know since when"}},
+		{concurrent: 1, limit: 1, instances: 1, idle: 1, atGitLab: time.Second},
+	} {
+		h := byHand()
+		for i := range h.Jobs {
+			h.Jobs[i].AtGitLab = tt.atGitLab
+		}
+		_, s := Example()
+		s.Concurrent, s.Limit, s.MaxInstances, s.CapacityPerInstance, s.Policy[0].IdleCount = tt.concurrent, tt.limit, tt.instances, tt.capacity, tt.idle
+		if p, err := NewPast(h, "ci", s); err != nil || !slices.Equal(p.Held, tt.want) {
+			t.Errorf("%+v: %q, %v", tt, p.Held, err)
 		}
 	}
 }
@@ -146,6 +204,72 @@ func TestSearch(t *testing.T) {
 	}
 }
 
+// All that is tried on a size: each value, alone and by hours, in the blocks that are to be pasted.
+func TestChoices(t *testing.T) {
+	p := &Past{From: time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC), Size: "s-2vcpu-4gb"} // a Monday
+	p.Work = &Work{Length: 7 * 24 * time.Hour, Boots: []time.Duration{30 * time.Second}}
+	for day := range 5 {
+		for hour := 8; hour < 18; hour++ {
+			for range 1 + 11*(hour/17) { // at most 12 at once
+				p.Work.Jobs = append(p.Work.Jobs, Job{time.Duration(24*day+hour) * time.Hour, time.Minute})
+			}
+		}
+	}
+	p.Setup.Zone = berlin(t)
+	p.Setup.Policy = []runnerconfig.Policy{{PreemptiveMode: new(false)}, {IdleCount: 1}}
+	for now, uses := range map[int]string{0: "0 5 20", 1: "1", 20: "5 20 100"} {
+		p.Setup.MaxUseCount = now
+		tried := map[string]map[string]bool{}
+		note := func(what string, value any) {
+			if tried[what] == nil {
+				tried[what] = map[string]bool{}
+			}
+			tried[what][fmt.Sprintf("%5v", value)] = true
+		}
+		for _, c := range p.choices(Size{"s-4vcpu-8gb", 2, 0.5}) {
+			night, day := c.Setup.Policy[0], c.Setup.Policy[len(c.Setup.Policy)-1]
+			note("uses", c.Setup.MaxUseCount)
+			note("idle_time", day.IdleTime)
+			note("scale", day.ScaleFactor)
+			note("idle", day.IdleCount)
+			if night.IdleTime != day.IdleTime || c.MaxUses != c.Setup.MaxUseCount {
+				t.Errorf("%+v", c)
+			}
+			if day.IdleCount == 8 {
+				note("of 8", night.IdleCount)
+			}
+			note("blocks", fmt.Sprintln(len(c.Setup.Policy), len(c.Setup.shifts) > 1, day.Periods, day.Timezone, *day.PreemptiveMode,
+				night.Periods, night.Timezone, *night.PreemptiveMode))
+			if c.work.Jobs[0].Takes != 30*time.Second || c.work.Price != 0.5 {
+				t.Fatalf("on a size twice as fast: %+v", c.work.Jobs[0])
+			}
+		}
+		for what, want := range map[string]string{
+			"uses": uses, "idle_time": "5m0s 10m0s 20m0s 40m0s", "scale": "0 1.5", "idle": "0 1 2 3 5 8 12", "of 8": "0 4 8",
+			"blocks": "1 false [* * * * *] Europe/Berlin true [* * * * *] Europe/Berlin true" +
+				" 2 true [* 9-18 * * mon,tue,wed,thu,fri] Europe/Berlin true [* * * * *] Europe/Berlin false",
+		} {
+			if got := strings.Join(strings.Fields(strings.Join(slices.Sorted(maps.Keys(tried[what])), " ")), " "); got != want {
+				t.Errorf("max_use_count %d: %s: %s, want %s", now, what, got, want)
+			}
+		}
+	}
+}
+
+// The front has what is cheaper or faster, and of the same the policy with fewer blocks.
+func TestFront(t *testing.T) {
+	at := func(usd, p95 float64, blocks int) Choice {
+		return Choice{Figures: Figures{USD: usd, Wait: history.Waits{P95: p95}}, Setup: Setup{Autoscaler: runnerconfig.Autoscaler{Policy: make([]runnerconfig.Policy, blocks)}}}
+	}
+	got := ""
+	for _, c := range front([]Choice{at(90, 40, 1), at(50, 60, 2), at(50, 60, 1), at(95, 39.5, 1), at(95, 50, 1), at(120, 20, 1)}) {
+		got += fmt.Sprintln(c.USD, c.Wait.P95, len(c.Setup.Policy))
+	}
+	if want := "50 60 1\n90 40 1\n120 20 1\n"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 // What is better than the present is named, and at most five choices are shown.
 func TestChoose(t *testing.T) {
 	p := Past{}
@@ -208,17 +332,41 @@ func TestRequired(t *testing.T) {
 	}
 }
 
-// concurrent and limit hold jobs back, which then wait at GitLab.
-func TestMaxJobs(t *testing.T) {
-	w := &Work{Length: time.Hour, Boots: []time.Duration{30 * time.Second}, Price: 0.03571}
-	for range 4 {
-		w.Jobs = append(w.Jobs, Job{time.Second, 10 * time.Minute})
-	}
-	_, s := Example()
-	s.MaxJobs = 1
-	o := Replay(s, w)
-	if len(o.Lives) != 1 || slices.Max(o.Waits) < 30*time.Minute {
-		t.Errorf("%d Droplets, waits of %s", len(o.Lives), o.Waits)
+// What a setup, and the work, make of four jobs of 10 minutes that come at once.
+func TestReplay(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change   func(*Setup, *Work)
+		droplets int
+		wait     time.Duration // of the last job
+		life     time.Duration // of the first Droplet
+	}{
+		"as it is":          {func(*Setup, *Work) {}, 4, 36 * time.Second, 0},
+		"boots longer":      {func(_ *Setup, w *Work) { w.Ready = 10 * time.Second }, 4, 46 * time.Second, 10 * time.Second},
+		"is seen later":     {func(s *Setup, _ *Work) { s.UpdateIntervalWhenExpecting = 20 * time.Second }, 4, time.Minute, 10 * time.Second},
+		"is deleted slowly": {func(_ *Setup, w *Work) { w.Gone = time.Minute }, 4, 36 * time.Second, time.Minute},
+		"is deleted before it runs": {func(s *Setup, w *Work) { // for two minutes two are wanted, then for one none
+			s.Policy = []runnerconfig.Policy{{IdleCount: 2}, {}}
+			s.shifts, w.Ready = []shift{{0, 0}, {time.Minute, 1}, {2 * time.Minute, 0}}, 5*time.Minute
+			for i := range w.Jobs {
+				w.Jobs[i].Arrive = 4 * time.Minute
+			}
+		}, 8, 9*time.Minute + 6*time.Second, -29*time.Minute - 33*time.Second},
+		"concurrent":                    {func(s *Setup, _ *Work) { s.Concurrent = 1 }, 1, 30*time.Minute + 35*time.Second, 30 * time.Minute},
+		"limit":                         {func(s *Setup, _ *Work) { s.Concurrent, s.Limit = 3, 1 }, 1, 30*time.Minute + 35*time.Second, 30 * time.Minute},
+		"the runner's own, no policy's": {func(s *Setup, _ *Work) { s.shifts = []shift{{0, -1}} }, 4, 36 * time.Second, -15 * time.Minute},
+	} {
+		w := &Work{Length: 2 * time.Hour, Boots: []time.Duration{30 * time.Second}, Price: 0.03571}
+		for range 4 {
+			w.Jobs = append(w.Jobs, Job{time.Second, 10 * time.Minute})
+		}
+		_, s := Example()
+		usual := Replay(s, w).Lives[0]
+		tt.change(&s, w)
+		o := Replay(s, w)
+		life := o.Lives[0].To - o.Lives[0].From - (usual.To - usual.From)
+		if len(o.Lives) != tt.droplets || (o.Waits[3]-tt.wait).Abs() > 3*time.Second || (life-tt.life).Abs() > 5*time.Second {
+			t.Errorf("%s: %d Droplets, waits of %s, %s", name, len(o.Lives), o.Waits, life)
+		}
 	}
 }
 

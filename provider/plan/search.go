@@ -84,15 +84,19 @@ func (p *Past) choices(size Size) (all []Choice) {
 	if uses[0] != 1 { // 1 is for jobs that do not trust each other
 		uses = append(uses, slices.DeleteFunc(slices.Clone(maxUses), func(n int) bool { return n == uses[0] })[:2]...)
 	}
-	policy := runnerconfig.Policy{Periods: []string{"* * * * *"}, PreemptiveMode: new(len(p.Setup.Policy) > 0 && p.Setup.Policy[0].Preemptive())}
+	policy := runnerconfig.Policy{Periods: []string{"* * * * *"}}
 	if p.Setup.Zone != time.Local {
 		policy.Timezone = p.Setup.Zone.String()
+	}
+	atNightIs, byDayIs := false, false // preemptive_mode of the first policy, which is the base, and of the last
+	if now := p.Setup.Policy; len(now) > 0 {
+		atNightIs, byDayIs = now[0].Preemptive(), now[len(now)-1].Preemptive()
 	}
 	add := func(uses int, idle time.Duration, scale float64, count, atNight int) {
 		c := Choice{Size: size.Slug, MaxUses: uses, Setup: p.Setup, work: &work}
 		night, day := policy, policy
-		night.IdleCount, night.IdleTime = atNight, idle
-		day.IdleCount, day.IdleTime, day.ScaleFactor = count, idle, scale
+		night.IdleCount, night.IdleTime, night.PreemptiveMode = atNight, idle, &atNightIs
+		day.IdleCount, day.IdleTime, day.ScaleFactor, day.PreemptiveMode = count, idle, scale, &byDayIs
 		c.Policy = fmt.Sprintf("%d idle", count)
 		if scale > 0 {
 			c.Policy += fmt.Sprintf(" x%g", scale)
@@ -140,7 +144,7 @@ func period(days [7]bool, from, to int) string {
 // counts are the values of idle_count: up to how many jobs come, at most, while a Droplet boots. Room for more is never needed.
 func (p *Past) counts() []int {
 	boots := slices.Sorted(slices.Values(p.Work.Boots))
-	window := boots[len(boots)*9/10] + p.Work.Ready + 2*update + 2*tick
+	window := boots[len(boots)*9/10] + p.Work.Ready + 2*p.Setup.expecting() + 2*tick
 	var booting []Life
 	for _, j := range p.Work.Jobs {
 		booting = append(booting, Life{j.Arrive, j.Arrive + window})

@@ -39,6 +39,7 @@ func TestModelIsTheTaskscaler(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(uint64(seed), 16))
 			s, w := randomSetup(r), randomDay(r)
+			s.UpdateIntervalWhenExpecting = []time.Duration{0, 5 * time.Second, 0}[seed%3]
 			model := Replay(s, w)
 			var missed []string
 			for range 10 {
@@ -112,7 +113,8 @@ func replay(t *testing.T, s Setup, w *Work) (out Outcome) {
 	cloud := &cloud{w: w, most: s.MaxInstances, since: since}
 	runner, err := taskscaler.New(t.Context(), cloud, taskscaler.WithReservations(), taskscaler.WithMaxInstances(s.MaxInstances),
 		taskscaler.WithMaxUseCount(s.MaxUseCount), taskscaler.WithCapacityPerInstance(s.CapacityPerInstance), taskscaler.WithLogger(hclog.NewNullLogger()),
-		taskscaler.WithUpdateInterval(s.UpdateInterval), taskscaler.WithDeleteInstancesOnShutdown(),
+		taskscaler.WithUpdateInterval(s.UpdateInterval), taskscaler.WithUpdateIntervalWhenExpecting(s.expecting()),
+		taskscaler.WithDeleteInstancesOnShutdown(),
 		taskscaler.WithInstanceUpFunc(func(taskscaler.Taskscaler, taskscaler.UpFuncInstance) error {
 			time.Sleep(w.Ready)
 			return nil
