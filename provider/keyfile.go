@@ -5,15 +5,12 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/crypto/ssh"
-
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 )
 
 // newKey makes an ed25519 private key in OpenSSH's form.
@@ -33,30 +30,20 @@ func newKey() ([]byte, error) {
 // bits has some 13,000.
 const maxKeyFile = 64 << 10
 
-// readOrMakeKey reads the private key at path, or makes one there that only its
-// owner can read.
-func readOrMakeKey(log hclog.Logger, path string) ([]byte, error) {
-	key, err := config.ThisHost().ReadFile(path, maxKeyFile)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return makeKey(log, path)
-	case err == nil:
-		warnIfReadable(log, path)
-	}
-	return key, err
-}
-
-// warnIfReadable tells about a file with a secret that not only its owner can
-// read. Windows keeps that elsewhere than in the mode.
-func warnIfReadable(log hclog.Logger, path string) {
+// Exposed reports whether others than its owner can read a file. Windows keeps that elsewhere than in the mode.
+func Exposed(path string) bool {
 	info, err := os.Stat(path)
-	if err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		log.Warn("others can read a file with a secret",
-			"path", path, "mode", info.Mode().Perm().String(), "hint", "chmod 600 "+path)
+	return err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0
+}
+
+// warnIfReadable tells about a file with a secret that not only its owner can read.
+func warnIfReadable(log hclog.Logger, path string) {
+	if Exposed(path) {
+		log.Warn("others can read a file with a secret", "path", path, "hint", "chmod 600 "+path)
 	}
 }
 
-// makeKey writes a new key to path.
+// makeKey writes a new key to path, which only its owner can read.
 func makeKey(log hclog.Logger, path string) ([]byte, error) {
 	key, err := newKey()
 	if err != nil {

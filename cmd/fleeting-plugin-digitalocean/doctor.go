@@ -149,7 +149,7 @@ func (d diagnosing) chosen(ctx context.Context) (all []*diagnosis, err error) {
 		return nil, hinted{misuse(fmt.Sprintf("%s has no group %s", file.Path, strings.Join(quoted(d.groups), ", "))),
 			"--group is one of " + strings.Join(quoted(names), ", ")}
 	}
-	all[0].subject.Host.Exposed = doctor.Exposed(file.Path) // told once
+	all[0].subject.Host.Exposed = provider.Exposed(file.Path) // told once
 	return all, nil
 }
 
