@@ -50,7 +50,7 @@ interrupted, with 2 if it was called wrongly.`,
 	cmd.Flags().BoolVar(&d.offline, "offline", false, "ask DigitalOcean nothing")
 	cmd.Flags().BoolVar(&d.boot, "boot", false, "make one Droplet, measure the time until jobs can run on it, and delete it")
 	cmd.Flags().Var(&d.timeout, "timeout", "ask DigitalOcean about a group no longer than that; --boot takes its own time")
-	t.formatFlags(cmd, "text", asJSON)
+	t.formatFlags(cmd, asTable, asJSON)
 	return cmd
 }
 
