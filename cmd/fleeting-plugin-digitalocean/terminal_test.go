@@ -37,6 +37,16 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
+// What the plugin logs is a line of keys and values for a person, and its hint one of its own.
+func TestLog(t *testing.T) {
+	var errs strings.Builder
+	newLog(&terminal{err: &errs}).Warn("others can read it", "path", "a b", "n", 2, "hint", "chmod 600 'a b'")
+	newLog(&terminal{err: &errs}).Error("failed")
+	if want := "warning: others can read it path=a b n=2\nhint: chmod 600 'a b'\nerror: failed\n"; errs.String() != want {
+		t.Errorf("%q, want %q", errs.String(), want)
+	}
+}
+
 func TestAge(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "0s", 59 * time.Second: "59s", time.Minute: "1m", 59*time.Minute + 59*time.Second: "59m",
@@ -144,7 +154,7 @@ func TestJSONIsDescribed(t *testing.T) {
 			look(of.Field(i).Type)
 		}
 	}
-	for _, form := range []any{report{}, diagnosis{}, migrated{}, history.Usage{}, planReport{}} {
+	for _, form := range []any{report{}, diagnosis{}, migrated{}, history.Usage{}, planReport{}, build{}} {
 		look(reflect.TypeOf(form))
 	}
 }
