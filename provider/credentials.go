@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -55,75 +54,31 @@ func loadCredentials(log hclog.Logger, c config.Config, connector provider.Conne
 		extra: c.SSHKeys,
 		busy:  semaphore.NewWeighted(1),
 	}
-	err := k.read(c, connector)
-	if err == nil && k.private == nil {
-		if k.generated = c.SSHKeyFile == ""; k.generated {
-			k.private, err = newKey()
-		} else {
-			k.private, err = makeKey(log, c.SSHKeyFile)
-		}
-	}
-	if err == nil {
-		err = k.parse()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", k.source, err)
-	}
-	warnIfReadable(log, c.SSHKeyFile) // "" = there is none
-	return k, nil
-}
-
-// read reads the private key, if there is one. It makes none.
-func (k *credentials) read(c config.Config, connector provider.ConnectorConfig) (err error) {
+	var err error
 	switch {
 	case len(connector.Key) > 0:
 		k.source, k.private = "connector_config.key_path", connector.Key
 	case c.SSHKeyFile != "":
 		k.source = "plugin_config.ssh_key_file: " + c.SSHKeyFile
-		if k.private, err = config.ThisHost().ReadFile(c.SSHKeyFile, maxKeyFile); errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
+		k.private, err = readOrMakeKey(log, c.SSHKeyFile)
 	default:
-		k.source = "generated"
+		k.source, k.generated = "generated", true
+		k.private, err = newKey()
 	}
-	return err
-}
-
-// parse finds out the public half. The parser's own words never hold any of the key.
-func (k *credentials) parse() error {
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", k.source, err)
+	}
 	signer, err := ssh.ParsePrivateKey(k.private)
 	if errors.As(err, new(*ssh.PassphraseMissingError)) {
-		return errors.New("the key needs a passphrase; use one without")
-	} else if err != nil {
-		return fmt.Errorf("not an SSH private key in PEM or OpenSSH form: %w", err)
+		return nil, fmt.Errorf("%s: the key needs a passphrase; use one without", k.source)
+	}
+	if err != nil {
+		// The parser's own words never hold any of the key.
+		return nil, fmt.Errorf("%s: not an SSH private key in PEM or OpenSSH form: %w", k.source, err)
 	}
 	k.public = strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
 	k.fingerprint = ssh.FingerprintLegacyMD5(signer.PublicKey())
-	return nil
-}
-
-// CheckFiles makes a start's checks of the files with secrets, and makes no file. keyPath is connector_config's, which the runner
-// reads. exposed are those that others can read.
-func CheckFiles(c config.Config, token config.Token, keyPath string) (exposed []string, err error) {
-	k, connector := &credentials{source: "connector_config.key_path"}, provider.ConnectorConfig{}
-	if keyPath != "" {
-		connector.Key, err = config.ThisHost().ReadFile(keyPath, maxKeyFile)
-	}
-	if err == nil {
-		err = k.read(c, connector)
-	}
-	if err == nil && k.private != nil {
-		err = k.parse()
-	}
-	if err != nil {
-		err = fmt.Errorf("%s: %w", k.source, err)
-	}
-	for _, path := range []string{token.File, c.SSHKeyFile, keyPath} {
-		if Exposed(path) {
-			exposed = append(exposed, path)
-		}
-	}
-	return exposed, err
+	return k, nil
 }
 
 // String names the key without giving any of it away.

@@ -5,12 +5,16 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 
 	"github.com/hashicorp/go-hclog"
+	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
 	"golang.org/x/crypto/ssh"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 )
 
 // newKey makes an ed25519 private key in OpenSSH's form.
@@ -30,6 +34,19 @@ func newKey() ([]byte, error) {
 // bits has some 13,000.
 const maxKeyFile = 64 << 10
 
+// readOrMakeKey reads the private key at path, or makes one there that only its
+// owner can read.
+func readOrMakeKey(log hclog.Logger, path string) ([]byte, error) {
+	key, err := config.ThisHost().ReadFile(path, maxKeyFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return makeKey(log, path)
+	case err == nil:
+		warnIfReadable(log, path)
+	}
+	return key, err
+}
+
 // Exposed reports whether others than its owner can read a file. Windows keeps that elsewhere than in the mode.
 func Exposed(path string) bool {
 	info, err := os.Stat(path)
@@ -43,7 +60,28 @@ func warnIfReadable(log hclog.Logger, path string) {
 	}
 }
 
-// makeKey writes a new key to path, which only its owner can read.
+// CheckFiles makes a start's checks of the files with secrets, and makes no file. keyPath is connector_config's, which the runner
+// reads. exposed are those that others can read.
+func CheckFiles(c config.Config, token config.Token, keyPath string) (exposed []string, err error) {
+	for _, path := range []string{token.File, c.SSHKeyFile, keyPath} {
+		if Exposed(path) {
+			exposed = append(exposed, path)
+		}
+	}
+	var connector provider.ConnectorConfig
+	if keyPath != "" {
+		if connector.Key, err = config.ThisHost().ReadFile(keyPath, maxKeyFile); err != nil {
+			return exposed, fmt.Errorf("connector_config.key_path: %w", err)
+		}
+	}
+	if _, err := os.Stat(c.SSHKeyFile); errors.Is(err, fs.ErrNotExist) {
+		c.SSHKeyFile = "" // a start makes it
+	}
+	_, err = loadCredentials(hclog.NewNullLogger(), c, connector)
+	return exposed, err
+}
+
+// makeKey writes a new key to path.
 func makeKey(log hclog.Logger, path string) ([]byte, error) {
 	key, err := newKey()
 	if err != nil {

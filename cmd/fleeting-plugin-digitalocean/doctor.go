@@ -146,8 +146,8 @@ func (d diagnosing) chosen(ctx context.Context) (all []*diagnosis, err error) {
 		}
 	}
 	if len(all) == 0 {
-		return nil, hinted{misuse(fmt.Sprintf("%s has no group %s", file.Path, strings.Join(quoted(d.groups), ", "))),
-			"--group is one of " + strings.Join(quoted(names), ", ")}
+		return nil, hinted{misuse(fmt.Sprintf("%s has no group %s", file.Path, strings.Join(d.groups, ", "))),
+			"--group is one of " + strings.Join(names, ", ")}
 	}
 	all[0].subject.Host.Exposed = provider.Exposed(file.Path) // told once
 	return all, nil

@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 )
 
 // flags are those that say which groups a command is about.
@@ -25,25 +22,8 @@ func (c *choice) flags(cmd *cobra.Command) {
 	f.StringVar(&c.tokenFile, "token-file", "", "without a config.toml: a `FILE` with the account's token, - for standard input "+
 		"(default $DIGITALOCEAN_TOKEN, else $DIGITALOCEAN_ACCESS_TOKEN)")
 	_ = cmd.RegisterFlagCompletionFunc("group", c.completeGroups)
-	_ = cmd.RegisterFlagCompletionFunc("runner", c.completeRunners)
-	c.stdin = func() io.Reader {
-		if term.IsTerminal(int(os.Stdin.Fd())) {
-			cmd.PrintErrln("paste the token, then Enter and Ctrl-D")
-		}
-		return cmd.InOrStdin()
-	}
-}
-
-// completeRunners completes the names of config.toml's [[runners]] that use this plugin.
-func (c *choice) completeRunners(*cobra.Command, []string, string) (names []string, _ cobra.ShellCompDirective) {
-	of := choice{config: c.config}
-	if file, err := of.load(); err == nil {
-		runners, _ := of.runners(file)
-		for _, r := range runners {
-			names = append(names, r.Name)
-		}
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	_ = cmd.RegisterFlagCompletionFunc("runner", cobra.NoFileCompletions)
+	c.stdin = cmd.InOrStdin
 }
 
 // completeGroups completes the names of config.toml's groups.

@@ -79,7 +79,8 @@ https://gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean`,
 				cmd.Print(v.Full())
 				return
 			}
-			t.json(build{v.Name, v.Version, v.Revision, v.BuiltAt, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH})
+			t.json(map[string]string{"name": v.Name, "release": v.Version, "revision": v.Revision, "built_at": v.BuiltAt,
+				"go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
 		},
 	}
 	t.formatFlags(version, asTable, asJSON)
@@ -137,16 +138,6 @@ not set. REPOSITORY is what the runner's plugin = "..." has.`,
 		}
 	}
 	return root
-}
-
-// build is what version shows. Its JSON form is stable.
-type build struct {
-	Name     string `json:"name"`
-	Release  string `json:"release"`
-	Revision string `json:"revision"`
-	BuiltAt  string `json:"built_at"`
-	Go       string `json:"go"`
-	Platform string `json:"platform"`
 }
 
 // unheard lets a command that destroys go on when nobody reads what it says. (TestScripts, hangup)

@@ -302,14 +302,12 @@ func (l log) Warn(msg string, args ...any)  { l.say("warning", msg, args) }
 func (l log) Error(msg string, args ...any) { l.say("error", msg, args) }
 
 func (l log) say(word, msg string, args []any) {
-	hint := ""
 	for pair := range slices.Chunk(args, 2) {
 		if pair[0] == "hint" {
-			hint = fmt.Sprint(pair[1])
+			defer l.t.say("hint", "%v", pair[1])
 		} else {
 			msg += fmt.Sprintf(" %v=%v", pair...)
 		}
 	}
 	l.t.say(word, "%s", msg)
-	l.t.say("hint", "%s", hint) // "" = no line
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -154,7 +155,18 @@ func TestJSONIsDescribed(t *testing.T) {
 			look(of.Field(i).Type)
 		}
 	}
-	for _, form := range []any{report{}, diagnosis{}, migrated{}, history.Usage{}, planReport{}, build{}} {
+	var version strings.Builder // whose form is no type
+	root := newRoot(&terminal{out: &version})
+	root.SetArgs([]string{"version", "-o", "json"})
+	if err := root.Execute(); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range regexp.MustCompile(`"\w+":`).FindAllString(version.String(), -1) {
+		if !strings.Contains(string(text), key) {
+			t.Errorf("version: %s is not described", key)
+		}
+	}
+	for _, form := range []any{report{}, diagnosis{}, migrated{}, history.Usage{}, planReport{}} {
 		look(reflect.TypeOf(form))
 	}
 }

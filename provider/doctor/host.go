@@ -20,13 +20,12 @@ import (
 // Host is what of this host the checks go by. Look fills it in.
 type Host struct {
 	Now           time.Time
-	RunnerVersion string // of gitlab-runner, such as "18.6.6"; "" = not known
-	Program       string // the path of this one
-	PluginFault   string // why plugin = "..." leads to no program; "" = it does
-	Exposed       bool   // other users can read the File
-
-	KeyFault    error    // why Init refuses the SSH key
-	Unprotected []string // files of the group's secrets that other users can read
+	RunnerVersion string   // of gitlab-runner, such as "18.6.6"; "" = not known
+	Program       string   // the path of this one
+	PluginFault   string   // why plugin = "..." leads to no program; "" = it does
+	Exposed       bool     // other users can read the File
+	KeyFault      error    // why Init refuses the SSH key
+	Unprotected   []string // files of the group's secrets that other users can read
 
 	StateFault error        // why the state directory cannot be used
 	Holder     string       // the process id of the plugin that manages the group, "" = none does

@@ -18,7 +18,6 @@ type HeldError struct {
 	PID     int  // 0 = unknown, as always without a /proc
 	Sibling bool // the runner that started it is ours too
 	Orphan  bool // the runner that started it has ended
-
 	command bool // it is no plugin's, but Try's
 }
 
@@ -107,9 +106,8 @@ func (h home) isHeld() (*HeldError, error) {
 
 // holder is how the holder of a lock writes itself into the lock's file.
 type holder struct {
-	PID    int `json:"pid"`
-	Parent int `json:"parent"` // a plugin's is its runner, while that lives
-
+	PID     int  `json:"pid"`
+	Parent  int  `json:"parent"` // a plugin's is its runner, while that lives
 	Command bool `json:"command,omitempty"`
 }
 
