@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -242,7 +244,36 @@ func TestKeyFaults(t *testing.T) {
 		_, err := loadCredentials(hclog.NewNullLogger(), config.Config{Name: "ci", SSHKeyFile: tt.path}, provider.ConnectorConfig{})
 		fails(t, err, "plugin_config.ssh_key_file: "+tt.path+tt.want)
 		equal(t, "tells of the key", false, strings.Contains(err.Error(), sentinel))
+		_, checked := CheckFiles(config.Config{SSHKeyFile: tt.path}, config.Token{}, "")
+		equal(t, "CheckFiles", err.Error(), fmt.Sprint(checked))
 	}
 	_, err := loadCredentials(hclog.NewNullLogger(), config.Config{Name: "ci"}, provider.ConnectorConfig{Key: []byte(sentinel)})
 	fails(t, err, "connector_config.key_path"+form+"ssh: no key found")
+}
+
+// TestCheckFiles: what a start refuses or warns of is found without one, and no key is made.
+func TestCheckFiles(t *testing.T) {
+	key, missing := file(t, "", string(someKey(t))), filepath.Join(t.TempDir(), "missing")
+	for _, tt := range []struct{ keyFile, keyPath, want string }{
+		{"", "", ""}, {missing, "", ""}, {key, "", ""}, {"", key, ""},
+		{missing, missing, "connector_config.key_path: stat " + missing},
+		{key, file(t, "", "no key"), "connector_config.key_path: not an SSH private key in PEM or OpenSSH form: "},
+		{file(t, "", "no key"), key, ""}, // which is not used
+	} {
+		_, err := CheckFiles(config.Config{SSHKeyFile: tt.keyFile}, config.Token{}, tt.keyPath)
+		if (err != nil) != (tt.want != "") || err != nil && !strings.HasPrefix(err.Error(), tt.want) {
+			t.Errorf("%+v: %v", tt, err)
+		}
+	}
+	if _, err := os.Stat(missing); err == nil {
+		t.Error("it made a key")
+	}
+	if runtime.GOOS == "windows" {
+		t.Skip("it has no modes")
+	}
+	for mode, want := range map[os.FileMode]int{0o600: 0, 0o400: 0, 0o640: 3, 0o604: 3, 0o620: 3} {
+		equal(t, "error of chmod", nil, os.Chmod(key, mode))
+		exposed, _ := CheckFiles(config.Config{SSHKeyFile: key}, config.Token{File: key}, key)
+		equal(t, mode.String(), want, len(exposed))
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"runtime"
 
 	"github.com/hashicorp/go-hclog"
+	"gitlab.com/gitlab-org/fleeting/fleeting/provider"
 	"golang.org/x/crypto/ssh"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
@@ -46,14 +47,38 @@ func readOrMakeKey(log hclog.Logger, path string) ([]byte, error) {
 	return key, err
 }
 
-// warnIfReadable tells about a file with a secret that not only its owner can
-// read. Windows keeps that elsewhere than in the mode.
-func warnIfReadable(log hclog.Logger, path string) {
+// Exposed reports whether others than its owner can read a file. Windows keeps that elsewhere than in the mode.
+func Exposed(path string) bool {
 	info, err := os.Stat(path)
-	if err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		log.Warn("others can read a file with a secret",
-			"path", path, "mode", info.Mode().Perm().String(), "hint", "chmod 600 "+path)
+	return err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0
+}
+
+// warnIfReadable tells about a file with a secret that not only its owner can read.
+func warnIfReadable(log hclog.Logger, path string) {
+	if Exposed(path) {
+		log.Warn("others can read a file with a secret", "path", path, "hint", "chmod 600 "+path)
 	}
+}
+
+// CheckFiles makes a start's checks of the files with secrets, and makes no file. keyPath is connector_config's, which the runner
+// reads. exposed are those that others can read.
+func CheckFiles(c config.Config, token config.Token, keyPath string) (exposed []string, err error) {
+	for _, path := range []string{token.File, c.SSHKeyFile, keyPath} {
+		if Exposed(path) {
+			exposed = append(exposed, path)
+		}
+	}
+	var connector provider.ConnectorConfig
+	if keyPath != "" {
+		if connector.Key, err = config.ThisHost().ReadFile(keyPath, maxKeyFile); err != nil {
+			return exposed, fmt.Errorf("connector_config.key_path: %w", err)
+		}
+	}
+	if _, err := os.Stat(c.SSHKeyFile); errors.Is(err, fs.ErrNotExist) {
+		c.SSHKeyFile = "" // a start makes it
+	}
+	_, err = loadCredentials(hclog.NewNullLogger(), c, connector)
+	return exposed, err
 }
 
 // makeKey writes a new key to path.

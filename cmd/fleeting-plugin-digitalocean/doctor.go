@@ -50,7 +50,7 @@ interrupted, with 2 if it was called wrongly.`,
 	cmd.Flags().BoolVar(&d.offline, "offline", false, "ask DigitalOcean nothing")
 	cmd.Flags().BoolVar(&d.boot, "boot", false, "make one Droplet, measure the time until jobs can run on it, and delete it")
 	cmd.Flags().Var(&d.timeout, "timeout", "ask DigitalOcean about a group no longer than that; --boot takes its own time")
-	t.formatFlags(cmd, "text", asJSON)
+	t.formatFlags(cmd, asTable, asJSON)
 	return cmd
 }
 
@@ -146,10 +146,10 @@ func (d diagnosing) chosen(ctx context.Context) (all []*diagnosis, err error) {
 		}
 	}
 	if len(all) == 0 {
-		return nil, hinted{misuse(fmt.Sprintf("%s has no group %s", file.Path, strings.Join(quoted(d.groups), ", "))),
-			"--group is one of " + strings.Join(quoted(names), ", ")}
+		return nil, hinted{misuse(fmt.Sprintf("%s has no group %s", file.Path, strings.Join(d.groups, ", "))),
+			"--group is one of " + strings.Join(names, ", ")}
 	}
-	all[0].subject.Host.Exposed = doctor.Exposed(file.Path) // told once
+	all[0].subject.Host.Exposed = provider.Exposed(file.Path) // told once
 	return all, nil
 }
 

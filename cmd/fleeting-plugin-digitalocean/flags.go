@@ -22,6 +22,7 @@ func (c *choice) flags(cmd *cobra.Command) {
 	f.StringVar(&c.tokenFile, "token-file", "", "without a config.toml: a `FILE` with the account's token, - for standard input "+
 		"(default $DIGITALOCEAN_TOKEN, else $DIGITALOCEAN_ACCESS_TOKEN)")
 	_ = cmd.RegisterFlagCompletionFunc("group", c.completeGroups)
+	_ = cmd.RegisterFlagCompletionFunc("runner", cobra.NoFileCompletions)
 	c.stdin = cmd.InOrStdin
 }
 

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/term"
+
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
@@ -235,6 +237,9 @@ func (c choice) byHand() (found []group, err error) {
 	}
 	given := map[string]string{"token_file": c.tokenFile}
 	if fromStdin(c.tokenFile) { // once: a file would be read again
+		if term.IsTerminal(int(os.Stdin.Fd())) {
+			fmt.Fprintln(os.Stderr, "paste the token, then Enter and Ctrl-D")
+		}
 		text, err := io.ReadAll(io.LimitReader(c.stdin(), maxConfig))
 		if err != nil {
 			return nil, err
@@ -277,12 +282,4 @@ func sameAccount(a, b config.Account) bool {
 	one, err := a.Token.Read()
 	other, oerr := b.Token.Read()
 	return a.APIURL == b.APIURL && err == nil && oerr == nil && one.Equal(other)
-}
-
-func quoted(names []string) []string {
-	q := make([]string, len(names))
-	for i, n := range names {
-		q[i] = fmt.Sprintf("%q", n)
-	}
-	return q
 }

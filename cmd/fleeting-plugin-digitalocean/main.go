@@ -85,7 +85,7 @@ https://gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean`,
 				"go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
 		},
 	}
-	t.formatFlags(version, "text", asJSON)
+	t.formatFlags(version, asTable, asJSON)
 	bootstrap := &cobra.Command{
 		Use:   "bootstrap REPOSITORY",
 		Short: "Copy itself to where a runner in another container finds it",

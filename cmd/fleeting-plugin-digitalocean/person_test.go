@@ -12,7 +12,7 @@ import (
 )
 
 // person is `person [-columns N] [ANSWER...] -- COMMAND...`: it is run on a terminal, and each of
-// its questions answered. ^C is an answer too. The screen as it looks at the end is standard
+// its questions answered. ^C is an answer too, and ^D at an answer's end. The screen as it looks at the end is standard
 // output, and every byte that was sent to it is standard error.
 func person(ts *testscript.TestScript, neg bool, args []string) {
 	columns := 80
@@ -41,11 +41,11 @@ func person(ts *testscript.TestScript, neg bool, args []string) {
 	for buffer := make([]byte, 4096); ; {
 		n, err := tty.Read(buffer)
 		sent.Write(buffer[:n])
-		for strings.Count(sent.String(), "[y/N] ") > asked && asked < len(answers) {
+		for strings.Count(sent.String(), "[y/N] ")+strings.Count(sent.String(), "Ctrl-D\r\n") > asked && asked < len(answers) {
 			if answers[asked] == "^C" { // typed, the kernel may throw away what is written after it
 				ts.Check(cmd.Process.Signal(os.Interrupt))
 			} else {
-				_, werr := tty.WriteString(answers[asked] + "\n")
+				_, werr := tty.WriteString(strings.Replace(answers[asked], "^D", "\n\x04", 1) + "\n")
 				ts.Check(werr)
 			}
 			asked++

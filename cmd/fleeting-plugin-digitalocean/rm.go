@@ -58,7 +58,7 @@ cron job can alert.`,
 	f.Var(&r.olderThan, "older-than", "only orphans that are older, by DigitalOcean's clock")
 	f.BoolVarP(&r.yes, "yes", "y", false, "do not ask; needed where there is nobody to ask")
 	f.BoolVar(&r.dryRun, "dry-run", false, "only show what would be deleted")
-	f.Var(&r.timeout, "timeout", "give up after that; what was asked for may still be carried out")
+	f.Var(&r.timeout, "timeout", "give up after that: a list, a look at the account, all deletions on an account; what was asked for may still be carried out")
 	t.formatFlags(cmd, asTable, asJSON)
 	cmd.ValidArgsFunction = r.completeDroplets
 	return cmd
@@ -157,6 +157,8 @@ func (r *removing) lookAt(ctx context.Context, f *found) error {
 		return list(ctx, f)
 	case unknown != nil:
 		return unknown
+	case here.Command:
+		return fmt.Errorf("another rm works on it (process %d): run it again when it has ended", here.PID)
 	case here.Held:
 		r.t.say("note", "group %s: plugin process %d on this host manages it, so nothing of it is an orphan", f.Name, here.PID)
 		return nil
@@ -209,7 +211,7 @@ func (r *removing) show(here []*found) {
 	if r.orphans {
 		heads = append(heads, "LEFT BY")
 	}
-	_, _ = io.WriteString(r.t.err, entries(here, heads, 0, r.t.errColours))
+	_, _ = io.WriteString(r.t.err, entries(here, heads, r.t.errRoom(), r.t.errColours))
 	for _, f := range here {
 		if f.Managed {
 			r.t.say("warning", "a runner on this host manages group %s: a job on these Droplets fails, "+
@@ -239,6 +241,9 @@ func (r *removing) remove(ctx context.Context, groups []group, all []*found) err
 		fmt.Fprintf(r.t.out, "deleted %d of %d\n", gone, of)
 	}
 	if err != nil && digitalocean.Hint(err) == "" {
+		if r.orphans { // ls shows no keys and tags
+			return hinted{err, r.command("rm", "--orphans", "--dry-run") + " shows what is left"}
+		}
 		return hinted{err, r.command("ls") + " shows what is left"}
 	}
 	return err

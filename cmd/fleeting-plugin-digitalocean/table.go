@@ -9,10 +9,13 @@ import (
 	"unicode/utf8"
 )
 
-// room is how many columns a table on standard output has; 0 = any number.
-func (t *terminal) room() int {
-	if t.live {
-		return columns(os.Stdout)
+// room is how many columns standard output has, errRoom standard error; 0 = any number.
+func (t *terminal) room() int    { return room(t.live, os.Stdout) }
+func (t *terminal) errRoom() int { return room(t.liveErr, os.Stderr) }
+
+func room(live bool, f *os.File) int {
+	if live {
+		return columns(f)
 	}
 	return 0
 }

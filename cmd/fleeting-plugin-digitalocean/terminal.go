@@ -165,9 +165,9 @@ func (t *terminal) say(word, format string, args ...any) {
 	t.wipe()
 	dressed := colour(t.errColours, words[word], word+":")
 	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
-		width := 0
-		if t.liveErr && word != "hint" { // which is to be pasted
-			width = columns(os.Stderr)
+		width := t.errRoom()
+		if word == "hint" { // which is to be pasted
+			width = 0
 		}
 		fmt.Fprintf(t.err, "%s%s\n", dressed, hang(word+":", strings.TrimSuffix(line, "\n"), width))
 	}
@@ -298,5 +298,16 @@ type log struct {
 func newLog(t *terminal) hclog.Logger { return log{hclog.NewNullLogger(), t} }
 
 func (l log) With(...any) hclog.Logger      { return l }
-func (l log) Warn(msg string, args ...any)  { l.t.say("warning", "%s %v", msg, args) }
-func (l log) Error(msg string, args ...any) { l.t.say("error", "%s %v", msg, args) }
+func (l log) Warn(msg string, args ...any)  { l.say("warning", msg, args) }
+func (l log) Error(msg string, args ...any) { l.say("error", msg, args) }
+
+func (l log) say(word, msg string, args []any) {
+	for pair := range slices.Chunk(args, 2) {
+		if pair[0] == "hint" {
+			defer l.t.say("hint", "%v", pair[1])
+		} else {
+			msg += fmt.Sprintf(" %v=%v", pair...)
+		}
+	}
+	l.t.say(word, "%s", msg)
+}

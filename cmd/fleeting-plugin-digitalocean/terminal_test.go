@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +35,16 @@ func TestTerminal(t *testing.T) {
 		if got := term.colour(red, "x"); got != dressed {
 			t.Errorf("live %t: %q, want %q", live, got, dressed)
 		}
+	}
+}
+
+// What the plugin logs is a line of keys and values for a person, and its hint one of its own.
+func TestLog(t *testing.T) {
+	var errs strings.Builder
+	newLog(&terminal{err: &errs}).Warn("others can read it", "path", "a b", "n", 2, "hint", "chmod 600 'a b'")
+	newLog(&terminal{err: &errs}).Error("failed")
+	if want := "warning: others can read it path=a b n=2\nhint: chmod 600 'a b'\nerror: failed\n"; errs.String() != want {
+		t.Errorf("%q, want %q", errs.String(), want)
 	}
 }
 
@@ -142,6 +153,17 @@ func TestJSONIsDescribed(t *testing.T) {
 				t.Errorf("%s: %q is not described", of, key)
 			}
 			look(of.Field(i).Type)
+		}
+	}
+	var version strings.Builder // whose form is no type
+	root := newRoot(&terminal{out: &version})
+	root.SetArgs([]string{"version", "-o", "json"})
+	if err := root.Execute(); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range regexp.MustCompile(`"\w+":`).FindAllString(version.String(), -1) {
+		if !strings.Contains(string(text), key) {
+			t.Errorf("version: %s is not described", key)
 		}
 	}
 	for _, form := range []any{report{}, diagnosis{}, migrated{}, history.Usage{}, planReport{}} {

@@ -214,6 +214,7 @@ func live(t *testing.T, lines ...string) []Finding {
 func TestSound(t *testing.T) {
 	offline := []string{
 		"plugin-config ok 17",
+		"restart note 16 | rotate the runner's token while no job runs",
 		"restart note 15 | where the runner is stopped for good: delete_instances_on_shutdown = true",
 		"host ok this host",
 	}
@@ -234,6 +235,19 @@ func TestSound(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"host ok this host"}, brief(Examine(t.Context(), nil, Subject{Account: config.Account{Name: "ci"}}))); diff != "" {
 		t.Errorf("by hand: expected (-) and found (+):\n%s", diff)
+	}
+	// What a rotation of the runner's token does is said once.
+	for change, check := range map[string]string{"@runner ?": "version", "@runner 19.1.9": "version", "@runner 19.2.0": "restart",
+		"state_storage = { enabled = true } =>": ""} {
+		noted := ""
+		for _, f := range live(t, change) {
+			if strings.Contains(f.Hint+f.What, "rotation") {
+				noted += f.Check
+			}
+		}
+		if noted != check {
+			t.Errorf("%s: %q", change, noted)
+		}
 	}
 	// Idle Droplets are of the first size that is available, and no more than there may be.
 	found = live(t, `["s-2vcpu-4gb", "s-4vcpu-8gb"] => ["m-2vcpu-16gb", "s-4vcpu-8gb"]`, "idle_count = 5 => idle_count = 50",

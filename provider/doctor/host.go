@@ -10,20 +10,22 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"time"
 
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/state"
 )
 
 // Host is what of this host the checks go by. Look fills it in.
 type Host struct {
 	Now           time.Time
-	RunnerVersion string // of gitlab-runner, such as "18.6.6"; "" = not known
-	Program       string // the path of this one
-	PluginFault   string // why plugin = "..." leads to no program; "" = it does
-	Exposed       bool   // other users can read the File: see Exposed
+	RunnerVersion string   // of gitlab-runner, such as "18.6.6"; "" = not known
+	Program       string   // the path of this one
+	PluginFault   string   // why plugin = "..." leads to no program; "" = it does
+	Exposed       bool     // other users can read the File
+	KeyFault      error    // why Init refuses the SSH key
+	Unprotected   []string // files of the group's secrets that other users can read
 
 	StateFault error        // why the state directory cannot be used
 	Holder     string       // the process id of the plugin that manages the group, "" = none does
@@ -37,6 +39,7 @@ func Look(ctx context.Context, s Subject) Host {
 		h.RunnerVersion = askRunner(ctx)
 		h.Program, _ = os.Executable()
 		h.PluginFault = findPlugin(s.Runner.Autoscaler.Plugin)
+		h.Unprotected, h.KeyFault = provider.CheckFiles(s.Config, s.Account.Token, s.Runner.Autoscaler.Connector.KeyPath)
 	}
 	if s.Account.Name != "" {
 		seen, err := state.Peek(ctx, s.Account.APIURL, s.Account.Name)
@@ -52,12 +55,6 @@ func Look(ctx context.Context, s Subject) Host {
 		}
 	}
 	return h
-}
-
-// Exposed reports whether others than its owner can read a file. Windows keeps that elsewhere than in the mode.
-func Exposed(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0
 }
 
 var versionLine = regexp.MustCompile(`(?m)^Version:\s+v?(\d+\.\d+\.\d+)`)
@@ -124,6 +121,10 @@ func (e *exam) plugin() {
 
 func (e *exam) host() {
 	const here = "this host"
+	e.refused(e.Host.KeyFault)
+	for _, path := range e.Host.Unprotected {
+		e.addAt(Warning, path, "chmod 600 "+Quote(path), "others can read the file, which has a secret")
+	}
 	switch err := e.Host.StateFault; {
 	case err != nil:
 		what, hint, _ := strings.Cut(err.Error(), "; ")

@@ -4,7 +4,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
@@ -71,23 +70,6 @@ func TestAskRunner(t *testing.T) {
 	}
 }
 
-// What others than its owner may read or write is exposed.
-func TestExposed(t *testing.T) {
-	dir := t.TempDir()
-	for mode, want := range map[fs.FileMode]bool{0o600: false, 0o400: false, 0o640: true, 0o604: true, 0o620: true} {
-		path := write(t, 0o600, "", dir, mode.String())
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
-		if got := Exposed(path); got != want && runtime.GOOS != "windows" {
-			t.Errorf("%s: %t", mode, got)
-		}
-	}
-	if Exposed(filepath.Join(dir, "missing")) {
-		t.Error("a file that is not there is exposed")
-	}
-}
-
 // Look sees files, keys and locks as they are.
 func TestLook(t *testing.T) {
 	const api = "https://api.digitalocean.com"
@@ -99,8 +81,10 @@ func TestLook(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := Subject{File: file, Runner: file.Runners[0], Account: config.Account{APIURL: api, Name: "ci"}}
+	s.Config.SSHKeyFile, s.Account.Token.File = write(t, 0o600, "no key", dir, "key"), write(t, 0o644, "", dir, "token")
 	h := Look(t.Context(), s)
-	if h.StateFault != nil || h.Holder != "" || len(h.Addresses) == 0 || !filepath.IsAbs(h.Program) {
+	if h.StateFault != nil || h.Holder != "" || len(h.Addresses) == 0 || !filepath.IsAbs(h.Program) ||
+		h.KeyFault == nil || len(h.Unprotected) != 1 {
 		t.Errorf("%+v", h)
 	}
 	lock, err := state.Open(t.Context(), hclog.NewNullLogger(), api, "ci")

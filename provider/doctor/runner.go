@@ -154,12 +154,13 @@ func (e *exam) jobs() {
 	if e.Runner.Autoscaler.MaxUseCount != 1 {
 		idle = 0 // else the jobs that follow find them
 	}
+	enough := fmt.Sprintf("concurrent = %d", max(room, len(e.File.Runners)))
 	if concurrent+min(idle, concurrent) < room {
-		e.addAt(Warning, e.File.At("concurrent"), fmt.Sprintf("concurrent = %d", room), unused, "concurrent", concurrent, room)
+		e.addAt(Warning, e.File.At("concurrent"), enough, unused, "concurrent", concurrent, room)
 	}
 	e.when(limit > 0 && limit+min(idle, limit) < room, Warning, "limit", fmt.Sprintf("limit = %d", room), unused, "limit", limit, room)
 	if n := len(e.File.Runners); concurrent < n {
-		e.addAt(Warning, e.File.At("concurrent"), fmt.Sprintf("concurrent = %d", n),
+		e.addAt(Warning, e.File.At("concurrent"), enough,
 			"concurrent is %d for %d [[runners]]: with long polling the others wait while one asks for jobs", concurrent, n)
 	}
 	requests := max(1, e.Runner.RequestConcurrency)
@@ -179,6 +180,10 @@ func (e *exam) restart() {
 	e.when(!a.StateStorage.Enabled && !a.DeleteInstancesOnShutdown, Warning, "autoscaler.state_storage",
 		`state_storage = { enabled = true, dir = "/var/lib/gitlab-runner/taskscaler" }`,
 		"without state_storage a restarted runner deletes every Droplet that it finds, and makes new ones")
+
+	e.when(a.StateStorage.Enabled && e.Host.RunnerVersion != "" && !e.Host.older("19.2"), Note, "autoscaler.state_storage", // else version says it
+		"rotate the runner's token while no job runs",
+		"state_storage lies under the runner's token: the first start after a rotation deletes every Droplet that it finds")
 
 	const key = "autoscaler.delete_instances_on_shutdown"
 	if !a.DeleteInstancesOnShutdown {

@@ -18,6 +18,7 @@ type HeldError struct {
 	PID     int  // 0 = unknown, as always without a /proc
 	Sibling bool // the runner that started it is ours too
 	Orphan  bool // the runner that started it has ended
+	command bool // it is no plugin's, but Try's
 }
 
 func (e *HeldError) Error() string {
@@ -57,7 +58,7 @@ func (e *HeldError) patience() time.Duration {
 }
 
 // acquire takes the lock.
-func (h home) acquire(ctx context.Context) (*flock.Flock, error) {
+func (h home) acquire(ctx context.Context, command bool) (*flock.Flock, error) {
 	if _, err := checkAccess(h.lock, 0); err != nil {
 		return nil, err
 	}
@@ -68,8 +69,8 @@ func (h home) acquire(ctx context.Context) (*flock.Flock, error) {
 			return nil, fmt.Errorf("%s: %w; %s", h.lock, err, setDirectory)
 		}
 		if locked {
-			content, _ := json.Marshal(holder{os.Getpid(), os.Getppid()}) // numbers
-			_ = os.WriteFile(h.lock, content, 0o600)                      // without it we are unknown to others
+			content, _ := json.Marshal(holder{os.Getpid(), os.Getppid(), command}) // which has JSON
+			_ = os.WriteFile(h.lock, content, 0o600)                               // without it we are unknown to others
 			return lock, nil
 		}
 		held := h.heldBy() // now, which may be another one than a moment ago
@@ -84,29 +85,30 @@ func (h home) acquire(ctx context.Context) (*flock.Flock, error) {
 	}
 }
 
-// isHeld reports whether somebody holds the lock, and who.
-func (h home) isHeld() (held bool, pid int, err error) {
+// isHeld returns who holds the lock, nil if nobody does.
+func (h home) isHeld() (*HeldError, error) {
 	found, err := checkAccess(h.lock, 0)
 	if err != nil || !found {
-		return false, 0, err
+		return nil, err
 	}
 	// For a moment this is in the way of a manager that starts, which waits for a
 	// holder that it does not know.
 	lock := flock.New(h.lock, flock.SetFlag(os.O_RDONLY))
 	free, err := lock.TryRLock()
 	if err != nil {
-		return false, 0, err
+		return nil, err
 	}
 	if free {
-		return false, 0, lock.Unlock()
+		return nil, lock.Unlock()
 	}
-	return true, h.heldBy().PID, nil
+	return h.heldBy(), nil
 }
 
 // holder is how the holder of a lock writes itself into the lock's file.
 type holder struct {
-	PID    int `json:"pid"`
-	Parent int `json:"parent"` // a plugin's is its runner, while that lives
+	PID     int  `json:"pid"`
+	Parent  int  `json:"parent"` // a plugin's is its runner, while that lives
+	Command bool `json:"command,omitempty"`
 }
 
 // heldBy returns what the holder is. It is unknown while the lock's file tells of nobody,
@@ -117,7 +119,7 @@ func (h home) heldBy() *HeldError {
 	content, _ := os.ReadFile(h.lock)
 	_ = json.Unmarshal(content, &wrote) // else of no process
 	if parent, lives := parentOf(wrote.PID); lives {
-		held.PID, held.Orphan = wrote.PID, parent != wrote.Parent
+		held.PID, held.command, held.Orphan = wrote.PID, wrote.Command, parent != wrote.Parent
 		held.Sibling = !held.Orphan && parent == os.Getppid()
 	}
 	return held

@@ -17,7 +17,7 @@ import (
 
 // TestWaitsForWhoHoldsItNow: the holder may change while it is waited for, and may say only then who it is.
 func TestWaitsForWhoHoldsItNow(t *testing.T) {
-	living, orphan := holder{os.Getpid(), os.Getppid()}, holder{os.Getpid(), 1 << 30}
+	living, orphan := holder{PID: os.Getpid(), Parent: os.Getppid()}, holder{PID: os.Getpid(), Parent: 1 << 30}
 	for _, test := range []struct {
 		before, then holder
 		want         time.Duration
@@ -67,10 +67,10 @@ func TestWaits(t *testing.T) {
 		err   HeldError
 		text  string
 	}{
-		{"of our runner", holder{self, runner}, 0, HeldError{PID: self, Sibling: true}, "by another plugin process of this runner, pid %d: two [[runners]] sections have one plugin_config.name, or the runner's token was rotated"},
-		{"of another runner", holder{runner, grandparent}, 0, HeldError{PID: runner}, "by another process on this host, pid %d: the plugin of another runner, or a command"},
-		{"orphan", holder{self, 1 << 30}, orphanWait, HeldError{PID: self, Orphan: true}, "by a plugin process whose runner has ended, pid %d. Stop that process"},
-		{"it has ended", holder{1 << 30, runner}, unknownWait, HeldError{}, "by another process on this host, pid unknown: "},
+		{"of our runner", holder{PID: self, Parent: runner}, 0, HeldError{PID: self, Sibling: true}, "by another plugin process of this runner, pid %d: two [[runners]] sections have one plugin_config.name, or the runner's token was rotated"},
+		{"of another runner", holder{PID: runner, Parent: grandparent}, 0, HeldError{PID: runner}, "by another process on this host, pid %d: the plugin of another runner, or a command"},
+		{"orphan", holder{PID: self, Parent: 1 << 30}, orphanWait, HeldError{PID: self, Orphan: true}, "by a plugin process whose runner has ended, pid %d. Stop that process"},
+		{"it has ended", holder{PID: 1 << 30, Parent: runner}, unknownWait, HeldError{}, "by another process on this host, pid unknown: "},
 		{"it has written nothing yet", holder{}, unknownWait, HeldError{}, "by another process on this host, pid unknown: "},
 	} {
 		synctest.Test(t, func(t *testing.T) {

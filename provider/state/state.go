@@ -110,19 +110,23 @@ func Open(ctx context.Context, log hclog.Logger, apiURL, group string) (*State, 
 	if err := os.MkdirAll(homeOf(apiURL, group).dir, 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w; %s", err, setDirectory)
 	}
-	return Try(ctx, log, apiURL, group)
+	return open(ctx, log, apiURL, group, false)
 }
 
 // Try is Open for a command that must not run beside a manager. It makes no directory:
 // where there is none, nobody manages the group and nothing is remembered. It writes
-// nothing but its process id into the lock. Drop gives the lock up.
+// nothing but who it is into the lock. Drop gives the lock up.
 func Try(ctx context.Context, log hclog.Logger, apiURL, group string) (*State, error) {
+	return open(ctx, log, apiURL, group, true)
+}
+
+func open(ctx context.Context, log hclog.Logger, apiURL, group string, command bool) (*State, error) {
 	s, h := &State{log: log}, homeOf(apiURL, group)
 	found, err := checkAccess(h.dir, fs.ModeDir)
 	if err != nil || !found {
 		return s, err
 	}
-	if s.lock, err = h.acquire(ctx); err != nil {
+	if s.lock, err = h.acquire(ctx, command); err != nil {
 		return nil, err
 	}
 	var ignored error
@@ -239,8 +243,9 @@ type Snapshot struct {
 	document       // empty if it is not believed
 	Ignored  error // why it is not
 
-	Held bool // somebody holds the lock
-	PID  int  // the holder; 0 = unknown
+	Held    bool // a manager holds the lock, as far as is known
+	Command bool // a command does
+	PID     int  // the holder; 0 = unknown
 }
 
 // Peek looks at the state of a group. It creates and changes nothing. Where nothing is,
@@ -250,7 +255,11 @@ func Peek(ctx context.Context, apiURL, group string) (s Snapshot, err error) {
 	if found, err := checkAccess(h.dir, fs.ModeDir); err != nil || !found {
 		return Snapshot{}, err
 	}
-	if s.Held, s.PID, err = h.isHeld(); err == nil {
+	by, err := h.isHeld()
+	if by != nil {
+		s.Held, s.Command, s.PID = !by.command, by.command, by.PID
+	}
+	if err == nil {
 		s.document, s.Ignored, err = h.read(ctx)
 	}
 	if n := len(s.Runs); s.Held && n > 0 {

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -281,13 +282,19 @@ func TestPeekAndTry(t *testing.T) {
 		}
 	}
 	sees(true)
+	if err := os.WriteFile(h.lock, fmt.Append(nil, os.Getpid()), 0o600); err != nil { // of another form
+		t.Fatal(err)
+	}
+	sees(true)
 	manager.Drop()
 	before, _ := os.ReadFile(h.state)
 	s, err = try(api, "ci")
 	if err != nil || !slices.Equal(s.DeadRuns(), []string{"x7k2"}) {
 		t.Fatalf("%+v, %v", s, err)
 	}
-	sees(true) // a command holds the lock
+	if s := mustPeek(t); runtime.GOOS == "linux" && (s.Held || !s.Command || s.PID != os.Getpid() || !slices.Equal(s.Runs, []string{"x7k2"})) {
+		t.Errorf("while a command holds the lock: %+v", s)
+	}
 	s.Drop()
 	if after, err := os.ReadFile(h.state); err != nil || !bytes.Equal(before, after) {
 		t.Errorf("Try wrote %s (%v)", after, err)

@@ -135,7 +135,7 @@ func entries(all []*found, heads []string, columns int, colours bool) string {
 		for _, e := range f.Found {
 			cells := map[string]string{"KIND": string(e.Kind), "NAME": e.Name, "LEFT BY": "this host"}
 			if e.Doubt != "" {
-				cells["LEFT BY"] = "an unknown manager"
+				cells["LEFT BY"] = "unknown"
 			}
 			code := ""
 			if e.Kind == inventory.DropletKind {
@@ -160,7 +160,7 @@ func entries(all []*found, heads []string, columns int, colours bool) string {
 	if rows == nil {
 		return ""
 	}
-	return table(heads, rows, codes, []string{"REGION", "SIZE", "AGE", "ADDRESS", "USD/H"}, columns, colours)
+	return table(heads, rows, codes, []string{"REGION", "SIZE", "AGE", "ADDRESS", "USD/H", "KIND"}, columns, colours)
 }
 
 // deleted counts what is deleted.
