@@ -203,7 +203,7 @@ var oddities = map[Behaviour]struct {
 	odd   string
 }{
 	OddNetmask:  {regexp.MustCompile(`"netmask":"[^"]*"`), `"netmask":20`},
-	OddPrice:    {regexp.MustCompile(`"price_hourly":([^,}]*)`), `"price_hourly":"$1"`},
+	OddPrice:    {regexp.MustCompile(`"price_hourly":([0-9.e-]+)`), `"price_hourly":"$1"`},
 	OddNetworks: {regexp.MustCompile(`"networks":\{"v4":\[[^]]*\],"v6":\[[^]]*\]\}`), `"networks":[]`},
 }
 
