@@ -51,6 +51,8 @@ wrongly, with 3 if the model does not fit.`,
 	for _, other := range []string{"config", "runner", "group", "diff"} {
 		cmd.MarkFlagsMutuallyExclusive("example", other)
 	}
+	_ = cmd.RegisterFlagCompletionFunc("group", p.choice.completeGroups)
+	_ = cmd.RegisterFlagCompletionFunc("runner", cobra.NoFileCompletions)
 	t.formatFlags(cmd, asTable, asJSON)
 	return cmd
 }

@@ -183,7 +183,7 @@ func TestListShifts(t *testing.T) {
 // A list that never ends is none, and neither is one that does not say whether it ends.
 func TestEndlessPages(t *testing.T) {
 	for body, want := range map[string]string{
-		`{"tags":[],"meta":{"total":2147483647}}`:      "more than 190 pages",
+		`{"tags":[],"meta":{"total":2147483647}}`:               "more than 190 pages",
 		`{"tags":[` + strings.Repeat("{},", perPage-1) + `{}]}`: "does not say how long",
 		`{"tags":[],"links":{"pages":{"next":"x"}}}`:            "more than 190 pages",
 	} {
