@@ -70,6 +70,10 @@ func TestDeleteTagOnOthers(t *testing.T) {
 		= later
 			up 24; mark; decrease 1-12; stranger web fleeting-delete:ci
 			decrease 13-24; run 20s; sent tagging 1 bulk 1 delete 12; living 0
+		= later, while requests are scarce
+			up 36; set left 2500; run 10s; mark; decrease 1-12; run 18s; decrease 13-24; run 18s; listed fleeting-delete:ci 1
+			stranger ci-database fleeting fleeting-group:ci fleeting-delete:ci; run 10s
+			decrease 25-36; run 20s; sent tagging 2 bulk 2 delete 12; living 0
 		= no request is left for a list
 			up 24; always list limited; mark; decrease 1-12; sent tagging 1 bulk 1 delete 0
 			heal list; stranger web fleeting-delete:ci; decrease 13-24; sent tagging 1 bulk 1 delete 12`)

@@ -95,11 +95,13 @@ func (d deletion) sent(accepted bool, wait time.Duration, now time.Time) deletio
 // deletions is how the group deletes. Guarded by Group.mu.
 //
 // Invariant: the delete tag is put only on what is to be deleted, and nothing is
-// deleted by it while a list shows it on anything else: what a person keeps, or
-// a Droplet that is not the group's. (TestDeleteByTag, TestKept, TestDeleteTagOnOthers)
+// deleted by it while a list shows it on anything else: what a person keeps, or a
+// Droplet that is not the group's. That is looked for before each batch, once when
+// requests are scarce. (TestDeleteByTag, TestKept, TestDeleteTagOnOthers)
 type deletions struct {
 	flush  time.Time // when the deletes that wait for others are sent, if that is to come
 	tagged bool      // the delete tag may be on the account, until Shutdown
+	looked bool      // for what else has it, there was nothing, and no list has shown anything since
 	noTag  time.Time // nothing is deleted by it before then
 }
 
@@ -146,6 +148,7 @@ func (g *Group) batchDeletes(is []*instance, now time.Time) {
 // batch is DELETEs that are claimed: nobody else sends them meanwhile.
 type batch struct {
 	byTag, byID []Droplet
+	look        bool // for what else has the tag
 }
 
 // claim takes those of is whose DELETE is due. Called with mu held.
@@ -153,7 +156,8 @@ type batch struct {
 // Invariant: no DELETE for a Droplet that is not ours. What is in byID was made by
 // this process or taken over, and ids are never used twice. (TestOwnership)
 func (g *Group) claim(is []*instance, now time.Time) batch {
-	b := batch{}
+	scarce := g.listing.budget.scarce()
+	b := batch{look: !g.deletions.looked || !scarce} // lists have none to spare then (make bench)
 	for _, i := range is {
 		if g.instances.byID[i.ID] != i || !i.removable(now) {
 			continue
@@ -167,7 +171,7 @@ func (g *Group) claim(is []*instance, now time.Time) batch {
 	}
 	d := &g.deletions
 	from := byTagFrom
-	if g.listing.budget.scarce() {
+	if scarce {
 		from = byTagFromScarce
 	}
 	if len(b.byTag) < from || now.Before(d.noTag) {
@@ -180,9 +184,10 @@ func (g *Group) claim(is []*instance, now time.Time) batch {
 // send sends a batch, what cannot be deleted by tag by its id.
 func (g *Group) send(ctx context.Context, b batch) record {
 	var request string
+	var looked bool
 	var noTag error
 	if len(b.byTag) > 0 {
-		if request, noTag = g.sendByTag(ctx, b.byTag); noTag != nil {
+		if request, looked, noTag = g.sendByTag(ctx, b); noTag != nil {
 			b = batch{byID: append(b.byTag, b.byID...)}
 		}
 	}
@@ -198,6 +203,7 @@ func (g *Group) send(ctx context.Context, b batch) record {
 	}
 	return func(now time.Time) {
 		g.recordDeletes(ctx, all, now)
+		g.deletions.looked = g.deletions.looked || looked
 		if noTag != nil && !errors.Is(noTag, ErrRateLimited) {
 			g.deletions.noTag = now.Add(noTagFor)
 			g.warnFailed("many Droplets could not be deleted by one tag; each is deleted by its id", noTag, 1, now, "tag", DeleteTag(g.Name))
@@ -207,19 +213,22 @@ func (g *Group) send(ctx context.Context, b batch) record {
 
 // sendByTag deletes Droplets by the delete tag: a request to tag each 100 of them, the
 // first of which makes the tag, and one to delete what carries it; before all a list of
-// what has it already. An error means that each is to be deleted by its id.
-func (g *Group) sendByTag(ctx context.Context, ds []Droplet) (request string, err error) {
+// what has it already, if need be. It reports whether that showed nothing else. An error
+// means that each is to be deleted by its id.
+func (g *Group) sendByTag(ctx context.Context, b batch) (request string, looked bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, byTagBound)
 	defer cancel()
 	tag := DeleteTag(g.Name)
-	tagged, err := g.cloud.List(ctx, tag, g.GPUs)
-	if err != nil && !errors.Is(err, ErrRateLimited) { // lists come last, and deletes do not wait for them
-		return "", err
-	}
-	for _, d := range tagged.Droplets {
-		if !Owns(g.Name, d) || Kept(d) {
-			return "", fmt.Errorf("Droplet %s (%d) has the tag %s, and is not to be deleted", d.Name, d.ID, tag)
+	if b.look {
+		tagged, err := g.cloud.List(ctx, tag, g.GPUs)
+		if err != nil && !errors.Is(err, ErrRateLimited) { // lists come last, and deletes do not wait for them
+			return "", false, err
 		}
+		if i := slices.IndexFunc(tagged.Droplets, g.mistagged); i >= 0 {
+			d := tagged.Droplets[i]
+			return "", false, fmt.Errorf("Droplet %s (%d) has the tag %s, and is not to be deleted", d.Name, d.ID, tag)
+		}
+		looked = err == nil
 	}
 	put := func(ds []Droplet) error {
 		var ids []int64
@@ -228,14 +237,20 @@ func (g *Group) sendByTag(ctx context.Context, ds []Droplet) (request string, er
 		}
 		return g.cloud.TagDroplets(ctx, tag, ids)
 	}
-	hundreds := slices.Collect(slices.Chunk(ds, MaxTagged))
+	hundreds := slices.Collect(slices.Chunk(b.byTag, MaxTagged))
 	if err := put(hundreds[0]); err != nil {
-		return "", err
+		return "", false, err
 	}
 	if err := errors.Join(concurrently(hundreds[1:], put)...); err != nil {
-		return "", err
+		return "", false, err
 	}
-	return g.cloud.DeleteTagged(ctx, tag)
+	request, err = g.cloud.DeleteTagged(ctx, tag)
+	return request, looked, err
+}
+
+// mistagged reports whether d has the delete tag and is not to be deleted.
+func (g *Group) mistagged(d Droplet) bool {
+	return HasTag(d, DeleteTag(g.Name)) && (!Owns(g.Name, d) || Kept(d))
 }
 
 // recordDeletes notes what became of DELETEs. Called with mu held.

@@ -182,6 +182,9 @@ func (g *Group) listed(a *listAnswer, now time.Time) {
 		g.log.Info("listing works again", "failed_for", now.Sub(g.listing.began).Round(time.Second))
 	}
 	g.listing.succeeded(a)
+	if slices.ContainsFunc(a.Droplets, g.mistagged) {
+		g.deletions.looked = false
+	}
 	known, present := len(g.instances.all), map[*instance]Droplet{}
 	for _, d := range a.Droplets {
 		if i := g.belongs(d, now); i != nil {

@@ -13,9 +13,9 @@ func TestLargest(t *testing.T) {
 	if n := largest(16*time.Minute, time.Minute, 4750); n != 0 {
 		t.Errorf("a spent token carries %.0f Droplets", n)
 	}
-	// From 24,000 an hour a batch takes more than one request to tag.
-	if few, many := largest(30*time.Minute, time.Minute, 0), largest(6*time.Minute, time.Minute, 0); math.Round(few) != 8060 || math.Round(many) != 3050 {
-		t.Errorf("%.0f and %.0f Droplets, want 4,030/0.5 and 4,270/1.4", few, many)
+	// 2 requests for each 100 are more than 480 from 24,000 an hour.
+	if few, many := largest(30*time.Minute, time.Minute, 0), largest(6*time.Minute, time.Minute, 0); math.Round(few) != 8540 || math.Round(many) != 3167 {
+		t.Errorf("%.0f and %.0f Droplets, want 4,270/0.5 and 4,750/1.5", few, many)
 	}
 	if n := largest(time.Hour, time.Minute, 0); n != 10000 {
 		t.Errorf("%.0f Droplets, want those that a minute always has room to list", n)

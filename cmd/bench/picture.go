@@ -13,8 +13,8 @@ import (
 const (
 	perHour = 5000 * 19 / 20 // requests, less what is kept
 	names   = 10             // Droplets made by a request
-	batches = 3600 / 15      // of deletes an hour: for each a list of what has the tag, a DELETE ...
-	tagged  = 100            // ... and a request to tag each so many Droplets
+	leaving = 480            // requests an hour to delete Droplets in batches of 15 s ...
+	tagged  = 100            // ... or two for so many, if that is more
 	perPage = 200            // Droplets that a page of a list has
 
 	// most is what a minute always has room to list: 50 of its requests are kept for lists.
@@ -26,13 +26,13 @@ const (
 // programs send so many requests an hour.
 //
 // With c Droplets made and destroyed an hour, that is c/10 creates, the greater of
-// 720 and 480 + c/100 for deletes, and a request an age for each 200 Droplets.
+// 480 and c/50 deletes, and a request an age for each 200 Droplets.
 func largest(job, age time.Duration, others int) float64 {
 	rest := float64(perHour - others)
 	lists := time.Hour.Hours() / age.Hours() / perPage // of each Droplet, an hour
 	churn := 1 / job.Hours()                           // likewise
-	few := (rest - 3*batches) / (churn/names + lists)
-	many := (rest - 2*batches) / (churn/names + churn/tagged + lists)
+	few := (rest - leaving) / (churn/names + lists)
+	many := rest / (churn/names + 2*churn/tagged + lists)
 	return max(0, min(few, many, most))
 }
 
