@@ -54,7 +54,7 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 	}
 	st, err := state.Open(ctx, log, g.config.APIURL, name)
 	if err != nil {
-		return provider.ProviderInfo{}, err
+		return provider.ProviderInfo{}, errors.Join(faults, err)
 	}
 	r, err := g.start(ctx, log, keys, st, faults)
 	if err != nil {

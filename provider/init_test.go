@@ -304,6 +304,17 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	}
 }
 
+// A lock that another plugin process holds, or a state directory of no use, hides no fault.
+func TestFaultsWhileTheLockIsHeld(t *testing.T) {
+	onAccount(t, dosim.Options{}, func(t *testing.T, sim *dosim.Sim) {
+		g := start(t, sim, nil)
+		_, _, err := tryInit(t, configured(t, sim, options{"regoin": "nyc3"}))
+		fails(t, err, "plugin_config.regoin: unknown key")
+		fails(t, err, "is managed by another plugin process")
+		_ = g.Shutdown(t.Context())
+	})
+}
+
 // TestMisfit: a configuration that cannot work on the account is refused, unless
 // the group has Droplets: a refusal would leave those to nobody, and billed. A limit that
 // cannot be kept is refused all the same.

@@ -207,7 +207,7 @@ func blocks(policies []runnerconfig.Policy, indent string) string {
 			line("timezone = %q", p.Timezone)
 		}
 		line("idle_count = %d", p.IdleCount)
-		line("idle_time = %q", strings.TrimSuffix(p.IdleTime.String(), "0s"))
+		line("idle_time = %q", strings.Replace(p.IdleTime.String(), "m0s", "m", 1))
 		if p.ScaleFactor > 0 {
 			line("scale_factor = %g", p.ScaleFactor)
 		}
