@@ -111,18 +111,9 @@ type observation struct {
 	doubtful bool      // a list that lacks everything, or a 404 together with others
 }
 
-// action is what is to be done about an instance.
-type action int
-
-const (
-	nothing action = iota
-	look           // look it up by id before anything is concluded
-	remove         // send a DELETE
-)
-
-// decide is the one place where an observation becomes a decision. It is pure:
-// it returns the instance as it is afterwards, and due what to do about that.
-// createTimeout is the longest time from accepted to running.
+// decide is the one place where an observation becomes a decision. It is pure: it
+// returns the instance as it is afterwards. removable and lookUpDue say what is to be
+// done about that. createTimeout is the longest time from accepted to running.
 //
 // Invariant: only what is confirmed not to exist becomes gone. An answer to a
 // question that was asked before the instance was last known to exist proves
@@ -139,23 +130,6 @@ func decide(i instance, o observation, now time.Time, createTimeout time.Duratio
 		return decideNotFound(i, o)
 	}
 	return decideUnlisted(i, o)
-}
-
-// due returns what is to be done about an instance now.
-func (i instance) due(now time.Time) action {
-	pause := lookUpEvery
-	if !i.notFound.IsZero() {
-		pause = vanishTimeout
-	}
-	switch {
-	case i.inFlight, i.phase == gone:
-		return nothing
-	case i.removable(now):
-		return remove
-	case i.unresolved && now.Sub(i.checked) >= pause:
-		return look
-	}
-	return nothing
 }
 
 func decidePresent(i instance, o observation, now time.Time, createTimeout time.Duration) instance {
@@ -261,15 +235,23 @@ func (i instance) toDelete(why string) instance {
 	return i
 }
 
-// removable reports whether a DELETE is to be sent now. One that was accepted is
-// not repeated before the Droplet was seen long after it: lists lag, and are far
-// between when requests are scarce.
+// removable reports whether a DELETE is to be sent now. One that was accepted is not
+// repeated before the Droplet was seen long after it: lists lag.
 func (i instance) removable(now time.Time) bool {
 	del := i.deletion
-	if i.phase != deleting || i.ID == 0 || now.Before(del.next) {
+	if i.phase != deleting || i.inFlight || i.ID == 0 || now.Before(del.next) {
 		return false
 	}
 	return del.accepts == 0 || del.refusals > 0 || i.confirmed.Sub(del.accepted) >= ignoredAfter
+}
+
+// lookUpDue reports whether it is to be looked up by id now.
+func (i instance) lookUpDue(now time.Time) bool {
+	pause := lookUpEvery
+	if !i.notFound.IsZero() {
+		pause = vanishTimeout
+	}
+	return i.unresolved && i.phase != gone && !i.inFlight && now.Sub(i.checked) >= pause
 }
 
 // reachable reports whether d has any address. Not only one of the kind that the

@@ -118,7 +118,7 @@ func TestDecide(t *testing.T) {
 	} {
 		i := c.i
 		i.requested, i.confirmed = epoch, epoch
-		var a action
+		var now time.Time
 		for step := range strings.SplitSeq(c.observations, ", ") {
 			second, what, _ := strings.Cut(step, " ")
 			s, err := strconv.Atoi(second)
@@ -133,13 +133,9 @@ func TestDecide(t *testing.T) {
 			if ok {
 				i = decide(i, o, o.asked, testTimeout)
 			}
-			a = i.due(o.asked)
+			now = o.asked
 		}
-		got := i.phase.String()
-		if a != nothing {
-			got += "/" + a.String()
-		}
-		if got != c.want {
+		if got := i.phase.String() + due(i, now); got != c.want {
 			t.Errorf("%s: %s, want %s", c.what, got, c.want)
 		}
 	}
@@ -196,11 +192,10 @@ func decideHolds(t *testing.T, seed uint64) {
 	}
 
 	next := decide(i, o, now, testTimeout)
-	a := next.due(now)
 	never := func(wrong bool, what string) {
 		t.Helper()
 		if wrong {
-			t.Errorf("%s\ninstance    %+v\nobservation %+v\nnext        %+v\naction      %s", what, i, o, next, a)
+			t.Errorf("%s\ninstance    %+v\nobservation %+v\nnext        %+v%s", what, i, o, next, due(next, now))
 		}
 	}
 	absent, kept := !o.present, o.present && Kept(o.droplet)
@@ -230,13 +225,22 @@ func decideHolds(t *testing.T, seed uint64) {
 	}
 	unproved := i.deletion.accepts > 0 && i.deletion.refusals == 0 && next.confirmed.Sub(del) < 30*time.Second
 	notDue := next.phase != deleting || next.ID == 0 || unproved || now.Before(i.deletion.next)
-	never(a == remove && notDue, "nothing to delete, or too soon")
+	never(next.removable(now) && notDue, "nothing to delete, or too soon")
 	notDue = next.ID == 0 || !next.unresolved || now.Sub(next.checked) < 10*time.Second
-	never(a == look && notDue, "nothing to look up, or too soon")
+	never(next.lookUpDue(now) && notDue, "nothing to look up, or too soon")
 }
 
 func (p phase) String() string {
 	return [...]string{"requested", "creating", "running", "deleting", "gone"}[p]
 }
 
-func (a action) String() string { return [...]string{"nothing", "look", "remove"}[a] }
+// due is what is to be done about an instance.
+func due(i instance, now time.Time) string {
+	switch {
+	case i.removable(now):
+		return "/remove"
+	case i.lookUpDue(now):
+		return "/look"
+	}
+	return ""
+}

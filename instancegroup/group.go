@@ -65,8 +65,8 @@ type Settings struct {
 	// It honours ctx. Increase calls it, one at a time.
 	Keys func(ctx context.Context, refused bool) ([]string, error)
 
-	// Save writes down the group's Droplets, by name, for the next process: whenever
-	// ids came or went, before Increase returns. Calls do not overlap.
+	// Save writes down the group's Droplets, by name, for the next process, if any came
+	// or went: after each Update, and before Increase returns. Calls do not overlap.
 	Save func(droplets map[string]int64)
 }
 
@@ -86,7 +86,7 @@ type Group struct {
 	log    Logger
 	serial serial
 
-	mu         sync.Locker // guards all that follows; never held over a request
+	mu         sync.Locker // guards all that follows; never held over a request or a write
 	closed     bool        // Shutdown has begun
 	instances  instances
 	listing    listing
@@ -123,31 +123,14 @@ func Cost(usdPerHour float64, age time.Duration) float64 {
 	return max(0.01, usdPerHour*max(age, time.Minute).Hours())
 }
 
-// Droplet returns what is known of an instance, so that it can be dialed. It
-// asks DigitalOcean only if no list has had its addresses yet, for as long as
-// ctx lets it.
-func (g *Group) Droplet(ctx context.Context, name string) (Droplet, error) {
+// Droplet returns what the last list showed of an instance, so that it can be dialed: what
+// is shown as running has an address.
+func (g *Group) Droplet(name string) (Droplet, error) {
 	i, err := g.shownAs(name)
-	d := i.Droplet
-	switch {
-	case err != nil:
-		return Droplet{}, err
-	case g.addressed(d):
-		return d, nil
-	case i.ID == 0:
-		return Droplet{}, fmt.Errorf("instance %s: its create was not confirmed, so it has no address yet; "+
-			"lists will show whether it exists", name)
+	if err == nil && !reachable(i.Droplet) {
+		err = fmt.Errorf("instance %s has no address yet: it is %s", name, i.phase.state())
 	}
-	fresh, err := g.cloud.Get(ctx, i.ID)
-	switch {
-	case err == nil && reachable(fresh):
-		return fresh, nil
-	case reachable(d): // what we have is not all, but can be dialed
-		return d, nil
-	case err != nil:
-		return Droplet{}, fmt.Errorf("instance %s: look up its address: %w", name, err)
-	}
-	return Droplet{}, fmt.Errorf("instance %s: Droplet %d is %s and has no address yet", name, i.ID, fresh.Status)
+	return i.Droplet, err
 }
 
 // Health returns nil for an instance that, as far as the last list shows, lives
@@ -188,19 +171,14 @@ func (g *Group) addressed(d Droplet) bool {
 	return d.PrivateIPv4 != ""
 }
 
-// commit runs f with mu held, and lets Settings.Save write down the ids if any
-// came or went. Once Shutdown has begun only its own commits, which are final, are
-// saved.
+// commit runs f with mu held, and lets Settings.Save write down the ids. Once Shutdown
+// has begun only its own commits, which are final, are saved.
 func (g *Group) commit(final bool, f func()) {
 	g.serial.save.Lock()
 	defer g.serial.save.Unlock()
 	g.mu.Lock()
 	f()
-	save := g.instances.unsaved && (final || !g.closed)
-	var ids map[string]int64
-	if save {
-		ids, g.instances.unsaved = g.instances.ids(), false
-	}
+	save, ids := final || !g.closed, g.instances.ids()
 	g.mu.Unlock()
 	if save {
 		g.Save(ids)

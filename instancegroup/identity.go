@@ -38,14 +38,8 @@ func IsDeleteTag(tag string) bool {
 // from NewSuffix.
 func KeyName(group, suffix string) string { return "fleeting-" + group + "-" + suffix }
 
-// RunOfKey returns the run that generated a group's SSH key of that name.
-func RunOfKey(group, name string) (run string, ok bool) {
-	suffix, ok := strings.CutPrefix(name, KeyName(group, ""))
-	if !ok || !isSuffix(suffix) {
-		return "", false
-	}
-	return suffix[:runLen], true
-}
+// RunOfKey returns the run that generated a group's SSH key of that name, or "".
+func RunOfKey(group, name string) string { return RunOf("fleeting-"+group, name) }
 
 const (
 	runLen    = 4

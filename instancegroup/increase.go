@@ -19,8 +19,8 @@ const (
 	// DigitalOcean knows a new key within seconds.
 	keyAttempts = 3
 
-	// batchCreatesFor is how long creates wait to become ten, the most that one
-	// request takes, when requests are scarce.
+	// batchCreatesFor is how long after the last creates others wait to become ten,
+	// the most that one request takes, when requests are scarce.
 	batchCreatesFor = 5 * time.Second
 )
 
@@ -76,24 +76,17 @@ func (g *Group) admit(n int) (take int, err error) {
 	if g.MaxCreating > 0 {
 		room = min(room, g.MaxCreating-g.instances.count(creating))
 	}
-	take, g.placements.batching = batchCreates(max(0, room), g.listing.budget, g.placements.batching, now)
+	take = max(0, room)
+	if g.listing.budget.scarce() && now.Sub(g.placements.sent) < batchCreatesFor {
+		take -= take % MaxNames // the rest waits to become ten
+	}
+	if take > 0 {
+		g.placements.sent = now
+	}
 	if take < n {
 		g.log.Debug("fewer than asked for", "asked", n, "accepted", take, "limits_leave", max(0, room))
 	}
 	return take, nil
-}
-
-// batchCreates returns how many of n Droplets are to be asked for now, given when the
-// waiting for more began (zero = nobody waits), and when it begins for the rest.
-func batchCreates(n int, b Budget, since, now time.Time) (take int, waits time.Time) {
-	whole := n - n%MaxNames
-	if !b.scarce() || whole == n || !since.IsZero() && now.Sub(since) >= batchCreatesFor {
-		return n, time.Time{}
-	}
-	if since.IsZero() || whole > 0 {
-		since = now
-	}
-	return whole, since
 }
 
 // attempt is one Increase, over several placements if need be.
@@ -360,7 +353,7 @@ func (g *Group) conclude(accepted, n int, refusal error, now time.Time) error {
 		refusal = errors.New("no time was left for another attempt, or the plugin is shutting down")
 	}
 	refusal = fmt.Errorf("create Droplets: %w", refusal)
-	g.placements.backoff.failed(refusal, now)
+	g.placements.backoff.fail(refusal, backoffFirst, backoffMost, now)
 	if times, due := g.limit.failure("create", refusal, 1, now); due {
 		g.log.Error("Droplets were refused; the group backs off before it asks again", "accepted", accepted, "refused", n-accepted,
 			"next_in", g.placements.backoff.until.Sub(now).Round(time.Second), "times", times, "request_id", requestID(refusal), "err", refusal)

@@ -224,8 +224,8 @@ func TestListInterval(t *testing.T) {
 	}
 }
 
-// When half of the hour is spent, or will be at this pace, creates wait for five
-// seconds to become ten.
+// When half of the hour is spent, or will be at this pace, creates wait to become ten,
+// until five seconds after the last.
 func TestScarceCreatesGather(t *testing.T) {
 	for scarce, bs := range map[bool][]Budget{
 		false: {
@@ -240,6 +240,6 @@ func TestScarceCreatesGather(t *testing.T) {
 	}
 	play(t, spec(nil), `
 		set left 2000; sleep 2s; run 4s
-		want 0; sleep 2s; want 0 of 3; sleep 4s; want 0 of 3 # for nothing nobody waits
-		want 10 of 12; sleep 2s; want 0 of 2; sleep 3s; want 2 # ten are a whole request; two begin to wait`)
+		want 3; sleep 2s; want 0 of 3; sleep 3s; want 3; sleep 2s
+		want 10 of 12; sleep 4s; want 0 of 2; sleep 1s; want 2 # ten are a whole request`)
 }

@@ -11,11 +11,10 @@ import (
 // Invariant: an instance whose id is known is in byID, under that id alone, until
 // the runner was told that it is gone. (TestOwnership)
 type instances struct {
-	all     []*instance          // in order of appearance
-	byName  map[string]*instance // what the runner sees, and creates that are in flight
-	byID    map[int64]*instance  // also what is hidden from it
-	ended   map[int64]bool       // Droplets of earlier runs that are gone, since lists lag, or were kept
-	unsaved bool                 // ids came or went since the last Save
+	all    []*instance          // in order of appearance
+	byName map[string]*instance // what the runner sees, and creates that are in flight
+	byID   map[int64]*instance  // also what is hidden from it
+	ended  map[int64]bool       // Droplets of earlier runs that are gone, since lists lag, or were kept
 
 	noAssign time.Time // none is assigned to the project before then
 }
@@ -36,7 +35,6 @@ func (is *instances) add(i instance) *instance {
 func (is *instances) identify(i *instance, id int64) {
 	i.ID = id
 	is.byID[id] = i
-	is.unsaved = true
 }
 
 // forget drops the instances that f reports.

@@ -35,18 +35,17 @@ const (
 	// runner pass an unset update_interval on as 0; their loop never waits.
 	minUpdate = 500 * time.Millisecond
 
-	// staleMost is how old the last complete list may be for Update to answer
-	// from it when DigitalOcean does not. After that Update fails, which stops
-	// the runner from provisioning blindly.
+	// staleMost is how old the last complete list may be for Update to answer from it.
+	// After that Update fails, which stops the runner from provisioning blindly.
 	staleMost = 60 * time.Second
 
-	// failedMost is the longest pause after a list that failed, which begins with
-	// perListRequest and doubles: an outage is not to use up the token's hour.
+	// failedMost is the longest pause after a list that failed, which doubles up to it:
+	// an outage is not to use up the token's hour.
 	failedMost = 10 * time.Second
 
-	// listBound is how long Update may wait for a list. What it leaves of
-	// callBound is for the actions; an Update that had not enough time for them is
-	// followed by one that acts first. (TestActsThoughAnswersAreSlow)
+	// listBound is how long Update may wait for a list. The rest of callBound is for the
+	// actions; an Update that had too little time for them is followed by one that acts
+	// first. (TestActsThoughAnswersAreSlow)
 	listBound = 9 * time.Second
 )
 

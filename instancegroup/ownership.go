@@ -56,13 +56,9 @@ func (g *Group) takeOver(d Droplet, now time.Time) *instance {
 		i = i.toDelete("it appeared after it was given up")
 	}
 	if i.hidden = i.phase == deleting; i.hidden {
-		g.logDelete(&i, now)
+		g.log.Warn("Droplet will be deleted", g.fields(&i, now)...)
 	}
 	return g.instances.add(i)
-}
-
-func (g *Group) logDelete(i *instance, now time.Time) {
-	g.log.Warn("Droplet will be deleted", g.fields(i, now)...)
 }
 
 // fields are what a line of the log says of an instance that ends.
@@ -70,13 +66,9 @@ func (g *Group) fields(i *instance, now time.Time, more ...any) []any {
 	return append([]any{"name", i.Name, "id", i.ID, "reason", i.reason, "age", g.age(i, now), "usd_per_hour", i.PriceHourly}, more...)
 }
 
-// age is how old a Droplet is, by DigitalOcean's clock.
+// age is how old a Droplet is, by DigitalOcean's clock; 0 = unknown.
 func (g *Group) age(i *instance, now time.Time) time.Duration {
-	age := now.Sub(i.requested)
-	if !i.Created.IsZero() {
-		age = i.Age(now.Add(g.listing.skew))
-	}
-	return age.Round(time.Second)
+	return i.Age(now.Add(g.listing.skew)).Round(time.Second)
 }
 
 // warnTagged warns once of a Droplet that has the group's tag and is not the group's.

@@ -20,28 +20,14 @@ func (p Placement) String() string { return p.Size + " in " + p.Region }
 // counts as a refusal does: a placement that accepts and loses does not get every
 // create. (TestPlacementThatLosesCoolsDown)
 type placements struct {
-	order   []Placement            // of preference
-	cooling map[Placement]cooldown // those that failed, until a Droplet of theirs runs
-	backoff backoff                // of the whole group
-
-	batching time.Time // since when creates wait to become ten; zero = none does
+	order   []Placement           // of preference
+	cooling map[Placement]backoff // those that failed, until a Droplet of theirs runs
+	backoff backoff               // of the whole group, which is asked every second or two for ever
+	sent    time.Time             // when creates were let through last
 }
 
-// cooldown is a placement's: others are tried meanwhile.
-type cooldown struct {
-	failures int // in a row
-	failed   time.Time
-	until    time.Time
-}
-
-// A placement that failed cools down for a minute, doubling to a quarter of an
-// hour: capacity comes back in minutes at the soonest, and every attempt is a
-// request, or may cost its jobs the minute in which lists settle a name.
-const coolFirst, coolMost = time.Minute, 15 * time.Minute
-
-// next returns the first placement that is not tried yet: those that cool down come
-// last, the one that is over first before the others. So a call leaves none out, and a
-// group that is refused everywhere asks everywhere, at the pace of its backoff.
+// next returns the first placement that is not tried yet; those that cool down come
+// last, the one that is over first before the others.
 func (p *placements) next(now time.Time, tried map[Placement]bool) (Placement, bool) {
 	var first Placement
 	var until time.Time
@@ -57,18 +43,16 @@ func (p *placements) next(now time.Time, tried map[Placement]bool) (Placement, b
 	return first, !until.IsZero()
 }
 
-// failed lets a placement cool down and returns for how long. What was sent no
-// later than the last failure tells nothing new, and is not counted: 0.
-func (p *placements) failed(at Placement, sent, now time.Time) time.Duration {
+// failed lets a placement cool down, and returns for how long. What was sent no later
+// than the last failure tells nothing new, and is not counted: 0.
+func (p *placements) failed(at Placement, err error, sent, now time.Time) time.Duration {
 	c := p.cooling[at]
 	if c.failures > 0 && !sent.After(c.failed) {
 		return 0
 	}
-	c.failures++
-	pause := double(coolFirst, coolMost, c.failures)
-	c.failed, c.until = now, now.Add(pause)
+	c.fail(err, coolFirst, coolMost, now)
 	p.cooling[at] = c
-	return pause
+	return c.until.Sub(now)
 }
 
 // anyFree reports whether a placement does not cool down.
@@ -88,7 +72,7 @@ func (p *placements) worked(at Placement, sent time.Time) {
 // coolDown lets a placement cool down for what was sent then, and reports whether
 // that tells anything new. Called with mu held.
 func (g *Group) coolDown(at Placement, sent, now time.Time, why string, err error) bool {
-	pause := g.placements.failed(at, sent, now)
+	pause := g.placements.failed(at, err, sent, now)
 	if pause == 0 {
 		return false
 	}
@@ -102,19 +86,24 @@ func (g *Group) coolDown(at Placement, sent, now time.Time, why string, err erro
 func (g *Group) lost(i *instance, now time.Time) {
 	err := fmt.Errorf("%s: %s never ran: %s", i.at, i.Name, i.reason)
 	if g.coolDown(i.at, i.requested, now, "what it accepted never ran", err) && !g.placements.anyFree(now) {
-		g.placements.backoff.failed(err, now)
+		g.placements.backoff.fail(err, backoffFirst, backoffMost, now)
 	}
 }
 
-// backoff keeps a group that is refused from asking again at the pace of the
-// runner's loop, which asks every second or two for ever.
+// backoff is the pause after failures in a row.
 type backoff struct {
-	failures int // in a row
-	until    time.Time
-	last     error
+	failures      int
+	failed, until time.Time
+	last          error
 }
 
-const backoffFirst, backoffMost = 5 * time.Second, 60 * time.Second
+const (
+	// A placement cools down this long: capacity comes back in minutes at the soonest.
+	coolFirst, coolMost = time.Minute, 15 * time.Minute
+
+	// A group that is refused pauses this long.
+	backoffFirst, backoffMost = 5 * time.Second, 60 * time.Second
+)
 
 // check returns the last failure while the group backs off from it.
 func (b *backoff) check(now time.Time) error {
@@ -124,10 +113,10 @@ func (b *backoff) check(now time.Time) error {
 	return nil
 }
 
-func (b *backoff) failed(err error, now time.Time) {
+func (b *backoff) fail(err error, first, most time.Duration, now time.Time) {
 	b.failures++
-	b.last = err
-	b.until = now.Add(max(double(backoffFirst, backoffMost, b.failures), retryAfter(err)))
+	b.failed, b.last = now, err
+	b.until = now.Add(max(double(first, most, b.failures), retryAfter(err)))
 }
 
 // double doubles from first to most; n counts from 1.

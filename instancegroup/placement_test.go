@@ -26,11 +26,11 @@ func TestCapacity(t *testing.T) {
 			refused 1 s-1 in nyc1: OP: 422 the request was refused (request id req-42) & s-1 in ams3: OP: 422
 			says 4x WARN & a placement cools down; sleep 10s; mark; refused 1; tried nyc1 ams3 s-2/nyc1 s-2/ams3 # none is left out
 			heal create; sleep 1m; want 1`)
-	p := placements{order: ps, cooling: map[Placement]cooldown{}}
+	p := placements{order: ps, cooling: map[Placement]backoff{}}
 	now := epoch
 	fails := func(at Placement, sent time.Time, want time.Duration) {
 		t.Helper()
-		equal(t, "cooldown in minutes", want, p.failed(at, sent, now)/time.Minute)
+		equal(t, "cooldown in minutes", want, p.failed(at, errors.New("x"), sent, now)/time.Minute)
 	}
 	for _, want := range []time.Duration{1, 2, 4, 8, 15, 15} {
 		now = now.Add(time.Second)

@@ -62,10 +62,9 @@ func (g *Group) reconcile(ctx context.Context, a *listAnswer, report func(id str
 
 // observe asks for a list, if one is due, or always.
 //
-// Invariants: one that lacks all that lists had proves nothing before a list by
-// CommonTag lacks them too: somebody may have deleted the group's tag. One that
-// lacks all that live, two or more, is doubtful even then: DigitalOcean may answer
-// wrongly. (TestGroupTagDeleted, TestEmptyListIsNotBelieved)
+// Invariant: one that lacks all that live, two or more, is not believed. A list by
+// CommonTag may have them, since somebody may have deleted the group's tag; if it lacks
+// them too DigitalOcean may answer wrongly. (TestGroupTagDeleted, TestEmptyListIsNotBelieved)
 func (g *Group) observe(ctx context.Context, always bool) *listAnswer {
 	ctx, cancel := context.WithTimeout(ctx, listBound)
 	defer cancel()
@@ -81,36 +80,29 @@ func (g *Group) observe(ctx context.Context, always bool) *listAnswer {
 		return nil
 	}
 	a.List, a.err = g.cloud.List(ctx, tag, g.GPUs)
-	if a.err != nil || g.lacks(a.List, deleting) == 0 {
-		return a
-	}
-	if tag != CommonTag {
-		more, err := g.cloud.List(ctx, CommonTag, g.GPUs)
-		if err != nil {
-			a.doubtful = true
-			return a
+	if a.err == nil && g.lacksAll(a.List) {
+		if more, err := g.cloud.List(ctx, CommonTag, g.GPUs); err == nil {
+			a.List = join(a.List, more)
 		}
-		a.List = join(a.List, more)
+		a.doubtful = g.lacksAll(a.List)
 	}
-	a.doubtful = g.lacks(a.List, running) > 1
 	return a
 }
 
-// lacks returns how many there are, in a phase up to most, that lists had and l has
-// none of. It is 0 if l has one.
-func (g *Group) lacks(l List, most phase) (n int) {
+// lacksAll reports whether two or more live that lists had, and l has none of them.
+func (g *Group) lacksAll(l List) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	had := func(i *instance) bool { return i != nil && i.listed() && i.phase <= most }
-	for _, i := range g.instances.byID {
-		if had(i) {
-			n++
+	alive := 0
+	for _, i := range g.instances.all {
+		if i.listed() && i.phase <= running {
+			if l.has(i.ID) {
+				return false
+			}
+			alive++
 		}
 	}
-	if slices.ContainsFunc(l.Droplets, func(d Droplet) bool { return had(g.instances.byID[d.ID]) }) {
-		return 0
-	}
-	return n
+	return alive > 1
 }
 
 // record notes what DigitalOcean answered to an action. Called with mu held.
@@ -150,10 +142,9 @@ func (g *Group) collect(ctx context.Context, a *listAnswer, final bool) (actions
 	var unassigned []int64
 	assign := g.Project != "" && !now.Before(g.instances.noAssign)
 	for _, i := range g.instances.all {
-		switch i.due(now) {
-		case remove:
+		if i.removable(now) {
 			removals = append(removals, i)
-		case look:
+		} else if i.lookUpDue(now) {
 			lookUps = append(lookUps, i)
 		}
 		// Once lists show it: before that DigitalOcean may not know its URN.
@@ -233,7 +224,7 @@ func (g *Group) apply(i *instance, o observation, now time.Time) {
 			"after", now.Sub(i.requested).Round(time.Second), "external", i.External(), "internal", i.PrivateIPv4,
 			"usd_per_hour", i.PriceHourly)
 	case i.phase == deleting:
-		g.logDelete(i, now)
+		g.log.Warn("Droplet will be deleted", g.fields(i, now)...)
 	case i.phase == gone:
 		g.isGone(i, before, now)
 	}
@@ -242,7 +233,6 @@ func (g *Group) apply(i *instance, o observation, now time.Time) {
 // isGone notes the end of an instance. It stays known by its id until the runner
 // has been told. Called with mu held.
 func (g *Group) isGone(i *instance, before phase, now time.Time) {
-	g.instances.unsaved = true
 	if !i.own() {
 		g.instances.ended[i.ID] = true // lists lag: it may be in another one
 	}

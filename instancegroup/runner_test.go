@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,7 +38,7 @@ type runner struct {
 	pending    int        // accepted, and not shown yet
 	states     map[string]State
 	history    map[string]string // every change, a letter each
-	saved      map[string]int64
+	saved      atomic.Pointer[map[string]int64]
 
 	marked time.Time // by the step mark
 	before int       // calls before it
@@ -138,9 +139,10 @@ func play(t *testing.T, s Settings, script string) {
 func unstarted(t *testing.T, s Settings, f func(r *runner)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		r := &runner{t: t, account: newAccount(t), Settings: s, log: newJournal(), saved: map[string]int64{}}
+		r := &runner{t: t, account: newAccount(t), Settings: s, log: newJournal()}
+		r.saved.Store(&map[string]int64{})
 		if s.Save == nil {
-			r.Save = func(ids map[string]int64) { r.saved = ids }
+			r.Save = func(ids map[string]int64) { r.saved.Store(&ids) }
 		}
 		f(r)
 		r.do("says 0x " + hclog.MissingKey) // a field without a name
@@ -201,7 +203,7 @@ func (r *runner) step(verb string, w ...string) {
 		}
 	case "takeover": // the next process of this host starts; "takeover blank": it remembers nothing
 		if len(w) > 0 {
-			r.saved = nil
+			r.saved.Store(&map[string]int64{})
 		}
 		r.DeadRuns = append(slices.Clone(r.DeadRuns), r.Run)
 		r.Run = fmt.Sprintf("r%03d", len(r.DeadRuns))
@@ -330,7 +332,7 @@ func (r *runner) step(verb string, w ...string) {
 		r.deleteTag(w[0])
 	case "remember": // for the next start
 		for _, name := range w {
-			r.saved[name] = r.machines(name)[0].ID
+			(*r.saved.Load())[name] = r.machines(name)[0].ID
 		}
 
 	// What is expected.
@@ -373,12 +375,10 @@ func (r *runner) step(verb string, w ...string) {
 		}
 	case "living", "counts", "running", "shown", "assigned", "minted", "saved": // so many
 		equal(r.t, verb, num(0), map[string]int{"living": r.billed(), "counts": r.Count(), "running": len(r.in(Running)),
-			"shown": len(r.states), "assigned": len(r.inProject), "minted": len(r.minted), "saved": len(r.saved)}[verb])
+			"shown": len(r.states), "assigned": len(r.inProject), "minted": len(r.minted), "saved": len(*r.saved.Load())}[verb])
 	case "dials", "undialed": // "undialed 1 [text of the error]"
-		ctx, cancel := context.WithTimeout(ctx, 9*time.Second)
-		defer cancel()
 		name := r.names(w[0])[0]
-		if d, err := r.Droplet(ctx, name); verb == "undialed" {
+		if d, err := r.Droplet(name); verb == "undialed" {
 			fails(err, 1)
 		} else if err != nil || !reachable(d) || d.ID != r.machines(name)[0].ID {
 			r.t.Errorf("%+v, %v", d, err)
@@ -469,7 +469,7 @@ func (r *runner) machines(which ...string) (ms []*machine) {
 func (r *runner) start() error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second) // an Init's
 	defer cancel()
-	found, err := Find(ctx, r.account, r.log, r.Name, r.GPUs, r.saved)
+	found, err := Find(ctx, r.account, r.log, r.Name, r.GPUs, *r.saved.Load())
 	if err == nil {
 		r.Group = Start(r.Settings, r.account, r.log, found)
 	}

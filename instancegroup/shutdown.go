@@ -31,12 +31,8 @@ const (
 // (TestShutdownWaitsForProof)
 func (g *Group) Shutdown(ctx context.Context) {
 	g.mu.Lock()
-	again := g.closed
 	g.closed = true
 	g.mu.Unlock()
-	if again {
-		return
-	}
 	settle, cancel := context.WithTimeout(ctx, settleBound)
 	defer cancel()
 	for _, m := range []ctxMutex{g.serial.increase, g.serial.update} {

@@ -90,7 +90,7 @@ func Start(s Settings, cloud Cloud, log Logger, f Found) *Group {
 		serial:     serial{increase: make(ctxMutex, 1), update: make(ctxMutex, 1)},
 		mu:         &sync.Mutex{},
 		instances:  instances{byName: map[string]*instance{}, byID: map[int64]*instance{}, ended: map[int64]bool{}},
-		placements: placements{order: s.Placements, cooling: map[Placement]cooldown{}},
+		placements: placements{order: s.Placements, cooling: map[Placement]backoff{}},
 		limit:      logLimit{},
 	}
 	g.mu.Lock()

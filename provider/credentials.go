@@ -99,8 +99,7 @@ func (k *credentials) stale(ctx context.Context, api *digitalocean.Client, dead 
 		k.log.Warn("could not look for SSH keys that earlier plugin processes left", "err", err)
 	}
 	return slices.DeleteFunc(keys, func(key digitalocean.Key) bool {
-		run, ok := instancegroup.RunOfKey(k.group, key.Name)
-		return !ok || !slices.Contains(dead, run) || key.Fingerprint == k.fingerprint ||
+		return !slices.Contains(dead, instancegroup.RunOfKey(k.group, key.Name)) || key.Fingerprint == k.fingerprint ||
 			slices.Contains(k.extra, key.Fingerprint) || slices.Contains(k.extra, fmt.Sprint(key.ID))
 	})
 }

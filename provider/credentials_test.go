@@ -102,8 +102,8 @@ func TestWhichKeyIsDeleted(t *testing.T) {
 				increase(t, g, 1)
 				equal(t, "keys of the Droplet", []string{publicHalf(t, keys.private)}, sim.Droplets()[0].AuthorizedKeys)
 				equal(t, "another key is used", keys.generated, string(keys.private) != string(key))
-				run, ok := instancegroup.RunOfKey("ci", keys.name)
-				if ok != keys.generated || ok && run != instancegroup.RunOf("ci", names(sim)[0]) {
+				run := instancegroup.RunOfKey("ci", keys.name)
+				if made := run != ""; made != keys.generated || made && run != instancegroup.RunOf("ci", names(sim)[0]) {
 					t.Errorf("the key's name is %s, beside the Droplet %s", keys.name, names(sim))
 				}
 				equal(t, "error of Shutdown", nil, g.Shutdown(t.Context()))

@@ -76,7 +76,7 @@ func orphans(group string, dead []string, droplets []instancegroup.Droplet, keys
 		add(NewItem(d), run)
 	}
 	for _, k := range keys {
-		if run, ok := instancegroup.RunOfKey(group, k.Name); ok {
+		if run := instancegroup.RunOfKey(group, k.Name); run != "" {
 			add(&Item{Kind: KeyKind, Name: k.Name, Group: group, Created: youngest[run], fingerprint: k.Fingerprint}, run)
 		}
 	}

@@ -204,8 +204,10 @@ func (s *State) Begin(run, account string) {
 func (s *State) Save(droplets map[string]int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.doc.Droplets = maps.Clone(droplets)
-	s.write()
+	if !maps.Equal(s.doc.Droplets, droplets) {
+		s.doc.Droplets = maps.Clone(droplets)
+		s.write()
+	}
 }
 
 // Drop gives the lock up and leaves state.json as it is, like the death of the process.
