@@ -21,8 +21,7 @@ func TestDeleteByTag(t *testing.T) {
 			run 40s; sent tagging 1 bulk 1 delete 20; living 5; told 1-20 crdx`)
 }
 
-// Whatever refuses the tag, or does not answer, all are deleted by id, in the same
-// call, and the tag is not tried again for five minutes.
+// Whatever refuses the tag, or does not answer, all are deleted by id, in the same call.
 func TestDeleteByTagFallsBack(t *testing.T) {
 	play(t, spec(nil), `
 		= tagging is refused  | op=tagging, what=forbidden
@@ -31,28 +30,27 @@ func TestDeleteByTagFallsBack(t *testing.T) {
 		= deleting is lost    | op=bulk,    what=done-lost
 		= deleting hangs      | op=bulk,    what=hang
 			up 36; always $op $what; mark; run 4s; decrease 1-12; sent $op 1
-			sleep 280s; run 4s; decrease 13-24; sent $op 1
-			sleep 20s; run 4s; decrease 25-36; sent $op 2; run 20s; living 0
-			says 2x WARN & could not be deleted by one tag & tag=fleeting-delete:ci
+			decrease 13-24; sent $op 2; heal $op; run 1m; decrease 25-36; sent delete 24; run 20s; living 0
+			says WARN & could not be deleted by one tag & tag=fleeting-delete:ci
 		= one of two requests to tag
 			up 150; mark; next tagging ok lost; decrease 1-150; sent tagging 2 bulk 0 delete 150; run 20s; living 0`)
 }
 
 // When requests are scarce deletes wait for each other, and leave by one tag
-// without another call of the runner: with the first Update 15 s after the first
-// of them. With requests to spare each leaves at once.
+// without another call of the runner: with the first Update of the next quarter of a
+// minute. With requests to spare each leaves at once.
 func TestDeletesGather(t *testing.T) {
 	play(t, spec(nil), `
 		= when requests are scarce
-			up 140; set left 2500; run 10s; mark
+			up 140; set left 2500; run 10s; quarter; mark
 			decrease 1; decrease 1; run 3s; decrease 2; decrease 2; run 3s; decrease 3; run 3s; decrease 4; run 3s
-			sent tagging 0 bulk 0 delete 0; run 3s; sent tagging 1 bulk 1 delete 0
-			mark; decrease 5-140; run 14s; sent tagging 0 bulk 0 delete 0; run 4s; sent tagging 2 bulk 1 delete 0; run 20s; living 0
+			sent tagging 0 bulk 0 delete 0; run 4s; sent tagging 1 bulk 1 delete 0
+			quarter; mark; decrease 5-140; run 12s; sent tagging 0 bulk 0 delete 0; run 6s; sent tagging 2 bulk 1 delete 0; run 20s; living 0
 		= with requests to spare
 			up 5; set left 2501; run 10s; mark; decrease 1-5; sent delete 5
 		= a tag is of no use
 			up 20; always tagging forbidden; set left 2500; run 10s; mark
-			decrease 1-5; run 18s; decrease 6-7; sent tagging 1 bulk 0 delete 7
+			decrease 1-5; run 18s; sent tagging 1 bulk 0 delete 5; decrease 6-7; run 18s; sent tagging 1 bulk 0 delete 7
 		= until Shutdown
 			set left 2500; run 10s; up 20; decrease 1-20; mark; stop clean; took 0s 8s; living 0; sent tagging 1 bulk 1 delete 0`)
 }

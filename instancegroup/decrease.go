@@ -1,7 +1,6 @@
 package instancegroup
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,10 +51,12 @@ func (g *Group) mark(names []string) (batch, error) {
 	for _, name := range names {
 		if i := g.instances.byName[name]; i != nil && i.phase != gone {
 			*i = i.toDelete("the runner asked for it")
+			if g.listing.budget.scarce() && i.deletion == (deletion{}) { // it leaves with others, by one tag
+				i.deletion.next = now.Truncate(batchDeletesFor).Add(batchDeletesFor)
+			}
 			marked = append(marked, i)
 		}
 	}
-	g.batchDeletes(marked, now)
 	return g.claim(marked, now), nil
 }
 
@@ -99,20 +100,17 @@ func (d deletion) sent(accepted bool, wait time.Duration, now time.Time) deletio
 // Droplet that is not the group's. That is looked for before each batch, once when
 // requests are scarce. (TestDeleteByTag, TestKept, TestDeleteTagOnOthers)
 type deletions struct {
-	flush  time.Time // when the deletes that wait for others are sent, if that is to come
-	tagged bool      // the delete tag may be on the account, until Shutdown
-	looked bool      // for what else has it, there was nothing, and no list has shown anything since
-	noTag  time.Time // nothing is deleted by it before then
+	tagged bool // the delete tag may be on the account, until Shutdown
+	looked bool // for what else has it, there was nothing, and no list has shown anything since
 }
 
 const (
-	// byTagFrom is how many Droplets are deleted by one tag rather than each by a
-	// request of its own. Fewer go by id: that takes a single round trip too, since
-	// so many are sent at once. When requests are scarce the tag's two are worth
-	// it sooner.
+	// byTagFrom is how many Droplets are deleted by one tag rather than each by its id,
+	// which takes a single round trip too for fewer. When requests are scarce the tag's
+	// two are worth it sooner.
 	byTagFrom, byTagFromScarce = concurrency + 1, 3
 
-	// batchDeletesFor is how long deletes wait for others when requests are
+	// batchDeletesFor is the most that deletes wait for others when requests are
 	// scarce: Droplets are billed by the second, so that costs next to nothing.
 	batchDeletesFor = 15 * time.Second
 
@@ -122,28 +120,7 @@ const (
 
 	// byTagBound leaves time to send by id what could not be deleted by tag.
 	byTagBound = 5 * time.Second
-
-	// noTagFor is how long no tag is tried after it failed.
-	noTagFor = 5 * time.Minute
 )
-
-// batchDeletes lets DELETEs that nobody has tried to send yet wait for others if requests
-// are scarce, so that they leave by one tag. A later Update sends them. Called with
-// mu held.
-func (g *Group) batchDeletes(is []*instance, now time.Time) {
-	d := &g.deletions
-	if !g.listing.budget.scarce() || now.Before(d.noTag) {
-		return
-	}
-	if !now.Before(d.flush) {
-		d.flush = now.Add(batchDeletesFor)
-	}
-	for _, i := range is {
-		if i.deletion == (deletion{}) && i.ID != 0 {
-			i.deletion.next = d.flush
-		}
-	}
-}
 
 // batch is DELETEs that are claimed: nobody else sends them meanwhile.
 type batch struct {
@@ -169,15 +146,14 @@ func (g *Group) claim(is []*instance, now time.Time) batch {
 		}
 		i.deletion.next = now.Add(callBound)
 	}
-	d := &g.deletions
 	from := byTagFrom
 	if scarce {
 		from = byTagFromScarce
 	}
-	if len(b.byTag) < from || now.Before(d.noTag) {
+	if len(b.byTag) < from {
 		return batch{byID: append(b.byTag, b.byID...)}
 	}
-	d.tagged = true
+	g.deletions.tagged = true
 	return b
 }
 
@@ -192,8 +168,8 @@ func (g *Group) send(ctx context.Context, b batch) record {
 		}
 	}
 	all := concurrently(b.byID, func(d Droplet) answer {
-		a := answer{Droplet: d, err: cmp.Or(ctx.Err(), noTag)}
-		if ctx.Err() == nil && !errors.Is(noTag, ErrRateLimited) { // by id there are more to send
+		a := answer{Droplet: d, err: ctx.Err()}
+		if a.err == nil {
 			a.requestID, a.err = g.cloud.Delete(ctx, d.ID)
 		}
 		return a
@@ -205,7 +181,6 @@ func (g *Group) send(ctx context.Context, b batch) record {
 		g.recordDeletes(ctx, all, now)
 		g.deletions.looked = g.deletions.looked || looked
 		if noTag != nil && !errors.Is(noTag, ErrRateLimited) {
-			g.deletions.noTag = now.Add(noTagFor)
 			g.warnFailed("many Droplets could not be deleted by one tag; each is deleted by its id", noTag, 1, now, "tag", DeleteTag(g.Name))
 		}
 	}
