@@ -7,12 +7,13 @@ import (
 	"time"
 )
 
-// Cloud is what a Group needs of DigitalOcean. Its one implementation on the
-// wire is provider/digitalocean; the tests of this package bring another.
+// Cloud is what a Group needs of DigitalOcean: provider/digitalocean, or the fake of this
+// package's tests.
 //
 // Every method honours ctx and may be called concurrently. Every error wraps a
-// *CloudError, or ctx's error. What changes something is sent once: the
-// caller decides whether to send it again. What only reads may be repeated.
+// *CloudError, or ctx's error. What changes something is sent once: the caller decides
+// whether to send it again. Its success means accepted: only a later List proves that it
+// was carried out. What only reads may be repeated.
 type Cloud interface {
 	// List returns all Droplets that carry tag, GPU Droplets too if gpus is
 	// set. It is complete or it is an error: a part of a list would make the
@@ -22,21 +23,18 @@ type Cloud interface {
 	// Get returns one Droplet, or ErrNotFound.
 	Get(ctx context.Context, id int64) (Droplet, error)
 
-	// Create asks for one Droplet per name, at most MaxNames. Success means
-	// accepted: a create can still fail later. Names that the answer leaves out
-	// may or may not exist.
+	// Create asks for one Droplet per name, at most MaxNames. Names that the answer leaves
+	// out may or may not exist.
 	Create(ctx context.Context, r CreateRequest) (Created, error)
 
-	// Delete asks for a Droplet's removal and returns DigitalOcean's request
-	// id. Success means accepted, not carried out: only a later List proves it.
+	// Delete asks for a Droplet's removal and returns DigitalOcean's request id.
 	Delete(ctx context.Context, id int64) (requestID string, err error)
 
-	// TagDroplets puts tag on Droplets, at most MaxTagged at once, and makes the
-	// tag if need be. Success says nothing of lists.
+	// TagDroplets puts tag on Droplets, at most MaxTagged, and makes it if need be.
 	TagDroplets(ctx context.Context, tag string, ids []int64) error
 
-	// DeleteTagged asks for the removal of every Droplet that carries tag, which
-	// is a DeleteTag: no other is taken. Success means accepted, not carried out.
+	// DeleteTagged asks for the removal of every Droplet that carries tag, which is a
+	// DeleteTag: no other is taken.
 	DeleteTagged(ctx context.Context, tag string) (requestID string, err error)
 
 	// RemoveTag removes a tag from the account and from whatever carries it.

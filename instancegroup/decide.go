@@ -38,12 +38,10 @@ func (p phase) state() State {
 	return [...]State{Creating, Creating, Running, Deleting, Deleted}[p]
 }
 
-// instance is one Droplet of the group, from before its create request is sent
-// until the runner has been told that it is deleted. Its name is the id that
-// the runner knows; the name exists before the Droplet does, so an instance
-// can be shown, and an unconfirmed create settled, without DigitalOcean's id.
-//
-// An instance is owned by its Group and guarded by Group.mu.
+// instance is one Droplet of the group, from before its create request is sent until
+// the runner has been told that it is deleted. Its name, the id that the runner knows, is
+// there before the Droplet: an unconfirmed create can be shown, and settled, without
+// DigitalOcean's id. Guarded by Group.mu.
 type instance struct {
 	Droplet // as last seen, under the name that the runner knows; without an ID before that is known
 
@@ -77,23 +75,20 @@ func (i instance) own() bool { return i.at != Placement{} }
 func (i instance) listed() bool { return !i.listedSince.IsZero() }
 
 const (
-	// unconfirmedFor is over which span complete lists must lack a Droplet that
-	// they never had before that means anything. New Droplets are missing from
-	// lists for seconds; a minute is many times that.
+	// unconfirmedFor is over which span lists must lack a Droplet that they never had
+	// before that means anything. New ones are missing from lists for seconds.
 	unconfirmedFor = 60 * time.Second
 
-	// offTimeout is how long a Droplet must be powered off before it is
-	// deleted. A reboot is off for a few seconds.
+	// offTimeout is how long a Droplet is powered off before it is deleted. A reboot
+	// takes a few seconds.
 	offTimeout = 30 * time.Second
 
-	// addressWithin is how long a Droplet may be active without the kind of address
-	// that it is dialed by before it counts as running as it is. Its private one may be
-	// there seconds before its public one.
+	// addressWithin is how long a Droplet may be active without the kind of address that
+	// it is dialed by before it is shown as it is: the private one may come first.
 	addressWithin = 30 * time.Second
 
-	// vanishTimeout is after which time a second look-up must confirm that a
-	// Droplet is gone, if others vanished with it: that is rather a bad moment of
-	// DigitalOcean's than the end of all. (TestVanishTogether)
+	// vanishTimeout is after which time a second look-up must confirm that a Droplet is
+	// gone that vanished with others: DigitalOcean has bad moments. (TestVanishTogether)
 	vanishTimeout = 30 * time.Second
 
 	// lookUpEvery is how often an instance that lists do not show is looked up.
@@ -115,11 +110,10 @@ type observation struct {
 // returns the instance as it is afterwards. removable and lookUpDue say what is to be
 // done about that. createTimeout is the longest time from accepted to running.
 //
-// Invariant: only what is confirmed not to exist becomes gone. An answer to a
-// question that was asked before the instance was last known to exist proves
-// nothing. A list proves something only of what lists have had for a minute or since
-// before it was active, or over a minute, and one is not enough where entries can slip.
-// (TestDecide, FuzzDecide)
+// Invariant: only what is confirmed not to exist becomes gone. What was asked before the
+// instance was last known to exist proves nothing. A list proves something only of what
+// lists have had for a minute or since before it was active, or over a minute, and one is
+// not enough where entries can slip. (TestDecide, FuzzDecide)
 func decide(i instance, o observation, now time.Time, createTimeout time.Duration) instance {
 	switch {
 	case o.present:
@@ -227,7 +221,6 @@ func decideNotFound(i instance, o observation) instance {
 	return i
 }
 
-// toDelete marks an instance for deletion.
 func (i instance) toDelete(why string) instance {
 	if i.phase < deleting {
 		i.phase, i.reason = deleting, why
@@ -254,7 +247,6 @@ func (i instance) lookUpDue(now time.Time) bool {
 	return i.unresolved && i.phase != gone && !i.inFlight && now.Sub(i.checked) >= pause
 }
 
-// reachable reports whether d has any address. Not only one of the kind that the
-// group is configured for: a Droplet taken over from before a change of
+// reachable reports whether d has any address: one from before a change of
 // public_networking is as good as it was.
 func reachable(d Droplet) bool { return d.External() != "" || d.PrivateIPv4 != "" }

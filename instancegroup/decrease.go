@@ -8,15 +8,12 @@ import (
 	"time"
 )
 
-// Decrease deletes instances and returns all but those whose DELETE failed, and that
-// DigitalOcean never accepted. It does not wait until they are gone. Whatever is not
-// accepted yet, or waits for others, for the token's next request or for time, stays
-// marked and is sent by a later Update: an instance that the runner gave up is deleted
-// even if the runner forgets it. An error means that there is none to return. It
-// returns within callBound.
-//
-// Asked again for an instance that is being deleted it sends nothing before the
-// pause is over that its last DELETE began.
+// Decrease deletes instances and returns all but those that DigitalOcean refused to
+// delete and never accepted. It does not wait until they are gone. What is not accepted
+// yet, or waits for others or for the token's next request, stays marked and is sent by a
+// later Update, even if the runner forgets it. An error means that there is none to
+// return. It returns within callBound. Asked again for an instance it sends nothing before
+// the pause is over that the last DELETE began.
 func (g *Group) Decrease(ctx context.Context, names []string) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, callBound)
 	defer cancel()

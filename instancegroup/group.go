@@ -1,7 +1,6 @@
 // Package instancegroup decides what happens to a group of Droplets: which are
 // created where, what the runner is told of them, which are deleted, and what
-// is left alone. It knows DigitalOcean through the interface Cloud and the
-// runner not at all, and uses the standard library only.
+// is left alone. It uses the standard library only.
 //
 // What must hold, whatever DigitalOcean answers:
 //
@@ -55,15 +54,12 @@ type Settings struct {
 	MaxCreating   int  // 0 = no limit
 	CreateTimeout time.Duration
 
-	// Images returns what to boot, by region. refused says that a create was refused
-	// since it was last called: an image may have been deleted. It honours ctx.
-	// Increase calls it, one at a time.
+	// Images returns what to boot, by region, and Keys the SSH keys to create with.
+	// refused says that a create was refused since the last call, when an image may have
+	// been deleted, or that DigitalOcean does not know the keys: Keys then sees to it that
+	// it will. Both honour ctx. One Increase at a time calls them.
 	Images func(ctx context.Context, refused bool) (map[string]Image, error)
-
-	// Keys returns the SSH keys to create with. refused says that
-	// DigitalOcean just did not know them: Keys then sees to it that it will.
-	// It honours ctx. Increase calls it, one at a time.
-	Keys func(ctx context.Context, refused bool) ([]string, error)
+	Keys   func(ctx context.Context, refused bool) ([]string, error)
 
 	// Save writes down the group's Droplets, by name, for the next process, if any came
 	// or went: after each Update, and before Increase returns. Calls do not overlap.
@@ -113,12 +109,11 @@ func (g *Group) Count() int {
 
 func (g *Group) count() int { return g.instances.count(deleting) + len(g.listing.kept) }
 
-// Cents takes the noise of a sum off it; DigitalOcean's prices an hour have five
-// decimals.
+// Cents rounds a sum to the five decimals that DigitalOcean's prices an hour have.
 func Cents(usd float64) float64 { return math.Round(usd*1e5) / 1e5 }
 
-// Cost returns what a Droplet costs in USD that is deleted at that age. DigitalOcean
-// bills it by the second, for 60 s or a cent at least, whichever is more.
+// Cost returns in USD what a Droplet costs that is deleted at that age. DigitalOcean
+// bills by the second, 60 s or a cent at least.
 func Cost(usdPerHour float64, age time.Duration) float64 {
 	return max(0.01, usdPerHour*max(age, time.Minute).Hours())
 }
@@ -162,8 +157,7 @@ func (g *Group) shownAs(name string) (instance, error) {
 	return *i, nil
 }
 
-// addressed reports whether d has the kind of address that the group's Droplets
-// are created with and dialed by.
+// addressed reports whether d has the kind of address that it is dialed by.
 func (g *Group) addressed(d Droplet) bool {
 	if g.Template.PublicNetworking {
 		return d.PublicIPv4 != ""

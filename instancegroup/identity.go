@@ -23,12 +23,10 @@ const (
 // GroupTag is the tag that all Droplets of a group carry.
 func GroupTag(group string) string { return groupTagPrefix + group }
 
-// DeleteTag is the tag that a group puts on Droplets only to delete them, many
-// with one request.
+// DeleteTag is the tag that a group puts on Droplets to delete many with one request.
 func DeleteTag(group string) string { return deleteTagPrefix + group }
 
-// IsDeleteTag reports whether tag is one: the one kind by which Droplets are
-// deleted.
+// IsDeleteTag reports whether tag is one, the one kind by which Droplets are deleted.
 func IsDeleteTag(tag string) bool {
 	group, ok := cutPrefixFold(tag, deleteTagPrefix)
 	return ok && strings.Trim(strings.ToLower(group), "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
@@ -46,15 +44,9 @@ const (
 	suffixLen = runLen + 6
 )
 
-// NewRun draws the id of a plugin process: 4 random characters of Crockford's
-// base32 alphabet, none of the runs that are taken.
-func NewRun(taken ...string) string {
-	for {
-		if run := random(runLen); !slices.Contains(taken, run) {
-			return run
-		}
-	}
-}
+// NewRun draws the id of a plugin process: 4 random characters of Crockford's base32
+// alphabet, a million of them.
+func NewRun() string { return random(runLen) }
 
 // NewSuffix mints what makes a name unique: the run and 6 random characters.
 // One at least of the ten is a digit, which distinguishes it from a word.
@@ -76,18 +68,16 @@ func random(n int) string {
 	return string(b)
 }
 
-// isSuffix reports whether s has the shape of a minted suffix. It is wider than
-// the minted alphabet, so that a later version may change that and still take
-// over the Droplets of this one.
+// isSuffix reports whether s has the shape of a minted suffix. It is wider than the minted
+// alphabet, which a later version may change.
 func isSuffix(s string) bool {
 	odd := func(c rune) bool { return (c < 'a' || c > 'z') && (c < '0' || c > '9') }
 	return len(s) == suffixLen && !strings.ContainsFunc(s, odd) && strings.ContainsAny(s, "0123456789")
 }
 
-// Owns reports whether a Droplet that this process did not make belongs to the
-// group: it carries both tags that every create asks for, and a minted name. The
-// name matters because people tag by hand, and "ci" must never own
-// "ci-database" or a Droplet of the group "ci-big". (TestOwnership)
+// Owns reports whether a Droplet that this process did not make belongs to the group: it
+// has both tags of every create, and a minted name, since people tag by hand: "ci" must
+// never own "ci-database" or a Droplet of the group "ci-big". (TestOwnership)
 func Owns(group string, d Droplet) bool {
 	return RunOf(group, d.Name) != "" && HasTag(d, GroupTag(group)) && HasTag(d, CommonTag)
 }
@@ -113,8 +103,7 @@ func GroupOf(d Droplet) string {
 	return ""
 }
 
-// HasTag compares as DigitalOcean does: tags keep their first spelling on the
-// account but are the same in any case.
+// HasTag compares as DigitalOcean does, in any case.
 func HasTag(d Droplet, tag string) bool {
 	return slices.ContainsFunc(d.Tags, func(t string) bool { return strings.EqualFold(t, tag) })
 }

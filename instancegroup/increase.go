@@ -10,13 +10,12 @@ import (
 )
 
 const (
-	// enoughTime is what a create request should have left of callBound: one
-	// that is cut off before the answer has to be settled by lists for a minute.
+	// enoughTime is what a create should have left of callBound: one that is cut off
+	// has to be settled by lists for a minute.
 	enoughTime = 5 * time.Second
 
-	// keyAttempts is how often a create that was refused for an unknown SSH key
-	// is repeated, after 1, 2 and 3 s: more would leave less than enoughTime.
-	// DigitalOcean knows a new key within seconds.
+	// keyAttempts is how often a create that was refused for an unknown SSH key is
+	// repeated, after 1, 2 and 3 s. DigitalOcean knows a new key within seconds.
 	keyAttempts = 3
 
 	// batchCreatesFor is how long after the last creates others wait to become ten,
@@ -24,13 +23,11 @@ const (
 	batchCreatesFor = 5 * time.Second
 )
 
-// Increase asks DigitalOcean for n more Droplets and returns how many it
-// accepted, or may have accepted: each of these is shown by Update until it is
-// gone. It does not wait for them to boot. It accepts fewer than n, and that is
-// no error, where MaxInstances, MaxCreating or the token's requests say so. An
-// error means that nothing at all was accepted.
-//
-// It returns within callBound, if Settings.Keys honours its context.
+// Increase asks DigitalOcean for n more Droplets and returns how many it accepted, or may
+// have accepted: each of these is shown by Update until it is gone. It does not wait for
+// them to boot. Fewer than n are no error where MaxInstances, MaxCreating or the token's
+// requests say so. An error means that nothing at all was accepted. It returns within
+// callBound, if Settings.Images and Keys honour their context.
 func (g *Group) Increase(ctx context.Context, n int) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, callBound)
 	defer cancel()
@@ -192,9 +189,8 @@ func (g *Group) freshKeys(ctx context.Context, a *attempt, refusal error) (again
 	return err == nil
 }
 
-// fitQuota lowers the goal to what the account's limit has room for: all names of
-// a create are refused together. What the sums do not explain, since the account
-// may not be read or DigitalOcean counts differently, is halved down to one. It
+// fitQuota lowers the goal to what the account's limit has room for: all names of a
+// create are refused together. What the sums do not explain is halved down to one. It
 // returns false if there is no room. (TestQuota)
 func (g *Group) fitQuota(ctx context.Context, a *attempt, err error) (again bool) {
 	left, ours := a.goal-a.accepted, g.Count()
@@ -217,8 +213,8 @@ func (g *Group) fitQuota(ctx context.Context, a *attempt, err error) (again bool
 	return fit > 0
 }
 
-// mint picks the next placement of an attempt and adds an instance, in flight, for
-// each Droplet that is still wanted. There are no names if nothing is left to try.
+// mint picks the next placement and adds an instance, in flight, for each Droplet that is
+// still wanted. There are no names if nothing is left to try.
 func (g *Group) mint(a *attempt) (at Placement, names []string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -244,9 +240,8 @@ type create struct {
 	err    error
 }
 
-// createAt creates Droplets in one placement, in concurrent requests of at most
-// MaxNames. It returns how many may exist now, and the last refusal. Those of
-// requests that were not confirmed count.
+// createAt creates Droplets in one placement, in concurrent requests of at most MaxNames.
+// It returns how many may exist now, with those of unconfirmed ones, and the last refusal.
 func (g *Group) createAt(ctx context.Context, a *attempt, at Placement, names []string) (accepted int, err error) {
 	creates := concurrently(slices.Collect(slices.Chunk(names, MaxNames)), func(names []string) create {
 		c := create{CreateRequest: CreateRequest{
@@ -270,9 +265,8 @@ func (g *Group) createAt(ctx context.Context, a *attempt, at Placement, names []
 	return g.recordCreates(at, creates)
 }
 
-// recordCreates settles the names of creates. If none worked the placement cools
-// down, unless nothing can be said against it. One region's outage must not get
-// every create.
+// recordCreates settles the names of creates. If none worked the placement cools down:
+// one region's outage must not get every create.
 func (g *Group) recordCreates(at Placement, creates []create) (accepted int, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -334,9 +328,8 @@ func (g *Group) recordCreate(c create, now time.Time) (accepted int) {
 	return len(c.Names)
 }
 
-// conclude decides what the runner hears of an Increase: an error only if nothing
-// was accepted, since an error makes it forget a count. A group that was refused
-// backs off. Called with mu held.
+// conclude decides what the runner hears: an error only if nothing was accepted, since it
+// makes the runner forget a count. A refused group backs off. Called with mu held.
 func (g *Group) conclude(accepted, n int, refusal error, now time.Time) error {
 	switch {
 	case accepted >= n:

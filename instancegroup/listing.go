@@ -123,37 +123,31 @@ func (g *Group) listFailed(a *listAnswer, now time.Time) {
 		"last_list", now.Sub(l.began).Round(time.Second), "next_in", l.notBefore.Sub(now).Round(time.Second))
 }
 
-// The pace of lists. A list takes a request for 200 Droplets, so a larger group is
-// listed less often (docs/design.md). Listing alone then spends 2,400 to 3,000 of the
-// 5,000 requests that DigitalOcean gives a token an hour.
+// The pace of lists. A list takes a request for 200 Droplets, so a larger group is listed
+// less often: listing spends 2,400 to 3,000 of a token's 5,000 requests an hour.
 const (
 	perListRequest = 1500 * time.Millisecond
 	longList       = 30 * time.Second
 	leastPerList   = 1200 * time.Millisecond
 )
 
-// interval returns the least time between two lists: as above, or what is left of
-// the token's hour when creates, deletes and other programs have had their share,
-// and a twentieth is kept.
+// interval returns the least time between two lists: as above, or what is left of the
+// token's hour when the others have had their share and a twentieth is kept.
 func (l *listing) interval() time.Duration {
 	n := time.Duration(max(1, l.requests))
 	d := max(min(n*perListRequest, longList), n*leastPerList)
 	if b := l.budget; b.Limit > 0 {
 		rest := b.Limit - b.Limit/20 - b.Others - max(b.Changes, b.pace()) - b.LookUps
-		// A list a minute is always worth its requests: it is what proves things.
 		d = max(d, min(staleMost, n*time.Hour/time.Duration(max(1, rest))))
 	}
 	return d
 }
 
-// scarce reports whether requests are to be saved by letting things wait for
-// others: more than half of the token's hour is spent, or will be at the pace of
-// the last minutes, by creates and deletes and other programs alone. A fleet that
-// churns is to save before it has to.
+// scarce reports whether requests are to be saved by letting things wait for others:
+// half of the token's hour is spent, or will be at the pace of the last minutes.
 func (b Budget) scarce() bool {
 	return b.Limit > 0 && (b.Remaining <= b.Limit/2 || b.Others+b.pace() > b.Limit/2)
 }
 
-// pace returns how many creates and deletes an hour are sent at the pace of the
-// last minutes.
+// pace returns how many creates and deletes an hour that is.
 func (b Budget) pace() int { return b.Recent * int(time.Hour/RecentSpan) }

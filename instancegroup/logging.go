@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// logLimit counts what is logged again and again, by what it is about, so that an
-// outage of an hour is 60 lines for each thing that fails, not thousands. Guarded
-// by Group.mu.
+// logLimit counts what is logged again and again, by what it is about: an outage of an
+// hour is 60 lines for each thing that fails. Guarded by Group.mu.
 type logLimit map[string]logged
 
 type logged struct {

@@ -26,7 +26,7 @@ func TestOwns(t *testing.T) {
 func TestNames(t *testing.T) {
 	seen := map[string]bool{}
 	for range 1000 {
-		run := NewRun("aaaa")
+		run := NewRun()
 		name := "ci-" + NewSuffix(run)
 		legible := !strings.ContainsAny(name[3:], "ilou") && strings.ContainsAny(name, "0123456789")
 		if len(run) != runLen || RunOf("ci", name) != run || !legible || seen[name] {

@@ -60,8 +60,8 @@ func (p *placements) anyFree(now time.Time) bool {
 	return slices.ContainsFunc(p.order, func(at Placement) bool { return !now.Before(p.cooling[at].until) })
 }
 
-// worked forgets what a placement failed at, unless that was learned after the
-// create that worked was sent.
+// worked forgets a placement's failures, unless the last was learned after the create that
+// worked was sent.
 func (p *placements) worked(at Placement, sent time.Time) {
 	if !sent.Before(p.cooling[at].failed) {
 		delete(p.cooling, at)
@@ -69,8 +69,8 @@ func (p *placements) worked(at Placement, sent time.Time) {
 	}
 }
 
-// coolDown lets a placement cool down for what was sent then, and reports whether
-// that tells anything new. Called with mu held.
+// coolDown lets a placement cool down for what was sent then, and reports whether that is
+// new. Called with mu held.
 func (g *Group) coolDown(at Placement, sent, now time.Time, why string, err error) bool {
 	pause := g.placements.failed(at, err, sent, now)
 	if pause == 0 {
@@ -81,8 +81,8 @@ func (g *Group) coolDown(at Placement, sent, now time.Time, why string, err erro
 	return true
 }
 
-// lost notes that a Droplet never ran. If no placement is left the group backs
-// off. Called with mu held.
+// lost notes that a Droplet never ran. If no placement is left the group backs off. Called
+// with mu held.
 func (g *Group) lost(i *instance, now time.Time) {
 	err := fmt.Errorf("%s: %s never ran: %s", i.at, i.Name, i.reason)
 	if g.coolDown(i.at, i.requested, now, "what it accepted never ran", err) && !g.placements.anyFree(now) {

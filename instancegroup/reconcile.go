@@ -7,14 +7,11 @@ import (
 	"time"
 )
 
-// Update lists the group when that is due, acts on what it sees, and shows every
-// instance to report: first what exists, then Deleted once for what is confirmed
-// to be gone. Between lists, and for up to staleMost while DigitalOcean fails, it
-// shows the last complete list with what happened since. If it returns an error
-// it has shown nothing; deletes go on all the same.
-//
-// It returns within callBound, and begins no sooner than minUpdate after the last
-// one ended.
+// Update lists the group when that is due, acts on what it sees, and shows every instance
+// to report, Deleted once when it is gone. Between lists, and for up to staleMost while
+// DigitalOcean fails, it shows the last complete list with what happened since. If it
+// returns an error it has shown nothing; deletes go on all the same. It returns within
+// callBound, and begins no sooner than minUpdate after the last one ended.
 func (g *Group) Update(ctx context.Context, report func(id string, s State)) error {
 	ctx, cancel := context.WithTimeout(ctx, callBound)
 	defer cancel()
@@ -121,8 +118,8 @@ type answer struct {
 // wrongly lacks hundreds must not spend the minute's requests.
 const lookUpsAtOnce = 20
 
-// collect applies a list to every instance, by decide, and collects what is to be done. The
-// error says that the group's state is not known well enough to be shown.
+// collect applies a list, and collects what is to be done. The error says that the group's
+// state is not known well enough to be shown.
 func (g *Group) collect(ctx context.Context, a *listAnswer, final bool) (actions []func() record, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -285,8 +282,8 @@ func (g *Group) lookUp(ctx context.Context, ds []Droplet) record {
 	}
 }
 
-// assignBound is how long an Update may wait for the project, and noAssignFor how long
-// none is asked after it failed: neither jobs nor the bill depend on it.
+// assignBound is how long an Update may wait for the project, and noAssignFor the pause
+// after it failed: neither jobs nor the bill depend on it.
 const assignBound, noAssignFor = 5 * time.Second, time.Minute
 
 // assignProject moves new Droplets to the project. A refusal stops nothing else.

@@ -11,9 +11,8 @@ const (
 	// end by themselves when the runner's connection breaks.
 	settleBound = 3 * time.Second
 
-	// goneBound is how long Shutdown sends deletes and waits for lists to show that
-	// Droplets are gone, and goneEvery how often it asks. Droplets stay in lists for
-	// seconds. tagTime is what that leaves of Shutdown's time for the delete tag.
+	// goneBound is how long Shutdown sends deletes and waits for lists to prove them, and
+	// goneEvery how often it asks. tagTime is what that leaves for the delete tag.
 	goneBound, goneEvery = 12 * time.Second, 2 * time.Second
 	tagTime              = 3 * time.Second
 
@@ -21,10 +20,10 @@ const (
 	shutdownTries = 3
 )
 
-// Shutdown sends what is owed to DigitalOcean: deletes that were asked for and
-// not yet accepted. It looks for some seconds whether Droplets are gone, removes
-// the delete tag if they all are, and logs what stays and what that costs. It is
-// bounded by ctx. Once it has begun every method that changes anything fails.
+// Shutdown sends the deletes that were asked for and not yet accepted, looks for some
+// seconds whether Droplets are gone, removes the delete tag if they all are, and logs what
+// stays and what that costs. It is bounded by ctx, and called once. Once it has begun every
+// method that changes anything fails.
 //
 // Invariant: the delete tag is removed only when all that were to be deleted are
 // confirmed gone: an accepted DELETE is not always carried out.
@@ -48,8 +47,8 @@ func (g *Group) Shutdown(ctx context.Context) {
 	g.logLeft(l)
 }
 
-// finish goes on as Update does until everything that is to be deleted is confirmed
-// gone, or there is no more time. It returns what is left.
+// finish goes on as Update does until what is to be deleted is gone, or there is no more
+// time. It returns what is left.
 func (g *Group) finish(ctx context.Context) leftovers {
 	bound := goneBound
 	if end, ok := ctx.Deadline(); ok {

@@ -26,13 +26,12 @@ func (f *Found) Remembers() bool { return len(f.remembered) > 0 }
 // findsAtOnce is how many Find looks up. Updates do the rest, some at a time.
 const findsAtOnce = 50
 
-// Find lists the Droplets that earlier plugin processes left, and looks up what
-// the last one on this host remembered and lists lack: lists lag behind a create
-// of seconds ago, and somebody may have deleted the group's tag. It changes
-// nothing.
+// Find lists the Droplets that earlier plugin processes left, and looks up what the last
+// one on this host remembered and lists lack: lists lag, and somebody may have deleted the
+// group's tag. It changes nothing.
 //
-// GPU Droplets are listed whatever the sizes are now, which may have been others.
-// Unless gpus is set the group does without them when that fails.
+// GPU Droplets are listed too, since the sizes may have been others. Unless gpus is set the
+// group does without them when that fails.
 func Find(ctx context.Context, cloud Cloud, log Logger, group string, gpus bool, remembered map[string]int64) (Found, error) {
 	f := Found{first: listAnswer{began: time.Now()}, gpus: true}
 	tag := GroupTag(group)
@@ -76,12 +75,9 @@ func Find(ctx context.Context, cloud Cloud, log Logger, group string, gpus bool,
 	return f, nil
 }
 
-// Start makes a Group and takes over what Find found. It asks DigitalOcean
-// nothing.
-//
-// That a run left Droplets does not say that it has ended: it may be another
-// manager's. What it makes after Find is therefore left alone, unless it is one
-// of DeadRuns.
+// Start makes a Group and takes over what Find found. It asks DigitalOcean nothing. What
+// other runs make after Find is left alone, unless they are DeadRuns: they may be another
+// manager's.
 func Start(s Settings, cloud Cloud, log Logger, f Found) *Group {
 	g := &Group{
 		Settings:   s,

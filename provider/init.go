@@ -136,7 +136,7 @@ func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *creden
 			"on the other account, and are billed there; with the scope account:read the plugin would know",
 			"droplets", len(left), "names", strings.Join(slices.Sorted(maps.Keys(left)), " "))
 	}
-	run := instancegroup.NewRun(st.DeadRuns()...)
+	run := instancegroup.NewRun()
 	group := instancegroup.Start(instancegroup.Settings{
 		Name:       g.config.Name,
 		Run:        run,
