@@ -74,8 +74,8 @@ func (g *Group) admit(n int) (take int, err error) {
 		room = min(room, g.MaxCreating-g.instances.count(creating))
 	}
 	take = max(0, room)
-	if g.listing.budget.scarce() && now.Sub(g.placements.sent) < batchCreatesFor {
-		take -= take % MaxNames // the rest waits to become ten
+	if whole := take - take%MaxNames; g.listing.budget.scarce() && (whole > 0 || now.Sub(g.placements.sent) < batchCreatesFor) {
+		take = whole // the rest waits to become ten
 	}
 	if take > 0 {
 		g.placements.sent = now
