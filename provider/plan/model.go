@@ -83,7 +83,7 @@ const (
 
 // droplet is one as the runner sees it.
 type droplet struct {
-	n, seen        int // of Lives; of those that were seen running
+	n              int // of Lives
 	active, ready  time.Duration
 	since          time.Duration // idle
 	gone           time.Duration // 0 = it is not deleted
@@ -113,8 +113,7 @@ type model struct {
 	creating  []*droplet
 	list      []*droplet // in the order in which they were seen running
 	preparing []*droplet // those of list that run no jobs yet, likewise
-	removing  []*droplet // those of list that are to be deleted, or are, likewise
-	seen      int        // how many were in list
+	removing  []*droplet // those of list that are to be deleted, or are
 
 	// The taskscaler's counts, of jobs: what Droplets have room for, and what they will not take any more.
 	idle, unavailable int
@@ -294,8 +293,7 @@ func (m *model) end() {
 func (m *model) remove(d *droplet) {
 	if !d.removing {
 		m.change(d, func() { d.removing = true })
-		i, _ := slices.BinarySearchFunc(m.removing, d.seen, func(o *droplet, seen int) int { return o.seen - seen })
-		m.removing = slices.Insert(m.removing, i, d)
+		m.removing = append(m.removing, d)
 		m.expect()
 	}
 }
@@ -363,20 +361,18 @@ func (m *model) next(interval time.Duration) time.Duration {
 // round is the runner's update: it deletes, lists and creates.
 func (m *model) round() {
 	m.roundBegan, m.roundEnded = m.now-call, m.now
-	m.removing = slices.DeleteFunc(m.removing, func(d *droplet) bool {
+	for _, d := range m.removing {
 		if d.gone == 0 {
 			m.roundEnded = m.now + call
 			m.change(d, func() { d.gone = m.now + m.w.Gone })
 			m.out.Lives[d.n].To = min(d.gone, m.w.Length)
 		}
-		if d.gone > m.roundEnded {
-			return false
-		}
-		i := slices.Index(m.list, d)
-		m.list = slices.Delete(m.list, i, i+1)
+	}
+	gone := func(d *droplet) bool { return d.gone > 0 && d.gone <= m.roundEnded }
+	if slices.ContainsFunc(m.removing, gone) {
+		m.removing, m.list = slices.DeleteFunc(m.removing, gone), slices.DeleteFunc(m.list, gone)
 		m.changed()
-		return true
-	})
+	}
 	m.creating = slices.DeleteFunc(m.creating, m.seenActive)
 	n := m.requests
 	if m.MaxInstances > 0 {
@@ -398,8 +394,7 @@ func (m *model) seenActive(d *droplet) bool {
 	if d.active > m.roundEnded {
 		return false
 	}
-	m.seen++
-	d.seen, d.ready = m.seen, m.roundEnded+m.w.Ready
+	d.ready = m.roundEnded + m.w.Ready
 	m.list, m.preparing = append(m.list, d), append(m.preparing, d)
 	m.count(d, 1)
 	m.idleSince = min(m.idleSince, d.since)
