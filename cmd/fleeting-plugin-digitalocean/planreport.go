@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"time"
 
@@ -15,7 +14,6 @@ type planReport struct {
 	Notes  []string `json:"notes,omitempty"`
 	Chosen string   `json:"chosen,omitempty"` // the label of the choice whose policy this is
 	Policy string   `json:"policy,omitempty"` // to be pasted
-	Diff   string   `json:"diff,omitempty"`
 
 	choice *plan.Choice // that is chosen; nil = the present one stays
 }
@@ -50,7 +48,7 @@ func (r *planReport) show(t *terminal) {
 	case c == nil:
 		fmt.Fprintln(t.out, "\nNone is better than the present policy; --choice LETTER shows the policy of one.")
 	default:
-		fmt.Fprintf(t.out, "\n%s in config.toml, in place of the policies of [runners.autoscaler]:\n\n%s", c.Label, cmp.Or(r.Diff, r.Policy))
+		fmt.Fprintf(t.out, "\n%s in config.toml, in place of the policies of [runners.autoscaler]:\n\n%s", c.Label, r.Policy)
 		fmt.Fprintf(t.out, "\nand in [runners.autoscaler]: max_use_count = %d\n", c.MaxUses)
 		if c.Size != r.Size {
 			fmt.Fprintf(t.out, "and in plugin_config: size = %q\n", c.Size)

@@ -1,6 +1,5 @@
-// Package plan says what a runner's policy should be, from what really happened: it
-// replays jobs and boots through the runner's autoscaler, and searches policies. It
-// reads and writes nothing: the command does.
+// Package plan says what a runner's policy should be, from what really happened: it replays jobs and boots through the
+// runner's autoscaler, and searches policies. It reads and writes nothing: the command does.
 package plan
 
 import (
@@ -91,7 +90,6 @@ type droplet struct {
 	runs, removing bool // jobs; it is to be deleted, or is
 }
 
-// ending is when a job ends.
 type ending struct {
 	at time.Duration
 	d  *droplet
@@ -123,7 +121,6 @@ type model struct {
 	roundBegan, roundEnded  time.Duration
 }
 
-// Replay replays work.
 func Replay(s Setup, w *Work) Outcome {
 	m := &model{Setup: s, w: w, tickAt: tick, roundAt: call}
 	m.CapacityPerInstance, m.UpdateInterval = max(1, m.CapacityPerInstance), max(cmp.Or(m.UpdateInterval, time.Minute), m.expecting())
@@ -186,10 +183,8 @@ func (m *model) step() bool {
 	return true
 }
 
-// changed has the taskscaler decide at its next tick.
-func (m *model) changed() { m.tickAt = min(m.tickAt, up(m.now+1, tick)) }
+func (m *model) changed() { m.tickAt = min(m.tickAt, up(m.now+1, tick)) } // then the taskscaler decides
 
-// waiting is how many jobs the runner has that wait for a slot.
 func (m *model) waiting() int { return m.taken - len(m.out.Waits) }
 
 // up is the next multiple of step, t itself if it is one.
@@ -201,7 +196,6 @@ func up(t, step time.Duration) time.Duration {
 	return t - over
 }
 
-// poll is when the runner asks for jobs, at t or later.
 func poll(t time.Duration) time.Duration { return up(t-pollLag, checks) + pollLag }
 
 // take is the runner's question for jobs: it takes those that it has room for.
@@ -276,7 +270,6 @@ func (m *model) start() {
 	m.out.Waits, m.out.On = append(m.out.Waits, m.now-job.Arrive), append(m.out.On, d.n)
 }
 
-// end ends a job.
 func (m *model) end() {
 	last := len(m.ends) - 1
 	d := m.ends[last].d
