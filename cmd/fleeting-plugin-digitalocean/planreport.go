@@ -94,7 +94,7 @@ type level struct {
 
 // typicalWeek is a picture of levels, on average in each hour of a week.
 func typicalWeek(title, text string, from, to time.Time, zone *time.Location, levels ...level) chart.Chart {
-	week := chart.Chart{Title: title, Text: text, Y: chart.Axis{Name: "at once"}}
+	week := chart.Chart{Title: title, Text: text, Y: chart.Axis{Name: "at once, on average"}}
 	for _, l := range levels {
 		s := chart.Series{Name: l.name, Colour: l.colour, Shape: l.shape, Steps: true}
 		for hour, n := range plan.Week(l.lives, from, to, zone) {
