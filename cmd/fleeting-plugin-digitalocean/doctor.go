@@ -124,7 +124,7 @@ func (d diagnosing) chosen(ctx context.Context) (all []*diagnosis, err error) {
 		}
 		return all, err
 	}
-	file, err := d.load()
+	file, err := d.load(noFile)
 	if err != nil {
 		return nil, err
 	}

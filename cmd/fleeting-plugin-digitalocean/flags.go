@@ -68,13 +68,7 @@ const (
 
 // formatFlags are -o, and --json for -o json.
 func (t *terminal) formatFlags(cmd *cobra.Command, formats ...string) {
-	cmd.Flags().FuncP("output", "o", "in this `FORMAT`: "+strings.Join(formats, ", ")+" (default "+formats[0]+")", func(v string) error {
-		if !slices.Contains(formats, v) {
-			return fmt.Errorf("give %s", strings.Join(formats, " or "))
-		}
-		t.format = v
-		return nil
-	})
+	cmd.Flags().FuncP("output", "o", "in this `FORMAT`: "+strings.Join(formats, ", ")+" (default "+formats[0]+")", oneOf(formats, &t.format))
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().BoolFunc("json", "the same as -o json", func(v string) error {
 		t.format = asJSON
@@ -84,6 +78,17 @@ func (t *terminal) formatFlags(cmd *cobra.Command, formats ...string) {
 		return nil
 	})
 	_ = cmd.Flags().MarkHidden("json")
+}
+
+// oneOf takes the value of a flag, which is one of these words.
+func oneOf(words []string, to *string) func(string) error {
+	return func(v string) error {
+		if !slices.Contains(words, v) {
+			return fmt.Errorf("give %s", strings.Join(words, " or "))
+		}
+		*to = v
+		return nil
+	}
 }
 
 // span is a flag's time, as it is written: a positive duration, which may also be in days.

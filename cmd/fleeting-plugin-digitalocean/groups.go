@@ -84,7 +84,7 @@ func (c choice) read() (all []group, err error) {
 	if byHand {
 		return c.byHand()
 	}
-	file, err := c.load()
+	file, err := c.load(noFile)
 	if err != nil {
 		return nil, err
 	}
@@ -180,11 +180,11 @@ const (
 	noFile    = ", or give --token-file FILE and --group NAME"
 )
 
-// load reads the config.toml.
-func (c choice) load() (*runnerconfig.File, error) {
+// load reads the config.toml. otherwise is what a hint says besides, where it cannot be opened.
+func (c choice) load(otherwise string) (*runnerconfig.File, error) {
 	file, err := runnerconfig.Load(c.configFile())
 	if cause, ok := errors.AsType[*fs.PathError](err); ok {
-		return nil, unopened(fmt.Errorf("%s: %w", cause.Path, cause.Err), whichFile+noFile)
+		return nil, unopened(fmt.Errorf("%s: %w", cause.Path, cause.Err), whichFile+otherwise)
 	}
 	return file, err
 }

@@ -20,9 +20,7 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/plan"
 )
 
-// before is how much more of this host's journal is read than --since asks for: what was
-// there already then began before.
-const before = 24 * time.Hour
+const before = 24 * time.Hour // that more is read of this host's journal: what was there at --since began before
 
 // journal is where a history is read from.
 type journal struct {
@@ -40,9 +38,7 @@ func (j *journal) flags(cmd *cobra.Command) {
 	f.StringVar(&j.jobs, "jobs", "", "a `FILE` with GitLab's answer to GET /runners/:id/jobs: adds pipelines, and waits at GitLab")
 	f.StringVar(&j.svg, "svg", "", "write a picture to `FILE`")
 	f.BoolVar(&j.example, "example", false, "a synthetic week instead")
-	for _, other := range []string{"journal", "jobs", "since"} {
-		cmd.MarkFlagsMutuallyExclusive("example", other)
-	}
+	cmd.MarkFlagsMutuallyExclusive("example", "journal")
 }
 
 // read reads a history, and says what could not be used.
@@ -51,19 +47,7 @@ func (j *journal) read(t *terminal) (*history.History, error) {
 		h, _ := plan.Example()
 		return h, nil
 	}
-	h, err := j.load(t)
-	t.done()
-	if err != nil {
-		return nil, err
-	}
-	for _, problem := range slices.Sorted(maps.Keys(h.Problems)) {
-		t.say("note", "%s: %d", problem, h.Problems[problem])
-	}
-	return h, nil
-}
-
-// load reads the journal, and the export of jobs if there is one.
-func (j *journal) load(t *terminal) (*history.History, error) {
+	defer t.done()
 	now, since, in := time.Now(), time.Time{}, io.Reader(t.in)
 	if j.file == "" {
 		j.since.Duration = cmp.Or(j.since.Duration, j.usual)
@@ -93,16 +77,18 @@ func (j *journal) load(t *terminal) (*history.History, error) {
 	if j.file == "" {
 		h.To = now.UTC()
 	}
-	if j.jobs == "" {
-		return h, nil
+	if j.jobs != "" {
+		f, err := os.Open(j.jobs)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		if err := h.AddExport(f); err != nil {
+			return nil, fmt.Errorf("read the export of jobs: %w", err)
+		}
 	}
-	f, err := os.Open(j.jobs)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if err := h.AddExport(f); err != nil {
-		return nil, fmt.Errorf("read the export of jobs: %w", err)
+	for _, problem := range slices.Sorted(maps.Keys(h.Problems)) {
+		t.say("note", "%s: %d", problem, h.Problems[problem])
 	}
 	return h, nil
 }
@@ -124,7 +110,6 @@ func journalctl(since time.Time) io.Reader {
 	return r
 }
 
-// draw writes charts to the file of --svg.
 func (j *journal) draw(charts ...chart.Chart) error {
 	f, err := os.Create(j.svg)
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,17 +22,15 @@ func planCommand(t *terminal) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plan",
 		Short: "Compute a better idle_count and idle_time from the past",
-		Long: `Say what the policy should be. The jobs and boots of the past are replayed
-through a model of the runner's autoscaler: first with the present policy, which
-shows how well the model fits what was measured, then with hundreds of others.
-Where it does not fit, it says why and advises nothing. It changes nothing.
+		Long: `Say what the policy should be: the past is replayed through a model of the
+runner's autoscaler, first with the present policy, then with hundreds of
+others. It changes nothing.
 
-Costs are USD for a month of 730 hours, at the prices of the past: by the
-second, a minute or a cent at least. Backups, snapshots, traffic and the manager
-are not in them.
+Costs are USD for a month of 730 hours, at the prices of the past, by the
+second, a minute or a cent at least, without backups, snapshots, traffic and the
+manager.
 
-It exits with 0, with 1 if there is not enough to read, with 2 if it was called
-wrongly, with 3 if the model does not fit.`,
+It exits with 3 if the model does not fit: then it says why and advises nothing.`,
 		Example: `  $ fleeting-plugin-digitalocean plan --example
   $ sudo fleeting-plugin-digitalocean plan --since 28d --diff`,
 		Args: noArgs,
@@ -48,16 +45,13 @@ wrongly, with 3 if the model does not fit.`,
 	f.BoolVar(&p.diff, "diff", false, "show where the policy goes in config.toml")
 	f.Func("speedup", "try another size too, on which jobs are so much faster: `SIZE=FACTOR`, or "+
 		"SIZE=FACTOR@USD where the past has no hourly price of it; may be repeated", p.addSize)
-	for _, other := range []string{"config", "runner", "group", "diff"} {
-		cmd.MarkFlagsMutuallyExclusive("example", other)
-	}
+	cmd.MarkFlagsMutuallyExclusive("example", "config")
 	_ = cmd.RegisterFlagCompletionFunc("group", p.choice.completeGroups)
 	_ = cmd.RegisterFlagCompletionFunc("runner", cobra.NoFileCompletions)
 	t.formatFlags(cmd, asTable, asJSON)
 	return cmd
 }
 
-// planning is what plan is to do, and for what.
 type planning struct {
 	journal
 	choice choice
@@ -66,7 +60,7 @@ type planning struct {
 	sizes  []plan.Size // besides the present one
 
 	group string // of the runner
-	where string // the policies go, as the first line of a diff
+	where string // the policies go
 }
 
 func (p *planning) run(t *terminal) error {
@@ -88,7 +82,11 @@ func (p *planning) run(t *terminal) error {
 	if err := p.price(h, past.Size); err != nil {
 		return err
 	}
-	r := planReport{Past: past, Notes: p.notes(past)}
+	r := planReport{Past: past}
+	if p.file != "" && past.Setup.Zone == time.Local {
+		r.Notes = append(r.Notes, past.From.Local().Format("Hours are this machine's (MST, UTC-07:00): ")+
+			"with TZ=Europe/Berlin, or with a timezone in the policy, they are another's.")
+	}
 	if len(past.Misfits) > 0 {
 		r.show(t)
 		return status(exitFound)
@@ -98,14 +96,14 @@ func (p *planning) run(t *terminal) error {
 	t.done()
 	for i, c := range r.Choices {
 		if strings.EqualFold(c.Label, cmp.Or(p.label, r.Best)) {
-			r.choice, r.Chosen, r.Policy = &r.Choices[i], c.Label, blocks(c.Setup.Policy, "  ")
+			r.choice, r.Chosen, r.Policy = &r.Choices[i], c.Label, blocks(c.Setup.Policy)
 		}
 	}
 	if r.choice == nil && p.label != "" {
 		return misuse(fmt.Sprintf("--choice %q: give a letter from A to %s", p.label, r.Choices[len(r.Choices)-1].Label))
 	}
 	if p.diff && r.choice != nil {
-		r.Diff = p.where + blocks(r.choice.Setup.Policy, "+  ")
+		r.Policy = p.where + r.Policy
 	}
 	if r.show(t); p.svg == "" {
 		return nil
@@ -113,12 +111,8 @@ func (p *planning) run(t *terminal) error {
 	return p.draw(r.costs(), r.week())
 }
 
-// setup reads the present configuration.
 func (p *planning) setup() (s plan.Setup, err error) {
-	file, err := runnerconfig.Load(p.choice.configFile())
-	if errors.As(err, new(*fs.PathError)) {
-		err = unopened(err, whichFile+"; plan --example needs none")
-	}
+	file, err := p.choice.load("; plan --example needs none")
 	if err != nil {
 		return s, err
 	}
@@ -136,7 +130,7 @@ func (p *planning) setup() (s plan.Setup, err error) {
 	r := runners[0]
 	s = plan.Setup{Autoscaler: *r.Autoscaler, Concurrent: max(1, file.Concurrent), Limit: r.Limit, Zone: time.Local}
 	p.group = r.PluginKey("name")
-	p.where = fmt.Sprintf("@@ %s: in place of %s from here on @@\n", file.At(r.Key("autoscaler.policy.0")),
+	p.where = fmt.Sprintf("  # %s: in place of %s from here on\n", file.At(r.Key("autoscaler.policy.0")),
 		number(len(s.Policy), "policy block"))
 	if s.Active, err = doctor.Active(s.Policy); err != nil {
 		return s, hinted{err, p.choice.command("doctor", "--offline")}
@@ -150,24 +144,6 @@ func (p *planning) setup() (s plan.Setup, err error) {
 	return s, err
 }
 
-// notes are what a reader of the plan has to know besides.
-func (p *planning) notes(past *plan.Past) (notes []string) {
-	if p.file != "" && past.Setup.Zone == time.Local {
-		notes = append(notes, past.From.Local().Format("Hours are this machine's (MST, UTC-07:00): ")+
-			"with TZ=Europe/Berlin, or with a timezone in the policy, they are another's.")
-	}
-	short := func(q runnerconfig.Policy) bool { return q.IdleCount > 0 && q.IdleTime < 5*time.Minute }
-	if slices.ContainsFunc(past.Setup.Policy, short) {
-		notes = append(notes, "The present idle_time is below 5m with an idle_count: "+
-			"the model was not held to the runner's autoscaler with such a policy.")
-	}
-	if len(past.Misfits) > 0 && (p.svg != "" || p.label != "") {
-		notes = append(notes, "Without a model that fits there are no choices: --svg and --choice do nothing.")
-	}
-	return notes
-}
-
-// addSize takes a value of --speedup.
 func (p *planning) addSize(given string) error {
 	size, numbers, _ := strings.Cut(given, "=")
 	factor, usd, priced := strings.Cut(numbers, "@")
@@ -196,22 +172,18 @@ func (p *planning) price(h *history.History, present string) error {
 	return nil
 }
 
-// blocks writes policies, to be pasted. Each line begins with indent.
-func blocks(policies []runnerconfig.Policy, indent string) string {
+// blocks writes policies, to be pasted.
+func blocks(policies []runnerconfig.Policy) string {
 	var b strings.Builder
 	for _, p := range policies {
-		line := func(format string, value any) { fmt.Fprintf(&b, indent+"  "+format+"\n", value) }
-		b.WriteString(indent + "[[runners.autoscaler.policy]]\n")
-		line("periods = [%q]", p.Periods[0])
-		if p.Timezone != "" {
-			line("timezone = %q", p.Timezone)
-		}
-		line("idle_count = %d", p.IdleCount)
-		line("idle_time = %q", strings.Replace(p.IdleTime.String(), "m0s", "m", 1))
-		if p.ScaleFactor > 0 {
-			line("scale_factor = %g", p.ScaleFactor)
-		}
-		line("preemptive_mode = %t", p.Preemptive())
+		fmt.Fprintf(&b, `  [[runners.autoscaler.policy]]
+    periods = [%q]
+    timezone = %q
+    idle_count = %d
+    idle_time = %q
+    scale_factor = %g
+    preemptive_mode = %t
+`, p.Periods[0], p.Timezone, p.IdleCount, strings.Replace(p.IdleTime.String(), "m0s", "m", 1), p.ScaleFactor, p.Preemptive())
 	}
 	return b.String()
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"time"
 
@@ -15,7 +14,6 @@ type planReport struct {
 	Notes  []string `json:"notes,omitempty"`
 	Chosen string   `json:"chosen,omitempty"` // the label of the choice whose policy this is
 	Policy string   `json:"policy,omitempty"` // to be pasted
-	Diff   string   `json:"diff,omitempty"`
 
 	choice *plan.Choice // that is chosen; nil = the present one stays
 }
@@ -50,7 +48,7 @@ func (r *planReport) show(t *terminal) {
 	case c == nil:
 		fmt.Fprintln(t.out, "\nNone is better than the present policy; --choice LETTER shows the policy of one.")
 	default:
-		fmt.Fprintf(t.out, "\n%s in config.toml, in place of the policies of [runners.autoscaler]:\n\n%s", c.Label, cmp.Or(r.Diff, r.Policy))
+		fmt.Fprintf(t.out, "\n%s in config.toml, in place of the policies of [runners.autoscaler]:\n\n%s", c.Label, r.Policy)
 		fmt.Fprintf(t.out, "\nand in [runners.autoscaler]: max_use_count = %d\n", c.MaxUses)
 		if c.Size != r.Size {
 			fmt.Fprintf(t.out, "and in plugin_config: size = %q\n", c.Size)
@@ -58,7 +56,6 @@ func (r *planReport) show(t *terminal) {
 	}
 }
 
-// costs is a picture of cost against wait.
 func (r *planReport) costs() chart.Chart {
 	dots := func(choices ...plan.Choice) (points []chart.Point) {
 		for _, c := range choices {
@@ -79,20 +76,31 @@ func (r *planReport) costs() chart.Chart {
 	}
 }
 
-// week is a picture of a typical week.
 func (r *planReport) week() chart.Chart {
-	week := chart.Chart{Title: "A typical week", Text: "Jobs and Droplets at once, on average, in each hour of a week.", Y: chart.Axis{Name: "at once"}}
-	add := func(name string, colour chart.Colour, shape chart.Shape, lives []plan.Life) {
-		s := chart.Series{Name: name, Colour: colour, Shape: shape, Steps: true}
-		for hour, n := range r.Week(lives) {
+	levels := []level{{"jobs", chart.Grey, chart.Area, r.Runs}, {"Droplets now", chart.Red, chart.Dashed, plan.Replay(r.Setup, r.Work).Lives}}
+	if r.choice != nil {
+		levels = append(levels, level{"Droplets as chosen", chart.Blue, chart.Line, r.choice.Lives()})
+	}
+	return typicalWeek("A typical week", "Jobs and Droplets at once, on average, in each hour of a week.", r.From, r.To, r.Setup.Zone, levels...)
+}
+
+// level is how many of something there are at once.
+type level struct {
+	name   string
+	colour chart.Colour
+	shape  chart.Shape
+	lives  []plan.Life // since from of typicalWeek
+}
+
+// typicalWeek is a picture of levels, on average in each hour of a week.
+func typicalWeek(title, text string, from, to time.Time, zone *time.Location, levels ...level) chart.Chart {
+	week := chart.Chart{Title: title, Text: text, Y: chart.Axis{Name: "at once, on average"}}
+	for _, l := range levels {
+		s := chart.Series{Name: l.name, Colour: l.colour, Shape: l.shape, Steps: true}
+		for hour, n := range plan.Week(l.lives, from, to, zone) {
 			s.Points = append(s.Points, chart.Point{X: float64(hour), Y: n}, chart.Point{X: float64(hour + 1), Y: n})
 		}
 		week.Series = append(week.Series, s)
-	}
-	add("jobs", chart.Grey, chart.Area, r.Runs)
-	add("Droplets now", chart.Red, chart.Dashed, plan.Replay(r.Setup, r.Work).Lives)
-	if r.choice != nil {
-		add("Droplets as chosen", chart.Blue, chart.Line, r.choice.Lives())
 	}
 	for day := range 7 {
 		week.X.Marks = append(week.X.Marks, chart.Mark{Value: float64(24*day + 12), Label: time.Weekday((day + 1) % 7).String()[:3]})

@@ -1,6 +1,5 @@
-// Package history reads what happened to jobs and Droplets from what a runner's
-// host has of it: the journal of gitlab-runner, with the plugin's lines in it, and
-// GitLab's export of a runner's jobs. It is the one reader for plan and report.
+// Package history reads what happened to jobs and Droplets: from the journal of gitlab-runner, with the plugin's lines in it,
+// and from GitLab's export of a runner's jobs. It is the one reader for plan and report.
 package history
 
 import (
@@ -34,7 +33,6 @@ type Job struct {
 	Started  time.Time     // its Droplet was reached: what comes before is waiting
 	Ended    time.Time     // zero = it was still running at the end
 	Droplet  string        // the name of the instance
-	Failed   bool
 }
 
 // Wait is from when GitLab could have given the job, if that is known, until its Droplet was reached.
@@ -84,8 +82,6 @@ func (h *History) Cost(d *Droplet) float64 {
 	}
 }
 
-var errNoExport = errors.New("it is not what GET /runners/:id/jobs answers: a JSON array of jobs, or several")
-
 // AddExport adds what GitLab says of jobs: one array, or pages one after the other.
 func (h *History) AddExport(in io.Reader) error {
 	byID := map[int64]*Job{}
@@ -103,7 +99,7 @@ func (h *History) AddExport(in io.Reader) error {
 		if err := d.Decode(&page); errors.Is(err, io.EOF) && pages > 0 {
 			return nil
 		} else if err != nil {
-			return fmt.Errorf("%w: %w", errNoExport, err)
+			return fmt.Errorf("it is not what GET /runners/:id/jobs answers: a JSON array of jobs, or several: %w", err)
 		}
 		for _, e := range page {
 			if j := byID[e.ID]; j != nil {

@@ -15,19 +15,18 @@ type line struct {
 	at     time.Time // zero = it does not say
 	msg    string
 	text   string         // the runner's own format, from where the fields begin
-	fields map[string]any // nil = they are still in text: most lines are not asked for theirs
+	fields map[string]any // of a JSON log; nil = they are in text
 }
 
 var (
 	stamp     = regexp.MustCompile(`^(\d{4}-\d\d-\d\dT\S+)\s+(?:\S+ \S+\[\d+\]: )?`) // the time, and "host gitlab-runner[123]: "
 	colours   = regexp.MustCompile("\x1b\\[[0-9;]*m")
 	level     = regexp.MustCompile(`^(WARNING|ERROR|FATAL|PANIC): `)
-	fieldName = regexp.MustCompile(`(?:^| )([\w-]+)=`)
+	nextField = regexp.MustCompile(` [\w-]+=`)
 )
 
-// parse reads a line as journalctl -o json or short-iso, docker logs -t or gitlab-runner itself writes it, in each of the
-// runner's log formats. at is what is known of its time. A line of another program has no message; ok = false is one that
-// should be one of these.
+// parse reads a line in any form that Read takes; at is its time, as far as it is known. A line of another program has no
+// message; ok = false is a line that is broken.
 func parse(text []byte, at time.Time) (l line, ok bool) {
 	text = bytes.TrimSpace(text)
 	if m := stamp.FindSubmatch(text); m != nil {
@@ -36,8 +35,13 @@ func parse(text []byte, at time.Time) (l line, ok bool) {
 		}
 	}
 	if !bytes.HasPrefix(text, []byte("{")) {
-		l = parseText(colours.ReplaceAllString(string(text), ""), at)
-		return l, true
+		l.text = colours.ReplaceAllString(string(text), "")
+		if strings.HasPrefix(l.text, `time="`) { // log_format = "text"
+			l.at, l.msg = parseTime(l.field("time")), l.field("msg")
+			return l, true
+		}
+		msg, fields, _ := strings.Cut(l.text, "  ") // it is filled up to 50 columns, and two spaces
+		return line{at: at, msg: strings.TrimSpace(level.ReplaceAllString(msg, "")), text: strings.TrimLeft(fields, " ")}, true
 	}
 	if !bytes.Contains(text, []byte(`"__REALTIME_TIMESTAMP"`)) {
 		if json.Unmarshal(text, &l.fields) != nil {
@@ -62,39 +66,23 @@ func parse(text []byte, at time.Time) (l line, ok bool) {
 	return parse(append(raw, message...), time.UnixMicro(entry.Micros))
 }
 
-// parseText reads the runner's own format, and its log_format = "text".
-func parseText(text string, at time.Time) line {
-	if strings.HasPrefix(text, `time="`) {
-		l := line{text: text}
-		l.at, l.msg = parseTime(l.field("time")), l.field("msg")
-		return l
-	}
-	msg, fields, _ := strings.Cut(text, "  ") // it is filled up to 50 columns, and two spaces
-	return line{at: at, msg: strings.TrimSpace(level.ReplaceAllString(msg, "")), text: strings.TrimLeft(fields, " ")}
-}
-
 // field returns a field; "" = the line has none of that key. In text it is key=value with spaces, or key="quoted value"; the
 // last of a key counts: they are sorted, and an error before may contain the like.
 func (l *line) field(key string) string {
-	if l.fields == nil {
-		l.fields = map[string]any{}
-		names := fieldName.FindAllStringSubmatchIndex(l.text, -1)
-		for i, name := range names {
-			end := len(l.text)
-			if i+1 < len(names) {
-				end = names[i+1][0]
-			}
-			value := l.text[name[1]:end]
-			if quoted, err := strconv.QuotedPrefix(l.text[name[1]:]); err == nil {
-				value, _ = strconv.Unquote(quoted)
-			}
-			l.fields[l.text[name[2]:name[3]]] = strings.TrimSpace(value)
-		}
-	}
 	if value := l.fields[key]; value != nil {
-		return strings.Clone(fmt.Sprint(value)) // the line is not kept with it
+		return fmt.Sprint(value)
 	}
-	return ""
+	i := strings.LastIndex(" "+l.text, " "+key+"=")
+	if i < 0 {
+		return ""
+	}
+	value := l.text[i+len(key)+1:]
+	if quoted, err := strconv.QuotedPrefix(value); err == nil {
+		value, _ = strconv.Unquote(quoted)
+	} else if next := nextField.FindStringIndex(value); next != nil {
+		value = value[:next[0]]
+	}
+	return strings.Clone(strings.TrimSpace(value)) // the line is not kept with it
 }
 
 // The largest numbers that are believed.

@@ -18,16 +18,12 @@ const (
 	betweenSteps = 100_000 // lines
 )
 
-// Why a journal says nothing.
-var (
-	ErrForeign = errors.New("no line of it is gitlab-runner's, in a form that is known")
-	ErrNoTimes = errors.New("its lines have no time, as in a text log of gitlab-runner")
-)
+// ErrForeign is a journal that says nothing.
+var ErrForeign = errors.New("it has no line of gitlab-runner with a time, in a form that is known; a text log in a file has no times")
 
-// Read reads a journal to its end, in a stream: memory grows with the jobs and the Droplets of it, not with its lines. The
-// format of its lines is detected; what it cannot use it counts in Problems. What ended before since is left out. progress
-// is called every 100,000 lines. Its errors are those of the reader, ErrForeign and
-// ErrNoTimes.
+// Read reads a journal in a stream: memory grows with its jobs and Droplets, not with its lines. What it cannot use it counts
+// in Problems; what ended before since is left out. progress is called every 100,000 lines. Its errors are those of the
+// journal's reader, and ErrForeign.
 func Read(journal io.Reader, since time.Time, progress func(lines int, at time.Time)) (*History, error) {
 	r := &reader{since: since.UTC(), running: map[int64]*Job{}, droplets: map[string]*Droplet{}}
 	r.Prices, r.Failures, r.Problems = map[string]float64{}, []Failure{}, map[string]int{}
@@ -41,12 +37,10 @@ func Read(journal io.Reader, since time.Time, progress func(lines int, at time.T
 		for errors.Is(err, bufio.ErrBufferFull) { // to the end of that line
 			_, err = in.ReadSlice('\n')
 		}
-		switch {
-		case errors.Is(err, io.EOF) && !r.To.IsZero():
-			return r.end(), nil
-		case errors.Is(err, io.EOF) && r.used:
-			err = ErrNoTimes
-		case errors.Is(err, io.EOF):
+		if errors.Is(err, io.EOF) {
+			if !r.To.IsZero() {
+				return r.end(), nil
+			}
 			err = ErrForeign
 		}
 		if err != nil {
@@ -62,48 +56,35 @@ func Read(journal io.Reader, since time.Time, progress func(lines int, at time.T
 type reader struct {
 	History
 	since    time.Time
-	used     bool      // a line was the runner's or the plugin's
-	last     time.Time // of the last of these lines
+	last     time.Time // of the last line that is used
 	running  map[int64]*Job
 	droplets map[string]*Droplet
 }
 
-// unread is the problem with lines that should say something.
 const unread = "lines that are cut, have no time, or are of another version"
 
-// What these messages begin with; what follows varies.
-const (
-	starting = "Starting multi-runner"
-	failed   = "Job failed"
-)
-
-// line reads one line of the journal.
+// line does what one line says: what the runner logs of jobs, and the plugin of Droplets. (TestMessagesAreLogged)
 func (r *reader) line(text []byte) {
 	l, ok := parse(text, time.Time{})
 	if !ok {
 		r.Problems[unread]++
 		return
 	}
-	for _, begin := range []string{starting, failed} {
+	for _, begin := range []string{"Starting multi-runner", "Job failed"} { // what follows varies
 		if strings.HasPrefix(l.msg, begin) {
 			l.msg = begin
 		}
 	}
-	if l.at.IsZero() && l.msg == starting { // it is written before log_format is known
+	if l.at.IsZero() && l.msg == "Starting multi-runner" { // it is written before log_format is known
 		l.at = r.last
 	}
-	r.handle(&l)
-}
-
-// handle does what a line says: what the runner logs of jobs, and the plugin of Droplets. (TestMessagesAreLogged)
-func (r *reader) handle(l *line) {
 	switch l.msg {
 	default:
 		return
-	case starting: // what the process before had to do ended with it, if no later line speaks of it
+	case "Starting multi-runner": // what the process before had to do ended with it, if no later line speaks of it
 		for _, j := range r.running {
 			if j.Ended.IsZero() {
-				j.Ended, j.Failed = l.at, true
+				j.Ended = l.at
 			}
 		}
 		for _, d := range r.droplets {
@@ -115,30 +96,28 @@ func (r *reader) handle(l *line) {
 		if id := int64(l.number("job", maxID)); !l.at.IsZero() {
 			r.running[id] = &Job{ID: id, Received: l.at}
 		}
-		r.job(l)
+		r.job(&l)
 	case "Added job to processing list":
-		r.job(l).AtGitLab = time.Duration(l.number("time_in_queue_seconds", month) * float64(time.Second))
+		r.job(&l).AtGitLab = time.Duration(l.number("time_in_queue_seconds", month) * float64(time.Second))
 	case "Dialing instance": // perhaps after it tried another Droplet
-		j := r.job(l)
+		j := r.job(&l)
 		j.Started, j.Droplet = l.at, l.field("instance-id")
-	case "Job succeeded":
-		r.endJob(r.job(l), l.at, false)
-	case failed, "Removed job from processing list": // the latter has ended, nobody knows how
-		r.endJob(r.job(l), l.at, true)
+	case "Job succeeded", "Job failed", "Removed job from processing list":
+		r.endJob(r.job(&l), l.at)
 	case "Droplets requested", "a create was not confirmed; lists will show whether its Droplets exist":
-		r.each(l, func(d *Droplet) { d.Requested = l.at })
+		r.each(&l, func(d *Droplet) { d.Requested = l.at })
 	case "Droplet is active":
-		r.each(l, func(d *Droplet) { d.Active = l.at })
+		r.each(&l, func(d *Droplet) { d.Active = l.at })
 	case "Droplet is being deleted":
-		r.each(l, func(d *Droplet) { d.Gone, d.Assumed = l.at, true })
+		r.each(&l, func(d *Droplet) { d.Gone, d.Assumed = l.at, true })
 	case "Droplet is gone", "a Droplet vanished: it is reported to the runner as gone":
-		r.each(l, func(d *Droplet) { d.Gone = l.at })
+		r.each(&l, func(d *Droplet) { d.Gone = l.at })
 	case "a Droplet was never created: it is reported to the runner as gone": // it costs nothing
-		r.each(l, func(d *Droplet) { delete(r.droplets, d.Name) })
+		r.each(&l, func(d *Droplet) { delete(r.droplets, d.Name) })
 	case "took over the Droplets of earlier plugin processes",
 		"took over Droplets of plugin processes that this host does not know: if their manager is alive, stop one of the two " +
 			"or give it a plugin_config.name of its own":
-		r.each(l, func(*Droplet) {})
+		r.each(&l, func(*Droplet) {})
 	case "a placement cools down", "Droplets were refused; the group backs off before it asks again":
 		if r.old(l.at) {
 			break
@@ -151,7 +130,6 @@ func (r *reader) handle(l *line) {
 		r.Failures[i].Times++
 	case "Configuration loaded", "Updating job...", "Appending trace to coordinator...ok": // the runner is there
 	}
-	r.used = true
 	if l.at.IsZero() {
 		return
 	}
@@ -167,8 +145,7 @@ func (r *reader) handle(l *line) {
 	r.last = l.at
 }
 
-// job returns the job of a line, or one that does not count: it began before the first line, or has ended. Its id is enough:
-// GitLab counts the jobs of all its runners.
+// job returns the job of a line, by its id alone, which is GitLab's for all runners; or one that does not count.
 func (r *reader) job(l *line) *Job {
 	id := int64(l.number("job", maxID))
 	if id == 0 || l.at.IsZero() {
@@ -176,7 +153,7 @@ func (r *reader) job(l *line) *Job {
 		return &Job{}
 	}
 	j := cmp.Or(r.running[id], &Job{})
-	j.Ended, j.Failed = time.Time{}, false // what started was another process
+	j.Ended = time.Time{} // what started was another process
 	j.Project = cmp.Or(int64(l.number("project", maxID)), j.Project)
 	if took := l.number("duration_s", month); took > 0 && math.Abs(l.at.Sub(j.Received).Seconds()-took) > clockStep.Seconds() && j.ID > 0 {
 		r.Problems["jobs across a change of the clock: their waits may be wrong"]++
@@ -185,14 +162,14 @@ func (r *reader) job(l *line) *Job {
 }
 
 // endJob ends a job; zero = it runs on.
-func (r *reader) endJob(j *Job, at time.Time, failed bool) {
+func (r *reader) endJob(j *Job, at time.Time) {
 	delete(r.running, j.ID)
 	switch {
 	case r.old(at) || j.ID == 0:
 	case j.Droplet == "":
 		r.Problems["jobs without a Droplet: of another executor, or ended before one was ready; left out"]++
 	default:
-		j.Ended, j.Failed = at, failed
+		j.Ended = at
 		r.Jobs = append(r.Jobs, *j)
 	}
 }
@@ -240,7 +217,7 @@ func (r *reader) end() *History {
 		r.To, r.running, r.droplets = r.From, nil, nil
 	}
 	for _, j := range r.running {
-		r.endJob(j, j.Ended, j.Failed)
+		r.endJob(j, j.Ended)
 	}
 	slices.SortFunc(r.Jobs, func(a, b Job) int { return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.ID, b.ID)) })
 	for _, d := range r.droplets {

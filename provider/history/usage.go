@@ -14,9 +14,6 @@ import (
 // Parts are what Usage can be divided by: the last is the hour of the day.
 var Parts = []string{"project", "pipeline", "size", "hour"}
 
-// ByTime divides it by the hours of its days, in UTC, for a picture. Keys are written like this.
-const ByTime = "2006-01-02 15"
-
 // Usage is what Droplets did, and cost, in a span of time.
 type Usage struct {
 	From     time.Time `json:"from"`
@@ -31,7 +28,6 @@ type Usage struct {
 type Row struct {
 	Key     string  `json:"key"`
 	Jobs    int     `json:"jobs"`
-	Failed  int     `json:"failed"`
 	Ran     Share   `json:"ran"`
 	Idle    Share   `json:"idle"`
 	Booting Share   `json:"booting"`
@@ -42,7 +38,6 @@ type Row struct {
 	waits []time.Duration
 }
 
-// Share is a part of what Droplets did.
 type Share struct {
 	Hours float64 `json:"hours"` // of Droplets
 	USD   float64 `json:"usd"`
@@ -55,7 +50,6 @@ type Waits struct {
 	Longest float64 `json:"longest"`
 }
 
-// WaitsOf returns the percentiles of waits.
 func WaitsOf(waits []time.Duration) Waits {
 	if len(waits) == 0 {
 		return Waits{}
@@ -68,7 +62,7 @@ func WaitsOf(waits []time.Duration) Waits {
 	return Waits{P50: at(0.5), P95: at(0.95), Longest: at(1)}
 }
 
-// Usage sums up a history. by is one of Parts, ByTime, or "" for no rows; hours are those of in.
+// Usage sums up a history. by is one of Parts, or "" for no rows; hours are those of in.
 func (h *History) Usage(by string, in *time.Location) Usage {
 	u := Usage{From: h.From, To: h.To, Droplets: len(h.Droplets), Rows: []Row{}, Failures: h.Failures}
 	rows, jobs, droplets := map[string]*Row{}, map[string][]*Job{}, map[string]*Droplet{}
@@ -94,9 +88,6 @@ func (h *History) Usage(by string, in *time.Location) Usage {
 		d := cmp.Or(droplets[j.Droplet], &Droplet{})
 		count(part{droplet: d, job: j, at: j.Received}, func(r *Row) {
 			r.Jobs++
-			if j.Failed {
-				r.Failed++
-			}
 			if d.Active.After(j.Received) {
 				r.Booted++
 			}
@@ -153,13 +144,10 @@ func (p part) add(r *Row) {
 	r.USD += p.USD
 }
 
-// key is the row of a part.
 func (p part) key(by string, in *time.Location) string {
 	switch {
 	case by == "hour":
 		return p.at.In(in).Format("15")
-	case by == ByTime:
-		return p.at.UTC().Format(ByTime)
 	case by == "size":
 		return cmp.Or(p.droplet.Size, "unknown")
 	case p.job == nil:

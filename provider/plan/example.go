@@ -48,7 +48,7 @@ func Example() (*history.History, Setup) {
 		taken := poll(j.Arrive)
 		started := from.Add(j.Arrive + o.Waits[n])
 		h.Jobs = append(h.Jobs, history.Job{ID: 10_000 + int64(n), Project: 100 + pipeline%4, Pipeline: pipeline, Droplet: name(on),
-			AtGitLab: taken - j.Arrive, Received: from.Add(taken), Started: started, Ended: started.Add(j.Takes), Failed: n%13 == 0})
+			AtGitLab: taken - j.Arrive, Received: from.Add(taken), Started: started, Ended: started.Add(j.Takes)})
 	}
 	return h, s
 }

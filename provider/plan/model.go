@@ -1,6 +1,5 @@
-// Package plan says what a runner's policy should be, from what really happened: it
-// replays jobs and boots through the runner's autoscaler, and searches policies. It
-// reads and writes nothing: the command does.
+// Package plan says what a runner's policy should be, from what really happened: it replays jobs and boots through the
+// runner's autoscaler, and searches policies. It reads and writes nothing: the command does.
 package plan
 
 import (
@@ -83,7 +82,7 @@ const (
 
 // droplet is one as the runner sees it.
 type droplet struct {
-	n, seen        int // of Lives; of those that were seen running
+	n              int // of Lives
 	active, ready  time.Duration
 	since          time.Duration // idle
 	gone           time.Duration // 0 = it is not deleted
@@ -91,7 +90,6 @@ type droplet struct {
 	runs, removing bool // jobs; it is to be deleted, or is
 }
 
-// ending is when a job ends.
 type ending struct {
 	at time.Duration
 	d  *droplet
@@ -111,12 +109,9 @@ type model struct {
 
 	requests  int
 	creating  []*droplet
-	activeAt  time.Duration // the first of them is active
-	list      []*droplet    // in the order in which they were seen running
-	preparing []*droplet    // those of list that run no jobs yet, likewise
-	removing  []*droplet    // those of list that are to be deleted, or are, likewise
-	seen      int           // how many were in list
-	spare     []*droplet    // that are gone: their memory is used again, which saves a tenth of the time
+	list      []*droplet // in the order in which they were seen running
+	preparing []*droplet // those of list that run no jobs yet, likewise
+	removing  []*droplet // those of list that are to be deleted, or are
 
 	// The taskscaler's counts, of jobs: what Droplets have room for, and what they will not take any more.
 	idle, unavailable int
@@ -126,9 +121,8 @@ type model struct {
 	roundBegan, roundEnded  time.Duration
 }
 
-// Replay replays work.
 func Replay(s Setup, w *Work) Outcome {
-	m := &model{Setup: s, w: w, tickAt: tick, roundAt: call, activeAt: never}
+	m := &model{Setup: s, w: w, tickAt: tick, roundAt: call}
 	m.CapacityPerInstance, m.UpdateInterval = max(1, m.CapacityPerInstance), max(cmp.Or(m.UpdateInterval, time.Minute), m.expecting())
 	m.out.Waits, m.out.On = make([]time.Duration, 0, len(w.Jobs)), make([]int, 0, len(w.Jobs))
 	for m.step() {
@@ -189,10 +183,8 @@ func (m *model) step() bool {
 	return true
 }
 
-// changed has the taskscaler decide at its next tick.
-func (m *model) changed() { m.tickAt = min(m.tickAt, up(m.now+1, tick)) }
+func (m *model) changed() { m.tickAt = min(m.tickAt, up(m.now+1, tick)) } // then the taskscaler decides
 
-// waiting is how many jobs the runner has that wait for a slot.
 func (m *model) waiting() int { return m.taken - len(m.out.Waits) }
 
 // up is the next multiple of step, t itself if it is one.
@@ -204,7 +196,6 @@ func up(t, step time.Duration) time.Duration {
 	return t - over
 }
 
-// poll is when the runner asks for jobs, at t or later.
 func poll(t time.Duration) time.Duration { return up(t-pollLag, checks) + pollLag }
 
 // take is the runner's question for jobs: it takes those that it has room for.
@@ -279,7 +270,6 @@ func (m *model) start() {
 	m.out.Waits, m.out.On = append(m.out.Waits, m.now-job.Arrive), append(m.out.On, d.n)
 }
 
-// end ends a job.
 func (m *model) end() {
 	last := len(m.ends) - 1
 	d := m.ends[last].d
@@ -296,8 +286,7 @@ func (m *model) end() {
 func (m *model) remove(d *droplet) {
 	if !d.removing {
 		m.change(d, func() { d.removing = true })
-		i, _ := slices.BinarySearchFunc(m.removing, d.seen, func(o *droplet, seen int) int { return o.seen - seen })
-		m.removing = slices.Insert(m.removing, i, d)
+		m.removing = append(m.removing, d)
 		m.expect()
 	}
 }
@@ -365,27 +354,19 @@ func (m *model) next(interval time.Duration) time.Duration {
 // round is the runner's update: it deletes, lists and creates.
 func (m *model) round() {
 	m.roundBegan, m.roundEnded = m.now-call, m.now
-	m.removing = slices.DeleteFunc(m.removing, func(d *droplet) bool {
+	for _, d := range m.removing {
 		if d.gone == 0 {
 			m.roundEnded = m.now + call
 			m.change(d, func() { d.gone = m.now + m.w.Gone })
 			m.out.Lives[d.n].To = min(d.gone, m.w.Length)
 		}
-		if d.gone > m.roundEnded {
-			return false
-		}
-		i := slices.Index(m.list, d)
-		m.list = slices.Delete(m.list, i, i+1)
-		if d.runs { // else it is in preparing
-			m.spare = append(m.spare, d)
-		}
-		m.changed()
-		return true
-	})
-	if m.activeAt <= m.roundEnded {
-		m.activeAt = never
-		m.creating = slices.DeleteFunc(m.creating, m.seenActive)
 	}
+	gone := func(d *droplet) bool { return d.gone > 0 && d.gone <= m.roundEnded }
+	if slices.ContainsFunc(m.removing, gone) {
+		m.removing, m.list = slices.DeleteFunc(m.removing, gone), slices.DeleteFunc(m.list, gone)
+		m.changed()
+	}
+	m.creating = slices.DeleteFunc(m.creating, m.seenActive)
 	n := m.requests
 	if m.MaxInstances > 0 {
 		n = min(n, m.MaxInstances-len(m.list)-len(m.creating))
@@ -404,11 +385,9 @@ func (m *model) round() {
 // seenActive puts a Droplet that is active into list, and reports whether it is.
 func (m *model) seenActive(d *droplet) bool {
 	if d.active > m.roundEnded {
-		m.activeAt = min(m.activeAt, d.active)
 		return false
 	}
-	m.seen++
-	d.seen, d.ready = m.seen, m.roundEnded+m.w.Ready
+	d.ready = m.roundEnded + m.w.Ready
 	m.list, m.preparing = append(m.list, d), append(m.preparing, d)
 	m.count(d, 1)
 	m.idleSince = min(m.idleSince, d.since)
@@ -421,13 +400,7 @@ func (m *model) create(n int) {
 	for range n {
 		made := len(m.out.Lives)
 		active := m.roundEnded + m.w.Boots[made%len(m.w.Boots)]
-		m.activeAt = min(m.activeAt, active)
-		if len(m.spare) == 0 {
-			m.spare = []*droplet{{}}
-		}
-		last := len(m.spare) - 1
-		*m.spare[last] = droplet{n: made, active: active, since: m.roundEnded + m.expecting() + call}
-		m.creating, m.spare = append(m.creating, m.spare[last]), m.spare[:last]
+		m.creating = append(m.creating, &droplet{n: made, active: active, since: m.roundEnded + m.expecting() + call})
 		m.out.Lives = append(m.out.Lives, Life{m.roundEnded, m.w.Length})
 	}
 	m.out.Most = max(m.out.Most, len(m.list)+len(m.creating))

@@ -17,7 +17,7 @@ import (
 type Past struct {
 	From     time.Time `json:"from"`
 	To       time.Time `json:"to"`
-	Size     string    `json:"size"` // of most of its Droplets
+	Size     string    `json:"size"` // of its last Droplet
 	Jobs     int       `json:"jobs"`
 	Measured Figures   `json:"measured"`
 	Model    Figures   `json:"model"`
@@ -43,7 +43,7 @@ const deletion = 5 * time.Second
 func NewPast(h *history.History, group string, s Setup) (*Past, error) {
 	p := &Past{From: h.From, To: h.To, Choices: []Choice{}, Setup: s, Work: &Work{Length: h.To.Sub(h.From), Gone: deletion}}
 	p.Setup.shifts = shifts(h.From, p.Work.Length, s.Active)
-	droplets, sizes := map[string]*history.Droplet{}, map[string]int{}
+	droplets := map[string]*history.Droplet{}
 	hours := 0.0 // of which the price is known
 	for i := range h.Droplets {
 		d := &h.Droplets[i]
@@ -61,9 +61,7 @@ func NewPast(h *history.History, group string, s Setup) (*Past, error) {
 			hours += to.Sub(from).Hours()
 			p.Work.Price += d.PriceHourly * to.Sub(from).Hours()
 		}
-		if sizes[d.Size]++; sizes[d.Size] > sizes[p.Size] {
-			p.Size = d.Size
-		}
+		p.Size = cmp.Or(d.Size, p.Size)
 	}
 	all, own := p.jobs(h, droplets)
 	switch {
@@ -84,8 +82,7 @@ func NewPast(h *history.History, group string, s Setup) (*Past, error) {
 	return p, nil
 }
 
-// jobs fills in what jobs did, and how long a Droplet takes from active to its first. It returns from when to when the runner
-// had jobs: those of all groups, and those of this one.
+// jobs fills in what jobs did. It returns when the runner had jobs: of all groups, and of this one.
 func (p *Past) jobs(h *history.History, droplets map[string]*history.Droplet) (all, own []Life) {
 	queued, met := 0, map[string]bool{}
 	var ready []time.Duration
@@ -186,25 +183,23 @@ type Figures struct {
 	Most int           `json:"droplets_at_most"`
 }
 
-// figures returns those of an outcome.
 func (p *Past) figures(o Outcome) Figures {
-	const month = 730 // hours
-	return Figures{math.Round(100*o.USD*month/p.Work.Length.Hours()) / 100, history.WaitsOf(o.Waits), o.Most}
+	return Figures{math.Round(100*o.USD*730/p.Work.Length.Hours()) / 100, history.WaitsOf(o.Waits), o.Most} // a month has 730 hours
 }
 
-// Week returns how many lives there are on average in each hour of a week, from Monday on.
-func (p *Past) Week(lives []Life) (week [7 * 24]float64) {
-	const step = 5 * time.Minute // it counts then
+// Week returns how many lives, since from, there are on average in each hour of a week until to, from Monday on.
+func Week(lives []Life, from, to time.Time, zone *time.Location) (week [7 * 24]float64) {
+	const step = time.Minute // it counts then
 	count := func(lives ...Life) (n [7 * 24]float64) {
 		for _, l := range lives {
-			for at := up(l.From, step); at < l.To; at += step {
-				t := p.From.Add(at).In(p.Setup.Zone)
+			for at := up(max(0, l.From), step); at < l.To; at += step {
+				t := from.Add(at).In(zone)
 				n[(int(t.Weekday())+6)%7*24+t.Hour()]++
 			}
 		}
 		return n
 	}
-	n, all := count(lives...), count(Life{0, p.Work.Length})
+	n, all := count(lives...), count(Life{0, to.Sub(from)})
 	for hour := range week {
 		week[hour] = n[hour] / max(1, all[hour])
 	}

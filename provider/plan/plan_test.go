@@ -74,7 +74,7 @@ func byHand() *history.History {
 	add("other", 0, "other", 1, 5*time.Minute)
 	add("ci", 0, "first", 0.06, 10*time.Minute)
 	for n := 1; n < 19; n++ {
-		add("ci", n, "most", 0.03, 10*time.Minute)
+		add("ci", n, "usual", 0.03, 10*time.Minute)
 	}
 	add("ci", 19, "last", 0, 0)
 	return h
@@ -90,7 +90,7 @@ func TestPast(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := p.Work
-	if p.Size != "most" || p.Jobs != 20 || p.Was.Most != 1 || len(w.Boots) != 20 || math.Abs(w.Price-0.6/19) > 1e-9 ||
+	if p.Size != "last" || p.Jobs != 20 || p.Was.Most != 1 || len(w.Boots) != 20 || math.Abs(w.Price-0.6/19) > 1e-9 ||
 		w.Ready != 10*time.Second-6*time.Second || w.Gone != 5*time.Second {
 		t.Errorf("size %s, %d jobs, %d Droplets, %d boots, %g USD, ready %s, gone %s", p.Size, p.Jobs, p.Was.Most, len(w.Boots), w.Price, w.Ready, w.Gone)
 	}
@@ -147,9 +147,9 @@ func TestTooLittle(t *testing.T) {
 
 // Hours are those of a week in the given time zone, from Monday on, also where it changes to summer time.
 func TestWeek(t *testing.T) {
-	p := &Past{From: time.Date(2026, 3, 26, 22, 30, 0, 0, time.UTC), Setup: Setup{Zone: berlin(t)}, Work: &Work{Length: 14 * 24 * time.Hour}} // a Thursday
-	from := time.Date(2026, 3, 30, 8, 0, 0, 0, p.Setup.Zone).Sub(p.From)                                                                      // a Monday after the change
-	for h, n := range p.Week([]Life{{from, from + time.Hour}}) {
+	begin := time.Date(2026, 3, 26, 22, 30, 0, 0, time.UTC)            // a Thursday
+	monday := time.Date(2026, 3, 30, 8, 0, 0, 0, berlin(t)).Sub(begin) // after the change
+	for h, n := range Week([]Life{{monday, monday + time.Hour}}, begin, begin.AddDate(0, 0, 14), berlin(t)) {
 		if want := map[int]float64{8: 0.5}[h]; n != want { // in one week of two
 			t.Errorf("hour %d: %g, want %g", h, n, want)
 		}
