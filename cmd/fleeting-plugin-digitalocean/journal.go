@@ -38,7 +38,9 @@ func (j *journal) flags(cmd *cobra.Command) {
 	f.StringVar(&j.jobs, "jobs", "", "a `FILE` with GitLab's answer to GET /runners/:id/jobs: adds pipelines, and waits at GitLab")
 	f.StringVar(&j.svg, "svg", "", "write a picture to `FILE`")
 	f.BoolVar(&j.example, "example", false, "a synthetic week instead")
-	cmd.MarkFlagsMutuallyExclusive("example", "journal")
+	for _, other := range []string{"journal", "jobs", "since"} {
+		cmd.MarkFlagsMutuallyExclusive("example", other)
+	}
 }
 
 // read reads a history, and says what could not be used.

@@ -45,7 +45,9 @@ It exits with 3 if the model does not fit: then it says why and advises nothing.
 	f.BoolVar(&p.diff, "diff", false, "show where the policy goes in config.toml")
 	f.Func("speedup", "try another size too, on which jobs are so much faster: `SIZE=FACTOR`, or "+
 		"SIZE=FACTOR@USD where the past has no hourly price of it; may be repeated", p.addSize)
-	cmd.MarkFlagsMutuallyExclusive("example", "config")
+	for _, other := range []string{"config", "runner", "group", "diff"} {
+		cmd.MarkFlagsMutuallyExclusive("example", other)
+	}
 	_ = cmd.RegisterFlagCompletionFunc("group", p.choice.completeGroups)
 	_ = cmd.RegisterFlagCompletionFunc("runner", cobra.NoFileCompletions)
 	t.formatFlags(cmd, asTable, asJSON)

@@ -38,6 +38,7 @@ type Row struct {
 	waits []time.Duration
 }
 
+// Share is a part of what Droplets did.
 type Share struct {
 	Hours float64 `json:"hours"` // of Droplets
 	USD   float64 `json:"usd"`
@@ -50,6 +51,7 @@ type Waits struct {
 	Longest float64 `json:"longest"`
 }
 
+// WaitsOf returns the percentiles of waits.
 func WaitsOf(waits []time.Duration) Waits {
 	if len(waits) == 0 {
 		return Waits{}

@@ -121,6 +121,7 @@ type model struct {
 	roundBegan, roundEnded  time.Duration
 }
 
+// Replay returns what a policy makes of work.
 func Replay(s Setup, w *Work) Outcome {
 	m := &model{Setup: s, w: w, tickAt: tick, roundAt: call}
 	m.CapacityPerInstance, m.UpdateInterval = max(1, m.CapacityPerInstance), max(cmp.Or(m.UpdateInterval, time.Minute), m.expecting())
