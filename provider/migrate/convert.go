@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
 // conversion is the migration of one runner: from its old settings to what the new section says, with notes, and to a text.
@@ -74,7 +73,7 @@ func (c *conversion) convert() string {
 	c.Group = c.groupName()
 	c.Groups = append(c.Groups, c.Group)
 	c.Most = c.mostDroplets()
-	c.requests()
+	c.Requests = !c.config.Has(c.Runner.Key("request_concurrency")) && c.Runner.Adaptive()
 	c.Policies = c.policies()
 	c.Token = c.tokenFile()
 	c.droplets()
@@ -150,25 +149,7 @@ func (c *conversion) mostDroplets() int {
 		c.note(Check, "limit", "limit", fmt.Sprintf("not set: max_instances = %d, for concurrent = %d%s", n, concurrent, whose),
 			"set it to what you are willing to pay for")
 	}
-	if concurrent+idle < n { // some are never used, as doctor says too
-		c.unused = max(c.unused, n)
-	}
 	return n
-}
-
-// requests decides about request_concurrency. It does not override what a person has decided.
-func (c *conversion) requests() {
-	const key, hint = "request_concurrency", "request_concurrency = 4"
-	given, adaptive := c.config.Has(c.Runner.Key(key)), c.Runner.Adaptive()
-	n := max(1, c.Runner.RequestConcurrency)
-	switch {
-	case !adaptive && (n > 1 || !given):
-		c.note(Check, key, key, fmt.Sprintf("stays %d, and %s off, as you have them", n, runnerconfig.Adaptive),
-			"remove "+runnerconfig.Adaptive+", which is on by default; "+hint)
-	case given && n == 1 && c.Runner.Limit > 0 && c.Runner.Limit <= 2:
-		c.note(Check, key, key, "stays 1, as you have it: jobs wait for GitLab's long polling", hint)
-	}
-	c.Requests = !given && adaptive
 }
 
 // tokenFile moves the access token to a file of its own, which runners of one account share. The plugin reads docker-machine's
