@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
 // conversion is the migration of one runner: from its old settings to what the new section says, with notes, and to a text.
@@ -36,7 +37,7 @@ type conversion struct {
 	Tags         []string
 	User         string
 	Port         int
-	Policies     []policy // in the order in which they count
+	Policies     []runnerconfig.Policy // in the order in which they count
 }
 
 // option is one of docker-machine's MachineOptions, where it stands, or else what the driver does without it.
