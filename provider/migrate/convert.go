@@ -153,8 +153,7 @@ func (c *conversion) mostDroplets() int {
 	return n
 }
 
-// tokenFile moves the access token to a file of its own, which runners of one account share. The plugin reads docker-machine's
-// variable too.
+// tokenFile moves the access token to a file, which runners of one account share.
 func (c *conversion) tokenFile() string {
 	o := c.driver["access-token"]
 	if o.value == "" {
@@ -215,8 +214,7 @@ func (c *conversion) readOptions() {
 // tableDate is the month of what follows: what DigitalOcean had, and what was gone. doctor asks DigitalOcean.
 const tableDate = "November 2026"
 
-// gone are regions that take no new Droplets of new customers, and sizes of before 2018 or that never were one: what is next
-// to them, or has as much memory.
+// gone are closed regions and sizes that are none: what is next to them, or has as much memory.
 var gone = map[string]string{"ams1": "ams3", "ams2": "ams3", "nyc2": "nyc3", "sfo1": "sfo3",
 	"512mb": "s-1vcpu-1gb", "1gb": "s-1vcpu-1gb", "1024mb": "s-1vcpu-1gb", "2gb": "s-1vcpu-2gb", "2048mb": "s-1vcpu-2gb",
 	"4gb": "s-2vcpu-4gb", "4096mb": "s-2vcpu-4gb", "8gb": "s-4vcpu-8gb", "8192mb": "s-4vcpu-8gb", "16gb": "s-8vcpu-16gb",
@@ -305,8 +303,7 @@ func (c *conversion) keys() {
 // address matches IPv4 addresses, and networks as well, which no Droplet connects to.
 var address = regexp.MustCompile(`\b\d{1,3}(\.\d{1,3}){3}\b(/\d+)?`)
 
-// privateAddresses finds the hosts that Droplets reach from inside their VPC alone: a registry's mirror, a cache, GitLab. It
-// looks at all that the new section has of the old one but the name. 172.17.0.1 is each Droplet's own Docker.
+// privateAddresses finds the hosts that Droplets reach from their VPC alone. 172.17.0.1 is each Droplet's own Docker.
 func (c *conversion) privateAddresses() {
 	var found []string
 	first := ""

@@ -1,8 +1,7 @@
 // Package migrate turns the docker+machine runners of a GitLab Runner's config.toml, those with docker-machine's
 // digitalocean driver, into docker-autoscaler runners with this plugin.
 //
-// The new [[runners]] section takes the place of the old one, which stays below it as a comment. Everything outside of
-// such sections stays byte for byte. The package reads no file and asks nobody but through its [Options].
+// Everything outside of such sections stays byte for byte. The package reads no file and asks nobody but through its [Options].
 package migrate
 
 import (
