@@ -15,7 +15,6 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/doctor"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
 func doctorCommand(t *terminal) *cobra.Command {
@@ -50,6 +49,7 @@ interrupted, with 2 if it was called wrongly.`,
 	cmd.Flags().BoolVar(&d.offline, "offline", false, "ask DigitalOcean nothing")
 	cmd.Flags().BoolVar(&d.boot, "boot", false, "make one Droplet, measure the time until jobs can run on it, and delete it")
 	cmd.Flags().Var(&d.timeout, "timeout", "ask DigitalOcean about a group no longer than that; --boot takes its own time")
+	cmd.MarkFlagsMutuallyExclusive("boot", "offline")
 	t.formatFlags(cmd, asTable, asJSON)
 	return cmd
 }
@@ -76,9 +76,6 @@ type diagnosis struct {
 }
 
 func (d diagnosing) run(ctx context.Context, t *terminal) error {
-	if d.boot && d.offline {
-		return misuse("--boot makes a Droplet, which --offline forbids")
-	}
 	all, err := d.chosen(ctx)
 	if err != nil {
 		return err
@@ -113,56 +110,45 @@ func (d diagnosing) run(ctx context.Context, t *terminal) error {
 
 // chosen returns the groups to be examined. Faults in their plugin_config are no errors here: they are to be found.
 func (d diagnosing) chosen(ctx context.Context) (all []*diagnosis, err error) {
-	if byHand, err := d.withoutFile(); err != nil {
-		return nil, err
-	} else if byHand {
-		groups, err := d.byHand()
-		for _, g := range groups {
-			s := doctor.Subject{Account: g.Account, Rm: choice{tokenFile: d.tokenFile}.command("rm", "--orphans")}
-			s.Host = doctor.Look(ctx, s)
-			all = append(all, &diagnosis{Group: g.Name, Where: g.from, subject: s})
-		}
-		return all, err
-	}
-	file, err := d.load()
-	if err != nil {
-		return nil, err
-	}
-	runners, err := d.runners(file)
+	groups, err := d.sections()
 	if err != nil {
 		return nil, err
 	}
 	var names []string
-	for _, r := range runners {
-		one := read(ctx, file, r, config.ThisHost())
+	for _, g := range groups {
+		one := examined(ctx, g, config.ThisHost())
 		names = append(names, one.Group)
-		of := choice{config: file.Path, runner: d.runner}
-		if len(runners) > 1 { // whose accounts may differ
-			of.runner = r.Name
-		}
-		one.subject.Rm = of.command("rm", "--orphans")
+		about := choice{config: d.config, runner: cmp.Or(d.runner, g.runner.Name), tokenFile: d.tokenFile}
+		one.subject.Rm = about.command("rm", "--orphans")
 		if len(d.groups) == 0 || slices.Contains(d.groups, one.Group) {
 			all = append(all, one)
 		}
 	}
 	if len(all) == 0 {
-		return nil, hinted{misuse(fmt.Sprintf("%s has no group %s", file.Path, strings.Join(d.groups, ", "))),
+		return nil, hinted{misuse(fmt.Sprintf("%s has no group %s", groups[0].file.Path, strings.Join(d.groups, ", "))),
 			"--group is one of " + strings.Join(names, ", ")}
 	}
-	all[0].subject.Host.Exposed = provider.Exposed(file.Path) // told once
+	if file := all[0].subject.File; file != nil {
+		all[0].subject.Host.Exposed = provider.Exposed(file.Path) // told once
+	}
 	return all, nil
 }
 
-// read reads what a runner's section says of its group, as host has the files that it names.
-func read(ctx context.Context, file *runnerconfig.File, r runnerconfig.Runner, host config.Host) *diagnosis {
-	s := doctor.Subject{File: file, Runner: r}
-	data, err := json.Marshal(r.Autoscaler.PluginConfig)
-	s.Config, s.Faults = config.Parse(data, host)
-	s.Account, _ = config.ParseAccount(data, host) // its faults are among those
-	s.Faults = cmp.Or(err, s.Faults)               // a number that JSON does not have, such as inf
+// examined is what is to be examined of a group, as host has the files that its section names.
+func examined(ctx context.Context, g group, host config.Host) *diagnosis {
+	s := doctor.Subject{Account: g.Account, File: g.file, Runner: g.runner}
+	one := &diagnosis{Group: g.Name, Runner: g.runner.Name, Where: g.from}
+	if g.file != nil {
+		data, err := json.Marshal(g.runner.Autoscaler.PluginConfig)
+		s.Config, s.Faults = config.Parse(data, host)
+		s.Account, _ = config.ParseAccount(data, host) // its faults are among those
+		s.Faults = cmp.Or(err, s.Faults)               // a number that JSON does not have, such as inf
+		one.Group = cmp.Or(s.Account.Name, g.Name, "without a name")
+		one.Where = g.file.At(g.runner.Key("autoscaler.plugin_config"))
+	}
 	s.Host = doctor.Look(ctx, s)
-	return &diagnosis{Group: cmp.Or(s.Account.Name, r.PluginKey("name"), "without a name"), Runner: r.Name,
-		Where: file.At(r.Key("autoscaler.plugin_config")), subject: s}
+	one.subject = s
+	return one
 }
 
 // examine examines a group, and shows what it finds as soon as it has. The error says that it was ended before.

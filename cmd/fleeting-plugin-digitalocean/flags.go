@@ -23,6 +23,8 @@ func (c *choice) flags(cmd *cobra.Command) {
 		"(default $DIGITALOCEAN_TOKEN, else $DIGITALOCEAN_ACCESS_TOKEN)")
 	_ = cmd.RegisterFlagCompletionFunc("group", c.completeGroups)
 	_ = cmd.RegisterFlagCompletionFunc("runner", cobra.NoFileCompletions)
+	cmd.MarkFlagsMutuallyExclusive("token-file", "config")
+	cmd.MarkFlagsMutuallyExclusive("token-file", "runner")
 	c.stdin = cmd.InOrStdin
 }
 

@@ -48,6 +48,7 @@ Droplet.`,
 	f.Var(&l.watch, "watch", "again every so often, until it is interrupted")
 	f.Lookup("watch").NoOptDefVal = "10s"
 	f.Var(&l.timeout, "timeout", "give up after that")
+	cmd.MarkFlagsMutuallyExclusive("whole-account", "group")
 	t.formatFlags(cmd, asTable, asWide, asJSON)
 	return cmd
 }
@@ -62,8 +63,6 @@ type listing struct {
 
 func (l *listing) run(ctx context.Context) error {
 	switch {
-	case l.whole && len(l.groups) > 0:
-		return misuse("--whole-account lists every group of the account, --group one of them")
 	case l.quiet && l.t.format != "" && l.t.format != asTable:
 		return misuse("-q shows names only, -o " + l.t.format + " more than that")
 	case l.watch.Duration > 0 && l.watch.Duration < watchMost:

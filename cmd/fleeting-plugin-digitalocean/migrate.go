@@ -224,7 +224,7 @@ func (m *migrating) examine(ctx context.Context, r migration.Result) (all []doct
 		if !runner.OurPlugin() {
 			continue
 		}
-		if p := read(ctx, file, runner, host); slices.Contains(r.Groups, p.Group) {
+		if p := examined(ctx, groupOf(file, runner), host); slices.Contains(r.Groups, p.Group) {
 			all = append(all, doctor.Examine(ctx, nil, p.subject)...)
 		}
 	}
