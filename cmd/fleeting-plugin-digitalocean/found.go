@@ -31,8 +31,7 @@ type found struct {
 	Error   string   `json:"error,omitempty"` // why it is not known, or not deleted
 	Found   []*entry `json:"found"`
 
-	foreign []instancegroup.Droplet // with its tag, but not of it
-	now     time.Time               // by DigitalOcean's clock
+	now time.Time // by DigitalOcean's clock
 }
 
 // entry is an item as it is shown.
@@ -100,15 +99,20 @@ func list(ctx context.Context, f *found) error {
 	if err != nil {
 		return err
 	}
-	if seen.Unread != nil {
-		f.Unread = []string{seen.Unread.Error()}
-	}
-	f.now, f.foreign = seen.Now, seen.Foreign
+	f.saw(seen)
 	for _, d := range slices.Concat(seen.Owned, seen.Kept) {
 		f.add(inventory.NewItem(d))
 	}
 	slices.SortFunc(f.Found, func(a, b *entry) int { return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.ID, b.ID)) })
 	return nil
+}
+
+// saw notes what DigitalOcean says beside the items.
+func (f *found) saw(s inventory.Found) {
+	f.now = s.Now
+	for _, u := range s.Unread {
+		f.Unread = append(f.Unread, u.Error())
+	}
 }
 
 // reportOf sums up.
