@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -41,7 +42,7 @@ interrupted, with 2 if it was called wrongly.`,
   note     /etc/gitlab-runner/config.toml:13: max_use_count is not set: ...
            hint: max_use_count = 20
   ...
-  group ci: no faults, no warnings, 2 notes`,
+  group ci: 0 faults, 0 warnings, 2 notes`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context(), t) },
 	}
@@ -159,7 +160,7 @@ func (d diagnosing) examine(ctx context.Context, t *terminal, one *diagnosis) (e
 			return err
 		}
 		defer api.Close()
-		t.step("group %s: asking DigitalOcean", one.Group)
+		t.waits("group %s: asking DigitalOcean", one.Group)
 	}
 	asking, cancel := bounded(ctx, d.timeout)
 	defer cancel()
@@ -172,10 +173,10 @@ func (d diagnosing) examine(ctx context.Context, t *terminal, one *diagnosis) (e
 	}
 	title := fmt.Sprintf("group %s, runner %q, %s", one.Group, one.Runner, one.Where)
 	title = clean(strings.Replace(title, `runner "", `, "", 1))
-	if width := t.room(); width > 0 {
+	if width := columns(os.Stdout); width > 0 {
 		title = wrap(title, width, 2)
 	}
-	t.print("%s\n", t.colour(bold, title))
+	t.print("%s\n", colour(t.colours, bold, title))
 	one.add(t, found...)
 	if d.boot && one.Worst == doctor.Fault {
 		one.add(t, doctor.Finding{Check: "boot", Level: doctor.Note, Where: one.Where, What: "no Droplet is made: fix the faults"})
@@ -187,7 +188,7 @@ func (d diagnosing) examine(ctx context.Context, t *terminal, one *diagnosis) (e
 		levels[f.Level]++
 	}
 	t.print("group %s: %s, %s, %s\n", clean(one.Group),
-		number(levels[doctor.Fault], "fault"), number(levels[doctor.Warning], "warning"), number(levels[doctor.Note], "note"))
+		count(levels[doctor.Fault], "fault"), count(levels[doctor.Warning], "warning"), count(levels[doctor.Note], "note"))
 	return err
 }
 
@@ -205,7 +206,7 @@ func (d *diagnosis) add(t *terminal, findings ...doctor.Finding) {
 	colours := map[doctor.Level]string{doctor.OK: green, doctor.Note: faint, doctor.Warning: yellow, doctor.Fault: red}
 	for _, f := range findings {
 		level := fmt.Sprintf("%-8s", f.Level)
-		t.print("%s%s\n", t.colour(colours[f.Level], level), hang(level, f.Where+": "+f.What, t.room()))
+		t.print("%s%s\n", colour(t.colours, colours[f.Level], level), hang(level, f.Where+": "+f.What, columns(os.Stdout)))
 		for line := range strings.Lines(f.Hint) { // which stay whole: they are to be pasted
 			t.print("         hint: %s\n", clean(strings.TrimSuffix(line, "\n")))
 		}

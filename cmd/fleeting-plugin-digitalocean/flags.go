@@ -25,7 +25,6 @@ func (c *choice) flags(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("runner", cobra.NoFileCompletions)
 	cmd.MarkFlagsMutuallyExclusive("token-file", "config")
 	cmd.MarkFlagsMutuallyExclusive("token-file", "runner")
-	c.stdin = cmd.InOrStdin
 }
 
 // completeGroups completes the names of config.toml's groups.

@@ -134,21 +134,16 @@ func reportOf(all []*found) report {
 // entries is a table of what was found; "" = nothing was.
 func entries(all []*found, heads []string, columns int, colours bool) string {
 	var rows [][]string
-	var codes []string
 	for _, f := range all {
 		for _, e := range f.Found {
 			cells := map[string]string{"KIND": string(e.Kind), "NAME": e.Name, "LEFT BY": "this host"}
 			if e.Doubt != "" {
 				cells["LEFT BY"] = "unknown"
 			}
-			code := ""
 			if e.Kind == inventory.DropletKind {
 				state := e.State
 				if e.Kept {
 					state = "kept"
-				}
-				if state != instancegroup.StatusActive {
-					code = yellow
 				}
 				maps.Copy(cells, map[string]string{"STATE": state, "SIZE": e.Size, "REGION": e.Region,
 					"ADDRESS": cmp.Or(e.External, e.Internal), "AGE": age(time.Duration(e.AgeSeconds) * time.Second), "USD/H": fmt.Sprintf("%.5f", e.USDPerHour),
@@ -158,13 +153,13 @@ func entries(all []*found, heads []string, columns int, colours bool) string {
 			for _, h := range heads {
 				row = append(row, cells[h])
 			}
-			rows, codes = append(rows, row), append(codes, code)
+			rows = append(rows, row)
 		}
 	}
 	if rows == nil {
 		return ""
 	}
-	return table(heads, rows, codes, []string{"REGION", "SIZE", "AGE", "ADDRESS", "USD/H", "KIND"}, columns, colours)
+	return table(heads, rows, []string{"REGION", "SIZE", "AGE", "ADDRESS", "USD/H", "KIND"}, columns, colours)
 }
 
 // deleted counts what is deleted.

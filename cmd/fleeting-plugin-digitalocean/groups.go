@@ -28,7 +28,6 @@ type choice struct {
 	config, runner, tokenFile string
 	groups                    []string
 	whole                     bool // all groups of an account, whatever their names
-	stdin                     func() io.Reader
 }
 
 // group is one group, and the account that it is on.
@@ -193,7 +192,7 @@ func (c choice) load() (*runnerconfig.File, error) {
 // unopened is a file that could not be opened, and what to do about it.
 func unopened(err error, hint string) error {
 	if errors.Is(err, fs.ErrPermission) {
-		hint = asRoot()
+		hint = quote(append([]string{"sudo"}, os.Args...)...)
 	}
 	return hinted{err, hint}
 }
@@ -239,7 +238,7 @@ func (c choice) byHand() (found []group, err error) {
 		if term.IsTerminal(int(os.Stdin.Fd())) {
 			fmt.Fprintln(os.Stderr, "paste the token, then Enter and Ctrl-D")
 		}
-		text, err := io.ReadAll(io.LimitReader(c.stdin(), maxConfig))
+		text, err := io.ReadAll(io.LimitReader(os.Stdin, maxConfig))
 		if err != nil {
 			return nil, err
 		}

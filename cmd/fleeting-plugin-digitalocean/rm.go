@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"time"
 
@@ -199,7 +200,7 @@ func (r *removing) show(here []*found) {
 	if r.orphans {
 		heads = append(heads, "LEFT BY")
 	}
-	_, _ = io.WriteString(r.t.err, entries(here, heads, r.t.errRoom(), r.t.errColours))
+	_, _ = io.WriteString(r.t.err, entries(here, heads, columns(os.Stderr), r.t.errColours))
 	for _, f := range here {
 		if f.Managed {
 			r.t.say("warning", "a runner on this host manages group %s: a job on these Droplets fails, "+
@@ -306,7 +307,7 @@ func (r *removing) destroy(ctx context.Context, here []*found) error {
 		items = append(items, r.targets(f)...)
 	}
 	defer r.t.done()
-	inventory.Delete(ctx, here[0].api, items, func(gone, of int) { r.t.step("%d of %s gone", gone, count(of, "Droplet")) })
+	inventory.Delete(ctx, here[0].api, items, func(gone, of int) { r.t.waits("%d of %s gone", gone, count(of, "Droplet")) })
 	for _, f := range here {
 		if err := f.undeleted(); err != nil {
 			faults, f.Error = append(faults, err), err.Error()
