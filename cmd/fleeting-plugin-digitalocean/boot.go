@@ -24,12 +24,9 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/state"
 )
 
-// booting is one test Droplet: the plugin's own InstanceGroup is driven as the runner drives it, in a group of its own, of at
-// most one Droplet.
+// booting is one test Droplet: the plugin's own InstanceGroup, driven as the runner drives it, in a group of this boot's own.
 //
-// Invariant: whatever has been asked for is destroyed before doctor ends, whether a step failed or a person interrupts. Nothing
-// else is: nobody else's Droplets can be in a group that is made for this boot. What a doctor leaves that is killed, the next
-// one reports. (TestBoot)
+// Invariant: whatever was asked for is destroyed before doctor ends, also after a failure or a signal; nothing else is. (TestBoot)
 type booting struct {
 	t     *terminal
 	api   *digitalocean.Client
@@ -171,7 +168,7 @@ func (b *booting) until(ctx context.Context, what string, try func() (done bool,
 		if err != nil {
 			now += ": " + err.Error()
 		}
-		b.t.step("group %s: %s", b.group, now)
+		b.t.waits("group %s: %s", b.group, now)
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
@@ -227,7 +224,7 @@ func (b *booting) command(command string) func(context.Context) error {
 		return nil
 	}
 	return func(ctx context.Context) error {
-		b.t.step("group %s: %s", b.group, command)
+		b.t.waits("group %s: %s", b.group, command)
 		session, err := b.client.NewSession()
 		if err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +16,6 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/doctor"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
 func doctorCommand(t *terminal) *cobra.Command {
@@ -42,7 +42,7 @@ interrupted, with 2 if it was called wrongly.`,
   note     /etc/gitlab-runner/config.toml:13: max_use_count is not set: ...
            hint: max_use_count = 20
   ...
-  group ci: no faults, no warnings, 2 notes`,
+  group ci: 0 faults, 0 warnings, 2 notes`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context(), t) },
 	}
@@ -50,6 +50,7 @@ interrupted, with 2 if it was called wrongly.`,
 	cmd.Flags().BoolVar(&d.offline, "offline", false, "ask DigitalOcean nothing")
 	cmd.Flags().BoolVar(&d.boot, "boot", false, "make one Droplet, measure the time until jobs can run on it, and delete it")
 	cmd.Flags().Var(&d.timeout, "timeout", "ask DigitalOcean about a group no longer than that; --boot takes its own time")
+	cmd.MarkFlagsMutuallyExclusive("boot", "offline")
 	t.formatFlags(cmd, asTable, asJSON)
 	return cmd
 }
@@ -76,9 +77,6 @@ type diagnosis struct {
 }
 
 func (d diagnosing) run(ctx context.Context, t *terminal) error {
-	if d.boot && d.offline {
-		return misuse("--boot makes a Droplet, which --offline forbids")
-	}
 	all, err := d.chosen(ctx)
 	if err != nil {
 		return err
@@ -113,56 +111,45 @@ func (d diagnosing) run(ctx context.Context, t *terminal) error {
 
 // chosen returns the groups to be examined. Faults in their plugin_config are no errors here: they are to be found.
 func (d diagnosing) chosen(ctx context.Context) (all []*diagnosis, err error) {
-	if byHand, err := d.withoutFile(); err != nil {
-		return nil, err
-	} else if byHand {
-		groups, err := d.byHand()
-		for _, g := range groups {
-			s := doctor.Subject{Account: g.Account, Rm: choice{tokenFile: d.tokenFile}.command("rm", "--orphans")}
-			s.Host = doctor.Look(ctx, s)
-			all = append(all, &diagnosis{Group: g.Name, Where: g.from, subject: s})
-		}
-		return all, err
-	}
-	file, err := d.load(noFile)
-	if err != nil {
-		return nil, err
-	}
-	runners, err := d.runners(file)
+	groups, err := d.sections()
 	if err != nil {
 		return nil, err
 	}
 	var names []string
-	for _, r := range runners {
-		one := read(ctx, file, r, config.ThisHost())
+	for _, g := range groups {
+		one := examined(ctx, g, config.ThisHost())
 		names = append(names, one.Group)
-		of := choice{config: file.Path, runner: d.runner}
-		if len(runners) > 1 { // whose accounts may differ
-			of.runner = r.Name
-		}
-		one.subject.Rm = of.command("rm", "--orphans")
+		about := choice{config: d.config, runner: cmp.Or(d.runner, g.runner.Name), tokenFile: d.tokenFile}
+		one.subject.Rm = about.command("rm", "--orphans")
 		if len(d.groups) == 0 || slices.Contains(d.groups, one.Group) {
 			all = append(all, one)
 		}
 	}
 	if len(all) == 0 {
-		return nil, hinted{misuse(fmt.Sprintf("%s has no group %s", file.Path, strings.Join(d.groups, ", "))),
+		return nil, hinted{misuse(fmt.Sprintf("%s has no group %s", groups[0].file.Path, strings.Join(d.groups, ", "))),
 			"--group is one of " + strings.Join(names, ", ")}
 	}
-	all[0].subject.Host.Exposed = provider.Exposed(file.Path) // told once
+	if file := all[0].subject.File; file != nil {
+		all[0].subject.Host.Exposed = provider.Exposed(file.Path) // told once
+	}
 	return all, nil
 }
 
-// read reads what a runner's section says of its group, as host has the files that it names.
-func read(ctx context.Context, file *runnerconfig.File, r runnerconfig.Runner, host config.Host) *diagnosis {
-	s := doctor.Subject{File: file, Runner: r}
-	data, err := json.Marshal(r.Autoscaler.PluginConfig)
-	s.Config, s.Faults = config.Parse(data, host)
-	s.Account, _ = config.ParseAccount(data, host) // its faults are among those
-	s.Faults = cmp.Or(err, s.Faults)               // a number that JSON does not have, such as inf
+// examined is what is to be examined of a group, as host has the files that its section names.
+func examined(ctx context.Context, g group, host config.Host) *diagnosis {
+	s := doctor.Subject{Account: g.Account, File: g.file, Runner: g.runner}
+	one := &diagnosis{Group: g.Name, Runner: g.runner.Name, Where: g.from}
+	if g.file != nil {
+		data, err := json.Marshal(g.runner.Autoscaler.PluginConfig)
+		s.Config, s.Faults = config.Parse(data, host)
+		s.Account, _ = config.ParseAccount(data, host) // its faults are among those
+		s.Faults = cmp.Or(err, s.Faults)               // a number that JSON does not have, such as inf
+		one.Group = cmp.Or(s.Account.Name, g.Name, "without a name")
+		one.Where = g.file.At(g.runner.Key("autoscaler.plugin_config"))
+	}
 	s.Host = doctor.Look(ctx, s)
-	return &diagnosis{Group: cmp.Or(s.Account.Name, r.PluginKey("name"), "without a name"), Runner: r.Name,
-		Where: file.At(r.Key("autoscaler.plugin_config")), subject: s}
+	one.subject = s
+	return one
 }
 
 // examine examines a group, and shows what it finds as soon as it has. The error says that it was ended before.
@@ -173,7 +160,7 @@ func (d diagnosing) examine(ctx context.Context, t *terminal, one *diagnosis) (e
 			return err
 		}
 		defer api.Close()
-		t.step("group %s: asking DigitalOcean", one.Group)
+		t.waits("group %s: asking DigitalOcean", one.Group)
 	}
 	asking, cancel := bounded(ctx, d.timeout)
 	defer cancel()
@@ -186,10 +173,10 @@ func (d diagnosing) examine(ctx context.Context, t *terminal, one *diagnosis) (e
 	}
 	title := fmt.Sprintf("group %s, runner %q, %s", one.Group, one.Runner, one.Where)
 	title = clean(strings.Replace(title, `runner "", `, "", 1))
-	if width := t.room(); width > 0 {
+	if width := columns(os.Stdout); width > 0 {
 		title = wrap(title, width, 2)
 	}
-	t.print("%s\n", t.colour(bold, title))
+	t.print("%s\n", colour(t.colours, bold, title))
 	one.add(t, found...)
 	if d.boot && one.Worst == doctor.Fault {
 		one.add(t, doctor.Finding{Check: "boot", Level: doctor.Note, Where: one.Where, What: "no Droplet is made: fix the faults"})
@@ -201,7 +188,7 @@ func (d diagnosing) examine(ctx context.Context, t *terminal, one *diagnosis) (e
 		levels[f.Level]++
 	}
 	t.print("group %s: %s, %s, %s\n", clean(one.Group),
-		number(levels[doctor.Fault], "fault"), number(levels[doctor.Warning], "warning"), number(levels[doctor.Note], "note"))
+		count(levels[doctor.Fault], "fault"), count(levels[doctor.Warning], "warning"), count(levels[doctor.Note], "note"))
 	return err
 }
 
@@ -219,17 +206,9 @@ func (d *diagnosis) add(t *terminal, findings ...doctor.Finding) {
 	colours := map[doctor.Level]string{doctor.OK: green, doctor.Note: faint, doctor.Warning: yellow, doctor.Fault: red}
 	for _, f := range findings {
 		level := fmt.Sprintf("%-8s", f.Level)
-		t.print("%s%s\n", t.colour(colours[f.Level], level), hang(level, f.Where+": "+f.What, t.room()))
+		t.print("%s%s\n", colour(t.colours, colours[f.Level], level), hang(level, f.Where+": "+f.What, columns(os.Stdout)))
 		for line := range strings.Lines(f.Hint) { // which stay whole: they are to be pasted
 			t.print("         hint: %s\n", clean(strings.TrimSuffix(line, "\n")))
 		}
 	}
-}
-
-// number is a count, with "no" for 0.
-func number(n int, noun string) string {
-	if n == 0 {
-		return "no " + noun + "s"
-	}
-	return count(n, noun)
 }

@@ -23,7 +23,8 @@ func (c *choice) flags(cmd *cobra.Command) {
 		"(default $DIGITALOCEAN_TOKEN, else $DIGITALOCEAN_ACCESS_TOKEN)")
 	_ = cmd.RegisterFlagCompletionFunc("group", c.completeGroups)
 	_ = cmd.RegisterFlagCompletionFunc("runner", cobra.NoFileCompletions)
-	c.stdin = cmd.InOrStdin
+	cmd.MarkFlagsMutuallyExclusive("token-file", "config")
+	cmd.MarkFlagsMutuallyExclusive("token-file", "runner")
 }
 
 // completeGroups completes the names of config.toml's groups.

@@ -31,8 +31,7 @@ type found struct {
 	Error   string   `json:"error,omitempty"` // why it is not known, or not deleted
 	Found   []*entry `json:"found"`
 
-	foreign []instancegroup.Droplet // with its tag, but not of it
-	now     time.Time               // by DigitalOcean's clock
+	now time.Time // by DigitalOcean's clock
 }
 
 // entry is an item as it is shown.
@@ -100,15 +99,20 @@ func list(ctx context.Context, f *found) error {
 	if err != nil {
 		return err
 	}
-	if seen.Unread != nil {
-		f.Unread = []string{seen.Unread.Error()}
-	}
-	f.now, f.foreign = seen.Now, seen.Foreign
+	f.saw(seen)
 	for _, d := range slices.Concat(seen.Owned, seen.Kept) {
 		f.add(inventory.NewItem(d))
 	}
 	slices.SortFunc(f.Found, func(a, b *entry) int { return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.ID, b.ID)) })
 	return nil
+}
+
+// saw notes what DigitalOcean says beside the items.
+func (f *found) saw(s inventory.Found) {
+	f.now = s.Now
+	for _, u := range s.Unread {
+		f.Unread = append(f.Unread, u.Error())
+	}
 }
 
 // reportOf sums up.
@@ -130,21 +134,16 @@ func reportOf(all []*found) report {
 // entries is a table of what was found; "" = nothing was.
 func entries(all []*found, heads []string, columns int, colours bool) string {
 	var rows [][]string
-	var codes []string
 	for _, f := range all {
 		for _, e := range f.Found {
 			cells := map[string]string{"KIND": string(e.Kind), "NAME": e.Name, "LEFT BY": "this host"}
 			if e.Doubt != "" {
 				cells["LEFT BY"] = "unknown"
 			}
-			code := ""
 			if e.Kind == inventory.DropletKind {
 				state := e.State
 				if e.Kept {
 					state = "kept"
-				}
-				if state != instancegroup.StatusActive {
-					code = yellow
 				}
 				maps.Copy(cells, map[string]string{"STATE": state, "SIZE": e.Size, "REGION": e.Region,
 					"ADDRESS": cmp.Or(e.External, e.Internal), "AGE": age(time.Duration(e.AgeSeconds) * time.Second), "USD/H": fmt.Sprintf("%.5f", e.USDPerHour),
@@ -154,13 +153,13 @@ func entries(all []*found, heads []string, columns int, colours bool) string {
 			for _, h := range heads {
 				row = append(row, cells[h])
 			}
-			rows, codes = append(rows, row), append(codes, code)
+			rows = append(rows, row)
 		}
 	}
 	if rows == nil {
 		return ""
 	}
-	return table(heads, rows, codes, []string{"REGION", "SIZE", "AGE", "ADDRESS", "USD/H", "KIND"}, columns, colours)
+	return table(heads, rows, []string{"REGION", "SIZE", "AGE", "ADDRESS", "USD/H", "KIND"}, columns, colours)
 }
 
 // deleted counts what is deleted.

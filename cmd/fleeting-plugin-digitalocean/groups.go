@@ -28,12 +28,13 @@ type choice struct {
 	config, runner, tokenFile string
 	groups                    []string
 	whole                     bool // all groups of an account, whatever their names
-	stdin                     func() io.Reader
 }
 
 // group is one group, and the account that it is on.
 type group struct {
 	config.Account
+	file     *runnerconfig.File // nil = there is none
+	runner   runnerconfig.Runner
 	from     string               // where it was found, for messages
 	unread   error                // why its account is not known
 	unlisted bool                 // --group names it, and config.toml does not have it
@@ -41,10 +42,8 @@ type group struct {
 	shared   *inventory.Account   // which they share too
 }
 
-// find returns the groups that were chosen, each once. With an error they are those whose account is known all the same.
-//
-// Invariant: which groups share an account is found out here, and their client reads the token once: a file
-// that has another account's token by the time a person has answered would show every Droplet gone.
+// find returns the groups that were chosen, each once; with an error those whose account is known all the same. Groups of an
+// account share a client, which reads the token once: its file may have another's by the time a person answers.
 // (TestScripts, rm-other-token)
 func (c choice) find() (found []group, err error) {
 	groups, err := c.read()
@@ -76,12 +75,17 @@ func (c choice) find() (found []group, err error) {
 }
 
 // read returns the groups that were chosen, as they are written.
-func (c choice) read() (all []group, err error) {
-	byHand, err := c.withoutFile()
+func (c choice) read() (found []group, err error) {
+	all, err := c.sections()
 	if err != nil {
 		return nil, err
 	}
-	if byHand {
+	return c.named(all)
+}
+
+// sections returns a group for each [[runners]] that was chosen, or those that are chosen without a config.toml.
+func (c choice) sections() (all []group, err error) {
+	if c.withoutFile() {
 		return c.byHand()
 	}
 	file, err := c.load(noFile)
@@ -95,14 +99,11 @@ func (c choice) read() (all []group, err error) {
 	for _, r := range runners {
 		all = append(all, groupOf(file, r))
 	}
-	return c.named(all)
+	return all, nil
 }
 
-// named returns those of groups that --group names.
-//
-// Invariant: a group is looked for on every account that has a runner with it, and never on one
-// that may be another's: one that is not in the file, since it was renamed there, may be of any
-// runner. (TestScripts, unread-runner)
+// named returns those of groups that --group names, on every account that has them. One that is not in the file, since it was
+// renamed there, is never looked for on an account that may be another's. (TestScripts, unread-runner)
 func (c choice) named(all []group) (found []group, err error) {
 	if len(c.groups) == 0 {
 		return all, nil
@@ -138,7 +139,7 @@ func (c choice) named(all []group) (found []group, err error) {
 
 // groupOf reads what a runner's plugin_config says of its account.
 func groupOf(file *runnerconfig.File, r runnerconfig.Runner) group {
-	g := group{}
+	g := group{file: file, runner: r}
 	data, err := json.Marshal(r.Autoscaler.PluginConfig)
 	if err == nil { // else it has a number that JSON does not have, such as inf
 		g.Account, err = config.ParseAccount(data, config.ThisHost())
@@ -159,8 +160,7 @@ func groupOf(file *runnerconfig.File, r runnerconfig.Runner) group {
 	return g
 }
 
-// runners returns the [[runners]] that use this plugin, or the one of them that was
-// chosen.
+// runners returns the [[runners]] that use this plugin, or the one that was chosen.
 func (c choice) runners(file *runnerconfig.File) ([]runnerconfig.Runner, error) {
 	found := slices.DeleteFunc(slices.Clone(file.Runners), func(r runnerconfig.Runner) bool {
 		return !r.OurPlugin() || c.runner != "" && r.Name != c.runner
@@ -192,7 +192,7 @@ func (c choice) load(otherwise string) (*runnerconfig.File, error) {
 // unopened is a file that could not be opened, and what to do about it.
 func unopened(err error, hint string) error {
 	if errors.Is(err, fs.ErrPermission) {
-		hint = asRoot()
+		hint = quote(append([]string{"sudo"}, os.Args...)...)
 	}
 	return hinted{err, hint}
 }
@@ -216,17 +216,15 @@ func (c choice) configFile() string {
 }
 
 // withoutFile reports whether the groups are chosen without a config.toml.
-func (c choice) withoutFile() (bool, error) {
+func (c choice) withoutFile() bool {
 	switch {
-	case c.tokenFile != "" && (c.config != "" || c.runner != ""):
-		return false, misuse("--token-file goes without a config.toml, so without --config and --runner")
 	case c.tokenFile != "":
-		return true, nil
+		return true
 	case c.config != "" || c.runner != "" || os.Getenv("DIGITALOCEAN_TOKEN")+os.Getenv("DIGITALOCEAN_ACCESS_TOKEN") == "":
-		return false, nil
+		return false
 	}
 	_, err := os.Stat(c.configFile())
-	return errors.Is(err, fs.ErrNotExist), nil
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // byHand returns the groups that are chosen without a config.toml.
@@ -240,7 +238,7 @@ func (c choice) byHand() (found []group, err error) {
 		if term.IsTerminal(int(os.Stdin.Fd())) {
 			fmt.Fprintln(os.Stderr, "paste the token, then Enter and Ctrl-D")
 		}
-		text, err := io.ReadAll(io.LimitReader(c.stdin(), maxConfig))
+		text, err := io.ReadAll(io.LimitReader(os.Stdin, maxConfig))
 		if err != nil {
 			return nil, err
 		}
@@ -276,8 +274,7 @@ func (g group) fault(err error) error {
 	return fmt.Errorf("group %s: %w", g.Name, err)
 }
 
-// sameAccount reports whether two groups are on one account: by one token. Two tokens may
-// be of one account too, which nothing tells.
+// sameAccount reports whether two groups have one token. Two tokens of one account nothing shows.
 func sameAccount(a, b config.Account) bool {
 	one, err := a.Token.Read()
 	other, oerr := b.Token.Read()

@@ -50,7 +50,7 @@ func (j *journal) read(t *terminal) (*history.History, error) {
 		return h, nil
 	}
 	defer t.done()
-	now, since, in := time.Now(), time.Time{}, io.Reader(t.in)
+	now, since, in := time.Now(), time.Time{}, io.Reader(os.Stdin)
 	if j.file == "" {
 		j.since.Duration = cmp.Or(j.since.Duration, j.usual)
 	}

@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 )
-
-// watchMost is how often --watch asks at most: a list takes 2 of the token's 250 requests a
-// minute, for every 200 Droplets.
-const watchMost = 2 * time.Second
 
 func lsCommand(t *terminal) *cobra.Command {
 	l := listing{t: t, timeout: span{2 * time.Minute, "2m"}}
@@ -48,6 +45,7 @@ Droplet.`,
 	f.Var(&l.watch, "watch", "again every so often, until it is interrupted")
 	f.Lookup("watch").NoOptDefVal = "10s"
 	f.Var(&l.timeout, "timeout", "give up after that")
+	cmd.MarkFlagsMutuallyExclusive("whole-account", "group")
 	t.formatFlags(cmd, asTable, asWide, asJSON)
 	return cmd
 }
@@ -61,13 +59,8 @@ type listing struct {
 }
 
 func (l *listing) run(ctx context.Context) error {
-	switch {
-	case l.whole && len(l.groups) > 0:
-		return misuse("--whole-account lists every group of the account, --group one of them")
-	case l.quiet && l.t.format != "" && l.t.format != asTable:
+	if l.quiet && l.t.format != "" && l.t.format != asTable {
 		return misuse("-q shows names only, -o " + l.t.format + " more than that")
-	case l.watch.Duration > 0 && l.watch.Duration < watchMost:
-		return misuse(fmt.Sprintf("--watch %s is too often: give %s or more", l.watch.text, watchMost))
 	}
 	groups, unread := l.find()
 	if len(groups) == 0 {
@@ -81,7 +74,7 @@ func (l *listing) run(ctx context.Context) error {
 		if err != nil {
 			l.t.say("error", "%v", err) // the next list may work
 		}
-		time.Sleep(l.watch.Duration)
+		time.Sleep(max(l.watch.Duration, 2*time.Second)) // a list takes 2 of the token's 250 requests a minute
 	}
 }
 
@@ -90,22 +83,8 @@ func (l *listing) once(ctx context.Context, groups []group) error {
 	ctx, cancel := bounded(ctx, l.timeout)
 	defer cancel()
 	all, err := l.t.look(ctx, groups, list)
-	had := map[int64]bool{} // two tokens may be of one account, which nothing else shows
-	for _, f := range all {
-		f.Found = slices.DeleteFunc(f.Found, func(e *entry) bool {
-			twice := had[e.ID]
-			had[e.ID] = true
-			return twice
-		})
-	}
 	if l.t.format == asJSON || slices.ContainsFunc(all, func(f *found) bool { return f.Error == "" }) {
 		l.show(reportOf(all))
-	}
-	for _, f := range all {
-		for _, d := range f.foreign {
-			l.t.say("note", "Droplet %d (%s) has a tag of the plugin, but not a name or not the other tags of a group: "+
-				"somebody else tagged it", d.ID, clean(d.Name))
-		}
 	}
 	return err
 }
@@ -130,13 +109,13 @@ func (l *listing) show(r report) {
 		fmt.Fprintln(l.t.out, time.Now().Format(time.TimeOnly))
 	}
 	heads := []string{"NAME", "STATE", "SIZE", "REGION", "ADDRESS", "AGE", "USD/H"}
-	room := l.t.room()
+	room := columns(os.Stdout)
 	if l.t.format == asWide {
 		heads, room = append(heads, "USD SO FAR", "IMAGE", "RUN", "ID"), 0
 	}
 	fmt.Fprint(l.t.out, entries(r.Groups, heads, room, l.t.colours))
 	sum := fmt.Sprintf("%s: %.5f USD an hour, %.2f USD so far", count(r.Droplets, "Droplet"), r.USDPerHour, r.USDSoFar)
-	fmt.Fprintln(l.t.out, l.t.colour(bold, sum))
+	fmt.Fprintln(l.t.out, colour(l.t.colours, bold, sum))
 }
 
 // count is a number of things.

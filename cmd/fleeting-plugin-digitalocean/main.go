@@ -50,7 +50,6 @@ https://gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean`,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true, // of man pages
 	}
-	root.SetIn(t.in)
 	root.SetOut(t.out)
 	root.SetErr(t.err)
 	root.SetUsageTemplate(strings.NewReplacer(".FlagUsages", ".FlagUsagesWrapped 80", // which 80 columns show
@@ -107,30 +106,19 @@ not set. REPOSITORY is what the runner's plugin = "..." has.`,
   $ head -1 config.toml
   #:schema ./digitalocean.schema.json`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := cmd.OutOrStdout().Write(config.Schema())
-			return err
-		},
+		Run:  func(cmd *cobra.Command, _ []string) { cmd.Print(string(config.Schema())) },
 	})
 	root.AddCommand(doctorCommand(t), lsCommand(t), rmCommand(t), migrateCommand(t), usageCommand(t), planCommand(t),
 		configs, serve, version, bootstrap)
 	root.AddCommand(forPackages(root)...)
 	root.InitDefaultCompletionCmd()
 	root.InitDefaultHelpCmd()
-	for _, cmd := range root.Commands() {
-		switch cmd.Name() { // cobra's own: they would answer an unknown word with success
-		case "completion":
-			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-			for _, shell := range append(cmd.Commands(), cmd) {
-				shell.Long = fit(shell.Long)
-			}
-		case "help":
-			cmd.Long = fit(cmd.Long)
-			cmd.Args = func(_ *cobra.Command, args []string) error {
-				_, _, err := root.Find(args)
-				return err
-			}
-		}
+	completion, _, _ := root.Find([]string{"completion"}) // cobra's own: it would answer an unknown shell with success
+	completion.RunE = configs.RunE
+	help, _, _ := root.Find([]string{"help"}) // likewise
+	help.Args = func(_ *cobra.Command, args []string) error {
+		_, _, err := root.Find(args)
+		return err
 	}
 	return root
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -94,7 +93,7 @@ type migrated struct {
 }
 
 func (m *migrating) run(ctx context.Context, t *terminal) error {
-	file, err := openConfig(m.path, t.in)
+	file, err := openConfig(m.path)
 	if err != nil {
 		return err
 	}
@@ -122,8 +121,8 @@ func (m *migrating) run(ctx context.Context, t *terminal) error {
 	}
 	if t.format == asJSON {
 		t.json(report)
-	} else if err := m.print(t, r, report); err != nil {
-		return err
+	} else {
+		m.print(t, r, report)
 	}
 	switch {
 	case r.Has(migration.Error):
@@ -134,8 +133,8 @@ func (m *migrating) run(ctx context.Context, t *terminal) error {
 	return nil
 }
 
-// print says what a person has to know, and writes what was asked for. Its error is that a file which that goes to is not whole.
-func (m *migrating) print(t *terminal, r migration.Result, report migrated) (err error) {
+// print says what a person has to know, and writes what was asked for.
+func (m *migrating) print(t *terminal, r migration.Result, report migrated) {
 	last := ""
 	say := func(level, text, hint string) {
 		t.say(level, "%s", text)
@@ -152,10 +151,10 @@ func (m *migrating) print(t *terminal, r migration.Result, report migrated) (err
 	}
 	switch {
 	case failed:
-		return nil
+		return
 	case m.check:
 		fmt.Fprintf(t.out, "%s: %s to migrate\n", m.path, count(len(r.Groups), "runner"))
-		return nil
+		return
 	case !r.Changed:
 		t.say("note", "%s: nothing to migrate: no [[runners]] has a docker+machine executor with the digitalocean driver", m.path)
 	default:
@@ -165,13 +164,13 @@ func (m *migrating) print(t *terminal, r migration.Result, report migrated) (err
 				say("doctor", fmt.Sprintf("%s: %s: %s", f.Level, f.Where, f.What), f.Hint)
 			}
 		}
-		t.say("doctor", "%s, %s", number(times[doctor.Fault], "fault"), number(times[doctor.Warning], "warning"))
+		t.say("doctor", "%s, %s", count(times[doctor.Fault], "fault"), count(times[doctor.Warning], "warning"))
 	}
 	switch {
 	case m.diff:
-		_, err = io.WriteString(t.out, report.Diff)
+		fmt.Fprint(t.out, report.Diff)
 	case !m.write:
-		_, err = io.WriteString(t.out, r.Text)
+		fmt.Fprint(t.out, r.Text)
 	}
 	tokens := strings.Join(report.TokenFiles, ", ")
 	if report.Written {
@@ -187,7 +186,6 @@ func (m *migrating) print(t *terminal, r migration.Result, report migrated) (err
 	} else if tokens != "" {
 		t.say("note", "--write moves the access token to %s; without it put it there, with mode 0600", tokens)
 	}
-	return err
 }
 
 // wayOut is what helps when --write failed. A token's file that exists may be in use: another one is named. A backup is
@@ -224,7 +222,7 @@ func (m *migrating) examine(ctx context.Context, r migration.Result) (all []doct
 		if !runner.OurPlugin() {
 			continue
 		}
-		if p := read(ctx, file, runner, host); slices.Contains(r.Groups, p.Group) {
+		if p := examined(ctx, groupOf(file, runner), host); slices.Contains(r.Groups, p.Group) {
 			all = append(all, doctor.Examine(ctx, nil, p.subject)...)
 		}
 	}

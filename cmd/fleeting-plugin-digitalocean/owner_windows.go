@@ -5,6 +5,5 @@ import (
 	"os"
 )
 
-// keepOwner has nothing to do: a new file has the owner and the rights of its
-// directory.
+// keepOwner has nothing to do: a new file has its directory's owner and rights.
 func keepOwner(*os.File, fs.FileInfo) error { return nil }

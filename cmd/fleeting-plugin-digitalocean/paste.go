@@ -30,15 +30,6 @@ func (c choice) command(words ...string) string {
 	return pasted(words...)
 }
 
-// asRoot is this command line for root.
-func asRoot() string {
-	self, err := os.Executable() // root's PATH may be another
-	if err != nil {
-		self = program
-	}
-	return quote(append([]string{"sudo", self}, os.Args[1:]...)...)
-}
-
 // quote is a command line as a shell reads it.
 func quote(words ...string) string {
 	var quoted []string

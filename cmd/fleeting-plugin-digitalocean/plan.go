@@ -126,14 +126,14 @@ func (p *planning) setup() (s plan.Setup, err error) {
 		runners = slices.DeleteFunc(runners, func(r runnerconfig.Runner) bool { return r.PluginKey("name") != p.group })
 	}
 	if len(runners) != 1 {
-		return s, hinted{misuse(fmt.Sprintf("%s: %s of this plugin are meant", file.Path, number(len(runners), "[[runners]] section"))),
+		return s, hinted{misuse(fmt.Sprintf("%s: %s of this plugin are meant", file.Path, count(len(runners), "[[runners]] section"))),
 			"choose one with --group NAME or --runner NAME"}
 	}
 	r := runners[0]
 	s = plan.Setup{Autoscaler: *r.Autoscaler, Concurrent: max(1, file.Concurrent), Limit: r.Limit, Zone: time.Local}
 	p.group = r.PluginKey("name")
 	p.where = fmt.Sprintf("  # %s: in place of %s from here on\n", file.At(r.Key("autoscaler.policy.0")),
-		number(len(s.Policy), "policy block"))
+		count(len(s.Policy), "policy block"))
 	if s.Active, err = doctor.Active(s.Policy); err != nil {
 		return s, hinted{err, p.choice.command("doctor", "--offline")}
 	}

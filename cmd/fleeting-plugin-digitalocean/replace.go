@@ -28,12 +28,9 @@ type configFile struct {
 func fromStdin(path string) bool { return path == "-" || path == "/dev/stdin" }
 
 // openConfig reads a config.toml. A pipe that has a name is not opened: that can block for ever.
-func openConfig(path string, stdin io.Reader) (*configFile, error) {
+func openConfig(path string) (*configFile, error) {
 	if fromStdin(path) {
-		text, err := io.ReadAll(io.LimitReader(stdin, maxConfig+1))
-		if len(text) > maxConfig {
-			err = fmt.Errorf("it is larger than %d bytes", maxConfig)
-		}
+		text, err := io.ReadAll(os.Stdin)
 		if err != nil {
 			err = fmt.Errorf("standard input: %w", err)
 		}
@@ -66,8 +63,7 @@ func (f *configFile) stateDir() string {
 	return filepath.ToSlash(f.dir)
 }
 
-// replace puts text in the place of the file, in one step, with its mode and owner, after the secrets are in their files
-// and the old text is in the backup. When it fails nothing has changed.
+// replace puts text in the place of the file, after its secrets and the backup are written. When it fails nothing has changed.
 func (f *configFile) replace(text string, secrets []migration.Secret) (backup string, err error) {
 	var made []string
 	create := func(path, text string, mode fs.FileMode) {

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -31,10 +31,10 @@ each account. It refuses a Droplet that no group made, and one with the tag
 fleeting-keep. A job that runs on a Droplet fails. A runner that manages the
 group makes new ones, as its policy says: stop it first to delete all.
 
---orphans deletes Droplets, SSH keys and tags of plugin processes that have
-ended, in groups that no process on this host manages. What another host made
-is deleted only with --include-unknown-managers: nothing on the account shows
-whether its manager still runs. Stop that manager first.
+--orphans deletes Droplets and SSH keys of plugin processes that have ended, in
+groups that no process on this host manages. What another host made is deleted
+only with --include-unknown-managers: nothing on the account shows whether its
+manager still runs. Stop that manager first.
 
 It exits with 0 if it deleted all that it found but for Droplets with the tag
 fleeting-keep, with 3 if it left something else, as with --dry-run, with 1 if it
@@ -113,10 +113,8 @@ func (r *removing) run(ctx context.Context, names []string) error {
 	return nil
 }
 
-// choose finds what is to be deleted. A name that is not there is an error: it may be a slip. A group that cannot be listed is
-// one too.
-//
-// Invariant: who is told that all are gone has none left. (TestScripts, unread-runner)
+// choose finds what is to be deleted. A name that is not there, or a group that cannot be listed, is an error: who is told
+// that all are gone has none left. (TestScripts, unread-runner)
 func (r *removing) choose(ctx context.Context, groups []group, names []string) ([]*found, error) {
 	ctx, cancel := bounded(ctx, r.timeout)
 	defer cancel()
@@ -165,32 +163,23 @@ func (r *removing) lookAt(ctx context.Context, f *found) error {
 	case here.Ignored != nil:
 		r.t.say("warning", "group %s: what this host knows of it is ignored: %v", f.Name, here.Ignored)
 	}
-	o, err := f.shared.Find(ctx, f.api, f.Name, here.Runs)
+	all, seen, err := f.shared.Find(ctx, f.api, f.Name, here.Runs)
 	if err != nil {
 		return err
 	}
-	f.now = o.Now
-	for _, u := range o.Unread {
-		f.Unread = append(f.Unread, u.Error())
-	}
-	for _, i := range o.All {
-		if !r.spares(i, o.Now) {
+	f.saw(seen)
+	for _, i := range all {
+		if !r.spares(i, f.now) {
 			f.add(i)
 		}
 	}
 	return nil
 }
 
-// spares reports whether --older-than leaves an item out. Keys are as old as their run's youngest Droplet; a key without one, and a
-// tag, are left out if a living manager may use them.
+// spares reports whether --older-than leaves an item out. A key without a Droplet has no age: a living manager may use it.
 func (r *removing) spares(i *inventory.Item, now time.Time) bool {
-	switch {
-	case r.olderThan.Duration == 0:
-		return false
-	case i.Created.IsZero():
-		return i.Doubt != "" || i.Kind == inventory.DropletKind
-	}
-	return now.Sub(i.Created) < r.olderThan.Duration
+	ageless := i.Created.IsZero() && (i.Doubt != "" || i.Kind == inventory.DropletKind)
+	return r.olderThan.Duration > 0 && (ageless || now.Sub(i.Created) < r.olderThan.Duration)
 }
 
 // targets are those of what was found that may be deleted.
@@ -211,7 +200,7 @@ func (r *removing) show(here []*found) {
 	if r.orphans {
 		heads = append(heads, "LEFT BY")
 	}
-	_, _ = io.WriteString(r.t.err, entries(here, heads, r.t.errRoom(), r.t.errColours))
+	_, _ = io.WriteString(r.t.err, entries(here, heads, columns(os.Stderr), r.t.errColours))
 	for _, f := range here {
 		if f.Managed {
 			r.t.say("warning", "a runner on this host manages group %s: a job on these Droplets fails, "+
@@ -241,7 +230,7 @@ func (r *removing) remove(ctx context.Context, groups []group, all []*found) err
 		fmt.Fprintf(r.t.out, "deleted %d of %d\n", gone, of)
 	}
 	if err != nil && digitalocean.Hint(err) == "" {
-		if r.orphans { // ls shows no keys and tags
+		if r.orphans { // ls shows no keys
 			return hinted{err, r.command("rm", "--orphans", "--dry-run") + " shows what is left"}
 		}
 		return hinted{err, r.command("ls") + " shows what is left"}
@@ -298,9 +287,8 @@ func byAccount(all []*found) (accounts [][]*found) {
 	return accounts
 }
 
-// destroy deletes what groups of an account have. Each account gets the time of --timeout: one that is stuck costs no other
-// its turn. While orphans are deleted the groups' locks are held, though not while it asks: no manager on this host can start.
-// An error says what may be left.
+// destroy deletes what groups of an account have, each account within --timeout. It holds the locks of orphans' groups
+// meanwhile, so that no manager on this host starts. An error says what may be left.
 func (r *removing) destroy(ctx context.Context, here []*found) error {
 	ctx, cancel := bounded(ctx, r.timeout)
 	defer cancel()
@@ -319,7 +307,7 @@ func (r *removing) destroy(ctx context.Context, here []*found) error {
 		items = append(items, r.targets(f)...)
 	}
 	defer r.t.done()
-	inventory.Delete(ctx, here[0].api, items, func(gone, of int) { r.t.step("%d of %s gone", gone, count(of, "Droplet")) })
+	inventory.Delete(ctx, here[0].api, items, func(gone, of int) { r.t.waits("%d of %s gone", gone, count(of, "Droplet")) })
 	for _, f := range here {
 		if err := f.undeleted(); err != nil {
 			faults, f.Error = append(faults, err), err.Error()
@@ -329,26 +317,18 @@ func (r *removing) destroy(ctx context.Context, here []*found) error {
 }
 
 // undeleted says which of a group's items are left that were to be deleted, and why.
-func (f *found) undeleted() error {
-	var names []string // of Droplets; the first one's reason stands for all
-	var why error
-	var faults []error
+func (f *found) undeleted() (err error) {
 	for _, e := range f.Found {
-		switch {
-		case e.Deleted || e.Why == nil:
-		case e.Kind == inventory.DropletKind && !e.LeftAlone():
-			if names = append(names, e.Name); why == nil {
-				why = e.Why
-			}
-		default:
-			faults = append(faults, f.fault(fmt.Errorf("%s: %w", e.Item, e.Why)))
+		if e.Deleted || e.Why == nil {
+			continue
 		}
+		billed := ""
+		if e.Kind == inventory.DropletKind {
+			billed = ", and may be billed"
+		}
+		err = errors.Join(err, f.fault(fmt.Errorf("%s is not confirmed to be gone%s: %w", e.Item, billed, e.Why)))
 	}
-	if names != nil {
-		faults = append(faults, f.fault(fmt.Errorf("%s not confirmed to be gone, and may be billed: %s: %w",
-			count(len(names), "Droplet"), strings.Join(names, " "), why)))
-	}
-	return errors.Join(faults...)
+	return err
 }
 
 // again finds what the list before lacked: the pages of a long list shift while Droplets come and go. What was made since is

@@ -59,7 +59,7 @@ func runScripts(t *testing.T, dir string, setUp func(*testscript.Env) error) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "expand": expand, "droplet": addDroplet, "key": addKey, "tag": addTag, "fault": inject,
+			"exits": exits, "expand": expand, "droplet": addDroplet, "key": addKey, "fault": inject,
 			"poweroff": powerOff, "await": await, "asked": asked, "appears": appears, "signal": send, "truth": truth, "calm": calm,
 			"person": person, "foreign": addForeign,
 		},
@@ -188,9 +188,6 @@ func addKey(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ts.Check(api.UploadKey(context.Background(), args[0], string(ssh.MarshalAuthorizedKey(key))))
 }
-
-// addTag is `tag NAME`: on nothing.
-func addTag(ts *testscript.TestScript, _ bool, args []string) { simOf(ts).AddTag(args[0]) }
 
 // inject is `fault SPEC`, as dosim's flag has it.
 func inject(ts *testscript.TestScript, _ bool, args []string) {

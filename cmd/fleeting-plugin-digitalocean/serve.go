@@ -14,20 +14,17 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/parent"
 )
 
-// lastWords is how long the plugin takes to clean up when nobody waits for it:
-// less than the ten seconds in which it is to be gone after its runner.
+// lastWords bounds the clean-up: the plugin is to be gone ten seconds after its runner.
 const lastWords = 9 * time.Second
 
-// startedByRunner reports whether fleeting's handshake is to be had: without it nobody
-// is served.
+// startedByRunner reports whether fleeting's handshake is there.
 func startedByRunner() bool { return os.Getenv("FLEETING_INSTANCE_GROUP_PLUGIN") != "" }
 
 // serve answers the runner until that closes the plugin, or dies.
 func serve() {
 	group := &provider.InstanceGroup{}
-	// systemd signals the whole control group, and the runner's own unit stops it with SIGQUIT: a plugin that obeyed would be
-	// gone before the runner could call Shutdown. SIGPIPE comes from writing a log line after the runner has died, which must
-	// not end the clean-up.
+	// systemd signals the whole control group, with SIGQUIT by the runner's unit: the plugin has to outlive that for Shutdown.
+	// SIGPIPE comes from a log line after the runner's death.
 	signal.Ignore(syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGPIPE)
 	sockets := socketDir()
 	cleanUp := func() {
@@ -42,14 +39,11 @@ func serve() {
 		os.Exit(1)
 	}()
 	plugin.Main(group, provider.Version)
-	// A runner that refused what Init told it closes the plugin without
-	// Shutdown. A second Shutdown does nothing.
+	// A runner that refused what Init told it does not call Shutdown. A second one does nothing.
 	cleanUp()
 }
 
-// socketDir makes a directory of our own for the socket that the runner talks
-// to, so that an orphan can remove it: go-plugin does that only when the runner
-// closes the plugin. It returns "" where the runner has chosen one.
+// socketDir makes a directory for the runner's socket, which an orphan can remove: go-plugin does not. "" = the runner chose one.
 func socketDir() string {
 	if os.Getenv(goplugin.EnvUnixSocketDir) != "" {
 		return ""

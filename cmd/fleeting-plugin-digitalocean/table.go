@@ -9,17 +9,6 @@ import (
 	"unicode/utf8"
 )
 
-// room is how many columns standard output has, errRoom standard error; 0 = any number.
-func (t *terminal) room() int    { return room(t.live, os.Stdout) }
-func (t *terminal) errRoom() int { return room(t.liveErr, os.Stderr) }
-
-func room(live bool, f *os.File) int {
-	if live {
-		return columns(f)
-	}
-	return 0
-}
-
 // table shows rows, if there are any, below a head. There are tabs between their cells.
 func (t *terminal) table(head string, rows []string) {
 	var cells [][]string
@@ -27,14 +16,13 @@ func (t *terminal) table(head string, rows []string) {
 		cells = append(cells, strings.Split(row, "\t"))
 	}
 	if rows != nil {
-		fmt.Fprint(t.out, "\n"+table(strings.Split(head, "\t"), cells, nil, nil, t.room(), t.colours))
+		fmt.Fprint(t.out, "\n"+table(strings.Split(head, "\t"), cells, nil, columns(os.Stdout), t.colours))
 	}
 }
 
-// table lays out rows below a bold head, each in the colour of its code, if there are codes. To fit so many columns (0 = any
-// number) it leaves out those of less, in that order, or, without these, goes on in the next line with what is in the last
-// one. Nothing is cut: it is to be pasted.
-func table(head []string, rows [][]string, codes, less []string, columns int, colours bool) string {
+// table lays out rows below a bold head. To fit so many columns (0 = any number) it leaves out those of less, in that order,
+// or, without these, goes on in the next line with what is in the last one.
+func table(head []string, rows [][]string, less []string, columns int, colours bool) string {
 	lines, widest := aligned(head, rows)
 	for _, name := range less {
 		if i := slices.Index(head, name); columns > 0 && widest > columns && i >= 0 {
@@ -46,17 +34,15 @@ func table(head []string, rows [][]string, codes, less []string, columns int, co
 		}
 	}
 	last := strings.LastIndex(lines[0], head[len(head)-1])
-	codes = append([]string{bold}, codes...)
 	var b strings.Builder
 	for n, line := range lines {
 		if columns > 0 && less == nil {
 			line = wrap(line, columns, last)
 		}
-		code := ""
-		if n < len(codes) {
-			code = codes[n]
+		if n == 0 {
+			line = colour(colours, bold, line)
 		}
-		b.WriteString(colour(colours, code, line) + "\n")
+		b.WriteString(line + "\n")
 	}
 	return b.String()
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,16 +24,8 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 )
 
-// How every command speaks:
-//
-//   - What was asked for goes to standard output, as text or with -o json as JSON.
-//     All else goes to standard error.
-//   - What comes from elsewhere is escaped before a terminal sees it: see clean.
-//   - What is wrong is a line "error: ...", what can be done about it a line
-//     "hint: ..." that can be pasted where possible.
-//   - Colours, and lines that are written over, only on a terminal; no colours with
-//     NO_COLOR.
-//   - A command asks only before it destroys, and only a person.
+// Results go to standard output, all else to standard error; what comes from elsewhere is escaped (see clean). A command asks
+// only before it destroys, and only a person.
 
 // The exit codes of all commands.
 const (
@@ -44,10 +37,8 @@ const (
 
 // terminal is where a command speaks to a person, or to a script.
 type terminal struct {
-	in       *bufio.Reader
 	out, err io.Writer
 
-	asks       bool // in is a person
 	live       bool // out is a terminal
 	liveErr    bool // err is one
 	colours    bool // out shows them
@@ -57,7 +48,7 @@ type terminal struct {
 	taken  bool   // the command line makes sense as far as cobra checks it
 
 	mu       sync.Mutex
-	progress string // the line that is written over; "" = none is there
+	progress bool // the line of waits is on the screen
 }
 
 // begin is before each command. A flag that is given has a value: a shell's empty variable would be another account.
@@ -125,8 +116,7 @@ func (o *output) Write(p []byte) (n int, err error) {
 }
 
 func newTerminal() *terminal {
-	t := &terminal{in: bufio.NewReader(os.Stdin), out: &output{file: os.Stdout}, err: os.Stderr}
-	t.asks = term.IsTerminal(int(os.Stdin.Fd()))
+	t := &terminal{out: &output{file: os.Stdout}, err: os.Stderr}
 	t.live = term.IsTerminal(int(os.Stdout.Fd()))
 	t.liveErr = term.IsTerminal(int(os.Stderr.Fd()))
 	wanted := os.Getenv("NO_COLOR") == "" // an empty one does not count, by no-color.org
@@ -143,9 +133,6 @@ const (
 	yellow = "33"
 )
 
-// colour dresses s for standard output, where it shows colours.
-func (t *terminal) colour(code, s string) string { return colour(t.colours, code, s) }
-
 // colour dresses s if it is to be; without a code s has no colour.
 func colour(on bool, code, s string) string {
 	if !on || code == "" {
@@ -157,15 +144,14 @@ func colour(on bool, code, s string) string {
 // words are the colours of those that lines begin with.
 var words = map[string]string{"error": red, "todo": red, "lost": yellow, "warning": yellow, "check": yellow, "hint": green}
 
-// say writes a line of "error", "warning", "note", "hint" or what else a command has. Of a message of several
-// lines each gets the word.
+// say writes lines of "error", "warning", "note", "hint" or another word.
 func (t *terminal) say(word, format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.wipe()
 	dressed := colour(t.errColours, words[word], word+":")
 	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
-		width := t.errRoom()
+		width := columns(os.Stderr)
 		if word == "hint" { // which is to be pasted
 			width = 0
 		}
@@ -186,8 +172,7 @@ func clean(s string) string {
 	return b.String()
 }
 
-// bounded bounds what a command asks of DigitalOcean. The cause of its end says which --timeout was not enough: whatever fails
-// because of that is told as this alone. (TestScripts, timeout)
+// bounded bounds what a command asks of DigitalOcean; the cause of its end is told alone. (TestScripts, timeout)
 func bounded(ctx context.Context, timeout span) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, timeout.Duration, fmt.Errorf("DigitalOcean was not done within %s (--timeout)", timeout.text))
 }
@@ -205,74 +190,53 @@ type hinted struct {
 
 func (h hinted) Unwrap() error { return h.error }
 
-// step tells how far a command is. On a terminal it is one line that is written over;
-// elsewhere a line whenever it changes.
-func (t *terminal) step(format string, args ...any) {
+// waits shows a person what is waited for, or how far that is: one line on a terminal, which is written over.
+func (t *terminal) waits(format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	line := clean(strings.TrimSpace(fmt.Sprintf(format, args...)))
-	switch {
-	case line == t.progress:
-	case t.liveErr: // a line that wraps could not be taken off the screen
-		fmt.Fprintf(t.err, "\r\x1b[K%s", cut(line, columns(os.Stderr)-1))
-	default:
-		fmt.Fprintln(t.err, line)
-	}
-	t.progress = line
-}
-
-// waits says what is waited for, to a person.
-func (t *terminal) waits(format string, args ...any) {
 	if t.liveErr {
-		t.step(format, args...)
+		t.progress = true
+		most := cmp.Or(columns(os.Stderr), 80) - 1 // a line that wraps could not be taken off the screen
+		fmt.Fprintf(t.err, "\r\x1b[K%.*s", most, clean(fmt.Sprintf(format, args...)))
 	}
 }
 
-// wipe takes the line of step off the screen. Called with mu held.
+// wipe takes the line of waits off the screen. Called with mu held.
 func (t *terminal) wipe() {
-	if t.progress != "" && t.liveErr {
+	if t.progress {
 		fmt.Fprint(t.err, "\r\x1b[K")
 	}
-	t.progress = ""
+	t.progress = false
 }
 
-// done ends the line of step.
+// done ends the line of waits.
 func (t *terminal) done() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.wipe()
 }
 
-// columns is the width of a terminal; 80 where it is not known.
+// columns is the width of a terminal, 80 where it does not say; 0 = it is none.
 func columns(f *os.File) int {
-	if n, _, err := term.GetSize(int(f.Fd())); err == nil && n > 0 {
-		return n
+	n, _, err := term.GetSize(int(f.Fd()))
+	if err == nil && n == 0 {
+		return 80
 	}
-	return 80
-}
-
-// cut shortens s to that many characters.
-func cut(s string, most int) string {
-	r := []rune(s)
-	if len(r) <= most {
-		return s
-	}
-	return string(r[:max(0, most-1)]) + "…"
+	return n
 }
 
 // confirm asks a person; nobody answers for a script.
 func (t *terminal) confirm(question string) (yes bool, err error) {
-	if !t.asks {
+	if !term.IsTerminal(int(os.Stdin.Fd())) {
 		return false, hinted{misuse("there is nobody to ask"), "give --yes"}
 	}
 	fmt.Fprintf(t.err, "%s [y/N] ", clean(question))
-	answer, _ := t.in.ReadString('\n')
+	answer, _ := bufio.NewReader(os.Stdin).ReadString('\n') // a terminal gives a line at a time
 	answer = strings.ToLower(strings.TrimSpace(answer))
 	return answer == "y" || answer == "yes", nil
 }
 
-// json writes v, a struct of our own, for scripts: as an object whose first key is the
-// version of its form. What a terminal would obey is escaped there too.
+// json writes a struct of ours as an object whose first key is the version of its form, escaped for terminals.
 func (t *terminal) json(v any) {
 	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {

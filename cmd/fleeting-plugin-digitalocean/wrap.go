@@ -5,17 +5,6 @@ import (
 	"unicode/utf8"
 )
 
-// fit wraps the prose of a help. What is indented is to be pasted.
-func fit(help string) string {
-	lines := strings.Split(help, "\n")
-	for i, line := range lines {
-		if !strings.HasPrefix(line, "\t") {
-			lines[i] = wrap(line, 80, 0)
-		}
-	}
-	return strings.Join(lines, "\n")
-}
-
 // hang is a clean text as it follows a head, which may be coloured. Where a width is known, the lines that it is broken into
 // begin below its first word.
 func hang(head, text string, width int) string {

@@ -24,7 +24,6 @@ var (
 	opCreate = op("POST /v2/droplets", "droplet:create", "droplet:read", "tag:create", "image:read", "sizes:read", "regions:read", "actions:read")
 	opDelete = op("DELETE /v2/droplets/{id}", "droplet:delete")
 
-	opTags         = op("GET /v2/tags", "tag:read")
 	opGetTag       = op("GET /v2/tags/{tag}", "tag:read")
 	opCreateTag    = op("POST /v2/tags", "tag:create")
 	opTagDroplets  = op("POST /v2/tags/{tag}/resources", "tag:create", "droplet:update")
@@ -326,15 +325,4 @@ func (c *Client) DeleteTagged(ctx context.Context, tag string) (string, error) {
 func (c *Client) RemoveTag(ctx context.Context, tag string) error {
 	_, err := c.send(ctx, request{op: opRemoveTag, name: tag})
 	return err
-}
-
-// Tag is a tag of the account.
-type Tag struct {
-	Name      string
-	Resources struct{ Count int } // whatever carries it, Droplets or not
-}
-
-// Tags returns all tags of the account.
-func (c *Client) Tags(ctx context.Context) ([]Tag, error) {
-	return getAll[Tag](ctx, c, opTags, "tags", nil)
 }

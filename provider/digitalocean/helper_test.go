@@ -58,7 +58,6 @@ var operations = []operation{
 		return c.TagDroplets(ctx, "fleeting-delete:ci", []int64{someDroplet})
 	})},
 	{"CheckTagRead", opGetTag, without(func(ctx context.Context, c *Client) error { return c.CheckTagRead(ctx, groupTag) })},
-	{"Tags", opTags, func(ctx context.Context, c *Client) (any, error) { return c.Tags(ctx) }},
 	{"DeleteTagged", opDeleteTagged, func(ctx context.Context, c *Client) (any, error) { return c.DeleteTagged(ctx, "fleeting-delete:ci") }},
 	{"RemoveTag", opRemoveTag, without(func(ctx context.Context, c *Client) error { return c.RemoveTag(ctx, "fleeting-delete:ci") })},
 	{"AssignProject", opProject, without(func(ctx context.Context, c *Client) error {

@@ -183,18 +183,18 @@ func TestListShifts(t *testing.T) {
 // A list that never ends is none, and neither is one that does not say whether it ends.
 func TestEndlessPages(t *testing.T) {
 	for body, want := range map[string]string{
-		`{"tags":[],"meta":{"total":2147483647}}`:               "more than 190 pages",
-		`{"tags":[` + strings.Repeat("{},", perPage-1) + `{}]}`: "does not say how long",
-		`{"tags":[],"links":{"pages":{"next":"x"}}}`:            "more than 190 pages",
+		`{"ssh_keys":[],"meta":{"total":2147483647}}`:               "more than 190 pages",
+		`{"ssh_keys":[` + strings.Repeat("{},", perPage-1) + `{}]}`: "does not say how long",
+		`{"ssh_keys":[],"links":{"pages":{"next":"x"}}}`:            "more than 190 pages",
 	} {
 		var sent int
 		most := 1
 		if strings.Contains(body, "links") { // which lead to one page at a time
 			most = maxPages
 		}
-		tags, err := over(t, always(&sent, 200, body)).Tags(t.Context())
-		if !errors.Is(err, ig.ErrUnconfirmed) || len(tags) > 0 || sent != most || !strings.Contains(err.Error(), want) {
-			t.Errorf("%d tags after %d requests, error %v; want %q", len(tags), sent, err, want)
+		keys, err := over(t, always(&sent, 200, body)).Keys(t.Context())
+		if !errors.Is(err, ig.ErrUnconfirmed) || len(keys) > 0 || sent != most || !strings.Contains(err.Error(), want) {
+			t.Errorf("%d keys after %d requests, error %v; want %q", len(keys), sent, err, want)
 		}
 	}
 }

@@ -1,6 +1,5 @@
-// Package doctor finds what would go wrong with a group of Droplets before a job does: in the runner's config.toml, on this
-// host, and on the account. Checks that only need the configuration are pure functions of a [Subject]. Those that ask
-// DigitalOcean change nothing there.
+// Package doctor finds what would go wrong with a group before a job does: in config.toml, on this host, and on the account,
+// where it changes nothing.
 package doctor
 
 import (
@@ -109,8 +108,7 @@ type exam struct {
 // liveBound is how long one check may wait for DigitalOcean.
 const liveBound = 30 * time.Second
 
-// Examine makes every check of a group. Without an api it makes those that ask nobody. It changes nothing on the account, and
-// waits at most liveBound for each check.
+// Examine makes every check of a group; without an api those that ask nobody. It waits at most liveBound for each check.
 func Examine(ctx context.Context, api *digitalocean.Client, s Subject) []Finding {
 	e := &exam{Subject: s, api: api}
 	for _, c := range checks {

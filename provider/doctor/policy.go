@@ -49,8 +49,7 @@ func (e *exam) policies() {
 // schedule are the periods of each policy.
 type schedule [][]period
 
-// Active returns which policy counts at a moment, as the runner decides it: the last one whose periods contain it; -1 = none
-// does.
+// Active returns which policy counts at a moment: the last one whose periods contain it; -1 = none.
 func Active(policies []runnerconfig.Policy) (func(time.Time) int, error) {
 	var s schedule
 	for _, p := range policies {
@@ -72,8 +71,7 @@ func (s schedule) active(t time.Time) int {
 	return -1
 }
 
-// walk goes through a week from a moment, minute by minute, or through a year if a date matters. It returns the hours of an
-// average week in which no policy applies, and in which each does.
+// walk returns in how many hours of an average week none and each applies, by a week from a moment, or a year if a date matters.
 func (s schedule) walk(from time.Time) (none float64, applies []float64) {
 	minutes := 7 * 24 * 60
 	if slices.ContainsFunc(slices.Concat(s...), func(p period) bool { return p.dated }) {
@@ -194,8 +192,7 @@ func (p period) contains(t time.Time) bool {
 	return true
 }
 
-// costs computes what the group costs, in USD, by DigitalOcean's prices of now, as far as the plan has them: without a job, and
-// at most. Backups, snapshots and traffic are not in it.
+// costs computes USD without a job, and at most, by today's prices; backups, snapshots and traffic are not in it.
 func (e *exam) costs() {
 	const hoursPerWeek, hoursPerMonth = 7 * 24, 730
 	most, droplets := lower(e.maxInstances(), e.plan.MaxInstances), 0.0

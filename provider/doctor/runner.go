@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,7 +14,6 @@ import (
 	"golang.org/x/mod/semver"
 
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider"
-	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
 
@@ -83,23 +81,11 @@ func unset(d time.Duration) bool { return d < time.Millisecond }
 
 const orUnitless = " (not set, or a number without a unit, which counts nanoseconds)"
 
-// known are the keys of [runners.autoscaler] and of the tables below it.
-var known = func() (names []string) {
-	for _, table := range []any{runnerconfig.Autoscaler{}, runnerconfig.ScaleThrottle{}, runnerconfig.StateStorage{},
-		runnerconfig.Connector{}, runnerconfig.Policy{}} {
-		for f := range reflect.TypeOf(table).Fields() {
-			names = append(names, f.Tag.Get("toml"))
-		}
-	}
-	return names
-}()
-
 // keys finds keys that the runner ignores.
 func (e *exam) keys() {
 	for _, key := range e.File.Ignored {
 		path, ours := strings.CutPrefix(key, e.Runner.Key(""))
-		e.when(ours, Warning, path, cmp.Or(config.DidYouMean(key[strings.LastIndex(key, ".")+1:], known), "remove it"),
-			"the runner ignores %s: it has no such key there", path)
+		e.when(ours, Warning, path, "remove it, or correct it", "the runner ignores %s: it has no such key there", path)
 	}
 	const key = "autoscaler.failure_threshold"
 	e.when(e.File.Has(e.Runner.Key(key)), Note, key, "remove it", "failure_threshold has no effect: no released runner reads it")

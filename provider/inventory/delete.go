@@ -20,37 +20,26 @@ var (
 	errForeign = errors.New("it does not belong to the group any more, by its name and tags: it is left alone")
 )
 
-// LeftAlone reports whether Delete did not delete it because it is none to delete.
-func (i *Item) LeftAlone() bool { return errors.Is(i.Why, errKept) || errors.Is(i.Why, errForeign) }
+// leftAlone reports whether Delete did not delete it because it is none to delete.
+func (i *Item) leftAlone() bool { return errors.Is(i.Why, errKept) || errors.Is(i.Why, errForeign) }
 
 const (
-	// A token has 250 requests a minute, and the runner that shares it needs the other half. A
-	// Droplet takes three: it is read, deleted, and read again.
-	pace  = time.Minute / 140
-	burst = 10
+	// Of a token's 250 requests a minute the runner needs the other half. A Droplet takes three: read, delete, read.
+	pace, burst = time.Minute / 140, 10
 
-	// While a Droplet does not go it is looked at more and more seldom.
-	pollFirst, pollMost = time.Second, 20 * time.Second
+	pollFirst, pollMost = time.Second, 20 * time.Second // while a Droplet does not go, more and more seldom
 
-	// A deletion that was accepted and is not carried out, or was refused, is repeated
-	// after a pause that doubles up to five times: hammering got accounts blocked.
+	// Pauses after a deletion that was accepted, or refused; they double up to five times: hammering got accounts blocked.
 	acceptedPause, refusedPause = time.Minute, 5 * time.Second
 
-	// What is not found, though it was listed and not deleted, is looked for once more after
-	// so long: somebody else deletes it, or the answer lags.
-	missingFor = 10 * time.Second
-
-	// stepBound is what reading and deleting may take together. So what is deleted was read just before.
-	stepBound = 30 * time.Second
-
-	// restBound is how long one key or tag that is not answered keeps the others, and a manager that wants to start, waiting.
-	restBound = 20 * time.Second
+	missingFor = 10 * time.Second // what is not found and was not deleted is looked for again: lists lag
+	stepBound  = 30 * time.Second // of reading and deleting: what is deleted was read just before
+	restBound  = 20 * time.Second // of one key: the others, and a manager that wants to start, wait for it
 )
 
-// Delete deletes items of one account, and notes at each that it is deleted, or why not. Droplets are first, all at the same
-// time: a deletion is repeated until DigitalOcean does not have the Droplet any more, ctx ends, or the token may not do it.
-// What is not deleted then may still be on its way out. Keys and tags of a group go when all of its Droplets, which may need
-// them, are gone. progress is called now and then, one call at a time.
+// Delete deletes items of one account, and notes at each that it is deleted, or why not: Droplets first, all at once, repeated
+// until each is gone, ctx ends or the token may not; then keys of groups whose Droplets are all gone. progress is called now
+// and then, one call at a time.
 //
 // Invariant: before each deletion the Droplet is read again, and left alone if it has
 // left its group or a person keeps it. (TestDeleteLeavesAlone)
@@ -69,7 +58,7 @@ func Delete(ctx context.Context, api *digitalocean.Client, items []*Item, progre
 				defer mu.Unlock()
 				gone++
 				progress(gone, len(droplets))
-			case i.LeftAlone():
+			case i.leftAlone():
 			case i.Why != nil && ctx.Err() != nil: // what went wrong last
 				i.Why = fmt.Errorf("%w: %w", err, i.Why)
 			default:
@@ -88,25 +77,15 @@ func Delete(ctx context.Context, api *digitalocean.Client, items []*Item, progre
 			continue
 		}
 		one, cancel := context.WithTimeout(ctx, restBound)
-		i.Why = i.remove(one, api)
+		i.Why = api.DeleteKey(one, i.fingerprint)
 		cancel()
-		if i.Deleted = i.Why == nil; !i.Deleted && ctx.Err() != nil {
+		switch {
+		case i.Why == nil, errors.Is(i.Why, instancegroup.ErrNotFound):
+			i.Deleted, i.Why = true, nil
+		case ctx.Err() != nil:
 			i.Why = context.Cause(ctx) // what failed is its doing
 		}
 	}
-}
-
-// remove takes a key or a tag off the account.
-func (i *Item) remove(ctx context.Context, api *digitalocean.Client) (err error) {
-	if i.Kind == KeyKind {
-		err = api.DeleteKey(ctx, i.fingerprint)
-	} else {
-		err = api.RemoveTag(ctx, i.Name)
-	}
-	if errors.Is(err, instancegroup.ErrNotFound) {
-		return nil
-	}
-	return err
 }
 
 // deleteDroplet repeats a deletion until the Droplet is gone or left alone. Its error says why it cannot go on: for ctx's
@@ -139,7 +118,7 @@ func (i *Item) deleteDroplet(ctx context.Context, api *digitalocean.Client, limi
 		}
 		pause := max(pollFirst, min(pollMost, time.Since(began)/10))
 		switch {
-		case i.LeftAlone():
+		case i.leftAlone():
 			return nil
 		case errors.Is(err, instancegroup.ErrUnauthorized), errors.Is(err, instancegroup.ErrForbidden),
 			errors.Is(err, instancegroup.ErrOtherAccount):

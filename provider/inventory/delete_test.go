@@ -163,7 +163,7 @@ func TestDeleteLeavesAlone(t *testing.T) {
 				time.AfterFunc(after, func() { tt.do(d.sim, int(d.items[0].Droplet.ID)) })
 				synctest.Wait()
 			}, func(d *deletion) {
-				if len(d.left) != 1 || d.left[0] != d.items[0] || !errors.Is(d.left[0].Why, tt.why) || !d.left[0].LeftAlone() || len(d.lives()) != 3 {
+				if len(d.left) != 1 || d.left[0] != d.items[0] || !errors.Is(d.left[0].Why, tt.why) || !d.left[0].leftAlone() || len(d.lives()) != 3 {
 					t.Errorf("%s, after %s: left %v, really %v", name, after, d.left, d.lives())
 				}
 			})
@@ -223,19 +223,19 @@ type answers func(*http.Request) (*http.Response, error)
 
 func (a answers) RoundTrip(req *http.Request) (*http.Response, error) { return a(req) }
 
-// Keys and tags are gone when their group's Droplets are, which may need them. One whose deletion is not answered keeps the
+// Keys are gone when their group's Droplets are, which may need them. One whose deletion is not answered keeps the
 // next one waiting for 20 s, not for as long as its caller waits.
 func TestDeleteRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answer := func(req *http.Request) (*http.Response, error) {
 			status := http.StatusNoContent
 			switch req.URL.Path {
-			case "/v2/tags/hangs":
+			case "/v2/account/keys/hangs":
 				<-req.Context().Done()
 				return nil, req.Context().Err()
 			case "/v2/droplets/1":
 				status = http.StatusForbidden
-			case "/v2/tags/gone":
+			case "/v2/account/keys/gone":
 				status = http.StatusNotFound
 			}
 			return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(`{"id":"x","message":"x"}`)), Request: req,
@@ -247,8 +247,8 @@ func TestDeleteRest(t *testing.T) {
 			t.Fatal(err)
 		}
 		items := []*Item{NewItem(instancegroup.Droplet{ID: 1, Name: "big-x7k2m9qxab", Tags: []string{"fleeting", "fleeting-group:big"}}),
-			{Kind: TagKind, Name: "waits", Group: "big"}, {Kind: TagKind, Name: "hangs", Group: "ci"},
-			{Kind: TagKind, Name: "gone", Group: "ci"}, {Kind: KeyKind, Name: "key", Group: "ci", fingerprint: "f"}}
+			{Kind: KeyKind, Name: "waits", Group: "big", fingerprint: "waits"}, {Kind: KeyKind, Name: "hangs", Group: "ci", fingerprint: "hangs"},
+			{Kind: KeyKind, Name: "gone", Group: "ci", fingerprint: "gone"}, {Kind: KeyKind, Name: "key", Group: "ci", fingerprint: "f"}}
 		began := time.Now()
 		Delete(t.Context(), api, items, func(int, int) {})
 		var deleted []string
@@ -257,7 +257,7 @@ func TestDeleteRest(t *testing.T) {
 				deleted = append(deleted, i.String())
 			}
 		}
-		if !slices.Equal(deleted, []string{"tag gone", "key key"}) || items[2].Why == nil || items[1].Why != nil || time.Since(began) != restBound {
+		if !slices.Equal(deleted, []string{"key gone", "key key"}) || items[2].Why == nil || items[1].Why != nil || time.Since(began) != restBound {
 			t.Errorf("deleted %q after %s; %v", deleted, time.Since(began), items[2].Why)
 		}
 	})

@@ -12,7 +12,7 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 )
 
-// Item is a Droplet, a generated SSH key, or a delete tag that nothing carries. Its JSON form is stable.
+// Item is a Droplet or a generated SSH key. Its JSON form is stable.
 type Item struct {
 	Kind    Kind      `json:"kind"`
 	Name    string    `json:"name"`
@@ -34,7 +34,6 @@ type Kind string
 const (
 	DropletKind Kind = "droplet"
 	KeyKind     Kind = "key"
-	TagKind     Kind = "tag"
 )
 
 // NewItem returns the Item of a Droplet.
@@ -46,12 +45,11 @@ func (i *Item) String() string { return string(i.Kind) + " " + i.Name }
 
 // Found are Droplets, by ascending id.
 type Found struct {
-	Owned   []instancegroup.Droplet
-	Kept    []instancegroup.Droplet // a group's too, but a person keeps them: see instancegroup.KeepTag
-	Foreign []instancegroup.Droplet // they carry a tag of the plugin's, and belong to no group
+	Owned []instancegroup.Droplet
+	Kept  []instancegroup.Droplet // a group's too, but a person keeps them: see instancegroup.KeepTag
 
 	Now    time.Time // by DigitalOcean's clock, where it says so
-	Unread error     // why GPU Droplets were not looked for; nil = they were, or there can be none
+	Unread []error   // what could not be listed, and so was not looked for
 }
 
 // Look lists the Droplets of a group, or of all groups if group is "". DigitalOcean has
@@ -64,7 +62,7 @@ func Look(ctx context.Context, api *digitalocean.Client, group string) (Found, e
 	var f Found
 	l, err := api.List(ctx, tag, true)
 	if errors.Is(err, instancegroup.ErrForbidden) {
-		f.Unread = fmt.Errorf("GPU Droplets: %w", err)
+		f.Unread = []error{fmt.Errorf("GPU Droplets: %w", err)}
 	}
 	if errors.Is(err, instancegroup.ErrRefused) || errors.Is(err, instancegroup.ErrNotFound) || errors.Is(err, instancegroup.ErrForbidden) {
 		l, err = api.List(ctx, tag, false)
@@ -77,8 +75,7 @@ func Look(ctx context.Context, api *digitalocean.Client, group string) (Found, e
 	}
 	for _, d := range l.Droplets {
 		switch owner := instancegroup.GroupOf(d); {
-		case owner == "" || group != "" && owner != group:
-			f.Foreign = append(f.Foreign, d)
+		case owner == "" || group != "" && owner != group: // somebody else tagged it
 		case instancegroup.Kept(d):
 			f.Kept = append(f.Kept, d)
 		default:

@@ -36,14 +36,14 @@ func client(t *testing.T, sim *dosim.Sim) *digitalocean.Client {
 	return api
 }
 
-// Keys or tags that cannot be listed are named, and hide no Droplets. They are asked for once,
+// Keys that cannot be listed are named, and hide no Droplets. They are asked for once,
 // also if that fails: DigitalOcean allows 10 lists of keys a minute. Where it does not know
 // the list of GPU Droplets there are none; one that it does not grant is named too. Without a list of Droplets nothing is known.
 func TestUnlisted(t *testing.T) {
 	for fault, class := range map[string]error{
 		"GET /v2/account/keys: 403 times forever":                       instancegroup.ErrForbidden,
 		"GET /v2/account/keys: 429 header Retry-After=30 times forever": instancegroup.ErrRateLimited,
-		"GET /v2/tags: 503 times forever":                               instancegroup.ErrUnconfirmed,
+		"GET /v2/account/keys: 503 times forever":                       instancegroup.ErrUnconfirmed,
 		"GET /v2/droplets?type=gpus: 403 times forever":                 instancegroup.ErrForbidden,
 		"GET /v2/droplets?type=gpus: 422 times forever":                 nil,
 		"GET /v2/droplets?type=gpus: 404 times forever":                 nil,
@@ -60,13 +60,13 @@ func TestUnlisted(t *testing.T) {
 			for i := range 3 {
 				group := fmt.Sprintf("ci-%d", i)
 				sim.AddDroplet(dosim.Droplet{Name: group + "-x7k2m9qxab", Tags: []string{"fleeting", instancegroup.GroupTag(group)}})
-				asked := sim.RequestCounts()["GET /v2/account/keys"] + sim.RequestCounts()["GET /v2/tags"]
-				o, err := account.Find(t.Context(), client(t, sim), group, nil)
-				if unknown != (err != nil) || !unknown && len(o.All) != 1 || !errors.Is(errors.Join(append(o.Unread, err)...), class) {
-					t.Errorf("%s: %v, unread %v, %v", fault, o.All, o.Unread, err)
+				asked := sim.RequestCounts()["GET /v2/account/keys"]
+				all, found, err := account.Find(t.Context(), client(t, sim), group, nil)
+				if unknown != (err != nil) || !unknown && len(all) != 1 || !errors.Is(errors.Join(append(found.Unread, err)...), class) {
+					t.Errorf("%s: %v, unread %v, %v", fault, all, found.Unread, err)
 				}
-				if i > 0 && sim.RequestCounts()["GET /v2/account/keys"]+sim.RequestCounts()["GET /v2/tags"] != asked {
-					t.Errorf("%s: keys and tags are asked for again", fault)
+				if i > 0 && sim.RequestCounts()["GET /v2/account/keys"] != asked {
+					t.Errorf("%s: keys are asked for again", fault)
 				}
 			}
 		})
@@ -82,25 +82,16 @@ func TestOrphans(t *testing.T) {
 		[]instancegroup.Droplet{{ID: 1, Name: "ci-d0a07k2m9q", Created: at(8)},
 			{ID: 2, Name: "ci-x7k27k2m9q", Created: at(9)}, {ID: 3, Name: "ci-x7k27k2m9r", Created: at(6)}},
 		[]digitalocean.Key{{Name: "fleeting-ci-d0b07k2m9q"}, {Name: "fleeting-ci-x7k27k2m9q"}, {Name: "fleeting-ci-operator"},
-			{Name: "fleeting-ci-big-d0b07k2m9q"}, {Name: "fleeting-ci-d0b07k2m9qx"}, {Name: "somebody's"}},
-		[]digitalocean.Tag{{Name: "fleeting"}, {Name: "fleeting-group:ci"}, {Name: "fleeting-keep"}, {Name: "prod"},
-			{Name: "Fleeting-Delete:CI"}, {Name: "fleeting-delete:ci", Resources: struct{ Count int }{1}}, {Name: "fleeting-delete:ci-big"}, {Name: "fleeting-delete:c"}})
+			{Name: "fleeting-ci-big-d0b07k2m9q"}, {Name: "fleeting-ci-d0b07k2m9qx"}, {Name: "somebody's"}})
 	var got []string
 	for _, x := range all {
 		got = append(got, fmt.Sprintf("%s %d %s", x, x.Created.Hour(), x.Doubt))
 	}
 	want := []string{"droplet ci-d0a07k2m9q 8 ", "droplet ci-x7k27k2m9q 9 " + elsewhere,
 		"droplet ci-x7k27k2m9r 6 " + elsewhere,
-		"key fleeting-ci-d0b07k2m9q 0 ", "key fleeting-ci-x7k27k2m9q 9 " + elsewhere,
-		"tag Fleeting-Delete:CI 0 " + elsewhere}
+		"key fleeting-ci-d0b07k2m9q 0 ", "key fleeting-ci-x7k27k2m9q 9 " + elsewhere}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%q\nwant\n%q", got, want)
-	}
-	doubtless := orphans("ci", dead, []instancegroup.Droplet{{Name: "ci-d0a07k2m9q"}},
-		[]digitalocean.Key{{Name: "fleeting-ci-d0b07k2m9q"}}, []digitalocean.Tag{{Name: "fleeting-delete:ci"}})
-	foreign := orphans("ci", nil, nil, nil, []digitalocean.Tag{{Name: "fleeting-delete:ci"}})
-	if foreign[0].Doubt == "" || len(doubtless) != 3 || slices.ContainsFunc(doubtless, func(i *Item) bool { return i.Doubt != "" }) {
-		t.Errorf("doubts are wrong: %+v, %+v", doubtless, foreign)
 	}
 }
 
@@ -120,16 +111,16 @@ func TestLook(t *testing.T) {
 	add("big", "x7k2m9qxab", "")
 	sim.AddDroplet(dosim.Droplet{Name: "ci-x7k2m9qxad", Tags: []string{"fleeting-group:ci"}})
 	api := client(t, sim)
-	for group, want := range map[string][3]int{"ci": {2, 1, 2}, "": {3, 1, 1}, "big": {1, 0, 0}, "none": {}} {
+	for group, want := range map[string][2]int{"ci": {2, 1}, "": {3, 1}, "big": {1, 0}, "none": {}} {
 		f, err := Look(t.Context(), api, group)
-		if got := [3]int{len(f.Owned), len(f.Kept), len(f.Foreign)}; got != want || err != nil {
-			t.Errorf("%q: owned, kept, foreign %v, want %v (%v)", group, got, want, err)
+		if got := [2]int{len(f.Owned), len(f.Kept)}; got != want || err != nil {
+			t.Errorf("%q: owned, kept %v, want %v (%v)", group, got, want, err)
 		}
 		if began.Sub(f.Now) < 59*time.Minute {
 			t.Errorf("it is %s by DigitalOcean's clock, which is an hour behind", f.Now)
 		}
 	}
-	if o, err := new(Account).Find(t.Context(), api, "ci", nil); err != nil || len(o.All) != 2 {
-		t.Errorf("orphans %v, %v", o.All, err)
+	if all, _, err := new(Account).Find(t.Context(), api, "ci", nil); err != nil || len(all) != 2 {
+		t.Errorf("orphans %v, %v", all, err)
 	}
 }

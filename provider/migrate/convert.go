@@ -37,7 +37,7 @@ type conversion struct {
 	Tags         []string
 	User         string
 	Port         int
-	Policies     []policy // in the order in which they count
+	Policies     []runnerconfig.Policy // in the order in which they count
 }
 
 // option is one of docker-machine's MachineOptions, where it stands, or else what the driver does without it.
@@ -74,7 +74,7 @@ func (c *conversion) convert() string {
 	c.Group = c.groupName()
 	c.Groups = append(c.Groups, c.Group)
 	c.Most = c.mostDroplets()
-	c.requests()
+	c.Requests = !c.config.Has(c.Runner.Key("request_concurrency")) && c.Runner.Adaptive()
 	c.Policies = c.policies()
 	c.Token = c.tokenFile()
 	c.droplets()
@@ -150,29 +150,10 @@ func (c *conversion) mostDroplets() int {
 		c.note(Check, "limit", "limit", fmt.Sprintf("not set: max_instances = %d, for concurrent = %d%s", n, concurrent, whose),
 			"set it to what you are willing to pay for")
 	}
-	if concurrent+idle < n { // some are never used, as doctor says too
-		c.unused = max(c.unused, n)
-	}
 	return n
 }
 
-// requests decides about request_concurrency. It does not override what a person has decided.
-func (c *conversion) requests() {
-	const key, hint = "request_concurrency", "request_concurrency = 4"
-	given, adaptive := c.config.Has(c.Runner.Key(key)), c.Runner.Adaptive()
-	n := max(1, c.Runner.RequestConcurrency)
-	switch {
-	case !adaptive && (n > 1 || !given):
-		c.note(Check, key, key, fmt.Sprintf("stays %d, and %s off, as you have them", n, runnerconfig.Adaptive),
-			"remove "+runnerconfig.Adaptive+", which is on by default; "+hint)
-	case given && n == 1 && c.Runner.Limit > 0 && c.Runner.Limit <= 2:
-		c.note(Check, key, key, "stays 1, as you have it: jobs wait for GitLab's long polling", hint)
-	}
-	c.Requests = !given && adaptive
-}
-
-// tokenFile moves the access token to a file of its own, which runners of one account share. The plugin reads docker-machine's
-// variable too.
+// tokenFile moves the access token to a file, which runners of one account share.
 func (c *conversion) tokenFile() string {
 	o := c.driver["access-token"]
 	if o.value == "" {
@@ -233,8 +214,7 @@ func (c *conversion) readOptions() {
 // tableDate is the month of what follows: what DigitalOcean had, and what was gone. doctor asks DigitalOcean.
 const tableDate = "November 2026"
 
-// gone are regions that take no new Droplets of new customers, and sizes of before 2018 or that never were one: what is next
-// to them, or has as much memory.
+// gone are closed regions and sizes that are none: what is next to them, or has as much memory.
 var gone = map[string]string{"ams1": "ams3", "ams2": "ams3", "nyc2": "nyc3", "sfo1": "sfo3",
 	"512mb": "s-1vcpu-1gb", "1gb": "s-1vcpu-1gb", "1024mb": "s-1vcpu-1gb", "2gb": "s-1vcpu-2gb", "2048mb": "s-1vcpu-2gb",
 	"4gb": "s-2vcpu-4gb", "4096mb": "s-2vcpu-4gb", "8gb": "s-4vcpu-8gb", "8192mb": "s-4vcpu-8gb", "16gb": "s-8vcpu-16gb",
@@ -323,8 +303,7 @@ func (c *conversion) keys() {
 // address matches IPv4 addresses, and networks as well, which no Droplet connects to.
 var address = regexp.MustCompile(`\b\d{1,3}(\.\d{1,3}){3}\b(/\d+)?`)
 
-// privateAddresses finds the hosts that Droplets reach from inside their VPC alone: a registry's mirror, a cache, GitLab. It
-// looks at all that the new section has of the old one but the name. 172.17.0.1 is each Droplet's own Docker.
+// privateAddresses finds the hosts that Droplets reach from their VPC alone. 172.17.0.1 is each Droplet's own Docker.
 func (c *conversion) privateAddresses() {
 	var found []string
 	first := ""

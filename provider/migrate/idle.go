@@ -6,22 +6,14 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-)
+	"time"
 
-// policy is one [[runners.autoscaler.policy]].
-type policy struct {
-	Periods    []string
-	Timezone   string
-	IdleCount  int
-	IdleTime   int     // seconds
-	Factor     float64 // 0 = none
-	Limit      int     // of Factor
-	Preemptive bool
-}
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
+)
 
 // policies are those of the root and the sections, in the order in which they count: the last one that matches wins, in both
 // worlds. A section without periods was never used.
-func (c *conversion) policies() (all []policy) {
+func (c *conversion) policies() (all []runnerconfig.Policy) {
 	root := c.Runner.Machine.oldIdle
 	root.Periods = []string{"* * * * * * *"}
 	for i, old := range append([]oldIdle{root}, c.Runner.Machine.Autoscaling...) {
@@ -46,17 +38,18 @@ func (c *conversion) policies() (all []policy) {
 			continue
 		}
 		all = append(all, p)
-		if p.Factor > 0 {
+		if p.ScaleFactor > 0 {
 			c.note(Check, path+".idlescalefactor", "IdleScaleFactor", fmt.Sprintf("scale_factor = %s of all machines, rounded up; "+
-				"fewer are idle than before where scale_factor_limit caps them", toTOML(p.Factor)), "")
+				"fewer are idle than before where scale_factor_limit caps them", toTOML(p.ScaleFactor)), "")
 		}
 	}
 	return all
 }
 
 // policy returns the policy without its periods. most is how many machines there can be.
-func (i oldIdle) policy(most int) policy {
-	p := policy{Timezone: i.Timezone, IdleCount: max(i.IdleCount, 0), IdleTime: max(i.IdleTime, 1)}
+func (i oldIdle) policy(most int) runnerconfig.Policy {
+	p := runnerconfig.Policy{Timezone: i.Timezone, IdleCount: max(i.IdleCount, 0)}
+	p.IdleTime = time.Duration(max(i.IdleTime, 1)) * time.Second
 	if strings.EqualFold(p.Timezone, "local") {
 		p.Timezone = ""
 	}
@@ -64,11 +57,10 @@ func (i oldIdle) policy(most int) policy {
 		// IdleCount was the most idle machines beside a factor, and at least one was forced, lest no job be ever taken. The
 		// autoscaler's factor counts all machines. Its limit is where F of the busy ones comes to IdleCount, so that there
 		// never are more idle ones than that.
-		p.Factor = 1 + f
-		p.Limit = int(min(math.Ceil(float64(p.IdleCount)/f)+float64(p.IdleCount), float64(most)))
+		p.ScaleFactor = 1 + f
+		p.ScaleFactorLimit = int(min(math.Ceil(float64(p.IdleCount)/f)+float64(p.IdleCount), float64(most)))
 		p.IdleCount = min(max(i.IdleCountMin, 1), p.IdleCount)
 	}
-	p.Preemptive = p.IdleCount > 0
 	return p
 }
 

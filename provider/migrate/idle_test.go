@@ -50,8 +50,8 @@ func TestIdleScaleFactorIsKept(t *testing.T) {
 			// As in the runner's idle limits.
 			old := min(max(int(float64(busy)*i.IdleScaleFactor), max(i.IdleCountMin, 1)), i.IdleCount)
 			// As the autoscaler computes what it desires.
-			now := max(busy+p.IdleCount, min(int(math.Ceil(p.Factor*float64(busy))), p.Limit)) - busy
-			if now > i.IdleCount || now < p.IdleCount || busy <= p.Limit-i.IdleCount && (now < old || now > old+1) {
+			now := max(busy+p.IdleCount, min(int(math.Ceil(p.ScaleFactor*float64(busy))), p.ScaleFactorLimit)) - busy
+			if now > i.IdleCount || now < p.IdleCount || busy <= p.ScaleFactorLimit-i.IdleCount && (now < old || now > old+1) {
 				t.Fatalf("%+v, %+v: %d idle beside %d busy ones, docker+machine had %d", i, p, now, busy, old)
 			}
 		}

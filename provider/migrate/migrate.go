@@ -1,8 +1,7 @@
 // Package migrate turns the docker+machine runners of a GitLab Runner's config.toml, those with docker-machine's
 // digitalocean driver, into docker-autoscaler runners with this plugin.
 //
-// The new [[runners]] section takes the place of the old one, which stays below it as a comment. Everything outside of
-// such sections stays byte for byte. The package reads no file and asks nobody but through its [Options].
+// Everything outside of such sections stays byte for byte. The package reads no file and asks nobody but through its [Options].
 package migrate
 
 import (
@@ -118,7 +117,6 @@ type migration struct {
 	doc    *document
 	unread map[string]bool // keys that Old lacks, in lower case: runners.machine.offpeakperiods
 	names  map[string]bool // of groups, taken
-	unused int             // Droplets of one of them, if these are more than concurrent jobs use
 }
 
 // run returns the new text. The error is a [runnerconfig.Fault].
@@ -152,33 +150,15 @@ func (m *migration) run(path, text string) (changed string, err error) {
 			edits = append(edits, edit{c.span, c.convert()})
 		}
 	}
-	if len(m.Groups) > 0 {
-		m.noteOthers()
+	if len(m.Groups) > 0 && m.config.Has("metrics_server") {
+		m.say(Note{Level: Check, Line: m.config.Line("metrics_server"), Key: "metrics_server",
+			Text: "the runner ignores it since 12.0", Hint: "its name is listen_address"})
 	}
 	changed = edited(text, span{0, len(text)}, edits)
 	if _, err = runnerconfig.Parse(path, changed); err != nil {
 		return "", runnerconfig.Fault{Text: "a fault of this command, please report it: the result cannot be read: " + err.Error()}
 	}
 	return changed, nil
-}
-
-// noteOthers files notes about keys outside of the runners, which stay as they are.
-func (m *migration) noteOthers() {
-	note := func(so bool, key, text, hint string) {
-		if so {
-			m.say(Note{Level: Check, Line: m.config.Line(key), Key: key, Text: text, Hint: hint})
-		}
-	}
-	note(m.config.Has("metrics_server"), "metrics_server", "the runner ignores it since 12.0", "its name is listen_address")
-	concurrent, needed := max(m.config.Concurrent, 1), max(m.unused, len(m.config.Runners))
-	note(concurrent < needed, "concurrent",
-		fmt.Sprintf("stays %d, as you have it: fewer jobs at once than [[runners]] (%d) or Droplets of one of them (%d)",
-			concurrent, len(m.config.Runners), m.unused), fmt.Sprintf("concurrent = %d", needed))
-	d := m.Old.Machine.Drain
-	rounds, timeout := d.Backoff*time.Duration(d.Retries), time.Duration(cmp.Or(m.config.ShutdownTimeout, 30))*time.Second
-	note(d.Enabled && rounds >= timeout, "shutdown_timeout",
-		fmt.Sprintf("stays %s, and your shutdown_drain takes up to %s: it is cut off, and Droplets stay", timeout, rounds),
-		fmt.Sprintf("shutdown_timeout = %.0f", rounds.Seconds()+30))
 }
 
 // say files a note, without the secrets of the file.

@@ -17,8 +17,7 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/config"
 )
 
-// File is the part of a config.toml that decides how its runners scale. What is not set is zero: the runner's defaults are
-// not filled in.
+// File is what of a config.toml decides how its runners scale. What is not set is zero.
 type File struct {
 	Path            string   `toml:"-"` // as it was given
 	Concurrent      int      `toml:"concurrent"`
@@ -216,8 +215,7 @@ var (
 	index = regexp.MustCompile(`\.\d+\b`)
 )
 
-// At returns path:line of a key, such as runners.0.autoscaler.max_instances; of one that is not there, of the closest table
-// around it.
+// At returns path:line of a key, such as runners.0.limit, or of the closest table around it.
 func (f *File) At(key string) string {
 	if line := f.Line(key); line > 0 {
 		return fmt.Sprintf("%s:%d", f.Path, line)

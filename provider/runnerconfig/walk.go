@@ -17,8 +17,7 @@ type Item struct {
 	Inner bool           // it is a part of another's value
 }
 
-// Walk visits all that is in a text, in its order. The decoder does not know where things are: another library's parser
-// does.
+// Walk visits all that is in a text, in its order, with positions, which the decoder lacks.
 func Walk(text string, visit func(Item)) error {
 	w := walker{text: text, visit: visit, elements: map[string]int{}}
 	// A byte order mark is nothing to the decoder, and an error to this parser.
