@@ -105,7 +105,7 @@ type State struct {
 
 // Open takes the lock of a group for the process that is to manage it. A living holder
 // makes it fail at once with a *HeldError; it waits up to 5 s for one whose runner has
-// ended. apiURL is in the spelling of package config.
+// ended or that is unknown. apiURL is in the spelling of package config.
 func Open(ctx context.Context, log hclog.Logger, apiURL, group string) (*State, error) {
 	if err := os.MkdirAll(homeOf(apiURL, group).dir, 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w; %s", err, setDirectory)
