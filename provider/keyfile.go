@@ -90,13 +90,7 @@ func makeKey(log hclog.Logger, path string) ([]byte, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("make the key's directory: %w", err)
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil { // somebody else may have made one a moment ago: the next start finds it
-		return nil, fmt.Errorf("make the key: %w", err)
-	}
-	_, werr := f.Write(key)
-	if err := errors.Join(werr, f.Sync(), f.Close()); err != nil {
-		os.Remove(path) // half a key would be in the way for ever
+	if err := os.WriteFile(path, key, 0o600); err != nil {
 		return nil, fmt.Errorf("make the key: %w", err)
 	}
 	log.Info("created the private key of ssh_key_file", "path", path)
