@@ -33,9 +33,6 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 	if g.digest == "" {
 		_ = g.UnmarshalJSON(nil) // whose faults come below
 	}
-	if g.running.Load() != nil {
-		return provider.ProviderInfo{}, errors.New("Init was called twice in one process")
-	}
 	log = lines{log.With("group", g.config.Name)}
 
 	connector, connectorErr := ConnectorConfig(settings.ConnectorConfig)
@@ -48,11 +45,8 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 		return provider.ProviderInfo{}, faults // nobody can be asked for more
 	}
 	warnIfReadable(log, g.config.Token.File) // "" = there is none
-	name := g.config.Name
-	if g.faults.Has("name") {
-		name = "-unnamed" // which no group is called
-	}
-	st, err := state.Open(ctx, log, g.config.APIURL, name)
+	// A name with a fault is "", which no group has.
+	st, err := state.Open(ctx, log, g.config.APIURL, g.config.Name)
 	if err != nil {
 		return provider.ProviderInfo{}, errors.Join(faults, err)
 	}
@@ -93,16 +87,11 @@ func (g *InstanceGroup) start(ctx context.Context, log hclog.Logger, keys *crede
 
 // open asks DigitalOcean everything at once, and then sees to the SSH key. What only DigitalOcean knows is told with faults of
 // the configuration, or why it could not be found out.
-func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *credentials, st *state.State, faults error) (_ *running, err error) {
+func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *credentials, st *state.State, faults error) (*running, error) {
 	api, err := Client(g.config.APIURL, g.config.Token, g.transport)
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			api.Close()
-		}
-	}()
 	var (
 		plan      catalog.Plan
 		found     instancegroup.Found
