@@ -167,14 +167,13 @@ func (c *Client) attempt(ctx context.Context, r request, token string) (reply, e
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
 	req.GetBody = nil // with it Go's transport would send a request again by itself
-	tries, err := c.budget.take(kindOf(r))
-	if err != nil {
+	if err := c.budget.take(kindOf(r)); err != nil {
 		return reply{}, c.fail(r.op, err)
 	}
 	var body bytes.Buffer // godo would decode a stream, which copies a page more often
 	resp, err := c.api.Do(ctx, req, &body)
 	if resp != nil {
-		c.budget.note(r, tries, resp.Response)
+		c.budget.note(r, resp)
 	}
 	if err != nil {
 		return reply{}, c.fail(r.op, err)
