@@ -97,7 +97,7 @@ func TestBudgetOfAnHour(t *testing.T) {
 		left := 2000
 		c := over(t, answering(func(*http.Request) (*http.Response, error) {
 			left--
-			return answer(200, pageOf(0), "ratelimit-limit", "5000", "ratelimit-remaining", strconv.Itoa(left)), nil
+			return answer(200, `{"droplets":[],"droplet":{}}`, "ratelimit-limit", "5000", "ratelimit-remaining", strconv.Itoa(left)), nil
 		}))
 		l, err := c.List(t.Context(), groupTag, false)
 		if want := (ig.Budget{Limit: 5000, Remaining: 1999, Others: 3000, Lists: 1}); err != nil || l.Budget != want {

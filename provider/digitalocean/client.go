@@ -93,7 +93,6 @@ type reply struct {
 	total     int       // how long the whole list is; 0 = it is not said
 	linked    bool      // it is said whether the list has a page after this one
 	next      bool      // it has
-	body      []byte
 }
 
 const (
@@ -119,13 +118,6 @@ func (c *Client) send(ctx context.Context, r request) (reply, error) {
 	}
 	for {
 		a, err := c.authorized(ctx, r)
-		if err == nil {
-			if err = r.decode(&a); err == nil {
-				return a, nil
-			}
-			reflect.ValueOf(r.into).Elem().SetZero() // not half of it besides an error
-			return reply{}, c.fail(r.op, err)
-		}
 		wait, ok := heals(err)
 		if !ok || !r.reads() {
 			return a, err
@@ -178,16 +170,19 @@ func (c *Client) attempt(ctx context.Context, r request, token string) (reply, e
 	if err != nil {
 		return reply{}, c.fail(r.op, err)
 	}
-	a := reply{requestID: c.requestID(resp.Header.Get("x-request-id")), body: body.Bytes()}
+	a := reply{requestID: c.requestID(resp.Header.Get("x-request-id"))}
 	a.date, _ = http.ParseTime(resp.Header.Get("Date"))
+	if err := r.decode(body.Bytes(), &a); err != nil {
+		reflect.ValueOf(r.into).Elem().SetZero() // not half of it besides an error
+		return reply{}, c.fail(r.op, err)
+	}
 	return a, nil
 }
 
 // decode reads what was asked for. Without it the answer says nothing: a list that is
 // missing is not an empty one.
-func (r request) decode(a *reply) error {
-	body := a.body
-	if a.body = nil; r.into == nil { // a page is not kept with its entries
+func (r request) decode(body []byte, a *reply) error {
+	if r.into == nil {
 		return nil
 	}
 	if r.under != "" {
