@@ -65,7 +65,7 @@ func New(o Options) (*Client, error) {
 		return nil, fmt.Errorf("the API's address %q: %w", o.URL, err)
 	}
 	c := &Client{api: api, source: o.Source, tokens: tokens{read: o.Token, renewing: semaphore.NewWeighted(1)}}
-	c.tokens.known.Store(new(sync.Map))
+	c.tokens.known.Store(&[]int64{})
 	return c, nil
 }
 
