@@ -23,10 +23,8 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/state"
 )
 
-// Init checks the configuration against the account, takes over the Droplets of
-// earlier runs, and makes ready to create more. It creates at most an SSH key,
-// and that last of all: when Init fails the runner kills the plugin without
-// Shutdown, so whatever a failed Init made would be left over.
+// Init checks the configuration against the account, takes over the Droplets of earlier runs, and makes ready to create more.
+// It makes at most an SSH key, and that last: no Shutdown follows an Init that failed.
 func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings provider.Settings) (provider.ProviderInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, initBound)
 	defer cancel()
@@ -68,9 +66,8 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 	}, nil
 }
 
-// start is open, unless that was refused a moment ago. The runner starts a refused plugin
-// again every few seconds, and holds one mutex for all its runners meanwhile: nothing is
-// asked then, and nothing waits.
+// start is open, unless that was refused a moment ago: the runner starts a refused plugin every few seconds, under one mutex
+// for all its runners.
 func (g *InstanceGroup) start(ctx context.Context, log hclog.Logger, keys *credentials, st *state.State, faults error) (*running, error) {
 	// With what a person may correct elsewhere than in plugin_config.
 	token, _ := g.config.Token.Read()
@@ -190,8 +187,7 @@ func ConnectorConfig(c provider.ConnectorConfig) (provider.ConnectorConfig, erro
 	c.Protocol = cmp.Or(c.Protocol, provider.ProtocolSSH)
 	c.ProtocolPort = cmp.Or(c.ProtocolPort, provider.DefaultProtocolPorts[provider.ProtocolSSH])
 	c.Username = cmp.Or(c.Username, "root")
-	// Newer runners fill these in themselves. Without them the connector gives
-	// up at once, and its keepalive never pauses.
+	// Newer runners set both. Without, the connector gives up at once, and its keepalive never pauses.
 	c.Keepalive = cmp.Or(c.Keepalive, 30*time.Second)
 	c.Timeout = cmp.Or(c.Timeout, 10*time.Minute)
 	var faults []error

@@ -60,8 +60,7 @@ func warnIfReadable(log hclog.Logger, path string) {
 	}
 }
 
-// CheckFiles makes a start's checks of the files with secrets, and makes no file. keyPath is connector_config's, which the runner
-// reads. exposed are those that others can read.
+// CheckFiles checks the files with secrets as a start does, and makes none. exposed are those that others can read.
 func CheckFiles(c config.Config, token config.Token, keyPath string) (exposed []string, err error) {
 	for _, path := range []string{token.File, c.SSHKeyFile, keyPath} {
 		if Exposed(path) {

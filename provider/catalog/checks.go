@@ -228,9 +228,8 @@ func (s *survey) limit() {
 	}
 }
 
-// limitCost lowers the number to what max_hourly_cost allows by the dearest size: at run time a create cannot be refused for
-// its price, since the runner then takes jobs all the same, and fails them. What cannot be kept is a fault, also for a size
-// without a known price, such as a contract size.
+// limitCost lowers the number to what max_hourly_cost allows by the dearest size: a create that is refused later fails jobs
+// that the runner has taken. Without a known price it cannot be kept.
 func (s *survey) limitCost() {
 	const key = "max_hourly_cost"
 	most, unpriced := s.config.MaxHourlyCost, ""

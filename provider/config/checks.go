@@ -106,7 +106,7 @@ func (p *parser) ipv6(on bool) (bool, error) {
 	return on, nil
 }
 
-// MaxName is the most characters of a group's name. With "-" and 10 characters more it is a Droplet's, a DNS label of at most 63.
+// MaxName is the most characters of a group's name. With "-" and 10 more it is a Droplet's, a DNS label of at most 63.
 const MaxName = 45
 
 // bootSuffix ends the names of the groups of doctor --boot, whose Droplets are destroyed: plugin_config may name none of them.
@@ -136,9 +136,8 @@ func notBoot(name string) (string, error) {
 
 const defaultAPIURL = "https://api.digitalocean.com"
 
-// normalURL checks the URL of the API, and returns it in one spelling, by which this host's plugins know that they are on
-// the same account: scheme and host in lower case, without the scheme's port and a slash at the end. A fault repeats
-// nothing of it: there may be a password in it.
+// normalURL returns the API's URL in one spelling, by which this host's plugins know the same account. A fault repeats nothing
+// of it: there may be a password in it.
 func normalURL(text string) (string, error) {
 	u, err := url.Parse(text)
 	if err != nil {

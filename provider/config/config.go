@@ -50,12 +50,9 @@ type Image struct {
 	ID   int64
 }
 
-// Parse reads the JSON that the runner makes of plugin_config. Empty input counts as an empty table.
-//
-// It reads the files that the keys token_file and user_data_file name, and the environment variables that stand in for
-// token and api_url, all through host. The error is always a [Faults]. The Config that comes with it has what could be
-// read, so that it can still be checked: the field of a key whose value has a fault is as if the key were not given, and a
-// required one is zero.
+// Parse reads the JSON that the runner makes of plugin_config; empty input is an empty table. It reads token_file,
+// user_data_file and the environment through host. The error is always a [Faults]; the Config with it has what could be read:
+// a key with a fault is as if it were not given, and a required one is zero.
 func Parse(data []byte, host Host) (Config, error) {
 	p := &parser{host: host, config: Config{PublicNetworking: true, CreateTimeout: 10 * time.Minute}}
 	p.config.APIURL = defaultAPIURL

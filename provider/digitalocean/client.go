@@ -1,7 +1,6 @@
-// Package digitalocean is the wire: instancegroup.Cloud, and what else the
-// plugin asks of DigitalOcean's API, over godo. It turns every failure into an
-// instancegroup.CloudError, repeats what only reads, and never sends anything
-// else twice.
+// Package digitalocean is instancegroup.Cloud, and what else the plugin asks of
+// DigitalOcean's API, over godo. Every failure is an instancegroup.CloudError. What only
+// reads is repeated, nothing else ever.
 package digitalocean
 
 import (
@@ -107,10 +106,9 @@ type once struct{}
 // Once returns a context whose reads are sent once: for a caller that repeats them itself, at a pace.
 func Once(ctx context.Context) context.Context { return context.WithValue(ctx, once{}, true) }
 
-// send sends a request. Every error is a CloudError.
-//
-// A GET that failed in a way that time may heal is repeated. Nothing else ever is: a
-// POST that was carried out and not answered would make Droplets twice.
+// send sends a request. Every error is a CloudError. A GET is repeated where time may heal
+// it; nothing else is: a POST that was carried out and not answered would make Droplets
+// twice.
 func (c *Client) send(ctx context.Context, r request) (reply, error) {
 	pause, patience := readPause, readPatience
 	if ctx.Value(once{}) != nil {

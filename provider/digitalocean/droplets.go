@@ -276,8 +276,7 @@ func (c *Client) Delete(ctx context.Context, id int64) (string, error) {
 	return a.requestID, err
 }
 
-// CheckTagRead returns nil if the token may read tags, that one for example,
-// which need not exist, and ErrForbidden if not.
+// CheckTagRead returns ErrForbidden if the token may not read tags; that one need not exist.
 func (c *Client) CheckTagRead(ctx context.Context, tag string) error {
 	_, err := c.send(ctx, request{op: opGetTag, name: tag})
 	if errors.Is(err, ig.ErrNotFound) {

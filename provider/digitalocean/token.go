@@ -66,16 +66,14 @@ func (c *Client) authorized(ctx context.Context, r request) (reply, error) {
 	case renewErr != nil:
 		return reply{}, c.fail(r.op, renewErr)
 	case fresh == token, strings.HasPrefix(r.op, "POST "):
-		// The refusal is the answer. Of a POST always: its sender decides
-		// whether to ask again, and under which names.
+		// A POST's sender decides whether to ask again, and under which names.
 		return a, err
 	}
 	return c.attempt(ctx, r, fresh)
 }
 
-// renew returns the token to use instead of one that was refused ("" = there is none
-// yet): a new one of the same account, or the refused one if there is no such. It
-// returns an error if there is one of another account.
+// renew returns the token to use instead of a refused one ("" = there is none yet), or the
+// refused one if there is no other. One of another account is an error.
 func (c *Client) renew(ctx context.Context, refused string) (string, error) {
 	t := &c.tokens
 	if t.renewing.Acquire(ctx, 1) != nil {
