@@ -19,13 +19,9 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/digitalocean"
 )
 
-// credentials is the key pair by which the runner reaches Droplets, and the
-// account's copy of its public half.
-//
-// The pair is connector_config's if that has one, else that of ssh_key_file,
-// else one that lives only in this process. Only the last is ever deleted from
-// the account: a key that was there before, or that outlives us, is not ours to
-// delete. DigitalOcean is always told its fingerprint, which no other key has.
+// credentials is the key pair by which the runner reaches Droplets: connector_config's,
+// else that of ssh_key_file, else one of this process, which alone is deleted from the
+// account. DigitalOcean is always given the fingerprint, which no other key has.
 type credentials struct {
 	log    hclog.Logger
 	group  string
@@ -84,9 +80,8 @@ func loadCredentials(log hclog.Logger, c config.Config, connector provider.Conne
 // String names the key without giving any of it away.
 func (k *credentials) String() string { return k.source + " " + k.fingerprint }
 
-// stale returns the generated keys that earlier plugin processes of this host,
-// which have ended, left on the account. Looking for them is a courtesy: failing
-// is a warning.
+// stale returns the keys that dead plugin processes of this host generated. That it cannot
+// look for them is a warning.
 //
 // Invariant: a key of ssh_keys is never among them, whatever its name.
 // (TestKeysOfPeopleStay)
@@ -104,8 +99,7 @@ func (k *credentials) stale(ctx context.Context, api *digitalocean.Client, dead 
 	})
 }
 
-// open sees to it that the account has the key, and deletes the stale ones. It is
-// the last step of Init.
+// open puts the key on the account and deletes the stale ones, as Init's last step.
 func (k *credentials) open(ctx context.Context, api *digitalocean.Client, run string, stale []digitalocean.Key) error {
 	k.api, k.name = api, instancegroup.KeyName(k.group, instancegroup.NewSuffix(run))
 	if !k.generated {

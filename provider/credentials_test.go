@@ -204,7 +204,7 @@ func TestKeyFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a", "b", "id_ed25519")
 	load := func() (*credentials, string) {
 		var book logBook
-		k, err := loadCredentials(book.logger(), config.Config{Name: "ci", SSHKeyFile: path}, provider.ConnectorConfig{})
+		k, err := loadCredentials(book.logger(), config.Config{Account: config.Account{Name: "ci"}, SSHKeyFile: path}, provider.ConnectorConfig{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -241,13 +241,13 @@ func TestKeyFaults(t *testing.T) {
 		{dir, ": it is not a regular file"},
 		{filepath.Join(file(t, "", ""), "id"), ": stat "},
 	} {
-		_, err := loadCredentials(hclog.NewNullLogger(), config.Config{Name: "ci", SSHKeyFile: tt.path}, provider.ConnectorConfig{})
+		_, err := loadCredentials(hclog.NewNullLogger(), config.Config{Account: config.Account{Name: "ci"}, SSHKeyFile: tt.path}, provider.ConnectorConfig{})
 		fails(t, err, "plugin_config.ssh_key_file: "+tt.path+tt.want)
 		equal(t, "tells of the key", false, strings.Contains(err.Error(), sentinel))
 		_, checked := CheckFiles(config.Config{SSHKeyFile: tt.path}, config.Token{}, "")
 		equal(t, "CheckFiles", err.Error(), fmt.Sprint(checked))
 	}
-	_, err := loadCredentials(hclog.NewNullLogger(), config.Config{Name: "ci"}, provider.ConnectorConfig{Key: []byte(sentinel)})
+	_, err := loadCredentials(hclog.NewNullLogger(), config.Config{Account: config.Account{Name: "ci"}}, provider.ConnectorConfig{Key: []byte(sentinel)})
 	fails(t, err, "connector_config.key_path"+form+"ssh: no key found")
 }
 

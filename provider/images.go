@@ -14,17 +14,12 @@ import (
 )
 
 const (
-	// imagesEvery is how often the newest tagged image is looked up, so that a new
-	// golden image rolls out without a restart.
-	imagesEvery = 10 * time.Minute
-
-	// imagesBound is how long that may take: the creates after it need time too.
-	imagesBound = 4 * time.Second
+	imagesEvery = 10 * time.Minute // a new golden image rolls out without a restart
+	imagesBound = 4 * time.Second  // of the look-up: the creates after it need time too
 )
 
-// images returns what instancegroup.Settings.Images is to be: the configured image, or in each
-// region the newest that has the tag image_tag, which Init has just seen. That it cannot be
-// looked up is an error only if there is none to go on with. (TestImageTag)
+// images returns Settings.Images: the configured image, or in each region the newest with image_tag. If it cannot be looked
+// up the last one stands. (TestImageTag)
 func images(log hclog.Logger, api *digitalocean.Client, c config.Config, newest map[string]digitalocean.Image,
 ) func(ctx context.Context, refused bool) (map[string]instancegroup.Image, error) {
 	at := time.Now() // of the last look-up

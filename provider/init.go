@@ -23,18 +23,13 @@ import (
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/state"
 )
 
-// Init checks the configuration against the account, takes over the Droplets of
-// earlier runs, and makes ready to create more. It creates at most an SSH key,
-// and that last of all: when Init fails the runner kills the plugin without
-// Shutdown, so whatever a failed Init made would be left over.
+// Init checks the configuration against the account, takes over the Droplets of earlier runs, and makes ready to create more.
+// It makes at most an SSH key, and that last: no Shutdown follows an Init that failed.
 func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings provider.Settings) (provider.ProviderInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, initBound)
 	defer cancel()
 	if g.digest == "" {
 		_ = g.UnmarshalJSON(nil) // whose faults come below
-	}
-	if g.running.Load() != nil {
-		return provider.ProviderInfo{}, errors.New("Init was called twice in one process")
 	}
 	log = lines{log.With("group", g.config.Name)}
 
@@ -48,11 +43,8 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 		return provider.ProviderInfo{}, faults // nobody can be asked for more
 	}
 	warnIfReadable(log, g.config.Token.File) // "" = there is none
-	name := g.config.Name
-	if g.faults.Has("name") {
-		name = "-unnamed" // which no group is called
-	}
-	st, err := state.Open(ctx, log, g.config.APIURL, name)
+	// A name with a fault is "", which no group has.
+	st, err := state.Open(ctx, log, g.config.APIURL, g.config.Name)
 	if err != nil {
 		return provider.ProviderInfo{}, errors.Join(faults, err)
 	}
@@ -74,9 +66,8 @@ func (g *InstanceGroup) Init(ctx context.Context, log hclog.Logger, settings pro
 	}, nil
 }
 
-// start is open, unless that was refused a moment ago. The runner starts a refused plugin
-// again every few seconds, and holds one mutex for all its runners meanwhile: nothing is
-// asked then, and nothing waits.
+// start is open, unless that was refused a moment ago: the runner starts a refused plugin every few seconds, under one mutex
+// for all its runners.
 func (g *InstanceGroup) start(ctx context.Context, log hclog.Logger, keys *credentials, st *state.State, faults error) (*running, error) {
 	// With what a person may correct elsewhere than in plugin_config.
 	token, _ := g.config.Token.Read()
@@ -93,16 +84,11 @@ func (g *InstanceGroup) start(ctx context.Context, log hclog.Logger, keys *crede
 
 // open asks DigitalOcean everything at once, and then sees to the SSH key. What only DigitalOcean knows is told with faults of
 // the configuration, or why it could not be found out.
-func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *credentials, st *state.State, faults error) (_ *running, err error) {
+func (g *InstanceGroup) open(ctx context.Context, log hclog.Logger, keys *credentials, st *state.State, faults error) (*running, error) {
 	api, err := Client(g.config.APIURL, g.config.Token, g.transport)
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			api.Close()
-		}
-	}()
 	var (
 		plan      catalog.Plan
 		found     instancegroup.Found
@@ -201,8 +187,7 @@ func ConnectorConfig(c provider.ConnectorConfig) (provider.ConnectorConfig, erro
 	c.Protocol = cmp.Or(c.Protocol, provider.ProtocolSSH)
 	c.ProtocolPort = cmp.Or(c.ProtocolPort, provider.DefaultProtocolPorts[provider.ProtocolSSH])
 	c.Username = cmp.Or(c.Username, "root")
-	// Newer runners fill these in themselves. Without them the connector gives
-	// up at once, and its keepalive never pauses.
+	// Newer runners set both. Without, the connector gives up at once, and its keepalive never pauses.
 	c.Keepalive = cmp.Or(c.Keepalive, 30*time.Second)
 	c.Timeout = cmp.Or(c.Timeout, 10*time.Minute)
 	var faults []error

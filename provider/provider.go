@@ -1,6 +1,5 @@
-// Package provider is the plugin as GitLab Runner sees it: fleeting's
-// InstanceGroup over a group of DigitalOcean Droplets. It speaks; what is to be
-// done is decided in package instancegroup.
+// Package provider is fleeting's InstanceGroup over a group of Droplets, as GitLab Runner
+// sees it. What is to be done is decided in package instancegroup.
 package provider
 
 import (
@@ -47,10 +46,9 @@ type running struct {
 
 var _ provider.InstanceGroup = (*InstanceGroup)(nil)
 
-// The bounds of what asks DigitalOcean anything; Increase, Update and Decrease
-// bound themselves. The runner gives Init and up to five first Updates a minute
-// together. The very first shows what Init listed, which cannot fail, and acts on it
-// for at most 13 s: with Init under 50 s. (TestSlowStart)
+// The bounds of what asks DigitalOcean anything; the rest bounds itself. The runner gives
+// Init and up to five first Updates a minute; the first of these takes at most 13 s.
+// (TestSlowStart)
 const (
 	initBound     = 35 * time.Second
 	shutdownBound = 18 * time.Second
@@ -82,9 +80,8 @@ func (g *InstanceGroup) Update(ctx context.Context, fn func(instance string, sta
 	return r.group.Update(ctx, func(id string, s instancegroup.State) { fn(id, provider.State(s)) })
 }
 
-// Increase requests n more Droplets and returns how many were accepted. If any
-// were, the error is nil: gRPC drops the count that comes with an error, and the
-// runner would ask for them again.
+// Increase requests n more Droplets and returns how many were accepted, with a nil error
+// if any were: gRPC drops a count that comes with an error.
 func (g *InstanceGroup) Increase(ctx context.Context, n int) (int, error) {
 	r := g.running.Load()
 	if r == nil {
@@ -143,9 +140,8 @@ func (g *InstanceGroup) Resume(context.Context, []string) ([]string, error) {
 	return nil, provider.ErrSuspendResumeNotSupported
 }
 
-// Shutdown sends what is owed to DigitalOcean: deletes, and the key that Init
-// made. It is safe to call more than once, and at any time. What an Init leaves
-// that is still under way, or failed, is for the next one to remove.
+// Shutdown sends the deletes that are owed, and deletes the key that Init made. It may be
+// called more than once, at any time.
 func (g *InstanceGroup) Shutdown(ctx context.Context) error {
 	r := g.running.Load()
 	if r == nil {

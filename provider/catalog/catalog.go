@@ -173,9 +173,8 @@ func (s *survey) findImages(ctx context.Context, api *digitalocean.Client) ([]di
 	return []digitalocean.Image{image}, err
 }
 
-// unanswered returns why it could not be found out whether the configuration can work. That the token may not read tags or
-// the account is an answer; without the other scopes it could create no Droplet. The account is asked for whatever
-// max_instances says: without it nothing but Droplets would tell whether a later token is of the same one.
+// unanswered returns why the survey is incomplete. A 403 of tags or the account is an answer. The account is always needed: by
+// it a later token is known to be of the same one.
 func (s *survey) unanswered() error {
 	err := cmp.Or(s.sizes.err, s.regions.err, s.imageErr)
 	for _, optional := range []error{s.tagRead.err, s.account.err} {

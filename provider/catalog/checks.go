@@ -61,19 +61,14 @@ func Newest(found []digitalocean.Image, regions []string) map[string]digitalocea
 func (s *survey) checkSlugs() {
 	for _, slug := range s.config.Regions {
 		if _, listed := s.listed[slug]; !listed {
-			s.refuse("region", "DigitalOcean has no region %q%s", slug, near(slug, slices.Collect(maps.Keys(s.listed))))
+			s.refuse("region", config.DidYouMean(slug, slices.Collect(maps.Keys(s.listed))), "DigitalOcean has no region %q", slug)
 		}
 	}
 	for _, slug := range s.config.Sizes {
 		if _, listed := s.Sizes[slug]; !listed && !s.contracted(slug) {
-			s.refuse("size", "DigitalOcean has no size %q%s", slug, near(slug, slices.Collect(maps.Keys(s.Sizes))))
+			s.refuse("size", config.DidYouMean(slug, slices.Collect(maps.Keys(s.Sizes))), "DigitalOcean has no size %q", slug)
 		}
 	}
-}
-
-// near is the end of a fault: what a slug may have been meant to be.
-func near(slug string, slugs []string) string {
-	return strings.TrimSuffix("; "+config.DidYouMean(slug, slugs), "; ")
 }
 
 // contracted reports whether a size that is in no list may be one of a contract. Only regions list those, and not for sure.
@@ -88,17 +83,17 @@ func (s *survey) checkImage() {
 	switch {
 	case s.faults.Has("image", "image_tag"):
 	case len(found) == 0 && c.ImageTag != "":
-		s.refuse("image_tag", "no private image of the account that is available carries the tag %q", c.ImageTag)
+		s.refuse("image_tag", "", "no private image of the account that is available carries the tag %q", c.ImageTag)
 	case len(found) == 0 && c.Image.Slug == "":
-		s.refuse("image", "the account has no image with the id %d", c.Image.ID)
+		s.refuse("image", "", "the account has no image with the id %d", c.Image.ID)
 	case len(found) == 0:
-		s.refuse("image", "DigitalOcean has no image %q%s", c.Image.Slug, near(c.Image.Slug, s.slugs))
+		s.refuse("image", config.DidYouMean(c.Image.Slug, s.slugs), "DigitalOcean has no image %q", c.Image.Slug)
 	case c.ImageTag == "":
 		status := fmt.Sprintf("image %s has the status %s", named(found[0]), withReason(found[0].Status, found[0].ErrorMessage))
 		switch found[0].Status {
 		case "", "available":
 		case "deleted", "retired":
-			s.refuse("image", "%s: no Droplet can be made of it; choose another", status)
+			s.refuse("image", "", "%s: no Droplet can be made of it; choose another", status)
 		default:
 			s.warn("image", "wait for it, or choose another",
 				"%s: it cannot be used yet, and creates will be refused until it is available", status)
@@ -142,7 +137,7 @@ func (s *survey) place() {
 		}
 	}
 	if len(s.Unfit) == len(s.Placements) {
-		s.refuse("", "no combination of size, region and image can work:%s\ndoctl compute size list shows which sizes there are", lines)
+		s.refuse("", "", "no combination of size, region and image can work:%s\ndoctl compute size list shows which sizes there are", lines)
 		return
 	}
 	s.Placements = possible
@@ -180,10 +175,10 @@ func (s *survey) checkFeatures() {
 	for _, region := range s.config.Regions {
 		if image := s.Images[region]; image.Type == "custom" {
 			if s.config.IPv6 {
-				s.refuse("ipv6", unsupported, named(image), "ipv6")
+				s.refuse("ipv6", "", unsupported, named(image), "ipv6")
 			}
 			if s.config.Monitoring {
-				s.refuse("monitoring", unsupported, named(image), "monitoring")
+				s.refuse("monitoring", "", unsupported, named(image), "monitoring")
 			}
 			return
 		}
@@ -195,11 +190,11 @@ func (s *survey) checkLookUps() {
 	for _, l := range s.lookUps {
 		switch {
 		case errors.Is(l.err, instancegroup.ErrNotFound):
-			s.refuse(l.key, "the account has no %s", l.what)
+			s.refuse(l.key, "", "the account has no %s", l.what)
 		case l.err != nil:
 			s.log.Warn("could not look up a VPC or an SSH key", "which", l.what, "err", l.err)
 		case l.wrong != "":
-			s.refuse(l.key, "%s: %s", l.what, l.wrong)
+			s.refuse(l.key, "", "%s: %s", l.what, l.wrong)
 		}
 	}
 }
@@ -220,7 +215,7 @@ func (s *survey) limit() {
 				"max_instances is %d, and the account's Droplet limit %d: creates beyond that will be refused", configured, limit)
 		}
 	case limit <= 0:
-		s.refuse("max_instances", "must be set, since the account's Droplet limit is not known (the scope account:read shows it)")
+		s.refuse("max_instances", "", "must be set, since the account's Droplet limit is not known (the scope account:read shows it)")
 	default:
 		s.MaxInstances, s.LimitedBy = limit, "droplet_limit"
 	}
@@ -233,9 +228,8 @@ func (s *survey) limit() {
 	}
 }
 
-// limitCost lowers the number to what max_hourly_cost allows by the dearest size: at run time a create cannot be refused for
-// its price, since the runner then takes jobs all the same, and fails them. What cannot be kept is a fault, also for a size
-// without a known price, such as a contract size.
+// limitCost lowers the number to what max_hourly_cost allows by the dearest size: a create that is refused later fails jobs
+// that the runner has taken. Without a known price it cannot be kept.
 func (s *survey) limitCost() {
 	const key = "max_hourly_cost"
 	most, unpriced := s.config.MaxHourlyCost, ""
@@ -253,11 +247,11 @@ func (s *survey) limitCost() {
 	switch {
 	case most == 0:
 	case unpriced != "" && (listed || s.contracted(unpriced)):
-		s.refuse(key, "DigitalOcean tells no price of size %s, so it cannot be kept; "+
+		s.refuse(key, "", "DigitalOcean tells no price of size %s, so it cannot be kept; "+
 			"take the size out of plugin_config.size, or remove the key and limit max_instances", unpriced)
 	case s.Dearest == nil: // a size has a fault
 	case s.Dearest.PriceHourly > most:
-		s.refuse(key, "%g USD an hour is less than one Droplet of size %s costs, %g", most, s.Dearest.Slug, s.Dearest.PriceHourly)
+		s.refuse(key, "", "%g USD an hour is less than one Droplet of size %s costs, %g", most, s.Dearest.Slug, s.Dearest.PriceHourly)
 	default:
 		// 0.3/0.1 is a little less than 3.
 		if affordable := int(most/s.Dearest.PriceHourly + 1e-9); affordable < s.MaxInstances {
@@ -280,8 +274,8 @@ func AccountWarnings(a digitalocean.Account) (all []Warning) {
 }
 
 // refuse is about a key of plugin_config; "" = about several.
-func (s *survey) refuse(key, format string, args ...any) {
-	s.refused = append(s.refused, fmt.Errorf(strings.TrimSuffix("plugin_config."+key, ".")+": "+format, args...))
+func (s *survey) refuse(key, hint, format string, args ...any) {
+	s.refused = append(s.refused, config.Fault{Key: key, Text: fmt.Sprintf(format, args...), Hint: hint})
 }
 
 func (s *survey) warn(key, hint, format string, args ...any) {

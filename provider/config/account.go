@@ -15,7 +15,7 @@ import (
 type Account struct {
 	Name   string // of the group; "" if it is not given
 	Token  Token
-	APIURL string
+	APIURL string // in one spelling, see normalURL
 }
 
 // ParseAccount is Parse that passes over the faults of keys that are not in an Account, and over a name that is not given. A
@@ -32,7 +32,7 @@ func ParseAccount(data []byte, host Host) (Account, error) {
 	if len(faults) > 0 {
 		return Account{}, faults
 	}
-	return Account{Name: c.Name, Token: c.Token, APIURL: c.APIURL}, nil
+	return c.Account, nil
 }
 
 // Token says where the token comes from: the first that is set of the keys token and token_file and the environment

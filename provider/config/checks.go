@@ -106,18 +106,16 @@ func (p *parser) ipv6(on bool) (bool, error) {
 	return on, nil
 }
 
-// MaxName is the most characters of a group's name. It leaves room for bootSuffix, and for "-" and 10 characters more in a
-// Droplet's name, which is a DNS label of at most 63.
+// MaxName is the most characters of a group's name. With "-" and 10 more it is a Droplet's, a DNS label of at most 63.
 const MaxName = 45
 
-// bootSuffix ends the names of the groups of doctor --boot. plugin_config may name none of them: what is in them is
-// destroyed.
+// bootSuffix ends the names of the groups of doctor --boot, whose Droplets are destroyed: plugin_config may name none of them.
 const bootSuffix = "-doctor"
 
-// names are those of groups, of those of doctor --boot too.
-var names = text("1 to 45 characters of a-z, 0-9 and -, with a letter or a digit at both ends", group[:len(group)-1]+"("+bootSuffix+")?$")
-
-const group = `^[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?$`
+var (
+	names  = text("1 to 45 characters of a-z, 0-9 and -, with a letter or a digit at both ends", `^[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?$`)
+	groups = then(names, notBoot)
+)
 
 // BootGroup returns the group of the Droplet that doctor --boot makes for a group. Two groups never share one.
 func BootGroup(name string) string { return name + bootSuffix }
@@ -129,13 +127,6 @@ func CheckName(name string) error {
 	return err
 }
 
-// groups are the names that plugin_config may have.
-var groups = func() kind[string] {
-	k := then(names, notBoot)
-	k.schema = object{"type": "string", "pattern": group, "not": object{"pattern": bootSuffix + "$"}}
-	return k
-}()
-
 func notBoot(name string) (string, error) {
 	if strings.HasSuffix(name, bootSuffix) {
 		return "", errors.New("must not end in -doctor, as the groups do that doctor --boot makes and deletes")
@@ -145,9 +136,8 @@ func notBoot(name string) (string, error) {
 
 const defaultAPIURL = "https://api.digitalocean.com"
 
-// normalURL checks the URL of the API, and returns it in one spelling, by which this host's plugins know that they are on
-// the same account: scheme and host in lower case, without the scheme's port and a slash at the end. A fault repeats
-// nothing of it: there may be a password in it.
+// normalURL returns the API's URL in one spelling, by which this host's plugins know the same account. A fault repeats nothing
+// of it: there may be a password in it.
 func normalURL(text string) (string, error) {
 	u, err := url.Parse(text)
 	if err != nil {

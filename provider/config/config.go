@@ -19,9 +19,7 @@ import (
 
 // Config is what a plugin_config says. What its keys mean and which values they take is in keys.go.
 type Config struct {
-	Name       string
-	Token      Token
-	APIURL     string   // in one spelling, see normalURL
+	Account
 	Regions    []string // at least one, without duplicates
 	Sizes      []string // likewise
 	Image      Image    // zero if and only if ImageTag is set
@@ -52,14 +50,12 @@ type Image struct {
 	ID   int64
 }
 
-// Parse reads the JSON that the runner makes of plugin_config. Empty input counts as an empty table.
-//
-// It reads the files that the keys token_file and user_data_file name, and the environment variables that stand in for
-// token and api_url, all through host. The error is always a [Faults]. The Config that comes with it has what could be
-// read, so that it can still be checked: the field of a key whose value has a fault is as if the key were not given, and a
-// required one is zero.
+// Parse reads the JSON that the runner makes of plugin_config; empty input is an empty table. It reads token_file,
+// user_data_file and the environment through host. The error is always a [Faults]; the Config with it has what could be read:
+// a key with a fault is as if it were not given, and a required one is zero.
 func Parse(data []byte, host Host) (Config, error) {
-	p := &parser{host: host, config: Config{APIURL: defaultAPIURL, PublicNetworking: true, CreateTimeout: 10 * time.Minute}}
+	p := &parser{host: host, config: Config{PublicNetworking: true, CreateTimeout: 10 * time.Minute}}
+	p.config.APIURL = defaultAPIURL
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber() // an id may be beyond what a float holds
 	err := decoder.Decode(&p.given)

@@ -63,7 +63,7 @@ func TestSpellings(t *testing.T) {
 // TestNames: the groups of doctor --boot are groups, which plugin_config may not name.
 func TestNames(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"ci", strings.Repeat("b", MaxName)} {
+	for _, name := range []string{"ci", strings.Repeat("b", MaxName-len(bootSuffix))} {
 		got := BootGroup(name)
 		if CheckName(got) != nil || len(got) > 63-len("-7k2m9qxa7k") {
 			t.Errorf("of %s it is %s, which no group can have: %v", name, got, CheckName(got))

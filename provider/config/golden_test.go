@@ -65,13 +65,16 @@ func TestGoldenConfigs(t *testing.T) {
 // dump prints the fields of a Config, a line each.
 func dump(c Config) (lines []string) {
 	v := reflect.ValueOf(c)
-	for i := range v.NumField() {
-		field := v.Field(i)
+	for _, f := range reflect.VisibleFields(v.Type()) {
+		if f.Anonymous {
+			continue // its fields are visible too
+		}
+		field := v.FieldByIndex(f.Index)
 		value := fmt.Sprintf("%q", fmt.Sprintf("%+v", field.Interface()))
 		if p, ok := field.Interface().(*bool); ok && p != nil {
 			value = fmt.Sprintf("%q", fmt.Sprint(*p))
 		}
-		lines = append(lines, v.Type().Field(i).Name+" = "+value)
+		lines = append(lines, f.Name+" = "+value)
 	}
 	return lines
 }

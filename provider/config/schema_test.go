@@ -36,7 +36,7 @@ var pluginSchemas = sync.OnceValue(func() (all []*jsonschema.Schema) {
 })
 
 // beyondSchema matches the faults that no schema can know.
-var beyondSchema = regexp.MustCompile(`https|"/\w+" |token: is required|environment variable|path|ASCII|"fleeting"|\[secret\]|not in|not "[0-9.]+[hs]|a text, not ""`)
+var beyondSchema = regexp.MustCompile(`https|"/\w+" |token: is required|environment variable|path|ASCII|"fleeting"|-doctor|\[secret\]|not in|not "[0-9.]+[hs]|a text, not ""`)
 
 // TestSchemaRefuses: each value of testdata/faults.txt that is refused for its type, its form or its range is refused by the
 // schema too, and so are keys that are missing, misspelt or exclude each other.

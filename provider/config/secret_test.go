@@ -21,7 +21,7 @@ func TestSecretCannotBePrinted(t *testing.T) {
 	if none := NewSecret(""); none != (Secret{}) || fmt.Sprint(none) != "" || !secret.Equal(NewSecret(hidden)) || secret.Equal(none) {
 		t.Error("an empty Secret is not as if there were none")
 	}
-	config := Config{Name: "ci", Token: Token{Value: secret}}
+	config := Config{Account: Account{Name: "ci", Token: Token{Value: secret}}}
 	for _, holder := range []any{
 		secret, &secret, &config, []Secret{secret}, map[string]Secret{"k": secret}, struct{ config Config }{config}, fmt.Errorf("refused %v", secret),
 	} {

@@ -105,9 +105,7 @@ type Key struct {
 	Fingerprint string `json:"fingerprint"` // MD5, with colons
 }
 
-// HasKey returns nil if the account has the key of that id or fingerprint, and
-// ErrNotFound if not. Unlike Keys it does not count against the small rate limit
-// of the list.
+// HasKey returns nil or ErrNotFound. Unlike Keys it has no rate limit of its own.
 func (c *Client) HasKey(ctx context.Context, idOrFingerprint string) error {
 	_, err := c.send(ctx, request{op: opKey, name: idOrFingerprint, into: &Key{}, under: "ssh_key"})
 	return err
@@ -123,7 +121,6 @@ func (c *Client) UploadKey(ctx context.Context, name, publicKey string) error {
 	return err
 }
 
-// DeleteKey removes a key from the account.
 func (c *Client) DeleteKey(ctx context.Context, idOrFingerprint string) error {
 	_, err := c.send(ctx, request{op: opDeleteKey, name: idOrFingerprint})
 	return err
@@ -134,12 +131,10 @@ func (c *Client) Keys(ctx context.Context) ([]Key, error) {
 	return getAll[Key](ctx, c, opKeys, "ssh_keys", nil)
 }
 
-// Sizes returns all sizes on offer.
 func (c *Client) Sizes(ctx context.Context) ([]Size, error) {
 	return getAll[Size](ctx, c, opSizes, "sizes", nil)
 }
 
-// Regions returns all regions.
 func (c *Client) Regions(ctx context.Context) ([]Region, error) {
 	return getAll[Region](ctx, c, opRegions, "regions", nil)
 }
@@ -185,7 +180,6 @@ func (c *Client) ImagesWithTag(ctx context.Context, tag string) ([]Image, error)
 	}), err
 }
 
-// VPCs returns all VPCs of the account.
 func (c *Client) VPCs(ctx context.Context) ([]VPC, error) {
 	return getAll[VPC](ctx, c, opVPCs, "vpcs", nil)
 }
@@ -223,8 +217,7 @@ func DefaultFor(g NATGateway, vpc string) bool {
 // specification and by what it does along the way.
 var scopesOf = map[string][]string{}
 
-// op is a request, by its method and path as in DigitalOcean's documentation, and its
-// scopes.
+// op is a request by its method and path, as in DigitalOcean's documentation.
 func op(request string, scopes ...string) string {
 	scopesOf[request] = scopes
 	return request

@@ -1,7 +1,6 @@
-// Package digitalocean is the wire: instancegroup.Cloud, and what else the
-// plugin asks of DigitalOcean's API, over godo. It turns every failure into an
-// instancegroup.CloudError, repeats what only reads, and never sends anything
-// else twice.
+// Package digitalocean is instancegroup.Cloud, and what else the plugin asks of
+// DigitalOcean's API, over godo. Every failure is an instancegroup.CloudError. What only
+// reads is repeated, nothing else ever.
 package digitalocean
 
 import (
@@ -65,7 +64,7 @@ func New(o Options) (*Client, error) {
 		return nil, fmt.Errorf("the API's address %q: %w", o.URL, err)
 	}
 	c := &Client{api: api, source: o.Source, tokens: tokens{read: o.Token, renewing: semaphore.NewWeighted(1)}}
-	c.tokens.known.Store(new(sync.Map))
+	c.tokens.known.Store(&[]int64{})
 	return c, nil
 }
 
@@ -93,7 +92,6 @@ type reply struct {
 	total     int       // how long the whole list is; 0 = it is not said
 	linked    bool      // it is said whether the list has a page after this one
 	next      bool      // it has
-	body      []byte
 }
 
 const (
@@ -108,10 +106,9 @@ type once struct{}
 // Once returns a context whose reads are sent once: for a caller that repeats them itself, at a pace.
 func Once(ctx context.Context) context.Context { return context.WithValue(ctx, once{}, true) }
 
-// send sends a request. Every error is a CloudError.
-//
-// A GET that failed in a way that time may heal is repeated. Nothing else ever is: a
-// POST that was carried out and not answered would make Droplets twice.
+// send sends a request. Every error is a CloudError. A GET is repeated where time may heal
+// it; nothing else is: a POST that was carried out and not answered would make Droplets
+// twice.
 func (c *Client) send(ctx context.Context, r request) (reply, error) {
 	pause, patience := readPause, readPatience
 	if ctx.Value(once{}) != nil {
@@ -119,13 +116,6 @@ func (c *Client) send(ctx context.Context, r request) (reply, error) {
 	}
 	for {
 		a, err := c.authorized(ctx, r)
-		if err == nil {
-			if err = r.decode(&a); err == nil {
-				return a, nil
-			}
-			reflect.ValueOf(r.into).Elem().SetZero() // not half of it besides an error
-			return reply{}, c.fail(r.op, err)
-		}
 		wait, ok := heals(err)
 		if !ok || !r.reads() {
 			return a, err
@@ -167,28 +157,30 @@ func (c *Client) attempt(ctx context.Context, r request, token string) (reply, e
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
 	req.GetBody = nil // with it Go's transport would send a request again by itself
-	tries, err := c.budget.take(kindOf(r))
-	if err != nil {
+	if err := c.budget.take(kindOf(r)); err != nil {
 		return reply{}, c.fail(r.op, err)
 	}
 	var body bytes.Buffer // godo would decode a stream, which copies a page more often
 	resp, err := c.api.Do(ctx, req, &body)
 	if resp != nil {
-		c.budget.note(r, tries, resp.Response)
+		c.budget.note(r, resp)
 	}
 	if err != nil {
 		return reply{}, c.fail(r.op, err)
 	}
-	a := reply{requestID: c.requestID(resp.Header.Get("x-request-id")), body: body.Bytes()}
+	a := reply{requestID: c.requestID(resp.Header.Get("x-request-id"))}
 	a.date, _ = http.ParseTime(resp.Header.Get("Date"))
+	if err := r.decode(body.Bytes(), &a); err != nil {
+		reflect.ValueOf(r.into).Elem().SetZero() // not half of it besides an error
+		return reply{}, c.fail(r.op, err)
+	}
 	return a, nil
 }
 
 // decode reads what was asked for. Without it the answer says nothing: a list that is
 // missing is not an empty one.
-func (r request) decode(a *reply) error {
-	body := a.body
-	if a.body = nil; r.into == nil { // a page is not kept with its entries
+func (r request) decode(body []byte, a *reply) error {
+	if r.into == nil {
 		return nil
 	}
 	if r.under != "" {

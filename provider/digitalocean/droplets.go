@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/digitalocean/godo"
@@ -107,11 +106,11 @@ func (c *Client) List(ctx context.Context, tag string, gpus bool) (ig.List, erro
 	l.Droplets = byID(l.Droplets)
 	l.Requests += other.Requests
 	l.Budget = c.budget.report()
-	known := new(sync.Map)
-	for _, d := range l.Droplets {
-		known.Store(d.ID, nil)
+	known := []int64{}
+	for _, d := range l.Droplets[max(0, len(l.Droplets)-maxKnown):] {
+		known = append(known, d.ID)
 	}
-	c.tokens.known.Store(known)
+	c.tokens.known.Store(&known)
 	return l, nil
 }
 
@@ -266,7 +265,6 @@ func (c *Client) Create(ctx context.Context, r ig.CreateRequest) (ig.Created, er
 	for _, d := range append(said.Droplets, said.Droplet) { // what is odd is left out: lists will show it
 		if d.ID > 0 && d.Name != "" {
 			created.Droplets = append(created.Droplets, d.Droplet())
-			c.tokens.known.Load().Store(d.ID, nil)
 		}
 	}
 	return created, nil
@@ -274,14 +272,10 @@ func (c *Client) Create(ctx context.Context, r ig.CreateRequest) (ig.Created, er
 
 func (c *Client) Delete(ctx context.Context, id int64) (string, error) {
 	a, err := c.send(ctx, request{op: opDelete, name: fmt.Sprint(id)})
-	if err == nil {
-		c.tokens.known.Load().Delete(id)
-	}
 	return a.requestID, err
 }
 
-// CheckTagRead returns nil if the token may read tags, that one for example,
-// which need not exist, and ErrForbidden if not.
+// CheckTagRead returns ErrForbidden if the token may not read tags; that one need not exist.
 func (c *Client) CheckTagRead(ctx context.Context, tag string) error {
 	_, err := c.send(ctx, request{op: opGetTag, name: tag})
 	if errors.Is(err, ig.ErrNotFound) {
@@ -294,9 +288,6 @@ func (c *Client) TagDroplets(ctx context.Context, tag string, ids []int64) error
 	body := &godo.TagResourcesRequest{}
 	for _, id := range ids {
 		body.Resources = append(body.Resources, godo.Resource{ID: strconv.FormatInt(id, 10), Type: godo.DropletResourceType})
-		if ig.IsDeleteTag(tag) {
-			c.tokens.known.Load().Delete(id)
-		}
 	}
 	put := request{op: opTagDroplets, name: tag, body: body}
 	if _, made := c.made.Load(tag); made {

@@ -18,9 +18,8 @@ import (
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
-// fail turns what went wrong with a request into a CloudError, and adds what its reader
-// needs to fix it. What is a CloudError already is of our own making: the request was not
-// sent.
+// fail turns what went wrong with a request into a CloudError, with what its reader needs
+// to fix it. One of our own says that the request was not sent.
 func (c *Client) fail(op string, err error) error {
 	e := ig.CloudError{Class: ig.ErrUnconfirmed}
 	if own, ok := errors.AsType[*ig.CloudError](err); ok {
@@ -51,9 +50,8 @@ func (c *Client) fail(op string, err error) error {
 	return &e
 }
 
-// classify maps an answer's status and DigitalOcean's words to a class. The phrases are
-// those of public reports, and no closed list: any other refusal is ErrRefused, and what
-// is not known for a refusal is unconfirmed. godo drops the error id.
+// classify maps a status and DigitalOcean's words to a class. The phrases are those of
+// public reports, and no closed list. godo drops the error id.
 func classify(status int, message string) error {
 	message = strings.ToLower(message)
 	has := func(phrase string) bool { return strings.Contains(message, phrase) }
@@ -125,8 +123,7 @@ var hints = map[error]string{
 	ig.ErrRateLimited:  "the token's rate limit is reached; try again in a minute",
 }
 
-// Hint says what a person can do when DigitalOcean does not do what it was asked. It is
-// "" for any other error.
+// Hint says what a person can do about a CloudError; "" for any other error.
 func Hint(err error) string {
 	e, ok := errors.AsType[*ig.CloudError](err)
 	if !ok {

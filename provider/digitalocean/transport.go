@@ -29,8 +29,7 @@ func newTransport() *http.Transport {
 		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
 		TLSHandshakeTimeout: 10 * time.Second,
 		MaxIdleConnsPerHost: 2 * atOnce, // a list of Droplets, and one of GPU Droplets
-		// Shorter than any server's: a POST on a connection that the server has
-		// just closed is unconfirmed.
+		// Shorter than a server's: a POST on a connection that it closed is unconfirmed.
 		IdleConnTimeout: 15 * time.Second,
 		OnProxyConnectResponse: func(_ context.Context, proxy *url.URL, _ *http.Request, r *http.Response) error {
 			if r.StatusCode == http.StatusOK {
@@ -87,10 +86,8 @@ func readBody(resp *http.Response) ([]byte, error) {
 	return body.Bytes(), nil
 }
 
-// fromAPI reports whether an answer is from DigitalOcean's API. A proxy, a load
-// balancer or a protection service answers with its own 401, 403 and 404, which
-// say nothing about a token or a Droplet. The API does not redirect either: the token
-// must not go elsewhere, nor a POST be sent again.
+// fromAPI reports whether the API answered, and no proxy, load balancer or captive portal,
+// whose status says nothing about a token or a Droplet. The API does not redirect.
 func fromAPI(resp *http.Response, body []byte) bool {
 	switch resp.StatusCode / 100 {
 	case 2:

@@ -179,5 +179,5 @@ func lower(a, b int) int {
 // which no plugin_config can name, and which nobody else uses.
 func NewBootName(name string) string {
 	run := "-" + instancegroup.NewRun()
-	return strings.TrimRight(name[:min(len(name), config.MaxName-len(run))], "-") + run
+	return strings.TrimRight(name[:min(len(name), config.MaxName-len(config.BootGroup(run)))], "-") + run
 }

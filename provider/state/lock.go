@@ -40,24 +40,14 @@ func (e *HeldError) Error() string {
 }
 
 const (
-	orphanWait  = 5 * time.Second // it notices within a second that its runner has ended
-	unknownWait = time.Second     // it writes its pid at once, or does not live any more
-	lockPoll    = 100 * time.Millisecond
+	// orphanWait is for a holder that is not known to live: one whose runner has ended
+	// notices within a second, one without a pid writes it at once or has ended.
+	orphanWait = 5 * time.Second
+	lockPoll   = 100 * time.Millisecond
 )
 
-// patience returns how long to wait for a holder. The runner holds one mutex for all its
-// runners while a plugin starts, so a living one is not waited for.
-func (e *HeldError) patience() time.Duration {
-	switch {
-	case e.Orphan:
-		return orphanWait
-	case e.PID == 0:
-		return unknownWait
-	}
-	return 0
-}
-
-// acquire takes the lock.
+// acquire takes the lock. The runner holds one mutex for all its runners while a plugin
+// starts, so a living holder is not waited for.
 func (h home) acquire(ctx context.Context, command bool) (*flock.Flock, error) {
 	if _, err := checkAccess(h.lock, 0); err != nil {
 		return nil, err
@@ -74,7 +64,8 @@ func (h home) acquire(ctx context.Context, command bool) (*flock.Flock, error) {
 			return lock, nil
 		}
 		held := h.heldBy() // now, which may be another one than a moment ago
-		if time.Since(began) >= held.patience() {
+		lives := held.PID != 0 && !held.Orphan
+		if lives || time.Since(began) >= orphanWait {
 			return nil, held
 		}
 		select {

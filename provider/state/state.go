@@ -1,7 +1,6 @@
-// Package state is what the plugin processes of one group on one host know of each other.
-// A lock says which of them manages the group now, a state.json what those before it left.
-// That is a help, not a truth: it may be lost at any time, and a manager on another host
-// has its own.
+// Package state is what a group's plugin processes on one host know of each other: by a
+// lock which of them manages it, by state.json what those before it left. It may be lost
+// at any time.
 package state
 
 import (
@@ -105,7 +104,7 @@ type State struct {
 
 // Open takes the lock of a group for the process that is to manage it. A living holder
 // makes it fail at once with a *HeldError; it waits up to 5 s for one whose runner has
-// ended. apiURL is in the spelling of package config.
+// ended or that is unknown. apiURL is in the spelling of package config.
 func Open(ctx context.Context, log hclog.Logger, apiURL, group string) (*State, error) {
 	if err := os.MkdirAll(homeOf(apiURL, group).dir, 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w; %s", err, setDirectory)
@@ -113,9 +112,8 @@ func Open(ctx context.Context, log hclog.Logger, apiURL, group string) (*State, 
 	return open(ctx, log, apiURL, group, false)
 }
 
-// Try is Open for a command that must not run beside a manager. It makes no directory:
-// where there is none, nobody manages the group and nothing is remembered. It writes
-// nothing but who it is into the lock. Drop gives the lock up.
+// Try is Open for a command that must not run beside a manager. It makes no directory, and
+// writes nothing but who holds the lock. Where there is no directory nobody manages the group.
 func Try(ctx context.Context, log hclog.Logger, apiURL, group string) (*State, error) {
 	return open(ctx, log, apiURL, group, true)
 }
