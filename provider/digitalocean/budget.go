@@ -120,7 +120,7 @@ func (b *budget) note(r request, resp *godo.Response) {
 	default:
 		b.held[kindOf(r)] = time.Time{}
 	}
-	if resp.Limit == 0 { // the answer does not say it
+	if resp.Limit == 0 || resp.Header.Get("RateLimit-Remaining") == "" { // the answer does not say it
 		return
 	}
 	b.limit, b.remaining, b.answered = resp.Limit, resp.Remaining, now

@@ -94,13 +94,16 @@ func TestBudgetOfAMinute(t *testing.T) {
 // What an answer said is asked anew within a minute, by what changes something first.
 func TestBudgetOfAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		left := 2000
+		left := 2001
 		c := over(t, answering(func(*http.Request) (*http.Response, error) {
-			left--
+			if left--; left == 2000 { // it says half of it
+				return answer(200, `{"droplet":{}}`, "ratelimit-limit", "5000"), nil
+			}
 			return answer(200, `{"droplets":[],"droplet":{}}`, "ratelimit-limit", "5000", "ratelimit-remaining", strconv.Itoa(left)), nil
 		}))
+		_ = sendGet(c)
 		l, err := c.List(t.Context(), groupTag, false)
-		if want := (ig.Budget{Limit: 5000, Remaining: 1999, Others: 3000, Lists: 1}); err != nil || l.Budget != want {
+		if want := (ig.Budget{Limit: 5000, Remaining: 1999, Others: 2999, LookUps: 1, Lists: 1}); err != nil || l.Budget != want {
 			t.Errorf("%+v, %v; want %+v", l.Budget, err, want)
 		}
 		for _, tt := range []struct {

@@ -198,11 +198,11 @@ func (s *State) Begin(run, account string) {
 	s.write()
 }
 
-// Save remembers the Droplets of the group. It is called whenever an id comes or goes.
+// Save remembers the Droplets of the group. It writes only what is new, or was not written.
 func (s *State) Save(droplets map[string]int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !maps.Equal(s.doc.Droplets, droplets) {
+	if s.failing || !maps.Equal(s.doc.Droplets, droplets) {
 		s.doc.Droplets = maps.Clone(droplets)
 		s.write()
 	}

@@ -239,6 +239,14 @@ func TestWrites(t *testing.T) {
 			t.Errorf("after a failed write: %v", got)
 		}
 		os.RemoveAll(h.state + ".new")
+		if s.Save(nil); len(mustPeek(t).Droplets) > 0 {
+			t.Error("what could not be written is not written later")
+		}
+		os.Remove(h.state)
+		s.Save(nil)
+		if _, err := os.Stat(h.state); err == nil {
+			t.Error("it is written though nothing has changed")
+		}
 		if strings.Count(log.String(), "[WARN]  could not write the state file") != n+1 || strings.Count(log.String(), "\n") != n+1 {
 			t.Fatalf("logged %s", &log)
 		}
