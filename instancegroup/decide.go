@@ -102,7 +102,7 @@ type observation struct {
 	droplet  Droplet   // if present
 	asked    time.Time // when DigitalOcean was asked
 	partial  bool      // if present: an address of the kind that it was made to have is not there
-	unsure   bool      // a list of several pages, between which an entry can slip: one is not enough
+	paged    bool      // a list of several pages, between which an entry can slip: one is not enough
 	doubtful bool      // a list that lacks everything, or a 404 together with others
 }
 
@@ -112,8 +112,8 @@ type observation struct {
 //
 // Invariant: only what is confirmed not to exist becomes gone. What was asked before the
 // instance was last known to exist proves nothing. A list proves something only of what
-// lists have had for a minute or since before it was active, or over a minute, and one is
-// not enough where entries can slip. (TestDecide, FuzzDecide)
+// lists have had for a minute, or since it was booting, or what they lack for a minute; and
+// one of several pages is not enough. (TestDecide, FuzzDecide)
 func decide(i instance, o observation, now time.Time, createTimeout time.Duration) instance {
 	switch {
 	case o.present:
@@ -195,8 +195,8 @@ func decideUnlisted(i instance, o observation) instance {
 			i.phase, i.reason = gone, "its create request was not confirmed, and it never appeared"
 		}
 	case deleted && i.listed() && (!i.active.Before(i.listedSince) || o.asked.Sub(i.listedSince) >= unconfirmedFor):
-		slipped := o.unsure && first // perhaps
-		if !o.asked.Before(accepted) && !slipped {
+		mayHaveSlipped := o.paged && first
+		if !o.asked.Before(accepted) && !mayHaveSlipped {
 			i.phase = gone
 		}
 	case !i.listed() && !deleted && !long: // accepted a moment ago: lists lag

@@ -29,7 +29,7 @@ func TestDecide(t *testing.T) {
 		"archive":   {present: true, droplet: Droplet{ID: 5, Status: StatusArchive, PublicIPv4: "192.0.2.1"}},
 		"kept":      {present: true, droplet: Droplet{ID: 5, Status: StatusActive, Tags: []string{"Fleeting-Keep"}}},
 		"absent":    {},
-		"unsure":    {unsure: true},
+		"paged":     {paged: true},
 		"doubtful":  {doubtful: true},
 		"404":       {byID: true},
 		"404 too":   {byID: true, doubtful: true}, // others vanish with it
@@ -100,9 +100,9 @@ func TestDecide(t *testing.T) {
 
 		{"deleted, a list from before its DELETE", deleting, "69 absent", "deleting"},
 		{"deleted, absent", deleting, "71 absent", "gone"},
-		{"deleted, absent from pages once", deleting, "71 unsure", "deleting"},
-		{"deleted, absent from pages twice, once too early", deleting, "69 unsure, 71 unsure", "gone"},
-		{"deleted, absent from pages twice, seen in between", deleting, "71 unsure, 72 up, 73 unsure", "deleting"},
+		{"deleted, absent from pages once", deleting, "71 paged", "deleting"},
+		{"deleted, absent from pages twice, once too early", deleting, "69 paged, 71 paged", "gone"},
+		{"deleted, absent from pages twice, seen in between", deleting, "71 paged, 72 up, 73 paged", "deleting"},
 		{"deleted, doubtful lists", deleting, "71 doubtful, 90 doubtful", "deleting/look"},
 		{"deleted, in lists for 29 s", deleting, "99 up, 130 no answer", "deleting"},
 		{"deleted, in lists for 30 s", deleting, "100 up, 129 no answer", "deleting"},
@@ -179,7 +179,7 @@ func decideHolds(t *testing.T, seed uint64) {
 	for i.phase == deleting && is() {
 		i.deletion = i.deletion.sent(is(), 0, ago())
 	}
-	o := observation{byID: r.IntN(3) == 0 && i.ID != 0, asked: ago(), unsure: is(), doubtful: is()}
+	o := observation{byID: r.IntN(3) == 0 && i.ID != 0, asked: ago(), paged: is(), doubtful: is()}
 	if is() {
 		o.present, o.partial = true, is()
 		o.droplet = Droplet{ID: 5, Status: []string{StatusNew, StatusActive, StatusOff, StatusArchive, "odd"}[r.IntN(5)]}
@@ -211,7 +211,7 @@ func decideHolds(t *testing.T, seed uint64) {
 	del := i.deletion.accepted
 	if next.phase == gone && i.phase != gone && !kept {
 		neverMade := i.ID == 0 && over(i.missing, time.Minute)
-		slipped := o.unsure && i.missing.IsZero()
+		slipped := o.paged && i.missing.IsZero()
 		inLists := over(i.listedSince, time.Minute) || over(i.listedSince, 0) && !i.active.Before(i.listedSince)
 		deleted := i.phase == deleting && over(del, 0) && !slipped && inLists
 		notFound := i.phase == deleting || !o.doubtful || over(i.notFound, 30*time.Second)

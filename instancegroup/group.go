@@ -96,7 +96,7 @@ type serial struct {
 	increase, update ctxMutex
 	save             sync.Mutex
 	lastUpdate       time.Time // end of the last Update; owned by the holder of update
-	refused          bool      // a create was, since images were asked for; owned by the holder of increase
+	createRefused    bool      // since images were asked for; owned by the holder of increase
 }
 
 // Count returns how many Droplets the group has now, as far as it knows, with
@@ -165,9 +165,9 @@ func (g *Group) addressed(d Droplet) bool {
 	return d.PrivateIPv4 != ""
 }
 
-// commit runs f with mu held, and lets Settings.Save write down the ids. Once Shutdown
+// commitAndSave runs f with mu held, and lets Settings.Save write down the ids. Once Shutdown
 // has begun only its own commits, which are final, are saved.
-func (g *Group) commit(final bool, f func()) {
+func (g *Group) commitAndSave(final bool, f func()) {
 	g.serial.save.Lock()
 	defer g.serial.save.Unlock()
 	g.mu.Lock()

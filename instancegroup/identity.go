@@ -12,8 +12,8 @@ const (
 	// CommonTag is on the Droplets of all groups.
 	CommonTag = "fleeting"
 
-	// KeepTag, put on a Droplet by a person, means hands off: it is never
-	// destroyed, and the runner is told that it is gone.
+	// KeepTag, put on a Droplet by a person, means hands off: once a list has shown
+	// it the runner is told that it is gone, and it is never destroyed.
 	KeepTag = "fleeting-keep"
 
 	groupTagPrefix  = "fleeting-group:"

@@ -48,7 +48,7 @@ func (g *Group) Increase(ctx context.Context, n int) (int, error) {
 		for a.accepted < a.goal && g.tryPlacement(ctx, &a) {
 		}
 	}
-	g.commit(false, func() { err = g.conclude(a.accepted, n, a.refusal, time.Now()) })
+	g.commitAndSave(false, func() { err = g.conclude(a.accepted, n, a.refusal, time.Now()) })
 	return a.accepted, err
 }
 
@@ -101,10 +101,10 @@ type attempt struct {
 
 // prepare gets what a create needs. A placement without an image is passed over.
 func (g *Group) prepare(ctx context.Context, a *attempt) (err error) {
-	if a.images, err = g.Images(ctx, g.serial.refused); err != nil {
+	if a.images, err = g.Images(ctx, g.serial.createRefused); err != nil {
 		return fmt.Errorf("image for new Droplets: %w", err)
 	}
-	g.serial.refused = false
+	g.serial.createRefused = false
 	if a.keys, err = g.Keys(ctx, false); err != nil {
 		return fmt.Errorf("SSH key for new Droplets: %w", err)
 	}
@@ -138,7 +138,7 @@ func (g *Group) tryPlacement(ctx context.Context, a *attempt) (again bool) {
 		// The texts of refusals vary and grow: with placements left, any is
 		// taken for the placement's. (TestUnknownRefusalTriesAllPlacements)
 		a.refuse(at, err)
-		g.serial.refused = true
+		g.serial.createRefused = true
 
 	case errors.Is(err, ErrSizeLimit):
 		for _, p := range g.Placements {

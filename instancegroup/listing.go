@@ -13,10 +13,10 @@ import (
 // Invariant: kept and foreign are of the last complete list alone, kept of the last that
 // is believed, so that what leaves the account leaves them. (TestKept, TestSecondManager)
 type listing struct {
-	requests int       // of the last complete one
-	budget   Budget    // of the token, after it
-	began    time.Time // of it; Find's at first
-	starved  bool      // the last Update had not enough time for its actions: the next acts before it lists
+	requests   int       // of the last complete one
+	budget     Budget    // of the token, after it
+	began      time.Time // of it; Find's at first
+	actionsCut bool      // the last Update had not enough time for its actions: the next acts before it lists
 
 	failure   error     // why the last list failed; nil = it was complete
 	failures  int       // in a row
@@ -71,7 +71,7 @@ func join(l, more List) List {
 
 // due reports whether the list is to be asked for now.
 func (l *listing) due(now time.Time) bool {
-	if l.starved && now.Sub(l.began) < staleMost/2 {
+	if l.actionsCut && now.Sub(l.began) < staleMost/2 {
 		return false
 	}
 	return !now.Before(l.began.Add(l.interval())) && !now.Before(l.notBefore)

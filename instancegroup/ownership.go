@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// belongs returns the instance that a listed Droplet is, or makes one of it, or
+// match returns the instance that a listed Droplet is, or makes one of it, or
 // returns nil for a Droplet that is not ours to touch. Called with mu held.
 //
 // Invariant: the id decides for all that this process made or took over, whatever
 // became of name and tags since; name and tags decide only for what it sees for
 // the first time. (TestOwnership)
-func (g *Group) belongs(d Droplet, now time.Time) *instance {
+func (g *Group) match(d Droplet, now time.Time) *instance {
 	if i := g.instances.byID[d.ID]; i != nil {
 		if i.phase == gone && Kept(d) { // the runner has not been told yet
 			g.listing.keep(d)
@@ -31,7 +31,7 @@ func (g *Group) belongs(d Droplet, now time.Time) *instance {
 		g.warnTagged(d, now)
 	case Kept(d):
 		g.listing.keep(d)
-		g.instances.ended[d.ID] = true // if the tag goes, it goes
+		g.instances.ended[d.ID] = true // without the tag it is deleted, not given to the runner
 	case later && !known:
 		g.listing.foreign = append(g.listing.foreign, d)
 	default:

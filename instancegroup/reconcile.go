@@ -38,11 +38,11 @@ func (g *Group) reconcile(ctx context.Context, a *listAnswer, report func(id str
 		err = ctx.Err() // nobody listens any more
 	}
 	var all []showing
-	g.commit(final, func() {
+	g.commitAndSave(final, func() {
 		for _, record := range records {
 			record(time.Now())
 		}
-		g.listing.starved = errors.Is(ctx.Err(), context.DeadlineExceeded)
+		g.listing.actionsCut = errors.Is(ctx.Err(), context.DeadlineExceeded)
 		switch {
 		case err != nil, final:
 		case g.closed:
@@ -175,7 +175,7 @@ func (g *Group) listed(a *listAnswer, now time.Time) {
 	}
 	known, present := len(g.instances.all), map[*instance]Droplet{}
 	for _, d := range a.Droplets {
-		if i := g.belongs(d, now); i != nil {
+		if i := g.match(d, now); i != nil {
 			present[i] = d
 		}
 	}
@@ -183,7 +183,7 @@ func (g *Group) listed(a *listAnswer, now time.Time) {
 	untagged := false
 	for _, i := range g.instances.all {
 		d, ok := present[i]
-		g.apply(i, observation{present: ok, droplet: d, asked: a.began, unsure: a.Requests > 1, doubtful: a.doubtful}, now)
+		g.apply(i, observation{present: ok, droplet: d, asked: a.began, paged: a.Requests > 1, doubtful: a.doubtful}, now)
 		untagged = untagged || i.phase != gone && i.listed() && !HasTag(i.Droplet, GroupTag(g.Name))
 	}
 	if untagged && !g.listing.untagged {

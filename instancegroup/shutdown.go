@@ -40,7 +40,7 @@ func (g *Group) Shutdown(ctx context.Context) {
 		}
 	}
 	l := g.finish(ctx)
-	g.commit(true, func() {}) // what an Increase that was under way has made (TestShutdown)
+	g.commitAndSave(true, func() {}) // what an Increase that was under way has made (TestShutdown)
 	if len(l.owed)+len(l.deleting) == 0 && (l.tagged || len(g.DeadRuns) > 0) {
 		g.removeTag(ctx, l.tagged)
 	}

@@ -107,7 +107,7 @@ func Start(s Settings, cloud Cloud, log Logger, f Found) *Group {
 		g.apply(take(d), observation{byID: true, present: true, droplet: d, asked: f.first.began}, now)
 	}
 	for _, d := range f.first.Droplets {
-		g.belongs(d, now)
+		g.match(d, now)
 	}
 	for _, d := range unseen { // last, since it may not exist
 		take(d)

@@ -80,8 +80,8 @@ var errNoIdentity = errors.New("this Droplet does not know its own id now")
 // identity returns what distinguishes this host from all others. Of a Droplet that is its
 // id, for one that is made from a snapshot has the machine-id of the other. While the
 // metadata service does not say it the state file is neither believed nor overwritten, so
-// that the next process can believe it. Elsewhere it is the machine-id. Where there is
-// none (other systems than Linux, some containers) a copied disk goes unnoticed.
+// that the next process can believe it. Elsewhere it is the machine-id: a copied disk goes
+// unnoticed if it has the same, or where there is none (other systems than Linux).
 func (s sources) identity(ctx context.Context) (string, error) {
 	if readLine(s.vendor) == "DigitalOcean" {
 		id, err := askDropletID(ctx, s.metadata)
