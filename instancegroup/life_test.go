@@ -177,12 +177,12 @@ func TestActsThoughAnswersAreSlow(t *testing.T) {
 		= 6 s | latency=6s
 			up 4; run 1m; set latency $latency; vanish 1; await 1m 1 x; attempt decrease 2; await 1m 2 x; sent delete 1
 			off 3; await 2m 3 x; sent delete 2; want 1; await 1m 5 r
-		= all are deleted, 5 s | latency=5s
+		= all are deleted, 5 s | latency=5s # a list shows none, so that it takes a second one, and a look-up is cut off
 		= all are deleted, 7 s | latency=7s
 			up 3; set latency $latency; decrease 1-3; await 2m 1-3 x
 		= an Update that had no time for its actions is followed by one that acts before it lists
 			up 1; vanish 1; run 2s; sleep 2s; set latency 7s; mark # lists show it still
-			update; update; sent list 1 # 7 s of 13, and 6 s for a look-up that takes 7 s`)
+			update; update; sent list 2 # 9 s for lists, of which the second has not enough, and 4 s for a look-up that takes 7 s`)
 }
 
 // counted counts how often it is taken.

@@ -59,9 +59,10 @@ func (g *Group) reconcile(ctx context.Context, a *listAnswer, report func(id str
 
 // observe asks for a list, if one is due, or always.
 //
-// Invariant: one that lacks all that live, two or more, is not believed. A list by
-// CommonTag may have them, since somebody may have deleted the group's tag; if it lacks
-// them too DigitalOcean may answer wrongly. (TestGroupTagDeleted, TestEmptyListIsNotBelieved)
+// Invariants: one that lacks all that lists had proves nothing, not even a DELETE, before a
+// list by CommonTag lacks them too: somebody may have deleted the group's tag. One that
+// lacks all that live, two or more, is doubtful even then: DigitalOcean may answer wrongly.
+// (TestGroupTagDeleted, TestEmptyListIsNotBelieved)
 func (g *Group) observe(ctx context.Context, always bool) *listAnswer {
 	ctx, cancel := context.WithTimeout(ctx, listBound)
 	defer cancel()
@@ -77,29 +78,35 @@ func (g *Group) observe(ctx context.Context, always bool) *listAnswer {
 		return nil
 	}
 	a.List, a.err = g.cloud.List(ctx, tag, g.GPUs)
-	if a.err == nil && g.lacksAll(a.List) {
-		if more, err := g.cloud.List(ctx, CommonTag, g.GPUs); err == nil {
-			a.List = join(a.List, more)
-		}
-		a.doubtful = g.lacksAll(a.List)
+	if a.err != nil || g.lacking(a.List, deleting) == 0 {
+		return a
 	}
+	if tag != CommonTag {
+		more, err := g.cloud.List(ctx, CommonTag, g.GPUs)
+		if err != nil {
+			a.doubtful = true
+			return a
+		}
+		a.List = join(a.List, more)
+	}
+	a.doubtful = g.lacking(a.List, running) > 1
 	return a
 }
 
-// lacksAll reports whether two or more live that lists had, and l has none of them.
-func (g *Group) lacksAll(l List) bool {
+// lacking returns how many there are, in a phase up to most, that lists had and l has none
+// of. It is 0 if l has one.
+func (g *Group) lacking(l List, most phase) (n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	alive := 0
 	for _, i := range g.instances.all {
-		if i.listed() && i.phase <= running {
+		if i.listed() && i.phase <= most {
 			if l.has(i.ID) {
-				return false
+				return 0
 			}
-			alive++
+			n++
 		}
 	}
-	return alive > 1
+	return n
 }
 
 // record notes what DigitalOcean answered to an action. Called with mu held.

@@ -61,8 +61,9 @@ func TestRetryAfterIsBounded(t *testing.T) {
 // dies of it, and lists go by that tag until none lacks the group's.
 func TestGroupTagDeleted(t *testing.T) {
 	play(t, spec(nil), `
-		= one: it is looked up instead
-			up 1; sleep 2s; lose fleeting-group:ci; run 2m; listed fleeting 0; told 1 cr; decrease 1; run 1m; told 1 crdx; living 0
+		= one that is being deleted, by a DELETE that is not carried out
+			up 1; run 1m; deaf 1; decrease 1; lose fleeting-group:ci; run 3m; told 1 crdx; living 0
+		= one  | n=1,   next=2
 		= two  | n=2,   next=3
 		= many | n=150, next=151
 			stranger big-aaaaaaaaa1 fleeting fleeting-group:big; up $n; sleep 2s; mark; lose fleeting-group:ci; run 1m
