@@ -1,6 +1,7 @@
 package instancegroup
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -128,9 +129,9 @@ func decide(i instance, o observation, now time.Time, createTimeout time.Duratio
 
 func decidePresent(i instance, o observation, now time.Time, createTimeout time.Duration) instance {
 	d := o.droplet
-	if !reachable(d) { // an address does not go away
-		d.PublicIPv4, d.PublicIPv6, d.PrivateIPv4 = i.PublicIPv4, i.PublicIPv6, i.PrivateIPv4
-	}
+	d.PublicIPv4 = cmp.Or(d.PublicIPv4, i.PublicIPv4) // an address does not go away
+	d.PublicIPv6 = cmp.Or(d.PublicIPv6, i.PublicIPv6)
+	d.PrivateIPv4 = cmp.Or(d.PrivateIPv4, i.PrivateIPv4)
 	d.Name = i.Name
 	i.Droplet, i.confirmed = d, now
 	i.missing, i.notFound, i.unresolved = time.Time{}, time.Time{}, false

@@ -49,7 +49,7 @@ func (g *Group) mark(names []string) (batch, error) {
 		if i := g.instances.byName[name]; i != nil && i.phase != gone {
 			*i = i.toDelete("the runner asked for it")
 			if g.listing.budget.scarce() && i.deletion == (deletion{}) { // it leaves with others, by one tag
-				i.deletion.next = now.Truncate(batchDeletesFor).Add(batchDeletesFor)
+				i.deletion.next = now.Add(batchDeletesFor - now.Sub(now.Truncate(batchDeletesFor)))
 			}
 			marked = append(marked, i)
 		}
@@ -97,8 +97,9 @@ func (d deletion) sent(accepted bool, wait time.Duration, now time.Time) deletio
 // Droplet that is not the group's. That is looked for before each batch, once when
 // requests are scarce. (TestDeleteByTag, TestKept, TestDeleteTagOnOthers)
 type deletions struct {
-	tagged bool // the delete tag may be on the account, until Shutdown
-	looked bool // for what else has it, there was nothing, and no list has shown anything since
+	tagged bool      // the delete tag may be on the account, until Shutdown
+	looked bool      // for what else has it, there was nothing, and no list has shown anything since
+	noTag  time.Time // nothing is deleted by it before then
 }
 
 const (
@@ -115,8 +116,9 @@ const (
 	// accepted: some seconds.
 	deletionTakes = 3 * time.Second
 
-	// byTagBound leaves time to send by id what could not be deleted by tag.
-	byTagBound = 5 * time.Second
+	// byTagBound leaves time to send by id what could not be deleted by tag, and noTagFor
+	// is how long no tag is tried after it failed.
+	byTagBound, noTagFor = 5 * time.Second, 5 * time.Minute
 )
 
 // batch is DELETEs that are claimed: nobody else sends them meanwhile.
@@ -147,7 +149,7 @@ func (g *Group) claim(is []*instance, now time.Time) batch {
 	if scarce {
 		from = byTagFromScarce
 	}
-	if len(b.byTag) < from {
+	if len(b.byTag) < from || now.Before(g.deletions.noTag) {
 		return batch{byID: append(b.byTag, b.byID...)}
 	}
 	g.deletions.tagged = true
@@ -178,6 +180,7 @@ func (g *Group) send(ctx context.Context, b batch) record {
 		g.recordDeletes(ctx, all, now)
 		g.deletions.looked = g.deletions.looked || looked
 		if noTag != nil && !errors.Is(noTag, ErrRateLimited) {
+			g.deletions.noTag = now.Add(noTagFor)
 			g.warnFailed("many Droplets could not be deleted by one tag; each is deleted by its id", noTag, 1, now, "tag", DeleteTag(g.Name))
 		}
 	}

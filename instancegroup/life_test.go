@@ -98,7 +98,7 @@ func TestDroplet(t *testing.T) {
 	play(t, spec(nil), `
 		undialed ci-nosuch0000 instance ci-nosuch0000 is not in group ci
 		want 1; update; undialed 1 has no address yet: it is creating
-		run 30s; dials 1; blank 1; run 4s; dials 1; sent get 0 # an answer lacks its networks`)
+		run 30s; both 1; run 4s; blank 1; run 4s; dials 1; private 1; run 4s; dials 1 192.0.2.9; sent get 0 # answers lack networks`)
 	equal(t, "external address", "2001:db8::1", Droplet{PublicIPv6: "2001:db8::1", PrivateIPv4: "10.0.0.1"}.External())
 }
 

@@ -378,11 +378,11 @@ func (r *runner) step(verb string, w ...string) {
 	case "living", "counts", "running", "shown", "assigned", "minted", "saved": // so many
 		equal(r.t, verb, num(0), map[string]int{"living": r.billed(), "counts": r.Count(), "running": len(r.in(Running)),
 			"shown": len(r.states), "assigned": len(r.inProject), "minted": len(r.minted), "saved": len(*r.saved.Load())}[verb])
-	case "dials", "undialed": // "undialed 1 [text of the error]"
+	case "dials", "undialed": // "dials 1 [address]", "undialed 1 [text of the error]"
 		name := r.names(w[0])[0]
 		if d, err := r.Droplet(name); verb == "undialed" {
 			fails(err, 1)
-		} else if err != nil || !reachable(d) || d.ID != r.machines(name)[0].ID {
+		} else if err != nil || !reachable(d) || d.ID != r.machines(name)[0].ID || len(w) > 1 && d.External() != w[1] {
 			r.t.Errorf("%+v, %v", d, err)
 		}
 	case "healthy":

@@ -60,7 +60,8 @@ func warnIfReadable(log hclog.Logger, path string) {
 	}
 }
 
-// CheckFiles checks the files with secrets as a start does, and makes none. exposed are those that others can read.
+// CheckFiles makes a start's checks of the files with secrets, and makes no file. keyPath is connector_config's, which the runner
+// reads. exposed are those that others can read.
 func CheckFiles(c config.Config, token config.Token, keyPath string) (exposed []string, err error) {
 	for _, path := range []string{token.File, c.SSHKeyFile, keyPath} {
 		if Exposed(path) {
@@ -89,7 +90,13 @@ func makeKey(log hclog.Logger, path string) ([]byte, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("make the key's directory: %w", err)
 	}
-	if err := os.WriteFile(path, key, 0o600); err != nil {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil { // somebody else may have made one a moment ago: the next start finds it
+		return nil, fmt.Errorf("make the key: %w", err)
+	}
+	_, werr := f.Write(key)
+	if err := errors.Join(werr, f.Sync(), f.Close()); err != nil {
+		os.Remove(path) // half a key would be in the way for ever
 		return nil, fmt.Errorf("make the key: %w", err)
 	}
 	log.Info("created the private key of ssh_key_file", "path", path)

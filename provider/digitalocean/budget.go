@@ -5,24 +5,23 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/digitalocean/godo"
 
 	ig "gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
 // budget is what a token may still spend. DigitalOcean gives it 5,000 requests in any
-// hour and 250 in any minute, to all programs that use it together. The headers of every
-// answer correct the hour, and show other programs.
+// hour and 250 in any minute, to all programs that use it together. What the token
+// cannot afford is not sent: its sender is told when it can be. What changes something
+// comes first, then what decides something, then lists. The headers of every answer
+// correct the hour, and show other programs; in a minute these are taken to spend their
+// share, since DigitalOcean says nothing before it refuses.
 //
-// Invariant: what the token cannot afford is not sent; its sender is told when it can be.
-// What changes something goes before what decides something, and that before lists.
-// (TestBudgetOfAMinute, TestBudgetOfAnHour) After a 429 requests of that kind are held for
-// as long as it asks, at most maxRetryAfter; then one tries before the others.
-// (TestBudgetHolds)
+// After a 429 requests of that kind are held for as long as it asks, at most
+// maxRetryAfter; then one tries before the others. (TestBudgetHolds)
 type budget struct {
 	mu        sync.Mutex       // guards all that follows
 	sent      []sending        // ours of the last hour, oldest first
@@ -39,8 +38,9 @@ type sending struct {
 	of kind
 }
 
-// A kind is what a request is for, and what a 429 holds. Creates that are refused again
-// and again must not keep a delete from being tried, whose Droplet is billed.
+// A kind is what a request is for, and what a 429 holds. Creates and deletes are
+// two: creates that are refused again and again must not keep a delete from being
+// tried, whose Droplet is billed.
 type kind int
 
 const (
@@ -64,7 +64,15 @@ func kindOf(r request) kind {
 }
 
 const (
-	perMinute   = 245             // of DigitalOcean's 250, as our clock is not its own
+	perMinute = 250  // DigitalOcean's documented burst limit
+	perHour   = 5000 // and that of an hour, unless its answers say otherwise
+
+	// A minute keeps a few requests, as our clock is not DigitalOcean's; and from
+	// creates and deletes as many as a list of 10,000 Droplets takes: without one a
+	// minute the runner learns nothing.
+	keptFromAll  = 5
+	keptForLists = 50
+
 	holdWithout = 5 * time.Second // how long a kind is held if a 429 does not say it
 )
 
@@ -81,35 +89,57 @@ var leaves = [kinds]struct {
 	lists:   {45, 100, time.Minute},
 }
 
-// take counts a request, or returns why it cannot be sent now.
-func (b *budget) take(k kind) error {
+// take counts a request, or returns why it cannot be sent now. It reports whether
+// the request is the one that tries after a hold.
+func (b *budget) take(k kind) (tries bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
 	b.expire(now)
-	wait := b.held[k].Sub(now)
-	// DigitalOcean says nothing of the minute before it refuses: other programs are taken
-	// to spend their share.
-	room := perMinute - min(b.others/60, perMinute/2) - leaves[k].minute
-	if n := len(b.sent); n >= room {
-		wait = max(wait, b.sent[n-room].at.Add(time.Minute).Sub(now))
-	}
-	if b.limit > 0 && b.remaining <= leaves[k].hour {
+	wait := max(b.held[k].Sub(now), b.minute(k, now))
+	if b.limit > 0 && b.remaining <= b.limit*leaves[k].hour/perHour {
 		wait = max(wait, b.answered.Add(leaves[k].believed).Sub(now))
 	}
 	if wait > 0 {
-		return &ig.CloudError{Class: ig.ErrRateLimited, RetryAfter: wait, Message: fmt.Sprintf("not sent: the token's rate limit is reached "+
-			"(250 a minute, 5000 an hour), the next can be sent in %s", wait.Round(time.Second))}
+		return false, &ig.CloudError{Class: ig.ErrRateLimited, RetryAfter: wait, Message: fmt.Sprintf("not sent: the token's rate limit is reached "+
+			"(%d a minute, %d an hour), the next can be sent in %s", perMinute, perHour, wait.Round(time.Second))}
 	}
 	b.sent = append(b.sent, sending{now, k})
-	if !b.held[k].IsZero() { // it tries; the others wait about as long as an answer takes
-		b.held[k] = now.Add(time.Second)
+	if tries = !b.held[k].IsZero(); tries {
+		b.held[k] = now.Add(time.Second) // the others wait about as long as an answer takes
 	}
-	return nil
+	return tries, nil
 }
 
-// note learns from an answer.
-func (b *budget) note(r request, resp *godo.Response) {
+// minute returns how long from now until the minute has room for a request.
+func (b *budget) minute(k kind, now time.Time) time.Duration {
+	room := perMinute - keptFromAll - min(b.others/60, perMinute/2)
+	wait := b.fewer(room-leaves[k].minute, creates, lists, now)
+	switch k {
+	case creates, changes:
+		return max(wait, b.fewer(room-keptForLists, creates, changes, now))
+	case lists: // if not with the others, then of those that are kept for them
+		return min(wait, max(b.fewer(room, creates, lists, now), b.fewer(keptForLists, lists, lists, now)))
+	}
+	return wait
+}
+
+// fewer returns how long from now until fewer than n of the last minute's requests are of
+// the kinds from first to last.
+func (b *budget) fewer(n int, first, last kind, now time.Time) time.Duration {
+	for _, s := range slices.Backward(b.sent) {
+		if first <= s.of && s.of <= last {
+			n--
+		}
+		if n == 0 {
+			return s.at.Add(time.Minute).Sub(now)
+		}
+	}
+	return 0
+}
+
+// note learns from an answer, which may be to the request that tries after a hold.
+func (b *budget) note(r request, tries bool, resp *http.Response) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
@@ -117,17 +147,19 @@ func (b *budget) note(r request, resp *godo.Response) {
 	case strings.HasSuffix(r.op, "/v2/account/keys"): // has a limit of its own
 	case resp.StatusCode == http.StatusTooManyRequests:
 		b.held[kindOf(r)] = now.Add(cmp.Or(retryAfter(resp.Header), holdWithout))
-	default:
+	case tries: // others may have been sent before the 429
 		b.held[kindOf(r)] = time.Time{}
 	}
-	if resp.Limit == 0 || resp.Header.Get("RateLimit-Remaining") == "" { // the answer does not say it
+	limit, err1 := strconv.Atoi(resp.Header.Get("ratelimit-limit"))
+	remaining, err2 := strconv.Atoi(resp.Header.Get("ratelimit-remaining"))
+	if err1 != nil || err2 != nil {
 		return
 	}
-	b.limit, b.remaining, b.answered = resp.Limit, resp.Remaining, now
+	b.limit, b.remaining, b.answered = limit, remaining, now
 	b.expire(now)
 	// Ours that are under way may be counted already, or not: they are not taken
 	// for others'.
-	b.others = max(0, b.limit-b.remaining-len(b.sent))
+	b.others = max(0, limit-remaining-len(b.sent))
 }
 
 // expire forgets what is older than an hour. Callers hold mu.

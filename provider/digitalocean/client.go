@@ -64,7 +64,7 @@ func New(o Options) (*Client, error) {
 		return nil, fmt.Errorf("the API's address %q: %w", o.URL, err)
 	}
 	c := &Client{api: api, source: o.Source, tokens: tokens{read: o.Token, renewing: semaphore.NewWeighted(1)}}
-	c.tokens.known.Store(&[]int64{})
+	c.tokens.known.Store(new(sync.Map))
 	return c, nil
 }
 
@@ -92,6 +92,7 @@ type reply struct {
 	total     int       // how long the whole list is; 0 = it is not said
 	linked    bool      // it is said whether the list has a page after this one
 	next      bool      // it has
+	body      []byte
 }
 
 const (
@@ -116,6 +117,13 @@ func (c *Client) send(ctx context.Context, r request) (reply, error) {
 	}
 	for {
 		a, err := c.authorized(ctx, r)
+		if err == nil {
+			if err = r.decode(&a); err == nil {
+				return a, nil
+			}
+			reflect.ValueOf(r.into).Elem().SetZero() // not half of it besides an error
+			return reply{}, c.fail(r.op, err)
+		}
 		wait, ok := heals(err)
 		if !ok || !r.reads() {
 			return a, err
@@ -157,30 +165,28 @@ func (c *Client) attempt(ctx context.Context, r request, token string) (reply, e
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
 	req.GetBody = nil // with it Go's transport would send a request again by itself
-	if err := c.budget.take(kindOf(r)); err != nil {
+	tries, err := c.budget.take(kindOf(r))
+	if err != nil {
 		return reply{}, c.fail(r.op, err)
 	}
 	var body bytes.Buffer // godo would decode a stream, which copies a page more often
 	resp, err := c.api.Do(ctx, req, &body)
 	if resp != nil {
-		c.budget.note(r, resp)
+		c.budget.note(r, tries, resp.Response)
 	}
 	if err != nil {
 		return reply{}, c.fail(r.op, err)
 	}
-	a := reply{requestID: c.requestID(resp.Header.Get("x-request-id"))}
+	a := reply{requestID: c.requestID(resp.Header.Get("x-request-id")), body: body.Bytes()}
 	a.date, _ = http.ParseTime(resp.Header.Get("Date"))
-	if err := r.decode(body.Bytes(), &a); err != nil {
-		reflect.ValueOf(r.into).Elem().SetZero() // not half of it besides an error
-		return reply{}, c.fail(r.op, err)
-	}
 	return a, nil
 }
 
 // decode reads what was asked for. Without it the answer says nothing: a list that is
 // missing is not an empty one.
-func (r request) decode(body []byte, a *reply) error {
-	if r.into == nil {
+func (r request) decode(a *reply) error {
+	body := a.body
+	if a.body = nil; r.into == nil { // a page is not kept with its entries
 		return nil
 	}
 	if r.under != "" {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/digitalocean/godo"
@@ -106,11 +107,13 @@ func (c *Client) List(ctx context.Context, tag string, gpus bool) (ig.List, erro
 	l.Droplets = byID(l.Droplets)
 	l.Requests += other.Requests
 	l.Budget = c.budget.report()
-	known := []int64{}
-	for _, d := range l.Droplets[max(0, len(l.Droplets)-maxKnown):] {
-		known = append(known, d.ID)
+	if !ig.IsDeleteTag(tag) {
+		known := new(sync.Map)
+		for _, d := range l.Droplets {
+			known.Store(d.ID, nil)
+		}
+		c.tokens.known.Store(known)
 	}
-	c.tokens.known.Store(&known)
 	return l, nil
 }
 
@@ -265,6 +268,7 @@ func (c *Client) Create(ctx context.Context, r ig.CreateRequest) (ig.Created, er
 	for _, d := range append(said.Droplets, said.Droplet) { // what is odd is left out: lists will show it
 		if d.ID > 0 && d.Name != "" {
 			created.Droplets = append(created.Droplets, d.Droplet())
+			c.tokens.known.Load().Store(d.ID, nil)
 		}
 	}
 	return created, nil
@@ -272,6 +276,9 @@ func (c *Client) Create(ctx context.Context, r ig.CreateRequest) (ig.Created, er
 
 func (c *Client) Delete(ctx context.Context, id int64) (string, error) {
 	a, err := c.send(ctx, request{op: opDelete, name: fmt.Sprint(id)})
+	if err == nil {
+		c.tokens.known.Load().Delete(id)
+	}
 	return a.requestID, err
 }
 
@@ -288,6 +295,9 @@ func (c *Client) TagDroplets(ctx context.Context, tag string, ids []int64) error
 	body := &godo.TagResourcesRequest{}
 	for _, id := range ids {
 		body.Resources = append(body.Resources, godo.Resource{ID: strconv.FormatInt(id, 10), Type: godo.DropletResourceType})
+		if ig.IsDeleteTag(tag) {
+			c.tokens.known.Load().Delete(id)
+		}
 	}
 	put := request{op: opTagDroplets, name: tag, body: body}
 	if _, made := c.made.Load(tag); made {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,7 +28,9 @@ type tokens struct {
 	seen    sync.Map     // every token so far: none may reach a message
 
 	account atomic.Pointer[Account] // that current is of; nil = unknown
-	known   atomic.Pointer[[]int64] // the youngest Droplets of the last list, which live longest
+	// Droplets that live on that account, by id. Not those that are being deleted: that a
+	// new token does not find them would say nothing. (TestDeletedDropletsAreNoWitnesses)
+	known atomic.Pointer[sync.Map]
 
 	renewing *semaphore.Weighted // of 1: a lock of what follows, whose waiting ends with a context
 	failed   error               // what verify concluded last
@@ -37,7 +40,7 @@ type tokens struct {
 const (
 	renewPause    = 5 * time.Second // between two questions about a token
 	verifyTimeout = 8 * time.Second // of all parts of one together
-	maxKnown      = 10              // Droplets to know the account by
+	maxKnown      = 10              // Droplets to know the account by: the youngest, which live longest
 )
 
 // byToken is the key of a context's token, with which its requests are sent though it
@@ -66,14 +69,16 @@ func (c *Client) authorized(ctx context.Context, r request) (reply, error) {
 	case renewErr != nil:
 		return reply{}, c.fail(r.op, renewErr)
 	case fresh == token, strings.HasPrefix(r.op, "POST "):
-		// A POST's sender decides whether to ask again, and under which names.
+		// The refusal is the answer. Of a POST always: its sender decides
+		// whether to ask again, and under which names.
 		return a, err
 	}
 	return c.attempt(ctx, r, fresh)
 }
 
-// renew returns the token to use instead of a refused one ("" = there is none yet), or the
-// refused one if there is no other. One of another account is an error.
+// renew returns the token to use instead of one that was refused ("" = there is none
+// yet): a new one of the same account, or the refused one if there is no such. It
+// returns an error if there is one of another account.
 func (c *Client) renew(ctx context.Context, refused string) (string, error) {
 	t := &c.tokens
 	if t.renewing.Acquire(ctx, 1) != nil {
@@ -115,7 +120,12 @@ func (c *Client) renew(ctx context.Context, refused string) (string, error) {
 func (c *Client) verify(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
 	defer cancel()
-	known := *c.tokens.known.Load()
+	var known []int64
+	c.tokens.known.Load().Range(func(id, _ any) bool {
+		known = append(known, id.(int64))
+		return true
+	})
+	slices.Sort(known)
 	same := cmp.Or(c.tokens.account.Load(), &Account{})
 	other := &ig.CloudError{Class: ig.ErrOtherAccount}
 	found, err := c.Account(ctx)
@@ -130,6 +140,7 @@ func (c *Client) verify(ctx context.Context) error {
 			"put a token of that team where this one came from", found.Name, found.UUID, same.Name, same.UUID)
 		return other
 	}
+	known = known[max(0, len(known)-maxKnown):]
 	for _, id := range known {
 		if _, err := c.Get(ctx, id); !errors.Is(err, ig.ErrNotFound) {
 			return err

@@ -148,7 +148,7 @@ func (a *accounts) RoundTrip(r *http.Request) (*http.Response, error) {
 		return answer(200, `{"account":{"uuid":"person","team":{"uuid":"uuid-`+team+`","name":"Team `+team+`"}}}`), nil
 	case r.Method == http.MethodDelete:
 		return answer(204, ""), nil
-	case r.URL.Path == "/v2/droplets" && has:
+	case r.URL.Path == "/v2/droplets" && has && !ig.IsDeleteTag(r.URL.Query().Get("tag_name")):
 		return answer(200, pageOf(3, 1, 2, 3)), nil
 	case id != r.URL.Path && has:
 		return answer(200, `{"droplet":{"id":`+id+`,"name":"ci-7k2m9qxabc","status":"active","tags":[]}}`), nil
@@ -187,6 +187,11 @@ func TestOtherAccount(t *testing.T) {
 		{"another team, known by a Droplet", "A1", "b2", account, sendList, 0, ig.ErrOtherAccount, byDroplet + "[1 2 3]"},
 		{"the same team, without account:read at the start", "a1", "A2", account, sendList, 0, nil, ""},
 		{"another team, without account:read at the start", "a1", "B2", account, sendList, 0, ig.ErrOtherAccount, byDroplet},
+		{"another team, known by a Droplet that was just made", "a1", "b2", none, sendCreate, 0, ig.ErrOtherAccount, byDroplet},
+		{"another team, after a list of what is being deleted", "a1", "b2", sendList, func(c *Client) error {
+			_, err := c.List(context.Background(), ig.DeleteTag("ci"), false)
+			return err
+		}, 0, ig.ErrOtherAccount, byDroplet},
 		{"nothing is known", "a1", "b2", none, none, 0, ig.ErrNotFound, ""},
 		{"the question fails", "A1", "A2", account, sendList, 500, ig.ErrUnauthorized, ""},
 		{"the new token is refused too", "A1", "A2", account, sendList, 401, ig.ErrUnauthorized, ""},
@@ -236,19 +241,27 @@ func TestOtherAccount(t *testing.T) {
 	}
 }
 
-// A Droplet that the last list lacks says nothing about the account: its 404 is expected.
+// A Droplet that is being deleted, or that a list lacks, says nothing about the
+// account: its 404 is expected.
 func TestDeletedDropletsAreNoWitnesses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a, token := &accounts{asked: map[string]int{}}, &rotating{token: "a1"}
-		c := withToken(t, a, token)
-		err := sendList(c)
-		a.gone = true
-		if err := errors.Join(err, sendList(c)); err != nil {
-			t.Fatal(err)
-		}
-		token.token, a.revoked = "a2", "a1"
-		if err := sendGet(c); !errors.Is(err, ig.ErrNotFound) {
-			t.Error(err)
-		}
-	})
+	for name, after := range map[string][2]func(*Client) error{ // before and after they are gone
+		"a list lacks them": {sendList, sendList},
+		"one is deleted, the others by a tag": {func(c *Client) error {
+			return errors.Join(sendList(c), sendDelete(c), c.TagDroplets(context.Background(), ig.DeleteTag("ci"), []int64{2, 3}))
+		}, func(*Client) error { return nil }},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			a, token := &accounts{asked: map[string]int{}}, &rotating{token: "a1"}
+			c := withToken(t, a, token)
+			err := after[0](c)
+			a.gone = true
+			if err := errors.Join(err, after[1](c)); err != nil {
+				t.Fatal(err)
+			}
+			token.token, a.revoked = "a2", "a1"
+			if err := sendGet(c); !errors.Is(err, ig.ErrNotFound) {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
 }

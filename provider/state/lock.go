@@ -40,14 +40,24 @@ func (e *HeldError) Error() string {
 }
 
 const (
-	// orphanWait is for a holder that is not known to live: one whose runner has ended
-	// notices within a second, one without a pid writes it at once or has ended.
-	orphanWait = 5 * time.Second
-	lockPoll   = 100 * time.Millisecond
+	orphanWait  = 5 * time.Second // it notices within a second that its runner has ended
+	unknownWait = time.Second     // it writes its pid at once, or does not live any more
+	lockPoll    = 100 * time.Millisecond
 )
 
-// acquire takes the lock. The runner holds one mutex for all its runners while a plugin
-// starts, so a living holder is not waited for.
+// patience returns how long to wait for a holder. The runner holds one mutex for all its
+// runners while a plugin starts, so a living one is not waited for.
+func (e *HeldError) patience() time.Duration {
+	switch {
+	case e.Orphan:
+		return orphanWait
+	case e.PID == 0:
+		return unknownWait
+	}
+	return 0
+}
+
+// acquire takes the lock.
 func (h home) acquire(ctx context.Context, command bool) (*flock.Flock, error) {
 	if _, err := checkAccess(h.lock, 0); err != nil {
 		return nil, err
@@ -64,8 +74,7 @@ func (h home) acquire(ctx context.Context, command bool) (*flock.Flock, error) {
 			return lock, nil
 		}
 		held := h.heldBy() // now, which may be another one than a moment ago
-		lives := held.PID != 0 && !held.Orphan
-		if lives || time.Since(began) >= orphanWait {
+		if time.Since(began) >= held.patience() {
 			return nil, held
 		}
 		select {

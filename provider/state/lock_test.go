@@ -70,8 +70,8 @@ func TestWaits(t *testing.T) {
 		{"of our runner", holder{PID: self, Parent: runner}, 0, HeldError{PID: self, Sibling: true}, "by another plugin process of this runner, pid %d: two [[runners]] sections have one plugin_config.name, or the runner's token was rotated"},
 		{"of another runner", holder{PID: runner, Parent: grandparent}, 0, HeldError{PID: runner}, "by another process on this host, pid %d: the plugin of another runner, or a command"},
 		{"orphan", holder{PID: self, Parent: 1 << 30}, orphanWait, HeldError{PID: self, Orphan: true}, "by a plugin process whose runner has ended, pid %d. Stop that process"},
-		{"it has ended", holder{PID: 1 << 30, Parent: runner}, orphanWait, HeldError{}, "by another process on this host, pid unknown: "},
-		{"it has written nothing yet", holder{}, orphanWait, HeldError{}, "by another process on this host, pid unknown: "},
+		{"it has ended", holder{PID: 1 << 30, Parent: runner}, unknownWait, HeldError{}, "by another process on this host, pid unknown: "},
+		{"it has written nothing yet", holder{}, unknownWait, HeldError{}, "by another process on this host, pid unknown: "},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			h := ci(t)
