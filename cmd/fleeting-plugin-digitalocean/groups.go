@@ -192,7 +192,7 @@ func (c choice) load(otherwise string) (*runnerconfig.File, error) {
 // unopened is a file that could not be opened, and what to do about it.
 func unopened(err error, hint string) error {
 	if errors.Is(err, fs.ErrPermission) {
-		hint = quote(append([]string{"sudo"}, os.Args...)...)
+		hint = asRoot()
 	}
 	return hinted{err, hint}
 }

@@ -83,6 +83,14 @@ func (l *listing) once(ctx context.Context, groups []group) error {
 	ctx, cancel := bounded(ctx, l.timeout)
 	defer cancel()
 	all, err := l.t.look(ctx, groups, list)
+	had := map[int64]bool{} // two tokens may be of one account, which nothing else shows
+	for _, f := range all {
+		f.Found = slices.DeleteFunc(f.Found, func(e *entry) bool {
+			twice := had[e.ID]
+			had[e.ID] = true
+			return twice
+		})
+	}
 	if l.t.format == asJSON || slices.ContainsFunc(all, func(f *found) bool { return f.Error == "" }) {
 		l.show(reportOf(all))
 	}

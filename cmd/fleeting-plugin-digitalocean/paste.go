@@ -38,3 +38,12 @@ func quote(words ...string) string {
 	}
 	return strings.Join(quoted, " ")
 }
+
+// asRoot is this command line for root.
+func asRoot() string {
+	self, err := os.Executable() // root's PATH may be another
+	if err != nil {
+		self = program
+	}
+	return quote(append([]string{"sudo", self}, os.Args[1:]...)...)
+}

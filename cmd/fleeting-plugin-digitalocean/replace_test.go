@@ -61,7 +61,7 @@ func TestMigrateWithoutPermission(t *testing.T) {
 			dir := filepath.Join(root, name)
 			path := filepath.Join(dir, "config.toml")
 			must(t, os.Mkdir(dir, 0o755), os.WriteFile(path, []byte(oldConfig), 0o644), os.Chmod(path, tt.file), os.Chmod(dir, tt.dir))
-			want := strings.NewReplacer("%s", path, "%hint", quote("sudo", filepath.Base(program), "migrate", "--write", path)).Replace(tt.want)
+			want := strings.NewReplacer("%s", path, "%hint", quote("sudo", program, "migrate", "--write", path)).Replace(tt.want)
 			cmd := exec.Command(program, "migrate", "--write", path)
 			cmd.Dir, cmd.Env = "/", []string{"HOME=/nonexistent", "PATH=/usr/bin:/bin"}
 			if os.Geteuid() == 0 {

@@ -319,14 +319,16 @@ func (r *removing) destroy(ctx context.Context, here []*found) error {
 // undeleted says which of a group's items are left that were to be deleted, and why.
 func (f *found) undeleted() (err error) {
 	for _, e := range f.Found {
-		if e.Deleted || e.Why == nil {
+		what := "is not confirmed to be gone"
+		switch {
+		case e.Deleted || e.Why == nil:
 			continue
+		case e.LeftAlone():
+			what = "is not deleted"
+		case e.Kind == inventory.DropletKind:
+			what += ", and may be billed"
 		}
-		billed := ""
-		if e.Kind == inventory.DropletKind {
-			billed = ", and may be billed"
-		}
-		err = errors.Join(err, f.fault(fmt.Errorf("%s is not confirmed to be gone%s: %w", e.Item, billed, e.Why)))
+		err = errors.Join(err, f.fault(fmt.Errorf("%s %s: %w", e.Item, what, e.Why)))
 	}
 	return err
 }

@@ -231,11 +231,11 @@ func manager() {
 	}
 }
 
-// await is `await FILE`: until a process in the background has written to it.
+// await is `await FILE [TEXT]`: until something, or that, is in the file.
 func await(ts *testscript.TestScript, _ bool, args []string) {
 	until(ts, func() bool {
-		info, err := os.Stat(ts.MkAbs(args[0]))
-		return err == nil && info.Size() > 0
+		content, _ := os.ReadFile(ts.MkAbs(args[0]))
+		return len(content) > 0 && strings.Contains(string(content), strings.Join(args[1:], " "))
 	})
 }
 

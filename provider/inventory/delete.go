@@ -20,8 +20,8 @@ var (
 	errForeign = errors.New("it does not belong to the group any more, by its name and tags: it is left alone")
 )
 
-// leftAlone reports whether Delete did not delete it because it is none to delete.
-func (i *Item) leftAlone() bool { return errors.Is(i.Why, errKept) || errors.Is(i.Why, errForeign) }
+// LeftAlone reports whether Delete did not delete it because it is none to delete.
+func (i *Item) LeftAlone() bool { return errors.Is(i.Why, errKept) || errors.Is(i.Why, errForeign) }
 
 const (
 	// Of a token's 250 requests a minute the runner needs the other half. A Droplet takes three: read, delete, read.
@@ -58,7 +58,7 @@ func Delete(ctx context.Context, api *digitalocean.Client, items []*Item, progre
 				defer mu.Unlock()
 				gone++
 				progress(gone, len(droplets))
-			case i.leftAlone():
+			case i.LeftAlone():
 			case i.Why != nil && ctx.Err() != nil: // what went wrong last
 				i.Why = fmt.Errorf("%w: %w", err, i.Why)
 			default:
@@ -118,7 +118,7 @@ func (i *Item) deleteDroplet(ctx context.Context, api *digitalocean.Client, limi
 		}
 		pause := max(pollFirst, min(pollMost, time.Since(began)/10))
 		switch {
-		case i.leftAlone():
+		case i.LeftAlone():
 			return nil
 		case errors.Is(err, instancegroup.ErrUnauthorized), errors.Is(err, instancegroup.ErrForbidden),
 			errors.Is(err, instancegroup.ErrOtherAccount):

@@ -163,7 +163,7 @@ func TestDeleteLeavesAlone(t *testing.T) {
 				time.AfterFunc(after, func() { tt.do(d.sim, int(d.items[0].Droplet.ID)) })
 				synctest.Wait()
 			}, func(d *deletion) {
-				if len(d.left) != 1 || d.left[0] != d.items[0] || !errors.Is(d.left[0].Why, tt.why) || !d.left[0].leftAlone() || len(d.lives()) != 3 {
+				if len(d.left) != 1 || d.left[0] != d.items[0] || !errors.Is(d.left[0].Why, tt.why) || !d.left[0].LeftAlone() || len(d.lives()) != 3 {
 					t.Errorf("%s, after %s: left %v, really %v", name, after, d.left, d.lives())
 				}
 			})

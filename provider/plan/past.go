@@ -17,7 +17,7 @@ import (
 type Past struct {
 	From     time.Time `json:"from"`
 	To       time.Time `json:"to"`
-	Size     string    `json:"size"` // of its last Droplet
+	Size     string    `json:"size"` // of most of its Droplets
 	Jobs     int       `json:"jobs"`
 	Measured Figures   `json:"measured"`
 	Model    Figures   `json:"model"`
@@ -43,7 +43,7 @@ const deletion = 5 * time.Second
 func NewPast(h *history.History, group string, s Setup) (*Past, error) {
 	p := &Past{From: h.From, To: h.To, Choices: []Choice{}, Setup: s, Work: &Work{Length: h.To.Sub(h.From), Gone: deletion}}
 	p.Setup.shifts = shifts(h.From, p.Work.Length, s.Active)
-	droplets := map[string]*history.Droplet{}
+	droplets, sizes := map[string]*history.Droplet{}, map[string]int{}
 	hours := 0.0 // of which the price is known
 	for i := range h.Droplets {
 		d := &h.Droplets[i]
@@ -61,7 +61,9 @@ func NewPast(h *history.History, group string, s Setup) (*Past, error) {
 			hours += to.Sub(from).Hours()
 			p.Work.Price += d.PriceHourly * to.Sub(from).Hours()
 		}
-		p.Size = cmp.Or(d.Size, p.Size)
+		if sizes[d.Size]++; sizes[d.Size] > sizes[p.Size] {
+			p.Size = d.Size
+		}
 	}
 	all, own := p.jobs(h, droplets)
 	switch {

@@ -74,7 +74,7 @@ func byHand() *history.History {
 	add("other", 0, "other", 1, 5*time.Minute)
 	add("ci", 0, "first", 0.06, 10*time.Minute)
 	for n := 1; n < 19; n++ {
-		add("ci", n, "usual", 0.03, 10*time.Minute)
+		add("ci", n, "most", 0.03, 10*time.Minute)
 	}
 	add("ci", 19, "last", 0, 0)
 	return h
@@ -90,7 +90,7 @@ func TestPast(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := p.Work
-	if p.Size != "last" || p.Jobs != 20 || p.Was.Most != 1 || len(w.Boots) != 20 || math.Abs(w.Price-0.6/19) > 1e-9 ||
+	if p.Size != "most" || p.Jobs != 20 || p.Was.Most != 1 || len(w.Boots) != 20 || math.Abs(w.Price-0.6/19) > 1e-9 ||
 		w.Ready != 10*time.Second-6*time.Second || w.Gone != 5*time.Second {
 		t.Errorf("size %s, %d jobs, %d Droplets, %d boots, %g USD, ready %s, gone %s", p.Size, p.Jobs, p.Was.Most, len(w.Boots), w.Price, w.Ready, w.Gone)
 	}
