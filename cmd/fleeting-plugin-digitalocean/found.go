@@ -31,7 +31,8 @@ type found struct {
 	Error   string   `json:"error,omitempty"` // why it is not known, or not deleted
 	Found   []*entry `json:"found"`
 
-	now time.Time // by DigitalOcean's clock
+	foreign []instancegroup.Droplet // with its tag, but not of it
+	now     time.Time               // by DigitalOcean's clock
 }
 
 // entry is an item as it is shown.
@@ -109,7 +110,7 @@ func list(ctx context.Context, f *found) error {
 
 // saw notes what DigitalOcean says beside the items.
 func (f *found) saw(s inventory.Found) {
-	f.now = s.Now
+	f.now, f.foreign = s.Now, s.Foreign
 	for _, u := range s.Unread {
 		f.Unread = append(f.Unread, u.Error())
 	}

@@ -68,7 +68,7 @@ func (l *listing) run(ctx context.Context) error {
 	}
 	for {
 		err := errors.Join(l.once(ctx, groups), unread)
-		if l.watch.Duration == 0 {
+		if l.watch.Duration == 0 || l.t.unwritten() != nil {
 			return err
 		}
 		if err != nil {
@@ -93,6 +93,12 @@ func (l *listing) once(ctx context.Context, groups []group) error {
 	}
 	if l.t.format == asJSON || slices.ContainsFunc(all, func(f *found) bool { return f.Error == "" }) {
 		l.show(reportOf(all))
+	}
+	for _, f := range all {
+		for _, d := range f.foreign {
+			l.t.say("note", "Droplet %d (%s) has a tag of the plugin, but not a name or not the other tags of a group: "+
+				"somebody else tagged it", d.ID, clean(d.Name))
+		}
 	}
 	return err
 }

@@ -88,9 +88,10 @@ https://gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean`,
 	bootstrap := &cobra.Command{
 		Use:   "bootstrap REPOSITORY",
 		Short: "Copy itself to where a runner in another container finds it",
-		Long: `Copy itself, in a container of the plugin, to where a runner in another
-container finds it: below $FLEETING_PLUGIN_PATH, which is /plugins where it is
-not set. REPOSITORY is what the runner's plugin = "..." has.`,
+		Long: `Copy the directory of this program, in a container of the plugin, which has
+nothing else in it, to where a runner in another container finds it: below
+$FLEETING_PLUGIN_PATH, which is /plugins where it is not set. REPOSITORY is what
+the runner's plugin = "..." has.`,
 		Args: cobra.ExactArgs(1),
 		Run: func(_ *cobra.Command, args []string) {
 			os.Args = []string{os.Args[0], "bootstrap", args[0]}

@@ -71,11 +71,11 @@ func (t *terminal) end(cmd *cobra.Command, err error) int {
 	if s, ok := errors.AsType[status](err); ok {
 		code, err = int(s), nil
 	}
-	if o, ok := t.out.(*output); err == nil && ok && o.failed != nil { // whoever reads it must not take half of it for all
-		t.say("error", "%v", o.failed)
-		return exitFailed
-	}
 	if err == nil {
+		if err := t.unwritten(); err != nil { // whoever reads it must not take half of it for all
+			t.say("error", "%v", err)
+			return exitFailed
+		}
 		return code
 	}
 	text, meant, _ := strings.Cut(err.Error(), "\n\nDid you mean this?\n") // as cobra has it
@@ -115,10 +115,19 @@ func (o *output) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
+// unwritten is why not all of what was asked for could be written.
+func (t *terminal) unwritten() error {
+	if o, ok := t.out.(*output); ok {
+		return o.failed
+	}
+	return nil
+}
+
 func newTerminal() *terminal {
 	t := &terminal{out: &output{file: os.Stdout}, err: os.Stderr}
-	t.live = term.IsTerminal(int(os.Stdout.Fd()))
-	t.liveErr = term.IsTerminal(int(os.Stderr.Fd()))
+	dumb := os.Getenv("TERM") == "dumb" // it shows escape sequences
+	t.live = !dumb && term.IsTerminal(int(os.Stdout.Fd()))
+	t.liveErr = !dumb && term.IsTerminal(int(os.Stderr.Fd()))
 	wanted := os.Getenv("NO_COLOR") == "" // an empty one does not count, by no-color.org
 	t.colours, t.errColours = t.live && wanted, t.liveErr && wanted
 	return t

@@ -41,7 +41,9 @@ func Read(journal io.Reader, since time.Time, progress func(lines int, at time.T
 			if !r.To.IsZero() {
 				return r.end(), nil
 			}
-			err = ErrForeign
+			if err = ErrForeign; lines == 0 {
+				err = errors.New("it is empty")
+			}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read the journal up to line %d: %w", lines, err)

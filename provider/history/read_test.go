@@ -405,7 +405,7 @@ func TestStream(t *testing.T) {
 // A journal without the runner's lines, or without their times, says nothing, even if other programs' lines have some.
 func TestForeign(t *testing.T) {
 	text := regexp.MustCompile(`(?m)^\S+Z `).ReplaceAllString(file(t, "text.log"), "")
-	for _, journal := range []string{"", strings.Repeat("\n", betweenSteps), "-- No entries --\n", "Nov 29 12:00:00 host sshd[9]: hello\n",
+	for _, journal := range []string{strings.Repeat("\n", betweenSteps), "-- No entries --\n", "Nov 29 12:00:00 host sshd[9]: hello\n",
 		`{"time":"2026-11-29T12:00:00Z","msg":"hello"}`, text, text + "2026-11-29T12:00:00+0000 host sshd[9]: hello\n"} {
 		progress := func(lines int, at time.Time) { t.Errorf("%d lines, up to %s", lines, at) } // up to no time
 		if _, err := Read(strings.NewReader(journal), time.Time{}, progress); !errors.Is(err, ErrForeign) {

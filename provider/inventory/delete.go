@@ -47,6 +47,9 @@ func Delete(ctx context.Context, api *digitalocean.Client, items []*Item, progre
 	droplets := slices.DeleteFunc(slices.Clone(items), func(i *Item) bool { return i.Kind != DropletKind })
 	var mu sync.Mutex // guards gone
 	gone := 0
+	if len(droplets) > 0 {
+		progress(0, len(droplets))
+	}
 	limit := rate.NewLimiter(rate.Every(pace), burst)
 	group, deleting := errgroup.WithContext(ctx) // what is permanent for one is so for all
 	for _, i := range droplets {

@@ -45,8 +45,9 @@ func (i *Item) String() string { return string(i.Kind) + " " + i.Name }
 
 // Found are Droplets, by ascending id.
 type Found struct {
-	Owned []instancegroup.Droplet
-	Kept  []instancegroup.Droplet // a group's too, but a person keeps them: see instancegroup.KeepTag
+	Owned   []instancegroup.Droplet
+	Kept    []instancegroup.Droplet // a group's too, but a person keeps them: see instancegroup.KeepTag
+	Foreign []instancegroup.Droplet // they carry a tag of the plugin's, and belong to no group
 
 	Now    time.Time // by DigitalOcean's clock, where it says so
 	Unread []error   // what could not be listed, and so was not looked for
@@ -75,7 +76,8 @@ func Look(ctx context.Context, api *digitalocean.Client, group string) (Found, e
 	}
 	for _, d := range l.Droplets {
 		switch owner := instancegroup.GroupOf(d); {
-		case owner == "" || group != "" && owner != group: // somebody else tagged it
+		case owner == "" || group != "" && owner != group:
+			f.Foreign = append(f.Foreign, d)
 		case instancegroup.Kept(d):
 			f.Kept = append(f.Kept, d)
 		default:

@@ -111,10 +111,10 @@ func TestLook(t *testing.T) {
 	add("big", "x7k2m9qxab", "")
 	sim.AddDroplet(dosim.Droplet{Name: "ci-x7k2m9qxad", Tags: []string{"fleeting-group:ci"}})
 	api := client(t, sim)
-	for group, want := range map[string][2]int{"ci": {2, 1}, "": {3, 1}, "big": {1, 0}, "none": {}} {
+	for group, want := range map[string][3]int{"ci": {2, 1, 2}, "": {3, 1, 1}, "big": {1, 0, 0}, "none": {}} {
 		f, err := Look(t.Context(), api, group)
-		if got := [2]int{len(f.Owned), len(f.Kept)}; got != want || err != nil {
-			t.Errorf("%q: owned, kept %v, want %v (%v)", group, got, want, err)
+		if got := [3]int{len(f.Owned), len(f.Kept), len(f.Foreign)}; got != want || err != nil {
+			t.Errorf("%q: owned, kept, foreign %v, want %v (%v)", group, got, want, err)
 		}
 		if began.Sub(f.Now) < 59*time.Minute {
 			t.Errorf("it is %s by DigitalOcean's clock, which is an hour behind", f.Now)
