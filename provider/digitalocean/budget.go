@@ -145,6 +145,7 @@ func (b *budget) note(r request, tries bool, resp *http.Response) {
 	now := time.Now()
 	switch {
 	case strings.HasSuffix(r.op, "/v2/account/keys"): // has a limit of its own
+		return
 	case resp.StatusCode == http.StatusTooManyRequests:
 		b.held[kindOf(r)] = now.Add(cmp.Or(retryAfter(resp.Header), holdWithout))
 	case tries: // others may have been sent before the 429

@@ -94,13 +94,17 @@ func TestBudgetOfAMinute(t *testing.T) {
 // What an answer said is asked anew within a minute, by what changes something first.
 func TestBudgetOfAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		left := 2000
-		c := over(t, answering(func(*http.Request) (*http.Response, error) {
-			left--
+		left := 2001
+		c := over(t, answering(func(r *http.Request) (*http.Response, error) {
+			if left--; r.URL.Path == "/v2/account/keys" { // which have a limit of their own
+				return answer(200, `{"ssh_keys":[],"meta":{"total":0}}`, "ratelimit-limit", "10", "ratelimit-remaining", "0"), nil
+			}
 			return answer(200, pageOf(0), "ratelimit-limit", "5000", "ratelimit-remaining", strconv.Itoa(left)), nil
 		}))
-		l, err := c.List(t.Context(), groupTag, false)
-		if want := (ig.Budget{Limit: 5000, Remaining: 1999, Others: 3000, Lists: 1}); err != nil || l.Budget != want {
+		_, err := c.Keys(t.Context())
+		l, lerr := c.List(t.Context(), groupTag, false)
+		err = errors.Join(err, lerr)
+		if want := (ig.Budget{Limit: 5000, Remaining: 1999, Others: 2999, LookUps: 1, Lists: 1}); err != nil || l.Budget != want {
 			t.Errorf("%+v, %v; want %+v", l.Budget, err, want)
 		}
 		for _, tt := range []struct {
