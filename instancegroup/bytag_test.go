@@ -39,15 +39,15 @@ func TestDeleteByTagFallsBack(t *testing.T) {
 }
 
 // When requests are scarce deletes wait for each other, and leave by one tag
-// without another call of the runner: with the first Update of the next quarter of a
-// minute. With requests to spare each leaves at once.
+// without another call of the runner: with the first Update 15 s after the first
+// of them. With requests to spare each leaves at once.
 func TestDeletesGather(t *testing.T) {
 	play(t, spec(nil), `
 		= when requests are scarce
-			up 140; set left 2500; run 10s; quarter; mark
+			up 140; set left 2500; run 10s; mark
 			decrease 1; decrease 1; run 3s; decrease 2; decrease 2; run 3s; decrease 3; run 3s; decrease 4; run 3s
-			sent tagging 0 bulk 0 delete 0; run 4s; sent tagging 1 bulk 1 delete 0
-			quarter; mark; decrease 5-140; run 12s; sent tagging 0 bulk 0 delete 0; run 6s; sent tagging 2 bulk 1 delete 0; run 20s; living 0
+			sent tagging 0 bulk 0 delete 0; run 3s; sent tagging 1 bulk 1 delete 0
+			mark; decrease 5-140; run 14s; sent tagging 0 bulk 0 delete 0; run 4s; sent tagging 2 bulk 1 delete 0; run 20s; living 0
 		= with requests to spare
 			up 5; set left 2501; run 10s; mark; decrease 1-5; sent delete 5
 		= a tag is of no use

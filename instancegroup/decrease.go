@@ -49,7 +49,10 @@ func (g *Group) mark(names []string) (batch, error) {
 		if i := g.instances.byName[name]; i != nil && i.phase != gone {
 			*i = i.toDelete("the runner asked for it")
 			if g.listing.budget.scarce() && i.deletion == (deletion{}) { // it leaves with others, by one tag
-				i.deletion.next = now.Add(batchDeletesFor - now.Sub(now.Truncate(batchDeletesFor)))
+				if !now.Before(g.deletions.flush) {
+					g.deletions.flush = now.Add(batchDeletesFor)
+				}
+				i.deletion.next = g.deletions.flush
 			}
 			marked = append(marked, i)
 		}
@@ -99,6 +102,7 @@ func (d deletion) sent(accepted bool, wait time.Duration, now time.Time) deletio
 type deletions struct {
 	tagged bool      // the delete tag may be on the account, until Shutdown
 	looked bool      // for what else has it, there was nothing, and no list has shown anything since
+	flush  time.Time // when the deletes that wait for others are sent, if that is to come
 	noTag  time.Time // nothing is deleted by it before then
 }
 

@@ -266,8 +266,6 @@ func (r *runner) step(verb string, w ...string) {
 		r.within(18*time.Second, verb, func() { equal(r.t, "clean", w[0] == "clean", r.shutdown(ctx)) })
 	case "sleep":
 		time.Sleep(dur(0))
-	case "quarter": // of a minute: until the next begins
-		time.Sleep(time.Until(time.Now().Truncate(batchDeletesFor).Add(batchDeletesFor)))
 	case "repeat": // "repeat 1s 1m step + step": with pauses of a second, for a minute
 		for began := time.Now(); time.Since(began) < dur(1) && !r.t.Failed(); time.Sleep(dur(0)) {
 			r.do(strings.ReplaceAll(text(2), " + ", ";"))
