@@ -17,7 +17,7 @@ func (c *choice) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&c.config, "config", "", "the runner's `FILE` (default $CONFIG_FILE, else /etc/gitlab-runner/config.toml, "+
 		"or ~/.gitlab-runner/config.toml for others than root)")
-	f.StringVar(&c.runner, "runner", "", "the group of this [[runners]] only, by its `NAME`")
+	f.StringVar(&c.runner, "runner", "", "the group of this [[runners]] only, by its `NAME`; with --group, only its account")
 	f.StringArrayVarP(&c.groups, "group", "g", nil, "this group only, by its `NAME`; may be repeated")
 	f.StringVar(&c.tokenFile, "token-file", "", "without a config.toml: a `FILE` with the account's token, - for standard input "+
 		"(default $DIGITALOCEAN_TOKEN, else $DIGITALOCEAN_ACCESS_TOKEN)")

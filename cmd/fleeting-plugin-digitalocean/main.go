@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"runtime"
@@ -57,8 +58,11 @@ https://gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean`,
 	root.SetVersionTemplate(provider.Version.Full())
 	root.PersistentFlags().BoolFunc("no-color", "no colours, as with NO_COLOR set", func(v string) error {
 		no, err := strconv.ParseBool(v)
+		if err != nil {
+			return errors.New("give true or false")
+		}
 		t.colours, t.errColours = t.colours && !no, t.errColours && !no
-		return err
+		return nil
 	})
 
 	serve := &cobra.Command{
