@@ -34,8 +34,9 @@ and with writes that cannot succeed, such as the deletion of Droplet 0.
 failure or Ctrl-C. If it is killed, the next doctor shows what it left.
 
 It exits with 0 if there is nothing worse than notes, with 3 if there are
-warnings, with 4 if there are faults, with 1 if it could not look or --boot was
-interrupted, with 2 if it was called wrongly.`,
+warnings, with 4 if there are faults, also if DigitalOcean cannot be reached,
+with 1 if config.toml cannot be read or --boot was interrupted, with 2 if it was
+called wrongly.`,
 		Example: `  $ sudo fleeting-plugin-digitalocean doctor
   group ci, runner "digitalocean", /etc/gitlab-runner/config.toml:16
   ok       /etc/gitlab-runner/config.toml:16: plugin_config is accepted
