@@ -52,7 +52,7 @@ func TestDeletesGather(t *testing.T) {
 			up 5; set left 2501; run 10s; mark; decrease 1-5; sent delete 5
 		= a tag is of no use
 			up 20; always tagging forbidden; set left 2500; run 10s; mark
-			decrease 1-5; run 18s; sent tagging 1 bulk 0 delete 5; decrease 6-7; run 18s; sent tagging 1 bulk 0 delete 7
+			decrease 1-5; run 18s; decrease 6-7; sent tagging 1 bulk 0 delete 7
 		= until Shutdown
 			set left 2500; run 10s; up 20; decrease 1-20; mark; stop clean; took 0s 8s; living 0; sent tagging 1 bulk 1 delete 0`)
 }

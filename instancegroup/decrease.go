@@ -1,6 +1,7 @@
 package instancegroup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,7 +49,7 @@ func (g *Group) mark(names []string) (batch, error) {
 	for _, name := range names {
 		if i := g.instances.byName[name]; i != nil && i.phase != gone {
 			*i = i.toDelete("the runner asked for it")
-			if g.listing.budget.scarce() && i.deletion == (deletion{}) { // it leaves with others, by one tag
+			if g.listing.budget.scarce() && !now.Before(g.deletions.noTag) && i.deletion == (deletion{}) { // it leaves with others
 				if !now.Before(g.deletions.flush) {
 					g.deletions.flush = now.Add(batchDeletesFor)
 				}
@@ -171,8 +172,8 @@ func (g *Group) send(ctx context.Context, b batch) record {
 		}
 	}
 	all := concurrently(b.byID, func(d Droplet) answer {
-		a := answer{Droplet: d, err: ctx.Err()}
-		if a.err == nil {
+		a := answer{Droplet: d, err: cmp.Or(ctx.Err(), noTag)}
+		if ctx.Err() == nil && !errors.Is(noTag, ErrRateLimited) { // by id there are more to send
 			a.requestID, a.err = g.cloud.Delete(ctx, d.ID)
 		}
 		return a

@@ -38,10 +38,10 @@ func TestDeleteIsClaimed(t *testing.T) {
 // is no error, since nobody refused it, nor does it slow what follows.
 func TestRateLimitedDeletesWait(t *testing.T) {
 	play(t, spec(nil), `
-		= one      | n=1,  tagging=0, at_once=1,  later=6-7
-		= nine     | n=9,  tagging=0, at_once=9,  later=54-63
-		= by a tag | n=30, tagging=7, at_once=30, later=180-210
-			up $n; always delete limited/20s; always tagging limited/20s; mark; decrease 1-$n; run 15s; sent delete $at_once
-			run 1m45s; sent tagging 0-$tagging delete $later; says 0x WARN & did not delete; says 2x the token's rate limit is reached & deletes wait
-			heal delete; heal tagging; run 30s; told 1-$n crdx`)
+		= one      | n=1,  op=delete,  other=tagging, at_once=1, later=6-7
+		= nine     | n=9,  op=delete,  other=tagging, at_once=9, later=54-63
+		= by a tag | n=30, op=tagging, other=delete,  at_once=1, later=6-7
+			up $n; always $op limited/20s; mark; decrease 1-$n; run 15s; sent $op $at_once $other 0
+			run 1m45s; sent $op $later; says 0x WARN & did not delete; says 2x the token's rate limit is reached & deletes wait
+			heal $op; run 30s; told 1-$n crdx`)
 }

@@ -94,7 +94,8 @@ func (k *credentials) stale(ctx context.Context, api *digitalocean.Client, dead 
 		k.log.Warn("could not look for SSH keys that earlier plugin processes left", "err", err)
 	}
 	return slices.DeleteFunc(keys, func(key digitalocean.Key) bool {
-		return !slices.Contains(dead, instancegroup.RunOfKey(k.group, key.Name)) || key.Fingerprint == k.fingerprint ||
+		run := instancegroup.RunOfKey(k.group, key.Name)
+		return run == "" || !slices.Contains(dead, run) || key.Fingerprint == k.fingerprint ||
 			slices.Contains(k.extra, key.Fingerprint) || slices.Contains(k.extra, fmt.Sprint(key.ID))
 	})
 }
