@@ -73,6 +73,9 @@ func (j *journal) read(t *terminal) (*history.History, error) {
 		t.waits("%d lines, up to %s", lines, at.Local().Format(time.DateTime))
 	})
 	if err != nil {
+		if j.file != "" && j.file != "-" {
+			err = fmt.Errorf("%s: %w", j.file, err)
+		}
 		return nil, hinted{err, "give --journal FILE with what journalctl -u gitlab-runner -o json (or short-iso) writes on the runner's host, " +
 			"as root"}
 	}
@@ -86,7 +89,7 @@ func (j *journal) read(t *terminal) (*history.History, error) {
 		}
 		defer f.Close()
 		if err := h.AddExport(f); err != nil {
-			return nil, fmt.Errorf("read the export of jobs: %w", err)
+			return nil, fmt.Errorf("%s: read the export of jobs: %w", j.jobs, err)
 		}
 	}
 	for _, problem := range slices.Sorted(maps.Keys(h.Problems)) {

@@ -139,7 +139,7 @@ func (r *removing) choose(ctx context.Context, groups []group, names []string) (
 		})
 	}
 	for _, n := range missing {
-		faults = append(faults, hinted{fmt.Errorf("no group has a Droplet %s", n), r.showNames()})
+		faults = append(faults, hinted{fmt.Errorf("no Droplet %s was found", n), r.showNames()})
 	}
 	return all, errors.Join(faults...)
 }
@@ -227,7 +227,11 @@ func (r *removing) remove(ctx context.Context, groups []group, all []*found) err
 		err = r.again(ctx, groups, all)
 	}
 	if gone, of := deleted(all); r.t.format != asJSON && of > 0 {
-		fmt.Fprintf(r.t.out, "deleted %d of %d\n", gone, of)
+		if r.dryRun {
+			fmt.Fprintf(r.t.out, "would delete %d of %d\n", len(r.targets(all...)), of)
+		} else {
+			fmt.Fprintf(r.t.out, "deleted %d of %d\n", gone, of)
+		}
 	}
 	if err != nil && digitalocean.Hint(err) == "" {
 		if r.orphans { // ls shows no keys

@@ -88,14 +88,15 @@ func (h *History) AddExport(in io.Reader) error {
 	for i := range h.Jobs {
 		byID[h.Jobs[i].ID] = &h.Jobs[i]
 	}
+	type job struct {
+		ID       int64
+		Queued   float64 `json:"queued_duration"` // seconds until the runner took it
+		Pipeline struct{ ID int64 }
+		Project  struct{ ID int64 }
+	}
 	d := json.NewDecoder(in)
 	for pages := 0; ; pages++ {
-		var page []struct {
-			ID       int64
-			Queued   float64 `json:"queued_duration"` // seconds until the runner took it
-			Pipeline struct{ ID int64 }
-			Project  struct{ ID int64 }
-		}
+		var page []job
 		if err := d.Decode(&page); errors.Is(err, io.EOF) && pages > 0 {
 			return nil
 		} else if err != nil {
