@@ -276,7 +276,7 @@ func (m *machine) anything(rt *rapid.T) {
 				dosim.Fault{Op: "GET /v2/droplets/{id}", Status: http.StatusNotFound, Times: mostInstances})
 			time.Sleep(5 * time.Second)
 			m.sim.ClearFaults()
-			time.Sleep(time.Minute) // what two moments say alike is believed, and an Update may be a minute off
+			time.Sleep(90 * time.Second) // what two moments say alike is believed, and Updates are a minute apart, and more
 		},
 		"take the key away": func(*rapid.T) {
 			for _, k := range m.sim.Keys() {
