@@ -28,7 +28,7 @@ type Fault struct {
 	// The error. Status alone answers with the body that DigitalOcean gives with it.
 	Applied bool              // the operation is carried out all the same
 	Status  int               // of the answer; 0 with a Body: 500, with a Message: 422
-	Body    string            // EmptyBody: none at all; see also ErrorBody and HTMLBody
+	Body    string            // EmptyBody: none at all; see also HTMLBody
 	Message string            // instead of a Body: this message in DigitalOcean's form, with error_attributes
 	Header  map[string]string // added to the answer, such as Retry-After
 	Refused bool              // connection refused (a reset, over a real network); never applied
@@ -95,11 +95,6 @@ const EmptyBody = "(empty)"
 // title; as it is here, in an outage. The answer has none of the headers that only the API sends.
 const HTMLBody = "<html>\r\n<head><title>503 Service Temporarily Unavailable</title></head>\r\n" +
 	"<body><center><h1>503 Service Temporarily Unavailable</h1></center></body>\r\n</html>\r\n"
-
-// ErrorBody is a JSON error body with an id such as "unprocessable_entity" and a message.
-func ErrorBody(id, message string) string {
-	return string(jsonReply(0, apiError{ID: id, Message: message}).body)
-}
 
 // Inject arms faults, behind those already armed.
 func (s *Sim) Inject(faults ...Fault) {
