@@ -85,12 +85,14 @@ func (p *planning) run(t *terminal) error {
 		return err
 	}
 	r := planReport{Past: past}
-	if p.file != "" && past.Setup.Zone == time.Local {
+	if past.Setup.Zone == time.Local {
 		r.Notes = append(r.Notes, past.From.Local().Format("Hours are this machine's (MST, UTC-07:00): ")+
 			"with TZ=Europe/Berlin, or with a timezone in the policy, they are another's.")
 	}
 	if len(past.Misfits) > 0 {
-		r.show(t)
+		if r.show(t); p.svg != "" {
+			t.say("note", "there is no picture without advice: %s is not written", p.svg)
+		}
 		return status(exitFound)
 	}
 	t.waits("trying other policies")
@@ -127,7 +129,7 @@ func (p *planning) setup() (s plan.Setup, err error) {
 	}
 	if len(runners) != 1 {
 		return s, hinted{misuse(fmt.Sprintf("%s: %s of this plugin are meant", file.Path, count(len(runners), "[[runners]] section"))),
-			"choose one with --group NAME or --runner NAME"}
+			"choose one with --group NAME or --runner NAME, of those that " + p.choice.command("ls") + " shows"}
 	}
 	r := runners[0]
 	s = plan.Setup{Autoscaler: *r.Autoscaler, Concurrent: max(1, file.Concurrent), Limit: r.Limit, Zone: time.Local}
@@ -151,7 +153,7 @@ func (p *planning) addSize(given string) error {
 	factor, usd, priced := strings.Cut(numbers, "@")
 	speedup, _ := strconv.ParseFloat(factor, 64)
 	price, _ := strconv.ParseFloat(usd, 64)
-	if size == "" || !(speedup > 0) || priced && !(price > 0) { // NaN is not
+	if size == "" || !(speedup >= 0.01 && speedup <= 100) || priced && !(price > 0) { // NaN is not
 		return errors.New("write it as s-4vcpu-8gb=1.8, or as s-4vcpu-8gb=1.8@0.07143 with the USD it costs an hour")
 	}
 	p.sizes = append(p.sizes, plan.Size{Slug: size, Speedup: speedup, Price: price})
@@ -179,13 +181,14 @@ func blocks(policies []runnerconfig.Policy) string {
 	var b strings.Builder
 	for _, p := range policies {
 		fmt.Fprintf(&b, `  [[runners.autoscaler.policy]]
-    periods = [%q]
+    periods = ["%s"]
     timezone = %q
     idle_count = %d
     idle_time = %q
     scale_factor = %g
+    scale_factor_limit = %d
     preemptive_mode = %t
-`, p.Periods[0], p.Timezone, p.IdleCount, strings.Replace(p.IdleTime.String(), "m0s", "m", 1), p.ScaleFactor, p.Preemptive())
+`, strings.Join(p.Periods, `", "`), p.Timezone, p.IdleCount, strings.Replace(p.IdleTime.String(), "m0s", "m", 1), p.ScaleFactor, p.ScaleFactorLimit, p.Preemptive())
 	}
 	return b.String()
 }

@@ -51,9 +51,11 @@ type Droplet struct {
 
 // Failure is why a placement made no Droplets, and how often that was logged.
 type Failure struct {
+	Group  string `json:"group,omitempty"`
 	Size   string `json:"size,omitempty"` // "" = all placements of a group
 	Region string `json:"region,omitempty"`
 	Why    string `json:"why"`
+	Last   string `json:"last_error,omitempty"` // the last of DigitalOcean's words
 	Times  int    `json:"times"`
 }
 

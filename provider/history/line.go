@@ -23,6 +23,7 @@ var (
 	colours   = regexp.MustCompile("\x1b\\[[0-9;]*m")
 	level     = regexp.MustCompile(`^(WARNING|ERROR|FATAL|PANIC): `)
 	nextField = regexp.MustCompile(` [\w-]+=`)
+	requestID = regexp.MustCompile(` \(request id [^)]*\)`)
 )
 
 // parse reads a line in any form that Read takes; at is its time, as far as it is known. A line of another program has no
@@ -63,7 +64,7 @@ func parse(text []byte, at time.Time) (l line, ok bool) {
 		json.Unmarshal(entry.Message, &message) != nil && json.Unmarshal(entry.Message, &raw) != nil {
 		return l, false
 	}
-	return parse(append(raw, message...), time.UnixMicro(entry.Micros))
+	return parse(append(raw, message...), believed(time.UnixMicro(entry.Micros)))
 }
 
 // field returns a field; "" = the line has none of that key. In text it is key=value with spaces, or key="quoted value"; the
@@ -103,8 +104,16 @@ func (l *line) number(key string, most float64) float64 {
 func parseTime(s string) time.Time {
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05Z0700"} {
 		if t, err := time.Parse(layout, s); err == nil {
-			return t.UTC()
+			return believed(t)
 		}
 	}
 	return time.Time{}
+}
+
+// believed returns a time of this century's, since there were runners that scale like this; else zero.
+func believed(t time.Time) time.Time {
+	if y := t.Year(); y < 2020 || y > 2099 {
+		return time.Time{}
+	}
+	return t.UTC()
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/instancegroup"
 )
 
 const (
@@ -59,6 +61,8 @@ type reader struct {
 	History
 	since    time.Time
 	last     time.Time // of the last line that is used
+	odd      time.Time // of the last line that was left out for its time
+	stopped  time.Time // when the runner before the last start did not run any more, at the latest
 	running  map[int64]*Job
 	droplets map[string]*Droplet
 }
@@ -80,18 +84,23 @@ func (r *reader) line(text []byte) {
 	if l.at.IsZero() && l.msg == "Starting multi-runner" { // it is written before log_format is known
 		l.at = r.last
 	}
+	if r.isOdd(l.at) {
+		r.Problems["lines a month and more from the line above, which the next one does not bear out: left out"]++
+		return
+	}
 	switch l.msg {
 	default:
 		return
 	case "Starting multi-runner": // what the process before had to do ended with it, if no later line speaks of it
+		r.stopped = r.last
 		for _, j := range r.running {
 			if j.Ended.IsZero() {
-				j.Ended = l.at
+				j.Ended = r.stopped
 			}
 		}
 		for _, d := range r.droplets {
 			if d.Gone.IsZero() {
-				d.Gone, d.Assumed = r.last, true
+				d.Gone, d.Assumed = r.stopped, true
 			}
 		}
 	case "Checking for jobs... received":
@@ -104,6 +113,9 @@ func (r *reader) line(text []byte) {
 	case "Dialing instance": // perhaps after it tried another Droplet
 		j := r.job(&l)
 		j.Started, j.Droplet = l.at, l.field("instance-id")
+		if group := groupOf(j.Droplet); group != "" && j.ID > 0 && r.droplets[j.Droplet] == nil { // it was there before the first line
+			r.droplets[j.Droplet] = &Droplet{Name: j.Droplet, Group: group}
+		}
 	case "Job succeeded", "Job failed", "Removed job from processing list":
 		r.endJob(r.job(&l), l.at)
 	case "Droplets requested", "a create was not confirmed; lists will show whether its Droplets exist":
@@ -124,12 +136,13 @@ func (r *reader) line(text []byte) {
 		if r.old(l.at) {
 			break
 		}
-		f := Failure{Size: l.field("size"), Region: l.field("region"), Why: cmp.Or(l.field("why"), l.msg)}
-		i := slices.IndexFunc(r.Failures, func(o Failure) bool { o.Times = 0; return o == f })
+		f := Failure{Group: l.field("group"), Size: l.field("size"), Region: l.field("region"), Why: cmp.Or(l.field("why"), "refused")}
+		i := slices.IndexFunc(r.Failures, func(o Failure) bool { o.Last, o.Times = "", 0; return o == f })
 		if i < 0 {
 			i, r.Failures = len(r.Failures), append(r.Failures, f)
 		}
 		r.Failures[i].Times++
+		r.Failures[i].Last = requestID.ReplaceAllString(l.field("err"), "")
 	case "Configuration loaded", "Updating job...", "Appending trace to coordinator...ok": // the runner is there
 	}
 	if l.at.IsZero() {
@@ -145,6 +158,32 @@ func (r *reader) line(text []byte) {
 		r.Problems["times that are before those of the line above: the clock was set back, or files are out of order"]++
 	}
 	r.last = l.at
+}
+
+// isOdd reports whether a line is to be left out for its time: a clock was wrong, or a digit. After a real pause the next line
+// bears it out; before one that nothing happened in, the history has not begun.
+func (r *reader) isOdd(at time.Time) bool {
+	far := func(from time.Time) bool { return at.Sub(from).Abs() > month*time.Second }
+	if at.IsZero() || r.last.IsZero() || !far(r.last) {
+		return false
+	}
+	if odd := far(r.odd); odd {
+		r.odd = at
+		return true
+	}
+	if len(r.running)+len(r.droplets)+len(r.Jobs) == 0 {
+		r.From, r.To = time.Time{}, time.Time{}
+	}
+	return false
+}
+
+// groupOf returns the group of an instance by its name; "" = it is no Droplet of this plugin.
+func groupOf(name string) string {
+	i := strings.LastIndexByte(name, '-')
+	if i <= 0 || instancegroup.RunOf(name[:i], name) == "" {
+		return ""
+	}
+	return name[:i]
 }
 
 // job returns the job of a line, by its id alone, which is GitLab's for all runners; or one that does not count.
@@ -182,7 +221,7 @@ func (r *reader) each(l *line, do func(*Droplet)) {
 	some, _, more := strings.Cut(named, " and ")
 	names, group := strings.Fields(some), l.field("group")
 	for _, d := range r.droplets {
-		if more && d.Group == group {
+		if more && d.Group == group && (d.Gone.IsZero() || d.Assumed && d.Gone.Equal(r.stopped)) {
 			names = append(names, d.Name)
 		}
 	}
@@ -219,6 +258,10 @@ func (r *reader) end() *History {
 		r.To, r.running, r.droplets = r.From, nil, nil
 	}
 	for _, j := range r.running {
+		if d := r.droplets[j.Droplet]; d != nil && j.Ended.IsZero() && !d.Gone.IsZero() {
+			j.Ended = d.Gone
+			r.Problems["jobs whose end was not logged: counted to that of their Droplets"]++
+		}
 		r.endJob(j, j.Ended)
 	}
 	slices.SortFunc(r.Jobs, func(a, b Job) int { return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.ID, b.ID)) })

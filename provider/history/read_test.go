@@ -269,7 +269,7 @@ func shown(h *History, t0 time.Time) (lines []string) {
 		if t.IsZero() {
 			return "-"
 		}
-		return fmt.Sprint(t.Sub(t0).Seconds())
+		return strconv.FormatFloat(t.Sub(t0).Seconds(), 'f', -1, 64)
 	}
 	for _, j := range h.Jobs {
 		add("job %d: %s %s %s on %s", j.ID, at(j.Received), at(j.Started), at(j.Ended), j.Droplet)
@@ -278,7 +278,7 @@ func shown(h *History, t0 time.Time) (lines []string) {
 		add("Droplet %s of %s, %s: %s %s %s at %g", d.Name, d.Group, d.Size, at(d.Requested), at(d.Active), at(d.Gone), d.PriceHourly)
 	}
 	for _, f := range h.Failures {
-		add("failure of %s %s: %s, %d times", f.Size, f.Region, f.Why, f.Times)
+		add("failure of %s, %s %s: %s, %s, %d times", f.Group, f.Size, f.Region, f.Why, f.Last, f.Times)
 	}
 	for problem := range h.Problems {
 		add("problem: %s", problem)

@@ -15,7 +15,7 @@ func Example() (*history.History, Setup) {
 	const week, price = 7 * 24 * time.Hour, 0.03571
 	rng := rand.New(rand.NewPCG(1, 1)) //nolint:gosec // an example
 	from := time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)
-	h := &history.History{From: from, To: from.Add(week), Prices: map[string]float64{"s-2vcpu-4gb": price}}
+	h := &history.History{From: from, To: from.Add(week), Prices: map[string]float64{"s-2vcpu-4gb": price}, Failures: []history.Failure{}}
 	w := &Work{Length: week, Ready: 3 * time.Second, Gone: 2 * deletion, Price: price, Queued: true}
 	for range 1000 {
 		w.Boots = append(w.Boots, time.Duration(30+rng.IntN(30))*time.Second)

@@ -41,6 +41,10 @@ const deletion = 5 * time.Second
 
 // NewPast reads the history of a group through its present setup. The error says what is missing in it.
 func NewPast(h *history.History, group string, s Setup) (*Past, error) {
+	if h.To.Sub(h.From) > 366*24*time.Hour {
+		return nil, fmt.Errorf("the journal is of more than a year, from %s to %s: give a --since",
+			h.From.Format(time.DateOnly), h.To.Format(time.DateOnly))
+	}
 	p := &Past{From: h.From, To: h.To, Choices: []Choice{}, Setup: s, Work: &Work{Length: h.To.Sub(h.From), Gone: deletion}}
 	p.Setup.shifts = shifts(h.From, p.Work.Length, s.Active)
 	droplets, sizes := map[string]*history.Droplet{}, map[string]int{}
@@ -78,9 +82,17 @@ func NewPast(h *history.History, group string, s Setup) (*Past, error) {
 	p.fits("USD a month", p.Model.USD, p.Measured.USD, 0.15, 1)
 	p.fits("seconds of wait p50", p.Model.Wait.P50, p.Measured.Wait.P50, 0.25, 5)
 	p.fits("seconds of wait p95", p.Model.Wait.P95, p.Measured.Wait.P95, 0.25, 5)
-	if p.Misfits != nil {
-		p.explain(h.Failures)
+	if p.Misfits == nil {
+		return p, nil
 	}
+	for _, f := range h.Failures {
+		if f.Group == "" || f.Group == group {
+			p.Misfits = append(p.Misfits, fmt.Sprintf("Droplets were refused %d times: %s in %s: %s", f.Times, cmp.Or(f.Size, "any size"),
+				cmp.Or(f.Region, "any region"), cmp.Or(f.Last, f.Why)))
+		}
+	}
+	p.Misfits = append(p.Misfits, "it may be that the policy or a limit was another one for a part of the time, "+
+		"or that Droplets could not be had, were kept, or outlived a restart")
 	return p, nil
 }
 
@@ -130,8 +142,9 @@ func (p *Past) hold(all, own []Life) {
 		return
 	}
 	held := func(by string, jobs []Life, full int) {
-		if _, long := atOnce(jobs, full); long > 0 {
-			p.Held = append(p.Held, fmt.Sprintf("%s was reached for %.1f %% of the time", by, 100*long.Hours()/p.Work.Length.Hours()))
+		_, long := atOnce(jobs, full)
+		if percent := 100 * long.Hours() / p.Work.Length.Hours(); percent >= 0.05 {
+			p.Held = append(p.Held, fmt.Sprintf("%s was reached for %.1f %% of the time", by, percent))
 		}
 	}
 	held("concurrent", all, p.Setup.Concurrent)
@@ -166,16 +179,6 @@ func (p *Past) fits(what string, model, measured, part, least float64) {
 	if math.Abs(model-measured) > max(part*measured, least) {
 		p.Misfits = append(p.Misfits, fmt.Sprintf("%s: %.2f by the model, %.2f measured", what, model, measured))
 	}
-}
-
-// explain says why figures do not fit: what is known of it, and what may be.
-func (p *Past) explain(failures []history.Failure) {
-	for _, f := range failures {
-		p.Misfits = append(p.Misfits, fmt.Sprintf("Droplets were refused %d times: %s in %s: %s", f.Times, cmp.Or(f.Size, "any size"),
-			cmp.Or(f.Region, "any region"), f.Why))
-	}
-	p.Misfits = append(p.Misfits, "it may be that the policy or a limit was another one for a part of the time, "+
-		"or that Droplets could not be had, were kept, or outlived a restart")
 }
 
 // Figures are an Outcome in short.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/doctor"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/history"
 	"gitlab.com/fleeting-digitalocean/fleeting-plugin-digitalocean/provider/runnerconfig"
 )
@@ -31,7 +32,8 @@ func TestFit(t *testing.T) {
 	fit := func(idle time.Duration, change func(*history.Job)) []string {
 		h, s := Example()
 		s.Policy[0].IdleTime = idle
-		h.Failures = []history.Failure{{Size: "s-1vcpu-1gb", Region: "fra1", Why: "sold out", Times: 3}, {Why: "limit", Times: 7}}
+		h.Failures = []history.Failure{{Size: "s-1vcpu-1gb", Region: "fra1", Why: "it refused", Last: "sold out", Times: 3},
+			{Group: "other", Why: "no size"}, {Group: "ci", Why: "limit", Times: 7}}
 		for i := range h.Jobs {
 			if i%12 == 0 {
 				change(&h.Jobs[i])
@@ -128,6 +130,15 @@ func TestHeld(t *testing.T) {
 	}
 }
 
+// Nor can one be made from years.
+func TestYears(t *testing.T) {
+	h, s := Example()
+	h.From = h.From.AddDate(-3, 0, 0)
+	if _, err := NewPast(h, "ci", s); err == nil || !strings.HasPrefix(err.Error(), "the journal is of more than a year, from 2023-11-02 to 2026-11-09: ") {
+		t.Error(err)
+	}
+}
+
 // A history that no plan can be made from.
 func TestTooLittle(t *testing.T) {
 	for want, spoil := range map[string]func(*history.Droplet){
@@ -216,7 +227,7 @@ func TestChoices(t *testing.T) {
 		}
 	}
 	p.Setup.Zone = berlin(t)
-	p.Setup.Policy = []runnerconfig.Policy{{PreemptiveMode: new(false)}, {IdleCount: 1}}
+	p.Setup.Policy = []runnerconfig.Policy{{PreemptiveMode: new(false)}, {IdleCount: 1, ScaleFactorLimit: 9}}
 	for now, uses := range map[int]string{0: "0 5 20", 1: "1", 20: "5 20 100"} {
 		p.Setup.MaxUseCount = now
 		tried := map[string]map[string]bool{}
@@ -230,7 +241,7 @@ func TestChoices(t *testing.T) {
 			night, day := c.Setup.Policy[0], c.Setup.Policy[len(c.Setup.Policy)-1]
 			note("uses", c.Setup.MaxUseCount)
 			note("idle_time", day.IdleTime)
-			note("scale", day.ScaleFactor)
+			note("scale", fmt.Sprint(day.ScaleFactor, " to ", day.ScaleFactorLimit))
 			note("idle", day.IdleCount)
 			if night.IdleTime != day.IdleTime || c.MaxUses != c.Setup.MaxUseCount {
 				t.Errorf("%+v", c)
@@ -245,7 +256,7 @@ func TestChoices(t *testing.T) {
 			}
 		}
 		for what, want := range map[string]string{
-			"uses": uses, "idle_time": "5m0s 10m0s 20m0s 40m0s", "scale": "0 1.5", "idle": "0 1 2 3 5 8 12", "of 8": "0 4 8",
+			"uses": uses, "idle_time": "5m0s 10m0s 20m0s 40m0s", "scale": "0 to 0 1.5 to 9", "idle": "0 1 2 3 5 8 12", "of 8": "0 4 8",
 			"blocks": "1 false [* * * * *] Europe/Berlin true [* * * * *] Europe/Berlin true" +
 				" 2 true [* 9-18 * * mon,tue,wed,thu,fri] Europe/Berlin true [* * * * *] Europe/Berlin false",
 		} {
@@ -273,17 +284,18 @@ func TestFront(t *testing.T) {
 // What is better than the present is named, and at most five choices are shown.
 func TestChoose(t *testing.T) {
 	p := Past{}
-	at := func(usd, p95 float64) Figures { return Figures{USD: usd, Wait: history.Waits{P95: p95}} }
-	for _, f := range []Figures{at(50, 90), at(70, 62), at(80, 50), at(99, 40), at(150, 30), at(180, 20), at(200, 5)} {
+	at := func(usd, p50, p95 float64) Figures { return Figures{USD: usd, Wait: history.Waits{P50: p50, P95: p95}} }
+	for _, f := range []Figures{at(50, 2, 90), at(60, 5, 64), at(70, 3, 62), at(80, 2, 50), at(98, 2, 40), at(99, 5, 39),
+		at(150, 2, 30), at(180, 2, 20), at(200, 2, 5)} {
 		p.Front = append(p.Front, Choice{Figures: f})
 	}
-	p.Model = at(100, 60)
+	p.Model = at(100, 2, 60)
 	p.choose()
 	got := ""
 	for _, c := range p.Choices {
 		got += fmt.Sprintf("%s %g %s;", c.Label, c.USD, c.Why)
 	}
-	if want := "A 50 ;B 70 the same wait for less;C 99 less wait for the same;D 150 ;E 200 ;"; got != want || p.Best != "B" {
+	if want := "A 50 ;B 70 the same wait for less;C 98 less wait for the same;D 150 ;E 200 ;"; got != want || p.Best != "B" {
 		t.Errorf("%q, the best is %s", got, p.Best)
 	}
 }
@@ -303,8 +315,27 @@ func TestHours(t *testing.T) {
 	}
 	p := weeks(1, 3000) // work from 8 to 18 UTC, Monday to Friday
 	p.Setup.Zone = berlin(t)
-	if got := period(p.workHours()); got != "* 9-18 * * mon,tue,wed,thu,fri" {
-		t.Errorf("the hours of work in Berlin are %s", got)
+	for zone, want := range map[string]string{
+		"Europe/Berlin":     "[* 9-18 * * mon,tue,wed,thu,fri]",
+		"Asia/Tokyo":        "[* 17-23 * * mon,tue,wed,thu,fri * 0-2 * * tue,wed,thu,fri,sat]", // over midnight
+		"America/Anchorage": "[* 23-23 * * sun,mon,tue,wed,thu * 0-8 * * mon,tue,wed,thu,fri]",
+	} {
+		var err error
+		if p.Setup.Zone, err = time.LoadLocation(zone); err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(p.workHours().periods()); got != want {
+			t.Errorf("the hours of work in %s are %s, want %s", zone, got, want)
+		}
+		for _, c := range p.choices(Size{p.Size, 1, 1}) { // it is replayed as a runner reads it
+			active, err := doctor.Active(c.Setup.Policy)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := shifts(p.From, p.Work.Length, active); !slices.Equal(got, c.Setup.shifts) {
+				t.Fatalf("%s: %s: %v, want %v", zone, c.Policy, c.Setup.shifts, got)
+			}
+		}
 	}
 	p.Work = &Work{Length: 73 * time.Hour}
 	if got := p.figures(Outcome{USD: 73}).USD; got != 730 {

@@ -73,9 +73,9 @@ func (p *Past) choices(size Size) (all []Choice) {
 		work.Jobs[i].Takes = time.Duration(float64(work.Jobs[i].Takes) / size.Speedup)
 	}
 	counts := p.counts()
-	days, from, to := p.workHours()
+	hours := p.workHours()
 	byDay := shifts(p.From, work.Length, func(t time.Time) int {
-		if t = t.In(p.Setup.Zone); days[t.Weekday()] && t.Hour() >= from && t.Hour() < to {
+		if hours.have(t.In(p.Setup.Zone)) {
 			return 1
 		}
 		return 0
@@ -88,9 +88,10 @@ func (p *Past) choices(size Size) (all []Choice) {
 	if p.Setup.Zone != time.Local {
 		policy.Timezone = p.Setup.Zone.String()
 	}
-	atNightIs, byDayIs := false, false // preemptive_mode of the first policy, which is the base, and of the last
+	atNightIs, byDayIs, limit := false, false, 0 // preemptive_mode of the first policy, which is the base, and of the last
 	if now := p.Setup.Policy; len(now) > 0 {
-		atNightIs, byDayIs = now[0].Preemptive(), now[len(now)-1].Preemptive()
+		last := now[len(now)-1]
+		atNightIs, byDayIs, limit = now[0].Preemptive(), last.Preemptive(), last.ScaleFactorLimit
 	}
 	add := func(uses int, idle time.Duration, scale float64, count, atNight int) {
 		c := Choice{Size: size.Slug, MaxUses: uses, Setup: p.Setup, work: &work}
@@ -99,13 +100,14 @@ func (p *Past) choices(size Size) (all []Choice) {
 		day.IdleCount, day.IdleTime, day.ScaleFactor, day.PreemptiveMode = count, idle, scale, &byDayIs
 		c.Policy = fmt.Sprintf("%d idle", count)
 		if scale > 0 {
+			day.ScaleFactorLimit = limit
 			c.Policy += fmt.Sprintf(" x%g", scale)
 		}
 		c.Setup.MaxUseCount, c.Setup.Policy, c.Setup.shifts = uses, []runnerconfig.Policy{day}, []shift{{}}
 		if atNight < count {
-			day.Periods = []string{period(days, from, to)}
+			day.Periods = hours.periods()
 			c.Setup.Policy, c.Setup.shifts = []runnerconfig.Policy{night, day}, byDay
-			c.Policy = fmt.Sprintf("%d idle, %s %d-%dh", atNight, c.Policy, from, to)
+			c.Policy = fmt.Sprintf("%d idle, %s %d-%dh", atNight, c.Policy, hours.from, (hours.to-1)%24+1)
 		}
 		c.Policy += fmt.Sprintf(", %.0fm", idle.Minutes())
 		if uses != p.Setup.MaxUseCount {
@@ -130,17 +132,6 @@ func (p *Past) choices(size Size) (all []Choice) {
 	return all
 }
 
-// period is how the runner reads hours of days, from Sunday on.
-func period(days [7]bool, from, to int) string {
-	var names []string
-	for d, name := range strings.Fields("sun mon tue wed thu fri sat") {
-		if days[d] {
-			names = append(names, name)
-		}
-	}
-	return fmt.Sprintf("* %d-%d * * %s", from, to-1, strings.Join(names, ","))
-}
-
 // counts are the values of idle_count: up to how many jobs come, at most, while a Droplet boots. Room for more is never needed.
 func (p *Past) counts() []int {
 	boots := slices.Sorted(slices.Values(p.Work.Boots))
@@ -157,25 +148,66 @@ func (p *Past) counts() []int {
 	return slices.Compact(counts)
 }
 
-// workHours are the days with many jobs, from Sunday on, and the hours from the first to the last one with more than the mean.
-func (p *Past) workHours() (days [7]bool, from, to int) {
+// workHours are hours of days.
+type workHours struct {
+	days     [7]bool // from Sunday on, on which they begin
+	from, to int     // to is over 24 where they end on the day after
+}
+
+// workHours are the days with many jobs, and the hours outside of the longest time with less than the mean.
+func (p *Past) workHours() workHours {
 	var perDay [7]int
 	var perHour [24]int
 	for _, j := range p.Work.Jobs {
-		t := p.From.Add(j.Arrive).In(p.Setup.Zone)
-		perDay[t.Weekday()]++
-		perHour[t.Hour()]++
+		perHour[p.From.Add(j.Arrive).In(p.Setup.Zone).Hour()]++
 	}
-	for day, n := range perDay {
-		days[day] = 3*n > slices.Max(perDay[:])
-	}
-	from = 24
-	for hour, n := range perHour {
-		if 24*n >= len(p.Work.Jobs) {
-			from, to = min(from, hour), hour+1
+	w, rest := workHours{to: 24}, 0
+	for from := range 24 {
+		quiet := 0
+		for quiet < 24 && 24*perHour[(from+24-1-quiet)%24] < len(p.Work.Jobs) {
+			quiet++
+		}
+		if quiet > rest {
+			w.from, w.to, rest = from, from+24-quiet, quiet
 		}
 	}
-	return days, from, to
+	for _, j := range p.Work.Jobs {
+		perDay[w.day(p.From.Add(j.Arrive).In(p.Setup.Zone))]++
+	}
+	for day, n := range perDay {
+		w.days[day] = 3*n > slices.Max(perDay[:])
+	}
+	return w
+}
+
+// day is the one that a moment counts for: after midnight, while work lasts, the day before.
+func (w workHours) day(t time.Time) time.Weekday {
+	if t.Hour() < w.to-24 {
+		return (t.Weekday() + 6) % 7
+	}
+	return t.Weekday()
+}
+
+func (w workHours) have(t time.Time) bool {
+	h := t.Hour()
+	return w.days[w.day(t)] && (h >= w.from && h < w.to || h < w.to-24)
+}
+
+// periods are how the runner reads them.
+func (w workHours) periods() []string {
+	period := func(from, to, later int) string {
+		var names []string
+		for day := range 7 {
+			if w.days[(day+7-later)%7] {
+				names = append(names, strings.ToLower(time.Weekday(day).String()[:3]))
+			}
+		}
+		return fmt.Sprintf("* %d-%d * * %s", from, to-1, strings.Join(names, ","))
+	}
+	if w.to <= 24 {
+		return []string{period(w.from, w.to, 0)}
+	}
+	return []string{period(w.from, 24, 0), period(0, w.to-24, 1)}
 }
 
 // front keeps the choices that no other beats in cost and p95 wait, cheapest first. A fiftieth
@@ -198,8 +230,12 @@ func front(all []Choice) (best []Choice) {
 func (p *Past) choose() {
 	same, less, last := -1, -1, len(p.Front)-1
 	present := p.Model
+	atMost := func(wait, now float64) bool { return wait <= now+max(1, now/10) }
 	for i, c := range p.Front {
-		if same < 0 && c.Wait.P95 <= present.Wait.P95+max(1, present.Wait.P95/10) && c.USD < 0.98*present.USD {
+		if !atMost(c.Wait.P50, present.Wait.P50) { // what every second job notices is not the same, nor less
+			continue
+		}
+		if same < 0 && atMost(c.Wait.P95, present.Wait.P95) && c.USD < 0.98*present.USD {
 			same = i
 		}
 		if c.USD <= 1.01*present.USD && c.Wait.P95 < present.Wait.P95-max(1, present.Wait.P95/50) {
