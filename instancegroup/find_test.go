@@ -57,6 +57,17 @@ func TestFindRememberedIsGoneOrUnknown(t *testing.T) {
 			left ci-run0aaaaa1; sleep 1m; start; run 1m; living 1; told ci-run0aaaaa1 r`)
 }
 
+// TestKilledInCreate: what the last process had sent, and had no answer for, may appear
+// late. It counts for max_instances, and is settled by lists as ever.
+func TestKilledInCreate(t *testing.T) {
+	play(t, spec(func(s *Settings) { s.MaxInstances = 4 }), `
+		= it was carried out     | what=done-lost, told=cr, more=0
+		= it was not carried out | what=lost, told=cx, more=3
+			set createlag 30s; next create $what; want 3; takeover; counts 3; want 1 of 4; run 2m; told 1-3 $told; want $more of 4; living 4
+		= the request is under way
+			next create ok+4s; go want 3; sleep 1s; saved 3; join; saved 3; next create refused; refused 1; saved 3`)
+}
+
 // Whatever becomes of the list of GPU Droplets, it keeps no group from starting
 // that has no GPU size. It is logged once what that means.
 func TestStartWithoutGPUList(t *testing.T) {

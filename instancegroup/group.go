@@ -61,8 +61,9 @@ type Settings struct {
 	Images func(ctx context.Context, refused bool) (map[string]Image, error)
 	Keys   func(ctx context.Context, refused bool) ([]string, error)
 
-	// Save writes down the group's Droplets, by name, for the next process, if any came
-	// or went: after each Update, and before Increase returns. Calls do not overlap.
+	// Save writes down the group's Droplets, by name, for the next process, if any came or
+	// went: after each Update, before a create is sent, when the ids are 0, and before
+	// Increase returns. Calls do not overlap.
 	Save func(droplets map[string]int64)
 }
 

@@ -215,21 +215,22 @@ func (g *Group) fitQuota(ctx context.Context, a *attempt, err error) (again bool
 
 // mint picks the next placement and adds an instance, in flight, for each Droplet that is
 // still wanted. There are no names if nothing is left to try.
+// They are saved first: the next process counts them, if this one is killed. (TestKilledInCreate)
 func (g *Group) mint(a *attempt) (at Placement, names []string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	now := time.Now()
-	at, ok := g.placements.next(now, a.tried)
-	if !ok || g.closed {
-		return at, nil
-	}
-	for len(names) < a.goal-a.accepted {
-		name := g.Name + "-" + NewSuffix(g.Run)
-		if g.instances.byName[name] == nil {
-			g.instances.add(instance{Droplet: Droplet{Name: name}, at: at, inFlight: true, requested: now, confirmed: now})
-			names = append(names, name)
+	g.commitAndSave(false, func() {
+		now := time.Now()
+		var ok bool
+		if at, ok = g.placements.next(now, a.tried); !ok || g.closed {
+			return
 		}
-	}
+		for len(names) < a.goal-a.accepted {
+			name := g.Name + "-" + NewSuffix(g.Run)
+			if g.instances.byName[name] == nil {
+				g.instances.add(instance{Droplet: Droplet{Name: name}, at: at, inFlight: true, requested: now, confirmed: now})
+				names = append(names, name)
+			}
+		}
+	})
 	return at, names
 }
 

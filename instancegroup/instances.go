@@ -16,6 +16,7 @@ type instances struct {
 	byID   map[int64]*instance  // also what is hidden from it
 	ended  map[int64]bool       // Droplets of earlier runs that are gone, since lists lag, or were kept
 
+	vanished time.Time // when the last one was gone that nobody here deleted
 	noAssign time.Time // none is assigned to the project before then
 }
 
@@ -65,11 +66,11 @@ func (is *instances) count(most phase) int {
 	return n
 }
 
-// ids returns what exists or may exist, and has an id.
+// ids returns what exists or may exist; the id is 0 before it is known.
 func (is *instances) ids() map[string]int64 {
 	ids := map[string]int64{}
 	for _, i := range is.all {
-		if i.phase != gone && i.ID != 0 && (ids[i.Name] == 0 || !i.hidden) {
+		if i.phase != gone && (ids[i.Name] == 0 || !i.hidden) {
 			ids[i.Name] = i.ID
 		}
 	}

@@ -237,7 +237,7 @@ func (g *Group) apply(i *instance, o observation, now time.Time) {
 // isGone notes the end of an instance. It stays known by its id until the runner
 // has been told. Called with mu held.
 func (g *Group) isGone(i *instance, before phase, now time.Time) {
-	if !i.own() {
+	if !i.own() && i.ID != 0 {
 		g.instances.ended[i.ID] = true // lists lag: it may be in another one
 	}
 	fields := g.fields(i, now)
@@ -250,12 +250,13 @@ func (g *Group) isGone(i *instance, before phase, now time.Time) {
 	case i.ID == 0:
 		g.log.Warn("a Droplet was never created: it is reported to the runner as gone", fields...)
 	default:
+		g.instances.vanished = now
 		g.log.Warn("a Droplet vanished: it is reported to the runner as gone", fields...)
 	}
 }
 
 // lookUp asks for Droplets that should be in the lists and are not. A 404 is
-// doubtful while others are missing too.
+// doubtful while others are missing too, or have vanished a moment ago.
 func (g *Group) lookUp(ctx context.Context, ds []Droplet) record {
 	all := concurrently(ds, func(d Droplet) answer {
 		a := answer{Droplet: d, asked: time.Now(), err: ctx.Err()}
@@ -265,7 +266,7 @@ func (g *Group) lookUp(ctx context.Context, ds []Droplet) record {
 		return a
 	})
 	return func(now time.Time) {
-		missing := 0
+		missing, lately := 0, now.Sub(g.instances.vanished) < vanishTimeout
 		for _, i := range g.instances.all {
 			if i.phase < deleting && i.unresolved {
 				missing++
@@ -277,7 +278,7 @@ func (g *Group) lookUp(ctx context.Context, ds []Droplet) record {
 			switch {
 			case i == nil, errors.Is(a.err, ErrRateLimited): // at its next turn
 			case a.err == nil, errors.Is(a.err, ErrNotFound):
-				g.apply(i, observation{byID: true, asked: a.asked, present: a.err == nil, droplet: a.found, doubtful: missing > 1}, now)
+				g.apply(i, observation{byID: true, asked: a.asked, present: a.err == nil, droplet: a.found, doubtful: missing > 1 || lately}, now)
 			default:
 				if unsent(a.err) || ctx.Err() != nil { // there was no time: it is due at once
 					i.checked = time.Time{}

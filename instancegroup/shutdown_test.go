@@ -24,9 +24,9 @@ func TestShutdown(t *testing.T) {
 			says WARN & did not accept the deletion of Droplets: they stay & droplets=2 & usd_per_hour=0.02 & rm --all --group ci
 			says 0x until the next start takes them over # the hint would be what the runner has asked for
 		# Shutdown looks whether a name exists that was not confirmed, and deletes it if the runner has asked for that.
-		= unconfirmed names, applied | what=done-lost, end=clean
-		= unconfirmed names, not applied | what=lost, end=unclean
-			set createlag 2s; next create $what; want 2; update; decrease 1-2; stop $end; living 0; saved 0
+		= unconfirmed names, applied | what=done-lost, end=clean, saved=0
+		= unconfirmed names, not applied | what=lost, end=unclean, saved=2 # the next process looks for them
+			set createlag 2s; next create $what; want 2; update; decrease 1-2; stop $end; living 0; saved $saved
 		= during an Update that hangs
 			up 2; always delete lost; undecreased 1-2; heal delete; always list hang; sleep 3s
 			go update fails; sleep 1s; stop unclean; living 0; join # no list has shown it, and nothing is shown

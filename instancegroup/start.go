@@ -15,13 +15,14 @@ type Found struct {
 	first      listAnswer
 	gpus       bool      // GPU Droplets could be listed
 	remembered []Droplet // by the last process, under its names: what exists, or may exist
+	unanswered []string  // its names that no create's answer came for
 }
 
 // Forget drops what the last process remembered: it is on another account.
-func (f *Found) Forget() { f.remembered = nil }
+func (f *Found) Forget() { f.remembered, f.unanswered = nil, nil }
 
 // Remembers reports whether something exists, or may exist, that the last process remembered.
-func (f *Found) Remembers() bool { return len(f.remembered) > 0 }
+func (f *Found) Remembers() bool { return len(f.remembered)+len(f.unanswered) > 0 }
 
 // findsAtOnce is how many Find looks up. Updates do the rest, some at a time.
 const findsAtOnce = 50
@@ -49,6 +50,10 @@ func Find(ctx context.Context, cloud Cloud, log Logger, group string, gpus bool,
 	}
 	names := map[int64]string{} // which somebody may have changed since
 	for name, id := range remembered {
+		if id == 0 {
+			f.unanswered = append(f.unanswered, name)
+			continue
+		}
 		names[id] = name
 	}
 	missing := slices.DeleteFunc(slices.Sorted(maps.Keys(names)), list.has)
@@ -113,6 +118,11 @@ func Start(s Settings, cloud Cloud, log Logger, f Found) *Group {
 		take(d)
 	}
 	g.logTakeOver(g.instances.all)
+	for _, name := range f.unanswered { // lists will show it, as for a create of this process (TestKilledInCreate)
+		if g.instances.byName[name] == nil {
+			g.instances.add(instance{Droplet: Droplet{Name: name}, requested: now, confirmed: now})
+		}
+	}
 	g.listed(&f.first, now)
 	g.listing.started = f.first.began.Add(g.listing.skew)
 	for _, i := range g.instances.all {

@@ -86,9 +86,14 @@ func TestEmptyListIsNotBelieved(t *testing.T) {
 }
 
 // TestVanishTogether: one 404 is not believed of Droplets that vanish together; a
-// second one half a minute later is, and the first of one that vanishes alone.
+// second one half a minute later is, and the first of one that vanishes alone. Together
+// is within that time.
 func TestVanishTogether(t *testing.T) {
 	play(t, spec(nil), `
+		= one after another, and they do not live | what=vanish, last=crx
+		= one after another, though they live     | what=hide,   last=cr
+			up 5; vanish 2; run 5s; $what 3; next get missing; run 5s; $what 4; next get missing; run 5s; $what 5; next get missing
+			run 10s; told 3-5 cr; run 1m; told 3-5 $last
 		= one wrong answer each | lists=2, gets=5
 		= for 20 s              | lists=22, gets=100
 			up 5; next list $lists*empty; next get $gets*missing; run 20s; heal get; sent get 5; run 2m; told 1-5 cr; sent delete 0

@@ -199,7 +199,8 @@ func (f Fault) answer(c *call) reply {
 		rep.body = []byte(strings.ReplaceAll(HTMLBody, "503 Service Temporarily Unavailable", title))
 		rep.header.Set("Content-Type", "text/html")
 		rep.foreign = true
-	default:
+	default: // the API's own is made above
+		rep.foreign = true
 		rep.body = []byte(f.Body)
 		rep.header.Set("Content-Type", http.DetectContentType(rep.body))
 		if json.Valid(rep.body) {

@@ -43,6 +43,7 @@ func TestFaults(t *testing.T) {
 		{"422", dosim.Fault{Status: 422}, ig.ErrRefused, false, 0},
 		{"401 of a proxy", dosim.Fault{Status: 401, Body: dosim.HTMLBody}, ig.ErrUnconfirmed, true, 0},
 		{"404 without a body", dosim.Fault{Status: 404, Body: dosim.EmptyBody}, ig.ErrUnconfirmed, true, 0},
+		{"404 of a gateway that speaks JSON", dosim.Fault{Status: 404, Body: `{"message":"no Route matched with those values"}`}, ig.ErrUnconfirmed, true, 0},
 		{"404 with other JSON", dosim.Fault{Status: 404, Body: `{"error":"no route"}`}, ig.ErrUnconfirmed, true, 0},
 		{"422 with a message that is no text", dosim.Fault{Status: 422, Body: `{"message":[1]}`}, ig.ErrUnconfirmed, true, 0},
 		{"429 in HTML", dosim.Fault{Status: 429, Body: dosim.HTMLBody, Header: map[string]string{"Retry-After": "30"}}, ig.ErrRateLimited, false, 30 * time.Second},
@@ -169,10 +170,10 @@ func TestClassify(t *testing.T) {
 func TestMessages(t *testing.T) {
 	const between = "a proxy or gateway answered, not DigitalOcean's API: status 422, content type "
 	for body, want := range map[string]string{
-		`{"id":"x","message":"No, because."}`:                       "No, because.",
-		`{"id":"not_found"}`:                                        "no message",
-		`{"message":"upstream\n\n  connect\u001b[31m error\u0000"}`: "upstream connect [31m error",
-		`{"message":"` + strings.Repeat("a", 1000) + `"}`:           strings.Repeat("a", 300),
+		`{"id":"x","message":"No, because."}`:                                "No, because.",
+		`{"root_causes":["x"]}`:                                              "no message",
+		`{"id":"x","message":"upstream\n\n  connect\u001b[31m error\u0000"}`: "upstream connect [31m error",
+		`{"id":"x","message":"` + strings.Repeat("a", 1000) + `"}`:           strings.Repeat("a", 300),
 		dosim.HTMLBody:           between + `"text/\nplain\x1b"`,
 		`{"id":"not_found","mes`: between + `"text/\nplain\x1b"`,
 	} {

@@ -59,9 +59,9 @@ func TestScopes(t *testing.T) {
 		for status, want := range map[int]Scope{403: {name, p, true, ""}, 418: {name, p, false, p + ": 418 No."}, 422: {name, p, false, ""}} {
 			c := over(t, answering(func(r *http.Request) (*http.Response, error) {
 				if r.Method+" "+r.URL.EscapedPath() != op {
-					return answer(404, `{"id":"x"}`), nil
+					return answer(404, `{"id":"x","message":"No."}`), nil
 				}
-				return answer(status, `{"message":"No."}`), nil
+				return answer(status, `{"id":"x","message":"No."}`), nil
 			}))
 			scopes, err := c.Scopes(t.Context(), everyScope()...)
 			if err != nil || len(scopes) != len(probes) {
@@ -74,7 +74,7 @@ func TestScopes(t *testing.T) {
 			}
 		}
 	}
-	if scopes, err := over(t, always(new(int), 401, `{"message":"No."}`)).Scopes(t.Context(), "vpc:read"); err == nil || scopes != nil {
+	if scopes, err := over(t, always(new(int), 401, `{"id":"x","message":"No."}`)).Scopes(t.Context(), "vpc:read"); err == nil || scopes != nil {
 		t.Errorf("%+v, %v", scopes, err)
 	}
 }

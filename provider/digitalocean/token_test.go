@@ -107,7 +107,7 @@ func TestTokenIsNeverRepeated(t *testing.T) {
 		for _, status := range []int{200, 204, 302, 401, 422, 503} {
 			for _, padding := range []int{0, 45, 285} { // request ids are cut at 64, messages at 300
 				echo := strings.Repeat(".", padding) + first + " " + second
-				for _, body := range []string{echo, "{}", fmt.Sprintf(`{"message":%q,"request_id":%q}`, echo, echo), fmt.Sprintf(`[%q]`, echo)} {
+				for _, body := range []string{echo, "{}", fmt.Sprintf(`{"id":"x","message":%q,"request_id":%q}`, echo, echo), fmt.Sprintf(`[%q]`, echo)} {
 					tell(echo, always(new(int), status, body, "x-request-id", echo, "Location", "https://"+first+".example/", "Retry-After", echo, "Content-Type", echo))
 				}
 			}
@@ -139,11 +139,11 @@ func (a *accounts) RoundTrip(r *http.Request) (*http.Response, error) {
 	has := team == "A" && !a.gone
 	switch {
 	case a.revoked == token:
-		return answer(401, `{"id":"unauthorized"}`), nil
+		return answer(401, `{"id":"unauthorized","message":"Unable to authenticate you"}`), nil
 	case r.URL.Path == "/v2/account" && a.fault != 0:
-		return answer(a.fault, `{"id":"x"}`), nil
+		return answer(a.fault, `{"id":"x","message":"No."}`), nil
 	case r.URL.Path == "/v2/account" && token[0] >= 'a':
-		return answer(403, `{"id":"forbidden"}`), nil
+		return answer(403, `{"id":"forbidden","message":"No."}`), nil
 	case r.URL.Path == "/v2/account":
 		return answer(200, `{"account":{"uuid":"person","team":{"uuid":"uuid-`+team+`","name":"Team `+team+`"}}}`), nil
 	case r.Method == http.MethodDelete:
@@ -153,7 +153,7 @@ func (a *accounts) RoundTrip(r *http.Request) (*http.Response, error) {
 	case id != r.URL.Path && has:
 		return answer(200, `{"droplet":{"id":`+id+`,"name":"ci-7k2m9qxabc","status":"active","tags":[]}}`), nil
 	case id != r.URL.Path:
-		return answer(404, `{"id":"not_found"}`), nil
+		return answer(404, `{"id":"not_found","message":"No."}`), nil
 	}
 	return answer(200, pageOf(0)), nil
 }

@@ -87,7 +87,8 @@ func readBody(resp *http.Response) ([]byte, error) {
 }
 
 // fromAPI reports whether the API answered, and no proxy, load balancer or captive portal,
-// whose status says nothing about a token or a Droplet. The API does not redirect.
+// whose status says nothing about a token or a Droplet: gateways speak JSON too, such as
+// {"message": "Not Found"}. The API does not redirect. (TestFaults)
 func fromAPI(resp *http.Response, body []byte) bool {
 	switch resp.StatusCode / 100 {
 	case 2:
@@ -101,5 +102,8 @@ func fromAPI(resp *http.Response, body []byte) bool {
 		Causes      []any `json:"root_causes"` // of a few operations on tags, in place of both
 	}
 	_ = json.Unmarshal(body, &said)
-	return said.ID+said.Message != "" || len(said.Causes) > 0
+	if resp.Header.Get("Ratelimit-Limit") != "" { // which the API tells with each answer
+		return said.ID+said.Message != "" || len(said.Causes) > 0
+	}
+	return said.ID != "" && said.Message != "" || len(said.Causes) > 0 // the specification has both
 }
