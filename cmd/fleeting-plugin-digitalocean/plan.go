@@ -124,12 +124,16 @@ func (p *planning) setup() (s plan.Setup, err error) {
 	if err != nil {
 		return s, err
 	}
+	var groups []string
+	for _, r := range runners {
+		groups = append(groups, r.PluginKey("name"))
+	}
 	if p.group != "" {
 		runners = slices.DeleteFunc(runners, func(r runnerconfig.Runner) bool { return r.PluginKey("name") != p.group })
 	}
 	if len(runners) != 1 {
 		return s, hinted{misuse(fmt.Sprintf("%s: %s of this plugin are meant", file.Path, count(len(runners), "[[runners]] section"))),
-			"choose one with --group NAME or --runner NAME, of those that " + p.choice.command("ls") + " shows"}
+			"choose one with --group NAME (" + strings.Join(groups, ", ") + ") or --runner NAME"}
 	}
 	r := runners[0]
 	s = plan.Setup{Autoscaler: *r.Autoscaler, Concurrent: max(1, file.Concurrent), Limit: r.Limit, Zone: time.Local}

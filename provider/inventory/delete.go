@@ -35,6 +35,7 @@ const (
 	missingFor = 10 * time.Second // what is not found and was not deleted is looked for again: lists lag
 	stepBound  = 30 * time.Second // of reading and deleting: what is deleted was read just before
 	restBound  = 20 * time.Second // of one key: the others, and a manager that wants to start, wait for it
+	lagBound   = 30 * time.Second // of waiting for lists
 )
 
 // Delete deletes items of one account, and notes at each that it is deleted, or why not: Droplets first, all at once, repeated
@@ -70,7 +71,8 @@ func Delete(ctx context.Context, api *digitalocean.Client, items []*Item, progre
 			return err
 		})
 	}
-	_ = group.Wait()          // each has its own
+	_ = group.Wait() // each has its own
+	leaveLists(ctx, api, droplets)
 	left := map[string]bool{} // groups
 	for _, i := range droplets {
 		left[i.Group] = left[i.Group] || !i.Deleted
@@ -87,6 +89,26 @@ func Delete(ctx context.Context, api *digitalocean.Client, items []*Item, progre
 			i.Deleted, i.Why = true, nil
 		case ctx.Err() != nil:
 			i.Why = context.Cause(ctx) // what failed is its doing
+		}
+	}
+}
+
+// leaveLists waits until lists do not show any more what is gone: they lag, and a runner that starts meanwhile would take it
+// over, and find no room for others. (TestDeleteWaitsForLists)
+func leaveLists(ctx context.Context, api *digitalocean.Client, droplets []*Item) {
+	ctx, cancel := context.WithTimeout(ctx, lagBound)
+	defer cancel()
+	gone := map[int64]bool{}
+	for _, i := range droplets {
+		if i.Deleted {
+			gone[i.Droplet.ID] = true
+		}
+	}
+	for len(gone) > 0 {
+		l, err := api.List(ctx, instancegroup.CommonTag, true)
+		shown := slices.ContainsFunc(l.Droplets, func(d instancegroup.Droplet) bool { return gone[d.ID] })
+		if err != nil || !shown || sleep(ctx, pollFirst) != nil {
+			return
 		}
 	}
 }

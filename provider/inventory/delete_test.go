@@ -20,6 +20,7 @@ import (
 // deleting is a Delete of n Droplets of the groups ci and big, on an account with others.
 type deletion struct {
 	sim      *dosim.Sim
+	api      *digitalocean.Client
 	items    []*Item
 	stop     time.Duration // when its caller does not wait any longer
 	took     time.Duration
@@ -51,7 +52,8 @@ func runDelete(t *testing.T, n int, prepare, check func(*deletion)) {
 		ctx, cancel := context.WithTimeout(t.Context(), d.stop)
 		defer cancel()
 		began := time.Now()
-		Delete(ctx, client(t, d.sim), d.items, func(gone, _ int) { d.progress = gone })
+		d.api = client(t, d.sim)
+		Delete(ctx, d.api, d.items, func(gone, _ int) { d.progress = gone })
 		d.took = time.Since(began)
 		d.left = slices.DeleteFunc(slices.Clone(d.items), func(i *Item) bool { return i.Deleted })
 		check(d)
@@ -102,6 +104,23 @@ func TestDelete(t *testing.T) {
 				t.Errorf("%d Droplets took %d deletions and %s", n, deletions, d.took)
 			}
 			d.atPace(t, fmt.Sprint(n))
+		})
+	}
+}
+
+// Lists show what is gone for a while; whoever lists after a Delete sees it no more, unless that takes too long.
+func TestDeleteWaitsForLists(t *testing.T) {
+	for lag, took := range map[time.Duration][2]time.Duration{0: {0, 10 * time.Second}, 20 * time.Second: {20 * time.Second, 30 * time.Second},
+		50 * time.Second: {30 * time.Second, 40 * time.Second}} {
+		runDelete(t, 4, func(d *deletion) {
+			time.Sleep(time.Minute)
+			d.sim.Inject(dosim.Fault{Op: "GET /v2/droplets", Behaviour: dosim.ListLags, For: lag, Times: -1})
+		}, func(d *deletion) {
+			l, err := d.api.List(context.Background(), instancegroup.CommonTag, false)
+			if shown := len(l.Droplets) != 1; err != nil || shown != (lag == 50*time.Second) || d.took < took[0] || d.took > took[1] {
+				t.Errorf("%s late: %d in lists after %s, %v", lag, len(l.Droplets), d.took, err)
+			}
+			d.gone(t, "lists that lag")
 		})
 	}
 }
