@@ -81,6 +81,8 @@ func (j *journal) read(t *terminal) (*history.History, error) {
 	}
 	if j.file == "" {
 		h.To = now.UTC()
+	} else if !h.To.After(since) {
+		t.say("note", "nothing in %s is as young as --since, which counts from now", j.file)
 	}
 	if j.jobs != "" {
 		f, err := os.Open(j.jobs)
