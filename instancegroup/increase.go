@@ -295,6 +295,8 @@ func (g *Group) recordCreates(at Placement, creates []create) (accepted int, err
 	return accepted, err
 }
 
+const notConfirmed = "a create was not confirmed; lists will show whether its Droplets exist"
+
 // recordCreate settles the names of one request: a definite refusal frees them, and
 // after another error lists will. It returns how many may exist now.
 func (g *Group) recordCreate(c create, now time.Time) (accepted int) {
@@ -311,7 +313,7 @@ func (g *Group) recordCreate(c create, now time.Time) (accepted int) {
 		return len(c.Names) - (before - len(g.instances.all))
 	}
 	if c.err != nil {
-		g.log.Warn("a create was not confirmed; lists will show whether its Droplets exist",
+		g.log.Warn(notConfirmed,
 			"names", strings.Join(c.Names, " "), "size", c.Size, "region", c.Region,
 			"request_id", requestID(c.err), "err", c.err)
 		return len(c.Names)

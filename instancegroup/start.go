@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -118,10 +119,12 @@ func Start(s Settings, cloud Cloud, log Logger, f Found) *Group {
 		take(d)
 	}
 	g.logTakeOver(g.instances.all)
-	for _, name := range f.unanswered { // lists will show it, as for a create of this process (TestKilledInCreate)
-		if g.instances.byName[name] == nil {
-			g.instances.add(instance{Droplet: Droplet{Name: name}, requested: now, confirmed: now})
-		}
+	f.unanswered = slices.DeleteFunc(f.unanswered, func(name string) bool { return g.instances.byName[name] != nil })
+	for _, name := range f.unanswered { // as if this process had sent them (TestKilledInCreate)
+		g.instances.add(instance{Droplet: Droplet{Name: name}, requested: now, confirmed: now})
+	}
+	if len(f.unanswered) > 0 {
+		g.log.Warn(notConfirmed, "names", strings.Join(f.unanswered, " "), "by", "the last plugin process")
 	}
 	g.listed(&f.first, now)
 	g.listing.started = f.first.began.Add(g.listing.skew)

@@ -110,10 +110,10 @@ func parseTime(s string) time.Time {
 	return time.Time{}
 }
 
-// believed returns a time of this century's, since there were runners that scale like this; else zero.
+// believed returns a time of this century; else zero.
 func believed(t time.Time) time.Time {
-	if y := t.Year(); y < 2020 || y > 2099 {
+	if t = t.UTC(); t.Year() < 2000 || t.Year() > 2099 {
 		return time.Time{}
 	}
-	return t.UTC()
+	return t
 }
