@@ -168,14 +168,15 @@ func TestClassify(t *testing.T) {
 // instead; where the token comes from; every scope that a request needs, since DigitalOcean
 // does not say which is missing; and what to do next.
 func TestMessages(t *testing.T) {
-	const between = "a proxy or gateway answered, not DigitalOcean's API: status 422, content type "
+	const between = "a proxy or gateway answered, not DigitalOcean's API: status 422, " +
+		`content type "text/\nplain\x1b"; look at HTTPS_PROXY, NO_PROXY and plugin_config.api_url`
 	for body, want := range map[string]string{
 		`{"id":"x","message":"No, because."}`:                                "No, because.",
 		`{"root_causes":["x"]}`:                                              "no message",
 		`{"id":"x","message":"upstream\n\n  connect\u001b[31m error\u0000"}`: "upstream connect [31m error",
 		`{"id":"x","message":"` + strings.Repeat("a", 1000) + `"}`:           strings.Repeat("a", 300),
-		dosim.HTMLBody:           between + `"text/\nplain\x1b"`,
-		`{"id":"not_found","mes`: between + `"text/\nplain\x1b"`,
+		dosim.HTMLBody:           between,
+		`{"id":"not_found","mes`: between,
 	} {
 		var sent int
 		err := over(t, always(&sent, 422, body, "Content-Type", "text/\nplain\x1b")).RemoveTag(t.Context(), "x")

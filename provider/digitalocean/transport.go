@@ -64,7 +64,7 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	case resp.StatusCode == http.StatusTooManyRequests: // it was not let through, whoever says so
 		body = []byte(`{"message": "a proxy or gateway has a rate limit, not DigitalOcean's API"}`)
 	default:
-		return nil, fmt.Errorf("a proxy or gateway answered, not DigitalOcean's API: status %d, content type %q",
+		return nil, fmt.Errorf("a proxy or gateway answered, not DigitalOcean's API: status %d, content type %q; look at HTTPS_PROXY, NO_PROXY and plugin_config.api_url",
 			resp.StatusCode, resp.Header.Get("Content-Type"))
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
@@ -102,8 +102,5 @@ func fromAPI(resp *http.Response, body []byte) bool {
 		Causes      []any `json:"root_causes"` // of a few operations on tags, in place of both
 	}
 	_ = json.Unmarshal(body, &said)
-	if resp.Header.Get("Ratelimit-Limit") != "" { // which the API tells with each answer
-		return said.ID+said.Message != "" || len(said.Causes) > 0
-	}
 	return said.ID != "" && said.Message != "" || len(said.Causes) > 0 // the specification has both
 }
