@@ -44,38 +44,34 @@ func (j *journal) flags(cmd *cobra.Command) {
 }
 
 // read reads a history, and says what could not be used.
-func (j *journal) read(t *terminal) (*history.History, error) {
+func (j *journal) read(t *terminal) (h *history.History, err error) {
 	if j.example {
 		h, _ := plan.Example()
 		return h, nil
 	}
 	defer t.done()
-	now, since, in := time.Now(), time.Time{}, io.Reader(os.Stdin)
+	now, since := time.Now(), time.Time{}
 	if j.file == "" {
 		j.since.Duration = cmp.Or(j.since.Duration, j.usual)
 	}
 	if j.since.Duration > 0 {
 		since = now.Add(-j.since.Duration)
 	}
+	read := func(in io.Reader) (err error) {
+		h, err = history.Read(in, since, func(lines int, at time.Time) {
+			t.waits("%d lines, up to %s", lines, at.Local().Format(time.DateTime))
+		})
+		return err
+	}
 	switch j.file {
 	case "":
-		in = journalctl(since.Add(-before))
+		err = read(journalctl(since.Add(-before)))
 	case "-":
+		err = read(os.Stdin)
 	default:
-		f, err := os.Open(j.file)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in = f
+		err = readFile(j.file, read)
 	}
-	h, err := history.Read(in, since, func(lines int, at time.Time) {
-		t.waits("%d lines, up to %s", lines, at.Local().Format(time.DateTime))
-	})
 	if err != nil {
-		if j.file != "" && j.file != "-" {
-			err = fmt.Errorf("%s: %w", j.file, err)
-		}
 		return nil, hinted{err, "give --journal FILE with what journalctl -u gitlab-runner -o json (or short-iso) writes on the runner's host, " +
 			"as root"}
 	}
@@ -85,19 +81,27 @@ func (j *journal) read(t *terminal) (*history.History, error) {
 		t.say("note", "nothing in %s is as young as --since, which counts from now", j.file)
 	}
 	if j.jobs != "" {
-		f, err := os.Open(j.jobs)
-		if err != nil {
+		if err := readFile(j.jobs, h.AddExport); err != nil {
 			return nil, err
-		}
-		defer f.Close()
-		if err := h.AddExport(f); err != nil {
-			return nil, fmt.Errorf("%s: read the export of jobs: %w", j.jobs, err)
 		}
 	}
 	for _, problem := range slices.Sorted(maps.Keys(h.Problems)) {
 		t.say("note", "%s: %d", problem, h.Problems[problem])
 	}
 	return h, nil
+}
+
+// readFile reads a file; an error names it.
+func readFile(path string, read func(io.Reader) error) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := read(f); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }
 
 // journalctl reads this host's journal. What it fails with the reader fails with.

@@ -143,11 +143,9 @@ func (p *planning) setup() (s plan.Setup, err error) {
 	if s.Active, err = doctor.Active(s.Policy); err != nil {
 		return s, hinted{err, p.choice.command("doctor", "--offline")}
 	}
-	for _, q := range s.Policy {
-		if q.Timezone != "" { // the base's, where there are several
-			s.Zone, err = time.LoadLocation(q.Timezone)
-			break
-		}
+	// The base's, where there are several.
+	if i := slices.IndexFunc(s.Policy, func(q runnerconfig.Policy) bool { return q.Timezone != "" }); i >= 0 {
+		s.Zone, err = time.LoadLocation(s.Policy[i].Timezone)
 	}
 	return s, err
 }
