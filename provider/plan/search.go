@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -45,8 +46,10 @@ var (
 	maxUses      = []int{5, 20, 100} // two of them
 )
 
-// Search tries some 500 policies on the past, for each size.
+// Search tries some 500 policies on the past, for each size. Meanwhile the process collects garbage less often, which
+// takes a sixth of the time off. (BenchmarkSearch)
 func (p *Past) Search(sizes []Size) {
+	defer debug.SetGCPercent(debug.SetGCPercent(500))
 	var tried []Choice
 	for _, size := range append([]Size{{p.Size, 1, p.Work.Price}}, sizes...) {
 		tried = append(tried, p.choices(size)...)
