@@ -49,6 +49,7 @@ func NewPast(h *history.History, group string, s Setup) (*Past, error) {
 	p.Setup.shifts = shifts(h.From, p.Work.Length, s.Active)
 	droplets, sizes := map[string]*history.Droplet{}, map[string]int{}
 	hours := 0.0 // of which the price is known
+	var active []Life
 	for i := range h.Droplets {
 		d := &h.Droplets[i]
 		from, to := h.Life(d)
@@ -58,6 +59,9 @@ func NewPast(h *history.History, group string, s Setup) (*Past, error) {
 		droplets[d.Name] = d
 		p.Was.Lives = append(p.Was.Lives, Life{from.Sub(h.From), to.Sub(h.From)})
 		p.Was.USD += h.Cost(d)
+		if !d.Active.IsZero() || d.Requested.Before(h.From) {
+			active = append(active, Life{max(from.Sub(h.From), d.Active.Sub(h.From)), to.Sub(h.From)})
+		}
 		if !d.Requested.IsZero() && d.Active.After(d.Requested) {
 			p.Work.Boots = append(p.Work.Boots, d.Active.Sub(d.Requested))
 		}
@@ -77,7 +81,7 @@ func NewPast(h *history.History, group string, s Setup) (*Past, error) {
 		return nil, errors.New("no Droplet's boot, or no price, was logged: the journal has to contain the plugin's lines")
 	}
 	p.Work.Price /= hours
-	p.hold(all, own)
+	p.hold(all, own, active)
 	p.Jobs, p.Measured, p.Model = len(p.Runs), p.figures(p.Was), p.figures(Replay(p.Setup, p.Work))
 	p.fits("USD a month", p.Model.USD, p.Measured.USD, 0.15, 1)
 	p.fits("seconds of wait p50", p.Model.Wait.P50, p.Measured.Wait.P50, 0.25, 5)
@@ -136,36 +140,59 @@ func (p *Past) jobs(h *history.History, droplets map[string]*history.Droplet) (a
 }
 
 // hold says when the runner took no jobs although there may have been some. With Queued GitLab knows when they came.
-func (p *Past) hold(all, own []Life) {
+func (p *Past) hold(all, own, active []Life) {
 	p.Was.Most, _ = atOnce(p.Was.Lives, 0)
 	if p.Work.Queued {
 		return
 	}
-	held := func(by string, jobs []Life, full int) {
-		_, long := atOnce(jobs, full)
+	held := func(what string, long time.Duration) {
 		if percent := 100 * long.Hours() / p.Work.Length.Hours(); percent >= 0.05 {
-			p.Held = append(p.Held, fmt.Sprintf("%s was reached for %.1f %% of the time", by, percent))
+			p.Held = append(p.Held, fmt.Sprintf("%s for %.1f %% of the time", what, percent))
 		}
 	}
-	held("concurrent", all, p.Setup.Concurrent)
-	held("limit", own, p.Setup.Limit)
-	// While a Droplet has room, max_instances holds nothing back.
-	held("max_instances", own, p.Setup.MaxInstances*max(1, p.Setup.CapacityPerInstance))
-	if slices.ContainsFunc(p.Setup.Policy, func(q runnerconfig.Policy) bool { return q.Preemptive() && q.IdleCount > 0 }) {
-		p.Held = append(p.Held, "preemptive_mode leaves jobs at GitLab until a Droplet is ready, and the journal does not know since when")
+	reached := func(limit string, jobs []Life, full int) {
+		_, long := atOnce(jobs, full)
+		held(limit+" was reached", long)
 	}
+	reached("concurrent", all, p.Setup.Concurrent)
+	reached("limit", own, p.Setup.Limit)
+	// While a Droplet has room, max_instances holds nothing back.
+	capacity := max(1, p.Setup.CapacityPerInstance)
+	reached("max_instances", own, p.Setup.MaxInstances*capacity)
+	if slices.ContainsFunc(p.Setup.Policy, func(q runnerconfig.Policy) bool { return q.Preemptive() && q.IdleCount > 0 }) {
+		busy := changes(own, 1) // jobs, less what Droplets have room for
+		busy[p.Work.Length] += 0
+		for at, n := range changes(active, -capacity) {
+			busy[at] += n
+		}
+		_, long := walk(busy, 0)
+		held("preemptive_mode leaves jobs at GitLab while no Droplet has room, which was", long)
+	}
+}
+
+// changes are the moments at which the number of lives changes, each of which counts n.
+func changes(lives []Life, n int) map[time.Duration]int {
+	edges := map[time.Duration]int{}
+	for _, l := range lives {
+		edges[l.From] += n
+		edges[l.To] -= n
+	}
+	return edges
 }
 
 // atOnce returns how many lives there are at once, at most, and for how long full of them or more; full = 0 is never.
 func atOnce(lives []Life, full int) (most int, long time.Duration) {
-	edges := map[time.Duration]int{} // how many more there are from then on
-	for _, l := range lives {
-		edges[l.From]++
-		edges[l.To]--
+	if full == 0 {
+		full = math.MaxInt
 	}
+	return walk(changes(lives, 1), full)
+}
+
+// walk goes along changes: how much there is at most, and for how long full of it or more.
+func walk(edges map[time.Duration]int, full int) (most int, long time.Duration) {
 	n, last := 0, time.Duration(0)
 	for _, at := range slices.Sorted(maps.Keys(edges)) {
-		if full > 0 && n >= full {
+		if n >= full {
 			long += at - last
 		}
 		n, last = n+edges[at], at

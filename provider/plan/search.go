@@ -219,7 +219,7 @@ func front(all []Choice) (best []Choice) {
 	cost := func(c Choice) float64 { return math.Round(math.Log(c.USD) / math.Log(1.02)) }
 	slices.SortStableFunc(all, func(a, b Choice) int {
 		return cmp.Or(cmp.Compare(cost(a), cost(b)), cmp.Compare(math.Round(a.Wait.P95), math.Round(b.Wait.P95)),
-			len(a.Setup.Policy)-len(b.Setup.Policy))
+			len(a.Setup.Policy)-len(b.Setup.Policy), cmp.Compare(a.USD, b.USD))
 	})
 	for _, c := range all {
 		if len(best) == 0 || c.Wait.P95 < best[len(best)-1].Wait.P95-max(1, best[len(best)-1].Wait.P95/100) {
