@@ -237,7 +237,7 @@ func (g *Group) apply(i *instance, o observation, now time.Time) {
 // isGone notes the end of an instance. It stays known by its id until the runner
 // has been told. Called with mu held.
 func (g *Group) isGone(i *instance, before phase, now time.Time) {
-	if !i.own() && i.ID != 0 {
+	if !i.own() {
 		g.instances.ended[i.ID] = true // lists lag: it may be in another one
 	}
 	fields := g.fields(i, now)

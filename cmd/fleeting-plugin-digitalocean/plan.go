@@ -156,7 +156,7 @@ func (p *planning) addSize(given string) error {
 	speedup, _ := strconv.ParseFloat(factor, 64)
 	price, _ := strconv.ParseFloat(usd, 64)
 	if size == "" || !(speedup >= 0.01 && speedup <= 100) || priced && !(price > 0) { // NaN is not
-		return errors.New("write it as s-4vcpu-8gb=1.8, or as s-4vcpu-8gb=1.8@0.07143 with the USD it costs an hour")
+		return errors.New("write it as s-4vcpu-8gb=1.8, or as s-4vcpu-8gb=1.8@0.07143 with the USD it costs an hour; the factor is from 0.01 to 100")
 	}
 	p.sizes = append(p.sizes, plan.Size{Slug: size, Speedup: speedup, Price: price})
 	return nil
@@ -190,7 +190,8 @@ func blocks(policies []runnerconfig.Policy) string {
     scale_factor = %g
     scale_factor_limit = %d
     preemptive_mode = %t
-`, strings.Join(p.Periods, `", "`), p.Timezone, p.IdleCount, strings.Replace(p.IdleTime.String(), "m0s", "m", 1), p.ScaleFactor, p.ScaleFactorLimit, p.Preemptive())
+`, strings.Join(p.Periods, `", "`), p.Timezone, p.IdleCount, strings.Replace(p.IdleTime.String(), "m0s", "m", 1),
+			p.ScaleFactor, p.ScaleFactorLimit, p.Preemptive())
 	}
 	return b.String()
 }

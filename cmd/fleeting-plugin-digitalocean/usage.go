@@ -74,7 +74,8 @@ func usageText(t *terminal, u history.Usage, by string) {
 			r.Booting.Hours, r.USD, r.Wait.P50, r.Wait.P95, r.Booted))
 	}
 	for _, f := range u.Failures {
-		failures = append(failures, fmt.Sprintf("%s\t%s\t%d\t%s", clean(cmp.Or(f.Size, "any")), clean(f.Region), f.Times, clean(cmp.Or(f.Last, f.Why))))
+		failures = append(failures, fmt.Sprintf("%s\t%s\t%d\t%s", clean(cmp.Or(f.Size, "any")), clean(f.Region), f.Times,
+			clean(cmp.Or(f.Last, f.Why))))
 	}
 	t.table("DROPLETS\tHOURS\tUSD\tSHARE", did)
 	fmt.Fprintf(t.out, "\nJobs waited %.0f s (p50), %.0f s (p95), %.0f s (longest); %d of them for a boot.\n",

@@ -61,7 +61,7 @@ type reader struct {
 	History
 	since    time.Time
 	last     time.Time // of the last line that is used
-	odd      time.Time // of the last line that was left out for its time
+	odd      time.Time // of the line above, if it was left out for its time
 	stopped  time.Time // when the runner before the last start did not run any more, at the latest
 	running  map[int64]*Job
 	droplets map[string]*Droplet
@@ -157,7 +157,7 @@ func (r *reader) line(text []byte) {
 	if l.at.Before(r.last.Add(-clockStep)) {
 		r.Problems["times that are before those of the line above: the clock was set back, or files are out of order"]++
 	}
-	r.last = l.at
+	r.last, r.odd = l.at, time.Time{}
 }
 
 // isOdd reports whether a line is to be left out for its time: a clock was wrong, or a digit. After a real pause the next line
@@ -167,7 +167,7 @@ func (r *reader) isOdd(at time.Time) bool {
 	if at.IsZero() || r.last.IsZero() || !far(r.last) {
 		return false
 	}
-	if odd := far(r.odd); odd {
+	if far(r.odd) {
 		r.odd = at
 		return true
 	}

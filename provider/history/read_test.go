@@ -307,6 +307,7 @@ func TestSpan(t *testing.T) {
 		steps   int
 	}{
 		"in order":                  {first + second, 0},
+		"a clock not yet set":       {strings.ReplaceAll(late, "2026", "2025") + "2026-11-29T11:59:59+0000 host gitlab-runner[12]: Updating job...\n" + first + second, 0},
 		"the last line comes late":  {first + second + late, 1},
 		"two late ones":             {first + second + late + late, 1},
 		"halves in the wrong order": {second + first, 1},

@@ -107,9 +107,7 @@ func TestPast(t *testing.T) {
 // What held jobs back is said, and how long, if GitLab does not know when they came. They count from when the runner took
 // them, for concurrent those of all groups.
 func TestHeld(t *testing.T) {
-	of := func(what, part string) string {
-		return strings.Replace(what+" was reached for "+part+" % of the time", "which was reached", "which was", 1)
-	}
+	of := func(what, part string) string { return what + " was reached for " + part + " % of the time" }
 	for _, tt := range []struct {
 		concurrent, limit, instances, capacity, idle int
 		atGitLab                                     time.Duration
@@ -117,7 +115,7 @@ func TestHeld(t *testing.T) {
 	}{
 		{concurrent: 3, limit: 2, instances: 1, capacity: 2},
 		{concurrent: 2, limit: 1, instances: 1, want: []string{of("concurrent", "0.5"), of("limit", "43.0"), of("max_instances", "43.0")}},
-		{idle: 1, want: []string{of("preemptive_mode leaves jobs at GitLab while no Droplet has room, which", "81.0")}},
+		{idle: 1, want: []string{"preemptive_mode leaves jobs at GitLab while no Droplet has room, which was for 81.0 % of the time"}},
 		{concurrent: 1, limit: 1, instances: 1, idle: 1, atGitLab: time.Second},
 	} {
 		h := byHand()
