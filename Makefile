@@ -47,7 +47,7 @@ docs: ## write what the docs have from the code and from measurements; run their
 lint: $(LINT) ## check style, imports and formatting
 	$(LINT) run ./...
 
-verify: ## run the heavier checks: every platform's build, repeated tests, fuzzing, the demo
+verify: ## run the heavier checks: a release, repeated tests, fuzzing, the demo
 	./.ci/verify
 
 mutants: bin/gremlins ## show that the tests can fail: change the code in a thousand places, and count what they notice
