@@ -78,8 +78,10 @@ func TestReleases(t *testing.T) {
 			for i, version := range []string{"0.1.0", "0.1.1", "0.2.0", "0.2.0-rc.1"} {
 				content := make([]byte, 1<<18)
 				_, _ = rand.NewChaCha8([32]byte{byte(i)}).Read(content) // it never fails
-				path := filepath.Join(env.WorkDir, "dist", version, built)
-				err = errors.Join(err, os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, content, 0o700)) //nolint:gosec // a program
+				for _, binary := range []string{built, "others_linux_arm_7/fleeting-plugin-digitalocean"} {
+					path := filepath.Join(env.WorkDir, "dist", version, binary)
+					err = errors.Join(err, os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, content, 0o700)) //nolint:gosec // a program
+				}
 			}
 			return err
 		},
